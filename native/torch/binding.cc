@@ -1,0 +1,507 @@
+// The addon's surface: what src/torch/native.ts types. Everything else of libtorch is reached through `call`.
+#include "allocator.h"
+#include "convert.h"
+#include "handle.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/version.h>
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+namespace mixbct {
+namespace {
+
+using Args = std::vector<napi_value>;
+using Function = napi_value (*)(napi_env, const Args&);
+
+napi_value undefined(napi_env env) {
+  napi_value value;
+  check(napi_get_undefined(env, &value));
+  return value;
+}
+
+bool present(napi_env env, const Args& args, size_t i) {
+  if (i >= args.size()) return false;
+  napi_valuetype type;
+  check(napi_typeof(env, args[i], &type));
+  return type != napi_undefined && type != napi_null;
+}
+
+bool flagOf(napi_env env, const Args& args, size_t i) {
+  bool flag = false;
+  if (present(env, args, i)) check(napi_get_value_bool(env, args[i], &flag));
+  return flag;
+}
+
+std::vector<int64_t> integersOf(napi_env env, napi_value array) {
+  uint32_t length = 0;
+  if (napi_get_array_length(env, array, &length) != napi_ok) throw BadArgument("wanted an array of whole numbers");
+  std::vector<int64_t> numbers(length);
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value element;
+    check(napi_get_element(env, array, i, &element));
+    numbers[i] = integerOf(env, element, "element");
+  }
+  return numbers;
+}
+
+std::vector<at::Tensor> tensorsOf(napi_env env, napi_value array, const char* what) {
+  uint32_t length = 0;
+  if (napi_get_array_length(env, array, &length) != napi_ok) throw BadArgument(std::string(what) + ": wanted an array");
+  std::vector<at::Tensor> tensors(length);
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value element;
+    check(napi_get_element(env, array, i, &element));
+    if (slotOf(env, element) != nullptr) tensors[i] = tensorOf(env, element, what);
+  }
+  return tensors;
+}
+
+napi_value arrayOf(napi_env env, const std::vector<at::Tensor>& tensors) {
+  napi_value array;
+  check(napi_create_array_with_length(env, tensors.size(), &array));
+  for (size_t i = 0; i < tensors.size(); i++) check(napi_set_element(env, array, i, wrap(env, tensors[i])));
+  return array;
+}
+
+// --- operators ------------------------------------------------------------------------------------------------------
+
+std::vector<std::unique_ptr<Operator>>& operators() {
+  static auto* all = new std::vector<std::unique_ptr<Operator>>;
+  return *all;
+}
+
+// op(name, overload) → index for call(), or -1 if this libtorch has no such operator.
+napi_value op(napi_env env, const Args& args) {
+  const auto found = c10::Dispatcher::singleton().findSchema({"aten::" + textOf(env, args.at(0)), textOf(env, args.at(1))});
+  if (!found) return toJs(env, int64_t{-1});
+  operators().push_back(std::make_unique<Operator>(*found));
+  return toJs(env, static_cast<int64_t>(operators().size() - 1));
+}
+
+napi_value call(napi_env env, const Args& args) {
+  uint32_t index = 0;
+  check(napi_get_value_uint32(env, args.at(0), &index));
+  return callOperator(env, *operators().at(index), Args(args.begin() + 1, args.end()));
+}
+
+napi_value schemas(napi_env env, const Args&) {
+  auto& dispatcher = c10::Dispatcher::singleton();
+  std::vector<std::string> lines;
+  for (const auto& name : dispatcher.getAllOpNames()) {
+    if (name.name.rfind("aten::", 0) != 0) continue;
+    if (const auto found = dispatcher.findSchema(name)) lines.push_back(c10::toString(found->schema()));
+  }
+  napi_value array;
+  check(napi_create_array_with_length(env, lines.size(), &array));
+  for (size_t i = 0; i < lines.size(); i++) check(napi_set_element(env, array, i, toJs(env, lines[i])));
+  return array;
+}
+
+// --- data -----------------------------------------------------------------------------------------------------------
+
+struct Bytes {
+  void* data;
+  size_t size;
+};
+
+Bytes bytesOf(napi_env env, napi_value array) {
+  bool typed = false;
+  check(napi_is_typedarray(env, array, &typed));
+  if (!typed) throw BadArgument("wanted a typed array");
+  napi_typedarray_type type;
+  size_t length = 0;
+  Bytes bytes{};
+  check(napi_get_typedarray_info(env, array, &type, &length, &bytes.data, nullptr, nullptr));
+  static constexpr size_t kSizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  bytes.size = length * kSizes[type];
+  return bytes;
+}
+
+size_t bytesNeeded(const std::vector<int64_t>& shape, at::ScalarType dtype) {
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    if (size < 0) throw BadArgument("shape " + shapeText(shape) + " has a negative size");
+    count *= size;
+  }
+  return static_cast<size_t>(count) * c10::elementSize(dtype);
+}
+
+void requireSize(const Bytes& bytes, const std::vector<int64_t>& shape, at::ScalarType dtype, bool exact) {
+  const size_t needed = bytesNeeded(shape, dtype);
+  if (exact ? bytes.size != needed : bytes.size < needed)
+    throw BadArgument("shape " + shapeText(shape) + " of " + nameOfDtype(dtype) + " needs " + std::to_string(needed) +
+                      " bytes, the array has " + std::to_string(bytes.size));
+}
+
+// fromArray(array, dtype, shape): a copy.
+napi_value fromArray(napi_env env, const Args& args) {
+  const auto bytes = bytesOf(env, args.at(0));
+  const auto dtype = dtypeNamed(textOf(env, args.at(1)));
+  const auto shape = integersOf(env, args.at(2));
+  requireSize(bytes, shape, dtype, true);
+  auto tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
+  if (bytes.size != 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.size);
+  return wrap(env, tensor);
+}
+
+// References that tensors held on JavaScript memory. A storage may die on any thread, a reference only on ours.
+std::mutex deadMutex;
+std::vector<napi_ref> deadReferences;
+
+void dropDeadReferences(napi_env env) {
+  const std::lock_guard<std::mutex> lock(deadMutex);
+  for (napi_ref reference : deadReferences) napi_delete_reference(env, reference);
+  deadReferences.clear();
+}
+
+// shareArray(array, dtype, shape): no copy; the array (also over a SharedArrayBuffer) lives as long as the tensor.
+napi_value shareArray(napi_env env, const Args& args) {
+  dropDeadReferences(env);
+  const auto bytes = bytesOf(env, args.at(0));
+  const auto dtype = dtypeNamed(textOf(env, args.at(1)));
+  const auto shape = integersOf(env, args.at(2));
+  requireSize(bytes, shape, dtype, true);
+  napi_ref reference;
+  check(napi_create_reference(env, args[0], 1, &reference));
+  auto tensor = at::from_blob(
+      bytes.data, shape,
+      [reference](void*) {
+        const std::lock_guard<std::mutex> lock(deadMutex);
+        deadReferences.push_back(reference);
+      },
+      at::TensorOptions().dtype(dtype));
+  return wrap(env, tensor);
+}
+
+// copyTo(tensor, array): the tensor's elements in row-major order.
+napi_value copyTo(napi_env env, const Args& args) {
+  const auto tensor = tensorOf(env, args.at(0), "copyTo").detach().cpu().contiguous();
+  const auto bytes = bytesOf(env, args.at(1));
+  requireSize(bytes, tensor.sizes().vec(), tensor.scalar_type(), true);
+  if (bytes.size != 0) std::memcpy(bytes.data, tensor.data_ptr(), bytes.size);
+  return undefined(env);
+}
+
+napi_value shape(napi_env env, const Args& args) { return toJs(env, tensorOf(env, args.at(0), "shape").sizes()); }
+napi_value strides(napi_env env, const Args& args) { return toJs(env, tensorOf(env, args.at(0), "strides").strides()); }
+napi_value dtype(napi_env env, const Args& args) {
+  return toJs(env, nameOfDtype(tensorOf(env, args.at(0), "dtype").scalar_type()));
+}
+napi_value device(napi_env env, const Args& args) { return toJs(env, tensorOf(env, args.at(0), "device").device().str()); }
+napi_value numel(napi_env env, const Args& args) { return toJs(env, tensorOf(env, args.at(0), "numel").numel()); }
+
+napi_value item(napi_env env, const Args& args) {
+  const auto& tensor = tensorOf(env, args.at(0), "item");
+  if (tensor.numel() != 1) throw BadArgument("item: wanted a tensor of one element, got " + shapeText(tensor.sizes()));
+  const auto scalar = tensor.item();
+  return scalar.isFloatingPoint() ? toJs(env, scalar.toDouble()) : toJs(env, scalar.to<int64_t>());
+}
+
+// --- lifetime -------------------------------------------------------------------------------------------------------
+
+napi_value disposeTensor(napi_env env, const Args& args) {
+  auto* slot = slotOf(env, args.at(0));
+  if (slot == nullptr) throw BadArgument("dispose: wanted a Tensor");
+  dispose(env, slot);
+  return undefined(env);
+}
+napi_value isDisposed(napi_env env, const Args& args) {
+  auto* slot = slotOf(env, args.at(0));
+  return toJs(env, slot != nullptr && !slot->live);
+}
+napi_value isTensor(napi_env env, const Args& args) { return toJs(env, slotOf(env, args.at(0)) != nullptr); }
+napi_value live(napi_env env, const Args&) { return toJs(env, liveTensors()); }
+napi_value scopeOpen(napi_env env, const Args&) {
+  openScope();
+  return undefined(env);
+}
+napi_value scopeClose(napi_env env, const Args& args) {
+  std::vector<Slot*> keep;
+  uint32_t length = 0;
+  check(napi_get_array_length(env, args.at(0), &length));
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value element;
+    check(napi_get_element(env, args[0], i, &element));
+    if (auto* slot = slotOf(env, element)) keep.push_back(slot);
+  }
+  closeScope(env, keep);
+  return undefined(env);
+}
+napi_value keep(napi_env env, const Args& args) {
+  auto* slot = slotOf(env, args.at(0));
+  if (slot == nullptr) throw BadArgument("keep: wanted a Tensor");
+  escapeScope(slot);
+  return args[0];
+}
+
+// --- autograd -------------------------------------------------------------------------------------------------------
+
+napi_value requiresGrad(napi_env env, const Args& args) {
+  return toJs(env, tensorOf(env, args.at(0), "requiresGrad").requires_grad());
+}
+napi_value setRequiresGrad(napi_env env, const Args& args) {
+  tensorOf(env, args.at(0), "setRequiresGrad").set_requires_grad(flagOf(env, args, 1));
+  return args[0];
+}
+napi_value gradient(napi_env env, const Args& args) { return wrap(env, tensorOf(env, args.at(0), "grad").grad()); }
+napi_value setGradient(napi_env env, const Args& args) {
+  auto& grad = tensorOf(env, args.at(0), "grad").mutable_grad();
+  grad = present(env, args, 1) ? tensorOf(env, args[1], "grad") : at::Tensor();
+  return undefined(env);
+}
+// backward(outputs, gradients, retainGraph, createGraph)
+napi_value backward(napi_env env, const Args& args) {
+  torch::autograd::backward(tensorsOf(env, args.at(0), "backward"), tensorsOf(env, args.at(1), "backward"),
+                            flagOf(env, args, 2), flagOf(env, args, 3));
+  return undefined(env);
+}
+// grad(outputs, inputs, gradients, retainGraph, createGraph, allowUnused)
+napi_value grad(napi_env env, const Args& args) {
+  return arrayOf(env, torch::autograd::grad(tensorsOf(env, args.at(0), "grad"), tensorsOf(env, args.at(1), "grad"),
+                                            tensorsOf(env, args.at(2), "grad"), flagOf(env, args, 3),
+                                            flagOf(env, args, 4), flagOf(env, args, 5)));
+}
+napi_value gradEnabled(napi_env env, const Args&) { return toJs(env, c10::GradMode::is_enabled()); }
+napi_value setGradEnabled(napi_env env, const Args& args) {
+  c10::GradMode::set_enabled(flagOf(env, args, 0));
+  return undefined(env);
+}
+
+thread_local std::vector<std::unique_ptr<c10::InferenceMode>> inferenceModes;
+napi_value enterInference(napi_env env, const Args&) {
+  inferenceModes.push_back(std::make_unique<c10::InferenceMode>(true));
+  return undefined(env);
+}
+napi_value leaveInference(napi_env env, const Args&) {
+  if (inferenceModes.empty()) throw std::runtime_error("inference mode: left more often than entered");
+  inferenceModes.pop_back();
+  return undefined(env);
+}
+
+// autocast(device): { enabled, dtype }; setAutocast(device, enabled, dtype)
+napi_value autocast(napi_env env, const Args& args) {
+  const bool cuda = textOf(env, args.at(0)) == "cuda";
+#if TORCH_VERSION_MAJOR >= 2
+  const auto kind = cuda ? at::kCUDA : at::kCPU;
+  const bool enabled = at::autocast::is_autocast_enabled(kind);
+  const auto type = at::autocast::get_autocast_dtype(kind);
+#else
+  const bool enabled = cuda ? at::autocast::is_enabled() : at::autocast::is_cpu_enabled();
+  const auto type = cuda ? at::autocast::get_autocast_gpu_dtype() : at::autocast::get_autocast_cpu_dtype();
+#endif
+  napi_value state;
+  check(napi_create_object(env, &state));
+  check(napi_set_named_property(env, state, "enabled", toJs(env, enabled)));
+  check(napi_set_named_property(env, state, "dtype", toJs(env, nameOfDtype(type))));
+  return state;
+}
+napi_value setAutocast(napi_env env, const Args& args) {
+  const bool cuda = textOf(env, args.at(0)) == "cuda";
+  const bool enabled = flagOf(env, args, 1);
+  const auto type = dtypeNamed(textOf(env, args.at(2)));
+#if TORCH_VERSION_MAJOR >= 2
+  at::autocast::set_autocast_enabled(cuda ? at::kCUDA : at::kCPU, enabled);
+  at::autocast::set_autocast_dtype(cuda ? at::kCUDA : at::kCPU, type);
+#else
+  cuda ? at::autocast::set_enabled(enabled) : at::autocast::set_cpu_enabled(enabled);
+  cuda ? at::autocast::set_autocast_gpu_dtype(type) : at::autocast::set_autocast_cpu_dtype(type);
+#endif
+  if (!enabled) at::autocast::clear_cache();
+  return undefined(env);
+}
+
+// --- generators and threads -----------------------------------------------------------------------------------------
+
+napi_value generator(napi_env env, const Args& args) {
+  return wrapGenerator(env, at::detail::createCPUGenerator(integerOf(env, args.at(0), "seed")));
+}
+napi_value defaultGenerator(napi_env env, const Args&) { return wrapGenerator(env, at::detail::getDefaultCPUGenerator()); }
+
+at::Generator& generatorAt(napi_env env, const Args& args) {
+  auto* slot = generatorOf(env, args.at(0));
+  if (slot == nullptr) throw BadArgument("wanted a Generator");
+  return slot->generator;
+}
+napi_value seed(napi_env env, const Args& args) {
+  auto& gen = generatorAt(env, args);
+  const std::lock_guard<std::mutex> lock(gen.mutex());
+  gen.set_current_seed(integerOf(env, args.at(1), "seed"));
+  return undefined(env);
+}
+napi_value generatorState(napi_env env, const Args& args) { return wrap(env, generatorAt(env, args).get_state()); }
+napi_value setGeneratorState(napi_env env, const Args& args) {
+  generatorAt(env, args).set_state(tensorOf(env, args.at(1), "state"));
+  return undefined(env);
+}
+napi_value threads(napi_env env, const Args&) { return toJs(env, int64_t{at::get_num_threads()}); }
+napi_value setThreads(napi_env env, const Args& args) {
+  at::set_num_threads(static_cast<int>(integerOf(env, args.at(0), "threads")));
+  return undefined(env);
+}
+
+// --- allocator and build --------------------------------------------------------------------------------------------
+
+napi_value useCachingAllocator(napi_env env, const Args& args) {
+  installAllocator(integerOf(env, args.at(0), "bound"));
+  return undefined(env);
+}
+napi_value trim(napi_env env, const Args&) {
+  trimAllocator();
+  malloc_trim(0);
+  return undefined(env);
+}
+napi_value allocator(napi_env env, const Args&) {
+  const auto stats = allocatorStats();
+  napi_value object;
+  check(napi_create_object(env, &object));
+  const auto set = [&](const char* name, napi_value value) { check(napi_set_named_property(env, object, name, value)); };
+  set("installed", toJs(env, stats.installed));
+  set("inUseBytes", toJs(env, stats.inUseBytes));
+  set("idleBytes", toJs(env, stats.idleBytes));
+  set("peakBytes", toJs(env, stats.peakBytes));
+  set("boundBytes", toJs(env, stats.boundBytes));
+  set("hits", toJs(env, stats.hits));
+  set("misses", toJs(env, stats.misses));
+  set("trims", toJs(env, stats.trims));
+  return object;
+}
+
+bool hasBackend(const char* vtable) {
+  for (const char* library : {"libtorch_cpu.so", "libtorch_cuda.so"})
+    if (void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
+      const bool found = dlsym(handle, vtable) != nullptr;
+      dlclose(handle);
+      if (found) return true;
+    }
+  return false;
+}
+
+napi_value build(napi_env env, const Args&) {
+  napi_value object;
+  check(napi_create_object(env, &object));
+  const auto set = [&](const char* name, napi_value value) { check(napi_set_named_property(env, object, name, value)); };
+  set("libtorch", toJs(env, TORCH_VERSION));
+  set("config", toJs(env, at::show_config()));
+  set("mkl", toJs(env, at::hasMKL()));
+  set("onednn", toJs(env, at::hasMKLDNN()));
+  set("openmp", toJs(env, at::hasOpenMP()));
+  set("cpu", toJs(env, at::get_cpu_capability()));
+  set("cuda", toJs(env, at::hasCUDA()));
+  set("cudaDevices", toJs(env, static_cast<int64_t>(at::getNumGPUs())));
+  set("gloo", toJs(env, hasBackend("_ZTVN4c10d16ProcessGroupGlooE")));
+  set("nccl", toJs(env, hasBackend("_ZTVN4c10d16ProcessGroupNCCLE")));
+  set("mpi", toJs(env, hasBackend("_ZTVN4c10d15ProcessGroupMPIE")));
+  return object;
+}
+
+// --- glue -----------------------------------------------------------------------------------------------------------
+
+void throwJs(napi_env env, const char* code, const std::string& message) {
+  napi_throw_error(env, code, message.c_str());
+}
+
+template <Function body>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  size_t count = 24;
+  napi_value raw[24];
+  try {
+    check(napi_get_cb_info(env, info, &count, raw, nullptr, nullptr));
+    if (count > 24) throw BadArgument("too many arguments");
+    return body(env, Args(raw, raw + count));
+  } catch (const Pending&) {
+  } catch (const Disposed& error) {
+    throwJs(env, "DISPOSED", error.what());
+  } catch (const BadArgument& error) {
+    napi_throw_type_error(env, "ARGUMENT", error.what());
+  } catch (const c10::Error& error) {
+    throwJs(env, "TORCH", error.what_without_backtrace());
+  } catch (const std::out_of_range&) {
+    napi_throw_type_error(env, "ARGUMENT", "an argument is missing");
+  } catch (const std::exception& error) {
+    throwJs(env, "TORCH", error.what());
+  }
+  return nullptr;
+}
+
+template <Function body>
+void define(napi_env env, napi_value exports, const char* name) {
+  napi_value function;
+  check(napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<body>, nullptr, &function));
+  check(napi_set_named_property(env, exports, name, function));
+}
+
+}  // namespace
+}  // namespace mixbct
+
+NAPI_MODULE_INIT() {
+  using namespace mixbct;
+  // glibc never reuses freed aligned blocks that lie between small live ones (4 GB lost in 300 steps, docs/memory.md):
+  // what libtorch takes from malloc directly, oneDNN's scratch pads foremost, must not be mapped and faulted in anew.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mallopt(M_TOP_PAD, 64 << 20);
+  try {
+    defineClasses(env, exports);
+#define EXPORT(name) define<name>(env, exports, #name)
+    EXPORT(op);
+    EXPORT(call);
+    EXPORT(schemas);
+    EXPORT(fromArray);
+    EXPORT(shareArray);
+    EXPORT(copyTo);
+    EXPORT(shape);
+    EXPORT(strides);
+    EXPORT(dtype);
+    EXPORT(device);
+    EXPORT(numel);
+    EXPORT(item);
+    EXPORT(isDisposed);
+    EXPORT(isTensor);
+    EXPORT(scopeOpen);
+    EXPORT(scopeClose);
+    EXPORT(keep);
+    EXPORT(requiresGrad);
+    EXPORT(setRequiresGrad);
+    EXPORT(gradient);
+    EXPORT(setGradient);
+    EXPORT(backward);
+    EXPORT(grad);
+    EXPORT(gradEnabled);
+    EXPORT(setGradEnabled);
+    EXPORT(enterInference);
+    EXPORT(leaveInference);
+    EXPORT(autocast);
+    EXPORT(setAutocast);
+    EXPORT(generator);
+    EXPORT(defaultGenerator);
+    EXPORT(seed);
+    EXPORT(generatorState);
+    EXPORT(setGeneratorState);
+    EXPORT(threads);
+    EXPORT(setThreads);
+    EXPORT(useCachingAllocator);
+    EXPORT(trim);
+    EXPORT(allocator);
+    EXPORT(build);
+#undef EXPORT
+    define<disposeTensor>(env, exports, "dispose");
+    define<live>(env, exports, "liveTensors");
+  } catch (const Pending&) {
+    return nullptr;
+  }
+  return exports;
+}

@@ -1,0 +1,42 @@
+// The architecture as data: which layer of src/ may import which. Type-only imports are free.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const source = resolve(dirname(fileURLToPath(import.meta.url)), '../src');
+const allowed = {
+  base: [],
+  torch: ['base'],
+  nn: ['base', 'torch'],
+  optim: ['base', 'torch'],
+  data: ['base', 'torch'],
+  models: ['base', 'torch', 'nn'],
+  heads: ['base', 'torch', 'nn'],
+  features: ['base', 'torch', 'data'],
+  methods: ['base', 'torch', 'nn'],
+  train: ['base', 'torch', 'nn', 'optim', 'data', 'features', 'methods', 'models', 'heads'],
+  eval: ['base', 'torch', 'features'],
+  report: ['base'],
+};
+const torchInData = new Set(['collate.ts', 'sampler.ts']); // the only files of data that touch tensors
+const sharedMethodFiles = new Set(['method.ts', 'index.ts']); // methods import the contract, never each other
+
+const breaks = [];
+for (const [layer, may] of Object.entries(allowed))
+  for (const file of readdirSync(join(source, layer), { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
+    const text = readFileSync(join(source, layer, file), 'utf8');
+    const imports = [...text.matchAll(/^(?:import|export) (?!type\b)[^;'"]*'([^']+)'/gm)].map(([, path]) => path);
+    for (const path of imports) {
+      const target = path.match(/^(?:\.\.\/)+(\w+)\//)?.[1];
+      if (target && target in allowed && target !== layer && !may.includes(target)) breaks.push(`${layer}/${file} → ${target}`);
+      if (layer === 'data' && target === 'torch' && !torchInData.has(file)) breaks.push(`data/${file} → torch`);
+      if (layer === 'methods' && path.startsWith('./') && !sharedMethodFiles.has(path.slice(2)) && file !== 'index.ts')
+        breaks.push(`methods/${file} → ${path}`);
+      if (target === 'cli') breaks.push(`${layer}/${file} → cli`);
+    }
+  }
+if (breaks.length > 0) {
+  process.stderr.write(`Imports that cross a layer (see AGENTS.md):\n${breaks.map((line) => `  ${line}\n`).join('')}`);
+  process.exit(1);
+}

@@ -1,0 +1,76 @@
+// Builds native/torch and native/image into build/*.node, when a source, a flag or libtorch changed.
+import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { aptInstall, attempt, canApt, fail, root, run, say } from './shell.mjs';
+
+const build = join(root, 'build');
+const compiler = process.env.CXX ?? 'g++';
+const includes = ['-I', join(root, 'node_modules/node-api-headers/include')];
+const base = ['-std=c++20', '-fPIC', '-Wall', '-Wno-unknown-pragmas'];
+
+export async function buildAddons(libtorch) {
+  if (!attempt(compiler, ['--version']).ok) aptInstall(['g++'], `no C++ compiler (${compiler})`);
+  mkdirSync(build, { recursive: true });
+  await addon('torch', {
+    compile: [
+      '-O2',
+      `-D_GLIBCXX_USE_CXX11_ABI=${libtorch.cxx11Abi ? 1 : 0}`,
+      ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
+    ],
+    link: [`-L${libtorch.lib}`, '-ltorch', '-ltorch_cpu', '-lc10', '-ldl', `-Wl,-rpath,${libtorch.lib}`, '-Wl,--no-as-needed'],
+    identity: { version: libtorch.version, origin: libtorch.origin, lib: libtorch.lib },
+  });
+  const jpeg = hasTurbojpeg();
+  await addon('image', {
+    compile: ['-O3', ...(jpeg ? ['-DHAVE_TURBOJPEG'] : [])],
+    link: jpeg ? ['-lturbojpeg'] : [],
+    identity: { jpeg },
+  });
+}
+
+function hasTurbojpeg() {
+  const found = () => attempt(compiler, ['-E', '-x', 'c++', '-include', 'turbojpeg.h', '/dev/null']).ok;
+  if (found()) return true;
+  if (canApt()) aptInstall(['libturbojpeg0-dev'], 'no libturbojpeg headers (JPEG would decode 2.5 times slower)');
+  else say('no libturbojpeg headers: JPEG is decoded by a portable decoder, 2.5 times slower (apt: libturbojpeg0-dev)');
+  return found();
+}
+
+/** Compiles each source of native/<name> apart, as many at a time as there are, and links them. */
+async function addon(name, { compile, link, identity }) {
+  const folder = join(root, 'native', name);
+  const files = readdirSync(folder).sort();
+  const sources = files.filter((file) => file.endsWith('.cc'));
+  const flags = [...base, ...includes, ...compile];
+  const hash = createHash('sha256').update(JSON.stringify({ compiler, flags, link, identity }));
+  for (const file of files) hash.update(file).update(readFileSync(join(folder, file)));
+  const stamp = JSON.stringify({ ...identity, digest: hash.digest('hex') });
+  const [target, stampFile] = [join(build, `${name}.node`), join(build, `${name}.json`)];
+  if (existsSync(target) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
+  say(`build the ${name} addon (${sources.length} files)`);
+  const objects = await Promise.all(
+    sources.map((file) => {
+      const object = join(build, `${name}.${file}.o`);
+      return compileOne([...flags, '-c', join(folder, file), '-o', object]).then(() => object);
+    }),
+  );
+  run(`link ${name}`, compiler, ['-shared', ...objects, '-o', `${target}.part`, ...link]);
+  renameSync(`${target}.part`, target);
+  writeFileSync(stampFile, stamp);
+}
+
+function compileOne(args) {
+  return new Promise((resolve) => {
+    let output = '';
+    const child = spawn(compiler, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text));
+    child.on('error', (error) => fail(`cannot run ${compiler}: ${error.message}`, 'install g++ 12 or newer'));
+    child.on('close', (code) => {
+      if (output) process.stderr.write(output);
+      if (code !== 0) fail(`${compiler} ended with ${code} on ${args.at(-3)}`, 'read the lines above');
+      resolve();
+    });
+  });
+}

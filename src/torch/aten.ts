@@ -1,0 +1,34 @@
+import type { Aten } from './aten.gen.ts';
+import { native } from './native.ts';
+
+/** Operators that exist in one supported release only: what the other calls them. Nothing else may know of versions. */
+const renamed: Readonly<Record<string, string>> = {};
+
+type Call = (...args: readonly unknown[]) => unknown;
+
+/**
+ * All of ATen, by schema name (`add.Tensor`, `topk`). Positional arguments in order, keyword-only ones in one options
+ * object at the end. An operator is looked up at its first use.
+ *
+ * @throws Error naming the operator and the shapes of its arguments, when libtorch refuses them.
+ */
+export const aten: Aten = new Proxy({} as Record<string, Call>, {
+  get(known, name: string): Call {
+    const made = known[name];
+    if (made) return made;
+    const index = lookUp(name);
+    const call: Call = (...args) => native.call(index, ...args);
+    known[name] = call;
+    return call;
+  },
+}) as unknown as Aten;
+
+function lookUp(name: string): number {
+  for (const candidate of [name, renamed[name]]) {
+    if (candidate === undefined) continue;
+    const [base = '', overload = ''] = candidate.split('.');
+    const index = native.op(base, overload);
+    if (index >= 0) return index;
+  }
+  throw new Error(`libtorch ${native.build().libtorch} has no operator aten::${name}`);
+}

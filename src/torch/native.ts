@@ -1,0 +1,126 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
+import { totalmem } from 'node:os';
+import { UserError, messageOf } from '../base/errors.ts';
+import type { Dtype, Generator, Tensor } from './tensor.ts';
+
+/** What the caching allocator holds, in bytes, and how often it helped. */
+export type AllocatorStats = {
+  readonly installed: boolean;
+  readonly inUseBytes: number;
+  readonly idleBytes: number;
+  readonly peakBytes: number;
+  readonly boundBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  readonly trims: number;
+};
+
+/** How the linked libtorch was built. */
+export type BuildInfo = {
+  readonly libtorch: string;
+  readonly config: string;
+  readonly mkl: boolean;
+  readonly onednn: boolean;
+  readonly openmp: boolean;
+  readonly cpu: string;
+  readonly cuda: boolean;
+  readonly cudaDevices: number;
+  readonly gloo: boolean;
+  readonly nccl: boolean;
+  readonly mpi: boolean;
+};
+
+/** The addon's surface; native/torch/binding.cc is the other side of it. */
+export interface Native {
+  readonly Tensor: { readonly prototype: Tensor };
+  readonly Generator: { readonly prototype: Generator };
+  op(name: string, overload: string): number;
+  call(op: number, ...args: readonly unknown[]): unknown;
+  schemas(): string[];
+  fromArray(data: ArrayBufferView, dtype: Dtype, shape: readonly number[]): Tensor;
+  shareArray(data: ArrayBufferView, dtype: Dtype, shape: readonly number[]): Tensor;
+  copyTo(tensor: Tensor, into: ArrayBufferView): void;
+  shape(tensor: Tensor): number[];
+  strides(tensor: Tensor): number[];
+  dtype(tensor: Tensor): Dtype;
+  device(tensor: Tensor): string;
+  numel(tensor: Tensor): number;
+  item(tensor: Tensor): number;
+  dispose(tensor: Tensor): void;
+  isDisposed(tensor: Tensor): boolean;
+  isTensor(value: unknown): value is Tensor;
+  liveTensors(): number;
+  scopeOpen(): void;
+  scopeClose(keep: readonly Tensor[]): void;
+  keep(tensor: Tensor): Tensor;
+  requiresGrad(tensor: Tensor): boolean;
+  setRequiresGrad(tensor: Tensor, flag: boolean): Tensor;
+  gradient(tensor: Tensor): Tensor | null;
+  setGradient(tensor: Tensor, gradient: Tensor | null): void;
+  backward(outputs: readonly Tensor[], gradients: readonly (Tensor | null)[], retain: boolean, create: boolean): void;
+  grad(
+    outputs: readonly Tensor[],
+    inputs: readonly Tensor[],
+    gradients: readonly (Tensor | null)[],
+    retain: boolean,
+    create: boolean,
+    allowUnused: boolean,
+  ): (Tensor | null)[];
+  gradEnabled(): boolean;
+  setGradEnabled(flag: boolean): void;
+  enterInference(): void;
+  leaveInference(): void;
+  autocast(device: string): { readonly enabled: boolean; readonly dtype: Dtype };
+  setAutocast(device: string, enabled: boolean, dtype: Dtype): void;
+  generator(seed: number): Generator;
+  defaultGenerator(): Generator;
+  seed(generator: Generator, seed: number): void;
+  generatorState(generator: Generator): Tensor;
+  setGeneratorState(generator: Generator, state: Tensor): void;
+  threads(): number;
+  setThreads(count: number): void;
+  useCachingAllocator(boundBytes: number): void;
+  trim(): void;
+  allocator(): AllocatorStats;
+  build(): BuildInfo;
+}
+
+const buildFolder = resolve(import.meta.dirname, '../../../build');
+
+/** Where the linked libtorch came from, as the set-up script recorded it. */
+export function libtorchOrigin(): { readonly version: string; readonly origin: string; readonly lib: string } {
+  return JSON.parse(readFileSync(join(buildFolder, 'torch.json'), 'utf8'));
+}
+
+/** Releases of libtorch whose operators `aten.gen.ts` and `compat.ts` are known to fit. */
+const SUPPORTED = /^(1\.13|2\.)/;
+
+function load(): Native {
+  const path = join(buildFolder, 'torch.node');
+  const hint = 'run: npm run setup';
+  if (!existsSync(path)) throw new UserError(`${path}: the libtorch addon is not built`, { hint });
+  let addon: Native;
+  try {
+    addon = createRequire(import.meta.url)(path);
+  } catch (error) {
+    throw new UserError(`${path}: the libtorch addon does not load (${messageOf(error)})`, { hint, cause: error });
+  }
+  const { libtorch } = addon.build();
+  if (!SUPPORTED.test(libtorch)) throw new UserError(`libtorch ${libtorch} is not supported; wanted 1.13 or 2.x`, { hint });
+  if (process.env['MIXBCT_ALLOCATOR'] !== 'system') addon.useCachingAllocator(cacheBound());
+  return addon;
+}
+
+/** Most bytes that the allocator keeps idle: `MIXBCT_CACHE_MB`, or a quarter of the machine's memory. */
+function cacheBound(): number {
+  const wish = process.env['MIXBCT_CACHE_MB'];
+  if (wish === undefined) return Math.floor(totalmem() / 4);
+  const megabytes = Number(wish);
+  if (!Number.isInteger(megabytes) || megabytes < 0)
+    throw new UserError(`MIXBCT_CACHE_MB=${wish}: wanted a whole number of megabytes`);
+  return megabytes * 2 ** 20;
+}
+
+export const native: Native = load();

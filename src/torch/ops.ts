@@ -1,0 +1,170 @@
+// The curated operators: friendly names, checked by tests, one line each. Nothing outside src/torch uses `aten`.
+import { aten } from './aten.ts';
+import type { MemoryFormat } from './aten.gen.ts';
+import { type Dtype, type Generator, type Tensor, generator as seeded } from './tensor.ts';
+
+type Operand = Tensor | number;
+export type MakeOptions = { readonly dtype?: Dtype; readonly device?: string };
+export type DimOptions = { readonly dim?: number | readonly number[]; readonly keepDim?: boolean };
+
+// --- making ---------------------------------------------------------------------------------------------------------
+
+export const zeros = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.zeros(shape, { dtype, device });
+export const ones = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.ones(shape, { dtype, device });
+export const full = (shape: readonly number[], value: number, { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.full(shape, value, { dtype, device });
+export const zerosLike = (x: Tensor): Tensor => aten.zeros_like(x);
+export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
+export const arange = (end: number, { dtype = 'int64', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.arange(end, { dtype, device });
+/** A permutation of 0 … n-1 as PyTorch draws it from `torch.Generator().manual_seed(seed)`. → [n] int64 */
+export const randomPermutation = (n: number, seed: number): Tensor =>
+  aten['randperm.generator'](n, { generator: seeded(seed), dtype: 'int64' });
+
+/** Fills with Normal(mean, std) from `rng`, in place. */
+export const fillNormal = (x: Tensor, rng: Generator, mean = 0, std = 1): Tensor => aten.normal_(x, mean, std, { generator: rng });
+/** Fills with Uniform[low, high) from `rng`, in place. */
+export const fillUniform = (x: Tensor, rng: Generator, low = 0, high = 1): Tensor =>
+  aten.uniform_(x, low, high, { generator: rng });
+
+// --- arithmetic (shapes broadcast) ----------------------------------------------------------------------------------
+
+export const add = (a: Tensor, b: Operand, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor =>
+  typeof b === 'number' ? aten['add.Scalar'](a, b, alpha) : aten['add.Tensor'](a, b, { alpha });
+export const sub = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['sub.Scalar'](a, b) : aten['sub.Tensor'](a, b));
+export const mul = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['mul.Scalar'](a, b) : aten['mul.Tensor'](a, b));
+export const div = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['div.Scalar'](a, b) : aten['div.Tensor'](a, b));
+export const neg = (x: Tensor): Tensor => aten.neg(x);
+export const exp = (x: Tensor): Tensor => aten.exp(x);
+export const log = (x: Tensor): Tensor => aten.log(x);
+export const sqrt = (x: Tensor): Tensor => aten.sqrt(x);
+export const square = (x: Tensor): Tensor => aten.square(x);
+export const abs = (x: Tensor): Tensor => aten.abs(x);
+export const relu = (x: Tensor): Tensor => aten.relu(x);
+/** Values limited to [low, high]; either bound may be null. */
+export const clamp = (x: Tensor, low: number | null, high: number | null = null): Tensor => aten.clamp(x, low, high);
+export const greater = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['gt.Scalar'](a, b) : aten['gt.Tensor'](a, b));
+/** `condition ? a : b`, element by element. */
+export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor => aten['where.self'](condition, a, b);
+
+export const add_ = (a: Tensor, b: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor => aten['add_.Tensor'](a, b, { alpha });
+export const mul_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['mul_.Scalar'](a, b) : aten['mul_.Tensor'](a, b));
+export const div_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['div_.Scalar'](a, b) : aten['div_.Tensor'](a, b));
+export const sub_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['sub_.Scalar'](a, b) : aten['sub_.Tensor'](a, b));
+export const copy_ = (into: Tensor, from: Tensor): Tensor => aten.copy_(into, from);
+export const zero_ = (x: Tensor): Tensor => aten.zero_(x);
+export const fill_ = (x: Tensor, value: number): Tensor => aten['fill_.Scalar'](x, value);
+
+// --- reductions -----------------------------------------------------------------------------------------------------
+
+const dims = (dim: number | readonly number[]): readonly number[] => (typeof dim === 'number' ? [dim] : dim);
+
+export const sum = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
+  dim === undefined ? aten.sum(x) : aten['sum.dim_IntList'](x, dims(dim), keepDim);
+export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
+  dim === undefined ? aten.mean(x) : aten['mean.dim'](x, dims(dim), keepDim);
+/** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
+export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
+  aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
+export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
+export const all = (x: Tensor): Tensor => aten.all(x);
+export const isFinite = (x: Tensor): Tensor => aten.isfinite(x);
+/** Whether all elements are equal, shapes included. */
+export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
+
+// --- products -------------------------------------------------------------------------------------------------------
+
+export const matmul = (a: Tensor, b: Tensor): Tensor => aten.matmul(a, b);
+/** x [.., in] · weight [out, in]ᵀ + bias [out] → [.., out] */
+export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor => aten.linear(x, weight, bias);
+
+// --- shapes ---------------------------------------------------------------------------------------------------------
+
+export const transpose = (x: Tensor, a = -2, b = -1): Tensor => aten['transpose.int'](x, a, b);
+export const reshape = (x: Tensor, shape: readonly number[]): Tensor => aten.reshape(x, shape);
+export const permute = (x: Tensor, order: readonly number[]): Tensor => aten.permute(x, order);
+/** All dimensions from `start` on as one. */
+export const flatten = (x: Tensor, start = 1): Tensor => aten['flatten.using_ints'](x, start);
+export const unsqueeze = (x: Tensor, dim: number): Tensor => aten.unsqueeze(x, dim);
+export const narrow = (x: Tensor, dim: number, start: number, length: number): Tensor => aten.narrow(x, dim, start, length);
+export const concat = (xs: readonly Tensor[], dim = 0): Tensor => aten.cat(xs, dim);
+export const flip = (x: Tensor, axes: readonly number[]): Tensor => aten.flip(x, axes);
+export const clone = (x: Tensor): Tensor => aten.clone(x);
+export const detach = (x: Tensor): Tensor => aten.detach(x);
+export const contiguous = (x: Tensor, format: MemoryFormat = 'contiguous_format'): Tensor => aten.contiguous(x, { memory_format: format });
+
+export type ToOptions = { readonly dtype?: Dtype; readonly device?: string; readonly format?: MemoryFormat };
+/** The same values in another type, place or layout; the same memory if nothing has to change. */
+export const to = (x: Tensor, { dtype, device, format }: ToOptions): Tensor =>
+  aten['to.dtype_layout'](x, { dtype: dtype ?? null, device: device ?? null, memory_format: format ?? null });
+
+// --- rows -----------------------------------------------------------------------------------------------------------
+
+/** Rows (or other slices of `dim`) at `index` [K] int64. */
+export const selectRows = (x: Tensor, index: Tensor, dim = 0): Tensor => aten.index_select(x, dim, index);
+/** A copy of `x` whose rows `index` [K] are those of `rows` [K, …]. */
+export const replaceRows = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_copy(x, 0, index, rows);
+/** Elements at `index` along `dim`; shapes as in libtorch's gather. */
+export const gather = (x: Tensor, dim: number, index: Tensor): Tensor => aten.gather(x, dim, index);
+/** A copy of `x` with `values` written at `index` along `dim`. */
+export const scatter = (x: Tensor, dim: number, index: Tensor, values: Tensor): Tensor => aten['scatter.src'](x, dim, index, values);
+/** Adds rows [K, D] into `x` [C, D] at `index` [K], in place. */
+export const addRows_ = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_add_(x, 0, index, rows);
+
+// --- networks -------------------------------------------------------------------------------------------------------
+
+export type ConvOptions = { readonly stride?: number; readonly padding?: number; readonly groups?: number };
+/** x [B, in, H, W], weight [out, in/groups, k, k] → [B, out, H', W'] */
+export const conv2d = (
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  { stride = 1, padding = 0, groups = 1 }: ConvOptions = {},
+): Tensor => aten.conv2d(x, weight, bias, [stride, stride], [padding, padding], [1, 1], groups);
+
+export type BatchNormState = {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly runningMean: Tensor;
+  readonly runningVar: Tensor;
+};
+/** x [B, C, …]. In training the batch's statistics are used, and the running ones move by `momentum` in place. */
+export const batchNorm = (
+  x: Tensor,
+  { weight, bias, runningMean, runningVar }: BatchNormState,
+  { training, momentum = 0.1, eps = 1e-5 }: { readonly training: boolean; readonly momentum?: number; readonly eps?: number },
+): Tensor => aten.batch_norm(x, weight, bias, runningMean, runningVar, training, momentum, eps, false);
+export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor =>
+  aten.layer_norm(x, weight.shape, weight, bias, eps);
+/** x [B, C, …], slope [C] (or [1]): x where positive, slope·x elsewhere. */
+export const prelu = (x: Tensor, slope: Tensor): Tensor => aten.prelu(x, slope);
+/** Zeroes each element with probability `p` and scales the rest by 1/(1-p); draws from the default generator. */
+export const dropout = (x: Tensor, p: number): Tensor => aten.dropout(x, p, true);
+/** Mean cross-entropy of logits [B, C] against labels [B] int64. */
+export const crossEntropy = (logits: Tensor, labels: Tensor): Tensor => aten.cross_entropy_loss(logits, labels);
+export const logSoftmax = (x: Tensor, dim = -1): Tensor => aten['log_softmax.int'](x, dim);
+
+/** Length below which a row counts as zero and stays zero (PyTorch's default for `normalize`). */
+export const NORM_EPS = 1e-12;
+/** Rows divided by their length. [.., D] → [.., D] */
+export const normalizeRows = (x: Tensor): Tensor => div(x, clamp(norm(x, { dim: -1, keepDim: true }), NORM_EPS));
+/** Cosine of every row of `a` [B, D] with every row of `b` [C, D] → [B, C]. */
+export const cosines = (a: Tensor, b: Tensor): Tensor => linear(normalizeRows(a), normalizeRows(b));
+
+// --- many tensors at once -------------------------------------------------------------------------------------------
+
+export const foreach = {
+  add_: (a: readonly Tensor[], b: readonly Tensor[], alpha = 1): void => aten['_foreach_add_.List'](a, b, { alpha }),
+  mul_: (a: readonly Tensor[], by: number): void => aten['_foreach_mul_.Scalar'](a, by),
+  addcmul_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void => aten['_foreach_addcmul_.Scalar'](a, b, c, by),
+  addcdiv_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void => aten['_foreach_addcdiv_.Scalar'](a, b, c, by),
+  add: (a: readonly Tensor[], b: readonly Tensor[], alpha = 1): readonly Tensor[] => aten['_foreach_add.List'](a, b, { alpha }),
+  sqrt: (a: readonly Tensor[]): readonly Tensor[] => aten._foreach_sqrt(a),
+  addScalar_: (a: readonly Tensor[], value: number): void => aten['_foreach_add_.Scalar'](a, value),
+  div_: (a: readonly Tensor[], by: number): void => aten['_foreach_div_.Scalar'](a, by),
+  norm: (a: readonly Tensor[]): readonly Tensor[] => aten['_foreach_norm.Scalar'](a, 2),
+};
+/** Tensors of equal shape, as one with a new first dimension. */
+export const stack = (xs: readonly Tensor[]): Tensor => aten.stack(xs);

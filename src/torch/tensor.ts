@@ -1,0 +1,141 @@
+import { native } from './native.ts';
+
+export type Dtype =
+  | 'float32' | 'float64' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'int16' | 'int8' | 'uint8' | 'bool';
+
+/**
+ * A handle on a libtorch tensor. Functions borrow their arguments and return fresh handles; in-place functions return
+ * their first argument. Temporaries die with the `scope` they were made in; see docs/memory.md.
+ */
+export interface Tensor {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly dtype: Dtype;
+  readonly device: string;
+  readonly numel: number;
+  readonly isDisposed: boolean;
+  readonly requiresGrad: boolean;
+  /** The accumulated gradient, same shape, or null. Setting it replaces what `backward` adds to. */
+  grad: Tensor | null;
+  /** The value of a tensor of one element. */
+  item(): number;
+  /** Frees the handle; the memory goes when nothing else holds it. May be called twice. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A source of random numbers of libtorch (MT19937 on the CPU). */
+export interface Generator {
+  /** The full state, as a byte tensor; setting it continues from there. */
+  state: Tensor;
+  seed(seed: number): void;
+}
+
+Object.defineProperties(native.Tensor.prototype, {
+  shape: { get: (function (this: Tensor) { return native.shape(this); }) },
+  strides: { get: (function (this: Tensor) { return native.strides(this); }) },
+  dtype: { get: (function (this: Tensor) { return native.dtype(this); }) },
+  device: { get: (function (this: Tensor) { return native.device(this); }) },
+  numel: { get: (function (this: Tensor) { return native.numel(this); }) },
+  isDisposed: { get: (function (this: Tensor) { return native.isDisposed(this); }) },
+  requiresGrad: { get: (function (this: Tensor) { return native.requiresGrad(this); }) },
+  grad: {
+    get: (function (this: Tensor) { return native.gradient(this); }),
+    set: (function (this: Tensor, gradient: Tensor | null) { native.setGradient(this, gradient); }),
+  },
+  item: { value(this: Tensor) { return native.item(this); } },
+  dispose: { value(this: Tensor) { native.dispose(this); } },
+  [Symbol.dispose]: { value(this: Tensor) { native.dispose(this); } },
+});
+
+Object.defineProperties(native.Generator.prototype, {
+  state: {
+    get: (function (this: Generator) { return native.generatorState(this); }),
+    set: (function (this: Generator, state: Tensor) { native.setGeneratorState(this, state); }),
+  },
+  seed: { value(this: Generator, seed: number) { native.seed(this, seed); } },
+});
+
+export const isTensor = (value: unknown): value is Tensor => native.isTensor(value);
+
+type TypedArray =
+  | Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
+
+function dtypeOf(data: TypedArray): Dtype {
+  if (data instanceof Float32Array) return 'float32';
+  if (data instanceof Float64Array) return 'float64';
+  if (data instanceof BigInt64Array) return 'int64';
+  if (data instanceof Int32Array) return 'int32';
+  if (data instanceof Int16Array) return 'int16';
+  if (data instanceof Int8Array) return 'int8';
+  if (data instanceof Uint8Array) return 'uint8';
+  return 'float16';
+}
+
+export type FromArrayOptions = { readonly shape?: readonly number[]; readonly dtype?: Dtype };
+
+/**
+ * A new tensor with a copy of `data`. A plain array becomes float32 unless `dtype` says float64 or int64. A typed array
+ * keeps its type; `dtype` may reinterpret bytes of equal size (Uint16Array as float16 or bfloat16, Uint8Array as bool).
+ */
+export function tensor(data: TypedArray | readonly number[], { shape, dtype }: FromArrayOptions = {}): Tensor {
+  const typed = isTyped(data) ? data : typedOf(data, dtype ?? 'float32');
+  return native.fromArray(typed, dtype ?? dtypeOf(typed), shape ?? [data.length]);
+}
+
+/** A tensor over the memory of `data` itself, also of a SharedArrayBuffer: no copy, writes are seen on both sides. */
+export function share(data: TypedArray, { shape, dtype }: FromArrayOptions = {}): Tensor {
+  return native.shareArray(data, dtype ?? dtypeOf(data), shape ?? [data.length]);
+}
+
+const isTyped = (data: TypedArray | readonly number[]): data is TypedArray => ArrayBuffer.isView(data);
+
+function typedOf(data: readonly number[], dtype: Dtype): TypedArray {
+  switch (dtype) {
+    case 'float32': return Float32Array.from(data);
+    case 'float64': return Float64Array.from(data);
+    case 'int64': return BigInt64Array.from(data, BigInt);
+    case 'int32': return Int32Array.from(data);
+    case 'uint8':
+    case 'bool': return Uint8Array.from(data);
+    default: throw new TypeError(`tensor: give a typed array for dtype ${dtype}`);
+  }
+}
+
+function copied<A extends ArrayBufferView>(from: Tensor, wanted: readonly Dtype[], make: (length: number) => A): A {
+  if (!wanted.includes(from.dtype))
+    throw new TypeError(`tensor of ${from.dtype} [${from.shape.join(', ')}]: wanted ${wanted.join(' or ')}; convert it with to()`);
+  const array = make(from.numel);
+  native.copyTo(from, array);
+  return array;
+}
+
+/** The elements in row-major order. @throws TypeError if the tensor has another dtype. */
+export const toFloat32 = (x: Tensor): Float32Array => copied(x, ['float32'], (n) => new Float32Array(n));
+export const toFloat64 = (x: Tensor): Float64Array => copied(x, ['float64'], (n) => new Float64Array(n));
+export const toInt64 = (x: Tensor): BigInt64Array => copied(x, ['int64'], (n) => new BigInt64Array(n));
+export const toInt32 = (x: Tensor): Int32Array => copied(x, ['int32'], (n) => new Int32Array(n));
+export const toUint8 = (x: Tensor): Uint8Array => copied(x, ['uint8', 'bool'], (n) => new Uint8Array(n));
+
+/** The raw bytes of the elements in row-major order, whatever the dtype. */
+export function toBytes(x: Tensor): Uint8Array {
+  const width = { float64: 8, int64: 8, float32: 4, int32: 4, float16: 2, bfloat16: 2, int16: 2, int8: 1, uint8: 1, bool: 1 };
+  const bytes = new Uint8Array(x.numel * width[x.dtype]);
+  native.copyTo(x, bytes);
+  return bytes;
+}
+
+/** The elements as plain numbers, whatever the dtype (int64 must fit a double). */
+export function toNumbers(x: Tensor): number[] {
+  if (x.dtype === 'float32') return Array.from(toFloat32(x));
+  if (x.dtype === 'float64') return Array.from(toFloat64(x));
+  if (x.dtype === 'int64') return Array.from(toInt64(x), Number);
+  if (x.dtype === 'int32') return Array.from(toInt32(x));
+  return Array.from(toUint8(x));
+}
+
+/** A generator of its own, seeded. */
+export const generator = (seed: number): Generator => native.generator(seed);
+
+/** The generator that operators without one draw from. */
+export const defaultGenerator = (): Generator => native.defaultGenerator();
