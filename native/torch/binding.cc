@@ -399,7 +399,6 @@ napi_value build(napi_env env, const Args&) {
   set("mkl", toJs(env, at::hasMKL()));
   set("onednn", toJs(env, at::hasMKLDNN()));
   set("openmp", toJs(env, at::hasOpenMP()));
-  set("cpu", toJs(env, at::get_cpu_capability()));
   set("cuda", toJs(env, at::hasCUDA()));
   set("cudaDevices", toJs(env, static_cast<int64_t>(at::getNumGPUs())));
   set("gloo", toJs(env, hasBackend("_ZTVN4c10d16ProcessGroupGlooE")));

@@ -123,10 +123,9 @@ c10::IValue ivalueOf(napi_env env, napi_value value, Form form, const char* what
       return list;
     }
     case Form::OptionalTensorList: {
-      c10::List<std::optional<at::Tensor>> list;
+      c10::impl::GenericList list(c10::OptionalType::create(c10::TensorType::get()));
       eachElement(env, value, what, [&](napi_value e) {
-        if (isNothing(env, e)) list.push_back(std::nullopt);
-        else list.push_back(tensorOf(env, e, what));
+        list.push_back(isNothing(env, e) ? c10::IValue() : c10::IValue(tensorOf(env, e, what)));
       });
       return list;
     }

@@ -24,7 +24,6 @@ export type BuildInfo = {
   readonly mkl: boolean;
   readonly onednn: boolean;
   readonly openmp: boolean;
-  readonly cpu: string;
   readonly cuda: boolean;
   readonly cudaDevices: number;
   readonly gloo: boolean;

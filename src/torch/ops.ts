@@ -53,6 +53,8 @@ export const add_ = (a: Tensor, b: Tensor, { alpha = 1 }: { readonly alpha?: num
 export const mul_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['mul_.Scalar'](a, b) : aten['mul_.Tensor'](a, b));
 export const div_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['div_.Scalar'](a, b) : aten['div_.Tensor'](a, b));
 export const sub_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['sub_.Scalar'](a, b) : aten['sub_.Tensor'](a, b));
+/** Adds 1 to an integer tensor, in place. */
+export const increment_ = (x: Tensor): Tensor => aten['add_.Scalar'](x, 1);
 export const copy_ = (into: Tensor, from: Tensor): Tensor => aten.copy_(into, from);
 export const zero_ = (x: Tensor): Tensor => aten.zero_(x);
 export const fill_ = (x: Tensor, value: number): Tensor => aten['fill_.Scalar'](x, value);

@@ -1,0 +1,153 @@
+import type { Rng } from '../base/rng.ts';
+import * as torch from '../torch/index.ts';
+import type { Tensor } from '../torch/index.ts';
+import { defaultUniform, fanIn } from './init.ts';
+import { Module, type Pass, parameter } from './module.ts';
+
+export type Conv2dOptions = {
+  readonly kernel: number;
+  readonly stride?: number;
+  readonly padding?: number;
+  readonly groups?: number;
+  readonly bias?: boolean;
+  /** Draws the weight; PyTorch's default if absent. */
+  readonly init?: (shape: readonly number[], rng: Rng) => Tensor;
+};
+
+/** x [B, in, H, W] → [B, out, H', W']; weight [out, in/groups, k, k]. */
+export class Conv2d extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+  readonly #options: torch.ConvOptions;
+
+  constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
+    super();
+    const { kernel, stride = 1, padding = 0, groups = 1, bias = true, init } = options;
+    const shape = [outputs, inputs / groups, kernel, kernel];
+    const inputsSeen = fanIn(shape);
+    this.weight = parameter(init ? init(shape, rng.split('weight')) : defaultUniform(shape, inputsSeen, rng.split('weight')));
+    this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
+    this.#options = { stride, padding, groups };
+  }
+
+  override forward(x: Tensor): Tensor {
+    return torch.conv2d(x, this.weight, this.bias, this.#options);
+  }
+}
+
+export type LinearOptions = { readonly bias?: boolean };
+
+/** x [B, in] → [B, out]; weight [out, in]. */
+export class Linear extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+
+  constructor(inputs: number, outputs: number, { bias = true }: LinearOptions, rng: Rng) {
+    super();
+    this.weight = parameter(defaultUniform([outputs, inputs], inputs, rng.split('weight')));
+    this.bias = bias ? parameter(defaultUniform([outputs], inputs, rng.split('bias'))) : null;
+  }
+
+  override forward(x: Tensor): Tensor {
+    return torch.linear(x, this.weight, this.bias);
+  }
+}
+
+export type BatchNormOptions = { readonly eps?: number; readonly momentum?: number };
+
+/** Batch normalisation of [B, C] or [B, C, H, W] over all but C. running ← (1-momentum)·running + momentum·batch. */
+export class BatchNorm extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly runningMean: Tensor;
+  readonly runningVar: Tensor;
+  readonly numBatchesTracked: Tensor;
+  protected override readonly bufferNames = ['runningMean', 'runningVar', 'numBatchesTracked'];
+  readonly #options: Required<BatchNormOptions>;
+
+  constructor(channels: number, { eps = 1e-5, momentum = 0.1 }: BatchNormOptions = {}) {
+    super();
+    this.weight = parameter(torch.ones([channels]));
+    this.bias = parameter(torch.zeros([channels]));
+    this.runningMean = torch.keep(torch.zeros([channels]));
+    this.runningVar = torch.keep(torch.ones([channels]));
+    this.numBatchesTracked = torch.keep(torch.zeros([], { dtype: 'int64' }));
+    this.#options = { eps, momentum };
+  }
+
+  override forward(x: Tensor, { train }: Pass): Tensor {
+    if (train) torch.increment_(this.numBatchesTracked);
+    return torch.batchNorm(x, this, { training: train, ...this.#options });
+  }
+}
+
+/** Normalises the last dimension, size `features`. */
+export class LayerNorm extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+  readonly #eps: number;
+
+  constructor(features: number, { eps = 1e-5 }: { readonly eps?: number } = {}) {
+    super();
+    this.weight = parameter(torch.ones([features]));
+    this.bias = parameter(torch.zeros([features]));
+    this.#eps = eps;
+  }
+
+  override forward(x: Tensor): Tensor {
+    return torch.layerNorm(x, this.weight, this.bias, this.#eps);
+  }
+}
+
+/** max(0, x) + slope·min(0, x), one slope for each channel. */
+export class PReLU extends Module {
+  readonly weight: Tensor; // [C]
+
+  constructor(channels: number, { slope = 0.25 }: { readonly slope?: number } = {}) {
+    super();
+    this.weight = parameter(torch.full([channels], slope));
+  }
+
+  override forward(x: Tensor): Tensor {
+    return torch.prelu(x, this.weight);
+  }
+}
+
+/** Zeroes elements with probability `p` in training; draws from libtorch's default generator, which the trainer seeds. */
+export class Dropout extends Module {
+  readonly #p: number;
+
+  constructor(p: number) {
+    super();
+    this.#p = p;
+  }
+
+  override forward(x: Tensor, { train }: Pass): Tensor {
+    return train && this.#p > 0 ? torch.dropout(x, this.#p) : x;
+  }
+}
+
+/** [B, …] → [B, product of the rest], in C, H, W order whatever the memory layout. */
+export class Flatten extends Module {
+  override forward(x: Tensor): Tensor {
+    return torch.flatten(x);
+  }
+}
+
+/** Modules one after the other; their state is named by position (`0.weight`, `1.bias`). */
+export class Sequential extends Module {
+  readonly #modules: readonly Module[];
+
+  constructor(...modules: readonly Module[]) {
+    super();
+    this.#modules = modules;
+  }
+
+  protected override children(): Iterable<readonly [name: string, child: unknown]> {
+    return this.#modules.map((module, i) => [String(i), module] as const);
+  }
+
+  override forward(x: Tensor, pass: Pass): Tensor {
+    return this.#modules.reduce((value, module) => module.forward(value, pass), x);
+  }
+}

@@ -1,0 +1,62 @@
+import { type Tensor, add_, foreach, keep, noGrad, scope, tensor, zerosLike } from '../torch/index.ts';
+import type { Optimizer } from './optimizer.ts';
+
+export type AdamWOptions = {
+  readonly weightDecay?: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly eps?: number;
+};
+
+/** Adam with decoupled weight decay (arXiv:1711.05101, algorithm 2) in PyTorch's form and with its defaults. */
+export class AdamW implements Optimizer {
+  readonly #parameters: readonly Tensor[];
+  readonly #means: readonly Tensor[];
+  readonly #squares: readonly Tensor[];
+  readonly #steps: Tensor; // [1] float64: steps taken
+  readonly #options: Required<AdamWOptions>;
+
+  constructor(parameters: readonly Tensor[], { weightDecay = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }: AdamWOptions = {}) {
+    this.#parameters = parameters.filter((p) => p.requiresGrad);
+    const blank = () => noGrad(() => this.#parameters.map((p) => keep(zerosLike(p))));
+    this.#means = blank();
+    this.#squares = blank();
+    this.#steps = keep(tensor([0], { dtype: 'float64' }));
+    this.#options = { weightDecay, beta1, beta2, eps };
+  }
+
+  step(lr: number): void {
+    const { weightDecay, beta1, beta2, eps } = this.#options;
+    scope(() =>
+      noGrad(() => {
+        add_(this.#steps, tensor([1], { dtype: 'float64' }));
+        const t = this.#steps.item();
+        const active = this.#parameters.flatMap((p, i) => {
+          const g = p.grad;
+          return g ? [{ p, g, m: this.#means[i]!, s: this.#squares[i]! }] : [];
+        });
+        if (active.length === 0) return;
+        const [ps, gs, ms, ss] = [active.map((a) => a.p), active.map((a) => a.g), active.map((a) => a.m), active.map((a) => a.s)];
+        foreach.mul_(ps, 1 - lr * weightDecay);
+        foreach.mul_(ms, beta1);
+        foreach.add_(ms, gs, 1 - beta1);
+        foreach.mul_(ss, beta2);
+        foreach.addcmul_(ss, gs, gs, 1 - beta2);
+        const scale = foreach.sqrt(ss); // √(s / (1-β₂ᵗ)) + ε
+        foreach.div_(scale, Math.sqrt(1 - beta2 ** t));
+        foreach.addScalar_(scale, eps);
+        foreach.addcdiv_(ps, ms, scale, -lr / (1 - beta1 ** t));
+      }),
+    );
+  }
+
+  *state(): Generator<[string, Tensor]> {
+    for (const [i, m] of this.#means.entries()) yield [`mean.${i}`, m];
+    for (const [i, s] of this.#squares.entries()) yield [`square.${i}`, s];
+    yield ['steps', this.#steps];
+  }
+
+  dispose(): void {
+    for (const [, value] of this.state()) value.dispose();
+  }
+}

@@ -1,0 +1,41 @@
+/** The learning rate at optimiser step `step` (steps already taken: the first update uses `schedule(0)`). */
+export type Schedule = (step: number) => number;
+
+type Span = { readonly base: number; readonly totalSteps: number; readonly warmupSteps?: number };
+
+/**
+ * `base·step/warmup` while warming up, then `base·(1 - (step-warmup)/(total-warmup))^power`.
+ *
+ * The MixBCT paper says "linearly decays"; its code uses power 2 (D-01), and so do we by default. A negative
+ * `warmupSteps` starts part-way down the curve, as the reference's BCT configurations do (D-02).
+ */
+export function polynomial({ base, totalSteps, warmupSteps = 0, power = 2 }: Span & { readonly power?: number }): Schedule {
+  return (step) =>
+    step < warmupSteps
+      ? (base * step) / warmupSteps
+      : base * Math.max(0, 1 - (step - warmupSteps) / (totalSteps - warmupSteps)) ** power;
+}
+
+/** Half a cosine from `base` to 0 after warm-up. */
+export function cosine({ base, totalSteps, warmupSteps = 0 }: Span): Schedule {
+  return (step) =>
+    step < warmupSteps
+      ? (base * step) / warmupSteps
+      : (base * (1 + Math.cos((Math.PI * Math.min(step - warmupSteps, totalSteps - warmupSteps)) / (totalSteps - warmupSteps)))) / 2;
+}
+
+/** `base`, times `factor` after each of `milestones` (in steps). */
+export function stepDecay({
+  base,
+  milestones,
+  factor = 0.1,
+  warmupSteps = 0,
+}: { readonly base: number; readonly milestones: readonly number[]; readonly factor?: number; readonly warmupSteps?: number }): Schedule {
+  return (step) =>
+    step < warmupSteps ? (base * step) / warmupSteps : base * factor ** milestones.filter((milestone) => step >= milestone).length;
+}
+
+/** Always `base`, after warm-up. */
+export function constant({ base, warmupSteps = 0 }: { readonly base: number; readonly warmupSteps?: number }): Schedule {
+  return (step) => (step < warmupSteps ? (base * step) / warmupSteps : base);
+}

@@ -1,0 +1,47 @@
+import { type Tensor, foreach, keep, noGrad, scope, zerosLike } from '../torch/index.ts';
+import type { Optimizer } from './optimizer.ts';
+
+export type SgdOptions = { readonly momentum?: number; readonly weightDecay?: number };
+
+/**
+ * SGD with momentum as PyTorch computes it (dampening 0, no Nesterov):
+ * `g += weightDecay·p; v = momentum·v + g; p -= lr·v`, with v = 0 before the first step.
+ */
+export class Sgd implements Optimizer {
+  readonly #parameters: readonly Tensor[];
+  readonly #velocities: readonly Tensor[];
+  readonly #momentum: number;
+  readonly #weightDecay: number;
+
+  constructor(parameters: readonly Tensor[], { momentum = 0.9, weightDecay = 0 }: SgdOptions = {}) {
+    this.#parameters = parameters.filter((p) => p.requiresGrad);
+    this.#velocities = noGrad(() => this.#parameters.map((p) => keep(zerosLike(p))));
+    this.#momentum = momentum;
+    this.#weightDecay = weightDecay;
+  }
+
+  step(lr: number): void {
+    scope(() =>
+      noGrad(() => {
+        const active = this.#parameters.flatMap((p, i) => {
+          const g = p.grad;
+          return g ? [{ p, g, v: this.#velocities[i]! }] : [];
+        });
+        if (active.length === 0) return;
+        const [ps, gs, vs] = [active.map(({ p }) => p), active.map(({ g }) => g), active.map(({ v }) => v)];
+        if (this.#weightDecay !== 0) foreach.add_(gs, ps, this.#weightDecay);
+        foreach.mul_(vs, this.#momentum);
+        foreach.add_(vs, gs);
+        foreach.add_(ps, vs, -lr);
+      }),
+    );
+  }
+
+  *state(): Generator<[string, Tensor]> {
+    for (const [i, v] of this.#velocities.entries()) yield [`velocity.${i}`, v];
+  }
+
+  dispose(): void {
+    for (const v of this.#velocities) v.dispose();
+  }
+}
