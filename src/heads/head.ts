@@ -1,0 +1,29 @@
+import { Module } from '../nn/index.ts';
+import { type Tensor, add, clamp, detach, gather, logSoftmax, mean, neg, sub, unsqueeze } from '../torch/index.ts';
+
+/** The classification layer of a run and its loss: never part of a backbone. */
+export abstract class Head extends Module {
+  /** Whether its gradients count in the norm that clipping limits, as the reference's softmax layer does and its margin heads do not. */
+  abstract readonly clipped: boolean;
+  /** Plain logits, without margin. embeddings [B, D] → [B, C] */
+  abstract logits(embeddings: Tensor): Tensor;
+  /** embeddings [B, D], labels [B] int64 → scalar: the mean over the batch. */
+  abstract loss(embeddings: Tensor, labels: Tensor): Tensor;
+
+  override forward(embeddings: Tensor): Tensor {
+    return this.logits(embeddings);
+  }
+}
+
+/** A probability below this is reported as this, so that one sample adds at most 69.08 to the reported loss (D-30). */
+const LEAST_PROBABILITY = 1e-30;
+
+/**
+ * Mean cross-entropy whose *value* saturates at -ln(1e-30) for each sample while its gradient does not, as the
+ * distributed loss of the reference behaves (methods.md 2.9). logits [B, C], labels [B] → scalar
+ */
+export function saturatedCrossEntropy(logits: Tensor, labels: Tensor): Tensor {
+  const each = neg(gather(logSoftmax(logits), 1, unsqueeze(labels, 1)));
+  const limited = clamp(each, null, -Math.log(LEAST_PROBABILITY));
+  return mean(add(each, detach(sub(limited, each))));
+}

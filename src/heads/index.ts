@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import type { Rng } from '../base/rng.ts';
+import type { Head } from './head.ts';
+import { ArcFace, CosFace } from './margin.ts';
+import { Softmax } from './softmax.ts';
+
+export { Head, saturatedCrossEntropy } from './head.ts';
+export { ArcFace, type ArcFaceOptions, CosFace, type CosFaceOptions, arcfaceLogits, cosfaceLogits } from './margin.ts';
+export { Softmax } from './softmax.ts';
+
+const scale = z.number().positive().default(64).describe('factor on the cosines');
+
+/** The `head` section of a recipe. */
+export const headSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('arcface'),
+    marginRad: z.number().min(0).max(1.5).default(0.5).describe('additive angular margin, in radians'),
+    scale,
+  }),
+  z.strictObject({
+    kind: z.literal('cosface'),
+    marginCos: z.number().min(0).max(1).default(0.4).describe('margin on the cosine'),
+    scale,
+  }),
+  z.strictObject({ kind: z.literal('softmax') }),
+]);
+export type HeadRecipe = z.infer<typeof headSchema>;
+
+export function makeHead(recipe: HeadRecipe, embeddingDim: number, classes: number, rng: Rng): Head {
+  switch (recipe.kind) {
+    case 'arcface':
+      return new ArcFace(embeddingDim, classes, recipe, rng);
+    case 'cosface':
+      return new CosFace(embeddingDim, classes, recipe, rng);
+    case 'softmax':
+      return new Softmax(embeddingDim, classes, rng);
+  }
+}

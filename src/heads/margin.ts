@@ -1,0 +1,102 @@
+import type { Rng } from '../base/rng.ts';
+import { init, parameter } from '../nn/index.ts';
+import {
+  type Tensor, add, clamp, cosines, gather, greater, mul, scatter, sqrt, square, sub, unsqueeze, where,
+} from '../torch/index.ts';
+import { Head, saturatedCrossEntropy } from './head.ts';
+
+/** 1 - cos² is held above this, so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
+const SINE_SQUARED_FLOOR = 1e-12;
+
+export type MarginOptions = { readonly scale: number };
+export type ArcFaceOptions = MarginOptions & { readonly marginRad: number };
+export type CosFaceOptions = MarginOptions & { readonly marginCos: number };
+
+/** Replaces the target's cosine by `changed(cosine)`. cos [B, C], labels [B] (-1: no target here) → [B, C] */
+function withTarget(cos: Tensor, labels: Tensor, changed: (target: Tensor) => Tensor): Tensor {
+  const column = unsqueeze(labels, 1);
+  const index = clamp(column, 0);
+  const target = gather(cos, 1, index);
+  return scatter(cos, 1, index, where(greater(column, -1), changed(target), target));
+}
+
+/**
+ * ArcFace logits: the angle to the target's centre grows by `marginRad`; beyond π - margin the target falls linearly
+ * instead, so that it stays monotonic. cos [B, C] in [-1, 1], labels [B] → [B, C] times `scale`
+ *
+ * Source: arXiv:1801.07698 eq. 3; methods.md 2.3.
+ */
+export function arcfaceLogits(cos: Tensor, labels: Tensor, { marginRad: m, scale }: ArcFaceOptions): Tensor {
+  const turned = (t: Tensor): Tensor => {
+    const sine = sqrt(clamp(sub(mul(square(t), -1), -1), SINE_SQUARED_FLOOR));
+    const inside = sub(mul(t, Math.cos(m)), mul(sine, Math.sin(m)));
+    const beyond = sub(t, Math.sin(Math.PI - m) * m);
+    return where(greater(t, Math.cos(Math.PI - m)), inside, beyond);
+  };
+  return mul(withTarget(cos, labels, turned), scale);
+}
+
+/** CosFace logits: the target's cosine less `marginCos`. cos [B, C], labels [B] → [B, C] times `scale`. Source: arXiv:1801.09414 eq. 4. */
+export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }: CosFaceOptions): Tensor =>
+  mul(withTarget(cos, labels, (t) => add(t, -marginCos)), scale);
+
+/** Class centres on the unit sphere, and a margin on the target's cosine. */
+abstract class MarginHead extends Head {
+  override readonly clipped = false;
+  readonly weight: Tensor; // [C, D]
+
+  constructor(embeddingDim: number, classes: number, rng: Rng) {
+    super();
+    this.weight = parameter(init.normal([classes, embeddingDim], 0.01, rng.split('weight')));
+  }
+
+  protected abstract marginLogits(cos: Tensor, labels: Tensor): Tensor;
+  protected abstract get scale(): number;
+
+  /** [B, D] → [B, C] in [-1, 1] */
+  #cosines(embeddings: Tensor): Tensor {
+    return clamp(cosines(embeddings, this.weight), -1, 1);
+  }
+
+  override logits(embeddings: Tensor): Tensor {
+    return mul(this.#cosines(embeddings), this.scale);
+  }
+
+  override loss(embeddings: Tensor, labels: Tensor): Tensor {
+    return saturatedCrossEntropy(this.marginLogits(this.#cosines(embeddings), labels), labels);
+  }
+}
+
+export class ArcFace extends MarginHead {
+  readonly #options: ArcFaceOptions;
+
+  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng) {
+    super(embeddingDim, classes, rng);
+    this.#options = options;
+  }
+
+  protected override get scale(): number {
+    return this.#options.scale;
+  }
+
+  protected override marginLogits(cos: Tensor, labels: Tensor): Tensor {
+    return arcfaceLogits(cos, labels, this.#options);
+  }
+}
+
+export class CosFace extends MarginHead {
+  readonly #options: CosFaceOptions;
+
+  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng) {
+    super(embeddingDim, classes, rng);
+    this.#options = options;
+  }
+
+  protected override get scale(): number {
+    return this.#options.scale;
+  }
+
+  protected override marginLogits(cos: Tensor, labels: Tensor): Tensor {
+    return cosfaceLogits(cos, labels, this.#options);
+  }
+}

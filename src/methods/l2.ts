@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { clamp, mean, norm, normalizeRows, square, sub } from '../torch/index.ts';
+import { defineMethod } from './method.ts';
+
+/**
+ * New unit embeddings are pulled to the old ones of the same samples: mean of max(‖o - e‖ - threshold, 0). A threshold
+ * of 0.2 is the "weakened" form, which leaves cosines above 0.98 alone.
+ */
+export const l2 = defineMethod({
+  name: 'l2',
+  source: 'L2 regression of the MixBCT study (methods.md 5.2): the norm, not its square',
+  needs: ['oldEmbedding'],
+  options: z.strictObject({
+    weight: z.number().min(0).default(10).describe('λ, factor of the regression term'),
+    threshold: z.number().min(0).default(0).describe('distance below which nothing is pulled; 0.2 is the weakened form'),
+    squared: z.boolean().default(false).describe('squared distances, as other L2 baselines have them'),
+  }),
+  start: ({ weight, threshold, squared }) => ({
+    terms({ embeddings, labels, head, old }) {
+      const distance = norm(sub(old.oldEmbedding, normalizeRows(embeddings)), { dim: 1 });
+      const excess = clamp(sub(distance, threshold), 0);
+      return {
+        classify: { value: head.loss(embeddings, labels), weight: 1 },
+        regress: { value: mean(squared ? square(excess) : excess), weight },
+      };
+    },
+  }),
+});

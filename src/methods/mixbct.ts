@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { UserError } from '../base/errors.ts';
+import { replaceRows, selectRows, tensor } from '../torch/index.ts';
+import { defineMethod } from './method.ts';
+
+/**
+ * A share of the batch's new embeddings is replaced by credible old ones of the same samples, and all are classified
+ * together: each class region must hold both. "Mix" means replacement, not interpolation; the replaced rows send no
+ * gradient to the backbone, though their images are forwarded and count in the batch statistics.
+ */
+export const mixbct = defineMethod({
+  name: 'mixbct',
+  source: 'MixBCT, arXiv:2308.06948 (methods.md 5.1); rows drawn from a seeded stream (D-05)',
+  needs: ['oldEmbedding', 'credible'],
+  options: z.strictObject({
+    ratio: z.number().min(0).lt(1).default(0.3).describe('share of the batch that is replaced, rounded down to rows'),
+    onShortage: z
+      .enum(['use-all', 'stop'])
+      .default('use-all')
+      .describe('when a batch has fewer credible rows than the ratio asks for (D-32)'),
+  }),
+  start: ({ ratio, onShortage }) => ({
+    terms({ embeddings, labels, head, old, rng, count }) {
+      const wanted = Math.floor(embeddings.shape[0]! * ratio);
+      if (old.credible.length < wanted) {
+        if (onShortage === 'stop')
+          throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${old.credible.length} there`, {
+            hint: 'denoise with a larger --keep, lower method.ratio, or set method.onShortage to use-all',
+          });
+        count('missing credible rows', wanted - old.credible.length);
+      }
+      const rows = tensor(rng.sample(old.credible, wanted), { dtype: 'int64' });
+      const mixed = replaceRows(embeddings, rows, selectRows(old.oldEmbedding, rows));
+      return { classify: { value: head.loss(mixed, labels), weight: 1 } };
+    },
+  }),
+});
