@@ -3,6 +3,7 @@ export type { MemoryFormat } from './aten.gen.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
+export { type Metadata, type TensorFile, readSafetensors, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {
   type Dtype, type Generator, type Tensor, defaultGenerator, generator, isTensor, share, tensor, toBytes, toFloat32,

@@ -1,0 +1,83 @@
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { writeAtomic } from '../base/artifact.ts';
+import type { Progress } from '../base/progress.ts';
+
+/** What one step tells. */
+export type StepReport = {
+  readonly loss: number;
+  readonly terms: Readonly<Record<string, number>>;
+  readonly gradNorm: number;
+  readonly lr: number;
+  readonly samples: number;
+  readonly waitedMs: number;
+};
+
+/** Writes a run's log: a JSON line for programs and a readable line for people every `every` steps, means since the last. */
+export class Journal {
+  readonly #path: string;
+  readonly #every: number;
+  readonly #totalSteps: number;
+  readonly #counts = new Map<string, number>();
+  readonly #progress: Progress;
+  #since: StepReport[] = [];
+  #sinceMs = performance.now();
+  waitedMs = 0;
+
+  constructor(path: string, progress: Progress, { every, firstStep, totalSteps }: { readonly every: number; readonly firstStep: number; readonly totalSteps: number }) {
+    this.#path = path;
+    this.#progress = progress;
+    this.#every = every;
+    this.#totalSteps = totalSteps;
+    forgetAfter(path, firstStep);
+  }
+
+  count(what: string, by: number): void {
+    this.#counts.set(what, (this.#counts.get(what) ?? 0) + by);
+  }
+
+  get counts(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#counts);
+  }
+
+  /** `step` steps are done now, `epoch` of them whole. */
+  report(step: number, epoch: number, report: StepReport): void {
+    this.#since.push(report);
+    this.waitedMs += report.waitedMs;
+    if (step % this.#every !== 0 && step !== this.#totalSteps) return;
+    const now = performance.now();
+    const elapsedMs = now - this.#sinceMs;
+    const mean = (of: (r: StepReport) => number): number => this.#since.reduce((sum, r) => sum + of(r), 0) / this.#since.length;
+    const line = {
+      step,
+      epoch,
+      loss: mean((r) => r.loss),
+      terms: Object.fromEntries(Object.keys(report.terms).map((name) => [name, mean((r) => r.terms[name]!)])),
+      gradNorm: mean((r) => r.gradNorm),
+      lr: report.lr,
+      samplesPerSecond: (this.#since.reduce((sum, r) => sum + r.samples, 0) / elapsedMs) * 1000,
+      dataWaitShare: this.#since.reduce((sum, r) => sum + r.waitedMs, 0) / elapsedMs,
+      counts: this.counts,
+    };
+    appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
+    const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+    const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
+    this.#progress.update(step, `epoch ${epoch + 1} · ${terms.join(' ')} · lr ${line.lr.toPrecision(3)} · ${line.samplesPerSecond.toFixed(0)}/s · ${waited}`);
+    this.#since = [];
+    this.#sinceMs = now;
+  }
+}
+
+/** Drops lines of steps that will be taken again, so that a resumed run's log tells each step once. */
+function forgetAfter(path: string, step: number): void {
+  if (!existsSync(path)) return;
+  const kept = readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => {
+      try {
+        return JSON.parse(line).step <= step;
+      } catch {
+        return false; // the last line of a killed run may be cut short
+      }
+    });
+  writeAtomic(path, kept.map((line) => `${line}\n`).join(''));
+}

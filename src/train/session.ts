@@ -1,0 +1,81 @@
+import type { Rng } from '../base/rng.ts';
+import { type Head, makeHead } from '../heads/index.ts';
+import { type Running, methodNamed } from '../methods/index.ts';
+import { type BackboneName, makeBackbone } from '../models/index.ts';
+import type { Module } from '../nn/index.ts';
+import { AdamW, type Optimizer, type Schedule, Sgd, constant, cosine, polynomial, stepDecay } from '../optim/index.ts';
+import type { Tensor } from '../torch/index.ts';
+import type { NetworkRecipe, Recipe } from './recipe.ts';
+
+/** Everything of a run that learns, and how it is to be updated. */
+export type Session = {
+  readonly backbone: Module;
+  readonly head: Head;
+  readonly method: Running;
+  readonly optimizer: Optimizer;
+  /** All that is optimised. */
+  readonly parameters: readonly Tensor[];
+  /** What counts in the gradient norm that clipping limits. */
+  readonly clipped: readonly Tensor[];
+};
+
+export const backboneOf = (network: NetworkRecipe, rng: Rng): Module => makeBackbone(network.name as BackboneName, network, rng);
+
+/** Builds what a recipe describes, freshly initialised from streams of `rng`. */
+export function openSession(recipe: Recipe, classes: number, rng: Rng): Session {
+  const { embeddingDim } = recipe.network;
+  const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
+  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'));
+  const { kind, ...options } = recipe.method;
+  const method = methodNamed(kind).start(options, { embeddingDim, classes, rng: rng.split('init', 'method') });
+  const learned = (module: Module): Tensor[] => [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
+  const trunk = [backbone, ...Object.values(method.modules ?? {})].flatMap(learned);
+  const parameters = [...trunk, ...learned(head)];
+  return {
+    backbone,
+    head,
+    method,
+    optimizer: makeOptimizer(recipe.optimizer, parameters),
+    parameters,
+    clipped: head.clipped ? parameters : trunk,
+  };
+}
+
+function makeOptimizer(recipe: Recipe['optimizer'], parameters: readonly Tensor[]): Optimizer {
+  return recipe.kind === 'sgd' ? new Sgd(parameters, recipe) : new AdamW(parameters, recipe);
+}
+
+export function makeSchedule({ schedule, optimizer, epochs }: Recipe, stepsPerEpoch: number): Schedule {
+  const span = {
+    base: optimizer.lr,
+    totalSteps: stepsPerEpoch * epochs,
+    warmupSteps: Math.round(schedule.warmupEpochs * stepsPerEpoch),
+  };
+  switch (schedule.kind) {
+    case 'polynomial':
+      return polynomial({ ...span, power: schedule.power });
+    case 'cosine':
+      return cosine(span);
+    case 'step':
+      return stepDecay({
+        ...span,
+        factor: schedule.factor,
+        milestones: schedule.milestoneEpochs.map((epoch) => Math.round(epoch * stepsPerEpoch)),
+      });
+    case 'constant':
+      return constant(span);
+  }
+}
+
+/** Every tensor that the next step depends on, by name. */
+export function* sessionState({ backbone, head, method, optimizer }: Session): Generator<readonly [string, Tensor]> {
+  yield* backbone.state('backbone.');
+  yield* head.state('head.');
+  for (const [name, module] of Object.entries(method.modules ?? {})) yield* module.state(`method.${name}.`);
+  for (const [name, value] of method.state?.() ?? []) yield [`method.${name}`, value];
+  for (const [name, value] of optimizer.state()) yield [`optimizer.${name}`, value];
+}
+
+export function disposeSession(session: Session): void {
+  for (const [, value] of sessionState(session)) value.dispose();
+}
