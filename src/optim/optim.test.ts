@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gap } from '../../test/helpers/formula.ts';
+import { Rng } from '../base/rng.ts';
+import { type Tensor, keep, requireGrad, scope, tensor, toNumbers } from '../torch/index.ts';
+import { adamWReference } from './adamw.reference.ts';
+import { clipReference } from './clip.reference.ts';
+import { AdamW, type Optimizer, Sgd, clipGradients, constant, cosine, polynomial, stepDecay } from './index.ts';
+import { sgdReference } from './sgd.reference.ts';
+
+/** Float64 on both sides; the order of two additions may differ. */
+const ROUND_OFF = 1e-12;
+
+const leaf = (values: readonly number[]): Tensor => keep(requireGrad(tensor(values, { dtype: 'float64' })));
+
+function steps(optimizer: Optimizer, p: Tensor, gradients: readonly (readonly number[])[], lr: number): number[][] {
+  return gradients.map((g) =>
+    scope(() => {
+      p.grad = tensor(g, { dtype: 'float64' });
+      optimizer.step(lr);
+      p.grad = null;
+      return toNumbers(p);
+    }),
+  );
+}
+
+test('SGD follows the reference trajectory (8.5)', () => {
+  const p = leaf([1, 2]);
+  const sgd = new Sgd([p], { momentum: 0.9, weightDecay: 5e-4 });
+  const path = steps(sgd, p, [[0.5, -1], [0.2, 0.3], [0, 0.1]], 0.1);
+  assert.ok(gap(path.flat(), [0.94995, 2.0999, 0.8848575025, 2.159705005, 0.826230011874875, 2.20342152424975]) < ROUND_OFF);
+  const [[, velocity]] = [...sgd.state()] as [[string, Tensor]];
+  assert.ok(gap(velocity, [0.5862749062512499, -0.4371651924975]) < ROUND_OFF);
+});
+
+test('AdamW follows the reference trajectory (8.5)', () => {
+  const p = leaf([1, 2]);
+  const PRINTED = 1e-10;
+  const path = steps(new AdamW([p], { weightDecay: 0.1 }), p, [[0.5, -1], [0.2, 0.3]], 1e-3);
+  assert.ok(gap(path.flat(), [0.99890000002, 2.00079999999, 0.997901534839, 2.0010277685757]) < PRINTED);
+});
+
+test('the fast optimisers equal their slow twins over 50 random steps', () => {
+  const rng = new Rng('twins');
+  const start = Array.from({ length: 7 }, () => rng.uniform() - 0.5);
+  const gradients = Array.from({ length: 50 }, () => start.map(() => rng.uniform() - 0.5));
+  const fast = { sgd: leaf(start), adamw: leaf(start) };
+  steps(new Sgd([fast.sgd], { momentum: 0.8, weightDecay: 0.01 }), fast.sgd, gradients, 0.05);
+  steps(new AdamW([fast.adamw], { weightDecay: 0.02 }), fast.adamw, gradients, 0.05);
+  const slow = { sgd: [...start], adamw: [...start] };
+  const [v, m, s] = [start.map(() => 0), start.map(() => 0), start.map(() => 0)];
+  for (const [i, g] of gradients.entries()) {
+    sgdReference(slow.sgd, g, v, { lr: 0.05, momentum: 0.8, weightDecay: 0.01 });
+    adamWReference(slow.adamw, g, m, s, i + 1, { lr: 0.05, weightDecay: 0.02 });
+  }
+  assert.ok(gap(fast.sgd, slow.sgd) < ROUND_OFF);
+  assert.ok(gap(fast.adamw, slow.adamw) < ROUND_OFF);
+});
+
+test('a parameter without a gradient stays as it is, momentum and decay included', () => {
+  const [moved, still] = [leaf([1]), leaf([1])];
+  steps(new Sgd([moved, still], { weightDecay: 0.1 }), moved, [[1]], 0.1);
+  assert.deepEqual(toNumbers(still), [1]);
+});
+
+/** The reference's clipping vector was computed in float32. */
+const FLOAT32_VECTOR = 2e-7;
+
+test('clipping scales to the norm (8.5), leaves small gradients alone, and equals its twin', () => {
+  const p = leaf([0, 0, 0]);
+  scope(() => {
+    p.grad = tensor([3, 4, 12], { dtype: 'float64' });
+    assert.equal(clipGradients([p], 5), 13);
+    assert.ok(gap(p.grad!, [1.1538460651, 1.5384614201, 4.6153843603]) < FLOAT32_VECTOR);
+    const twin = clipReference([[3, 4], [12]], 5);
+    assert.ok(gap(p.grad!, twin.clipped.flat()) < ROUND_OFF);
+    p.grad = tensor([0.3, 0.4, 0], { dtype: 'float64' });
+    assert.equal(clipGradients([p], 5), 0.5);
+    assert.ok(gap(p.grad!, [0.3, 0.4, 0]) < ROUND_OFF);
+    p.grad = tensor([Number.NaN, 0, 0], { dtype: 'float64' });
+    assert.ok(Number.isNaN(clipGradients([p], 5)));
+  });
+});
+
+test('the polynomial schedule equals the reference (8.4)', () => {
+  const at = (warmupSteps: number, rows: readonly (readonly [number, number])[]): void => {
+    const lr = polynomial({ base: 0.1, totalSteps: 100, warmupSteps });
+    for (const [step, expected] of rows) assert.ok(Math.abs(lr(step) - expected) < 1e-10, `step ${step} of warm-up ${warmupSteps}`);
+  };
+  at(0, [[0, 0.1], [1, 0.09801], [10, 0.081], [50, 0.025], [99, 1e-5], [100, 0]]);
+  at(10, [[0, 0], [1, 0.01], [5, 0.05], [9, 0.09], [10, 0.1], [11, 0.0977901235], [55, 0.025], [100, 0]]);
+  at(-10, [[0, 0.0826446281], [1, 0.081], [50, 0.020661157], [100, 0]]);
+});
+
+test('step, cosine and constant schedules do what their names say', () => {
+  const drops = stepDecay({ base: 1, milestones: [2, 4] });
+  assert.ok(gap([1, 2, 3, 4, 5].map(drops), [1, 0.1, 0.1, 0.01, 0.01]) < ROUND_OFF);
+  const half = cosine({ base: 2, totalSteps: 10, warmupSteps: 2 });
+  assert.ok(gap([0, 1, 2, 6, 10, 12].map(half), [0, 1, 2, 1, 0, 0]) < ROUND_OFF);
+  assert.deepEqual([0, 1, 2, 9].map(constant({ base: 4, warmupSteps: 2 })), [0, 2, 4, 4]);
+});

@@ -1,0 +1,37 @@
+import type { Module } from '../../src/nn/index.ts';
+import { type Tensor, copy_, noGrad, scope, tensor, to } from '../../src/torch/index.ts';
+
+/**
+ * Fills a network by the weight rule of the parity vectors (methods.md 8.13): each entry of the state, but for
+ * `num_batches_tracked`, is a formula of its position. Returns the number of entries.
+ */
+export function applyWeightRule(net: Module): number {
+  let entry = 0;
+  const state = [...net.state()];
+  const names = new Set(state.map(([path]) => path));
+  for (const [path, value] of state) {
+    if (path.endsWith('num_batches_tracked')) continue;
+    const at = path.slice(0, path.lastIndexOf('.'));
+    const normalises = names.has(`${at}.running_mean`);
+    const formula = ruleFor(path, value, normalises, entry++);
+    scope(() => {
+      const numbers = Float64Array.from({ length: value.numel }, (_, k) => formula(k));
+      noGrad(() => copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: value.dtype })));
+    });
+  }
+  return entry;
+}
+
+function ruleFor(path: string, { shape }: Tensor, normalises: boolean, e: number): (k: number) => number {
+  const wave = (k: number): number => Math.sin(e + 0.5 * k);
+  const name = path.slice(path.lastIndexOf('.') + 1);
+  if (name === 'running_var') return (k) => 1 + 0.1 * wave(k);
+  if (name === 'running_mean') return (k) => 0.05 * wave(k);
+  if (normalises) return name === 'weight' ? (k) => 1 + 0.1 * wave(k) : (k) => 0.05 * wave(k);
+  if (path.includes('prelu')) return (k) => 0.25 + 0.05 * wave(k);
+  if (shape.length >= 2) {
+    const fanIn = shape.slice(1).reduce((product, size) => product * size, 1);
+    return (k) => Math.sqrt(2 / fanIn) * Math.sin(e + 0.37 * k);
+  }
+  return (k) => 0.05 * wave(k);
+}
