@@ -1,0 +1,60 @@
+import type { Rng } from '../base/rng.ts';
+import { nativeImage } from './native-image.ts';
+
+/** Random changes of a training image; see the recipe's `augment` section. */
+export type Augment = {
+  /** Mirror half of the images. */
+  readonly flip: boolean;
+  /** Turn by up to ± this, in degrees. */
+  readonly rotateDeg: number;
+  /** Size times 1 ± this. */
+  readonly scale: number;
+  /** Move by up to ± this share of the side, in each direction. */
+  readonly shift: number;
+};
+
+/** One draw. `matrix` maps a pixel of the result to its place in the picture; null leaves the picture as it is. */
+export type Change = { readonly mirror: boolean; readonly matrix: Float64Array | null };
+
+/** Draws uniformly within the limits. Equal streams give equal changes, whichever thread asks. */
+export function drawChange({ flip, rotateDeg, scale, shift }: Augment, rng: Rng, side: number): Change {
+  const within = (limit: number): number => (2 * rng.uniform() - 1) * limit;
+  const mirror = flip && rng.uniform() < 0.5;
+  if (rotateDeg === 0 && scale === 0 && shift === 0) return { mirror, matrix: null };
+  const angle = (within(rotateDeg) * Math.PI) / 180;
+  const factor = 1 / (1 + within(scale));
+  const [dx, dy] = [within(shift) * side, within(shift) * side];
+  return { mirror, matrix: inverseAffine({ angle, factor, dx, dy, mirror, side }) };
+}
+
+type Affine = { readonly angle: number; readonly factor: number; readonly dx: number; readonly dy: number; readonly mirror: boolean; readonly side: number };
+
+/** Undoes: mirror, turn and resize about the centre, then move by (dx, dy). */
+function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64Array {
+  const centre = (side - 1) / 2;
+  const [cos, sin] = [Math.cos(angle) * factor, Math.sin(angle) * factor];
+  const sign = mirror ? -1 : 1;
+  const [px, py] = [centre + dx, centre + dy];
+  return Float64Array.of(
+    sign * cos, sign * sin, centre - sign * (cos * px + sin * py),
+    -sin, cos, centre + sin * px - cos * py,
+  ); // biome-ignore format: a matrix
+}
+
+/** Writes `picture` [side, side, 3], changed, to `target` at `offset`. */
+export function applyChange(picture: Uint8Array, { mirror, matrix }: Change, target: Uint8Array, offset: number, side: number): void {
+  if (matrix) nativeImage.warpAffine(picture, side, side, matrix, target, offset, side);
+  else if (mirror) mirrorInto(picture, target, offset, side);
+  else target.set(picture, offset);
+}
+
+/** Left for right: exact, no resampling. */
+export function mirrorInto(picture: Uint8Array, target: Uint8Array, offset: number, side: number): void {
+  for (let y = 0; y < side; y++)
+    for (let x = 0; x < side; x++) {
+      const [from, to] = [(y * side + x) * 3, offset + (y * side + side - 1 - x) * 3];
+      target[to] = picture[from]!;
+      target[to + 1] = picture[from + 1]!;
+      target[to + 2] = picture[from + 2]!;
+    }
+}

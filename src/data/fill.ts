@@ -1,0 +1,38 @@
+import { messageOf } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import { type Augment, applyChange, drawChange } from './augment.ts';
+import type { ImageFile } from './dataset.ts';
+import { decode, resize } from './decode.ts';
+
+/** What to put into one batch buffer. */
+export type FillTask = {
+  /** Positions in the dataset. */
+  readonly indices: Int32Array;
+  readonly side: number;
+  /** null: pictures as they are. */
+  readonly augment: { readonly limits: Augment; readonly seed: number; readonly epoch: number } | null;
+};
+
+/** An image of the batch that could not be read. */
+export type Bad = { readonly row: number; readonly problem: string };
+
+/**
+ * Decodes a batch into `pixels` [B, side, side, 3]. Each image's random change depends on seed, epoch and its position in
+ * the dataset alone, so that any number of workers makes the same bytes. Rows that cannot be read are left as they were.
+ */
+export async function fillBatch(source: ImageFile, { indices, side, augment }: FillTask, pixels: Uint8Array): Promise<Bad[]> {
+  const bad: Bad[] = [];
+  const rng = augment && new Rng(augment.seed).split('augment', augment.epoch);
+  for (const [row, index] of indices.entries()) {
+    try {
+      const change = rng ? drawChange(augment!.limits, rng.split(index), side) : { mirror: false, matrix: null };
+      const decoded = decode(source.encoded(index));
+      let picture = decoded instanceof Promise ? await decoded : decoded;
+      if (picture.height !== side || picture.width !== side) picture = await resize(picture, side);
+      applyChange(picture.pixels, change, pixels, row * side * side * 3, side);
+    } catch (error) {
+      bad.push({ row, problem: messageOf(error) });
+    }
+  }
+  return bad;
+}

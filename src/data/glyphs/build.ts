@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { progress } from '../../base/progress.ts';
+import { encodePgm } from '../decode.ts';
+import { packImage, writeRecords } from '../recordio.ts';
+import { writeSidecar } from '../sidecar.ts';
+import type { Face } from './faces.ts';
+
+export type GlyphSet = { readonly images: number; readonly classes: number; readonly families: number; readonly imageDigest: string };
+
+/** A face's images on disk, and in which slot the image of each character lies (-1: it has none). */
+type Drawn = { readonly file: string; readonly slots: Int32Array };
+
+/**
+ * Draws every character with every face into a record set sorted by character; a character no face has is no class. Left
+ * out are blanks and, within one face, every picture that two characters share: stand-ins for what the face lacks.
+ */
+export async function buildGlyphs(faces: readonly Face[], codePoints: readonly number[], { side, prefix, note }: { readonly side: number; readonly prefix: string; readonly note: string }): Promise<GlyphSet> {
+  const folder = mkdtempSync(join(tmpdir(), 'mixbct-glyphs-'));
+  try {
+    const bar = progress('draw typefaces', faces.length);
+    const drawn = faces.map((face, i) => {
+      const result = drawFace(face, codePoints, side, join(folder, `${i}.raw`));
+      bar.update(i + 1, face.name);
+      return result;
+    });
+    bar.stop();
+    const classes = [...codePoints.keys()].filter((i) => drawn.some(({ slots }) => slots[i]! >= 0));
+    const families = [...new Set(faces.map(({ family }) => family))];
+    const set = await merge(drawn, classes, faces.map(({ family }) => families.indexOf(family)), { side, prefix });
+    writeSidecar(prefix, { classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)), families, note, imageDigest: set.imageDigest });
+    return { ...set, families: families.length };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function drawFace(face: Face, codePoints: readonly number[], side: number, file: string): Drawn {
+  const drawGlyph = face.open();
+  const pictures = new Map<string, { readonly pixels: Uint8Array; readonly at: number } | null>();
+  for (const [at, code] of codePoints.entries()) {
+    const pixels = drawGlyph(code, side);
+    if (!pixels || pixels.every((p) => p === 0)) continue;
+    const key = createHash('sha256').update(pixels).digest('base64');
+    pictures.set(key, pictures.has(key) ? null : { pixels, at });
+  }
+  const slots = new Int32Array(codePoints.length).fill(-1);
+  const fd = openSync(file, 'w');
+  let slot = 0;
+  for (const picture of pictures.values()) {
+    if (!picture) continue;
+    slots[picture.at] = slot++;
+    writeSync(fd, picture.pixels);
+  }
+  closeSync(fd);
+  return { file, slots };
+}
+
+async function merge(drawn: readonly Drawn[], classes: readonly number[], familyOf: readonly number[], { side, prefix }: { readonly side: number; readonly prefix: string }) {
+  const images = classes.reduce((sum, i) => sum + drawn.filter(({ slots }) => slots[i]! >= 0).length, 0);
+  const files = drawn.map(({ file }) => openSync(file, 'r'));
+  const hash = createHash('sha256');
+  const pixels = new Uint8Array(side * side);
+  let key = 0;
+  try {
+    await writeRecords(prefix, (writer) => {
+      writer.write(key++, packImage({ labels: [images + 1, classes.length], id: 0, image: new Uint8Array() }));
+      for (const [label, i] of classes.entries())
+        for (const [face, { slots }] of drawn.entries()) {
+          if (slots[i]! < 0) continue;
+          readSync(files[face]!, pixels, 0, pixels.length, slots[i]! * pixels.length);
+          hash.update(`${label}/${face}/`).update(pixels);
+          writer.write(key, packImage({ labels: [label, familyOf[face]!], id: key, image: encodePgm(pixels, side, side) }));
+          key++;
+        }
+    });
+  } finally {
+    for (const fd of files) closeSync(fd);
+  }
+  return { images, classes: classes.length, imageDigest: hash.digest('hex').slice(0, 16) };
+}

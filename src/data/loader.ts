@@ -1,0 +1,208 @@
+import { Worker } from 'node:worker_threads';
+import { FileError, UserError } from '../base/errors.ts';
+import type { Augment } from './augment.ts';
+import { type Dataset, type ImageFile, openSource } from './dataset.ts';
+import { type Bad, type FillTask, fillBatch } from './fill.ts';
+import type { Answer, Order } from './loader-worker.ts';
+
+/** Pixels and labels of one step. Disposing it gives its buffer back: read nothing of it afterwards. */
+export interface Batch extends Disposable {
+  /** [B, side, side, 3] in shared memory */
+  readonly images: Uint8Array;
+  readonly labels: Int32Array; // [B]
+  /** Positions in the dataset, [B]. */
+  readonly indices: Int32Array;
+  /** How long the consumer stood still for this batch. */
+  readonly waitedMs: number;
+}
+
+export type EpochOptions = {
+  readonly batchSize: number;
+  readonly imageSide: number;
+  /** Positions in the order to visit them. */
+  readonly order: Int32Array;
+  /** Leave out a last batch that is not full. */
+  readonly dropLast?: boolean;
+  /** Batches to pass over, for a run that goes on where it stopped. */
+  readonly firstBatch?: number;
+  /** Random changes; absent or null for extraction. */
+  readonly augment?: Augment | null;
+  readonly seed?: number;
+  readonly epoch?: number;
+  /** Stand another image of the batch in for one that cannot be read, and list it in `bad`, instead of stopping. */
+  readonly skipBad?: boolean;
+};
+
+/** An image that could not be read. */
+export type BadImage = { readonly index: number; readonly name: string; readonly problem: string };
+
+type Job = { readonly indices: Int32Array; readonly pixels: Uint8Array; readonly done: Promise<readonly Bad[]> };
+
+/**
+ * Decodes and augments batches in `workers` threads ahead of their use (0: in this thread). What a batch holds depends on
+ * the dataset, order, seed and epoch alone, never on the number of workers or on their speed.
+ */
+export class Loader implements AsyncDisposable {
+  readonly #dataset: Dataset;
+  readonly #labels: Int32Array;
+  readonly #crew: Crew;
+  readonly #bad = new Map<number, BadImage>();
+
+  constructor(dataset: Dataset, { workers = 1 }: { readonly workers?: number } = {}) {
+    this.#dataset = dataset;
+    this.#labels = dataset.labels();
+    this.#crew = workers === 0 ? new Hand(dataset) : new Threads(dataset, workers);
+  }
+
+  /** The images passed over so far, in order of position. */
+  get bad(): readonly BadImage[] {
+    return [...this.#bad.values()].sort((a, b) => a.index - b.index);
+  }
+
+  /** @throws FileError naming the first image that cannot be read, unless `skipBad`. */
+  async *epoch(options: EpochOptions): AsyncGenerator<Batch, void, undefined> {
+    const { batchSize, imageSide: side, order, dropLast = false, firstBatch = 0, skipBad = false } = options;
+    const count = dropLast ? Math.floor(order.length / batchSize) : Math.ceil(order.length / batchSize);
+    const bytes = batchSize * side * side * 3;
+    const free: Uint8Array[] = Array.from({ length: this.#crew.ahead }, () => new Uint8Array(new SharedArrayBuffer(bytes)));
+    const augment = options.augment ? { limits: options.augment, seed: options.seed ?? 0, epoch: options.epoch ?? 0 } : null;
+    const ahead: Job[] = [];
+    let next = firstBatch;
+    const start = (): void => {
+      while (next < count && free.length > 0) {
+        const indices = order.slice(next * batchSize, (next + 1) * batchSize);
+        const pixels = free.pop()!;
+        ahead.push({ indices, pixels, done: this.#crew.fill({ indices, side, augment }, pixels) });
+        next++;
+      }
+    };
+    try {
+      for (let batch = firstBatch; batch < count; batch++) {
+        start();
+        const job = ahead.shift()!;
+        const from = performance.now();
+        const bad = await job.done;
+        const waitedMs = performance.now() - from;
+        if (bad.length > 0) this.#replace(job, bad, side, skipBad);
+        yield {
+          images: job.pixels.subarray(0, job.indices.length * side * side * 3),
+          labels: job.indices.map((index) => this.#labels[index]!),
+          indices: job.indices,
+          waitedMs,
+          [Symbol.dispose]: () => {
+            free.push(job.pixels);
+            start();
+          },
+        };
+      }
+    } finally {
+      next = count;
+      await Promise.allSettled(ahead.map((job) => job.done));
+    }
+  }
+
+  /** The first image of the batch that could be read takes the place of each that could not. */
+  #replace({ indices, pixels }: Job, bad: readonly Bad[], side: number, skip: boolean): void {
+    for (const { row, problem } of bad) {
+      const index = indices[row]!;
+      const name = this.#dataset.name(index);
+      if (!skip) throw new FileError(name, `cannot be read (${problem})`, 'mend or remove it, or pass --skip-bad-images to go on without it');
+      this.#bad.set(index, { index, name, problem });
+    }
+    const broken = new Set(bad.map(({ row }) => row));
+    const good = indices.findIndex((_, row) => !broken.has(row));
+    if (good < 0) throw new UserError(`${this.#dataset.path}: none of the ${indices.length} images of a batch can be read`, { hint: `the first: ${bad[0]!.problem}` });
+    const bytes = side * side * 3;
+    for (const row of broken) {
+      pixels.copyWithin(row * bytes, good * bytes, (good + 1) * bytes);
+      indices[row] = indices[good]!;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#crew.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Who fills batches. */
+interface Crew {
+  /** Buffers to have in flight. */
+  readonly ahead: number;
+  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]>;
+  close(): Promise<void>;
+}
+
+class Hand implements Crew {
+  readonly ahead = 1;
+  readonly #source: ImageFile;
+
+  constructor({ source }: Dataset) {
+    this.#source = openSource(source);
+  }
+
+  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]> {
+    return fillBatch(this.#source, task, pixels);
+  }
+
+  async close(): Promise<void> {
+    this.#source.close();
+  }
+}
+
+type Pending = { readonly resolve: (bad: readonly Bad[]) => void; readonly reject: (error: unknown) => void };
+
+class Threads implements Crew {
+  readonly ahead: number;
+  readonly #workers: Worker[];
+  readonly #load: number[];
+  readonly #pending = new Map<number, Pending>();
+  #orders = 0;
+  #failure: unknown;
+
+  constructor({ source }: Dataset, count: number) {
+    this.ahead = 2 * count + 1;
+    this.#load = new Array<number>(count).fill(0);
+    this.#workers = Array.from({ length: count }, (_, i) => {
+      const worker = new Worker(new URL('./loader-worker.js', import.meta.url), { workerData: { source } });
+      worker.unref(); // a failing main thread need not wait for its workers
+      worker.on('message', ({ id, bad }: Answer) => {
+        this.#load[i]!--;
+        this.#take(id)?.resolve(bad);
+      });
+      worker.on('error', (error) => this.#fail(error));
+      return worker;
+    });
+  }
+
+  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const id = this.#orders++;
+    const idlest = this.#load.indexOf(Math.min(...this.#load));
+    this.#load[idlest]!++;
+    const done = new Promise<readonly Bad[]>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    done.catch(() => undefined); // told to whoever awaits it; a batch nobody reaches must not end the process
+    this.#workers[idlest]!.ref();
+    this.#workers[idlest]!.postMessage({ id, task, pixels } satisfies Order);
+    return done;
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) for (const worker of this.#workers) worker.unref();
+    return pending;
+  }
+
+  #fail(error: unknown): void {
+    this.#failure = error;
+    for (const id of [...this.#pending.keys()]) this.#take(id)?.reject(error);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}

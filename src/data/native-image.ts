@@ -1,0 +1,17 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { packageRoot } from '../base/version.ts';
+
+/** The surface of native/image: pixel work without libtorch, cheap to load in a worker thread. */
+export interface NativeImage {
+  /**
+   * Writes a [side, side, 3] image to `target` at `offset`: for each pixel (x, y) of it, `matrix` [6] gives the place in
+   * `source` [height, width, 3], read bilinearly; outside is 0; halves round up.
+   */
+  warpAffine(source: Uint8Array, height: number, width: number, matrix: Float64Array, target: Uint8Array, offset: number, side: number): void;
+  /** Present where libturbojpeg's headers were found. Writes RGB to `target` if `capacity` bytes are enough; → [height, width]. */
+  decodeJpeg?(bytes: Uint8Array, target: Uint8Array, offset: number, capacity: number): [height: number, width: number];
+  encodeJpeg?(rgb: Uint8Array, height: number, width: number, quality: number): Buffer;
+}
+
+export const nativeImage: NativeImage = createRequire(import.meta.url)(join(packageRoot, 'build/image.node'));

@@ -1,0 +1,229 @@
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { FileError } from '../base/errors.ts';
+
+// MXNet's RecordIO (methods.md 1.1): `<prefix>.rec` holds chunks, `<prefix>.idx` one line `key \t offset` per record.
+
+const MAGIC = 0xced7230a;
+const MAGIC_BYTES = Buffer.from([0x0a, 0x23, 0xd7, 0xce]);
+const CHUNK_HEADER = 8;
+const LENGTH_BITS = 29;
+const MAX_LENGTH = 2 ** LENGTH_BITS - 1;
+/** Continuation flag of a chunk: a whole record, or a part of one that contained the magic word. */
+const Part = { whole: 0, first: 1, middle: 2, last: 3 } as const;
+
+const padded = (length: number): number => (length + 3) & ~3;
+
+/** The two files of a record set; `path` may be the prefix or either file. */
+export function recordFiles(path: string): { readonly prefix: string; readonly rec: string; readonly idx: string } {
+  const prefix = path.replace(/\.(rec|idx)$/, '');
+  return { prefix, rec: `${prefix}.rec`, idx: `${prefix}.idx` };
+}
+
+/** Keys and byte offsets in write order, in shared memory so that workers need no copy. */
+export type RecordIndex = { readonly keys: Int32Array; readonly offsets: Float64Array };
+
+/** Parses an index file. @throws FileError naming the first line that is none. */
+export function readIndex(path: string): RecordIndex {
+  if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
+  const text = readFileSync(path);
+  let lines = 0;
+  for (const byte of text) if (byte === 0x0a) lines++;
+  if (text.length > 0 && text.at(-1) !== 0x0a) lines++;
+  const keys = new Int32Array(new SharedArrayBuffer(4 * lines));
+  const offsets = new Float64Array(new SharedArrayBuffer(8 * lines));
+  let at = 0;
+  for (let line = 0; line < lines; line++) {
+    const end = text.indexOf(0x0a, at);
+    const match = /^(\d+)\t(\d+)\r?$/.exec(text.toString('latin1', at, end < 0 ? text.length : end));
+    if (!match) throw new FileError(path, `line ${line + 1} is not "key<TAB>offset"`, 'is this the .idx of a RecordIO set?');
+    keys[line] = Number(match[1]);
+    offsets[line] = Number(match[2]);
+    at = end + 1;
+  }
+  return { keys, offsets };
+}
+
+/** Reads records at known offsets. Nothing of the file stays in memory. */
+export class RecordFile {
+  readonly path: string;
+  readonly size: number;
+  readonly #fd: number;
+  #buffer = Buffer.allocUnsafe(16 * 1024);
+
+  constructor(path: string) {
+    if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
+    this.path = path;
+    this.#fd = openSync(path, 'r');
+    this.size = fstatSync(this.#fd).size;
+  }
+
+  /**
+   * The payload of the record at `offset`, its parts joined; `limit` reads no more than its first bytes, if one part holds them.
+   * The bytes are the caller's. @throws FileError naming key and offset if the file is cut short or no record starts there.
+   */
+  read(offset: number, key: number, limit = Number.POSITIVE_INFINITY): Buffer {
+    const parts: Buffer[] = [];
+    for (let at = offset; ; ) {
+      const header = this.#bytes(at, CHUNK_HEADER, key, offset);
+      if (header.readUInt32LE(0) !== MAGIC)
+        throw this.#bad(key, offset, `wanted the magic word ced7230a at byte ${at}, got ${header.readUInt32LE(0).toString(16).padStart(8, '0')}`);
+      const word = header.readUInt32LE(4);
+      const [flag, length] = [word >>> LENGTH_BITS, word & MAX_LENGTH];
+      const continues: boolean = flag === Part.first || flag === Part.middle;
+      const expected = parts.length === 0 ? flag === Part.whole || flag === Part.first : flag === Part.middle || flag === Part.last;
+      if (!expected) throw this.#bad(key, offset, `the chunk at byte ${at} has continuation flag ${flag}, out of place`);
+      if (parts.length > 0) parts.push(MAGIC_BYTES);
+      if (at + CHUNK_HEADER + length > this.size) throw this.#bad(key, offset, `cut short: ${length} bytes wanted at byte ${at + CHUNK_HEADER}, the file ends at ${this.size}`);
+      const wanted = Math.min(length, limit);
+      const payload = Buffer.from(this.#bytes(at + CHUNK_HEADER, wanted, key, offset));
+      if (parts.length === 0 && (!continues || wanted < length)) return payload;
+      parts.push(payload);
+      if (!continues) return Buffer.concat(parts);
+      at += CHUNK_HEADER + padded(length);
+    }
+  }
+
+  /** A view of the read buffer, refilled when it does not hold the range: neighbours cost one system call. */
+  #window = { start: 0, length: 0 };
+  #bytes(at: number, length: number, key: number, offset: number): Buffer {
+    const { start, length: held } = this.#window;
+    if (at < start || at + length > start + held) {
+      if (length > this.#buffer.length) this.#buffer = Buffer.allocUnsafe(padded(length) * 2);
+      const read = readSync(this.#fd, this.#buffer, 0, this.#buffer.length, at);
+      this.#window = { start: at, length: read };
+      if (read < length) throw this.#bad(key, offset, `cut short: ${length} bytes wanted at byte ${at}, ${read} there`);
+    }
+    const from = at - this.#window.start;
+    return this.#buffer.subarray(from, from + length);
+  }
+
+  #bad(key: number, offset: number, problem: string): FileError {
+    return new FileError(this.path, `record with key ${key} at offset ${offset}: ${problem}`, 'fetch or write the record set anew');
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** Writes a record set. Both files appear under their names at `close`, or not at all. */
+export class RecordWriter {
+  readonly #files: ReturnType<typeof recordFiles>;
+  readonly #rec: number;
+  readonly #lines: string[] = [];
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #offset = 0;
+
+  constructor(prefix: string) {
+    this.#files = recordFiles(prefix);
+    mkdirSync(dirname(this.#files.rec), { recursive: true });
+    this.#rec = openSync(`${this.#files.rec}.part`, 'w');
+  }
+
+  write(key: number, payload: Uint8Array): void {
+    this.#lines.push(`${key}\t${this.#offset}\n`);
+    const data = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    const cuts = alignedMagic(data);
+    let from = 0;
+    for (const [part, cut] of [...cuts, data.length].entries()) {
+      const last = part === cuts.length;
+      const flag = cuts.length === 0 ? Part.whole : part === 0 ? Part.first : last ? Part.last : Part.middle;
+      this.#chunk(flag, data.subarray(from, cut));
+      from = cut + MAGIC_BYTES.length;
+    }
+    if (this.#pendingBytes > 4 * 1024 * 1024) this.#flush();
+  }
+
+  #chunk(flag: number, payload: Buffer): void {
+    if (payload.length > MAX_LENGTH) throw new FileError(this.#files.rec, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
+    const chunk = Buffer.alloc(CHUNK_HEADER + padded(payload.length));
+    chunk.writeUInt32LE(MAGIC, 0);
+    chunk.writeUInt32LE(((flag << LENGTH_BITS) | payload.length) >>> 0, 4);
+    payload.copy(chunk, CHUNK_HEADER);
+    this.#pending.push(chunk);
+    this.#pendingBytes += chunk.length;
+    this.#offset += chunk.length;
+  }
+
+  #flush(): void {
+    const bytes = Buffer.concat(this.#pending);
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#rec, bytes, done);
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+
+  close(): void {
+    this.#flush();
+    closeSync(this.#rec);
+    const idx = openSync(`${this.#files.idx}.part`, 'w');
+    writeSync(idx, this.#lines.join(''));
+    closeSync(idx);
+    renameSync(`${this.#files.rec}.part`, this.#files.rec);
+    renameSync(`${this.#files.idx}.part`, this.#files.idx);
+  }
+
+  /** Drops what was written: for a caller whose input failed midway. */
+  abort(): void {
+    closeSync(this.#rec);
+    rmSync(`${this.#files.rec}.part`, { force: true });
+  }
+}
+
+/** Writes a record set by `fill`: whole, or, if it throws, not at all. */
+export async function writeRecords(prefix: string, fill: (writer: RecordWriter) => void | Promise<void>): Promise<void> {
+  const writer = new RecordWriter(prefix);
+  try {
+    await fill(writer);
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  writer.close();
+}
+
+/** Positions of the magic word at multiples of 4: where a payload must be cut. */
+function alignedMagic(data: Buffer): number[] {
+  const cuts: number[] = [];
+  for (let at = data.indexOf(MAGIC_BYTES); at >= 0; ) {
+    const aligned = at % 4 === 0;
+    if (aligned) cuts.push(at);
+    at = data.indexOf(MAGIC_BYTES, at + (aligned ? 4 : 1));
+  }
+  return cuts;
+}
+
+/** An image record taken apart. `labels` are float32 in the file: class ids and counts below 2^24 are exact. */
+export type ImageRecord = { readonly labels: readonly number[]; readonly id: number; readonly image: Uint8Array };
+
+const RECORD_HEADER = 24;
+/** Bytes that hold the header and the two labels this project reads. */
+export const LABEL_BYTES = RECORD_HEADER + 8;
+
+/** One label is stored as a scalar (flag 0), several as a vector, as MXNet's `pack` does. */
+export function packImage({ labels, id, image }: ImageRecord): Buffer {
+  const scalar = labels.length === 1;
+  const count = scalar ? 0 : labels.length;
+  const payload = Buffer.alloc(RECORD_HEADER + 4 * count + image.length);
+  payload.writeUInt32LE(count, 0);
+  if (scalar) payload.writeFloatLE(labels[0]!, 4);
+  payload.writeBigUInt64LE(BigInt(id), 8);
+  for (let i = 0; i < count; i++) payload.writeFloatLE(labels[i]!, RECORD_HEADER + 4 * i);
+  payload.set(image, RECORD_HEADER + 4 * count);
+  return payload;
+}
+
+/** @throws RangeError if the payload is too short for what its header says; the caller knows file and key. */
+export function unpackImage(payload: Buffer): ImageRecord {
+  const { labels, start } = unpackLabels(payload);
+  return { labels, id: Number(payload.readBigUInt64LE(8)), image: payload.subarray(start) };
+}
+
+/** Flag, labels and where the image starts; at most `most` labels are read. */
+export function unpackLabels(payload: Buffer, most = Number.POSITIVE_INFINITY): { readonly flag: number; readonly labels: number[]; readonly start: number } {
+  const flag = payload.readUInt32LE(0);
+  if (flag === 0) return { flag, labels: [payload.readFloatLE(4)], start: RECORD_HEADER };
+  const labels = Array.from({ length: Math.min(flag, most) }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));
+  return { flag, labels, start: RECORD_HEADER + 4 * flag };
+}

@@ -1,0 +1,36 @@
+import { existsSync } from 'node:fs';
+import { z } from 'zod';
+import { readJson, writeJson } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
+
+const sidecarSchema = z.strictObject({
+  format: z.literal('mixbct-dataset'),
+  version: z.literal(1),
+  /** Name of each class, by id. */
+  classes: z.array(z.string()).optional(),
+  /** Name of each family (one photographer, one typeface, …), by id: genuine pairs are drawn across families. */
+  families: z.array(z.string()).optional(),
+  note: z.string().optional(),
+  /** Digest of the decoded images, where the maker pins it. */
+  imageDigest: z.string().optional(),
+});
+
+/**
+ * What `<prefix>.json` beside a record set says that RecordIO has no room for. Where it names families, the second
+ * label of each record is a family id; without it that label means nothing to us (methods.md 1.2).
+ */
+export type Sidecar = Omit<z.infer<typeof sidecarSchema>, 'format' | 'version'>;
+
+export const sidecarPath = (prefix: string): string => `${prefix}.json`;
+
+export function readSidecar(prefix: string): Sidecar {
+  const path = sidecarPath(prefix);
+  if (!existsSync(path)) return {};
+  const result = sidecarSchema.safeParse(readJson(path));
+  if (!result.success) throw new FileError(path, `is not the description of a dataset: ${z.prettifyError(result.error)}`, 'move it away if it belongs to something else');
+  const { format: _, version: __, ...sidecar } = result.data;
+  return sidecar;
+}
+
+export const writeSidecar = (prefix: string, sidecar: Sidecar): void =>
+  writeJson(sidecarPath(prefix), { format: 'mixbct-dataset', version: 1, ...sidecar });
