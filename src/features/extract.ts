@@ -1,0 +1,61 @@
+import { progress } from '../base/progress.ts';
+import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import { mirrorInto } from '../data/augment.ts';
+import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+
+/** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
+export type Embedder = {
+  readonly name: string;
+  /** Digest of its weights. */
+  readonly digest: string;
+  readonly dim: number;
+  readonly side: number;
+  embed(images: Uint8Array, count: number): Float32Array;
+};
+
+export type ExtractOptions = {
+  readonly out: string;
+  readonly force?: boolean;
+  /** `none`, as the features stay the image's own (D-07: the reference flips at random); `mean` of image and mirror. */
+  readonly flip?: 'none' | 'mean';
+  readonly batchSize?: number;
+  readonly workers?: number;
+  readonly skipBadImages?: boolean;
+};
+
+/** Embeds a dataset in its order. Only a batch of it is in memory. */
+export async function extractFeatures(dataset: Dataset, embedder: Embedder, options: ExtractOptions): Promise<FeaturesInfo> {
+  const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false } = options;
+  const content = {
+    dim: embedder.dim,
+    classes: dataset.classes,
+    model: { name: embedder.name, digest: embedder.digest },
+    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    flip,
+    labels: dataset.labels(),
+    families: dataset.families(),
+  };
+  return writeFeatureSet(out, content, { force }, async (append) => {
+    await using loader = new Loader(dataset, { workers });
+    const bar = progress('extract', dataset.size);
+    let done = 0;
+    try {
+      const batches = loader.epoch({ batchSize, imageSide: embedder.side, order: sequentialOrder(dataset.size), skipBad: skipBadImages });
+      for await (using batch of batches) {
+        append(flip === 'none' ? embedder.embed(batch.images, batch.labels.length) : embedBoth(batch, embedder));
+        done += batch.labels.length;
+        bar.update(done);
+      }
+    } finally {
+      bar.stop();
+    }
+  });
+}
+
+function embedBoth({ images, labels }: Batch, { embed, side }: Embedder): Float32Array {
+  const bytes = side * side * 3;
+  const mirrored = new Uint8Array(images.length);
+  for (let i = 0; i < labels.length; i++) mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
+  const other = embed(mirrored, labels.length);
+  return embed(images, labels.length).map((value, i) => (value + other[i]!) / 2);
+}

@@ -1,0 +1,164 @@
+import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { FileError } from '../base/errors.ts';
+
+// NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
+
+const MAGIC = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]);
+/** Room for the header that the writer leaves, so that the row count can be filled in at the end. */
+const HEADER_BYTES = 128;
+
+const types = {
+  '<f4': Float32Array,
+  '<f8': Float64Array,
+  '<i4': Int32Array,
+  '<i8': BigInt64Array,
+  '|u1': Uint8Array,
+  '|b1': Uint8Array,
+} as const;
+export type NpyType = keyof typeof types;
+type Arrays = { '<f4': Float32Array; '<f8': Float64Array; '<i4': Int32Array; '<i8': BigInt64Array; '|u1': Uint8Array; '|b1': Uint8Array };
+export type NpyArray<T extends NpyType = NpyType> = Arrays[T];
+
+/** Reads rows of an array on disk. Nothing of it stays in memory. */
+export class NpyFile<T extends NpyType = NpyType> implements Disposable {
+  readonly path: string;
+  readonly type: T;
+  readonly shape: readonly number[];
+  readonly #fd: number;
+  readonly #start: number;
+  /** Elements of one row, bytes of one element. */
+  readonly #row: number;
+  readonly #width: number;
+
+  /** @throws FileError if `path` is no .npy file of one of the types `wanted`, in C order, whole. */
+  constructor(path: string, wanted: readonly T[]) {
+    if (!existsSync(path)) throw new FileError(path, 'no such file');
+    this.path = path;
+    this.#fd = openSync(path, 'r');
+    try {
+      const { descr, shape, start } = readHeader(this.#fd, path);
+      if (!(wanted as readonly string[]).includes(descr)) throw new FileError(path, `holds ${descr}, wanted ${wanted.join(' or ')}`, 'convert it in NumPy with .astype');
+      this.type = descr as T;
+      this.shape = shape;
+      this.#start = start;
+      this.#row = shape.slice(1).reduce((product, n) => product * n, 1);
+      this.#width = types[this.type].BYTES_PER_ELEMENT;
+      const [expected, size] = [start + (shape[0] ?? 1) * this.#row * this.#width, fstatSync(this.#fd).size];
+      if (size < expected) throw new FileError(path, `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`);
+    } catch (error) {
+      closeSync(this.#fd);
+      throw error;
+    }
+  }
+
+  /** Rows `from` … `from + count - 1`, flat. */
+  read(from: number, count: number): NpyArray<T> {
+    const result = new types[this.type](count * this.#row);
+    this.#fill(result, 0, from, count);
+    return result as unknown as NpyArray<T>;
+  }
+
+  /** Rows in any order, flat; neighbours are read together. */
+  gather(rows: ArrayLike<number>): NpyArray<T> {
+    const result = new types[this.type](rows.length * this.#row);
+    for (let i = 0; i < rows.length; ) {
+      let run = 1;
+      while (i + run < rows.length && rows[i + run] === rows[i]! + run) run++;
+      this.#fill(result, i, rows[i]!, run);
+      i += run;
+    }
+    return result as unknown as NpyArray<T>;
+  }
+
+  all(): NpyArray<T> {
+    return this.read(0, this.shape[0] ?? 1);
+  }
+
+  #fill(into: ArrayBufferView, row: number, from: number, count: number): void {
+    const bytes = this.#row * this.#width;
+    const target = new Uint8Array(into.buffer, into.byteOffset + row * bytes, count * bytes);
+    for (let done = 0; done < target.length; ) {
+      const read = readSync(this.#fd, target, done, target.length - done, this.#start + from * bytes + done);
+      if (read === 0) throw new FileError(this.path, `ends before row ${from + count - 1}`);
+      done += read;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function readHeader(fd: number, path: string): { readonly descr: string; readonly shape: number[]; readonly start: number } {
+  const head = Buffer.alloc(12);
+  readSync(fd, head, 0, 12, 0);
+  if (!head.subarray(0, 6).equals(MAGIC)) throw new FileError(path, 'is no .npy file (the first bytes are not \\x93NUMPY)');
+  const [version] = [head[6]!];
+  if (version < 1 || version > 3) throw new FileError(path, `.npy version ${version} is not known`);
+  const prefix = version === 1 ? 10 : 12;
+  const length = version === 1 ? head.readUInt16LE(8) : head.readUInt32LE(8);
+  const text = Buffer.alloc(Math.min(length, 1 << 20));
+  readSync(fd, text, 0, text.length, prefix);
+  const header = text.toString('latin1');
+  const descr = /'descr':\s*'([^']+)'/.exec(header)?.[1];
+  const order = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
+  const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
+  if (descr === undefined || order === undefined || shape === undefined) throw new FileError(path, 'its header cannot be read', 'structured arrays are not supported');
+  if (order === 'True') throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
+  return { descr, shape: shape.split(',').map((n) => n.trim()).filter((n) => n !== '').map(Number), start: prefix + length };
+}
+
+/** Writes an array row by row; the number of rows is known at the end. */
+export class NpyWriter<T extends NpyType> {
+  readonly #fd: number;
+  readonly #type: T;
+  readonly #rowShape: readonly number[];
+  #elements = 0;
+  #position = HEADER_BYTES;
+
+  constructor(path: string, type: T, rowShape: readonly number[] = []) {
+    this.#fd = openSync(path, 'w');
+    this.#type = type;
+    this.#rowShape = rowShape;
+  }
+
+  /** Appends whole rows, flat. */
+  append(rows: NpyArray<T>): void {
+    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
+    this.#position += bytes.length;
+    this.#elements += rows.length;
+  }
+
+  close(): void {
+    const shape = [this.#elements / this.#rowShape.reduce((product, n) => product * n, 1), ...this.#rowShape];
+    const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+    const text = `{'descr': '${this.#type}', 'fortran_order': False, 'shape': ${tuple}, }`;
+    const header = Buffer.alloc(HEADER_BYTES, ' ');
+    MAGIC.copy(header);
+    header.writeUInt8(1, 6);
+    header.writeUInt8(0, 7);
+    header.writeUInt16LE(HEADER_BYTES - 10, 8);
+    header.write(text, 10, 'latin1');
+    header.write('\n', HEADER_BYTES - 1);
+    writeSync(this.#fd, header, 0, HEADER_BYTES, 0);
+    closeSync(this.#fd);
+  }
+}
+
+/** A whole array of one of the types `wanted`. @throws FileError */
+export function readNpy<T extends NpyType>(path: string, wanted: readonly T[]): { readonly data: NpyArray<T>; readonly shape: readonly number[]; readonly type: T } {
+  using file = new NpyFile(path, wanted);
+  return { data: file.all(), shape: file.shape, type: file.type };
+}
+
+/** Writes a whole array; `rowShape` are the dimensions after the first. */
+export function writeNpy<T extends NpyType>(path: string, type: T, data: NpyArray<T>, rowShape: readonly number[] = []): void {
+  const writer = new NpyWriter(path, type, rowShape);
+  writer.append(data);
+  writer.close();
+}

@@ -1,0 +1,116 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { MANIFEST, fileDigest, readJson } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import { version } from '../base/version.ts';
+import { imageTensor } from '../data/collate.ts';
+import type { Dataset } from '../data/index.ts';
+import type { Embedder } from '../features/index.ts';
+import type { Module } from '../nn/index.ts';
+import { buildInfo, inference, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
+import { restore } from './checkpoint.ts';
+import { type NetworkRecipe, recipeSchema } from './recipe.ts';
+import { type Session, backboneOf } from './session.ts';
+
+/** What a run's directory holds. */
+export const runFiles = (out: string) => ({
+  recipe: join(out, 'recipe.json'),
+  log: join(out, 'log.jsonl'),
+  checkpoint: join(out, 'checkpoint.safetensors'),
+  model: join(out, 'model.safetensors'),
+  head: join(out, 'head.safetensors'),
+});
+
+const runManifestSchema = z.object({
+  kind: z.literal('run'),
+  version: z.literal(1),
+  name: z.string(),
+  /** Digest of the backbone's file: what feature sets name their model by. */
+  model: z.string(),
+  recipe: recipeSchema,
+  dataset: z.object({ path: z.string(), digest: z.string(), count: z.number(), classes: z.number() }),
+  old: z.string(),
+  steps: z.number(),
+  seconds: z.number(),
+  dataWaitShare: z.number(),
+  badImages: z.number(),
+  counts: z.record(z.string(), z.number()),
+  preset: z.string(),
+  mixbct: z.string(),
+  libtorch: z.string(),
+});
+export type RunManifest = z.infer<typeof runManifestSchema>;
+
+/** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
+export function prepareRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
+  const finished = existsSync(join(out, MANIFEST));
+  const begun = existsSync(runFiles(out).checkpoint);
+  if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
+  if (resume && !begun) throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
+  if (resume || !existsSync(out)) return;
+  if (force) rmSync(out, { recursive: true });
+  else
+    throw new UserError(finished ? `${out}: a finished run stands there` : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`, {
+      hint: `${begun && !finished ? 'pass --resume to go on with it, ' : ''}choose another --out, or pass --force to replace it`,
+    });
+}
+
+type Outcome = Pick<RunManifest, 'recipe' | 'old' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'> & {
+  readonly session: Session;
+  readonly dataset: Dataset;
+};
+
+/** Writes backbone and head, and returns the manifest that makes the run a finished one. */
+export function writeModel(out: string, { session, dataset, ...outcome }: Outcome): RunManifest {
+  mkdirSync(out, { recursive: true });
+  const files = runFiles(out);
+  writeSafetensors(files.model, session.backbone.state(), { network: JSON.stringify(outcome.recipe.network) });
+  writeSafetensors(files.head, session.head.state(), { head: JSON.stringify(outcome.recipe.head) });
+  return {
+    kind: 'run',
+    version: 1,
+    name: outcome.recipe.name ?? basename(out),
+    model: fileDigest(files.model),
+    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    ...outcome,
+    preset: 'default',
+    mixbct: version,
+    libtorch: buildInfo().libtorch,
+  };
+}
+
+/** A trained backbone, ready to embed. Dispose it after use. */
+export type TrainedModel = { readonly manifest: RunManifest; readonly network: NetworkRecipe; readonly backbone: Module };
+
+export function readRunManifest(run: string): RunManifest {
+  const path = join(run, MANIFEST);
+  const hint = existsSync(runFiles(run).checkpoint) ? `the run is unfinished: mixbct train … --out ${run} --resume` : 'train one: mixbct train';
+  if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
+  const result = runManifestSchema.safeParse(readJson(path));
+  if (!result.success) throw new FileError(path, `is not the manifest of a run: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+/** Loads the backbone of a finished run. @throws FileError if the run is unfinished or its model was changed since. */
+export function loadModel(run: string): TrainedModel {
+  const manifest = readRunManifest(run);
+  const { model } = runFiles(run);
+  if (!existsSync(model)) throw new FileError(model, 'no such file', 'the run is damaged: train it again with --force');
+  if (fileDigest(model) !== manifest.model) throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
+  const { network } = manifest.recipe;
+  const backbone = backboneOf(network, new Rng(0));
+  scope(() => restore(model, readSafetensors(model).tensors, backbone.state()));
+  return { manifest, network, backbone };
+}
+
+/** A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. */
+export const embedderOf = ({ manifest, network, backbone }: TrainedModel): Embedder => ({
+  name: manifest.name,
+  digest: manifest.model,
+  dim: network.embeddingDim,
+  side: network.inputSide,
+  embed: (images, count) =>
+    inference(() => scope(() => toFloat32(backbone.forward(imageTensor({ images, count, side: network.inputSide }), { train: false })))),
+});

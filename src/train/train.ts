@@ -1,0 +1,161 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { MANIFEST, canonicalJson, digestOf, writeJson } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { progress } from '../base/progress.ts';
+import { Rng } from '../base/rng.ts';
+import { imageTensor, labelTensor } from '../data/collate.ts';
+import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
+import type { Step, Terms } from '../methods/index.ts';
+import { type Tensor, add, backward, defaultGenerator, mul, scope } from '../torch/index.ts';
+import { clearGradients, clipGradients } from '../optim/index.ts';
+import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { Journal, type StepReport } from './journal.ts';
+import type { OldSupply } from './old.ts';
+import type { Recipe } from './recipe.ts';
+import { type RunManifest, prepareRun, runFiles, writeModel } from './run.ts';
+import { type Session, disposeSession, makeSchedule, openSession, sessionState } from './session.ts';
+
+export type TrainOptions = {
+  readonly recipe: Recipe;
+  readonly dataset: Dataset;
+  /** What the method needs of the old model; see `openOld`. */
+  readonly old: OldSupply;
+  /** The run's directory. */
+  readonly out: string;
+  readonly resume?: boolean;
+  readonly force?: boolean;
+  /** Decoding threads beside the training thread. */
+  readonly workers?: number;
+  readonly skipBadImages?: boolean;
+  /** Steps between two lines of the log. */
+  readonly logEvery?: number;
+  /** When it fires, the run stops at the next step with a checkpoint. */
+  readonly signal?: AbortSignal;
+};
+
+/** Thrown after an interrupted run has written its checkpoint. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+/** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
+export async function train(options: TrainOptions): Promise<RunManifest> {
+  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, logEvery = 20, signal } = options;
+  const { batchSize, epochs } = recipe;
+  const stepsPerEpoch = Math.floor(dataset.size / batchSize);
+  if (stepsPerEpoch === 0)
+    throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, { hint: 'lower batchSize' });
+  const totalSteps = stepsPerEpoch * epochs;
+  const lrAt = makeSchedule(recipe, stepsPerEpoch);
+  const rng = new Rng(recipe.seed);
+  const files = runFiles(out);
+  const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
+
+  prepareRun(out, { resume, force });
+  const session = openSession(recipe, dataset.classes, rng);
+  const loader = new Loader(dataset, { workers });
+  const startedMs = performance.now();
+  const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
+  try {
+    let step = resume ? loadCheckpoint(files.checkpoint, identity, sessionState(session)) : 0;
+    const firstStep = step;
+    if (!resume) mkdirSync(out, { recursive: true });
+    writeJson(files.recipe, recipe);
+    const journal = new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps });
+    const save = (): void => saveCheckpoint(files.checkpoint, { step, ...identity }, sessionState(session));
+    save();
+
+    while (step < totalSteps) {
+      const epoch = Math.floor(step / stepsPerEpoch);
+      const batches = loader.epoch({
+        batchSize,
+        imageSide: recipe.network.inputSide,
+        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed }),
+        dropLast: true,
+        firstBatch: step % stepsPerEpoch,
+        augment: recipe.augment,
+        seed: recipe.seed,
+        epoch,
+        skipBad: options.skipBadImages ?? false,
+      });
+      for await (using batch of batches) {
+        const lr = lrAt(step);
+        const at = { progress: step / totalSteps, rng: rng.split('step', step), count: journal.count.bind(journal) };
+        const seen = trainStep(session, batch, old, { ...at, lr, clipNorm: recipe.clipNorm, side: recipe.network.inputSide });
+        if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
+        step++;
+        journal.report(step, epoch, { ...seen, lr, samples: batch.labels.length, waitedMs: batch.waitedMs });
+        if (signal?.aborted) break;
+      }
+      save();
+      if (signal?.aborted && step < totalSteps)
+        throw new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
+    }
+
+    const manifest = writeModel(out, {
+      recipe,
+      session,
+      dataset,
+      old: old.digest,
+      steps: step,
+      seconds: (performance.now() - startedMs) / 1000,
+      dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
+      badImages: loader.bad.length,
+      counts: journal.counts,
+    });
+    writeJson(join(out, MANIFEST), manifest);
+    rmSync(files.checkpoint, { force: true });
+    return manifest;
+  } finally {
+    bar.stop();
+    await loader.close();
+    disposeSession(session);
+  }
+}
+
+type StepSettings = Pick<Step, 'progress' | 'rng' | 'count'> & {
+  readonly lr: number;
+  readonly clipNorm: number | null;
+  readonly side: number;
+};
+
+/** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
+export function trainStep(
+  { backbone, head, method, optimizer, parameters, clipped }: Session,
+  batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
+  old: OldSupply,
+  { lr, clipNorm, side, ...at }: StepSettings,
+): Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> {
+  return scope(() => {
+    defaultGenerator().seed(at.rng.split('dropout').seed());
+    const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
+    const embeddings = backbone.forward(images, { train: true }); // [B, D]
+    const terms = method.terms({ ...at, embeddings, labels: labelTensor(batch.labels), head, old: old.forBatch(batch.indices) });
+    const loss = totalOf(terms);
+    backward(loss);
+    const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
+    optimizer.step(lr);
+    clearGradients(parameters);
+    return {
+      loss: loss.item(),
+      terms: Object.fromEntries(Object.entries(terms).map(([name, { value }]) => [name, value.item()])),
+      gradNorm,
+    };
+  });
+}
+
+/** Σ weight · value of a method's terms. */
+export function totalOf(terms: Terms): Tensor {
+  const parts = Object.values(terms).map(({ value, weight }) => (weight === 1 ? value : mul(value, weight)));
+  const [first, ...rest] = parts;
+  if (!first) throw new Error('a method returned no loss terms');
+  return rest.reduce((sum, part) => add(sum, part), first);
+}
+
+function notFinite(step: number, { terms }: { readonly terms: Readonly<Record<string, number>> }, batch: Batch): UserError {
+  const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`).join(', ');
+  return new UserError(`the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`, {
+    hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
+  });
+}
