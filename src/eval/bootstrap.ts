@@ -1,0 +1,137 @@
+import type { Rng } from '../base/rng.ts';
+import type { Searches } from './identification.ts';
+import { atMostCount } from './roc.ts';
+
+/** How often each identity was drawn, for each resample: [R][S]. */
+export type Resamples = readonly Float64Array[];
+
+/** R samples of S identities with replacement. All metrics and models share them, so that differences are paired. */
+export function resampleIdentities(identities: number, resamples: number, rng: Rng): Resamples {
+  return Array.from({ length: resamples }, (_, r) => {
+    const stream = rng.split('resample', r);
+    const weights = new Float64Array(identities);
+    for (let i = 0; i < identities; i++) weights[stream.integer(identities)]!++;
+    return weights;
+  });
+}
+
+/** A number and the middle 95 % of its bootstrap distribution. */
+export type Estimate = { readonly value: number; readonly low: number; readonly high: number };
+
+export function estimate(value: number, replicates: Float64Array): Estimate {
+  const sorted = replicates.filter((x) => !Number.isNaN(x)).sort();
+  if (sorted.length === 0) return { value, low: Number.NaN, high: Number.NaN };
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  return { value, low: at(0.025), high: at(0.975) };
+}
+
+/** Scores of pairs with the identities of both sides, as positions in the list of identities. */
+export type ScoredPairs = { readonly score: Float32Array; readonly a: Int32Array; readonly b: Int32Array };
+
+/** Impostor pairs of each two identities: their joint weight in a resample is the sum of count · w_a · w_b. */
+export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: number): { readonly a: Int32Array; readonly b: Int32Array; readonly count: Float64Array } {
+  const counts = new Map<number, number>();
+  for (let i = 0; i < a.length; i++) {
+    const key = Math.min(a[i]!, b[i]!) * identities + Math.max(a[i]!, b[i]!);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const keys = Float64Array.from(counts.keys());
+  return { a: Int32Array.from(keys, (key) => Math.floor(key / identities)), b: Int32Array.from(keys, (key) => key % identities), count: Float64Array.from(counts.values()) };
+}
+
+/** Total impostor weight of each resample, [R]: the same for every model. */
+export function impostorWeights({ a, b, count }: ReturnType<typeof pairCounts>, resamples: Resamples): Float64Array {
+  return Float64Array.from(resamples, (weights) => {
+    let sum = 0;
+    for (let i = 0; i < a.length; i++) sum += count[i]! * weights[a[i]!]! * weights[b[i]!]!;
+    return sum;
+  });
+}
+
+/** Highest impostors kept, as a multiple of what the largest target lets pass: resamples may weigh the top more. */
+const MARGIN = 2;
+
+/**
+ * TAR at FAR ≤ target in each resample: identity s drawn w_s times weighs a genuine pair w_s, an impostor pair w_s · w_t.
+ * → [targets][R]
+ */
+export function tarReplicates(genuine: ScoredPairs, impostor: ScoredPairs, targets: readonly number[], resamples: Resamples, totals: Float64Array): Float64Array[] {
+  const top = highest(impostor, Math.ceil(Math.max(...targets) * MARGIN * impostor.score.length) + 1);
+  // a resample that lets all of the kept ones through is judged by the lowest of them
+  const beyond = top.score.length < impostor.score.length ? top.score.at(-1)! : Number.NEGATIVE_INFINITY;
+  const matches = highest(genuine, genuine.score.length);
+  const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
+  const results = targets.map(() => new Float64Array(resamples.length));
+  for (const [r, weights] of resamples.entries()) {
+    let [accepted, weighed, passed] = [0, 0, 0]; // genuine pairs passed, their weight, impostor weight let through
+    let i = 0;
+    for (const t of order) {
+      const allowed = targets[t]! * totals[r]! * (1 + 1e-12);
+      while (i < top.score.length) {
+        const weight = weights[top.a[i]!]! * weights[top.b[i]!]!;
+        if (passed + weight > allowed) break;
+        passed += weight;
+        i++;
+      }
+      const threshold = i < top.score.length ? top.score[i]! : beyond;
+      while (accepted < matches.score.length && matches.score[accepted]! > threshold) weighed += weights[matches.a[accepted++]!]!;
+      results[t]![r] = weighed;
+    }
+    let all = 0;
+    for (let g = 0; g < matches.a.length; g++) all += weights[matches.a[g]!]!;
+    for (const result of results) result[r]! /= all;
+  }
+  return results;
+}
+
+/** The `count` pairs of highest score, falling. */
+function highest({ score, a, b }: ScoredPairs, count: number): ScoredPairs {
+  const cut = count >= score.length ? Number.NEGATIVE_INFINITY : score.slice().sort()[score.length - count]!;
+  const chosen = Int32Array.from(score.keys()).filter((i) => score[i]! >= cut);
+  chosen.sort((x, y) => score[y]! - score[x]!);
+  return { score: Float32Array.from(chosen, (i) => score[i]!), a: Int32Array.from(chosen, (i) => a[i]!), b: Int32Array.from(chosen, (i) => b[i]!) };
+}
+
+/** Rank-k rate over the probes of both galleries in each resample, [R]; `identity` [P] of each probe. */
+export function rankReplicates(searches: readonly Searches[], identity: Int32Array, rank: number, resamples: Resamples): Float64Array {
+  return Float64Array.from(resamples, (weights) => {
+    let [hits, mated] = [0, 0];
+    for (const { ahead } of searches)
+      for (let i = 0; i < identity.length; i++) {
+        if (ahead[i]! < 0) continue;
+        const weight = weights[identity[i]!]!;
+        mated += weight;
+        if (ahead[i]! < rank) hits += weight;
+      }
+    return hits / mated;
+  });
+}
+
+/** TPIR at FPIR `target`, mean over the galleries, in each resample, [R]. The galleries themselves stay as they are. */
+export function tpirReplicates(searches: readonly Searches[], identity: Int32Array, target: number, resamples: Resamples): Float64Array {
+  const orders = searches.map(({ own, best }) => {
+    const outsiders = Int32Array.from(own.keys()).filter((i) => Number.isNaN(own[i]!));
+    return outsiders.sort((x, y) => best[y]! - best[x]!);
+  });
+  return Float64Array.from(resamples, (weights) => {
+    let sum = 0;
+    for (const [s, { own, best, ahead }] of searches.entries()) {
+      const outsiders = orders[s]!;
+      let total = 0;
+      for (const i of outsiders) total += weights[identity[i]!]!;
+      const wanted = Math.max(atMostCount(target, total), 1);
+      let [passed, at] = [0, -1];
+      while (passed < wanted && at + 1 < outsiders.length) passed += weights[identity[outsiders[++at]!]!]!;
+      const threshold = best[outsiders[Math.max(at, 0)]!]!;
+      let [hits, mated] = [0, 0];
+      for (let i = 0; i < own.length; i++) {
+        if (ahead[i]! < 0) continue;
+        const weight = weights[identity[i]!]!;
+        mated += weight;
+        if (own[i]! > threshold && own[i]! > best[i]!) hits += weight;
+      }
+      sum += hits / mated;
+    }
+    return sum / searches.length;
+  });
+}

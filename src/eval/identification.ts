@@ -1,0 +1,64 @@
+import { atMostCount } from './roc.ts';
+
+/** FPIR levels of a curve, 1e-4 … 1 in a hundred logarithmic steps (methods.md 6.6), and those that tables tell. */
+export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
+export const FPIR_TARGETS = [1e-4, 1e-3, 1e-2, 1e-1, 1] as const;
+export const RANKS = [1, 5, 10] as const;
+
+/** What one search of a gallery with one probe found. */
+export type Searches = {
+  /** Similarity to the probe's own gallery entry; NaN where the probe's identity is not enrolled. [P] */
+  readonly own: Float32Array;
+  /** Largest similarity to an entry of another identity. [P] */
+  readonly best: Float32Array;
+  /** How many entries of others are more similar than the own one: 0 is a hit at rank 1. -1 where not enrolled. [P] */
+  readonly ahead: Int32Array;
+};
+
+/**
+ * Searches a gallery with one entry per identity. `similarity` [P · G] row-major; `enrolled` [P] gives each probe's entry in
+ * the gallery, -1 if it has none.
+ */
+export function search(similarity: Float32Array, enrolled: Int32Array, galleryCount: number): Searches {
+  const count = enrolled.length;
+  const found = { own: new Float32Array(count).fill(Number.NaN), best: new Float32Array(count), ahead: new Int32Array(count).fill(-1) };
+  for (let probe = 0; probe < count; probe++) {
+    const [row, entry] = [probe * galleryCount, enrolled[probe]!];
+    const own = entry < 0 ? Number.NaN : similarity[row + entry]!;
+    let [best, ahead] = [Number.NEGATIVE_INFINITY, 0];
+    for (let g = 0; g < galleryCount; g++) {
+      if (g === entry) continue;
+      const value = similarity[row + g]!;
+      if (value > best) best = value;
+      if (value > own) ahead++;
+    }
+    found.best[probe] = best;
+    if (entry < 0) continue;
+    found.own[probe] = own;
+    found.ahead[probe] = ahead;
+  }
+  return found;
+}
+
+/** Share of enrolled probes whose own entry is among the `rank` most similar. */
+export function topRank({ ahead }: Searches, rank: number): number {
+  const mated = ahead.filter((n) => n >= 0);
+  return mated.filter((n) => n < rank).length / mated.length;
+}
+
+/** The maxima of the probes that are not enrolled, falling. */
+export const alarms = ({ own, best }: Searches): Float32Array => best.filter((_, i) => Number.isNaN(own[i]!)).sort().reverse();
+
+/** The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). */
+export const alarmThreshold = (falling: Float32Array, fpir: number): number => falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)]!;
+
+/** True positive identification rate: enrolled probes whose own entry comes first and lies above the threshold. */
+export function tpir({ own, best, ahead }: Searches, threshold: number): number {
+  let [hits, mated] = [0, 0];
+  for (let i = 0; i < own.length; i++) {
+    if (ahead[i]! < 0) continue;
+    mated++;
+    if (own[i]! > threshold && own[i]! > best[i]!) hits++;
+  }
+  return hits / mated;
+}

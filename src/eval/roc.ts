@@ -1,0 +1,77 @@
+/** FAR at which true accept rates are told. */
+export const FAR_TARGETS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1] as const;
+
+/** Scores of pairs, each sorted ascending (`Float32Array.sort`). */
+export type Scores = { readonly genuine: Float32Array; readonly impostor: Float32Array };
+
+/** Accepting every score ≥ `threshold` accepts these shares of impostor and of genuine pairs. Thresholds fall, shares rise. */
+export type Roc = { readonly threshold: readonly number[]; readonly far: readonly number[]; readonly tar: readonly number[] };
+
+/**
+ * The ROC curve, from (0, 0) at an infinite threshold to (1, 1), without the points that lie evenly on a line between their
+ * neighbours: the points of scikit-learn's `roc_curve` (methods.md 6.5). Equal scores are one point.
+ */
+export function roc({ genuine, impostor }: Scores): Roc {
+  const [threshold, far, tar] = [[Number.POSITIVE_INFINITY], [0], [0]];
+  const none = [Number.NaN, Number.NaN] as const;
+  let before: readonly [impostors: number, genuines: number] = none; // the step between the last two points
+  let [i, g] = [impostor.length, genuine.length];
+  while (i > 0 || g > 0) {
+    const value = Math.max(i > 0 ? impostor[i - 1]! : Number.NEGATIVE_INFINITY, g > 0 ? genuine[g - 1]! : Number.NEGATIVE_INFINITY);
+    const [fromI, fromG] = [i, g];
+    while (i > 0 && impostor[i - 1] === value) i--;
+    while (g > 0 && genuine[g - 1] === value) g--;
+    const step = [fromI - i, fromG - g] as const;
+    if (before[0] === step[0] && before[1] === step[1]) for (const column of [threshold, far, tar]) column.pop();
+    before = threshold.length === 1 ? none : step; // scikit-learn adds (0, 0) afterwards: the first score's point always stays
+    threshold.push(value);
+    far.push((impostor.length - i) / impostor.length);
+    tar.push((genuine.length - g) / genuine.length);
+  }
+  return { threshold, far, tar };
+}
+
+/** Area under the curve: the chance that a genuine pair scores above an impostor pair, ties counting half. */
+export function auc({ far, tar }: Roc): number {
+  let area = 0;
+  for (let i = 1; i < far.length; i++) area += ((far[i]! - far[i - 1]!) * (tar[i]! + tar[i - 1]!)) / 2;
+  return area;
+}
+
+/** Equal error rate: where the curve, drawn in straight pieces, meets FAR = 1 - TAR. */
+export function equalErrorRate({ far, tar }: Roc): number {
+  const excess = (i: number): number => far[i]! + tar[i]! - 1; // rises from -1 to 1
+  let i = 1;
+  while (excess(i) < 0) i++;
+  const share = excess(i - 1) / (excess(i - 1) - excess(i));
+  return far[i - 1]! + share * (far[i]! - far[i - 1]!);
+}
+
+/** TAR at the point whose FAR is nearest to `target`, the largest at equal distance: the reference's rule (6.5). */
+export function tarNearest({ far, tar }: Roc, target: number): number {
+  let best = far.length - 1;
+  for (let i = far.length - 1; i >= 0; i--) if (Math.abs(far[i]! - target) < Math.abs(far[best]! - target)) best = i;
+  return tar[best]!;
+}
+
+/** n · share rounded down, forgiving the last bit: 0.29 · 100 is 29. */
+const FORGIVEN = 1e-9;
+export const atMostCount = (share: number, n: number): number => Math.floor(share * n + FORGIVEN);
+
+/** The largest TAR whose FAR does not exceed `target`. */
+export function tarAtMost({ genuine, impostor }: Scores, target: number): number {
+  const allowed = atMostCount(target, impostor.length);
+  if (allowed >= impostor.length) return 1;
+  return shareAbove(genuine, impostor[impostor.length - 1 - allowed]!);
+}
+
+/** Share of ascending `sorted` strictly above `value`. */
+export function shareAbove(sorted: Float32Array, value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]! > value) high = middle;
+    else low = middle + 1;
+  }
+  return (sorted.length - low) / sorted.length;
+}
