@@ -1,0 +1,3 @@
+export { renderHtml } from './html.ts';
+export { renderMarkdown } from './markdown.ts';
+export { renderTerminal, textTable } from './terminal.ts';
