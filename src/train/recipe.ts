@@ -96,7 +96,7 @@ export function readYaml(path: string): unknown {
   } catch (error) {
     throw new FileError(path, `cannot be read (${(error as Error).message})`);
   }
-  const document = parseDocument(text, { prettyErrors: true });
+  const document = parseDocument(text, { prettyErrors: true, merge: true });
   const [problem] = document.errors;
   if (problem) throw new FileError(path, `not valid YAML: ${problem.message}`);
   return document.toJS();

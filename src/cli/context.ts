@@ -1,0 +1,55 @@
+import { availableParallelism } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { setThreads } from '../torch/index.ts';
+
+/** What a command prints for people goes through here, so that `--json` can put an object in its place. */
+export type Output = { readonly json: boolean };
+
+/** Prints a result: the object with `--json`, else the text. Standard output holds results only; news go to standard error. */
+export function print({ json }: Output, result: unknown, text: string): void {
+  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : `${text}\n`);
+}
+
+/** A subcommand with the options that all have. `example` stands at the end of its help. */
+export function command(name: string, summary: string, example: string): Command {
+  return new Command(name)
+    .summary(summary)
+    .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
+    .option('--json', 'print the result as JSON', false)
+    .addHelpText('after', `\nExample:\n  ${example.split('\n').join('\n  ')}`)
+    .showHelpAfterError('(add --help for the options)');
+}
+
+export const force = (): Option => new Option('--force', 'replace what stands at the output').default(false);
+export const workers = (): Option => new Option('--workers <n>', 'threads that decode images').argParser(wholeNumber).default(1);
+export const skipBad = (): Option => new Option('--skip-bad-images', 'count and list images that cannot be read, instead of stopping').default(false);
+export const seed = (): Option => new Option('--seed <n>', 'seed of every random draw').argParser(wholeNumber).default(0);
+
+/** `--threads`: of libtorch. Two processes that each use all cores are slower than one. */
+export const threads = (): Option => new Option('--threads <n>', 'threads that compute').argParser(wholeNumber).default(availableParallelism(), 'all cores');
+export const useThreads = (count: number): void => setThreads(Math.max(1, count));
+
+export function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('wanted a whole number.');
+  return Number(text);
+}
+
+export function decimal(text: string): number {
+  const number = Number(text);
+  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('wanted a number.');
+  return number;
+}
+
+/** For options that may be given several times. */
+export const several = (text: string, before: readonly string[]): readonly string[] => [...before, text];
+
+/** A signal that the first Ctrl-C sets off; the second ends the process at once. */
+export function interruptible(): AbortSignal {
+  const controller = new AbortController();
+  process.once('SIGINT', () => {
+    process.stderr.write('\nstopping after this step … (Ctrl-C again to quit at once)\n');
+    controller.abort();
+    process.once('SIGINT', () => process.exit(1));
+  });
+  return controller.signal;
+}

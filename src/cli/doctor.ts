@@ -1,0 +1,46 @@
+import { existsSync } from 'node:fs';
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { readJson } from '../base/artifact.ts';
+import { packageRoot, version } from '../base/version.ts';
+import { nativeImage } from '../data/native-image.ts';
+import { allocatorStats, buildInfo, threads } from '../torch/index.ts';
+import { command, print } from './context.ts';
+
+export function doctorCommand(): Command {
+  return command('doctor', 'tell what this installation found and can do', 'mixbct doctor --json').action((options) => {
+    const found = examine();
+    const width = Math.max(...Object.keys(found).map((key) => key.length));
+    print(options, found, Object.entries(found).map(([key, value]) => `${key.padEnd(width)}  ${String(value)}`).join('\n'));
+  });
+}
+
+function examine(): Record<string, string | number | boolean> {
+  const info = buildInfo();
+  const stamp = join(packageRoot, 'build/torch.json');
+  const built = existsSync(stamp) ? (readJson(stamp) as { readonly origin?: string; readonly lib?: string }) : {};
+  const blas = /BLAS_INFO=(\w+)/.exec(info.config)?.[1] ?? (info.mkl ? 'mkl' : 'system');
+  const capability = /CPU capability usage: (\w+)/.exec(info.config)?.[1] ?? 'unknown';
+  const distributed = [info.gloo && 'gloo', info.nccl && 'nccl', info.mpi && 'mpi'].filter(Boolean);
+  const allocator = allocatorStats();
+  return {
+    mixbct: version,
+    node: process.version,
+    libtorch: info.libtorch,
+    'libtorch origin': built.origin ?? 'unknown',
+    'libtorch folder': built.lib ?? 'unknown',
+    blas,
+    oneDNN: info.onednn,
+    OpenMP: info.openmp,
+    'CPU instructions': capability,
+    processor: `${cpus()[0]?.model ?? 'unknown'} (${availableParallelism()} threads)`,
+    memory: `${(totalmem() / 2 ** 30).toFixed(1)} GB`,
+    'compute threads': threads(),
+    devices: ['cpu', ...Array.from({ length: info.cudaDevices }, (_, i) => `cuda:${i}`)].join(', '),
+    'CUDA build': info.cuda,
+    'distributed back-ends': distributed.length > 0 ? distributed.join(', ') : 'none',
+    'caching allocator': allocator.installed ? `on, keeps at most ${(allocator.boundBytes / 2 ** 30).toFixed(1)} GB` : 'off',
+    'JPEG decoder': nativeImage.decodeJpeg ? 'libturbojpeg' : 'portable (install libturbojpeg0-dev and run npm run setup for 2.5 times the speed)',
+  };
+}

@@ -1,0 +1,109 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { readJson, writeArtifact, writeAtomic } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { progress } from '../base/progress.ts';
+import { version } from '../base/version.ts';
+import { type Evaluation, type ModelFeatures, evaluate } from '../eval/index.ts';
+import { FeatureSet } from '../features/index.ts';
+import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
+import { command, force, print, seed, several, wholeNumber } from './context.ts';
+
+export type EvaluateStage = {
+  readonly title: string;
+  /** Folders of feature sets of one evaluation set. */
+  readonly old: string;
+  readonly oracle?: string | undefined;
+  readonly candidates: readonly { readonly name: string; readonly features: string }[];
+  readonly seed: number;
+  readonly impostors?: number;
+  readonly resamples?: number;
+  readonly out: string;
+  readonly force: boolean;
+};
+
+/** Evaluates feature sets and writes evaluation.json, report.html and report.md to one folder. */
+export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Promise<Evaluation> {
+  using old = FeatureSet.open(stage.old);
+  const features = (name: string, path: string): ModelFeatures => {
+    using set = FeatureSet.open(path);
+    requireSameSet(old, set);
+    return { name, rows: set.all(), dim: set.info.dim };
+  };
+  let evaluation: Evaluation | undefined;
+  await writeArtifact(out, { force }, (directory) => {
+    const bar = progress('evaluate', 2 + 2 * stage.candidates.length);
+    evaluation = evaluate({
+      title: stage.title,
+      dataset: { path: old.info.dataset?.path ?? stage.old, digest: old.info.dataset?.digest ?? old.digest },
+      old: features('old', stage.old),
+      oracle: stage.oracle === undefined ? undefined : features('oracle', stage.oracle),
+      candidates: stage.candidates.map(({ name, features: path }) => features(name, path)),
+      labels: old.labels(),
+      families: old.families(),
+      seed: stage.seed,
+      ...(stage.impostors !== undefined && { impostors: stage.impostors }),
+      ...(stage.resamples !== undefined && { resamples: stage.resamples }),
+      onTest: (done, _, name) => bar.update(done, name),
+    });
+    bar.stop();
+    writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
+    writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
+    writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
+    return { kind: 'evaluation', version: 1, seed: stage.seed, old: old.digest, mixbct: version };
+  });
+  return evaluation!;
+}
+
+/** Rows of all sets must be the same images in the same order. */
+function requireSameSet(old: FeatureSet, other: FeatureSet): void {
+  const [a, b] = [old.info.dataset, other.info.dataset];
+  const same = a && b ? a.digest === b.digest : old.info.count === other.info.count && old.labels().every((label, i) => label === other.labels()[i]);
+  if (!same)
+    throw new UserError(`${other.path} (${b?.path ?? 'unknown origin'}, ${other.info.count} rows) and ${old.path} (${a?.path ?? 'unknown origin'}, ${old.info.count} rows) are not embeddings of the same images`, {
+      hint: 'extract both from one evaluation set',
+    });
+}
+
+export function evaluateCommand(): Command {
+  return command(
+    'evaluate',
+    'judge new models against the old one on classes that none was trained on',
+    'mixbct evaluate --old features/old-eval --oracle features/oracle-eval --new mixbct=features/mixbct-eval --out runs/evaluation',
+  )
+    .requiredOption('--old <features>', "the old model's feature set")
+    .option('--oracle <features>', 'feature set of a new model trained without regard to the old one')
+    .option('--new <name=features>', 'feature set of a new model; may be repeated', several, [])
+    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
+    .option('--title <text>', 'title of the report', 'Backward compatibility')
+    .option('--impostors <n>', 'impostor pairs to draw', wholeNumber, 2_000_000)
+    .option('--resamples <n>', 'bootstrap resamples', wholeNumber, 500)
+    .addOption(seed())
+    .addOption(force())
+    .action(async (options) => {
+      const candidates = (options.new as string[]).map((text) => {
+        const at = text.indexOf('=');
+        if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
+        return { name: text.slice(0, at), features: text.slice(at + 1) };
+      });
+      if (candidates.length === 0 && options.oracle === undefined) throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
+      const evaluation = await evaluateStage({ ...options, candidates });
+      print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
+    });
+}
+
+export function reportCommand(): Command {
+  return command('report', 'show an evaluation again', 'mixbct report runs/evaluation\nmixbct report runs/evaluation --html report.html --markdown report.md')
+    .argument('<evaluation>', 'folder of an evaluation')
+    .option('--html <file>', 'write it as one HTML file')
+    .option('--markdown <file>', 'write it as Markdown')
+    .action((path: string, options) => {
+      const file = join(path, 'evaluation.json');
+      const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
+      if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1) throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+      if (options.html) writeAtomic(options.html, renderHtml(evaluation));
+      if (options.markdown) writeAtomic(options.markdown, renderMarkdown(evaluation));
+      print(options, evaluation, renderTerminal(evaluation));
+    });
+}

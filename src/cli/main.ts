@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import colors from 'picocolors';
+import { UserError, messageOf } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import { Interrupted } from '../train/train.ts';
+import { dataCommand } from './data.ts';
+import { averageCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
+import { doctorCommand } from './doctor.ts';
+import { evaluateCommand, reportCommand } from './evaluate.ts';
+import { extractCommand } from './extract.ts';
+import { quickstartCommand, runCommand } from './run.ts';
+import { schemaCommand } from './schema.ts';
+import { trainCommand } from './train.ts';
+
+/** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend. */
+const [FAILED, MISUSED] = [1, 2];
+
+const program = new Command('mixbct')
+  .description('Backward-compatible training: new embedding models whose queries work on the old gallery.')
+  .version(version)
+  .showHelpAfterError('(add --help for the commands)')
+  .addHelpText('after', '\nStart with:\n  mixbct quickstart');
+
+for (const sub of [
+  quickstartCommand(),
+  runCommand(),
+  dataCommand(),
+  trainCommand(),
+  extractCommand(),
+  denoiseCommand(),
+  averageCommand(),
+  importFeaturesCommand(),
+  evaluateCommand(),
+  reportCommand(),
+  schemaCommand(),
+  doctorCommand(),
+])
+  program.addCommand(sub);
+
+/** Commander throws instead of leaving, so that usage errors get the exit code of every other misuse. */
+const throwing = (command: Command): void => {
+  command.exitOverride();
+  command.commands.forEach(throwing);
+};
+throwing(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED; // commander has said it already
+  if (error instanceof UserError) {
+    process.stderr.write(`${colors.red('error:')} ${error.message}\n`);
+    return MISUSED;
+  }
+  if (error instanceof Interrupted) {
+    process.stderr.write(`${error.message}\n  go on with: ${resumeLine()}\n`);
+    return FAILED;
+  }
+  process.stderr.write(`${colors.red('internal error:')} ${error instanceof Error ? error.stack : messageOf(error)}\n`);
+  return FAILED;
+}
+
+/** This command line again; only `train` has to be told that it is to go on. */
+function resumeLine(): string {
+  const words = process.argv.slice(2);
+  const resume = words[0] === 'train' && !words.includes('--resume') ? ['--resume'] : [];
+  return ['mixbct', ...words.filter((word) => word !== '--force'), ...resume].join(' ');
+}

@@ -1,0 +1,40 @@
+import type { Command } from 'commander';
+import { duration } from '../base/progress.ts';
+import { openDataset } from '../data/index.ts';
+import { openOld } from '../train/old.ts';
+import { loadRecipe } from '../train/recipe.ts';
+import { train } from '../train/train.ts';
+import { command, force, interruptible, print, several, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
+
+export function trainCommand(): Command {
+  return command(
+    'train',
+    'train a model as a recipe says',
+    'mixbct train recipes/glyphs/old.yaml --data data/k12/k12_32_train_part_30_class --out runs/old\n' +
+      'mixbct train recipes/glyphs/mixbct.yaml --data data/k12/k12_32_train_part_70_class --out runs/new \\\n' +
+      '  --old-features features/old --old-credible features/credible --set method.ratio=0.4',
+  )
+    .argument('<recipe>', 'YAML file; its schema: mixbct schema recipe')
+    .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
+    .requiredOption('--out <folder>', "the run's folder")
+    .option('--old-features <folder>', 'feature set of the old model on this data (mixbct extract)')
+    .option('--old-credible <folder>', 'mask of credible old features (mixbct denoise)')
+    .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
+    .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
+    .option('--resume', 'go on from the checkpoint of an interrupted run', false)
+    .option('--log-every <n>', 'steps between two lines of the log', wholeNumber, 20)
+    .addOption(workers())
+    .addOption(threads())
+    .addOption(skipBad())
+    .addOption(force())
+    .action(async (path: string, options) => {
+      useThreads(options.threads);
+      const recipe = loadRecipe(path, options.set);
+      using dataset = openDataset(options.data);
+      const paths = { features: options.oldFeatures, credible: options.oldCredible, prototypes: options.oldPrototypes };
+      const old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
+      const { resume, skipBadImages, logEvery, out } = options;
+      const manifest = await train({ recipe, dataset, old, out, resume, force: options.force, workers: options.workers, skipBadImages, logEvery, signal: interruptible() });
+      print(options, manifest, `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`);
+    });
+}
