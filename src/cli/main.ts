@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import colors from 'picocolors';
-import { UserError, messageOf } from '../base/errors.ts';
+import { UserError, codeOf, messageOf } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { Interrupted } from '../train/train.ts';
 import { dataCommand } from './data.ts';
@@ -44,6 +44,12 @@ const throwing = (command: Command): void => {
   command.commands.forEach(throwing);
 };
 throwing(program);
+
+// a reader that has seen enough (`| head`) is no failure
+process.stdout.on('error', (error) => {
+  if (codeOf(error) === 'EPIPE') process.exit(0);
+  throw error;
+});
 
 try {
   await program.parseAsync();
