@@ -1,0 +1,177 @@
+"""Ten training steps of a small iresnet18 in plain PyTorch, as numbers for src/train/ten-steps.test.ts.
+
+Written from methods.md alone (sections 2.3-2.7, 3.1, 5.1, 5.2). All inputs are formulas, so that both sides make their own.
+Run: python3 test/golden/make_ten_steps.py   (PyTorch 2.13, CPU; rewrites ten_steps.json beside this file)
+"""
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+B, C, D, SIDE, STEPS = 16, 10, 16, 32, 10
+CHANNELS = [8, 16, 32, 64]
+BASE_LR, MOMENTUM, DECAY, CLIP = 0.02, 0.9, 5e-4, 5.0
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.prelu = nn.PReLU(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x))))))
+        return y + (x if self.downsample is None else self.downsample(x))
+
+
+class Iresnet18(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, CHANNELS[0], 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(CHANNELS[0])
+        self.prelu = nn.PReLU(CHANNELS[0])
+        before = CHANNELS[0]
+        for stage, channels in enumerate(CHANNELS, 1):
+            setattr(self, f"layer{stage}", nn.Sequential(Block(before, channels, 2), Block(channels, channels, 1)))
+            before = channels
+        self.bn2 = nn.BatchNorm2d(before)
+        self.fc = nn.Linear(before * (SIDE // 16) ** 2, D)
+        self.features = nn.BatchNorm1d(D)
+        self.features.weight.requires_grad = False
+
+    def forward(self, x):
+        x = self.prelu(self.bn1(self.conv1(x)))
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
+        return self.features(self.fc(torch.flatten(self.bn2(x), 1)))
+
+
+def noise(shape, stream, scale):
+    """Uniform in ± scale / 2, the same on every machine: the fraction of a large multiple of a sine."""
+    count = math.prod(shape)
+    values = [math.sin(12.9898 * (k + 1) + 78.233 * stream) * 43758.5453 for k in range(count)]
+    return torch.tensor([scale * (v - math.floor(v) - 0.5) for v in values], dtype=torch.float64).reshape(shape)
+
+
+def set_weights(net):
+    """Weights of two or more dimensions are noise of standard deviation 1/sqrt(fan in); the others keep PyTorch's defaults."""
+    for entry, (name, value) in enumerate(net.state_dict().items()):
+        if value.dim() >= 2:
+            value.copy_(noise(value.shape, entry, math.sqrt(12 / math.prod(value.shape[1:]))))
+    net.fc.bias.data.zero_()
+
+
+def batch(step):
+    labels = [(step * 7 + 3 * i) % C for i in range(B)]
+    size = SIDE * SIDE * 3
+    pattern = torch.stack([noise((size,), 1000 + label, 100) for label in labels])  # what a class looks like
+    grain = torch.stack([noise((size,), 2000 + B * step + i, 100) for i in range(B)])
+    pixels = torch.floor(127.5 + pattern + grain).to(torch.uint8)
+    images = pixels.reshape(B, SIDE, SIDE, 3).permute(0, 3, 1, 2)
+    images = images.float().div(127.5).sub(1)
+    old = F.normalize(noise((B, D), 3000 + step, 1).float())
+    rows = [(3 * step + 5 * k) % B for k in range(math.floor(B * 0.3))]
+    return images, torch.tensor(labels), old, rows
+
+
+LEAST = -math.log(1e-30)
+
+
+def saturated(logits, labels):
+    """Cross-entropy whose reported value stops at -ln 1e-30 for each sample while its gradient does not (2.9)."""
+    each = F.cross_entropy(logits, labels, reduction="none")
+    return (each + (each.clamp(max=LEAST) - each).detach()).mean()
+
+
+def arcface(embeddings, weight, labels, m=0.5, s=64.0):
+    cos = F.linear(F.normalize(embeddings), F.normalize(weight)).clamp(-1, 1)
+    target = cos.gather(1, labels[:, None])
+    sine = (1 - target.square()).clamp(min=1e-12).sqrt()
+    inside = target * math.cos(m) - sine * math.sin(m)
+    beyond = target - math.sin(math.pi - m) * m
+    target = torch.where(target > math.cos(math.pi - m), inside, beyond)
+    return saturated(s * cos.scatter(1, labels[:, None], target), labels)
+
+
+def cosface(embeddings, weight, labels, m=0.4, s=64.0):
+    cos = F.linear(F.normalize(embeddings), F.normalize(weight)).clamp(-1, 1)
+    shift = torch.zeros_like(cos).scatter(1, labels[:, None], m)
+    return saturated(s * (cos - shift), labels)
+
+
+def run(method, head, optimizer):
+    net = Iresnet18()
+    set_weights(net)
+    weight = nn.Parameter(noise((C, D), 4000, 0.5).float())
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    clipped, parts = list(parameters), [weight]
+    if head == "softmax":
+        bias = nn.Parameter(noise((C,), 4001, 0.1).float())
+        parts.append(bias)
+        clipped += parts
+    loss_of = {
+        "arcface": lambda e, y: arcface(e, weight, y),
+        "cosface": lambda e, y: cosface(e, weight, y),
+        "softmax": lambda e, y: F.cross_entropy(F.linear(e, weight, bias), y),
+    }[head]
+    if optimizer == "sgd":
+        opt = torch.optim.SGD(parameters + parts, lr=BASE_LR, momentum=MOMENTUM, weight_decay=DECAY)
+    else:
+        opt = torch.optim.AdamW(parameters + parts, lr=BASE_LR / 20, weight_decay=0.1)
+    base = opt.param_groups[0]["lr"]
+    losses, norms = [], []
+    net.train()
+    for step in range(STEPS):
+        images, labels, old, rows = batch(step)
+        for group in opt.param_groups:
+            group["lr"] = base * (1 - step / STEPS) ** 2
+        embeddings = net(images.contiguous(memory_format=torch.channels_last))
+        if method == "mixbct":
+            mixed = embeddings.clone()
+            mixed[rows] = old[rows]
+            loss = loss_of(mixed, labels)
+        elif method == "l2":
+            loss = loss_of(embeddings, labels) + 10 * (old - F.normalize(embeddings)).norm(dim=1).mean()
+        else:
+            loss = loss_of(embeddings, labels)
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        norms.append(nn.utils.clip_grad_norm_(clipped, CLIP).item())
+        opt.step()
+        losses.append(loss.item())
+    state = net.state_dict()
+    return {
+        "method": method,
+        "head": head,
+        "optimizer": optimizer,
+        "losses": losses,
+        "gradNorms": norms,
+        "conv1": state["conv1.weight"].flatten()[:8].tolist(),
+        "runningMean": state["layer2.0.bn2.running_mean"][:8].tolist(),
+        "features": state["features.bias"][:8].tolist(),
+        "headWeight": weight.detach().flatten()[:8].tolist(),
+    }
+
+
+torch.set_num_threads(1)
+cases = [
+    ("independent", "arcface", "sgd"),
+    ("mixbct", "arcface", "sgd"),
+    ("l2", "arcface", "sgd"),
+    ("independent", "softmax", "sgd"),
+    ("mixbct", "cosface", "sgd"),
+    ("independent", "arcface", "adamw"),
+]
+result = {"torch": torch.__version__, "cases": [run(*case) for case in cases]}
+Path(__file__).with_name("ten_steps.json").write_text(json.dumps(result, indent=1) + "\n")
