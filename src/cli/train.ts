@@ -32,7 +32,7 @@ export function trainCommand(): Command {
       const recipe = loadRecipe(path, options.set);
       using dataset = openDataset(options.data);
       const paths = { features: options.oldFeatures, credible: options.oldCredible, prototypes: options.oldPrototypes };
-      const old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
+      using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
       const { resume, skipBadImages, logEvery, out } = options;
       const manifest = await train({ recipe, dataset, old, out, resume, force: options.force, workers: options.workers, skipBadImages, logEvery, signal: interruptible() });
       print(options, manifest, `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`);

@@ -26,7 +26,7 @@ const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly m
  * Opens what a method needs and checks that it was made from just this dataset.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
-export function openOld(method: MethodName, paths: OldPaths, dataset: Dataset, embeddingDim: number): OldSupply {
+export function openOld(method: MethodName, paths: OldPaths, dataset: Dataset, embeddingDim: number): OldSupply & Disposable {
   const { needs } = methodNamed(method);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
@@ -48,6 +48,10 @@ export function openOld(method: MethodName, paths: OldPaths, dataset: Dataset, e
         ...(credible && { credible: credibleRows(credible.mask, indices) }),
         ...(centres && { oldPrototypes: centres }),
       }) as Supply, // the parts that the method did not declare are absent, and its type cannot read them
+    [Symbol.dispose]: () => {
+      features?.close();
+      centres?.dispose();
+    },
   };
 }
 

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type TestContext, before, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
+import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { type Dataset, openDataset } from '../data/index.ts';
+import { FeatureSet, extractFeatures, openCredible, writeCredible } from '../features/index.ts';
+import { liveTensors, setThreads } from '../torch/index.ts';
+import { type OldPaths, openOld } from './old.ts';
+import { embedderOf, loadModel, runFiles } from './run.ts';
+import { Interrupted, type TrainOptions, train } from './train.ts';
+
+before(() => setThreads(1));
+
+async function tinySet(t: TestContext): Promise<{ folder: string; prefix: string; dataset: Dataset }> {
+  const folder = testFolder(t);
+  const prefix = join(folder, 'set');
+  await writeTinySet(prefix, { perClass: [9, 8, 7, 9, 8, 9] });
+  const dataset = openDataset(prefix);
+  t.after(() => dataset.close());
+  return { folder, prefix, dataset };
+}
+
+type Changes = Record<string, unknown>;
+async function trained(dataset: Dataset, out: string, changes: Changes = {}, options: Partial<TrainOptions> & { paths?: OldPaths } = {}) {
+  const recipe = tinyRecipe(changes);
+  const { paths = {}, ...rest } = options;
+  using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
+  return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
+}
+
+const weights = (out: string): Buffer[] => [readFileSync(runFiles(out).model), readFileSync(runFiles(out).head)];
+
+/** The old model's side of a method that needs it. */
+async function oldSide(folder: string, dataset: Dataset): Promise<{ readonly features: string; readonly credible: string }> {
+  const [run, features, credible] = ['old', 'features', 'credible'].map((name) => join(folder, name)) as [string, string, string];
+  await trained(dataset, run, { head: { kind: 'softmax' }, epochs: 1 });
+  await extractFeatures(dataset, embedderOf(loadModel(run)), { out: features, batchSize: 16 });
+  using set = FeatureSet.open(features);
+  await writeCredible(credible, set, { keep: 0.7 });
+  return { features, credible };
+}
+
+test('the same seed gives the same bytes, whatever the number of workers; another seed does not', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const at = (name: string): string => join(folder, name);
+  await trained(dataset, at('a'), { network: { ...tinyRecipe().network, dropout: 0.2 } }, { workers: 1 });
+  for (const workers of [0, 1, 4]) {
+    await trained(dataset, at(`w${workers}`), { network: { ...tinyRecipe().network, dropout: 0.2 } }, { workers });
+    assert.deepEqual(weights(at(`w${workers}`)), weights(at('a')), `${workers} workers`);
+  }
+  await trained(dataset, at('b'), { network: { ...tinyRecipe().network, dropout: 0.2 }, seed: 1 });
+  assert.notDeepEqual(weights(at('b')), weights(at('a')));
+});
+
+test('a run killed in its middle resumes to the same bytes, with and without an old model', async (t) => {
+  const { folder, prefix, dataset } = await tinySet(t);
+  const paths = await oldSide(folder, dataset);
+  for (const [name, changes, oldPaths] of [
+    ['independent', { network: { ...tinyRecipe().network, dropout: 0.2 } }, {}],
+    ['mixbct', { method: { kind: 'mixbct', ratio: 0.4 }, optimizer: { kind: 'sgd', lr: 0.05 } }, paths],
+  ] as const) {
+    const [whole, cut] = [join(folder, `${name}-whole`), join(folder, `${name}-cut`)];
+    await trained(dataset, whole, changes, { paths: oldPaths });
+    const script = resolve(import.meta.dirname, '../../test/helpers/train-until-killed.js');
+    const child = spawnSync(process.execPath, [script, prefix, cut, JSON.stringify(changes), JSON.stringify(oldPaths), '10'], { encoding: 'utf8' });
+    assert.equal(child.signal, 'SIGKILL', child.stderr);
+    assert.equal(readFileSync(`${cut}.killed`, 'utf8'), '10', 'epochs have 6 steps: killed in the second');
+    assert.throws(() => loadModel(cut), /is no finished run\n.*--resume/);
+    await assert.rejects(trained(dataset, cut, changes, { paths: oldPaths }), /an unfinished run stands there\n.*--resume/);
+    await trained(dataset, cut, changes, { paths: oldPaths, resume: true });
+    assert.deepEqual(weights(cut), weights(whole), name);
+    const steps = (out: string): number[] => readFileSync(runFiles(out).log, 'utf8').trim().split('\n').map((line) => JSON.parse(line).step);
+    assert.deepEqual(steps(cut), steps(whole), 'the log tells each step once');
+    assert.equal(existsSync(runFiles(cut).checkpoint), false);
+  }
+});
+
+test('a signal stops at the next step with a checkpoint, from which the run goes on to the same bytes', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const [whole, cut] = [join(folder, 'whole'), join(folder, 'cut')];
+  await trained(dataset, whole);
+  const controller = new AbortController();
+  let steps = 0;
+  const old = { digest: 'none', forBatch: () => (++steps === 8 && controller.abort(), {} as never) };
+  await assert.rejects(trained(dataset, cut, {}, { old, signal: controller.signal }), (error) => error instanceof Interrupted && /step 8 of 18/.test(error.message));
+  await trained(dataset, cut, {}, { resume: true });
+  assert.deepEqual(weights(cut), weights(whole));
+});
+
+test('a checkpoint continues only the run it belongs to', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'run');
+  await assert.rejects(trained(dataset, out, {}, { resume: true }), /there is no checkpoint to resume from/);
+  const signal = AbortSignal.abort();
+  await assert.rejects(trained(dataset, out, {}, { signal }), Interrupted);
+  await assert.rejects(trained(dataset, out, { seed: 3 }, { resume: true }), /written with another recipe/);
+  const { path } = { path: runFiles(out).checkpoint };
+  writeFileSync(path, readFileSync(path).subarray(0, 400));
+  await assert.rejects(trained(dataset, out, {}, { resume: true }), /checkpoint\.safetensors/);
+  await trained(dataset, out, { epochs: 1 }, { force: true });
+  await assert.rejects(trained(dataset, out, { epochs: 1 }), /a finished run stands there/);
+  await assert.rejects(trained(dataset, out, { epochs: 1 }, { resume: true }), /is finished, there is nothing to resume/);
+});
+
+test('training learns: the loss falls, and classes part in the embedding', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'run');
+  await trained(dataset, out, { epochs: 12, augment: { flip: false } });
+  const losses = readFileSync(runFiles(out).log, 'utf8').trim().split('\n').map((line) => JSON.parse(line).loss as number);
+  assert.ok(losses.at(-1)! < losses[0]! / 2, `${losses[0]} → ${losses.at(-1)}`);
+});
+
+test('no tensor outlives its step: the count is flat from the second step on', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const paths = await oldSide(folder, dataset);
+  using supply = openOld('mixbct', paths, dataset, 8);
+  const counts: number[] = [];
+  const old = { digest: supply.digest, forBatch: (indices: Int32Array) => (counts.push(liveTensors()), supply.forBatch(indices)) };
+  const before = liveTensors();
+  await trained(dataset, join(folder, 'run'), { method: { kind: 'mixbct' } }, { old, paths });
+  assert.deepEqual(new Set(counts.slice(1)).size, 1, String(counts));
+  assert.equal(liveTensors(), before, 'and nothing outlives the run');
+});
+
+test('what the old model left must fit: dataset, dimension, artefacts', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const paths = await oldSide(folder, dataset);
+  assert.throws(() => openOld('mixbct', {}, dataset, 8), /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/);
+  assert.throws(() => openOld('mixbct', paths, dataset, 16), /old embeddings have 8 dimensions, the new model makes 16\n.*network\.embeddingDim to 8/);
+  const other = join(folder, 'other');
+  await writeTinySet(other, { perClass: [4, 4] });
+  using otherSet = openDataset(other);
+  assert.throws(() => openOld('l2', paths, otherSet, 8), /does not belong to .*other/);
+  using supply = openOld('mixbct', paths, dataset, 8);
+  const { mask } = openCredible(paths.credible);
+  const { credible } = supply.forBatch(Int32Array.of(3, 4, 5, 30, 31));
+  assert.deepEqual(Array.from(credible), [3, 4, 5, 30, 31].map((i, row) => (mask[i] ? row : -1)).filter((row) => row >= 0));
+  const stop = { method: { kind: 'mixbct', ratio: 0.9, onShortage: 'stop' } };
+  await assert.rejects(trained(dataset, join(folder, 'short'), stop, { paths }), /7 credible rows wanted in this batch, \d there\n.*--keep/);
+});
+
+test('what cannot be trained on is refused before anything is written', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'run');
+  await assert.rejects(trained(dataset, out, { batchSize: 500 }), /50 images do not fill one batch of 500/);
+  assert.throws(() => tinyRecipe({ batchSize: 0, network: { name: 'r19', embeddingDim: 8 }, headd: {} }), (error: Error) => /3 problems/.test(error.message) && /did you mean head\?/.test(error.message) && /batchSize/.test(error.message));
+  assert.equal(existsSync(out), false);
+  assert.deepEqual(readdirSync(folder).filter((name) => name.includes('part')), []);
+});
+
+test('a changed model file is noticed', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'run');
+  await trained(dataset, out, { epochs: 1 });
+  const bytes = readFileSync(runFiles(out).model);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(runFiles(out).model, bytes);
+  assert.throws(() => loadModel(out), /is not the model that manifest\.json describes/);
+});
