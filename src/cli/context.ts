@@ -10,12 +10,15 @@ export function print({ json }: Output, result: unknown, text: string): void {
   process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : `${text}\n`);
 }
 
-/** A subcommand with the options that all have. `example` stands at the end of its help. */
-export function command(name: string, summary: string, example: string): Command {
+/** A subcommand that does something. `example` stands at the end of its help. */
+export const command = (name: string, summary: string, example: string): Command =>
+  group(name, summary, example).option('--json', 'print the result as JSON', false);
+
+/** A subcommand that only has subcommands. */
+export function group(name: string, summary: string, example: string): Command {
   return new Command(name)
     .summary(summary)
     .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
-    .option('--json', 'print the result as JSON', false)
     .addHelpText('after', `\nExample:\n  ${example.split('\n').join('\n  ')}`)
     .showHelpAfterError('(add --help for the options)');
 }

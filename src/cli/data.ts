@@ -2,12 +2,12 @@ import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { type GlyphSetName, type Written, describeDataset, getGlyphs, glyphSources, holdOut, importDataset, openDataset, split } from '../data/index.ts';
-import { command, decimal, force, print, seed, wholeNumber } from './context.ts';
+import { command, decimal, force, group, print, seed, wholeNumber } from './context.ts';
 
 export const dataFolder = (): Option => new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
 
 export function dataCommand(): Command {
-  return command('data', 'fetch, import, split and describe data sets', 'mixbct data get k12')
+  return group('data', 'fetch, import, split and describe data sets', 'mixbct data get k12')
     .addCommand(getCommand())
     .addCommand(importCommand())
     .addCommand(splitCommand())

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { MANIFEST, fileDigest, readJson } from '../base/artifact.ts';
@@ -44,14 +44,12 @@ const runManifestSchema = z.object({
 export type RunManifest = z.infer<typeof runManifestSchema>;
 
 /** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
-export function prepareRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
+export function checkRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
   const finished = existsSync(join(out, MANIFEST));
   const begun = existsSync(runFiles(out).checkpoint);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
   if (resume && !begun) throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
-  if (resume || !existsSync(out)) return;
-  if (force) rmSync(out, { recursive: true });
-  else
+  if (!resume && !force && existsSync(out))
     throw new UserError(finished ? `${out}: a finished run stands there` : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`, {
       hint: `${begun && !finished ? 'pass --resume to go on with it, ' : ''}choose another --out, or pass --force to replace it`,
     });

@@ -13,7 +13,7 @@ import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { Journal, type StepReport } from './journal.ts';
 import type { OldSupply } from './old.ts';
 import type { Recipe } from './recipe.ts';
-import { type RunManifest, prepareRun, runFiles, writeModel } from './run.ts';
+import { type RunManifest, checkRun, runFiles, writeModel } from './run.ts';
 import { type Session, disposeSession, makeSchedule, openSession, sessionState } from './session.ts';
 
 export type TrainOptions = {
@@ -52,15 +52,19 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const files = runFiles(out);
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
-  prepareRun(out, { resume, force });
-  const session = openSession(recipe, dataset.classes, rng);
+  checkRun(out, { resume, force });
   const loader = new Loader(dataset, { workers });
+  const session = openSession(recipe, dataset.classes, rng);
   const startedMs = performance.now();
   const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
+  let step = 0;
   try {
-    let step = resume ? loadCheckpoint(files.checkpoint, identity, sessionState(session)) : 0;
+    if (resume) step = loadCheckpoint(files.checkpoint, identity, sessionState(session));
+    else {
+      rmSync(out, { recursive: true, force: true });
+      mkdirSync(out, { recursive: true });
+    }
     const firstStep = step;
-    if (!resume) mkdirSync(out, { recursive: true });
     writeJson(files.recipe, recipe);
     const journal = new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps });
     const save = (): void => saveCheckpoint(files.checkpoint, { step, ...identity }, sessionState(session));
@@ -107,6 +111,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     writeJson(join(out, MANIFEST), manifest);
     rmSync(files.checkpoint, { force: true });
     return manifest;
+  } catch (error) {
+    if (step === 0 && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true }); // nothing worth resuming
+    throw error;
   } finally {
     bar.stop();
     await loader.close();

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
+import { recordFiles } from '../data/recordio.ts';
+import { writeNpy } from '../features/index.ts';
+
+const main = resolve(import.meta.dirname, 'main.js');
+type Outcome = { readonly code: number | null; readonly out: string; readonly err: string };
+
+function mixbct(cwd: string, ...args: readonly string[]): Outcome {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { cwd, encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } });
+  return { code: status, out: stdout, err: stderr };
+}
+
+/** Every file below a folder, with its bytes. */
+const snapshot = (folder: string): Record<string, string> =>
+  Object.fromEntries(
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .sort()
+      .map((path) => [path, readFileSync(path, 'latin1')]),
+  );
+
+const recipe = `
+network: { name: r18, embeddingDim: 8, inputSide: 16, width: 0.0625 }
+head: { kind: arcface, marginRad: 0.2, scale: 16 }
+optimizer: { kind: adamw, lr: 0.003 }
+epochs: 1
+batchSize: 8
+`;
+
+const experiment = `
+title: 'A tiny upgrade'
+stages:
+  classes: { do: hold-out, of: ./set, classes: 4 }
+  data: { do: split, of: classes.train, by: class, ratio: 0.4 }
+  old: { do: train, on: data.first, recipe: recipe.yaml }
+  old-features: { do: extract, model: old, of: data.second }
+  credible: { do: denoise, features: old-features, keep: 0.8 }
+  prototypes: { do: average, features: old-features }
+  oracle: { do: train, on: data.second, recipe: recipe.yaml }
+  mixbct:
+    do: train
+    on: data.second
+    recipe: { network: { name: r18, embeddingDim: 8, inputSide: 16, width: 0.0625 }, method: { kind: mixbct }, epochs: 1, batchSize: 8 }
+    old: { features: old-features, credible: credible }
+  old-eval: { do: extract, model: old, of: classes.eval }
+  oracle-eval: { do: extract, model: oracle, of: classes.eval }
+  mixbct-eval: { do: extract, model: mixbct, of: classes.eval, flip: mean }
+  judge: { do: evaluate, old: old-eval, oracle: oracle-eval, new: { mixbct: mixbct-eval }, resamples: 20 }
+`;
+
+async function world(folder: string): Promise<void> {
+  await writeTinySet(join(folder, 'set'), { perClass: new Array(14).fill(6), families: 3 });
+  writeFileSync(join(folder, 'recipe.yaml'), recipe);
+  writeFileSync(join(folder, 'tiny.yaml'), experiment);
+}
+
+test('an experiment runs from data to report; what is done is skipped, what has changed is said', async (t) => {
+  const folder = testFolder(t);
+  await world(folder);
+  const first = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--threads', '1');
+  assert.equal(first.code, 0, first.err);
+  assert.match(first.out, /Can mixbct serve the old gallery\?/);
+  for (const file of ['evaluation.json', 'report.html', 'report.md']) assert.ok(existsSync(join(folder, 'runs/a/judge', file)), file);
+  const before = snapshot(folder);
+  const again = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--json');
+  assert.equal(again.code, 0, again.err);
+  assert.equal(again.err.match(/done already/g)!.length, 12);
+  assert.equal(JSON.parse(again.out).evaluations[0].candidates[0].name, 'mixbct');
+  assert.deepEqual(snapshot(folder), before);
+  const changed = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--set', 'stages.credible.keep=0.5');
+  assert.equal(changed.code, 2);
+  assert.match(changed.err, /stage credible was made with other options or inputs\n.*--force/);
+  assert.deepEqual(snapshot(folder), before);
+  const forced = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--set', 'stages.credible.keep=0.5', '--force', '--threads', '1');
+  assert.equal(forced.code, 0, forced.err);
+  assert.equal(forced.err.match(/done already/g)!.length, 8, 'credible, the model that used it, its features and the judgement are made again');
+  const report = mixbct(folder, 'report', 'runs/a/judge', '--markdown', 'r.md');
+  assert.equal(report.code, 0, report.err);
+  assert.match(readFileSync(join(folder, 'r.md'), 'utf8'), /^# A tiny upgrade/);
+  const info = mixbct(folder, 'data', 'info', 'set', '--json', '--verify');
+  assert.deepEqual([JSON.parse(info.out).images, JSON.parse(info.out).families, JSON.parse(info.out).decoded], [84, 3, 84]);
+});
+
+test('each command names what is wrong with its input, exits 2 and leaves everything as it was', async (t) => {
+  const folder = testFolder(t);
+  await world(folder);
+  const at = (name: string): string => join(folder, name);
+  assert.equal(mixbct(folder, 'train', 'recipe.yaml', '--data', 'set', '--out', 'model', '--threads', '1').code, 0);
+  assert.equal(mixbct(folder, 'extract', 'model', '--data', 'set', '--out', 'features', '--threads', '1').code, 0);
+  assert.equal(mixbct(folder, 'denoise', 'features', '--out', 'credible', '--keep', '0.2').code, 0);
+  await writeTinySet(at('other'), { perClass: [5, 5, 5] });
+  assert.equal(mixbct(folder, 'extract', 'model', '--data', 'other', '--out', 'other-features', '--threads', '1').code, 0);
+  for (const name of ['magic', 'short', 'label']) for (const ending of ['rec', 'idx', 'json']) cpSync(`${at('set')}.${ending}`, `${at(name)}.${ending}`);
+  const magic = readFileSync(recordFiles(at('magic')).rec);
+  magic[40] = 0; // the first image's chunk follows the header record of 40 bytes
+  writeFileSync(recordFiles(at('magic')).rec, magic);
+  truncateSync(recordFiles(at('short')).rec, magic.length - 9);
+  const label = readFileSync(recordFiles(at('label')).rec);
+  label.writeFloatLE(99, 40 + 8 + 24);
+  writeFileSync(recordFiles(at('label')).rec, label);
+  writeFileSync(at('unknown-key.yaml'), `${recipe}\nepoch: 3\n`);
+  writeFileSync(at('broken.yaml'), 'network: [');
+  writeFileSync(at('unknown-stage.yaml'), experiment.replace('features: old-features, keep', 'features: old-feature, keep'));
+  writeFileSync(at('strict.yaml'), `${recipe}\nmethod: { kind: mixbct, ratio: 0.9, onShortage: stop }\n`);
+  writeNpy(at('f.npy'), '<f4', new Float32Array(12), [4]);
+  writeNpy(at('l.npy'), '<i8', new BigInt64Array(2));
+  mkdirSync(at('empty'));
+  const before = snapshot(folder);
+  const train = (...args: string[]): string[] => ['train', ...args, '--out', 'out', '--threads', '1'];
+  const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
+    [['trian'], /unknown command 'trian'\n\(Did you mean train\?\)/],
+    [[...train('recipe.yaml', '--data', 'set'), '--worker', '2'], /unknown option '--worker'\n\(Did you mean --workers\?\)/],
+    [['doctor', '--verbose'], /unknown option '--verbose'/],
+    [['schema', 'receipt'], /value 'receipt' is invalid.*recipe, experiment/],
+    [['data', 'get', 'k13'], /value 'k13' is invalid.*k12, k55/],
+    [['data', 'get', 'k12', '--side', '4'], /--side 4: wanted a whole number of pixels from 8 to 512/],
+    [['data', 'info', 'none'], /none: no such dataset/],
+    [['data', 'info', 'short'], /short\.rec: record with key 84 at offset \d+: cut short/],
+    [['data', 'import', 'empty', '--out', 'out'], /empty: holds no images/],
+    [['data', 'import', 'other', '--out', 'set'], /set\.rec exists already/],
+    [['data', 'split', 'set'], /wanted either --by class\|data or --hold-out/],
+    [['data', 'split', 'set', '--by', 'class', '--ratio', '3'], /--ratio 3: wanted a share between 0 and 1/],
+    [['data', 'split', 'set', '--hold-out', '14'], /--hold-out 14: wanted a whole number of classes below 14/],
+    [['data', 'split', 'magic', '--by', 'data', '--out', 'out'], /magic\.rec: record with key 1 at offset 40: wanted the magic word/],
+    [train('none.yaml', '--data', 'set'), /none\.yaml: cannot be read/],
+    [train('broken.yaml', '--data', 'set'), /broken\.yaml: not valid YAML/],
+    [train('unknown-key.yaml', '--data', 'set'), /epoch: no such key; did you mean epochs\?/],
+    [train('recipe.yaml', '--data', 'set', '--set', 'network.width=wide'), /network\.width: expected number/],
+    [train('recipe.yaml', '--data', 'none'), /none: no such dataset/],
+    [train('recipe.yaml', '--data', 'magic'), /magic\.rec: record with key 1 at offset 40: wanted the magic word ced7230a at byte 40, got ced72300/],
+    [train('recipe.yaml', '--data', 'short'), /short\.rec: record with key 84 at offset \d+: cut short/],
+    [train('recipe.yaml', '--data', 'label'), /label 99 is out of range \(the header promises 14 classes\)/],
+    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2'), /method l2 needs --old-features/],
+    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'other-features'), /other-features: made from .*other .*does not belong to set/],
+    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'credible'), /credible: is a "credible", wanted a feature set/],
+    [train('strict.yaml', '--data', 'set', '--old-features', 'features', '--old-credible', 'credible'), /7 credible rows wanted in this batch, \d there/],
+    [train('recipe.yaml', '--data', 'set', '--resume'), /there is no checkpoint to resume from/],
+    [['train', 'recipe.yaml', '--data', 'set', '--out', 'model'], /model: a finished run stands there/],
+    [['train', 'recipe.yaml', '--data', 'short', '--out', 'model', '--force'], /cut short/],
+    [['extract', 'empty', '--data', 'set', '--out', 'out'], /empty: is no finished run/],
+    [['extract', 'model', '--data', 'magic', '--out', 'out'], /wanted the magic word/],
+    [['denoise', 'model', '--out', 'out'], /model: is a "run", wanted a feature set/],
+    [['denoise', 'features', '--out', 'out', '--keep', '1.5'], /--keep 1\.5: wanted a share above 0/],
+    [['average', 'none', '--out', 'out'], /none: no such folder, wanted a feature set/],
+    [['import-features', 'f.npy', '--labels', 'l.npy', '--out', 'out'], /l\.npy: has shape \[2\], wanted \[3\]/],
+    [['evaluate', '--old', 'features', '--out', 'out'], /nothing to judge/],
+    [['evaluate', '--old', 'features', '--new', 'features', '--out', 'out'], /--new features: wanted name=folder/],
+    [['evaluate', '--old', 'features', '--new', 'x=other-features', '--out', 'out'], /are not embeddings of the same images/],
+    [['report', 'features'], /evaluation\.json: no such file/],
+    [['run', 'unknown-stage.yaml', '--out', 'out'], /stage credible uses old-feature, which is no stage; did you mean old-features\?/],
+    [['run', 'recipe.yaml', '--out', 'out'], /problems\n/],
+    [['quickstart', '--seed', 'one'], /wanted a whole number/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, err } = mixbct(folder, ...args);
+    assert.match(err, message, args.join(' '));
+    assert.equal(code, 2, `${args.join(' ')}: ${err}`);
+    assert.deepEqual(snapshot(folder), before, `${args.join(' ')} left or changed something`);
+  }
+});
+
+test('every command has help with an example, and doctor and schema speak JSON', (t) => {
+  const folder = testFolder(t);
+  const names = [...mixbct(folder, '--help').out.matchAll(/^ {2}([a-z-]+)(?: \[options\]| {2})/gm)].map(([, name]) => name!);
+  for (const name of ['quickstart', 'run', 'data', 'train', 'extract', 'denoise', 'average', 'import-features', 'evaluate', 'report', 'schema', 'doctor']) assert.ok(names.includes(name), name);
+  for (const name of names) assert.match(mixbct(folder, name, '--help').out, /\nExample:\n {2}mixbct /, name);
+  const doctor = JSON.parse(mixbct(folder, 'doctor', '--json').out);
+  assert.match(doctor.libtorch, /^\d+\.\d+/);
+  assert.equal(JSON.parse(mixbct(folder, 'schema', 'recipe').out).type, 'object');
+});
