@@ -29,7 +29,8 @@ for (const [layer, may] of Object.entries(allowed))
     const imports = [...text.matchAll(/^(?:import|export) (?!type\b)[^;'"]*'([^']+)'/gm)].map(([, path]) => path);
     for (const path of imports) {
       const target = path.match(/^(?:\.\.\/)+(\w+)\//)?.[1];
-      if (target && target in allowed && target !== layer && !may.includes(target)) breaks.push(`${layer}/${file} → ${target}`);
+      if (target && target in allowed && target !== layer && !may.includes(target))
+        breaks.push(`${layer}/${file} → ${target}`);
       if (layer === 'data' && target === 'torch' && !torchInData.has(file)) breaks.push(`data/${file} → torch`);
       if (layer === 'methods' && path.startsWith('./') && !sharedMethodFiles.has(path.slice(2)) && file !== 'index.ts')
         breaks.push(`methods/${file} → ${path}`);

@@ -90,7 +90,9 @@ function signatureOf(schema: string): string | undefined {
     const required = (named as Parameter[]).some((p) => !p.optional) && lastRequired === known.length - 1;
     list.push(`options${required ? '' : '?'}: { ${options} }`);
   }
-  const notes = [/\([a-z]!/.test(args) ? '@mutates' : '', /\([a-z]\)/.test(args) ? '@view' : ''].filter(Boolean).join(' ');
+  const notes = [/\([a-z]!/.test(args) ? '@mutates' : '', /\([a-z]\)/.test(args) ? '@view' : '']
+    .filter(Boolean)
+    .join(' ');
   return `  /** \`${schema.slice(6).replaceAll('*/', '* /')}\`${notes ? ` ${notes}` : ''} */\n  '${name}'(${list.join(', ')}): ${returns};`;
 }
 
@@ -109,4 +111,6 @@ export interface Aten {
 `;
 const target = resolve(import.meta.dirname, '../../src/torch/aten.gen.ts');
 writeFileSync(target, `${header}${signatures.flatMap(({ text }) => text ?? []).join('\n')}\n}\n`);
-process.stdout.write(`${target}: ${schemas.length} schemas, ${kept.length - refused.length} typed, ${refused.length} refused\n`);
+process.stdout.write(
+  `${target}: ${schemas.length} schemas, ${kept.length - refused.length} typed, ${refused.length} refused\n`,
+);

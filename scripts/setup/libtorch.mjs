@@ -1,6 +1,6 @@
 // Finds libtorch, or installs it. Order: $LIBTORCH · the torch of the active python3 · a copy inside this project (pip) ·
 // Debian's libtorch-dev. MIXBCT_LIBTORCH=wheel|cuda|debian asks for one of them.
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { aptInstall, attempt, canApt, fail, root, say } from './shell.mjs';
 
@@ -16,10 +16,14 @@ export function findLibtorch() {
   if (process.env.LIBTORCH)
     return (
       describe(process.env.LIBTORCH, '$LIBTORCH') ??
-      fail(`LIBTORCH=${process.env.LIBTORCH} holds no libtorch`, 'point it at a folder with include/ and lib/, or unset it')
+      fail(
+        `LIBTORCH=${process.env.LIBTORCH} holds no libtorch`,
+        'point it at a folder with include/ and lib/, or unset it',
+      )
     );
   if (wish === 'debian') return fromDebian();
-  if (wish) return fromWheel(wish) ?? fail(`pip cannot install ${WHEELS[wish]}`, 'see the lines above, or set LIBTORCH');
+  if (wish)
+    return fromWheel(wish) ?? fail(`pip cannot install ${WHEELS[wish]}`, 'see the lines above, or set LIBTORCH');
   return fromPython() ?? fromWheel('wheel') ?? fromDebian();
 }
 
@@ -65,7 +69,15 @@ function fromWheel(kind) {
     const pip = ['-m', 'pip', 'install', '-q', '--no-warn-conflicts', '--disable-pip-version-check', '--retries', '1'];
     const result = attempt('python3', [...pip, '--target', target, ...args]);
     if (result.ok && found()) return found();
-    say(`pip: ${(result.err.trim().split('\n').filter((line) => /error/i.test(line)).at(-1) ?? 'no libtorch in the wheel').trim()}`);
+    say(
+      `pip: ${(
+        result.err
+          .trim()
+          .split('\n')
+          .filter((line) => /error/i.test(line))
+          .at(-1) ?? 'no libtorch in the wheel'
+      ).trim()}`,
+    );
   }
   rmSync(target, { recursive: true, force: true });
   return null;
@@ -73,7 +85,9 @@ function fromWheel(kind) {
 
 function fromDebian() {
   const found = () => describe('/usr', "Debian's libtorch-dev");
-  const hasBlas = DEBIAN_LIBS.some((at) => existsSync(at) && readdirSync(at).some((name) => name === 'openblas-pthread'));
+  const hasBlas = DEBIAN_LIBS.some(
+    (at) => existsSync(at) && readdirSync(at).some((name) => name === 'openblas-pthread'),
+  );
   if (found() && hasBlas) return found();
   const why = found() ? 'libtorch without a fast BLAS' : 'no libtorch found';
   if (!canApt() && found()) return found();

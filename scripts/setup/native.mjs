@@ -1,6 +1,7 @@
 // Builds native/torch and native/image into build/*.node, when a source, a flag or libtorch changed.
-import { createHash } from 'node:crypto';
+
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { aptInstall, attempt, canApt, fail, root, run, say } from './shell.mjs';
@@ -19,7 +20,15 @@ export async function buildAddons(libtorch) {
       `-D_GLIBCXX_USE_CXX11_ABI=${libtorch.cxx11Abi ? 1 : 0}`,
       ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
     ],
-    link: [`-L${libtorch.lib}`, '-ltorch', '-ltorch_cpu', '-lc10', '-ldl', `-Wl,-rpath,${libtorch.lib}`, '-Wl,--no-as-needed'],
+    link: [
+      `-L${libtorch.lib}`,
+      '-ltorch',
+      '-ltorch_cpu',
+      '-lc10',
+      '-ldl',
+      `-Wl,-rpath,${libtorch.lib}`,
+      '-Wl,--no-as-needed',
+    ],
     identity: { version: libtorch.version, origin: libtorch.origin, lib: libtorch.lib },
   });
   const jpeg = hasTurbojpeg();

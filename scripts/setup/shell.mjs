@@ -18,7 +18,10 @@ export function run(what, program, args, options = {}) {
   const result = attempt(program, args, options);
   if (result.ok) return result.out;
   process.stderr.write(`${result.out}${result.err}`.split('\n').slice(-30).join('\n'));
-  fail(`${what} failed: ${program} ${args.join(' ')}`, 'read the lines above, mend the cause and run the command again');
+  fail(
+    `${what} failed: ${program} ${args.join(' ')}`,
+    'read the lines above, mend the cause and run the command again',
+  );
 }
 
 /** Runs a program and tells how it went. */

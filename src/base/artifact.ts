@@ -1,7 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FileError, UserError, messageOf } from './errors.ts';
+import { FileError, messageOf, UserError } from './errors.ts';
 
 /** Name of the manifest that every artefact directory holds. It is written last: a directory without it is unfinished. */
 export const MANIFEST = 'manifest.json';
@@ -60,7 +70,8 @@ export function writeAtomic(path: string, data: string | Uint8Array): void {
   }
 }
 
-export const writeJson = (path: string, value: unknown): void => writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
+export const writeJson = (path: string, value: unknown): void =>
+  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 
 /**
  * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last and which is then

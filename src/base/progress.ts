@@ -46,7 +46,9 @@ function lines(title: string, total: number): Progress {
   const print = (done: number, note: string): void => {
     printed = done;
     const left = done > 0 ? ((performance.now() - start) / done) * (total - done) : 0;
-    process.stderr.write(`${title}: ${done}/${total}${done < total ? `, ${duration(left)} left` : ''}${note && `, ${note}`}\n`);
+    process.stderr.write(
+      `${title}: ${done}/${total}${done < total ? `, ${duration(left)} left` : ''}${note && `, ${note}`}\n`,
+    );
   };
   let current = { done: 0, note: '' };
   return {

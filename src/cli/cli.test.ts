@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -12,7 +12,11 @@ const main = resolve(import.meta.dirname, 'main.js');
 type Outcome = { readonly code: number | null; readonly out: string; readonly err: string };
 
 function mixbct(cwd: string, ...args: readonly string[]): Outcome {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { cwd, encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1' },
+  });
   return { code: status, out: stdout, err: stderr };
 }
 
@@ -67,7 +71,8 @@ test('an experiment runs from data to report; what is done is skipped, what has 
   const first = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--threads', '1');
   assert.equal(first.code, 0, first.err);
   assert.match(first.out, /Can mixbct serve the old gallery\?/);
-  for (const file of ['evaluation.json', 'report.html', 'report.md']) assert.ok(existsSync(join(folder, 'runs/a/judge', file)), file);
+  for (const file of ['evaluation.json', 'report.html', 'report.md'])
+    assert.ok(existsSync(join(folder, 'runs/a/judge', file)), file);
   const before = snapshot(folder);
   const again = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--json');
   assert.equal(again.code, 0, again.err);
@@ -78,14 +83,32 @@ test('an experiment runs from data to report; what is done is skipped, what has 
   assert.equal(changed.code, 2);
   assert.match(changed.err, /stage credible was made with other options or inputs\n.*--force/);
   assert.deepEqual(snapshot(folder), before);
-  const forced = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--set', 'stages.credible.keep=0.5', '--force', '--threads', '1');
+  const forced = mixbct(
+    folder,
+    'run',
+    'tiny.yaml',
+    '--out',
+    'runs/a',
+    '--set',
+    'stages.credible.keep=0.5',
+    '--force',
+    '--threads',
+    '1',
+  );
   assert.equal(forced.code, 0, forced.err);
-  assert.equal(forced.err.match(/done already/g)!.length, 8, 'credible, the model that used it, its features and the judgement are made again');
+  assert.equal(
+    forced.err.match(/done already/g)!.length,
+    8,
+    'credible, the model that used it, its features and the judgement are made again',
+  );
   const report = mixbct(folder, 'report', 'runs/a/judge', '--markdown', 'r.md');
   assert.equal(report.code, 0, report.err);
   assert.match(readFileSync(join(folder, 'r.md'), 'utf8'), /^# A tiny upgrade/);
   const info = mixbct(folder, 'data', 'info', 'set', '--json', '--verify');
-  assert.deepEqual([JSON.parse(info.out).images, JSON.parse(info.out).families, JSON.parse(info.out).decoded], [84, 3, 84]);
+  assert.deepEqual(
+    [JSON.parse(info.out).images, JSON.parse(info.out).families, JSON.parse(info.out).decoded],
+    [84, 3, 84],
+  );
 });
 
 test('each command names what is wrong with its input, exits 2 and leaves everything as it was', async (t) => {
@@ -96,8 +119,12 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   assert.equal(mixbct(folder, 'extract', 'model', '--data', 'set', '--out', 'features', '--threads', '1').code, 0);
   assert.equal(mixbct(folder, 'denoise', 'features', '--out', 'credible', '--keep', '0.2').code, 0);
   await writeTinySet(at('other'), { perClass: [5, 5, 5] });
-  assert.equal(mixbct(folder, 'extract', 'model', '--data', 'other', '--out', 'other-features', '--threads', '1').code, 0);
-  for (const name of ['magic', 'short', 'label']) for (const ending of ['rec', 'idx', 'json']) cpSync(`${at('set')}.${ending}`, `${at(name)}.${ending}`);
+  assert.equal(
+    mixbct(folder, 'extract', 'model', '--data', 'other', '--out', 'other-features', '--threads', '1').code,
+    0,
+  );
+  for (const name of ['magic', 'short', 'label'])
+    for (const ending of ['rec', 'idx', 'json']) cpSync(`${at('set')}.${ending}`, `${at(name)}.${ending}`);
   const magic = readFileSync(recordFiles(at('magic')).rec);
   magic[40] = 0; // the first image's chunk follows the header record of 40 bytes
   writeFileSync(recordFiles(at('magic')).rec, magic);
@@ -107,7 +134,10 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   writeFileSync(recordFiles(at('label')).rec, label);
   writeFileSync(at('unknown-key.yaml'), `${recipe}\nepoch: 3\n`);
   writeFileSync(at('broken.yaml'), 'network: [');
-  writeFileSync(at('unknown-stage.yaml'), experiment.replace('features: old-features, keep', 'features: old-feature, keep'));
+  writeFileSync(
+    at('unknown-stage.yaml'),
+    experiment.replace('features: old-features, keep', 'features: old-feature, keep'),
+  );
   writeFileSync(at('strict.yaml'), `${recipe}\nmethod: { kind: mixbct, ratio: 0.9, onShortage: stop }\n`);
   writeNpy(at('f.npy'), '<f4', new Float32Array(12), [4]);
   writeNpy(at('l.npy'), '<i8', new BigInt64Array(2));
@@ -116,7 +146,10 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   const train = (...args: string[]): string[] => ['train', ...args, '--out', 'out', '--threads', '1'];
   const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
     [['trian'], /unknown command 'trian'\n\(Did you mean train\?\)/],
-    [[...train('recipe.yaml', '--data', 'set'), '--worker', '2'], /unknown option '--worker'\n\(Did you mean --workers\?\)/],
+    [
+      [...train('recipe.yaml', '--data', 'set'), '--worker', '2'],
+      /unknown option '--worker'\n\(Did you mean --workers\?\)/,
+    ],
     [['doctor', '--verbose'], /unknown option '--verbose'/],
     [['schema', 'receipt'], /value 'receipt' is invalid.*recipe, experiment/],
     [['data', 'get', 'k13'], /value 'k13' is invalid.*k12, k55/],
@@ -128,19 +161,34 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [['data', 'split', 'set'], /wanted either --by class\|data or --hold-out/],
     [['data', 'split', 'set', '--by', 'class', '--ratio', '3'], /--ratio 3: wanted a share between 0 and 1/],
     [['data', 'split', 'set', '--hold-out', '14'], /--hold-out 14: wanted a whole number of classes below 14/],
-    [['data', 'split', 'magic', '--by', 'data', '--out', 'out'], /magic\.rec: record with key 1 at offset 40: wanted the magic word/],
+    [
+      ['data', 'split', 'magic', '--by', 'data', '--out', 'out'],
+      /magic\.rec: record with key 1 at offset 40: wanted the magic word/,
+    ],
     [train('none.yaml', '--data', 'set'), /none\.yaml: cannot be read/],
     [train('broken.yaml', '--data', 'set'), /broken\.yaml: not valid YAML/],
     [train('unknown-key.yaml', '--data', 'set'), /epoch: no such key; did you mean epochs\?/],
     [train('recipe.yaml', '--data', 'set', '--set', 'network.width=wide'), /network\.width: expected number/],
     [train('recipe.yaml', '--data', 'none'), /none: no such dataset/],
-    [train('recipe.yaml', '--data', 'magic'), /magic\.rec: record with key 1 at offset 40: wanted the magic word ced7230a at byte 40, got ced72300/],
+    [
+      train('recipe.yaml', '--data', 'magic'),
+      /magic\.rec: record with key 1 at offset 40: wanted the magic word ced7230a at byte 40, got ced72300/,
+    ],
     [train('recipe.yaml', '--data', 'short'), /short\.rec: record with key 84 at offset \d+: cut short/],
     [train('recipe.yaml', '--data', 'label'), /label 99 is out of range \(the header promises 14 classes\)/],
     [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2'), /method l2 needs --old-features/],
-    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'other-features'), /other-features: made from .*other .*does not belong to set/],
-    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'credible'), /credible: is a "credible", wanted a feature set/],
-    [train('strict.yaml', '--data', 'set', '--old-features', 'features', '--old-credible', 'credible'), /7 credible rows wanted in this batch, \d there/],
+    [
+      train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'other-features'),
+      /other-features: made from .*other .*does not belong to set/,
+    ],
+    [
+      train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'credible'),
+      /credible: is a "credible", wanted a feature set/,
+    ],
+    [
+      train('strict.yaml', '--data', 'set', '--old-features', 'features', '--old-credible', 'credible'),
+      /7 credible rows wanted in this batch, \d there/,
+    ],
     [train('recipe.yaml', '--data', 'set', '--resume'), /there is no checkpoint to resume from/],
     [['train', 'recipe.yaml', '--data', 'set', '--out', 'model'], /model: a finished run stands there/],
     [['train', 'recipe.yaml', '--data', 'short', '--out', 'model', '--force'], /cut short/],
@@ -152,9 +200,15 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [['import-features', 'f.npy', '--labels', 'l.npy', '--out', 'out'], /l\.npy: has shape \[2\], wanted \[3\]/],
     [['evaluate', '--old', 'features', '--out', 'out'], /nothing to judge/],
     [['evaluate', '--old', 'features', '--new', 'features', '--out', 'out'], /--new features: wanted name=folder/],
-    [['evaluate', '--old', 'features', '--new', 'x=other-features', '--out', 'out'], /are not embeddings of the same images/],
+    [
+      ['evaluate', '--old', 'features', '--new', 'x=other-features', '--out', 'out'],
+      /are not embeddings of the same images/,
+    ],
     [['report', 'features'], /evaluation\.json: no such file/],
-    [['run', 'unknown-stage.yaml', '--out', 'out'], /stage credible uses old-feature, which is no stage; did you mean old-features\?/],
+    [
+      ['run', 'unknown-stage.yaml', '--out', 'out'],
+      /stage credible uses old-feature, which is no stage; did you mean old-features\?/,
+    ],
     [['run', 'recipe.yaml', '--out', 'out'], /problems\n/],
     [['quickstart', '--seed', 'one'], /wanted a whole number/],
   ];
@@ -168,8 +222,24 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
 
 test('every command has help with an example, and doctor and schema speak JSON', (t) => {
   const folder = testFolder(t);
-  const names = [...mixbct(folder, '--help').out.matchAll(/^ {2}([a-z-]+)(?: \[options\]| {2})/gm)].map(([, name]) => name!);
-  for (const name of ['quickstart', 'run', 'data', 'train', 'extract', 'denoise', 'average', 'import-features', 'evaluate', 'report', 'schema', 'doctor']) assert.ok(names.includes(name), name);
+  const names = [...mixbct(folder, '--help').out.matchAll(/^ {2}([a-z-]+)(?: \[options\]| {2})/gm)].map(
+    ([, name]) => name!,
+  );
+  for (const name of [
+    'quickstart',
+    'run',
+    'data',
+    'train',
+    'extract',
+    'denoise',
+    'average',
+    'import-features',
+    'evaluate',
+    'report',
+    'schema',
+    'doctor',
+  ])
+    assert.ok(names.includes(name), name);
   for (const name of names) assert.match(mixbct(folder, name, '--help').out, /\nExample:\n {2}mixbct /, name);
   const doctor = JSON.parse(mixbct(folder, 'doctor', '--json').out);
   assert.match(doctor.libtorch, /^\d+\.\d+/);

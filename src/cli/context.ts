@@ -24,12 +24,18 @@ export function group(name: string, summary: string, example: string): Command {
 }
 
 export const force = (): Option => new Option('--force', 'replace what stands at the output').default(false);
-export const workers = (): Option => new Option('--workers <n>', 'threads that decode images').argParser(wholeNumber).default(1);
-export const skipBad = (): Option => new Option('--skip-bad-images', 'count and list images that cannot be read, instead of stopping').default(false);
-export const seed = (): Option => new Option('--seed <n>', 'seed of every random draw').argParser(wholeNumber).default(0);
+export const workers = (): Option =>
+  new Option('--workers <n>', 'threads that decode images').argParser(wholeNumber).default(1);
+export const skipBad = (): Option =>
+  new Option('--skip-bad-images', 'count and list images that cannot be read, instead of stopping').default(false);
+export const seed = (): Option =>
+  new Option('--seed <n>', 'seed of every random draw').argParser(wholeNumber).default(0);
 
 /** `--threads`: of libtorch. Two processes that each use all cores are slower than one. */
-export const threads = (): Option => new Option('--threads <n>', 'threads that compute').argParser(wholeNumber).default(availableParallelism(), 'all cores');
+export const threads = (): Option =>
+  new Option('--threads <n>', 'threads that compute')
+    .argParser(wholeNumber)
+    .default(availableParallelism(), 'all cores');
 export const useThreads = (count: number): void => setThreads(Math.max(1, count));
 
 export function wholeNumber(text: string): number {

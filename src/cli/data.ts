@@ -1,10 +1,21 @@
 import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
-import { type GlyphSetName, type Written, describeDataset, getGlyphs, glyphSources, holdOut, importDataset, openDataset, split } from '../data/index.ts';
+import {
+  describeDataset,
+  type GlyphSetName,
+  getGlyphs,
+  glyphSources,
+  holdOut,
+  importDataset,
+  openDataset,
+  split,
+  type Written,
+} from '../data/index.ts';
 import { command, decimal, force, group, print, seed, wholeNumber } from './context.ts';
 
-export const dataFolder = (): Option => new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
+export const dataFolder = (): Option =>
+  new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
 
 export function dataCommand(): Command {
   return group('data', 'fetch, import, split and describe data sets', 'mixbct data get k12')
@@ -15,11 +26,17 @@ export function dataCommand(): Command {
 }
 
 function getCommand(): Command {
-  return command('get', 'fetch a public data set and prepare it', 'mixbct data get k12\nmixbct data get k55 --folder /data --side 64')
+  return command(
+    'get',
+    'fetch a public data set and prepare it',
+    'mixbct data get k12\nmixbct data get k55 --folder /data --side 64',
+  )
     .addArgument(new Argument('<set>', 'which one').choices(Object.keys(glyphSources)))
     .addOption(dataFolder())
     .option('--side <pixels>', 'side of an image', wholeNumber, 32)
-    .addOption(new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'))
+    .addOption(
+      new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'),
+    )
     .addOption(force())
     .action(async (name: GlyphSetName, options) => {
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
@@ -33,12 +50,18 @@ export async function fetchSet(name: GlyphSetName, options: Parameters<typeof ge
   say(`${glyphSources[name].title} (${glyphSources[name].download})`);
   const result = await getGlyphs(name, options);
   if (result.expected !== null && result.expected !== result.imageDigest)
-    say(`note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface or the runtime has changed`);
+    say(
+      `note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface or the runtime has changed`,
+    );
   return result;
 }
 
 function importCommand(): Command {
-  return command('import', 'write an image folder (class/instance.jpg) or an unsorted record set as a sorted record set', 'mixbct data import photos/ --out data/photos/train')
+  return command(
+    'import',
+    'write an image folder (class/instance.jpg) or an unsorted record set as a sorted record set',
+    'mixbct data import photos/ --out data/photos/train',
+  )
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <prefix>', 'prefix of the new .rec and .idx')
     .addOption(force())
@@ -50,26 +73,44 @@ function importCommand(): Command {
 }
 
 function splitCommand(): Command {
-  return command('split', 'split a data set in two, by class or by data, or hold classes out for evaluation', 'mixbct data split data/ms1m/train --by class --ratio 0.3\nmixbct data split data/k12/k12_32 --hold-out 600 --seed 1')
+  return command(
+    'split',
+    'split a data set in two, by class or by data, or hold classes out for evaluation',
+    'mixbct data split data/ms1m/train --by class --ratio 0.3\nmixbct data split data/k12/k12_32 --hold-out 600 --seed 1',
+  )
     .argument('<dataset>', 'prefix of a .rec and .idx')
-    .addOption(new Option('--by <what>', 'class: the first share of the classes; data: of each class').choices(['class', 'data']))
+    .addOption(
+      new Option('--by <what>', 'class: the first share of the classes; data: of each class').choices([
+        'class',
+        'data',
+      ]),
+    )
     .option('--ratio <share>', 'share of the first part', decimal, 0.3)
     .option('--hold-out <classes>', 'draw this many classes that no training may see', wholeNumber)
     .option('--out <folder>', 'folder of the parts (default: beside the data set)')
     .addOption(seed())
     .addOption(force())
     .action(async (path: string, options) => {
-      if ((options.by === undefined) === (options.holdOut === undefined)) throw new UserError('wanted either --by class|data or --hold-out CLASSES');
+      if ((options.by === undefined) === (options.holdOut === undefined))
+        throw new UserError('wanted either --by class|data or --hold-out CLASSES');
       using dataset = openDataset(path);
-      const parts = options.by === undefined ? await holdOut(dataset, { ...options, classes: options.holdOut }) : await split(dataset, options);
+      const parts =
+        options.by === undefined
+          ? await holdOut(dataset, { ...options, classes: options.holdOut })
+          : await split(dataset, options);
       print(options, parts, told(parts));
     });
 }
 
-const told = (parts: readonly Written[]): string => parts.map(({ prefix, images, classes }) => `${prefix}: ${images} images of ${classes} classes`).join('\n');
+const told = (parts: readonly Written[]): string =>
+  parts.map(({ prefix, images, classes }) => `${prefix}: ${images} images of ${classes} classes`).join('\n');
 
 function infoCommand(): Command {
-  return command('info', 'count classes and images, and try to decode some of them', 'mixbct data info data/k12/k12_32 --verify')
+  return command(
+    'info',
+    'count classes and images, and try to decode some of them',
+    'mixbct data info data/k12/k12_32 --verify',
+  )
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .option('--verify', 'decode every image', false)
     .action(async (path: string, options) => {

@@ -12,7 +12,13 @@ export function doctorCommand(): Command {
   return command('doctor', 'tell what this installation found and can do', 'mixbct doctor --json').action((options) => {
     const found = examine();
     const width = Math.max(...Object.keys(found).map((key) => key.length));
-    print(options, found, Object.entries(found).map(([key, value]) => `${key.padEnd(width)}  ${String(value)}`).join('\n'));
+    print(
+      options,
+      found,
+      Object.entries(found)
+        .map(([key, value]) => `${key.padEnd(width)}  ${String(value)}`)
+        .join('\n'),
+    );
   });
 }
 
@@ -40,7 +46,11 @@ function examine(): Record<string, string | number | boolean> {
     devices: ['cpu', ...Array.from({ length: info.cudaDevices }, (_, i) => `cuda:${i}`)].join(', '),
     'CUDA build': info.cuda,
     'distributed back-ends': distributed.length > 0 ? distributed.join(', ') : 'none',
-    'caching allocator': allocator.installed ? `on, keeps at most ${(allocator.boundBytes / 2 ** 30).toFixed(1)} GB` : 'off',
-    'JPEG decoder': nativeImage.decodeJpeg ? 'libturbojpeg' : 'portable (install libturbojpeg0-dev and run npm run setup for 2.5 times the speed)',
+    'caching allocator': allocator.installed
+      ? `on, keeps at most ${(allocator.boundBytes / 2 ** 30).toFixed(1)} GB`
+      : 'off',
+    'JPEG decoder': nativeImage.decodeJpeg
+      ? 'libturbojpeg'
+      : 'portable (install libturbojpeg0-dev and run npm run setup for 2.5 times the speed)',
   };
 }

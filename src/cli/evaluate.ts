@@ -5,7 +5,7 @@ import { readJson, writeArtifact, writeAtomic } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { type Evaluation, type ModelFeatures, evaluate } from '../eval/index.ts';
+import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
 import { command, force, print, seed, several, wholeNumber } from './context.ts';
@@ -59,11 +59,17 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
 /** Rows of all sets must be the same images in the same order. */
 function requireSameSet(old: FeatureSet, other: FeatureSet): void {
   const [a, b] = [old.info.dataset, other.info.dataset];
-  const same = a && b ? a.digest === b.digest : old.info.count === other.info.count && old.labels().every((label, i) => label === other.labels()[i]);
+  const same =
+    a && b
+      ? a.digest === b.digest
+      : old.info.count === other.info.count && old.labels().every((label, i) => label === other.labels()[i]);
   if (!same)
-    throw new UserError(`${other.path} (${b?.path ?? 'unknown origin'}, ${other.info.count} rows) and ${old.path} (${a?.path ?? 'unknown origin'}, ${old.info.count} rows) are not embeddings of the same images`, {
-      hint: 'extract both from one evaluation set',
-    });
+    throw new UserError(
+      `${other.path} (${b?.path ?? 'unknown origin'}, ${other.info.count} rows) and ${old.path} (${a?.path ?? 'unknown origin'}, ${old.info.count} rows) are not embeddings of the same images`,
+      {
+        hint: 'extract both from one evaluation set',
+      },
+    );
 }
 
 export function evaluateCommand(): Command {
@@ -87,21 +93,27 @@ export function evaluateCommand(): Command {
         if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
         return { name: text.slice(0, at), features: text.slice(at + 1) };
       });
-      if (candidates.length === 0 && options.oracle === undefined) throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
+      if (candidates.length === 0 && options.oracle === undefined)
+        throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
       const evaluation = await evaluateStage({ ...options, candidates });
       print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
 }
 
 export function reportCommand(): Command {
-  return command('report', 'show an evaluation again', 'mixbct report runs/evaluation\nmixbct report runs/evaluation --html report.html --markdown report.md')
+  return command(
+    'report',
+    'show an evaluation again',
+    'mixbct report runs/evaluation\nmixbct report runs/evaluation --html report.html --markdown report.md',
+  )
     .argument('<evaluation>', 'folder of an evaluation')
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .action((path: string, options) => {
       const file = join(path, 'evaluation.json');
       const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
-      if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1) throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+      if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
+        throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
       if (options.html) writeAtomic(options.html, renderHtml(evaluation));
       if (options.markdown) writeAtomic(options.markdown, renderMarkdown(evaluation));
       print(options, evaluation, renderTerminal(evaluation));

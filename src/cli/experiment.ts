@@ -6,7 +6,9 @@ import { parseRecipe, readYaml } from '../train/recipe.ts';
 import { applySettings, describeIssues, suggestion } from '../train/settings.ts';
 
 const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
-const datasetReference = reference.describe('a dataset: an earlier stage (get, or hold-out.train, split.first, …), or a path');
+const datasetReference = reference.describe(
+  'a dataset: an earlier stage (get, or hold-out.train, split.first, …), or a path',
+);
 
 /** One schema for each kind of stage; `do` tells which. */
 const stageSchema = z.discriminatedUnion('do', [
@@ -16,16 +18,43 @@ const stageSchema = z.discriminatedUnion('do', [
     side: z.int().min(8).max(512).default(32),
     levels: z.union([z.literal(1), z.literal(2)]).default(1),
   }),
-  z.strictObject({ do: z.literal('hold-out'), of: datasetReference, classes: z.int().positive().describe('parts: eval, train') }),
-  z.strictObject({ do: z.literal('split'), of: datasetReference, by: z.enum(['class', 'data']), ratio: z.number().gt(0).lt(1).default(0.3).describe('parts: first, second') }),
+  z.strictObject({
+    do: z.literal('hold-out'),
+    of: datasetReference,
+    classes: z.int().positive().describe('parts: eval, train'),
+  }),
+  z.strictObject({
+    do: z.literal('split'),
+    of: datasetReference,
+    by: z.enum(['class', 'data']),
+    ratio: z.number().gt(0).lt(1).default(0.3).describe('parts: first, second'),
+  }),
   z.strictObject({
     do: z.literal('train'),
     on: datasetReference,
-    recipe: z.union([z.string(), z.record(z.string(), z.unknown())]).describe('a recipe, or the path of one beside this file; its seed is the experiment’s'),
-    old: z.strictObject({ features: reference.optional(), credible: reference.optional(), prototypes: reference.optional() }).default({}),
+    recipe: z
+      .union([z.string(), z.record(z.string(), z.unknown())])
+      .describe('a recipe, or the path of one beside this file; its seed is the experiment’s'),
+    old: z
+      .strictObject({
+        features: reference.optional(),
+        credible: reference.optional(),
+        prototypes: reference.optional(),
+      })
+      .default({}),
   }),
-  z.strictObject({ do: z.literal('extract'), model: reference, of: datasetReference, flip: z.enum(['none', 'mean']).default('none') }),
-  z.strictObject({ do: z.literal('denoise'), features: reference, keep: z.number().gt(0).max(1).default(0.9), columnNormalize: z.boolean().default(true) }),
+  z.strictObject({
+    do: z.literal('extract'),
+    model: reference,
+    of: datasetReference,
+    flip: z.enum(['none', 'mean']).default('none'),
+  }),
+  z.strictObject({
+    do: z.literal('denoise'),
+    features: reference,
+    keep: z.number().gt(0).max(1).default(0.9),
+    columnNormalize: z.boolean().default(true),
+  }),
   z.strictObject({ do: z.literal('average'), features: reference }),
   z.strictObject({
     do: z.literal('evaluate'),
@@ -46,7 +75,10 @@ export const experimentSchema = z.strictObject({
 export type Experiment = z.infer<typeof experimentSchema>;
 
 /** Parts of the stages that make more than one thing. */
-const parts: Partial<Record<Stage['do'], readonly string[]>> = { 'hold-out': ['eval', 'train'], split: ['first', 'second'] };
+const parts: Partial<Record<Stage['do'], readonly string[]>> = {
+  'hold-out': ['eval', 'train'],
+  split: ['first', 'second'],
+};
 
 /**
  * Reads an experiment file; recipes in files of their own are read in, and every recipe takes the experiment's seed.
@@ -55,7 +87,10 @@ const parts: Partial<Record<Stage['do'], readonly string[]>> = { 'hold-out': ['e
 export function loadExperiment(path: string, settings: readonly string[] = []): Experiment {
   const raw = applySettings(readYaml(path), settings);
   const result = experimentSchema.safeParse(raw);
-  if (!result.success) throw new UserError(`${path}: ${describeIssues(result.error, experimentSchema)}`, { hint: 'its schema: mixbct schema experiment' });
+  if (!result.success)
+    throw new UserError(`${path}: ${describeIssues(result.error, experimentSchema)}`, {
+      hint: 'its schema: mixbct schema experiment',
+    });
   const experiment = result.data;
   const before = new Set<string>();
   for (const [id, stage] of Object.entries(experiment.stages)) {
@@ -87,10 +122,19 @@ export function referencesOf(stage: Stage): string[] {
 }
 
 /** A word without a slash is meant as a stage: one that comes later, or does not exist, is a mistake. */
-function requireKnown(path: string, id: string, used: string, before: ReadonlySet<string>, all: readonly string[]): void {
+function requireKnown(
+  path: string,
+  id: string,
+  used: string,
+  before: ReadonlySet<string>,
+  all: readonly string[],
+): void {
   if (before.has(used) || used.includes('/')) return;
   const later = all.includes(used.split('.')[0]!);
-  throw new UserError(`${path}: stage ${id} uses ${used}, ${later ? 'which comes later or has no such part' : `which is no stage${suggestion(used, [...before])}`}`, {
-    hint: 'stages run in the order of the file; a path has a slash in it (./features)',
-  });
+  throw new UserError(
+    `${path}: stage ${id} uses ${used}, ${later ? 'which comes later or has no such part' : `which is no stage${suggestion(used, [...before])}`}`,
+    {
+      hint: 'stages run in the order of the file; a path has a slash in it (./features)',
+    },
+  );
 }

@@ -5,11 +5,19 @@ import { embedderOf, loadModel } from '../train/run.ts';
 import { command, force, print, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
 
 export function extractCommand(): Command {
-  return command('extract', 'embed a data set with a trained model', 'mixbct extract runs/old --data data/k12/k12_32_train_part_70_class --out features/old-on-new-data')
+  return command(
+    'extract',
+    'embed a data set with a trained model',
+    'mixbct extract runs/old --data data/k12/k12_32_train_part_70_class --out features/old-on-new-data',
+  )
     .argument('<run>', 'folder of a finished run')
     .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <folder>', 'folder of the feature set')
-    .addOption(new Option('--flip <how>', 'none, or the mean over each image and its mirror').choices(['none', 'mean']).default('none'))
+    .addOption(
+      new Option('--flip <how>', 'none, or the mean over each image and its mirror')
+        .choices(['none', 'mean'])
+        .default('none'),
+    )
     .option('--batch-size <n>', 'images at a time', wholeNumber, 256)
     .addOption(workers())
     .addOption(threads())

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import colors from 'picocolors';
-import { UserError, codeOf, messageOf } from '../base/errors.ts';
+import { codeOf, messageOf, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { Interrupted } from '../train/train.ts';
 import { dataCommand } from './data.ts';

@@ -11,13 +11,30 @@ import { dataFolder } from './data.ts';
 import { loadExperiment } from './experiment.ts';
 import { runStages } from './stages.ts';
 
-type RunOptions = { readonly out: string; readonly folder: string; readonly set: readonly string[]; readonly force: boolean; readonly workers: number; readonly threads: number; readonly json: boolean };
+type RunOptions = {
+  readonly out: string;
+  readonly folder: string;
+  readonly set: readonly string[];
+  readonly force: boolean;
+  readonly workers: number;
+  readonly threads: number;
+  readonly json: boolean;
+};
 
 export function runCommand(): Command {
-  return command('run', 'run the stages of an experiment; what is done is skipped, what was interrupted goes on', 'mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2')
+  return command(
+    'run',
+    'run the stages of an experiment; what is done is skipped, what was interrupted goes on',
+    'mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2',
+  )
     .argument('<experiment>', 'YAML file; its schema: mixbct schema experiment')
     .requiredOption('--out <folder>', 'folder of the experiment')
-    .option('--set <path=value>', 'change one setting, for example stages.new.recipe.epochs=8; may be repeated', several, [])
+    .option(
+      '--set <path=value>',
+      'change one setting, for example stages.new.recipe.epochs=8; may be repeated',
+      several,
+      [],
+    )
     .addOption(dataFolder())
     .addOption(workers())
     .addOption(threads())
@@ -26,10 +43,16 @@ export function runCommand(): Command {
 }
 
 /** The smallest setting of the quick start shows that every stage works; its models are no good. */
-const smallest = ['old', 'oracle', 'l2', 'mixbct'].map((stage) => `stages.${stage}.recipe.epochs=1`).concat('stages.judge.resamples=100', 'stages.judge.impostors=200000');
+const smallest = ['old', 'oracle', 'l2', 'mixbct']
+  .map((stage) => `stages.${stage}.recipe.epochs=1`)
+  .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000');
 
 export function quickstartCommand(): Command {
-  return command('quickstart', 'from nothing to a judged upgrade, on real data, in minutes', 'mixbct quickstart\nmixbct quickstart --seed 2')
+  return command(
+    'quickstart',
+    'from nothing to a judged upgrade, on real data, in minutes',
+    'mixbct quickstart\nmixbct quickstart --seed 2',
+  )
     .option('--seed <n>', 'seed of every random draw, of the classes too', wholeNumber, 1)
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
     .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED)')
@@ -40,7 +63,11 @@ export function quickstartCommand(): Command {
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
       const set = [`seed=${options.seed}`, ...(options.smallest ? smallest : [])];
-      await runExperiment(join(packageRoot, 'experiments/quickstart.yaml'), { ...options, set, out: options.out ?? join('runs', name) });
+      await runExperiment(join(packageRoot, 'experiments/quickstart.yaml'), {
+        ...options,
+        set,
+        out: options.out ?? join('runs', name),
+      });
     });
 }
 
@@ -49,9 +76,15 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
   useThreads(options.threads);
   const start = performance.now();
   const places = await runStages(experiment, { ...options, dataFolder: options.folder, signal: interruptible() });
-  const judged = Object.entries(experiment.stages).filter(([, stage]) => stage.do === 'evaluate').map(([id]) => places.get(id)!);
+  const judged = Object.entries(experiment.stages)
+    .filter(([, stage]) => stage.do === 'evaluate')
+    .map(([id]) => places.get(id)!);
   const evaluations = judged.map((folder) => readJson(join(folder, 'evaluation.json')) as Evaluation);
   const pages = judged.map((folder) => relative('', join(folder, 'report.html'))).filter((page) => existsSync(page));
-  print(options, { places: Object.fromEntries(places), evaluations }, [...evaluations.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n'));
+  print(
+    options,
+    { places: Object.fromEntries(places), evaluations },
+    [...evaluations.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n'),
+  );
   say(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
 }

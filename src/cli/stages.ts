@@ -1,18 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANIFEST, canonicalJson, digestOf, readJson, writeJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, MANIFEST, readJson, writeJson } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { holdOut, openDataset, split } from '../data/index.ts';
-import { FeatureSet, extractFeatures, writeCredible, writePrototypes } from '../features/index.ts';
+import { extractFeatures, FeatureSet, writeCredible, writePrototypes } from '../features/index.ts';
 import { openOld } from '../train/old.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { embedderOf, loadModel, runFiles } from '../train/run.ts';
 import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
 import { evaluateStage } from './evaluate.ts';
-import { type Experiment, type Stage, referencesOf } from './experiment.ts';
+import { type Experiment, referencesOf, type Stage } from './experiment.ts';
 
 export type StageOptions = {
   /** The experiment's folder: a folder for each stage. */
@@ -27,7 +27,12 @@ export type StageOptions = {
 
 /** Where each stage, and each part of one, has put what it made. */
 type Places = Map<string, string>;
-type Context = StageOptions & { readonly experiment: Experiment; readonly id: string; readonly folder: string; at(reference: string): string };
+type Context = StageOptions & {
+  readonly experiment: Experiment;
+  readonly id: string;
+  readonly folder: string;
+  at(reference: string): string;
+};
 
 /** Runs the stages in order; what is done is skipped, what was interrupted goes on. → the folder of each stage */
 export async function runStages(experiment: Experiment, options: StageOptions): Promise<ReadonlyMap<string, string>> {
@@ -38,8 +43,18 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
     const folder = join(options.out, id);
     const context = { ...options, experiment, id, folder, at };
     const record = join(options.out, '.stages', `${id}.json`);
-    const inputs = digestOf(canonicalJson({ stage, title: experiment.title, seed: experiment.seed, version, inputs: referencesOf(stage).map((reference) => digestAt(at(reference))) }));
-    const known = existsSync(record) ? (readJson(record) as { readonly inputs: string; readonly made: Record<string, string> }) : null;
+    const inputs = digestOf(
+      canonicalJson({
+        stage,
+        title: experiment.title,
+        seed: experiment.seed,
+        version,
+        inputs: referencesOf(stage).map((reference) => digestAt(at(reference))),
+      }),
+    );
+    const known = existsSync(record)
+      ? (readJson(record) as { readonly inputs: string; readonly made: Record<string, string> })
+      : null;
     const news = `[${i + 1}/${entries.length}] ${id}`;
     if (known?.inputs === inputs && Object.values(known.made).every(isThere)) {
       say(`${news}: done already`);
@@ -47,7 +62,9 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
       continue;
     }
     if (known && known.inputs !== inputs && !options.force)
-      throw new UserError(`${folder}: stage ${id} was made with other options or inputs`, { hint: 'choose another --out, or pass --force to make it and what follows again' });
+      throw new UserError(`${folder}: stage ${id} was made with other options or inputs`, {
+        hint: 'choose another --out, or pass --force to make it and what follows again',
+      });
     say(`${news}: ${describe(stage)}`);
     const made = await perform(stage, context);
     writeJson(record, { inputs, made });
@@ -85,10 +102,18 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
   const force = { force: true }; // the stage's folder is this experiment's own, and its record has been checked
   switch (stage.do) {
     case 'get':
-      return { [id]: (await fetchSet(stage.set, { folder: context.dataFolder, side: stage.side, levels: stage.levels })).prefix };
+      return {
+        [id]: (await fetchSet(stage.set, { folder: context.dataFolder, side: stage.side, levels: stage.levels }))
+          .prefix,
+      };
     case 'hold-out': {
       using dataset = openDataset(at(stage.of));
-      const [evaluation, rest] = await holdOut(dataset, { classes: stage.classes, seed: experiment.seed, out: folder, ...force });
+      const [evaluation, rest] = await holdOut(dataset, {
+        classes: stage.classes,
+        seed: experiment.seed,
+        out: folder,
+        ...force,
+      });
       return { [`${id}.eval`]: evaluation!.prefix, [`${id}.train`]: rest!.prefix };
     }
     case 'split': {
@@ -134,7 +159,10 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
   return { [id]: folder };
 }
 
-async function trainStage(stage: Stage & { readonly do: 'train' }, { folder, at, workers, signal, force }: Context): Promise<void> {
+async function trainStage(
+  stage: Stage & { readonly do: 'train' },
+  { folder, at, workers, signal, force }: Context,
+): Promise<void> {
   const recipe = stage.recipe as Recipe;
   using dataset = openDataset(at(stage.on));
   const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));

@@ -4,7 +4,18 @@ import { openDataset } from '../data/index.ts';
 import { openOld } from '../train/old.ts';
 import { loadRecipe } from '../train/recipe.ts';
 import { train } from '../train/train.ts';
-import { command, force, interruptible, print, several, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
+import {
+  command,
+  force,
+  interruptible,
+  print,
+  several,
+  skipBad,
+  threads,
+  useThreads,
+  wholeNumber,
+  workers,
+} from './context.ts';
 
 export function trainCommand(): Command {
   return command(
@@ -34,7 +45,22 @@ export function trainCommand(): Command {
       const paths = { features: options.oldFeatures, credible: options.oldCredible, prototypes: options.oldPrototypes };
       using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
       const { resume, skipBadImages, logEvery, out } = options;
-      const manifest = await train({ recipe, dataset, old, out, resume, force: options.force, workers: options.workers, skipBadImages, logEvery, signal: interruptible() });
-      print(options, manifest, `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`);
+      const manifest = await train({
+        recipe,
+        dataset,
+        old,
+        out,
+        resume,
+        force: options.force,
+        workers: options.workers,
+        skipBadImages,
+        logEvery,
+        signal: interruptible(),
+      });
+      print(
+        options,
+        manifest,
+        `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+      );
     });
 }

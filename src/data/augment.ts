@@ -27,7 +27,14 @@ export function drawChange({ flip, rotateDeg, scale, shift }: Augment, rng: Rng,
   return { mirror, matrix: inverseAffine({ angle, factor, dx, dy, mirror, side }) };
 }
 
-type Affine = { readonly angle: number; readonly factor: number; readonly dx: number; readonly dy: number; readonly mirror: boolean; readonly side: number };
+type Affine = {
+  readonly angle: number;
+  readonly factor: number;
+  readonly dx: number;
+  readonly dy: number;
+  readonly mirror: boolean;
+  readonly side: number;
+};
 
 /** Undoes: mirror, turn and resize about the centre, then move by (dx, dy). */
 function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64Array {
@@ -42,7 +49,13 @@ function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64
 }
 
 /** Writes `picture` [side, side, 3], changed, to `target` at `offset`. */
-export function applyChange(picture: Uint8Array, { mirror, matrix }: Change, target: Uint8Array, offset: number, side: number): void {
+export function applyChange(
+  picture: Uint8Array,
+  { mirror, matrix }: Change,
+  target: Uint8Array,
+  offset: number,
+  side: number,
+): void {
   if (matrix) nativeImage.warpAffine(picture, side, side, matrix, target, offset, side);
   else if (mirror) mirrorInto(picture, target, offset, side);
   else target.set(picture, offset);

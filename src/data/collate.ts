@@ -1,4 +1,4 @@
-import { type Tensor, add, div, permute, share, tensor, to } from '../torch/index.ts';
+import { add, div, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
 
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
 export type Pixels = { readonly images: Uint8Array; readonly count: number; readonly side: number };
@@ -13,4 +13,5 @@ export function imageTensor({ images, count, side }: Pixels): Tensor {
 }
 
 /** Class ids as int64 [B]. */
-export const labelTensor = (labels: ArrayLike<number>): Tensor => tensor(BigInt64Array.from(Array.from(labels), BigInt));
+export const labelTensor = (labels: ArrayLike<number>): Tensor =>
+  tensor(BigInt64Array.from(Array.from(labels), BigInt));

@@ -1,9 +1,17 @@
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { FileError } from '../base/errors.ts';
-import { type ImageRecord, LABEL_BYTES, RecordFile, readIndex, recordFiles, unpackImage, unpackLabels } from './recordio.ts';
-import { type Sidecar, readSidecar } from './sidecar.ts';
+import {
+  type ImageRecord,
+  LABEL_BYTES,
+  RecordFile,
+  readIndex,
+  recordFiles,
+  unpackImage,
+  unpackLabels,
+} from './recordio.ts';
+import { readSidecar, type Sidecar } from './sidecar.ts';
 
 /** Where encoded images lie, as a worker thread is told it. */
 export type Source =
@@ -39,7 +47,11 @@ export function openDataset(path: string): Dataset {
   const files = recordFiles(path);
   if (existsSync(files.rec) || existsSync(files.idx)) return new Records(files.prefix);
   if (existsSync(path) && statSync(path).isDirectory()) return new Folder(path);
-  throw new FileError(path, `no such dataset: neither ${files.rec} nor a folder of classes`, 'fetch one with: mixbct data get k12');
+  throw new FileError(
+    path,
+    `no such dataset: neither ${files.rec} nor a folder of classes`,
+    'fetch one with: mixbct data get k12',
+  );
 }
 
 /** Reads the encoded image at a position: the part of a dataset that workers have. */
@@ -57,7 +69,8 @@ export function openSource(source: Source): ImageFile {
 function imageRecord(file: RecordFile, { keys, offsets }: Records['source'], i: number): ImageRecord {
   const [offset, key] = [offsets[i]!, keys[i]!];
   const record = unpack(file, key, offset, unpackImage);
-  if (record.image.length === 0) throw new FileError(file.path, `record with key ${key} at offset ${offset} holds no image`);
+  if (record.image.length === 0)
+    throw new FileError(file.path, `record with key ${key} at offset ${offset} holds no image`);
   return record;
 }
 
@@ -67,7 +80,10 @@ function unpack<T>(file: RecordFile, key: number, offset: number, take: (payload
     return take(payload);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new FileError(file.path, `record with key ${key} at offset ${offset}: ${payload.length} bytes are too few for an image record`);
+    throw new FileError(
+      file.path,
+      `record with key ${key} at offset ${offset}: ${payload.length} bytes are too few for an image record`,
+    );
   }
 }
 
@@ -104,7 +120,10 @@ class Records implements Dataset {
   }
 
   #read() {
-    this.#columns ??= readColumns(this.source, { classes: this.#header?.classes, families: this.sidecar.families?.length });
+    this.#columns ??= readColumns(this.source, {
+      classes: this.#header?.classes,
+      families: this.sidecar.families?.length,
+    });
     return this.#columns;
   }
 
@@ -142,7 +161,11 @@ function layout(rec: string, idx: string) {
     const samples = keys.findIndex((key, i) => i > 0 && key >= end);
     const until = samples < 0 ? keys.length : samples;
     if (until !== end)
-      throw new FileError(idx, `lists ${until - 1} images before key ${end}, the header record promises ${end - 1}`, 'the record set is incomplete: fetch or write it anew');
+      throw new FileError(
+        idx,
+        `lists ${until - 1} images before key ${end}, the header record promises ${end - 1}`,
+        'the record set is incomplete: fetch or write it anew',
+      );
     return {
       keys: keys.subarray(1, until),
       offsets: offsets.subarray(1, until),
@@ -161,10 +184,13 @@ function readColumns({ rec, keys, offsets }: Source & { readonly kind: 'records'
   const families = new Int32Array(keys.length).fill(NO_FAMILY);
   try {
     for (let i = 0; i < keys.length; i++) {
-      const [label, family] = unpack(file, keys[i]!, offsets[i]!, (payload) => unpackLabels(payload, 2), LABEL_BYTES).labels as [number, number?];
-      const problem = (what: string): FileError => new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
+      const [label, family] = unpack(file, keys[i]!, offsets[i]!, (payload) => unpackLabels(payload, 2), LABEL_BYTES)
+        .labels as [number, number?];
+      const problem = (what: string): FileError =>
+        new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
       if (!Number.isInteger(label) || label < 0) throw problem(`label ${label} is no class id`);
-      if (limits.classes !== undefined && label >= limits.classes) throw problem(`label ${label} is out of range (the header promises ${limits.classes} classes)`);
+      if (limits.classes !== undefined && label >= limits.classes)
+        throw problem(`label ${label} is out of range (the header promises ${limits.classes} classes)`);
       labels[i] = label;
       if (limits.families === undefined) continue;
       if (family === undefined || !(family >= 0 && family < limits.families))
@@ -189,7 +215,11 @@ class Folder implements Dataset {
   readonly #labels: Int32Array;
 
   constructor(path: string) {
-    const names = sorted(readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name));
+    const names = sorted(
+      readdirSync(path, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map(({ name }) => name),
+    );
     const labels: number[] = [];
     const files: string[] = [];
     for (const [label, name] of names.entries())
@@ -205,7 +235,10 @@ class Folder implements Dataset {
     this.size = files.length;
     this.classes = names.length;
     this.#labels = Int32Array.from(labels);
-    this.digest = contentDigest(files, files.map((file) => file.slice(path.length)));
+    this.digest = contentDigest(
+      files,
+      files.map((file) => file.slice(path.length)),
+    );
   }
 
   labels(): Int32Array {

@@ -26,7 +26,9 @@ function decodeJpeg(bytes: Uint8Array): Picture | null {
   if (!nativeImage.decodeJpeg) return decodePortable(bytes);
   try {
     const [height, width] = nativeImage.decodeJpeg(bytes, scratch, 0, scratch.length);
-    return height * width * 3 <= scratch.length ? { pixels: scratch.subarray(0, height * width * 3), height, width } : null;
+    return height * width * 3 <= scratch.length
+      ? { pixels: scratch.subarray(0, height * width * 3), height, width }
+      : null;
   } catch (error) {
     if (error instanceof Error && error.message === 'CMYK JPEG') return null;
     throw error;
@@ -46,13 +48,16 @@ function decodePortable(bytes: Uint8Array): Picture {
 
 /** Netpbm's binary grey (P5) and colour (P6) with 8 bits: the glyph sets are stored so, for JPEG would blur them. */
 export function decodePnm(bytes: Uint8Array): Picture {
-  const head = /^P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(\d+)\s+(\d+)\s/.exec(Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512)).toString('latin1'));
+  const head = /^P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(\d+)\s+(\d+)\s/.exec(
+    Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512)).toString('latin1'),
+  );
   if (!head) throw new Error('the PGM or PPM header cannot be read');
   const [width, height, most] = [Number(head[2]), Number(head[3]), Number(head[4])];
   const channels = head[1] === '5' ? 1 : 3;
   const body = bytes.subarray(head[0].length);
   if (most !== 255) throw new Error(`PGM or PPM with ${most + 1} levels: only 256 are read`);
-  if (body.length < width * height * channels) throw new Error(`cut short: ${width * height * channels} bytes of pixels wanted, ${body.length} there`);
+  if (body.length < width * height * channels)
+    throw new Error(`cut short: ${width * height * channels} bytes of pixels wanted, ${body.length} there`);
   if (channels === 3) return { pixels: body.subarray(0, width * height * 3), height, width };
   const pixels = new Uint8Array(width * height * 3);
   for (let i = 0; i < width * height; i++) pixels.fill(body[i]!, i * 3, i * 3 + 3);
@@ -65,9 +70,20 @@ export function encodePgm(grey: Uint8Array, height: number, width: number): Uint
 }
 
 async function decodeOther(bytes: Uint8Array): Promise<Picture> {
-  const { data, info } = await sharp(bytes).toColourspace('srgb').flatten({ background: '#000' }).raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(bytes)
+    .toColourspace('srgb')
+    .flatten({ background: '#000' })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
   if (info.channels === 3) return { pixels: data, height: info.height, width: info.width };
-  return { pixels: Uint8Array.from({ length: info.width * info.height * 3 }, (_, i) => data[Math.floor(i / 3) * info.channels]!), height: info.height, width: info.width };
+  return {
+    pixels: Uint8Array.from(
+      { length: info.width * info.height * 3 },
+      (_, i) => data[Math.floor(i / 3) * info.channels]!,
+    ),
+    height: info.height,
+    width: info.width,
+  };
 }
 
 /** The picture as a square of `side` pixels; proportions are not kept, as face crops are square already. */

@@ -20,7 +20,11 @@ export type Bad = { readonly row: number; readonly problem: string };
  * Decodes a batch into `pixels` [B, side, side, 3]. Each image's random change depends on seed, epoch and its position in
  * the dataset alone, so that any number of workers makes the same bytes. Rows that cannot be read are left as they were.
  */
-export async function fillBatch(source: ImageFile, { indices, side, augment }: FillTask, pixels: Uint8Array): Promise<Bad[]> {
+export async function fillBatch(
+  source: ImageFile,
+  { indices, side, augment }: FillTask,
+  pixels: Uint8Array,
+): Promise<Bad[]> {
   const bad: Bad[] = [];
   const rng = augment && new Rng(augment.seed).split('augment', augment.epoch);
   for (const [row, index] of indices.entries()) {

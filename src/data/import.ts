@@ -9,7 +9,11 @@ import type { Written } from './split.ts';
  * Writes a dataset (an image folder, or a record set in any order) as a record set sorted by class, with its header
  * record and its description beside it. The encoded bytes are carried over untouched.
  */
-export async function importDataset(dataset: Dataset, prefix: string, { force = false }: { readonly force?: boolean } = {}): Promise<Written> {
+export async function importDataset(
+  dataset: Dataset,
+  prefix: string,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<Written> {
   refuseExisting(recordFiles(prefix).rec, force);
   const labels = dataset.labels();
   const order = Array.from(labels.keys()).sort((a, b) => labels[a]! - labels[b]! || a - b);
@@ -20,7 +24,10 @@ export async function importDataset(dataset: Dataset, prefix: string, { force = 
       for (const [i, index] of order.entries()) {
         const record = dataset.record(index);
         const { length } = record.labels;
-        writer.write(i + 1, packImage({ ...record, labels: length > 1 ? record.labels : [...record.labels, 0], id: i + 1 }));
+        writer.write(
+          i + 1,
+          packImage({ ...record, labels: length > 1 ? record.labels : [...record.labels, 0], id: i + 1 }),
+        );
         bar.update(i + 1);
       }
     });

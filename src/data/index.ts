@@ -1,8 +1,8 @@
-export { type Augment } from './augment.ts';
+export type { Augment } from './augment.ts';
 export { type Dataset, NO_FAMILY, openDataset } from './dataset.ts';
-export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
-export { sequentialOrder, shuffledOrder } from './sampler.ts';
+export { type GetResult, type GlyphSetName, getGlyphs, glyphPrefix, glyphSources } from './glyphs/index.ts';
 export { importDataset } from './import.ts';
 export { type DatasetInfo, describeDataset } from './info.ts';
+export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
+export { sequentialOrder, shuffledOrder } from './sampler.ts';
 export { holdOut, split, type Written } from './split.ts';
-export { type GetResult, type GlyphSetName, getGlyphs, glyphPrefix, glyphSources } from './glyphs/index.ts';

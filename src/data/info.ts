@@ -23,7 +23,10 @@ export type DatasetInfo = {
 const SAMPLED = 64;
 
 /** Counts labels and decodes images: 64 spread over the set, or with `verify` every one. */
-export async function describeDataset(dataset: Dataset, { verify = false }: { readonly verify?: boolean } = {}): Promise<DatasetInfo> {
+export async function describeDataset(
+  dataset: Dataset,
+  { verify = false }: { readonly verify?: boolean } = {},
+): Promise<DatasetInfo> {
   const labels = dataset.labels();
   const counts = new Int32Array(dataset.classes);
   for (const label of labels) counts[label]!++;
@@ -54,7 +57,11 @@ export async function describeDataset(dataset: Dataset, { verify = false }: { re
     digest: dataset.digest,
     images: dataset.size,
     classes: dataset.classes,
-    imagesPerClass: { least: counts.reduce((a, b) => Math.min(a, b)), mean: dataset.size / dataset.classes, most: counts.reduce((a, b) => Math.max(a, b)) },
+    imagesPerClass: {
+      least: counts.reduce((a, b) => Math.min(a, b)),
+      mean: dataset.size / dataset.classes,
+      most: counts.reduce((a, b) => Math.max(a, b)),
+    },
     classesWithoutImages: counts.filter((count) => count === 0).length,
     sortedByClass: labels.every((label, i) => i === 0 || label >= labels[i - 1]!),
     families: families.size > 0 ? families.size : null,

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Source, openSource } from './dataset.ts';
+import { openSource, type Source } from './dataset.ts';
 import { type Bad, type FillTask, fillBatch } from './fill.ts';
 
 /** Main thread → worker: fill this buffer. Worker → main thread: it is filled. */

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
-import { toFloat32, scope } from '../torch/index.ts';
+import { scope, toFloat32 } from '../torch/index.ts';
 import { type Augment, applyChange, drawChange } from './augment.ts';
 import { imageTensor } from './collate.ts';
 import { openDataset } from './dataset.ts';
@@ -18,7 +18,10 @@ import { sequentialOrder, shuffledOrder } from './sampler.ts';
 
 const moderate: Augment = { flip: true, rotateDeg: 8, scale: 0.15, shift: 0.1 };
 
-async function epochBytes(loader: Loader, options: EpochOptions): Promise<{ images: Buffer; labels: number[]; indices: number[] }> {
+async function epochBytes(
+  loader: Loader,
+  options: EpochOptions,
+): Promise<{ images: Buffer; labels: number[]; indices: number[] }> {
   const images: Buffer[] = [];
   const [labels, indices]: [number[], number[]] = [[], []];
   for await (const batch of loader.epoch(options)) {
@@ -34,7 +37,11 @@ test("the order is PyTorch's DistributedSampler's (methods.md 1.4, 8.15)", () =>
   assert.deepEqual(Array.from(shuffledOrder(10, 0)), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
   assert.deepEqual(Array.from(shuffledOrder(10, 1)), [5, 6, 1, 2, 0, 8, 9, 3, 7, 4]);
   const ranks = [0, 1, 2].map((rank) => Array.from(shuffledOrder(10, 0, { processes: 3, rank })));
-  assert.deepEqual(ranks, [[4, 5, 0, 2], [1, 3, 8, 4], [7, 9, 6, 1]]);
+  assert.deepEqual(ranks, [
+    [4, 5, 0, 2],
+    [1, 3, 8, 4],
+    [7, 9, 6, 1],
+  ]);
 });
 
 test('pixels become x/127.5 - 1 (8.15)', () => {
@@ -50,7 +57,15 @@ test('0, 1 and 4 workers fill the same bytes, and an epoch can be entered in its
   const prefix = join(testFolder(t), 'set');
   await writeTinySet(prefix, { perClass: [9, 8, 7, 6] });
   using dataset = openDataset(prefix);
-  const options = { batchSize: 4, imageSide: 16, order: shuffledOrder(dataset.size, 3), dropLast: true, augment: moderate, seed: 5, epoch: 3 };
+  const options = {
+    batchSize: 4,
+    imageSide: 16,
+    order: shuffledOrder(dataset.size, 3),
+    dropLast: true,
+    augment: moderate,
+    seed: 5,
+    epoch: 3,
+  };
   const runs = [];
   for (const workers of [0, 1, 4]) {
     await using loader = new Loader(dataset, { workers });
@@ -59,7 +74,10 @@ test('0, 1 and 4 workers fill the same bytes, and an epoch can be entered in its
   assert.equal(runs[0]!.labels.length, 28, '30 images, the last 2 are dropped');
   assert.deepEqual(runs[1], runs[0]);
   assert.deepEqual(runs[2], runs[0]);
-  assert.deepEqual(runs[0]!.labels, runs[0]!.indices.map((i) => dataset.labels()[i]));
+  assert.deepEqual(
+    runs[0]!.labels,
+    runs[0]!.indices.map((i) => dataset.labels()[i]),
+  );
   await using loader = new Loader(dataset, { workers: 2 });
   const rest = await epochBytes(loader, { ...options, firstBatch: 4 });
   assert.deepEqual(rest.images, runs[0]!.images.subarray(4 * 4 * 16 * 16 * 3));
@@ -67,14 +85,18 @@ test('0, 1 and 4 workers fill the same bytes, and an epoch can be entered in its
   assert.notDeepEqual(other.images, runs[0]!.images, 'another epoch draws other changes');
   const plain = await epochBytes(loader, { batchSize: 4, imageSide: 16, order: sequentialOrder(dataset.size) });
   assert.equal(plain.labels.length, 30);
-  assert.deepEqual(plain.images.subarray(0, 16 * 16 * 3), Buffer.from(decodePnm(encodePgm(pattern(0, 0, 16), 16, 16)).pixels));
+  assert.deepEqual(
+    plain.images.subarray(0, 16 * 16 * 3),
+    Buffer.from(decodePnm(encodePgm(pattern(0, 0, 16), 16, 16)).pixels),
+  );
 });
 
 test('an unreadable image stops the epoch with its name, or is replaced and listed', async (t) => {
   const folder = testFolder(t);
   for (const label of ['a', 'b']) {
     mkdirSync(join(folder, label));
-    for (let i = 0; i < 3; i++) writeFileSync(join(folder, label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 16), 16, 16));
+    for (let i = 0; i < 3; i++)
+      writeFileSync(join(folder, label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 16), 16, 16));
   }
   writeFileSync(join(folder, 'b', '1.jpg'), 'not a picture');
   using dataset = openDataset(folder);
@@ -85,7 +107,10 @@ test('an unreadable image stops the epoch with its name, or is replaced and list
     await assert.rejects(epochBytes(loader, options), /b\/1\.jpg: cannot be read .*\n.*--skip-bad-images/);
     const seen = await epochBytes(loader, { ...options, skipBad: true });
     assert.deepEqual(seen.indices, [0, 1, 2, 3, 5, 5, 6], 'the first good image of its batch stands in');
-    assert.deepEqual(loader.bad.map(({ name }) => name), [join(folder, 'b', '1.jpg')]);
+    assert.deepEqual(
+      loader.bad.map(({ name }) => name),
+      [join(folder, 'b', '1.jpg')],
+    );
   }
 });
 
@@ -107,8 +132,13 @@ test('JPEG, PNG, WebP, PGM and PPM decode; odd sizes are brought to the side', a
   const { default: portable } = await import('@cwasm/jpeg-turbo');
   const rgba = portable.decode(jpeg).data;
   assert.deepEqual(Buffer.from(rgba.filter((_, i) => i % 4 !== 3)), reference, 'the portable decoder too');
-  assert.deepEqual((await seen(await image.clone().greyscale().png().toBuffer())).pixels.length, height * width * 3, 'grey becomes RGB');
-  for (const broken of ['P5\n4 4\n255\nshort', 'P5\nx', 'plain text']) await assert.rejects(async () => decode(Buffer.from(broken)));
+  assert.deepEqual(
+    (await seen(await image.clone().greyscale().png().toBuffer())).pixels.length,
+    height * width * 3,
+    'grey becomes RGB',
+  );
+  for (const broken of ['P5\n4 4\n255\nshort', 'P5\nx', 'plain text'])
+    await assert.rejects(async () => decode(Buffer.from(broken)));
   assert.throws(() => decode(jpeg.subarray(0, 40)));
 });
 
@@ -133,7 +163,8 @@ test('the affine change equals its slow twin, and undoes what it says', () => {
 
 /** Bilinear reading with zeros outside, halves up, as plainly as it can be written. */
 function warpSlowly(source: Uint8Array, m: Float64Array, side: number): Uint8Array {
-  const at = (x: number, y: number, c: number): number => (x < 0 || y < 0 || x >= side || y >= side ? 0 : source[(y * side + x) * 3 + c]!);
+  const at = (x: number, y: number, c: number): number =>
+    x < 0 || y < 0 || x >= side || y >= side ? 0 : source[(y * side + x) * 3 + c]!;
   const target = new Uint8Array(side * side * 3);
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++) {
@@ -142,7 +173,10 @@ function warpSlowly(source: Uint8Array, m: Float64Array, side: number): Uint8Arr
       const [wx, wy] = [u - x0, v - y0];
       for (let c = 0; c < 3; c++) {
         const value =
-          (1 - wx) * (1 - wy) * at(x0, y0, c) + wx * (1 - wy) * at(x0 + 1, y0, c) + (1 - wx) * wy * at(x0, y0 + 1, c) + wx * wy * at(x0 + 1, y0 + 1, c);
+          (1 - wx) * (1 - wy) * at(x0, y0, c) +
+          wx * (1 - wy) * at(x0 + 1, y0, c) +
+          (1 - wx) * wy * at(x0, y0 + 1, c) +
+          wx * wy * at(x0 + 1, y0 + 1, c);
         target[(y * side + x) * 3 + c] = Math.floor(value + 0.5);
       }
     }
@@ -167,7 +201,8 @@ test('an image folder becomes a record set with the same bytes and labels', asyn
   const folder = testFolder(t);
   for (const label of ['b', 'a']) {
     mkdirSync(join(folder, 'in', label), { recursive: true });
-    for (let i = 0; i < 2; i++) writeFileSync(join(folder, 'in', label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 8), 8, 8));
+    for (let i = 0; i < 2; i++)
+      writeFileSync(join(folder, 'in', label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 8), 8, 8));
   }
   using source = openDataset(join(folder, 'in'));
   const written = await importDataset(source, join(folder, 'out'));

@@ -64,8 +64,13 @@ export class Loader implements AsyncDisposable {
     const { batchSize, imageSide: side, order, dropLast = false, firstBatch = 0, skipBad = false } = options;
     const count = dropLast ? Math.floor(order.length / batchSize) : Math.ceil(order.length / batchSize);
     const bytes = batchSize * side * side * 3;
-    const free: Uint8Array[] = Array.from({ length: this.#crew.ahead }, () => new Uint8Array(new SharedArrayBuffer(bytes)));
-    const augment = options.augment ? { limits: options.augment, seed: options.seed ?? 0, epoch: options.epoch ?? 0 } : null;
+    const free: Uint8Array[] = Array.from(
+      { length: this.#crew.ahead },
+      () => new Uint8Array(new SharedArrayBuffer(bytes)),
+    );
+    const augment = options.augment
+      ? { limits: options.augment, seed: options.seed ?? 0, epoch: options.epoch ?? 0 }
+      : null;
     const ahead: Job[] = [];
     let next = firstBatch;
     const start = (): void => {
@@ -106,12 +111,20 @@ export class Loader implements AsyncDisposable {
     for (const { row, problem } of bad) {
       const index = indices[row]!;
       const name = this.#dataset.name(index);
-      if (!skip) throw new FileError(name, `cannot be read (${problem})`, 'mend or remove it, or pass --skip-bad-images to go on without it');
+      if (!skip)
+        throw new FileError(
+          name,
+          `cannot be read (${problem})`,
+          'mend or remove it, or pass --skip-bad-images to go on without it',
+        );
       this.#bad.set(index, { index, name, problem });
     }
     const broken = new Set(bad.map(({ row }) => row));
     const good = indices.findIndex((_, row) => !broken.has(row));
-    if (good < 0) throw new UserError(`${this.#dataset.path}: none of the ${indices.length} images of a batch can be read`, { hint: `the first: ${bad[0]!.problem}` });
+    if (good < 0)
+      throw new UserError(`${this.#dataset.path}: none of the ${indices.length} images of a batch can be read`, {
+        hint: `the first: ${bad[0]!.problem}`,
+      });
     const bytes = side * side * 3;
     for (const row of broken) {
       pixels.copyWithin(row * bytes, good * bytes, (good + 1) * bytes);

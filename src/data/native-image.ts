@@ -8,7 +8,15 @@ export interface NativeImage {
    * Writes a [side, side, 3] image to `target` at `offset`: for each pixel (x, y) of it, `matrix` [6] gives the place in
    * `source` [height, width, 3], read bilinearly; outside is 0; halves round up.
    */
-  warpAffine(source: Uint8Array, height: number, width: number, matrix: Float64Array, target: Uint8Array, offset: number, side: number): void;
+  warpAffine(
+    source: Uint8Array,
+    height: number,
+    width: number,
+    matrix: Float64Array,
+    target: Uint8Array,
+    offset: number,
+    side: number,
+  ): void;
   /** Present where libturbojpeg's headers were found. Writes RGB to `target` if `capacity` bytes are enough; → [height, width]. */
   decodeJpeg?(bytes: Uint8Array, target: Uint8Array, offset: number, capacity: number): [height: number, width: number];
   encodeJpeg?(rgb: Uint8Array, height: number, width: number, quality: number): Buffer;

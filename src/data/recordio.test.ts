@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
-import { RecordFile, packImage, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
+import { packImage, RecordFile, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
 
 const MAGIC = [0x0a, 0x23, 0xd7, 0xce];
 
@@ -17,7 +17,8 @@ test('a header record and an image record have the bytes of methods.md 1.1', asy
   const { rec, idx } = recordFiles(prefix);
   const expected =
     '0a23d7ce20000000020000000000000000000000000000000000000000000000000040400000803f' +
-    '0a23d7ce2500000002000000000000000100000000000000' + '0000000000000000000000000000803f4142434445000000';
+    '0a23d7ce2500000002000000000000000100000000000000' +
+    '0000000000000000000000000000803f4142434445000000';
   assert.equal(readFileSync(rec).toString('hex'), expected);
   assert.equal(readFileSync(idx, 'utf8'), '0\t0\n1\t40\n');
 });
@@ -32,16 +33,24 @@ test('payloads that contain the magic word are cut and joined again', async (t) 
     Buffer.from([1, 2, 3, 4, ...MAGIC, 5, 6, 7, 8, ...MAGIC]),
     Buffer.alloc(0),
   ];
-  await writeRecords(prefix, (writer) => payloads.forEach((payload, key) => writer.write(key, payload)));
+  await writeRecords(prefix, (writer) => {
+    for (const [key, payload] of payloads.entries()) writer.write(key, payload);
+  });
   const { rec, idx } = recordFiles(prefix);
   const { keys, offsets } = readIndex(idx);
   const file = new RecordFile(rec);
   t.after(() => file.close());
-  for (const [i, payload] of payloads.entries()) assert.deepEqual(file.read(offsets[i]!, keys[i]!), payload, `payload ${i}`);
+  for (const [i, payload] of payloads.entries())
+    assert.deepEqual(file.read(offsets[i]!, keys[i]!), payload, `payload ${i}`);
   const bytes = readFileSync(rec);
   const flags: number[] = [];
-  for (let at = 0; at < bytes.length; at += 4) if (bytes.readUInt32LE(at) === 0xced7230a) flags.push(bytes.readUInt32LE(at + 4) >>> 29);
-  assert.deepEqual(flags, [1, 3, 1, 2, 3, 1, 3, 0, 1, 2, 3, 0], 'the word at a multiple of 4 is found only where a chunk starts');
+  for (let at = 0; at < bytes.length; at += 4)
+    if (bytes.readUInt32LE(at) === 0xced7230a) flags.push(bytes.readUInt32LE(at + 4) >>> 29);
+  assert.deepEqual(
+    flags,
+    [1, 3, 1, 2, 3, 1, 3, 0, 1, 2, 3, 0],
+    'the word at a multiple of 4 is found only where a chunk starts',
+  );
 });
 
 test('scalar and vector labels come back', () => {
@@ -50,7 +59,11 @@ test('scalar and vector labels come back', () => {
     assert.deepEqual(record, { labels, id: 2 ** 40 });
     assert.equal(Buffer.from(image).toString(), 'x');
   }
-  assert.equal(packImage({ labels: [7], id: 1, image: new Uint8Array() }).readUInt32LE(0), 0, 'a single label is a scalar');
+  assert.equal(
+    packImage({ labels: [7], id: 1, image: new Uint8Array() }).readUInt32LE(0),
+    0,
+    'a single label is a scalar',
+  );
 });
 
 test('damage is reported with key and offset', async (t) => {
@@ -69,7 +82,10 @@ test('damage is reported with key and offset', async (t) => {
     }
   };
   truncateSync(rec, 108 * 2 + 50);
-  assert.throws(() => read(2), (error) => error instanceof FileError && /key 2 at offset 216: cut short/.test(error.message));
+  assert.throws(
+    () => read(2),
+    (error) => error instanceof FileError && /key 2 at offset 216: cut short/.test(error.message),
+  );
   truncateSync(rec, 108 * 2 + 3);
   assert.throws(() => read(2), /key 2 at offset 216: cut short/);
   bytes[108] = 0;

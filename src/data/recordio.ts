@@ -1,4 +1,15 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { FileError } from '../base/errors.ts';
 
@@ -36,7 +47,8 @@ export function readIndex(path: string): RecordIndex {
   for (let line = 0; line < lines; line++) {
     const end = text.indexOf(0x0a, at);
     const match = /^(\d+)\t(\d+)\r?$/.exec(text.toString('latin1', at, end < 0 ? text.length : end));
-    if (!match) throw new FileError(path, `line ${line + 1} is not "key<TAB>offset"`, 'is this the .idx of a RecordIO set?');
+    if (!match)
+      throw new FileError(path, `line ${line + 1} is not "key<TAB>offset"`, 'is this the .idx of a RecordIO set?');
     keys[line] = Number(match[1]);
     offsets[line] = Number(match[2]);
     at = end + 1;
@@ -67,14 +79,25 @@ export class RecordFile {
     for (let at = offset; ; ) {
       const header = this.#bytes(at, CHUNK_HEADER, key, offset);
       if (header.readUInt32LE(0) !== MAGIC)
-        throw this.#bad(key, offset, `wanted the magic word ced7230a at byte ${at}, got ${header.readUInt32LE(0).toString(16).padStart(8, '0')}`);
+        throw this.#bad(
+          key,
+          offset,
+          `wanted the magic word ced7230a at byte ${at}, got ${header.readUInt32LE(0).toString(16).padStart(8, '0')}`,
+        );
       const word = header.readUInt32LE(4);
       const [flag, length] = [word >>> LENGTH_BITS, word & MAX_LENGTH];
       const continues: boolean = flag === Part.first || flag === Part.middle;
-      const expected = parts.length === 0 ? flag === Part.whole || flag === Part.first : flag === Part.middle || flag === Part.last;
-      if (!expected) throw this.#bad(key, offset, `the chunk at byte ${at} has continuation flag ${flag}, out of place`);
+      const expected =
+        parts.length === 0 ? flag === Part.whole || flag === Part.first : flag === Part.middle || flag === Part.last;
+      if (!expected)
+        throw this.#bad(key, offset, `the chunk at byte ${at} has continuation flag ${flag}, out of place`);
       if (parts.length > 0) parts.push(MAGIC_BYTES);
-      if (at + CHUNK_HEADER + length > this.size) throw this.#bad(key, offset, `cut short: ${length} bytes wanted at byte ${at + CHUNK_HEADER}, the file ends at ${this.size}`);
+      if (at + CHUNK_HEADER + length > this.size)
+        throw this.#bad(
+          key,
+          offset,
+          `cut short: ${length} bytes wanted at byte ${at + CHUNK_HEADER}, the file ends at ${this.size}`,
+        );
       const wanted = Math.min(length, limit);
       const payload = Buffer.from(this.#bytes(at + CHUNK_HEADER, wanted, key, offset));
       if (parts.length === 0 && (!continues || wanted < length)) return payload;
@@ -99,7 +122,11 @@ export class RecordFile {
   }
 
   #bad(key: number, offset: number, problem: string): FileError {
-    return new FileError(this.path, `record with key ${key} at offset ${offset}: ${problem}`, 'fetch or write the record set anew');
+    return new FileError(
+      this.path,
+      `record with key ${key} at offset ${offset}: ${problem}`,
+      'fetch or write the record set anew',
+    );
   }
 
   close(): void {
@@ -137,7 +164,8 @@ export class RecordWriter {
   }
 
   #chunk(flag: number, payload: Buffer): void {
-    if (payload.length > MAX_LENGTH) throw new FileError(this.#files.rec, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
+    if (payload.length > MAX_LENGTH)
+      throw new FileError(this.#files.rec, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
     const chunk = Buffer.alloc(CHUNK_HEADER + padded(payload.length));
     chunk.writeUInt32LE(MAGIC, 0);
     chunk.writeUInt32LE(((flag << LENGTH_BITS) | payload.length) >>> 0, 4);
@@ -172,7 +200,10 @@ export class RecordWriter {
 }
 
 /** Writes a record set by `fill`: whole, or, if it throws, not at all. */
-export async function writeRecords(prefix: string, fill: (writer: RecordWriter) => void | Promise<void>): Promise<void> {
+export async function writeRecords(
+  prefix: string,
+  fill: (writer: RecordWriter) => void | Promise<void>,
+): Promise<void> {
   const writer = new RecordWriter(prefix);
   try {
     await fill(writer);
@@ -221,7 +252,10 @@ export function unpackImage(payload: Buffer): ImageRecord {
 }
 
 /** Flag, labels and where the image starts; at most `most` labels are read. */
-export function unpackLabels(payload: Buffer, most = Number.POSITIVE_INFINITY): { readonly flag: number; readonly labels: number[]; readonly start: number } {
+export function unpackLabels(
+  payload: Buffer,
+  most = Number.POSITIVE_INFINITY,
+): { readonly flag: number; readonly labels: number[]; readonly start: number } {
   const flag = payload.readUInt32LE(0);
   if (flag === 0) return { flag, labels: [payload.readFloatLE(4)], start: RECORD_HEADER };
   const labels = Array.from({ length: Math.min(flag, most) }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));

@@ -13,7 +13,11 @@ export type SamplerOptions = {
  * `DistributedSampler(shuffle=True)` (methods.md 1.4). One permutation for all processes, padded at its end with its
  * head to a multiple of W; process r takes elements r, r+W, r+2W, …
  */
-export function shuffledOrder(size: number, epoch: number, { processes = 1, rank = 0, seed = 0 }: SamplerOptions = {}): Int32Array {
+export function shuffledOrder(
+  size: number,
+  epoch: number,
+  { processes = 1, rank = 0, seed = 0 }: SamplerOptions = {},
+): Int32Array {
   const permutation = scope(() => toInt64(randomPermutation(size, seed + epoch)));
   const each = Math.ceil(size / processes);
   return Int32Array.from({ length: each }, (_, i) => Number(permutation[(rank + i * processes) % size]));

@@ -27,7 +27,12 @@ export function readSidecar(prefix: string): Sidecar {
   const path = sidecarPath(prefix);
   if (!existsSync(path)) return {};
   const result = sidecarSchema.safeParse(readJson(path));
-  if (!result.success) throw new FileError(path, `is not the description of a dataset: ${z.prettifyError(result.error)}`, 'move it away if it belongs to something else');
+  if (!result.success)
+    throw new FileError(
+      path,
+      `is not the description of a dataset: ${z.prettifyError(result.error)}`,
+      'move it away if it belongs to something else',
+    );
   const { format: _, version: __, ...sidecar } = result.data;
   return sidecar;
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { type Dataset, openDataset } from './dataset.ts';
-import { RecordFile, packImage, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
+import { packImage, RecordFile, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
 import { firstShare, holdOut, roundHalfEven, split } from './split.ts';
 
 /** All records of a set, header included. */
@@ -27,7 +27,23 @@ const opened = (t: { after(f: () => void): void }, prefix: string): Dataset => {
 
 test('counts of methods.md 1.3', () => {
   assert.equal(roundHalfEven(93431 * 0.3), 28029);
-  const expected = { 2: 1, 3: 1, 4: 1, 5: 2, 6: 2, 8: 2, 10: 3, 12: 4, 15: 4, 25: 8, 35: 10, 45: 14, 55: 16, 65: 20, 75: 22 };
+  const expected = {
+    2: 1,
+    3: 1,
+    4: 1,
+    5: 2,
+    6: 2,
+    8: 2,
+    10: 3,
+    12: 4,
+    15: 4,
+    25: 8,
+    35: 10,
+    45: 14,
+    55: 16,
+    65: 20,
+    75: 22,
+  };
   for (const [n, k] of Object.entries(expected)) assert.equal(firstShare(Number(n), 0.3), k, `k(${n})`);
 });
 
@@ -36,18 +52,29 @@ test('by class: positional, relabelled, keys from 1, second label carried throug
   await writeTinySet(prefix, { perClass: [3, 1, 4, 2, 5], families: 3 });
   const whole = records(prefix).slice(1);
   const parts = await split(opened(t, prefix), { by: 'class', ratio: 0.3 });
-  assert.deepEqual(parts, [
-    { prefix: `${prefix}_part_30_class`, images: 8, classes: 2 }, // 1.5 rounds to the even 2 … and 4 images
-    { prefix: `${prefix}_part_70_class`, images: 7, classes: 3 },
-  ].map((part, i) => ({ ...part, images: [4, 11][i] })));
-  for (const [part, from, to, base] of [[parts[0]!, 0, 4, 0], [parts[1]!, 4, 15, 2]] as const) {
+  assert.deepEqual(
+    parts,
+    [
+      { prefix: `${prefix}_part_30_class`, images: 8, classes: 2 }, // 1.5 rounds to the even 2 … and 4 images
+      { prefix: `${prefix}_part_70_class`, images: 7, classes: 3 },
+    ].map((part, i) => ({ ...part, images: [4, 11][i] })),
+  );
+  for (const [part, from, to, base] of [
+    [parts[0]!, 0, 4, 0],
+    [parts[1]!, 4, 15, 2],
+  ] as const) {
     const [header, ...images] = records(part.prefix);
     assert.deepEqual([header!.key, header!.labels], [0, [part.images + 1, part.classes]]);
-    const expected = whole.slice(from, to).map((r, i) => ({ ...r, key: i + 1, id: i + 1, labels: [r.labels[0]! - base, r.labels[1]!] }));
+    const expected = whole
+      .slice(from, to)
+      .map((r, i) => ({ ...r, key: i + 1, id: i + 1, labels: [r.labels[0]! - base, r.labels[1]!] }));
     assert.deepEqual(images, expected);
     const dataset = opened(t, part.prefix);
     assert.deepEqual([dataset.size, dataset.classes], [part.images, part.classes]);
-    assert.deepEqual(dataset.sidecar.classes, Array.from({ length: part.classes }, (_, i) => `class ${base + i}`));
+    assert.deepEqual(
+      dataset.sidecar.classes,
+      Array.from({ length: part.classes }, (_, i) => `class ${base + i}`),
+    );
   }
 });
 
@@ -60,14 +87,19 @@ test('by data: the first k of each class, labels kept, a single image in both', 
   assert.deepEqual(labels(second!.prefix), [0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3, 3]);
   assert.equal(first!.prefix, `${prefix}_part_30_data`);
   assert.deepEqual(records(first!.prefix)[0]!.labels, [8, 4]);
-  assert.deepEqual(Buffer.from(records(second!.prefix)[1]!.image), Buffer.from(records(prefix)[3]!.image), 'class 0 goes on with its third image');
+  assert.deepEqual(
+    Buffer.from(records(second!.prefix)[1]!.image),
+    Buffer.from(records(prefix)[3]!.image),
+    'class 0 goes on with its third image',
+  );
 });
 
 test('unsorted labels and senseless ratios are refused', async (t) => {
   const prefix = join(testFolder(t), 'a');
   await writeRecords(prefix, (writer) => {
     writer.write(0, packImage({ labels: [4, 2], id: 0, image: new Uint8Array() }));
-    [0, 1, 0].forEach((label, i) => writer.write(i + 1, packImage({ labels: [label, 1], id: i + 1, image: Buffer.from('x') })));
+    for (const [i, label] of [0, 1, 0].entries())
+      writer.write(i + 1, packImage({ labels: [label, 1], id: i + 1, image: Buffer.from('x') }));
   });
   const dataset = opened(t, prefix);
   await assert.rejects(split(dataset, { by: 'data', ratio: 0.3 }), /key 3\).*class 0 follows class 1/);
@@ -83,7 +115,12 @@ test('held-out classes are disjoint, drawn by seed, and nothing is overwritten',
   assert.deepEqual([named[0]!.length, named[1]!.length], [4, 8]);
   assert.equal(new Set(named.flat()).size, 12);
   assert.equal(parts[0]!.images + parts[1]!.images, dataset.size);
-  assert.deepEqual(opened(t, parts[0]!.prefix).families().every((f) => f === 0 || f === 1), true);
+  assert.deepEqual(
+    opened(t, parts[0]!.prefix)
+      .families()
+      .every((f) => f === 0 || f === 1),
+    true,
+  );
   await assert.rejects(holdOut(dataset, { classes: 4, seed: 2 }), /exists already/);
   await holdOut(dataset, { classes: 4, seed: 2, force: true });
   assert.notDeepEqual(opened(t, parts[0]!.prefix).sidecar.classes, named[0]);
@@ -93,7 +130,8 @@ test('the MS1M layout: identity records after the images are no samples, and giv
   const prefix = join(testFolder(t), 'ms1m');
   await writeRecords(prefix, (writer) => {
     writer.write(0, packImage({ labels: [4, 6], id: 0, image: new Uint8Array() }));
-    [0, 0, 1].forEach((label, i) => writer.write(i + 1, packImage({ labels: [label, 1], id: i + 1, image: Buffer.from('x') })));
+    for (const [i, label] of [0, 0, 1].entries())
+      writer.write(i + 1, packImage({ labels: [label, 1], id: i + 1, image: Buffer.from('x') }));
     for (const key of [4, 5]) writer.write(key, packImage({ labels: [1, 3], id: key, image: new Uint8Array() }));
   });
   const dataset = opened(t, prefix);

@@ -9,7 +9,12 @@ import { type Sidecar, writeSidecar } from './sidecar.ts';
 /** One image of a new record set: which image of the dataset, under which label. */
 type Entry = { readonly index: number; readonly label: number };
 
-type Part = { readonly prefix: string; readonly entries: readonly Entry[]; readonly classes: number; readonly sidecar: Sidecar };
+type Part = {
+  readonly prefix: string;
+  readonly entries: readonly Entry[];
+  readonly classes: number;
+  readonly sidecar: Sidecar;
+};
 
 /** What was written where. */
 export type Written = { readonly prefix: string; readonly images: number; readonly classes: number };
@@ -30,28 +35,37 @@ export type SplitOptions = {
  * labels, and reads the image count from a literal, this validates and reads the header.
  */
 export async function split(dataset: Dataset, { by, ratio, out, force = false }: SplitOptions): Promise<Written[]> {
-  if (!(ratio > 0 && ratio < 1)) throw new UserError(`--ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
+  if (!(ratio > 0 && ratio < 1))
+    throw new UserError(`--ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
   const labels = dataset.labels();
   requireSorted(dataset, labels);
   const percent = Math.round(ratio * 100);
   const base = join(out ?? dirname(dataset.path), basename(dataset.path));
   const named = (share: number): string => `${base}_part_${share}_${by}`;
   const parts = by === 'class' ? byClass(dataset, labels, ratio) : byData(dataset, labels, ratio);
-  return writeParts(dataset, [
-    { prefix: named(percent), ...parts[0] },
-    { prefix: named(100 - percent), ...parts[1] },
-  ], force);
+  return writeParts(
+    dataset,
+    [
+      { prefix: named(percent), ...parts[0] },
+      { prefix: named(100 - percent), ...parts[1] },
+    ],
+    force,
+  );
 }
 
 type Content = Omit<Part, 'prefix'>;
 
 function byClass({ classes, sidecar }: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
   const boundary = roundHalfEven(classes * ratio);
-  if (boundary === 0 || boundary === classes) throw new UserError(`a share of ${ratio} of ${classes} classes leaves one part empty`);
+  if (boundary === 0 || boundary === classes)
+    throw new UserError(`a share of ${ratio} of ${classes} classes leaves one part empty`);
   const firstImage = labels.findIndex((label) => label >= boundary);
   const images = firstImage < 0 ? labels.length : firstImage;
   const entries = Array.from(labels, (label, index) => ({ index, label: label < boundary ? label : label - boundary }));
-  const named = (from: number, to?: number): Sidecar => ({ ...sidecar, ...(sidecar.classes && { classes: sidecar.classes.slice(from, to) }) });
+  const named = (from: number, to?: number): Sidecar => ({
+    ...sidecar,
+    ...(sidecar.classes && { classes: sidecar.classes.slice(from, to) }),
+  });
   return [
     { entries: entries.slice(0, images), classes: boundary, sidecar: named(0, boundary) },
     { entries: entries.slice(images), classes: classes - boundary, sidecar: named(boundary) },
@@ -71,7 +85,10 @@ function byData({ classes, sidecar }: Dataset, labels: Int32Array, ratio: number
     }
     from = to;
   }
-  return [{ entries: parts[0], classes, sidecar }, { entries: parts[1], classes, sidecar }];
+  return [
+    { entries: parts[0], classes, sidecar },
+    { entries: parts[1], classes, sidecar },
+  ];
 }
 
 /** How many of a class's n images the first part gets: at least one; a single image goes to both parts. */
@@ -88,9 +105,12 @@ export function roundHalfEven(x: number): number {
 function requireSorted(dataset: Dataset, labels: Int32Array): void {
   for (let i = 1; i < labels.length; i++)
     if (labels[i]! < labels[i - 1]!)
-      throw new UserError(`${dataset.name(i)}: class ${labels[i]} follows class ${labels[i - 1]}, but a split by position needs images sorted by class`, {
-        hint: 'sort it with: mixbct data import',
-      });
+      throw new UserError(
+        `${dataset.name(i)}: class ${labels[i]} follows class ${labels[i - 1]}, but a split by position needs images sorted by class`,
+        {
+          hint: 'sort it with: mixbct data import',
+        },
+      );
 }
 
 export type HoldOutOptions = {
@@ -105,7 +125,10 @@ export type HoldOutOptions = {
  * Draws classes that no training may see: writes them as `<base>_eval`, and all others as `<base>_train` in an order of
  * classes drawn too, so that a split of it by class is a random one.
  */
-export async function holdOut(dataset: Dataset, { classes, seed, out, force = false }: HoldOutOptions): Promise<Written[]> {
+export async function holdOut(
+  dataset: Dataset,
+  { classes, seed, out, force = false }: HoldOutOptions,
+): Promise<Written[]> {
   if (!(Number.isInteger(classes) && classes > 0 && classes < dataset.classes))
     throw new UserError(`--hold-out ${classes}: wanted a whole number of classes below ${dataset.classes}`);
   const all = Array.from({ length: dataset.classes }, (_, i) => i);
@@ -116,7 +139,10 @@ export async function holdOut(dataset: Dataset, { classes, seed, out, force = fa
     prefix: join(out ?? dirname(dataset.path), `${basename(dataset.path)}_${name}`),
     entries: chosen.flatMap((old, label) => byLabel[old]!.map((index) => ({ index, label }))),
     classes: chosen.length,
-    sidecar: { ...dataset.sidecar, ...(dataset.sidecar.classes && { classes: chosen.map((old) => dataset.sidecar.classes![old]!) }) },
+    sidecar: {
+      ...dataset.sidecar,
+      ...(dataset.sidecar.classes && { classes: chosen.map((old) => dataset.sidecar.classes![old]!) }),
+    },
   });
   return writeParts(dataset, [part('eval', drawn.slice(0, classes)), part('train', drawn.slice(classes))], force);
 }

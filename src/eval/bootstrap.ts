@@ -29,14 +29,21 @@ export function estimate(value: number, replicates: Float64Array): Estimate {
 export type ScoredPairs = { readonly score: Float32Array; readonly a: Int32Array; readonly b: Int32Array };
 
 /** Impostor pairs of each two identities: their joint weight in a resample is the sum of count · w_a · w_b. */
-export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: number): { readonly a: Int32Array; readonly b: Int32Array; readonly count: Float64Array } {
+export function pairCounts(
+  { a, b }: Pick<ScoredPairs, 'a' | 'b'>,
+  identities: number,
+): { readonly a: Int32Array; readonly b: Int32Array; readonly count: Float64Array } {
   const counts = new Map<number, number>();
   for (let i = 0; i < a.length; i++) {
     const key = Math.min(a[i]!, b[i]!) * identities + Math.max(a[i]!, b[i]!);
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   const keys = Float64Array.from(counts.keys());
-  return { a: Int32Array.from(keys, (key) => Math.floor(key / identities)), b: Int32Array.from(keys, (key) => key % identities), count: Float64Array.from(counts.values()) };
+  return {
+    a: Int32Array.from(keys, (key) => Math.floor(key / identities)),
+    b: Int32Array.from(keys, (key) => key % identities),
+    count: Float64Array.from(counts.values()),
+  };
 }
 
 /** Total impostor weight of each resample, [R]: the same for every model. */
@@ -55,7 +62,13 @@ const MARGIN = 2;
  * TAR at FAR ≤ target in each resample: identity s drawn w_s times weighs a genuine pair w_s, an impostor pair w_s · w_t.
  * → [targets][R]
  */
-export function tarReplicates(genuine: ScoredPairs, impostor: ScoredPairs, targets: readonly number[], resamples: Resamples, totals: Float64Array): Float64Array[] {
+export function tarReplicates(
+  genuine: ScoredPairs,
+  impostor: ScoredPairs,
+  targets: readonly number[],
+  resamples: Resamples,
+  totals: Float64Array,
+): Float64Array[] {
   const top = highest(impostor, Math.ceil(Math.max(...targets) * MARGIN * impostor.score.length) + 1);
   // a resample that lets all of the kept ones through is judged by the lowest of them
   const beyond = top.score.length < impostor.score.length ? top.score.at(-1)! : Number.NEGATIVE_INFINITY;
@@ -74,7 +87,8 @@ export function tarReplicates(genuine: ScoredPairs, impostor: ScoredPairs, targe
         i++;
       }
       const threshold = i < top.score.length ? top.score[i]! : beyond;
-      while (accepted < matches.score.length && matches.score[accepted]! > threshold) weighed += weights[matches.a[accepted++]!]!;
+      while (accepted < matches.score.length && matches.score[accepted]! > threshold)
+        weighed += weights[matches.a[accepted++]!]!;
       results[t]![r] = weighed;
     }
     let all = 0;
@@ -89,11 +103,20 @@ function highest({ score, a, b }: ScoredPairs, count: number): ScoredPairs {
   const cut = count >= score.length ? Number.NEGATIVE_INFINITY : score.slice().sort()[score.length - count]!;
   const chosen = Int32Array.from(score.keys()).filter((i) => score[i]! >= cut);
   chosen.sort((x, y) => score[y]! - score[x]!);
-  return { score: Float32Array.from(chosen, (i) => score[i]!), a: Int32Array.from(chosen, (i) => a[i]!), b: Int32Array.from(chosen, (i) => b[i]!) };
+  return {
+    score: Float32Array.from(chosen, (i) => score[i]!),
+    a: Int32Array.from(chosen, (i) => a[i]!),
+    b: Int32Array.from(chosen, (i) => b[i]!),
+  };
 }
 
 /** Rank-k rate over the probes of both galleries in each resample, [R]; `identity` [P] of each probe. */
-export function rankReplicates(searches: readonly Searches[], identity: Int32Array, rank: number, resamples: Resamples): Float64Array {
+export function rankReplicates(
+  searches: readonly Searches[],
+  identity: Int32Array,
+  rank: number,
+  resamples: Resamples,
+): Float64Array {
   return Float64Array.from(resamples, (weights) => {
     let [hits, mated] = [0, 0];
     for (const { ahead } of searches)
@@ -108,7 +131,12 @@ export function rankReplicates(searches: readonly Searches[], identity: Int32Arr
 }
 
 /** TPIR at FPIR `target`, mean over the galleries, in each resample, [R]. The galleries themselves stay as they are. */
-export function tpirReplicates(searches: readonly Searches[], identity: Int32Array, target: number, resamples: Resamples): Float64Array {
+export function tpirReplicates(
+  searches: readonly Searches[],
+  identity: Int32Array,
+  target: number,
+  resamples: Resamples,
+): Float64Array {
   const orders = searches.map(({ own, best }) => {
     const outsiders = Int32Array.from(own.keys()).filter((i) => Number.isNaN(own[i]!));
     return outsiders.sort((x, y) => best[y]! - best[x]!);

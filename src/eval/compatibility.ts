@@ -22,14 +22,21 @@ export type Comparison = {
   readonly scores: { readonly up: number; readonly comp: number; readonly one: number } | null;
 };
 
-type Tests = { readonly oldOld: Measured; readonly newOld: Measured; readonly newNew: Measured; readonly oracle: Measured | null };
+type Tests = {
+  readonly oldOld: Measured;
+  readonly newOld: Measured;
+  readonly newNew: Measured;
+  readonly oracle: Measured | null;
+};
 
 /** Judges a new model by one metric. */
 export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests): Comparison {
   const of = (f: (oo: number, no: number, nn: number, or: number) => number): Estimate =>
     estimate(
       f(oldOld.value, newOld.value, newNew.value, oracle?.value ?? Number.NaN),
-      oldOld.replicates.map((oo, r) => f(oo, newOld.replicates[r]!, newNew.replicates[r]!, oracle?.replicates[r] ?? Number.NaN)),
+      oldOld.replicates.map((oo, r) =>
+        f(oo, newOld.replicates[r]!, newNew.replicates[r]!, oracle?.replicates[r] ?? Number.NaN),
+      ),
     );
   const difference = of((oo, no) => no - oo);
   return {
@@ -42,20 +49,40 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Test
     criterion: difference.low > 0 ? 'met' : difference.high < 0 ? 'missed' : 'undecided',
     updateGain: oracle && of((oo, no, _, or) => updateGain({ oldOld: oo, newOld: no, oracle: or })),
     tax: oracle && of((_, __, nn, or) => or - nn),
-    scores: oracle && compatibilityScores([{ oldOld: oldOld.value, newOld: newOld.value, newNew: newNew.value, oracle: oracle.value }]),
+    scores:
+      oracle &&
+      compatibilityScores([{ oldOld: oldOld.value, newOld: newOld.value, newNew: newNew.value, oracle: oracle.value }]),
   };
 }
 
 /** [M(new, old) - M(old, old)] / [M(oracle, oracle) - M(old, old)] */
-export const updateGain = ({ oldOld, newOld, oracle }: { readonly oldOld: number; readonly newOld: number; readonly oracle: number }): number =>
-  (newOld - oldOld) / (oracle - oldOld);
+export const updateGain = ({
+  oldOld,
+  newOld,
+  oracle,
+}: {
+  readonly oldOld: number;
+  readonly newOld: number;
+  readonly oracle: number;
+}): number => (newOld - oldOld) / (oracle - oldOld);
 
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
 const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
 
 /** P_up, P_comp and P_1 over test sets (AdvBCT; methods.md 7.1). */
-export function compatibilityScores(sets: readonly { readonly oldOld: number; readonly newOld: number; readonly newNew: number; readonly oracle: number }[]) {
+export function compatibilityScores(
+  sets: readonly {
+    readonly oldOld: number;
+    readonly newOld: number;
+    readonly newNew: number;
+    readonly oracle: number;
+  }[],
+) {
   const up = sets.map(({ newNew, oracle }) => logistic((newNew - oracle) / oracle));
   const comp = sets.map((set) => logistic(updateGain(set)));
-  return { up: 100 * mean(up), comp: 100 * mean(comp), one: 100 * mean(up.map((u, d) => (2 * u * comp[d]!) / (u + comp[d]!))) };
+  return {
+    up: 100 * mean(up),
+    comp: 100 * mean(comp),
+    one: 100 * mean(up.map((u, d) => (2 * u * comp[d]!) / (u + comp[d]!))),
+  };
 }

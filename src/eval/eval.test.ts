@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { estimate, impostorWeights, pairCounts, rankReplicates, resampleIdentities, tarReplicates, tpirReplicates } from './bootstrap.ts';
+import {
+  estimate,
+  impostorWeights,
+  pairCounts,
+  rankReplicates,
+  resampleIdentities,
+  tarReplicates,
+  tpirReplicates,
+} from './bootstrap.ts';
 import { compare, compatibilityScores, updateGain } from './compatibility.ts';
 import { evaluate } from './evaluate.ts';
-import { alarmThreshold, alarms, search, topRank, tpir } from './identification.ts';
+import { alarms, alarmThreshold, search, topRank, tpir } from './identification.ts';
 import { identificationSplit, verificationPairs } from './protocol.ts';
-import { type Scores, auc, equalErrorRate, roc, tarAtMost, tarNearest } from './roc.ts';
+import { auc, equalErrorRate, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
 
 /** Golden numbers are printed with eight digits of float32 scores. */
 const PRINTED_F32 = 2e-7;
@@ -28,17 +36,27 @@ function tied(seed: number): Scores {
 }
 
 test('verification has the numbers of 8.14', () => {
-  const scores = { genuine: sorted([0.9, 0.8, 0.55, 0.3]), impostor: sorted([0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.1, 0.05]) };
+  const scores = {
+    genuine: sorted([0.9, 0.8, 0.55, 0.3]),
+    impostor: sorted([0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.1, 0.05]),
+  };
   const curve = roc(scores);
   near(auc(curve), 0.8375, DOUBLE);
-  for (const [far, tar] of [[1e-6, 0.5], [1e-2, 0.5], [0.1, 0.75], [0.2, 0.75]] as const) assert.equal(tarNearest(curve, far), tar, `${far}`);
+  for (const [far, tar] of [
+    [1e-6, 0.5],
+    [1e-2, 0.5],
+    [0.1, 0.75],
+    [0.2, 0.75],
+  ] as const)
+    assert.equal(tarNearest(curve, far), tar, `${far}`);
 });
 
 test('ROC, AUC, EER and both rules equal their slow twins, ties included', () => {
   for (let seed = 0; seed < 10; seed++) {
     const scores = tied(seed);
     const { genuine, impostor } = scores;
-    const share = (list: Float32Array, threshold: number): number => list.filter((s) => s >= threshold).length / list.length;
+    const share = (list: Float32Array, threshold: number): number =>
+      list.filter((s) => s >= threshold).length / list.length;
     const thresholds = [Number.POSITIVE_INFINITY, ...[...new Set([...genuine, ...impostor])].sort((a, b) => b - a)];
     const curve = roc(scores);
     for (const [i, threshold] of curve.threshold.entries()) {
@@ -50,7 +68,11 @@ test('ROC, AUC, EER and both rules equal their slow twins, ties included', () =>
     near(auc(curve), wins / (genuine.length * impostor.length), DOUBLE);
     for (const far of [1e-3, 0.02, 0.1, 0.35, 1]) {
       const allowed = thresholds.filter((t) => share(impostor, t) <= far);
-      assert.equal(tarAtMost(scores, far), Math.max(...allowed.map((t) => share(genuine, t))), `seed ${seed}, FAR ${far}`);
+      assert.equal(
+        tarAtMost(scores, far),
+        Math.max(...allowed.map((t) => share(genuine, t))),
+        `seed ${seed}, FAR ${far}`,
+      );
     }
     const e = equalErrorRate(curve);
     const before = curve.far.findLastIndex((far, i) => far <= 1 - curve.tar[i]!);
@@ -69,11 +91,18 @@ test('identification has the numbers of 8.14', () => {
   raw[3] = fill(1, 0.4, 2.6)[0]!;
   const gallery = raw.map(unit);
   const noise = fill(5, 0.9, 1.3);
-  const mated = [0, 1, 2, 3, 0].map((g, i) => unit(gallery[g]!.map((v, d) => v + [0.1, 0.3, 0.6, 0.9, 1.4][i]! * noise[i]![d]!)));
+  const mated = [0, 1, 2, 3, 0].map((g, i) =>
+    unit(gallery[g]!.map((v, d) => v + [0.1, 0.3, 0.6, 0.9, 1.4][i]! * noise[i]![d]!)),
+  );
   const probes = [...mated, ...fill(5, 1.9, 0.83).map(unit)];
-  const similarity = Float32Array.from(probes.flatMap((q) => gallery.map((g) => q.reduce((sum, v, d) => sum + v * g[d]!, 0))));
+  const similarity = Float32Array.from(
+    probes.flatMap((q) => gallery.map((g) => q.reduce((sum, v, d) => sum + v * g[d]!, 0))),
+  );
   const found = search(similarity, Int32Array.of(0, 1, 2, 3, 0, -1, -1, -1, -1, -1), 4);
-  assert.deepEqual([1, 5, 10].map((k) => topRank(found, k) * 5), [4, 5, 5]);
+  assert.deepEqual(
+    [1, 5, 10].map((k) => topRank(found, k) * 5),
+    [4, 5, 5],
+  );
   const thresholds = [0.94417272, 0.94417272, 0.94417272, 0.90503524, 0.83516522, 0.24483181];
   for (const [i, fpir] of [0.01, 0.1, 0.2, 0.4, 0.6, 1].entries()) {
     const threshold = alarmThreshold(alarms(found), fpir);
@@ -83,38 +112,61 @@ test('identification has the numbers of 8.14', () => {
 });
 
 /** Six identities with four pictures each, of four families. */
-const small = { labels: Int32Array.from({ length: 24 }, (_, i) => Math.floor(i / 4)), families: Int32Array.from({ length: 24 }, (_, i) => i % 4) };
+const small = {
+  labels: Int32Array.from({ length: 24 }, (_, i) => Math.floor(i / 4)),
+  families: Int32Array.from({ length: 24 }, (_, i) => i % 4),
+};
 
 test('pairs are across families, complete or drawn, and depend on the seed alone', () => {
   const { labels, families } = small;
   const all = verificationPairs(small, { impostors: 1e6, rng: new Rng(1) });
   assert.equal(all.genuine.gallery.length, 6 * 6);
   assert.ok(all.allImpostors);
-  assert.equal(all.impostor.gallery.length, (24 * 23) / 2 - 36 - 4 * 15, 'all but genuine pairs and those of one family');
+  assert.equal(
+    all.impostor.gallery.length,
+    (24 * 23) / 2 - 36 - 4 * 15,
+    'all but genuine pairs and those of one family',
+  );
   const few = verificationPairs(small, { impostors: 50, rng: new Rng(1) });
   assert.deepEqual([few.allImpostors, few.impostor.gallery.length], [false, 50]);
   assert.deepEqual(few.impostor, verificationPairs(small, { impostors: 50, rng: new Rng(1) }).impostor);
   assert.notDeepEqual(few.impostor, verificationPairs(small, { impostors: 50, rng: new Rng(2) }).impostor);
   for (const { genuine, impostor } of [all, few]) {
-    for (const [i, g] of genuine.gallery.entries()) assert.ok(labels[g] === labels[genuine.query[i]!] && families[g] !== families[genuine.query[i]!]);
-    for (const [i, g] of impostor.gallery.entries()) assert.ok(labels[g] !== labels[impostor.query[i]!] && families[g] !== families[impostor.query[i]!]);
+    for (const [i, g] of genuine.gallery.entries())
+      assert.ok(labels[g] === labels[genuine.query[i]!] && families[g] !== families[genuine.query[i]!]);
+    for (const [i, g] of impostor.gallery.entries())
+      assert.ok(labels[g] !== labels[impostor.query[i]!] && families[g] !== families[impostor.query[i]!]);
   }
   const unknown = { labels, families: new Int32Array(24).fill(-1) };
-  assert.equal(verificationPairs(unknown, { impostors: 1e6, rng: new Rng(1) }).impostor.gallery.length, (24 * 23) / 2 - 36, 'unknown families are all different');
+  assert.equal(
+    verificationPairs(unknown, { impostors: 1e6, rng: new Rng(1) }).impostor.gallery.length,
+    (24 * 23) / 2 - 36,
+    'unknown families are all different',
+  );
   const single = { labels, families: new Int32Array(24) };
-  assert.throws(() => verificationPairs(single, { impostors: 10, rng: new Rng(1) }), /no class of the evaluation set has two pictures of different families/);
+  assert.throws(
+    () => verificationPairs(single, { impostors: 10, rng: new Rng(1) }),
+    /no class of the evaluation set has two pictures of different families/,
+  );
 });
 
 test('half of the identities are enrolled in each gallery, entries and probes share no family', () => {
   for (const families of [small.families, new Int32Array(24).fill(-1)]) {
     const { probes, galleries } = identificationSplit({ labels: small.labels, families }, new Rng(3));
-    assert.deepEqual(galleries.map(({ entries }) => entries.length), [3, 3]);
+    assert.deepEqual(
+      galleries.map(({ entries }) => entries.length),
+      [3, 3],
+    );
     const enrolled = galleries.map(({ entries }) => Array.from(entries, (i) => small.labels[i]!));
     assert.equal(new Set(enrolled.flat()).size, 6, 'disjoint, and all');
     const entries = new Set(galleries.flatMap((gallery) => [...gallery.entries]));
     for (const [p, probe] of probes.entries()) {
       assert.ok(!entries.has(probe));
-      assert.equal(galleries.filter((gallery) => gallery.enrolled[p]! >= 0).length, 1, 'a probe is mated in one gallery, an outsider in the other');
+      assert.equal(
+        galleries.filter((gallery) => gallery.enrolled[p]! >= 0).length,
+        1,
+        'a probe is mated in one gallery, an outsider in the other',
+      );
       for (const gallery of galleries) {
         const at = gallery.enrolled[p]!;
         if (at >= 0) assert.equal(small.labels[gallery.entries[at]!], small.labels[probe]);
@@ -129,8 +181,12 @@ test('half of the identities are enrolled in each gallery, entries and probes sh
 
 /** TAR in a resample by writing every identity out as often as it was drawn. */
 function tarWrittenOut(genuine: Weighted, impostor: Weighted, far: number, weights: Float64Array): number {
-  const out = ({ score, a, b }: Weighted, weight: (i: number) => number): number[] => Array.from(score).flatMap((s, i) => new Array<number>(a && b ? weight(i) : 0).fill(s));
-  const [g, i] = [out(genuine, (k) => weights[genuine.a[k]!]!), out(impostor, (k) => weights[impostor.a[k]!]! * weights[impostor.b[k]!]!)];
+  const out = ({ score, a, b }: Weighted, weight: (i: number) => number): number[] =>
+    Array.from(score).flatMap((s, i) => new Array<number>(a && b ? weight(i) : 0).fill(s));
+  const [g, i] = [
+    out(genuine, (k) => weights[genuine.a[k]!]!),
+    out(impostor, (k) => weights[impostor.a[k]!]! * weights[impostor.b[k]!]!),
+  ];
   return tarAtMost({ genuine: sorted(g), impostor: sorted(i) }, far);
 }
 type Weighted = { readonly score: Float32Array; readonly a: Int32Array; readonly b: Int32Array };
@@ -141,13 +197,18 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const column = (n: number): Int32Array => Int32Array.from({ length: n }, () => rng.integer(identities));
   const a = column(30);
   const genuine = { score: Float32Array.from(a, () => rng.integer(20) / 10), a, b: a };
-  const impostor = { score: Float32Array.from({ length: pairs }, () => rng.integer(16) / 10), a: column(pairs), b: column(pairs) };
+  const impostor = {
+    score: Float32Array.from({ length: pairs }, () => rng.integer(16) / 10),
+    a: column(pairs),
+    b: column(pairs),
+  };
   const drawn = resampleIdentities(identities, 30, new Rng(1));
   const totals = impostorWeights(pairCounts(impostor, identities), drawn);
   const fars = [0.05, 0.3];
   const replicates = tarReplicates(genuine, impostor, fars, drawn, totals);
   for (const [r, weights] of drawn.entries())
-    for (const [t, far] of fars.entries()) near(replicates[t]![r]!, tarWrittenOut(genuine, impostor, far, weights), DOUBLE, `resample ${r}, FAR ${far}:`);
+    for (const [t, far] of fars.entries())
+      near(replicates[t]![r]!, tarWrittenOut(genuine, impostor, far, weights), DOUBLE, `resample ${r}, FAR ${far}:`);
 
   const [probes, entries] = [40, 4];
   const identity = column(probes);
@@ -156,7 +217,11 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const found = search(similarity, enrolled, entries);
   const written = (weights: Float64Array) => {
     const rows = Array.from(identity.keys()).flatMap((p) => new Array<number>(weights[identity[p]!]!).fill(p));
-    return search(Float32Array.from(rows.flatMap((p) => Array.from(similarity.subarray(p * entries, (p + 1) * entries)))), Int32Array.from(rows, (p) => enrolled[p]!), entries);
+    return search(
+      Float32Array.from(rows.flatMap((p) => Array.from(similarity.subarray(p * entries, (p + 1) * entries)))),
+      Int32Array.from(rows, (p) => enrolled[p]!),
+      entries,
+    );
   };
   const ranks = rankReplicates([found], identity, 2, drawn);
   const rates = tpirReplicates([found], identity, 0.2, drawn);
@@ -168,13 +233,18 @@ test('bootstrap replicates equal metrics of identities written out', () => {
 });
 
 test('an interval holds the middle 95 %, and covers a known mean as often as it says', () => {
-  const { low, high } = estimate(0, Float64Array.from({ length: 1000 }, (_, i) => i));
+  const { low, high } = estimate(
+    0,
+    Float64Array.from({ length: 1000 }, (_, i) => i),
+  );
   assert.deepEqual([low, high], [25, 975]);
   let covered = 0;
   for (let trial = 0; trial < 200; trial++) {
     const rng = new Rng('coverage').split(trial);
     const values = Array.from({ length: 60 }, () => rng.uniform());
-    const replicates = resampleIdentities(60, 200, rng).map((weights) => values.reduce((sum, v, i) => sum + v * weights[i]!, 0) / 60);
+    const replicates = resampleIdentities(60, 200, rng).map(
+      (weights) => values.reduce((sum, v, i) => sum + v * weights[i]!, 0) / 60,
+    );
     const e = estimate(0, Float64Array.from(replicates));
     if (e.low <= 0.5 && 0.5 <= e.high) covered++;
   }
@@ -182,9 +252,13 @@ test('an interval holds the middle 95 %, and covers a known mean as often as it 
 });
 
 test('compatibility: the criterion needs an interval that excludes 0; gain, tax and scores follow 7.1', () => {
-  const measured = (value: number, spread: number) => ({ value, replicates: Float64Array.from({ length: 101 }, (_, i) => value + (spread * (i - 50)) / 50) });
+  const measured = (value: number, spread: number) => ({
+    value,
+    replicates: Float64Array.from({ length: 101 }, (_, i) => value + (spread * (i - 50)) / 50),
+  });
   const oldOld = measured(0.6, 0);
-  const judge = (value: number, spread: number) => compare('m', { oldOld, newOld: measured(value, spread), newNew: measured(0.85, 0), oracle: measured(0.9, 0) });
+  const judge = (value: number, spread: number) =>
+    compare('m', { oldOld, newOld: measured(value, spread), newNew: measured(0.85, 0), oracle: measured(0.9, 0) });
   assert.equal(judge(0.7, 0.05).criterion, 'met');
   assert.equal(judge(0.62, 0.05).criterion, 'undecided');
   assert.equal(judge(0.5, 0.05).criterion, 'missed');
@@ -206,7 +280,10 @@ function embeddings(name: string, { noise, turn }: { readonly noise: number; rea
   const direction = new Rng(turn);
   const centres = Array.from({ length: classes * dim }, () => direction.uniform() - 0.5);
   const own = new Rng(name);
-  const rows = Float32Array.from({ length: classes * each * dim }, (_, i) => centres[Math.floor(i / (each * dim)) * dim + (i % dim)]! + noise * (own.uniform() - 0.5));
+  const rows = Float32Array.from(
+    { length: classes * each * dim },
+    (_, i) => centres[Math.floor(i / (each * dim)) * dim + (i % dim)]! + noise * (own.uniform() - 0.5),
+  );
   return { name, rows, dim };
 }
 const world = {
@@ -223,13 +300,19 @@ test('evaluate tells a compatible model from one in a space of its own, and the 
     ...world,
     old,
     oracle: embeddings('oracle', { noise: 0.8, turn: 'b' }),
-    candidates: [embeddings('good', { noise: 0.9, turn: 'a' }), embeddings('alien', { noise: 0.8, turn: 'c' }), { ...old, name: 'same' }],
+    candidates: [
+      embeddings('good', { noise: 0.9, turn: 'a' }),
+      embeddings('alien', { noise: 0.8, turn: 'c' }),
+      { ...old, name: 'same' },
+    ],
   });
-  const rank1 = (name: string) => result.candidates.find((c) => c.name === name)!.comparisons.find((c) => c.metric === 'rank-1')!;
+  const rank1 = (name: string) =>
+    result.candidates.find((c) => c.name === name)!.comparisons.find((c) => c.metric === 'rank-1')!;
   assert.equal(rank1('good').criterion, 'met');
   assert.equal(rank1('alien').criterion, 'missed');
   assert.ok(rank1('alien').newOld < 0.2, 'near chance');
-  for (const c of result.candidates[2]!.comparisons) assert.deepEqual(c.difference, { value: 0, low: 0, high: 0 }, c.metric);
+  for (const c of result.candidates[2]!.comparisons)
+    assert.deepEqual(c.difference, { value: 0, low: 0, high: 0 }, c.metric);
   assert.equal(result.tests.length, 1 + 2 * 4);
   assert.deepEqual(JSON.parse(JSON.stringify(result)), result, 'all of it survives JSON');
   const again = evaluate({ ...world, old, candidates: [embeddings('good', { noise: 0.9, turn: 'a' })] });
@@ -241,7 +324,10 @@ test('evaluate refuses what cannot be compared', () => {
   const wide = { name: 'wide', rows: new Float32Array(240 * 8), dim: 8 };
   assert.throws(() => evaluate({ ...world, old, candidates: [wide] }), /wide makes 8 dimensions, the old model 16/);
   assert.throws(() => evaluate({ ...world, old, candidates: [old] }), /two models are called old/);
-  assert.throws(() => evaluate({ ...world, old, candidates: [{ name: 'short', rows: old.rows.subarray(16), dim: 16 }] }), /short: 239 embeddings for 240 labels/);
+  assert.throws(
+    () => evaluate({ ...world, old, candidates: [{ name: 'short', rows: old.rows.subarray(16), dim: 16 }] }),
+    /short: 239 embeddings for 240 labels/,
+  );
   const broken = { ...old, name: 'broken', rows: old.rows.slice().fill(Number.NaN, 40, 41) };
   assert.throws(() => evaluate({ ...world, old, candidates: [broken] }), /broken: row 2 is not finite/);
 });

@@ -1,10 +1,27 @@
-import { Rng } from '../base/rng.ts';
 import { UserError } from '../base/errors.ts';
-import { type Estimate, type Resamples, type ScoredPairs, estimate, impostorWeights, pairCounts, rankReplicates, resampleIdentities, tarReplicates, tpirReplicates } from './bootstrap.ts';
-import { type Comparison, type Measured, compare } from './compatibility.ts';
-import { FPIR_CURVE, FPIR_TARGETS, RANKS, alarmThreshold, alarms, search, topRank, tpir } from './identification.ts';
-import { type Identities, type IdentificationProtocol, type VerificationProtocol, identificationSplit, verificationPairs } from './protocol.ts';
-import { FAR_TARGETS, auc, equalErrorRate, roc, tarAtMost, tarNearest } from './roc.ts';
+import { Rng } from '../base/rng.ts';
+import {
+  type Estimate,
+  estimate,
+  impostorWeights,
+  pairCounts,
+  type Resamples,
+  rankReplicates,
+  resampleIdentities,
+  type ScoredPairs,
+  tarReplicates,
+  tpirReplicates,
+} from './bootstrap.ts';
+import { type Comparison, compare, type Measured } from './compatibility.ts';
+import { alarms, alarmThreshold, FPIR_CURVE, FPIR_TARGETS, RANKS, search, topRank, tpir } from './identification.ts';
+import {
+  type IdentificationProtocol,
+  type Identities,
+  identificationSplit,
+  type VerificationProtocol,
+  verificationPairs,
+} from './protocol.ts';
+import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest } from './roc.ts';
 import { type Embeddings, pairScores, similarities, unitEmbeddings } from './scores.ts';
 
 /** A model's embeddings of the evaluation set, flat [N · D], as its backbone made them. */
@@ -39,7 +56,12 @@ export type TestResult = {
   readonly verification: {
     readonly auc: number;
     readonly eer: number;
-    readonly tar: readonly { readonly far: number; readonly nearest: number; readonly atMost: number; readonly interval: Estimate | null }[];
+    readonly tar: readonly {
+      readonly far: number;
+      readonly nearest: number;
+      readonly atMost: number;
+      readonly interval: Estimate | null;
+    }[];
     readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
   };
   readonly identification: {
@@ -55,7 +77,13 @@ export type Evaluation = {
   readonly kind: 'evaluation';
   readonly version: 1;
   readonly title: string;
-  readonly dataset: { readonly path: string; readonly digest: string; readonly images: number; readonly classes: number; readonly families: number | null };
+  readonly dataset: {
+    readonly path: string;
+    readonly digest: string;
+    readonly images: number;
+    readonly classes: number;
+    readonly families: number | null;
+  };
   readonly protocol: {
     readonly seed: number;
     readonly genuinePairs: number;
@@ -72,29 +100,55 @@ export type Evaluation = {
 
 /** Judges new models on classes that none of them was trained on, against themselves and against the old model's gallery. */
 export function evaluate(options: EvaluateOptions): Evaluation {
-  const { title, dataset, old, oracle, candidates, labels, families, seed = 0, impostors = 2_000_000, resamples = 500, onTest } = options;
+  const {
+    title,
+    dataset,
+    old,
+    oracle,
+    candidates,
+    labels,
+    families,
+    seed = 0,
+    impostors = 2_000_000,
+    resamples = 500,
+    onTest,
+  } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
     if (model.dim !== old.dim && model !== oracle)
-      throw new UserError(`${model.name} makes ${model.dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`, { hint: `train it with network.embeddingDim ${old.dim}` });
+      throw new UserError(
+        `${model.name} makes ${model.dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
+        { hint: `train it with network.embeddingDim ${old.dim}` },
+      );
   for (const { name, rows, dim } of [old, ...news])
-    if (rows.length !== labels.length * dim) throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
+    if (rows.length !== labels.length * dim)
+      throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
   const names = [old, ...news].map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new UserError(`two models are called ${twice}`, { hint: 'give each a name of its own: --new name=folder' });
+  if (twice !== undefined)
+    throw new UserError(`two models are called ${twice}`, { hint: 'give each a name of its own: --new name=folder' });
 
   const rng = new Rng(seed).split('evaluate');
-  const protocol = { labels, families, pairs: verificationPairs({ labels, families }, { impostors, rng: rng.split('1:1') }), split: identificationSplit({ labels, families }, rng.split('1:N')) };
+  const protocol = {
+    labels,
+    families,
+    pairs: verificationPairs({ labels, families }, { impostors, rng: rng.split('1:1') }),
+    split: identificationSplit({ labels, families }, rng.split('1:N')),
+  };
   const judge = makeJudge(protocol, { resamples, rng: rng.split('bootstrap') });
   const unit = new Map([old, ...news].map(({ name, rows, dim }) => [name, unitEmbeddings(rows, dim, name)]));
-  const wanted = [[old, old], ...news.flatMap((model) => [[model, model], ...(model.dim === old.dim ? [[model, old]] : [])])] as [ModelFeatures, ModelFeatures][];
+  const wanted = [
+    [old, old],
+    ...news.flatMap((model) => [[model, model], ...(model.dim === old.dim ? [[model, old]] : [])]),
+  ] as [ModelFeatures, ModelFeatures][];
   const judged = new Map<string, Judged>();
   for (const [i, [query, gallery]] of wanted.entries()) {
     const key = testKey(query.name, gallery.name);
     onTest?.(i, wanted.length, `${query.name} → ${gallery.name}`);
     judged.set(key, judge(query.name, gallery.name, unit.get(query.name)!, unit.get(gallery.name)!));
   }
-  const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured => judged.get(testKey(query.name, gallery.name))!.headlines.get(metric)!;
+  const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured =>
+    judged.get(testKey(query.name, gallery.name))!.headlines.get(metric)!;
   const familyIds = new Set(families);
   familyIds.delete(-1);
   return {
@@ -111,7 +165,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries: protocol.split.galleries.map(({ entries }) => entries.length),
       resamples,
     },
-    models: [old, ...news].map(({ name, dim }) => ({ name, dim, role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new' })),
+    models: [old, ...news].map(({ name, dim }) => ({
+      name,
+      dim,
+      role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
+    })),
     tests: [...judged.values()].map(({ result }) => result),
     candidates: candidates.map((model) => ({
       name: model.name,
@@ -133,11 +191,17 @@ type Judged = { readonly result: TestResult; readonly headlines: ReadonlyMap<str
 type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly split: IdentificationProtocol };
 
 /** What all tests share is made once: identities as positions, resamples, the weight of all impostors in each. */
-function makeJudge({ labels, pairs, split }: Protocol, { resamples, rng }: { readonly resamples: number; readonly rng: Rng }) {
+function makeJudge(
+  { labels, pairs, split }: Protocol,
+  { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
+) {
   const classes = [...new Set(labels)].sort((a, b) => a - b);
   const at = new Map(classes.map((label, i) => [label, i]));
   const identity = labels.map((label) => at.get(label)!);
-  const sides = ({ gallery, query }: VerificationProtocol['genuine']) => ({ a: gallery.map((i) => identity[i]!), b: query.map((i) => identity[i]!) });
+  const sides = ({ gallery, query }: VerificationProtocol['genuine']) => ({
+    a: gallery.map((i) => identity[i]!),
+    b: query.map((i) => identity[i]!),
+  });
   const [genuineSides, impostorSides] = [sides(pairs.genuine), sides(pairs.impostor)];
   const drawn = resampleIdentities(classes.length, resamples, rng);
   const totals = impostorWeights(pairCounts(impostorSides, classes.length), drawn);
@@ -149,7 +213,12 @@ function makeJudge({ labels, pairs, split }: Protocol, { resamples, rng }: { rea
     const verification = verify(genuine, impostor, drawn, totals);
     const identification = identify({ split, query, gallery, probeIdentity, drawn });
     return {
-      result: { query: queryName, gallery: galleryName, verification: verification.result, identification: identification.result },
+      result: {
+        query: queryName,
+        gallery: galleryName,
+        verification: verification.result,
+        identification: identification.result,
+      },
       headlines: new Map([...verification.measured, ...identification.measured]),
     };
   };
@@ -159,10 +228,17 @@ function verify(genuine: ScoredPairs, impostor: ScoredPairs, drawn: Resamples, t
   const scores = { genuine: genuine.score.slice().sort(), impostor: impostor.score.slice().sort() };
   const curve = roc(scores);
   const replicates = tarReplicates(genuine, impostor, FAR_WITH_INTERVAL, drawn, totals);
-  const measured = new Map(FAR_WITH_INTERVAL.map((far, i) => [far as number, { value: tarAtMost(scores, far), replicates: replicates[i]! }]));
+  const measured = new Map(
+    FAR_WITH_INTERVAL.map((far, i) => [far as number, { value: tarAtMost(scores, far), replicates: replicates[i]! }]),
+  );
   const tar = FAR_TARGETS.map((far) => {
     const known = measured.get(far);
-    return { far, nearest: tarNearest(curve, far), atMost: tarAtMost(scores, far), interval: known ? estimate(known.value, known.replicates) : null };
+    return {
+      far,
+      nearest: tarNearest(curve, far),
+      atMost: tarAtMost(scores, far),
+      interval: known ? estimate(known.value, known.replicates) : null,
+    };
   });
   const result = { auc: auc(curve), eer: equalErrorRate(curve), tar, curve: thinned(scores) };
   return { result, measured: [...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m] as const) };
@@ -174,26 +250,50 @@ function thinned(scores: { readonly genuine: Float32Array; readonly impostor: Fl
   return { far, tar: far.map((x) => tarAtMost(scores, x)) };
 }
 
-type IdentifyInput = { readonly split: IdentificationProtocol; readonly query: Embeddings; readonly gallery: Embeddings; readonly probeIdentity: Int32Array; readonly drawn: Resamples };
+type IdentifyInput = {
+  readonly split: IdentificationProtocol;
+  readonly query: Embeddings;
+  readonly gallery: Embeddings;
+  readonly probeIdentity: Int32Array;
+  readonly drawn: Resamples;
+};
 
 function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput) {
-  const searches = split.galleries.map(({ entries, enrolled }) => search(similarities(query, gallery, split.probes, entries), enrolled, entries.length));
+  const searches = split.galleries.map(({ entries, enrolled }) =>
+    search(similarities(query, gallery, split.probes, entries), enrolled, entries.length),
+  );
   const falling = searches.map(alarms);
   const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, alarmThreshold(falling[i]!, fpir))));
   // identities of the two galleries are disjoint: the joint rate is over the union of their searches
   const mated = searches.map(({ ahead }) => ahead.filter((n) => n >= 0).length);
-  const rankRate = (rank: number): number => searches.reduce((sum, s, i) => sum + topRank(s, rank) * mated[i]!, 0) / mated.reduce((a, b) => a + b);
+  const rankRate = (rank: number): number =>
+    searches.reduce((sum, s, i) => sum + topRank(s, rank) * mated[i]!, 0) / mated.reduce((a, b) => a + b);
   const rankOne = { value: rankRate(1), replicates: rankReplicates(searches, probeIdentity, 1, drawn) };
-  const atFpir = new Map(FPIR_WITH_INTERVAL.map((fpir) => [fpir as number, { value: tpirAt(fpir), replicates: tpirReplicates(searches, probeIdentity, fpir, drawn) }]));
+  const atFpir = new Map(
+    FPIR_WITH_INTERVAL.map((fpir) => [
+      fpir as number,
+      { value: tpirAt(fpir), replicates: tpirReplicates(searches, probeIdentity, fpir, drawn) },
+    ]),
+  );
   const result = {
-    ranks: RANKS.map((rank) => ({ rank, rate: rankRate(rank), interval: rank === 1 ? estimate(rankOne.value, rankOne.replicates) : null })),
+    ranks: RANKS.map((rank) => ({
+      rank,
+      rate: rankRate(rank),
+      interval: rank === 1 ? estimate(rankOne.value, rankOne.replicates) : null,
+    })),
     tpir: FPIR_TARGETS.map((fpir) => {
       const known = atFpir.get(fpir);
       return { fpir, rate: tpirAt(fpir), interval: known ? estimate(known.value, known.replicates) : null };
     }),
     curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
   };
-  return { result, measured: [['rank-1', rankOne] as const, ...[...atFpir].map(([fpir, m]) => [`TPIR@FPIR=${exponent(fpir)}`, m] as const)] };
+  return {
+    result,
+    measured: [
+      ['rank-1', rankOne] as const,
+      ...[...atFpir].map(([fpir, m]) => [`TPIR@FPIR=${exponent(fpir)}`, m] as const),
+    ],
+  };
 }
 
 const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;

@@ -21,7 +21,11 @@ export type Searches = {
  */
 export function search(similarity: Float32Array, enrolled: Int32Array, galleryCount: number): Searches {
   const count = enrolled.length;
-  const found = { own: new Float32Array(count).fill(Number.NaN), best: new Float32Array(count), ahead: new Int32Array(count).fill(-1) };
+  const found = {
+    own: new Float32Array(count).fill(Number.NaN),
+    best: new Float32Array(count),
+    ahead: new Int32Array(count).fill(-1),
+  };
   for (let probe = 0; probe < count; probe++) {
     const [row, entry] = [probe * galleryCount, enrolled[probe]!];
     const own = entry < 0 ? Number.NaN : similarity[row + entry]!;
@@ -47,10 +51,15 @@ export function topRank({ ahead }: Searches, rank: number): number {
 }
 
 /** The maxima of the probes that are not enrolled, falling. */
-export const alarms = ({ own, best }: Searches): Float32Array => best.filter((_, i) => Number.isNaN(own[i]!)).sort().reverse();
+export const alarms = ({ own, best }: Searches): Float32Array =>
+  best
+    .filter((_, i) => Number.isNaN(own[i]!))
+    .sort()
+    .reverse();
 
 /** The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). */
-export const alarmThreshold = (falling: Float32Array, fpir: number): number => falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)]!;
+export const alarmThreshold = (falling: Float32Array, fpir: number): number =>
+  falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)]!;
 
 /** True positive identification rate: enrolled probes whose own entry comes first and lies above the threshold. */
 export function tpir({ own, best, ahead }: Searches, threshold: number): number {

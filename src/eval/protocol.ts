@@ -1,15 +1,20 @@
-import type { Rng } from '../base/rng.ts';
 import { UserError } from '../base/errors.ts';
+import type { Rng } from '../base/rng.ts';
 
 /** Who is on each picture of an evaluation set: class ids and family ids (-1: a family of its own). [N] each */
 export type Identities = { readonly labels: Int32Array; readonly families: Int32Array };
 
 /** Pairs (gallery side, query side) of positions in the evaluation set. */
 export type Pairs = { readonly gallery: Int32Array; readonly query: Int32Array };
-export type VerificationProtocol = { readonly genuine: Pairs; readonly impostor: Pairs; readonly allImpostors: boolean };
+export type VerificationProtocol = {
+  readonly genuine: Pairs;
+  readonly impostor: Pairs;
+  readonly allImpostors: boolean;
+};
 
 /** Two pictures of one family share a style, or a session: comparing them would flatter. */
-const apart = ({ families }: Identities, a: number, b: number): boolean => families[a] !== families[b] || families[a]! < 0;
+const apart = ({ families }: Identities, a: number, b: number): boolean =>
+  families[a] !== families[b] || families[a]! < 0;
 
 class PairList {
   readonly #gallery: number[] = [];
@@ -30,7 +35,10 @@ class PairList {
  * are not more. Every model is judged on the same pairs, so that differences between models are paired.
  * @throws UserError if there is no genuine pair.
  */
-export function verificationPairs(identities: Identities, { impostors, rng }: { readonly impostors: number; readonly rng: Rng }): VerificationProtocol {
+export function verificationPairs(
+  identities: Identities,
+  { impostors, rng }: { readonly impostors: number; readonly rng: Rng },
+): VerificationProtocol {
   const { labels } = identities;
   const n = labels.length;
   const [genuine, direction] = [new PairList(), rng.split('direction')];
@@ -42,12 +50,17 @@ export function verificationPairs(identities: Identities, { impostors, rng }: { 
     positions.set(label, others);
   }
   const pairs = genuine.done();
-  if (pairs.gallery.length === 0) throw new UserError('no class of the evaluation set has two pictures of different families: there is nothing to verify');
+  if (pairs.gallery.length === 0)
+    throw new UserError(
+      'no class of the evaluation set has two pictures of different families: there is nothing to verify',
+    );
   if (positions.size < 2) throw new UserError('the evaluation set has one class: there are no impostors');
   const allImpostors = (n * (n - 1)) / 2 <= impostors;
   const impostor = new PairList();
   if (allImpostors) {
-    for (let a = 0; a < n; a++) for (let b = a + 1; b < n; b++) if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
+    for (let a = 0; a < n; a++)
+      for (let b = a + 1; b < n; b++)
+        if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
   } else {
     const draw = rng.split('impostors');
     let tries = 0;
@@ -59,7 +72,8 @@ export function verificationPairs(identities: Identities, { impostors, rng }: { 
     }
   }
   const chosen = impostor.done();
-  if (chosen.gallery.length === 0) throw new UserError('no two classes of the evaluation set meet across families: there are no impostors');
+  if (chosen.gallery.length === 0)
+    throw new UserError('no two classes of the evaluation set meet across families: there are no impostors');
   return { genuine: pairs, impostor: chosen, allImpostors };
 }
 
@@ -89,11 +103,16 @@ export function identificationSplit({ labels, families }: Identities, rng: Rng):
   const isProbe = (i: number): boolean => {
     const entry = entryOf.get(labels[i]!);
     if (entry === undefined || entry === i) return false;
-    return galleryFamilies.size < 2 ? families[i]! < 0 || families[i] !== families[entry] : !galleryFamilies.has(families[i]!);
+    return galleryFamilies.size < 2
+      ? families[i]! < 0 || families[i] !== families[entry]
+      : !galleryFamilies.has(families[i]!);
   };
   const probes = Int32Array.from(labels.keys()).filter(isProbe);
   const enrolledFirst = new Set(rng.split('enrolled').sample([...entryOf.keys()], Math.floor(entryOf.size / 2)));
-  if (probes.length === 0 || enrolledFirst.size === 0) throw new UserError('the evaluation set is too small to search: wanted two classes with two pictures of different families each');
+  if (probes.length === 0 || enrolledFirst.size === 0)
+    throw new UserError(
+      'the evaluation set is too small to search: wanted two classes with two pictures of different families each',
+    );
   const gallery = (chosen: (label: number) => boolean): Gallery => {
     const subjects = [...entryOf.keys()].filter(chosen);
     const at = new Map(subjects.map((label, i) => [label, i]));
@@ -102,5 +121,8 @@ export function identificationSplit({ labels, families }: Identities, rng: Rng):
       enrolled: Int32Array.from(probes, (i) => at.get(labels[i]!) ?? -1),
     };
   };
-  return { probes, galleries: [gallery((label) => enrolledFirst.has(label)), gallery((label) => !enrolledFirst.has(label))] };
+  return {
+    probes,
+    galleries: [gallery((label) => enrolledFirst.has(label)), gallery((label) => !enrolledFirst.has(label))],
+  };
 }

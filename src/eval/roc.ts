@@ -5,7 +5,11 @@ export const FAR_TARGETS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1] as const;
 export type Scores = { readonly genuine: Float32Array; readonly impostor: Float32Array };
 
 /** Accepting every score ≥ `threshold` accepts these shares of impostor and of genuine pairs. Thresholds fall, shares rise. */
-export type Roc = { readonly threshold: readonly number[]; readonly far: readonly number[]; readonly tar: readonly number[] };
+export type Roc = {
+  readonly threshold: readonly number[];
+  readonly far: readonly number[];
+  readonly tar: readonly number[];
+};
 
 /**
  * The ROC curve, from (0, 0) at an infinite threshold to (1, 1), without the points that lie evenly on a line between their
@@ -17,7 +21,10 @@ export function roc({ genuine, impostor }: Scores): Roc {
   let before: readonly [impostors: number, genuines: number] = none; // the step between the last two points
   let [i, g] = [impostor.length, genuine.length];
   while (i > 0 || g > 0) {
-    const value = Math.max(i > 0 ? impostor[i - 1]! : Number.NEGATIVE_INFINITY, g > 0 ? genuine[g - 1]! : Number.NEGATIVE_INFINITY);
+    const value = Math.max(
+      i > 0 ? impostor[i - 1]! : Number.NEGATIVE_INFINITY,
+      g > 0 ? genuine[g - 1]! : Number.NEGATIVE_INFINITY,
+    );
     const [fromI, fromG] = [i, g];
     while (i > 0 && impostor[i - 1] === value) i--;
     while (g > 0 && genuine[g - 1] === value) g--;

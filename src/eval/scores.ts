@@ -11,7 +11,12 @@ export function unitEmbeddings(rows: Float32Array, dim: number, name: string): E
   for (let start = 0; start < rows.length; start += dim) {
     let sum = 0;
     for (let d = 0; d < dim; d++) sum += rows[start + d]! ** 2;
-    if (!Number.isFinite(sum)) throw new FileError(name, `row ${start / dim} is not finite`, 'the model that made it has diverged: train it again with a lower learning rate');
+    if (!Number.isFinite(sum))
+      throw new FileError(
+        name,
+        `row ${start / dim} is not finite`,
+        'the model that made it has diverged: train it again with a lower learning rate',
+      );
     const scale = sum > 0 ? 1 / Math.sqrt(sum) : 0;
     for (let d = 0; d < dim; d++) unit[start + d] = rows[start + d]! * scale;
   }
@@ -32,7 +37,12 @@ export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs)
 }
 
 /** Cosines of probes with gallery entries, flat [P · G]; both are positions. */
-export function similarities(query: Embeddings, gallery: Embeddings, probes: Int32Array, entries: Int32Array): Float32Array {
+export function similarities(
+  query: Embeddings,
+  gallery: Embeddings,
+  probes: Int32Array,
+  entries: Int32Array,
+): Float32Array {
   const taken = ({ rows, dim }: Embeddings, positions: Int32Array) => {
     const data = new Float32Array(positions.length * dim);
     for (const [i, at] of positions.entries()) data.set(rows.subarray(at * dim, (at + 1) * dim), i * dim);

@@ -5,20 +5,34 @@ import { MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 
 /** The dataset that an artefact was made from. */
-export const datasetReference = z.object({ path: z.string(), digest: z.string(), count: z.number(), classes: z.number() });
+export const datasetReference = z.object({
+  path: z.string(),
+  digest: z.string(),
+  count: z.number(),
+  classes: z.number(),
+});
 export type DatasetReference = z.infer<typeof datasetReference>;
 
 /** Reads and checks an artefact's manifest. @throws FileError saying which command makes the thing that was wanted. */
-export function readManifest<S extends z.ZodType>(path: string, schema: S, { what, command }: { readonly what: string; readonly command: string }): z.infer<S> {
+export function readManifest<S extends z.ZodType>(
+  path: string,
+  schema: S,
+  { what, command }: { readonly what: string; readonly command: string },
+): z.infer<S> {
   const file = join(path, MANIFEST);
   const hint = `make one with: ${command}`;
   if (!existsSync(path)) throw new FileError(path, `no such folder, wanted ${what}`, hint);
-  if (!existsSync(file)) throw new FileError(path, `is no finished ${what.replace(/^an? /, '')} (it has no ${MANIFEST})`, hint);
+  if (!existsSync(file))
+    throw new FileError(path, `is no finished ${what.replace(/^an? /, '')} (it has no ${MANIFEST})`, hint);
   const raw = readJson(file, hint);
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const kind = (raw as { kind?: unknown } | null)?.kind;
-  throw new FileError(path, `is ${kind === undefined ? 'something else' : `a "${String(kind)}"`}, wanted ${what}`, hint);
+  throw new FileError(
+    path,
+    `is ${kind === undefined ? 'something else' : `a "${String(kind)}"`}, wanted ${what}`,
+    hint,
+  );
 }
 
 /** What `requireSameDataset` compares with. */
@@ -28,10 +42,19 @@ export type DatasetLike = { readonly path: string; readonly digest: string; read
  * @throws UserError if the artefact at `path` was made from another dataset than `dataset`. One that came from outside and
  * names no dataset passes if it has as many rows.
  */
-export function requireSameDataset({ dataset: made, count }: { readonly dataset: DatasetReference | null; readonly count: number }, dataset: DatasetLike, path: string): void {
+export function requireSameDataset(
+  { dataset: made, count }: { readonly dataset: DatasetReference | null; readonly count: number },
+  dataset: DatasetLike,
+  path: string,
+): void {
   if (made ? made.digest === dataset.digest : count === dataset.size) return;
-  const from = made ? `made from ${made.path} (${made.count} images, digest ${made.digest})` : `${count} rows of unknown origin`;
-  throw new UserError(`${path}: ${from} does not belong to ${dataset.path} (${dataset.size} images, digest ${dataset.digest})`, {
-    hint: 'rows are looked up by position: make it again from this dataset',
-  });
+  const from = made
+    ? `made from ${made.path} (${made.count} images, digest ${made.digest})`
+    : `${count} rows of unknown origin`;
+  throw new UserError(
+    `${path}: ${from} does not belong to ${dataset.path} (${dataset.size} images, digest ${dataset.digest})`,
+    {
+      hint: 'rows are looked up by position: make it again from this dataset',
+    },
+  );
 }

@@ -17,7 +17,10 @@ export function average(features: Rows): Float32Array {
   const { dim, classes } = features.info;
   const prototypes = new Float32Array(classes * dim);
   for (const [label, rows] of rowsByClass(features.labels(), classes).entries()) {
-    if (rows.length === 0) throw new UserError(`class ${label} of ${classes} has no features`, { hint: 'labels must be 0 … C-1, each present' });
+    if (rows.length === 0)
+      throw new UserError(`class ${label} of ${classes} has no features`, {
+        hint: 'labels must be 0 … C-1, each present',
+      });
     const values = features.rows(rows);
     const sums = new Float64Array(dim);
     for (let i = 0; i < values.length; i++) sums[i % dim]! += values[i]! / rows.length;
@@ -46,21 +49,43 @@ export type PrototypesInfo = z.infer<typeof prototypesSchema>;
 const rowsFile = (path: string): string => join(path, 'prototypes.npy');
 
 /** Averages a feature set and writes a folder with `prototypes.npy` (float32 [C, D]) and its manifest. */
-export function writePrototypes(path: string, features: FeatureSet, { force = false }: { readonly force?: boolean } = {}): Promise<PrototypesInfo> {
+export function writePrototypes(
+  path: string,
+  features: FeatureSet,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<PrototypesInfo> {
   return writeArtifact(path, { force }, (directory) => {
     const rows = average(features);
     const { dim, classes, count, dataset } = features.info;
     writeNpy(rowsFile(directory), '<f4', rows, [dim]);
     const digest = digestOf(new Uint8Array(rows.buffer));
-    return { kind: 'prototypes' as const, version: 1 as const, classes, dim, count, dataset, features: features.digest, digest, mixbct: version };
+    return {
+      kind: 'prototypes' as const,
+      version: 1 as const,
+      classes,
+      dim,
+      count,
+      dataset,
+      features: features.digest,
+      digest,
+      mixbct: version,
+    };
   });
 }
 
 /** @throws FileError if `path` holds no prototypes of `mixbct average`. */
-export function openPrototypes(path: string): { readonly info: PrototypesInfo; readonly rows: Float32Array; readonly digest: string } {
+export function openPrototypes(path: string): {
+  readonly info: PrototypesInfo;
+  readonly rows: Float32Array;
+  readonly digest: string;
+} {
   const info = readManifest(path, prototypesSchema, { what: 'class prototypes', command: 'mixbct average' });
   const { data: rows, shape } = readNpy(rowsFile(path), ['<f4']);
   if (String(shape) !== String([info.classes, info.dim]))
-    throw new FileError(rowsFile(path), `has shape [${shape.join(', ')}], wanted [${info.classes}, ${info.dim}]`, 'make it again with: mixbct average');
+    throw new FileError(
+      rowsFile(path),
+      `has shape [${shape.join(', ')}], wanted [${info.classes}, ${info.dim}]`,
+      'make it again with: mixbct average',
+    );
   return { info, rows, digest: info.digest };
 }

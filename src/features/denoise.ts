@@ -16,7 +16,11 @@ export type DenoiseOptions = {
 };
 
 /** What denoising reads: any object with rows at positions. */
-export type Rows = { readonly info: { readonly dim: number; readonly count: number; readonly classes: number }; rows(indices: ArrayLike<number>): Float32Array; labels(): Int32Array };
+export type Rows = {
+  readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
+  rows(indices: ArrayLike<number>): Float32Array;
+  labels(): Int32Array;
+};
 
 const CHUNK_ROWS = 4096;
 
@@ -26,7 +30,8 @@ const CHUNK_ROWS = 4096;
  * so that memory holds one class, whatever N is.
  */
 export function denoise(features: Rows, { keep, columnNormalize = true }: DenoiseOptions): Uint8Array {
-  if (!(keep > 0 && keep <= 1)) throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
+  if (!(keep > 0 && keep <= 1))
+    throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
   const { count, classes } = features.info;
   const scale = columnNormalize ? columnScale(features) : null;
   const mask = new Uint8Array(count);
@@ -92,7 +97,12 @@ export type CredibleInfo = z.infer<typeof credibleSchema>;
 const maskFile = (path: string): string => join(path, 'credible.npy');
 
 /** Denoises a feature set and writes the mask: a folder with `credible.npy` (bool [N]) and its manifest. */
-export function writeCredible(path: string, features: FeatureSet, { keep, columnNormalize = true }: DenoiseOptions, { force = false }: { readonly force?: boolean } = {}): Promise<CredibleInfo> {
+export function writeCredible(
+  path: string,
+  features: FeatureSet,
+  { keep, columnNormalize = true }: DenoiseOptions,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<CredibleInfo> {
   return writeArtifact(path, { force }, (directory) => {
     const mask = denoise(features, { keep, columnNormalize });
     writeNpy(maskFile(directory), '|b1', mask);
@@ -112,9 +122,18 @@ export function writeCredible(path: string, features: FeatureSet, { keep, column
 }
 
 /** @throws FileError if `path` is no mask of `mixbct denoise`. */
-export function openCredible(path: string): { readonly info: CredibleInfo; readonly mask: Uint8Array; readonly digest: string } {
+export function openCredible(path: string): {
+  readonly info: CredibleInfo;
+  readonly mask: Uint8Array;
+  readonly digest: string;
+} {
   const info = readManifest(path, credibleSchema, { what: 'a mask of credible samples', command: 'mixbct denoise' });
   const { data: mask, shape } = readNpy(maskFile(path), ['|b1']);
-  if (String(shape) !== String([info.count])) throw new FileError(maskFile(path), `has shape [${shape.join(', ')}], wanted [${info.count}]`, 'make it again with: mixbct denoise');
+  if (String(shape) !== String([info.count]))
+    throw new FileError(
+      maskFile(path),
+      `has shape [${shape.join(', ')}], wanted [${info.count}]`,
+      'make it again with: mixbct denoise',
+    );
   return { info, mask, digest: info.digest };
 }

@@ -1,6 +1,6 @@
 import { progress } from '../base/progress.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { mirrorInto } from '../data/augment.ts';
+import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
@@ -24,7 +24,11 @@ export type ExtractOptions = {
 };
 
 /** Embeds a dataset in its order. Only a batch of it is in memory. */
-export async function extractFeatures(dataset: Dataset, embedder: Embedder, options: ExtractOptions): Promise<FeaturesInfo> {
+export async function extractFeatures(
+  dataset: Dataset,
+  embedder: Embedder,
+  options: ExtractOptions,
+): Promise<FeaturesInfo> {
   const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false } = options;
   const content = {
     dim: embedder.dim,
@@ -40,7 +44,12 @@ export async function extractFeatures(dataset: Dataset, embedder: Embedder, opti
     const bar = progress('extract', dataset.size);
     let done = 0;
     try {
-      const batches = loader.epoch({ batchSize, imageSide: embedder.side, order: sequentialOrder(dataset.size), skipBad: skipBadImages });
+      const batches = loader.epoch({
+        batchSize,
+        imageSide: embedder.side,
+        order: sequentialOrder(dataset.size),
+        skipBad: skipBadImages,
+      });
       for await (using batch of batches) {
         append(flip === 'none' ? embedder.embed(batch.images, batch.labels.length) : embedBoth(batch, embedder));
         done += batch.labels.length;
@@ -55,7 +64,8 @@ export async function extractFeatures(dataset: Dataset, embedder: Embedder, opti
 function embedBoth({ images, labels }: Batch, { embed, side }: Embedder): Float32Array {
   const bytes = side * side * 3;
   const mirrored = new Uint8Array(images.length);
-  for (let i = 0; i < labels.length; i++) mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
+  for (let i = 0; i < labels.length; i++)
+    mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
   const other = embed(mirrored, labels.length);
   return embed(images, labels.length).map((value, i) => (value + other[i]!) / 2);
 }

@@ -51,7 +51,11 @@ export class FeatureSet implements Disposable {
     const file = new NpyFile(files(path).features, ['<f4']);
     if (String(file.shape) !== String([info.count, info.dim])) {
       file.close();
-      throw new FileError(file.path, `has shape [${file.shape.join(', ')}], the manifest says [${info.count}, ${info.dim}]`, 'make the feature set again');
+      throw new FileError(
+        file.path,
+        `has shape [${file.shape.join(', ')}], the manifest says [${info.count}, ${info.dim}]`,
+        'make the feature set again',
+      );
     }
     return new FeatureSet(path, info, file);
   }
@@ -82,7 +86,12 @@ export class FeatureSet implements Disposable {
 
   #column<T extends '<i8' | '<i4'>(path: string, type: T) {
     const { data, shape } = readNpy(path, [type]);
-    if (String(shape) !== String([this.info.count])) throw new FileError(path, `has shape [${shape.join(', ')}], wanted [${this.info.count}]`, 'make the feature set again');
+    if (String(shape) !== String([this.info.count]))
+      throw new FileError(
+        path,
+        `has shape [${shape.join(', ')}], wanted [${this.info.count}]`,
+        'make the feature set again',
+      );
     return data;
   }
 
@@ -122,6 +131,13 @@ export function writeFeatureSet(
     if (rows !== labels.length) throw new Error(`${path}: ${rows} embeddings for ${labels.length} labels`);
     writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
     writeNpy(target.families, '<i4', families);
-    return { kind: 'features' as const, version: 1 as const, ...info, count: rows, digest: fileDigest(target.features), mixbct: version };
+    return {
+      kind: 'features' as const,
+      version: 1 as const,
+      ...info,
+      count: rows,
+      digest: fileDigest(target.features),
+      mixbct: version,
+    };
   });
 }

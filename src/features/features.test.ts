@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -9,15 +9,28 @@ import { writeJson } from '../base/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { openDataset } from '../data/index.ts';
 import { average } from './average.ts';
-import { type Rows, denoise, distancesToMean } from './denoise.ts';
-import { FeatureSet, extractFeatures, importNpy, openCredible, openPrototypes, readNpy, requireSameDataset, writeCredible, writeFeatureSet, writeNpy, writePrototypes } from './index.ts';
+import { denoise, distancesToMean, type Rows } from './denoise.ts';
+import {
+  extractFeatures,
+  FeatureSet,
+  importNpy,
+  openCredible,
+  openPrototypes,
+  readNpy,
+  requireSameDataset,
+  writeCredible,
+  writeFeatureSet,
+  writeNpy,
+  writePrototypes,
+} from './index.ts';
 
 /** Golden numbers are printed with six or seven digits of float32 computations. */
 const PRINTED_F32 = 2e-6;
 
 const inMemory = (data: Float32Array, labels: readonly number[], dim: number): Rows => ({
   info: { dim, count: labels.length, classes: Math.max(...labels) + 1 },
-  rows: (indices) => Float32Array.from(Array.from(indices).flatMap((i) => Array.from(data.subarray(i * dim, (i + 1) * dim)))),
+  rows: (indices) =>
+    Float32Array.from(Array.from(indices).flatMap((i) => Array.from(data.subarray(i * dim, (i + 1) * dim)))),
   labels: () => Int32Array.from(labels),
 });
 
@@ -43,7 +56,9 @@ test('distances to the class mean are those of 8.12', () => {
     scale[d] = 1 / Math.sqrt(sum);
   }
   const distances = (...rows: number[]): Float64Array => distancesToMean(golden, Int32Array.from(rows), scale);
-  assert.ok(gap(distances(0, 1, 2, 3, 4, 5), [0.521203, 0.701172, 0.598757, 0.61239, 0.681908, 0.531196]) < PRINTED_F32);
+  assert.ok(
+    gap(distances(0, 1, 2, 3, 4, 5), [0.521203, 0.701172, 0.598757, 0.61239, 0.681908, 0.531196]) < PRINTED_F32,
+  );
   assert.ok(gap(distances(6, 7, 8, 9), [0.481395, 0.733723, 0.652952, 0.478655]) < PRINTED_F32);
   assert.ok(gap(distances(11, 12), [0.593868, 0.593868]) < PRINTED_F32);
 });
@@ -62,7 +77,7 @@ function denoiseSlowly(features: Rows, keep: number, columnNormalize: boolean): 
   const x = Array.from({ length: count }, (_, i) => Array.from(features.rows([i])));
   for (const row of x) {
     const length = Math.hypot(...row);
-    if (length > 0) row.forEach((v, d) => (row[d] = v / length));
+    if (length > 0) for (const d of row.keys()) row[d]! /= length;
   }
   for (let d = 0; d < dim && columnNormalize; d++) {
     const length = Math.hypot(...x.map((row) => row[d]!));
@@ -73,7 +88,8 @@ function denoiseSlowly(features: Rows, keep: number, columnNormalize: boolean): 
     const rows = Array.from(features.labels().keys()).filter((i) => features.labels()[i] === label);
     const mean = Array.from({ length: dim }, (_, d) => rows.reduce((sum, i) => sum + x[i]![d]!, 0) / rows.length);
     const distance = (i: number): number => Math.hypot(...x[i]!.map((v, d) => v - mean[d]!));
-    const farther = (i: number): number => rows.filter((j) => distance(j) < distance(i) || (distance(j) === distance(i) && j < i)).length;
+    const farther = (i: number): number =>
+      rows.filter((j) => distance(j) < distance(i) || (distance(j) === distance(i) && j < i)).length;
     for (const i of rows) if (farther(i) < Math.ceil(keep * rows.length)) mask[i] = 1;
   }
   return mask;
@@ -87,16 +103,36 @@ test('denoise and average equal their slow twins, with labels in any order and a
   const features = inMemory(data, labels, dim);
   for (const keep of [0.3, 0.5, 0.9, 1])
     for (const columnNormalize of [true, false])
-      assert.deepEqual(Array.from(denoise(features, { keep, columnNormalize })), denoiseSlowly(features, keep, columnNormalize), `${keep} ${columnNormalize}`);
+      assert.deepEqual(
+        Array.from(denoise(features, { keep, columnNormalize })),
+        denoiseSlowly(features, keep, columnNormalize),
+        `${keep} ${columnNormalize}`,
+      );
   const prototypes = average(features);
   for (let label = 0; label < 4; label++) {
     const sum = new Array<number>(dim).fill(0);
-    for (let i = 0; i < count; i++) if (labels[i] === label) for (let d = 0; d < dim; d++) sum[d]! += data[i * dim + d]!;
+    for (let i = 0; i < count; i++)
+      if (labels[i] === label) for (let d = 0; d < dim; d++) sum[d]! += data[i * dim + d]!;
     const length = Math.hypot(...sum);
-    assert.ok(gap(prototypes.subarray(label * dim, (label + 1) * dim), sum.map((v) => v / length)) < 1e-7);
+    assert.ok(
+      gap(
+        prototypes.subarray(label * dim, (label + 1) * dim),
+        sum.map((v) => v / length),
+      ) < 1e-7,
+    );
   }
   assert.throws(() => denoise(features, { keep: 0 }), /--keep 0: wanted a share above 0/);
-  assert.throws(() => average(inMemory(data, labels.map((l) => l * 2), dim)), /class 1 of 7 has no features/);
+  assert.throws(
+    () =>
+      average(
+        inMemory(
+          data,
+          labels.map((l) => l * 2),
+          dim,
+        ),
+      ),
+    /class 1 of 7 has no features/,
+  );
 });
 
 test('.npy files have the bytes NumPy writes for their header, and come back', (t) => {
@@ -118,10 +154,17 @@ test('.npy files have the bytes NumPy writes for their header, and come back', (
   writeNpy(path, '<f4', Float32Array.of(1, 2, 3, 4), [2]);
   const bytes = readFileSync(path);
   assert.equal(bytes.subarray(0, 10).toString('hex'), '934e554d505901007600');
-  assert.equal(bytes.toString('latin1', 10, 128).trimEnd(), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }");
+  assert.equal(
+    bytes.toString('latin1', 10, 128).trimEnd(),
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }",
+  );
   assert.equal(bytes.length, 128 + 16);
   // what np.save writes for np.arange(3, dtype='<i4'): a header padded to 64 bytes
-  const numpy = Buffer.concat([Buffer.from('934e554d505901007600', 'hex'), Buffer.from("{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }".padEnd(117) + '\n', 'latin1'), Buffer.from(Int32Array.of(0, 1, 2).buffer)]);
+  const numpy = Buffer.concat([
+    Buffer.from('934e554d505901007600', 'hex'),
+    Buffer.from(`${"{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }".padEnd(117)}\n`, 'latin1'),
+    Buffer.from(Int32Array.of(0, 1, 2).buffer),
+  ]);
   writeFileSync(path, numpy);
   assert.deepEqual(readNpy(path, ['<i4']).data, Int32Array.of(0, 1, 2));
 });
@@ -146,7 +189,8 @@ async function tinyFeatures(folder: string): Promise<{ prefix: string; out: stri
   /** Mean of the left and of the right half: mirroring swaps them. */
   const embed = (images: Uint8Array, count: number): Float32Array => {
     const result = new Float32Array(count * 2);
-    for (let i = 0; i < count * 16 * 16; i++) result[Math.floor(i / 256) * 2 + (i % 16 < 8 ? 0 : 1)]! += images[i * 3]! / 128;
+    for (let i = 0; i < count * 16 * 16; i++)
+      result[Math.floor(i / 256) * 2 + (i % 16 < 8 ? 0 : 1)]! += images[i * 3]! / 128;
     return result;
   };
   const embedder = { name: 'halves', digest: 'd', dim: 2, side: 16, embed };
@@ -166,9 +210,15 @@ test('extraction keeps dataset order, and the mean of both flips is symmetric', 
   const [left, right] = features.rows([7]);
   assert.notEqual(left, right);
   assert.deepEqual(Array.from(both.rows([7])), [(left! + right!) / 2, (left! + right!) / 2]);
-  assert.deepEqual(features.rows([3, 1]), Float32Array.of(...features.all().subarray(6, 8), ...features.all().subarray(2, 4)));
+  assert.deepEqual(
+    features.rows([3, 1]),
+    Float32Array.of(...features.all().subarray(6, 8), ...features.all().subarray(2, 4)),
+  );
   requireSameDataset(features.info, dataset, out);
-  assert.throws(() => requireSameDataset(features.info, { path: 'other', digest: 'x', size: 12 }, out), /made from .*set \(12 images.*does not belong to other/s);
+  assert.throws(
+    () => requireSameDataset(features.info, { path: 'other', digest: 'x', size: 12 }, out),
+    /made from .*set \(12 images.*does not belong to other/s,
+  );
 });
 
 test('masks and prototypes are artefacts: whole, checked when opened, never overwritten', async (t) => {
@@ -178,13 +228,19 @@ test('masks and prototypes are artefacts: whole, checked when opened, never over
   const [mask, prototypes] = [join(folder, 'credible'), join(folder, 'prototypes')];
   const info = await writeCredible(mask, features, { keep: 0.5 });
   assert.deepEqual([info.count, info.kept], [12, 2 + 3 + 2]);
-  assert.equal(openCredible(mask).mask.reduce((a, b) => a + b), info.kept);
+  assert.equal(
+    openCredible(mask).mask.reduce((a, b) => a + b),
+    info.kept,
+  );
   await writePrototypes(prototypes, features);
   assert.deepEqual(openPrototypes(prototypes).rows, average(features));
   await assert.rejects(writeCredible(mask, features, { keep: 0.9 }), /exists already/);
   await writeCredible(mask, features, { keep: 1 }, { force: true });
   assert.equal(openCredible(mask).info.kept, 12);
-  assert.throws(() => openCredible(prototypes), /is a "prototypes", wanted a mask of credible samples\n.*mixbct denoise/);
+  assert.throws(
+    () => openCredible(prototypes),
+    /is a "prototypes", wanted a mask of credible samples\n.*mixbct denoise/,
+  );
   assert.throws(() => FeatureSet.open(join(folder, 'none')), /no such folder, wanted a feature set/);
   mkdirSync(join(folder, 'empty'));
   assert.throws(() => FeatureSet.open(join(folder, 'empty')), /is no finished feature set/);
@@ -194,7 +250,15 @@ test('masks and prototypes are artefacts: whole, checked when opened, never over
 
 test('a set that fails midway leaves nothing', async (t) => {
   const folder = testFolder(t);
-  const content = { dim: 2, classes: 1, model: null, dataset: null, flip: 'none' as const, labels: new Int32Array(3), families: new Int32Array(3) };
+  const content = {
+    dim: 2,
+    classes: 1,
+    model: null,
+    dataset: null,
+    flip: 'none' as const,
+    labels: new Int32Array(3),
+    families: new Int32Array(3),
+  };
   await assert.rejects(
     writeFeatureSet(join(folder, 'x'), content, {}, (append) => {
       append(new Float32Array(2));
@@ -215,9 +279,15 @@ test('arrays from elsewhere become a feature set, or are refused', async (t) => 
   using set = FeatureSet.open(at('out'));
   assert.deepEqual(Array.from(set.families()), [-1, -1, -1]);
   requireSameDataset(set.info, { path: 'p', digest: 'x', size: 3 }, 'out');
-  assert.throws(() => requireSameDataset(set.info, { path: 'p', digest: 'x', size: 4 }, 'out'), /3 rows of unknown origin/);
+  assert.throws(
+    () => requireSameDataset(set.info, { path: 'p', digest: 'x', size: 4 }, 'out'),
+    /3 rows of unknown origin/,
+  );
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n));
-  await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /l\.npy: has shape \[2\], wanted \[3\]/);
+  await assert.rejects(
+    importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')),
+    /l\.npy: has shape \[2\], wanted \[3\]/,
+  );
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, -1n, 0n));
   await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /entry 1 is -1/);
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 1n));

@@ -11,26 +11,42 @@ const CHUNK_ROWS = 65536;
  * Makes a feature set of arrays that another system wrote; the way out needs no command, for a feature set's files are
  * .npy. @throws FileError if counts disagree, a label is negative or a feature is not finite.
  */
-export async function importNpy(paths: NpyImport, out: string, { force = false }: { readonly force?: boolean } = {}): Promise<FeaturesInfo> {
+export async function importNpy(
+  paths: NpyImport,
+  out: string,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<FeaturesInfo> {
   using file = new NpyFile(paths.features, ['<f4']);
   const [count, dim] = file.shape;
-  if (file.shape.length !== 2 || !dim) throw new FileError(paths.features, `has shape [${file.shape.join(', ')}], wanted [N, D]`);
+  if (file.shape.length !== 2 || !dim)
+    throw new FileError(paths.features, `has shape [${file.shape.join(', ')}], wanted [N, D]`);
   const labels = column(paths.labels, count!);
   const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
   const classes = labels.reduce((most, label) => Math.max(most, label), 0) + 1;
-  return await writeFeatureSet(out, { dim, classes, model: null, dataset: null, flip: 'none', labels, families }, { force }, (append) => {
-    for (let from = 0; from < count!; from += CHUNK_ROWS) {
-      const rows = file.read(from, Math.min(CHUNK_ROWS, count! - from));
-      const bad = rows.findIndex((value) => !Number.isFinite(value));
-      if (bad >= 0) throw new FileError(paths.features, `row ${from + Math.floor(bad / dim)} holds ${rows[bad]}`, 'features must be finite');
-      append(rows);
-    }
-  });
+  return await writeFeatureSet(
+    out,
+    { dim, classes, model: null, dataset: null, flip: 'none', labels, families },
+    { force },
+    (append) => {
+      for (let from = 0; from < count!; from += CHUNK_ROWS) {
+        const rows = file.read(from, Math.min(CHUNK_ROWS, count! - from));
+        const bad = rows.findIndex((value) => !Number.isFinite(value));
+        if (bad >= 0)
+          throw new FileError(
+            paths.features,
+            `row ${from + Math.floor(bad / dim)} holds ${rows[bad]}`,
+            'features must be finite',
+          );
+        append(rows);
+      }
+    },
+  );
 }
 
 function column(path: string, count: number, least = 0): Int32Array {
   const { data, shape } = readNpy(path, ['<i8', '<i4']);
-  if (String(shape) !== String([count])) throw new FileError(path, `has shape [${shape.join(', ')}], wanted [${count}], one entry for each feature`);
+  if (String(shape) !== String([count]))
+    throw new FileError(path, `has shape [${shape.join(', ')}], wanted [${count}], one entry for each feature`);
   const numbers = Int32Array.from(data as ArrayLike<number | bigint> as ArrayLike<number>, Number);
   const bad = numbers.findIndex((value) => value < least);
   if (bad >= 0) throw new FileError(path, `entry ${bad} is ${numbers[bad]}`, `wanted whole numbers from ${least} on`);

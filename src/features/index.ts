@@ -1,6 +1,6 @@
 export { type DatasetReference, requireSameDataset } from './artifact.ts';
 export { average, openPrototypes, type PrototypesInfo, writePrototypes } from './average.ts';
-export { type CredibleInfo, denoise, type DenoiseOptions, openCredible, writeCredible } from './denoise.ts';
+export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
 export { type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
 export { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 export { importNpy } from './import.ts';

@@ -16,7 +16,14 @@ const types = {
   '|b1': Uint8Array,
 } as const;
 export type NpyType = keyof typeof types;
-type Arrays = { '<f4': Float32Array; '<f8': Float64Array; '<i4': Int32Array; '<i8': BigInt64Array; '|u1': Uint8Array; '|b1': Uint8Array };
+type Arrays = {
+  '<f4': Float32Array;
+  '<f8': Float64Array;
+  '<i4': Int32Array;
+  '<i8': BigInt64Array;
+  '|u1': Uint8Array;
+  '|b1': Uint8Array;
+};
 export type NpyArray<T extends NpyType = NpyType> = Arrays[T];
 
 /** Reads rows of an array on disk. Nothing of it stays in memory. */
@@ -37,14 +44,19 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
     this.#fd = openSync(path, 'r');
     try {
       const { descr, shape, start } = readHeader(this.#fd, path);
-      if (!(wanted as readonly string[]).includes(descr)) throw new FileError(path, `holds ${descr}, wanted ${wanted.join(' or ')}`, 'convert it in NumPy with .astype');
+      if (!(wanted as readonly string[]).includes(descr))
+        throw new FileError(path, `holds ${descr}, wanted ${wanted.join(' or ')}`, 'convert it in NumPy with .astype');
       this.type = descr as T;
       this.shape = shape;
       this.#start = start;
       this.#row = shape.slice(1).reduce((product, n) => product * n, 1);
       this.#width = types[this.type].BYTES_PER_ELEMENT;
       const [expected, size] = [start + (shape[0] ?? 1) * this.#row * this.#width, fstatSync(this.#fd).size];
-      if (size < expected) throw new FileError(path, `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`);
+      if (size < expected)
+        throw new FileError(
+          path,
+          `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`,
+        );
     } catch (error) {
       closeSync(this.#fd);
       throw error;
@@ -93,10 +105,14 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
   }
 }
 
-function readHeader(fd: number, path: string): { readonly descr: string; readonly shape: number[]; readonly start: number } {
+function readHeader(
+  fd: number,
+  path: string,
+): { readonly descr: string; readonly shape: number[]; readonly start: number } {
   const head = Buffer.alloc(12);
   readSync(fd, head, 0, 12, 0);
-  if (!head.subarray(0, 6).equals(MAGIC)) throw new FileError(path, 'is no .npy file (the first bytes are not \\x93NUMPY)');
+  if (!head.subarray(0, 6).equals(MAGIC))
+    throw new FileError(path, 'is no .npy file (the first bytes are not \\x93NUMPY)');
   const [version] = [head[6]!];
   if (version < 1 || version > 3) throw new FileError(path, `.npy version ${version} is not known`);
   const prefix = version === 1 ? 10 : 12;
@@ -107,9 +123,18 @@ function readHeader(fd: number, path: string): { readonly descr: string; readonl
   const descr = /'descr':\s*'([^']+)'/.exec(header)?.[1];
   const order = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
-  if (descr === undefined || order === undefined || shape === undefined) throw new FileError(path, 'its header cannot be read', 'structured arrays are not supported');
+  if (descr === undefined || order === undefined || shape === undefined)
+    throw new FileError(path, 'its header cannot be read', 'structured arrays are not supported');
   if (order === 'True') throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
-  return { descr, shape: shape.split(',').map((n) => n.trim()).filter((n) => n !== '').map(Number), start: prefix + length };
+  return {
+    descr,
+    shape: shape
+      .split(',')
+      .map((n) => n.trim())
+      .filter((n) => n !== '')
+      .map(Number),
+    start: prefix + length,
+  };
 }
 
 /** Writes an array row by row; the number of rows is known at the end. */
@@ -129,7 +154,8 @@ export class NpyWriter<T extends NpyType> {
   /** Appends whole rows, flat. */
   append(rows: NpyArray<T>): void {
     const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
     this.#position += bytes.length;
     this.#elements += rows.length;
   }
@@ -151,13 +177,21 @@ export class NpyWriter<T extends NpyType> {
 }
 
 /** A whole array of one of the types `wanted`. @throws FileError */
-export function readNpy<T extends NpyType>(path: string, wanted: readonly T[]): { readonly data: NpyArray<T>; readonly shape: readonly number[]; readonly type: T } {
+export function readNpy<T extends NpyType>(
+  path: string,
+  wanted: readonly T[],
+): { readonly data: NpyArray<T>; readonly shape: readonly number[]; readonly type: T } {
   using file = new NpyFile(path, wanted);
   return { data: file.all(), shape: file.shape, type: file.type };
 }
 
 /** Writes a whole array; `rowShape` are the dimensions after the first. */
-export function writeNpy<T extends NpyType>(path: string, type: T, data: NpyArray<T>, rowShape: readonly number[] = []): void {
+export function writeNpy<T extends NpyType>(
+  path: string,
+  type: T,
+  data: NpyArray<T>,
+  rowShape: readonly number[] = [],
+): void {
   const writer = new NpyWriter(path, type, rowShape);
   writer.append(data);
   writer.close();

@@ -1,5 +1,5 @@
 import { Module } from '../nn/index.ts';
-import { type Tensor, add, clamp, detach, gather, logSoftmax, mean, neg, sub, unsqueeze } from '../torch/index.ts';
+import { add, clamp, detach, gather, logSoftmax, mean, neg, sub, type Tensor, unsqueeze } from '../torch/index.ts';
 
 /** The classification layer of a run and its loss: never part of a backbone. */
 export abstract class Head extends Module {

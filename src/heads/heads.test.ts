@@ -1,16 +1,29 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill, gap, int64 } from '../../test/helpers/formula.ts';
-import { DIFFERENCES, PRINTED, golden } from '../../test/helpers/golden.ts';
+import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
 import { Rng } from '../base/rng.ts';
 import { Sgd } from '../optim/index.ts';
-import { type Tensor, backward, clamp, cosines, gradients, mul, requireGrad, scope, sum, tensor, toFloat64 } from '../torch/index.ts';
+import {
+  backward,
+  clamp,
+  cosines,
+  gradients,
+  mul,
+  requireGrad,
+  scope,
+  sum,
+  type Tensor,
+  tensor,
+  toFloat64,
+} from '../torch/index.ts';
 import { arcfaceLogits, cosfaceLogits, makeHead, saturatedCrossEntropy } from './index.ts';
 
 const arc = { marginRad: 0.5, scale: 64 };
 const vectors = golden('parity_vectors.json').arcface_pfc_sampled;
-const cosineTable = (): Tensor => tensor(Float64Array.from([0.8, 0.1, -0.2, -0.95, 0.3, 0.2, 0.5, 0.6, 0.7]), { shape: [3, 3] });
+const cosineTable = (): Tensor =>
+  tensor(Float64Array.from([0.8, 0.1, -0.2, -0.95, 0.3, 0.2, 0.5, 0.6, 0.7]), { shape: [3, 3] });
 const labels = (): Tensor => int64([0, 0, -1]);
 
 test('ArcFace logits and their gradient equal the reference (8.1)', () =>
@@ -36,10 +49,13 @@ test('gradients of the margin losses agree with finite differences', () => {
   const weight = fill([5, 4], 1.1, 0.37);
   const target = int64([0, 4, 2]);
   const losses = {
-    arcface: (x: Tensor) => saturatedCrossEntropy(arcfaceLogits(cosines(x, weight), target, { marginRad: 0.4, scale: 8 }), target),
-    cosface: (x: Tensor) => saturatedCrossEntropy(cosfaceLogits(cosines(x, weight), target, { marginCos: 0.3, scale: 8 }), target),
+    arcface: (x: Tensor) =>
+      saturatedCrossEntropy(arcfaceLogits(cosines(x, weight), target, { marginRad: 0.4, scale: 8 }), target),
+    cosface: (x: Tensor) =>
+      saturatedCrossEntropy(cosfaceLogits(cosines(x, weight), target, { marginCos: 0.3, scale: 8 }), target),
   };
-  for (const [name, loss] of Object.entries(losses)) assert.ok(gradientGap(loss, fill([3, 4], 0.1, 1.3)) < DIFFERENCES, name);
+  for (const [name, loss] of Object.entries(losses))
+    assert.ok(gradientGap(loss, fill([3, 4], 0.1, 1.3)) < DIFFERENCES, name);
 });
 
 test('CosFace takes the margin from the target alone', () =>
@@ -65,7 +81,11 @@ test('every head classifies separable embeddings after some steps', () => {
   const LEARNED = 0.5; // of the first loss
   for (const kind of ['arcface', 'cosface', 'softmax'] as const)
     scope(() => {
-      const recipe = { arcface: { kind: 'arcface', marginRad: 0.2, scale: 8 }, cosface: { kind: 'cosface', marginCos: 0.1, scale: 8 }, softmax: { kind: 'softmax' } } as const;
+      const recipe = {
+        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8 },
+        cosface: { kind: 'cosface', marginCos: 0.1, scale: 8 },
+        softmax: { kind: 'softmax' },
+      } as const;
       const head = makeHead(recipe[kind], 4, 3, new Rng(1));
       const embeddings = fill([6, 4], 0.2, 0.9, 1, 'float32');
       const target = int64([0, 1, 2, 0, 1, 2]);

@@ -5,7 +5,7 @@ import { ArcFace, CosFace } from './margin.ts';
 import { Softmax } from './softmax.ts';
 
 export { Head, saturatedCrossEntropy } from './head.ts';
-export { ArcFace, type ArcFaceOptions, CosFace, type CosFaceOptions, arcfaceLogits, cosfaceLogits } from './margin.ts';
+export { ArcFace, type ArcFaceOptions, arcfaceLogits, CosFace, type CosFaceOptions, cosfaceLogits } from './margin.ts';
 export { Softmax } from './softmax.ts';
 
 const scale = z.number().positive().default(64).describe('factor on the cosines');

@@ -1,7 +1,19 @@
 import type { Rng } from '../base/rng.ts';
 import { init, parameter } from '../nn/index.ts';
 import {
-  type Tensor, add, clamp, cosines, gather, greater, mul, scatter, sqrt, square, sub, unsqueeze, where,
+  add,
+  clamp,
+  cosines,
+  gather,
+  greater,
+  mul,
+  scatter,
+  sqrt,
+  square,
+  sub,
+  type Tensor,
+  unsqueeze,
+  where,
 } from '../torch/index.ts';
 import { Head, saturatedCrossEntropy } from './head.ts';
 
@@ -38,7 +50,10 @@ export function arcfaceLogits(cos: Tensor, labels: Tensor, { marginRad: m, scale
 
 /** CosFace logits: the target's cosine less `marginCos`. cos [B, C], labels [B] → [B, C] times `scale`. Source: arXiv:1801.09414 eq. 4. */
 export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }: CosFaceOptions): Tensor =>
-  mul(withTarget(cos, labels, (t) => add(t, -marginCos)), scale);
+  mul(
+    withTarget(cos, labels, (t) => add(t, -marginCos)),
+    scale,
+  );
 
 /** Class centres on the unit sphere, and a margin on the target's cosine. */
 abstract class MarginHead extends Head {

@@ -1,7 +1,7 @@
 import type { Rng } from '../base/rng.ts';
-import { defaultUniform } from '../nn/init.ts';
 import { parameter } from '../nn/index.ts';
-import { type Tensor, crossEntropy, linear } from '../torch/index.ts';
+import { defaultUniform } from '../nn/init.ts';
+import { crossEntropy, linear, type Tensor } from '../torch/index.ts';
 import { Head } from './head.ts';
 
 /** A linear layer with bias on the embedding as it is, and cross-entropy: no normalisation, scale or margin (methods.md 2.4). */

@@ -12,7 +12,11 @@ export const l2 = defineMethod({
   needs: ['oldEmbedding'],
   options: z.strictObject({
     weight: z.number().min(0).default(10).describe('λ, factor of the regression term'),
-    threshold: z.number().min(0).default(0).describe('distance below which nothing is pulled; 0.2 is the weakened form'),
+    threshold: z
+      .number()
+      .min(0)
+      .default(0)
+      .describe('distance below which nothing is pulled; 0.2 is the weakened form'),
     squared: z.boolean().default(false).describe('squared distances, as other L2 baselines have them'),
   }),
   start: ({ weight, threshold, squared }) => ({

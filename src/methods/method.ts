@@ -40,7 +40,11 @@ export interface Running<N extends Need = Need> {
   /** Tensors that later steps depend on (a queue): checkpointed. */
   state?(): Iterable<readonly [name: string, value: Tensor]>;
   /** Before each epoch: may renew what the old model supplies. `embedTrainSet` runs the current backbone → [N, D]. */
-  onEpoch?(at: { readonly epoch: number; readonly epochs: number; embedTrainSet(): Promise<Float32Array> }): Promise<Partial<Supply>>;
+  onEpoch?(at: {
+    readonly epoch: number;
+    readonly epochs: number;
+    embedTrainSet(): Promise<Float32Array>;
+  }): Promise<Partial<Supply>>;
 }
 
 /** Sizes a method may build its parts from. */

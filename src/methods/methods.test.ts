@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
-import { DIFFERENCES, PRINTED, golden } from '../../test/helpers/golden.ts';
+import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
 import { Rng } from '../base/rng.ts';
 import { arcfaceLogits, saturatedCrossEntropy } from '../heads/index.ts';
-import { type Tensor, clamp, cosines, gradients, norm, requireGrad, scope, toFloat64, zeros, sum } from '../torch/index.ts';
+import {
+  clamp,
+  cosines,
+  gradients,
+  norm,
+  requireGrad,
+  scope,
+  sum,
+  type Tensor,
+  toFloat64,
+  zeros,
+} from '../torch/index.ts';
 import type { Step, Supply } from './index.ts';
 import { l2 } from './l2.ts';
 import { mixbct } from './mixbct.ts';
@@ -19,22 +30,40 @@ const drawing = (rows: readonly number[]): Rng => Object.assign(new Rng(0), { sa
 
 const arcHead = (weight: Tensor) => ({
   logits: (e: Tensor) => cosines(e, weight),
-  loss: (e: Tensor, y: Tensor) => saturatedCrossEntropy(arcfaceLogits(clamp(cosines(e, weight), -1, 1), y, { marginRad: 0.5, scale: 64 }), y),
+  loss: (e: Tensor, y: Tensor) =>
+    saturatedCrossEntropy(arcfaceLogits(clamp(cosines(e, weight), -1, 1), y, { marginRad: 0.5, scale: 64 }), y),
 });
-const zeroHead = { logits: (e: Tensor) => e, loss: (e: Tensor) => sum(zeros([1], { dtype: e.dtype === 'float64' ? 'float64' : 'float32' })) };
+const zeroHead = {
+  logits: (e: Tensor) => e,
+  loss: (e: Tensor) => sum(zeros([1], { dtype: e.dtype === 'float64' ? 'float64' : 'float32' })),
+};
 const supply = (old: Partial<Supply>): Supply => old as Supply;
 
 test('MixBCT: loss and gradients equal the reference, replaced rows get none (8.6)', () =>
   scope(() => {
     const embeddings = requireGrad(fill([6, 8], 0.3, 0.7));
     const weight = requireGrad(fill([10, 8], 1.1, 0.37));
-    const old = supply({ oldEmbedding: fillUnitRows([6, 8], 0.9, 0.41), credible: Int32Array.from([0, 1, 2, 3, 4, 5]) });
-    const step = { ...nothing, rng: drawing([1, 4]), embeddings, labels: int64([0, 2, 9, 6, 0, 4]), head: arcHead(weight), old };
+    const old = supply({
+      oldEmbedding: fillUnitRows([6, 8], 0.9, 0.41),
+      credible: Int32Array.from([0, 1, 2, 3, 4, 5]),
+    });
+    const step = {
+      ...nothing,
+      rng: drawing([1, 4]),
+      embeddings,
+      labels: int64([0, 2, 9, 6, 0, 4]),
+      head: arcHead(weight),
+      old,
+    };
     const { classify } = mixbct.start({ ratio: 0.34, onShortage: 'stop' }, setup).terms(step);
     assert.ok(Math.abs(classify!.value.item() - vectors.MixBCT.loss) < PRINTED);
     const [dE, dW] = gradients(classify!.value, [embeddings, weight]);
     assert.ok(gap(dE!, vectors.MixBCT.grad_emb.flat()) < PRINTED);
-    assert.ok(toFloat64(dE!).slice(8, 16).every((g) => g === 0));
+    assert.ok(
+      toFloat64(dE!)
+        .slice(8, 16)
+        .every((g) => g === 0),
+    );
     assert.ok(Math.abs(norm(dW!).item() - vectors.MixBCT.gW_fro) < PRINTED);
     assert.ok(gap(toFloat64(dW!).slice(0, 8), vectors.MixBCT.gW_row0) < PRINTED);
   }));
@@ -44,10 +73,24 @@ test('MixBCT draws floor(B·ratio) distinct credible rows, anew at each step', (
     const credible = Int32Array.from({ length: 100 }, (_, i) => i + 20);
     const drawn: number[][] = [];
     const rng = new Rng(7);
-    const spy = (s: Rng): Rng => Object.assign(s, { sample: (items: ArrayLike<number>, n: number) => (drawn.push(Rng.prototype.sample.call(s, items, n)), drawn.at(-1)!) });
+    const spy = (s: Rng): Rng =>
+      Object.assign(s, {
+        sample: (items: ArrayLike<number>, n: number) => {
+          const rows = Rng.prototype.sample.call(s, items, n);
+          drawn.push(rows);
+          return rows;
+        },
+      });
     const old = supply({ oldEmbedding: fill([128, 8], 0, 1), credible });
     for (const step of [0, 1, 0])
-      mixbct.start({ ratio: 0.3, onShortage: 'stop' }, setup).terms({ ...nothing, rng: spy(rng.split(step)), embeddings: fill([128, 8], 1, 1), labels: zeros([128]), head: zeroHead, old });
+      mixbct.start({ ratio: 0.3, onShortage: 'stop' }, setup).terms({
+        ...nothing,
+        rng: spy(rng.split(step)),
+        embeddings: fill([128, 8], 1, 1),
+        labels: zeros([128]),
+        head: zeroHead,
+        old,
+      });
     assert.equal(drawn[0]!.length, 38); // int(128 · 0.3)
     assert.equal(new Set(drawn[0]).size, 38);
     assert.ok(drawn[0]!.every((row) => row >= 20 && row < 120));
@@ -59,17 +102,34 @@ test('MixBCT with too few credible rows uses them all and counts, or stops when 
   scope(() => {
     let missing = 0;
     const old = supply({ oldEmbedding: fill([4, 8], 0, 1), credible: Int32Array.from([2]) });
-    const step = { ...nothing, count: (_: string, by: number) => (missing += by), embeddings: fill([4, 8], 1, 1), labels: zeros([4]), head: zeroHead, old };
+    const step = {
+      ...nothing,
+      count: (_: string, by: number) => (missing += by),
+      embeddings: fill([4, 8], 1, 1),
+      labels: zeros([4]),
+      head: zeroHead,
+      old,
+    };
     mixbct.start({ ratio: 0.75, onShortage: 'use-all' }, setup).terms(step);
     assert.equal(missing, 2);
-    assert.throws(() => mixbct.start({ ratio: 0.75, onShortage: 'stop' }, setup).terms(step), /3 credible rows wanted in this batch, 1 there/);
+    assert.throws(
+      () => mixbct.start({ ratio: 0.75, onShortage: 'stop' }, setup).terms(step),
+      /3 credible rows wanted in this batch, 1 there/,
+    );
   }));
 
 test('L2 and weakened L2: loss and gradient equal the reference (8.7), and finite differences', () => {
   const old = supply({ oldEmbedding: fillUnitRows([3, 4], 0.5, 0.9) });
   const regress = (threshold: number, squared: boolean) => (embeddings: Tensor) =>
-    l2.start({ weight: 10, threshold, squared }, setup).terms({ ...nothing, embeddings, labels: int64([0, 1, 2]), head: zeroHead, old })['regress']!.value;
-  for (const [name, threshold] of [['L2_th0.0', 0], ['L2_th0.2', 0.2], ['L2_th1.0', 1], ['L2_th1.5', 1.5]] as const)
+    l2
+      .start({ weight: 10, threshold, squared }, setup)
+      .terms({ ...nothing, embeddings, labels: int64([0, 1, 2]), head: zeroHead, old })['regress']!.value;
+  for (const [name, threshold] of [
+    ['L2_th0.0', 0],
+    ['L2_th0.2', 0.2],
+    ['L2_th1.0', 1],
+    ['L2_th1.5', 1.5],
+  ] as const)
     scope(() => {
       const embeddings = requireGrad(fill([3, 4], 0.1, 1.3));
       const value = regress(threshold, false)(embeddings);
@@ -84,6 +144,8 @@ test('L2 at distance 0 has gradient 0, not NaN', () =>
   scope(() => {
     const oldEmbedding = fillUnitRows([2, 4], 0.5, 0.9);
     const embeddings = requireGrad(fillUnitRows([2, 4], 0.5, 0.9));
-    const { regress } = l2.start({ weight: 10, threshold: 0, squared: false }, setup).terms({ ...nothing, embeddings, labels: int64([0, 1]), head: zeroHead, old: supply({ oldEmbedding }) });
+    const { regress } = l2
+      .start({ weight: 10, threshold: 0, squared: false }, setup)
+      .terms({ ...nothing, embeddings, labels: int64([0, 1]), head: zeroHead, old: supply({ oldEmbedding }) });
     assert.ok(toFloat64(gradients(regress!.value, [embeddings])[0]!).every(Number.isFinite));
   }));

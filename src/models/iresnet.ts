@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
-import { BatchNorm, Conv2d, Dropout, Flatten, Linear, Module, PReLU, type Pass, init } from '../nn/index.ts';
-import { type Tensor, add, requireGrad } from '../torch/index.ts';
+import { BatchNorm, Conv2d, Dropout, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
+import { add, requireGrad, type Tensor } from '../torch/index.ts';
 
 /** Blocks in each of the four stages. */
 export const iresnetDepths = {
@@ -55,7 +55,10 @@ class Block extends Module {
   override forward(x: Tensor, pass: Pass): Tensor {
     const inner = this.prelu.forward(this.bn2.forward(this.conv1.forward(this.bn1.forward(x, pass)), pass));
     const out = this.bn3.forward(this.conv2.forward(inner), pass);
-    return add(out, this.downsample.reduce((value, layer) => layer.forward(value, pass), x));
+    return add(
+      out,
+      this.downsample.reduce((value, layer) => layer.forward(value, pass), x),
+    );
   }
 }
 

@@ -1,6 +1,15 @@
 export * as init from './init.ts';
 export {
-  BatchNorm, type BatchNormOptions, Conv2d, type Conv2dOptions, Dropout, Flatten, LayerNorm, Linear, type LinearOptions,
-  PReLU, Sequential,
+  BatchNorm,
+  type BatchNormOptions,
+  Conv2d,
+  type Conv2dOptions,
+  Dropout,
+  Flatten,
+  LayerNorm,
+  Linear,
+  type LinearOptions,
+  PReLU,
+  Sequential,
 } from './layers.ts';
 export { Module, type Pass, parameter } from './module.ts';

@@ -1,5 +1,5 @@
 import type { Rng } from '../base/rng.ts';
-import { type Tensor, fillNormal, fillUniform, generator, zeros } from '../torch/index.ts';
+import { fillNormal, fillUniform, generator, type Tensor, zeros } from '../torch/index.ts';
 
 /** Normal(0, std). */
 export const normal = (shape: readonly number[], std: number, rng: Rng): Tensor =>
@@ -13,4 +13,5 @@ export const uniform = (shape: readonly number[], bound: number, rng: Rng): Tens
 export const fanIn = (shape: readonly number[]): number => shape.slice(1).reduce((product, size) => product * size, 1);
 
 /** PyTorch's default for the weight and the bias of Linear and Conv2d: Uniform ± 1/√fanIn (Kaiming, a = √5). */
-export const defaultUniform = (shape: readonly number[], inputs: number, rng: Rng): Tensor => uniform(shape, 1 / Math.sqrt(inputs), rng);
+export const defaultUniform = (shape: readonly number[], inputs: number, rng: Rng): Tensor =>
+  uniform(shape, 1 / Math.sqrt(inputs), rng);

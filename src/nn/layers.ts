@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
-import * as torch from '../torch/index.ts';
 import type { Tensor } from '../torch/index.ts';
+import * as torch from '../torch/index.ts';
 import { defaultUniform, fanIn } from './init.ts';
 import { Module, type Pass, parameter } from './module.ts';
 
@@ -25,7 +25,9 @@ export class Conv2d extends Module {
     const { kernel, stride = 1, padding = 0, groups = 1, bias = true, init } = options;
     const shape = [outputs, inputs / groups, kernel, kernel];
     const inputsSeen = fanIn(shape);
-    this.weight = parameter(init ? init(shape, rng.split('weight')) : defaultUniform(shape, inputsSeen, rng.split('weight')));
+    this.weight = parameter(
+      init ? init(shape, rng.split('weight')) : defaultUniform(shape, inputsSeen, rng.split('weight')),
+    );
     this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
     this.#options = { stride, padding, groups };
   }

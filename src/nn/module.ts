@@ -1,4 +1,4 @@
-import { type Tensor, isTensor, keep, requireGrad } from '../torch/index.ts';
+import { isTensor, keep, requireGrad, type Tensor } from '../torch/index.ts';
 
 /** A learned tensor, born outside every scope. */
 export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
@@ -32,7 +32,9 @@ export abstract class Module {
     return Object.entries(this);
   }
 
-  private *entries(prefix: string): Generator<[path: string, value: { readonly tensor: Tensor; readonly buffer: boolean }]> {
+  private *entries(
+    prefix: string,
+  ): Generator<[path: string, value: { readonly tensor: Tensor; readonly buffer: boolean }]> {
     for (const [name, value] of this.children()) {
       const path = prefix + name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
       if (isTensor(value)) yield [path, { tensor: value, buffer: this.bufferNames.includes(name) }];

@@ -5,7 +5,19 @@ export function adamWReference(
   m: number[],
   s: number[],
   t: number,
-  { lr, weightDecay, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }: { readonly lr: number; readonly weightDecay: number; readonly beta1?: number; readonly beta2?: number; readonly eps?: number },
+  {
+    lr,
+    weightDecay,
+    beta1 = 0.9,
+    beta2 = 0.999,
+    eps = 1e-8,
+  }: {
+    readonly lr: number;
+    readonly weightDecay: number;
+    readonly beta1?: number;
+    readonly beta2?: number;
+    readonly eps?: number;
+  },
 ): void {
   for (const [i, grad] of g.entries()) {
     m[i] = beta1 * m[i]! + (1 - beta1) * grad;

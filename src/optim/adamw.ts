@@ -1,4 +1,4 @@
-import { type Tensor, add_, foreach, keep, noGrad, scope, tensor, zerosLike } from '../torch/index.ts';
+import { add_, foreach, keep, noGrad, scope, type Tensor, tensor, zerosLike } from '../torch/index.ts';
 import type { Optimizer } from './optimizer.ts';
 
 export type AdamWOptions = {
@@ -16,7 +16,10 @@ export class AdamW implements Optimizer {
   readonly #steps: Tensor; // [1] float64: steps taken
   readonly #options: Required<AdamWOptions>;
 
-  constructor(parameters: readonly Tensor[], { weightDecay = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }: AdamWOptions = {}) {
+  constructor(
+    parameters: readonly Tensor[],
+    { weightDecay = 0.01, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }: AdamWOptions = {},
+  ) {
     this.#parameters = parameters.filter((p) => p.requiresGrad);
     const blank = () => noGrad(() => this.#parameters.map((p) => keep(zerosLike(p))));
     this.#means = blank();
@@ -36,7 +39,12 @@ export class AdamW implements Optimizer {
           return g ? [{ p, g, m: this.#means[i]!, s: this.#squares[i]! }] : [];
         });
         if (active.length === 0) return;
-        const [ps, gs, ms, ss] = [active.map((a) => a.p), active.map((a) => a.g), active.map((a) => a.m), active.map((a) => a.s)];
+        const [ps, gs, ms, ss] = [
+          active.map((a) => a.p),
+          active.map((a) => a.g),
+          active.map((a) => a.m),
+          active.map((a) => a.s),
+        ];
         foreach.mul_(ps, 1 - lr * weightDecay);
         foreach.mul_(ms, beta1);
         foreach.add_(ms, gs, 1 - beta1);

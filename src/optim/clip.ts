@@ -1,4 +1,4 @@
-import { type Tensor, foreach, noGrad, norm, scope, stack } from '../torch/index.ts';
+import { foreach, noGrad, norm, scope, stack, type Tensor } from '../torch/index.ts';
 
 /** Added to the norm before dividing, as PyTorch's `clip_grad_norm_` does. */
 const CLIP_EPS = 1e-6;

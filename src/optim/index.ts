@@ -1,5 +1,5 @@
 export { AdamW, type AdamWOptions } from './adamw.ts';
 export { clipGradients } from './clip.ts';
-export { type Optimizer, clearGradients } from './optimizer.ts';
-export { type Schedule, constant, cosine, polynomial, stepDecay } from './schedules.ts';
+export { clearGradients, type Optimizer } from './optimizer.ts';
+export { constant, cosine, polynomial, type Schedule, stepDecay } from './schedules.ts';
 export { Sgd, type SgdOptions } from './sgd.ts';

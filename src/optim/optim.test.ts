@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
-import { type Tensor, keep, requireGrad, scope, tensor, toNumbers } from '../torch/index.ts';
+import { keep, requireGrad, scope, type Tensor, tensor, toNumbers } from '../torch/index.ts';
 import { adamWReference } from './adamw.reference.ts';
 import { clipReference } from './clip.reference.ts';
-import { AdamW, type Optimizer, Sgd, clipGradients, constant, cosine, polynomial, stepDecay } from './index.ts';
+import { AdamW, clipGradients, constant, cosine, type Optimizer, polynomial, Sgd, stepDecay } from './index.ts';
 import { sgdReference } from './sgd.reference.ts';
 
 /** Float64 on both sides; the order of two additions may differ. */
@@ -27,8 +27,19 @@ function steps(optimizer: Optimizer, p: Tensor, gradients: readonly (readonly nu
 test('SGD follows the reference trajectory (8.5)', () => {
   const p = leaf([1, 2]);
   const sgd = new Sgd([p], { momentum: 0.9, weightDecay: 5e-4 });
-  const path = steps(sgd, p, [[0.5, -1], [0.2, 0.3], [0, 0.1]], 0.1);
-  assert.ok(gap(path.flat(), [0.94995, 2.0999, 0.8848575025, 2.159705005, 0.826230011874875, 2.20342152424975]) < ROUND_OFF);
+  const path = steps(
+    sgd,
+    p,
+    [
+      [0.5, -1],
+      [0.2, 0.3],
+      [0, 0.1],
+    ],
+    0.1,
+  );
+  assert.ok(
+    gap(path.flat(), [0.94995, 2.0999, 0.8848575025, 2.159705005, 0.826230011874875, 2.20342152424975]) < ROUND_OFF,
+  );
   const [[, velocity]] = [...sgd.state()] as [[string, Tensor]];
   assert.ok(gap(velocity, [0.5862749062512499, -0.4371651924975]) < ROUND_OFF);
 });
@@ -36,7 +47,15 @@ test('SGD follows the reference trajectory (8.5)', () => {
 test('AdamW follows the reference trajectory (8.5)', () => {
   const p = leaf([1, 2]);
   const PRINTED = 1e-10;
-  const path = steps(new AdamW([p], { weightDecay: 0.1 }), p, [[0.5, -1], [0.2, 0.3]], 1e-3);
+  const path = steps(
+    new AdamW([p], { weightDecay: 0.1 }),
+    p,
+    [
+      [0.5, -1],
+      [0.2, 0.3],
+    ],
+    1e-3,
+  );
   assert.ok(gap(path.flat(), [0.99890000002, 2.00079999999, 0.997901534839, 2.0010277685757]) < PRINTED);
 });
 
@@ -85,11 +104,33 @@ test('clipping scales to the norm (8.5), leaves small gradients alone, and equal
 test('the polynomial schedule equals the reference (8.4)', () => {
   const at = (warmupSteps: number, rows: readonly (readonly [number, number])[]): void => {
     const lr = polynomial({ base: 0.1, totalSteps: 100, warmupSteps });
-    for (const [step, expected] of rows) assert.ok(Math.abs(lr(step) - expected) < 1e-10, `step ${step} of warm-up ${warmupSteps}`);
+    for (const [step, expected] of rows)
+      assert.ok(Math.abs(lr(step) - expected) < 1e-10, `step ${step} of warm-up ${warmupSteps}`);
   };
-  at(0, [[0, 0.1], [1, 0.09801], [10, 0.081], [50, 0.025], [99, 1e-5], [100, 0]]);
-  at(10, [[0, 0], [1, 0.01], [5, 0.05], [9, 0.09], [10, 0.1], [11, 0.0977901235], [55, 0.025], [100, 0]]);
-  at(-10, [[0, 0.0826446281], [1, 0.081], [50, 0.020661157], [100, 0]]);
+  at(0, [
+    [0, 0.1],
+    [1, 0.09801],
+    [10, 0.081],
+    [50, 0.025],
+    [99, 1e-5],
+    [100, 0],
+  ]);
+  at(10, [
+    [0, 0],
+    [1, 0.01],
+    [5, 0.05],
+    [9, 0.09],
+    [10, 0.1],
+    [11, 0.0977901235],
+    [55, 0.025],
+    [100, 0],
+  ]);
+  at(-10, [
+    [0, 0.0826446281],
+    [1, 0.081],
+    [50, 0.020661157],
+    [100, 0],
+  ]);
 });
 
 test('step, cosine and constant schedules do what their names say', () => {

@@ -9,7 +9,12 @@ type Span = { readonly base: number; readonly totalSteps: number; readonly warmu
  * The MixBCT paper says "linearly decays"; its code uses power 2 (D-01), and so do we by default. A negative
  * `warmupSteps` starts part-way down the curve, as the reference's BCT configurations do (D-02).
  */
-export function polynomial({ base, totalSteps, warmupSteps = 0, power = 2 }: Span & { readonly power?: number }): Schedule {
+export function polynomial({
+  base,
+  totalSteps,
+  warmupSteps = 0,
+  power = 2,
+}: Span & { readonly power?: number }): Schedule {
   return (step) =>
     step < warmupSteps
       ? (base * step) / warmupSteps
@@ -21,7 +26,12 @@ export function cosine({ base, totalSteps, warmupSteps = 0 }: Span): Schedule {
   return (step) =>
     step < warmupSteps
       ? (base * step) / warmupSteps
-      : (base * (1 + Math.cos((Math.PI * Math.min(step - warmupSteps, totalSteps - warmupSteps)) / (totalSteps - warmupSteps)))) / 2;
+      : (base *
+          (1 +
+            Math.cos(
+              (Math.PI * Math.min(step - warmupSteps, totalSteps - warmupSteps)) / (totalSteps - warmupSteps),
+            ))) /
+        2;
 }
 
 /** `base`, times `factor` after each of `milestones` (in steps). */
@@ -30,12 +40,25 @@ export function stepDecay({
   milestones,
   factor = 0.1,
   warmupSteps = 0,
-}: { readonly base: number; readonly milestones: readonly number[]; readonly factor?: number; readonly warmupSteps?: number }): Schedule {
+}: {
+  readonly base: number;
+  readonly milestones: readonly number[];
+  readonly factor?: number;
+  readonly warmupSteps?: number;
+}): Schedule {
   return (step) =>
-    step < warmupSteps ? (base * step) / warmupSteps : base * factor ** milestones.filter((milestone) => step >= milestone).length;
+    step < warmupSteps
+      ? (base * step) / warmupSteps
+      : base * factor ** milestones.filter((milestone) => step >= milestone).length;
 }
 
 /** Always `base`, after warm-up. */
-export function constant({ base, warmupSteps = 0 }: { readonly base: number; readonly warmupSteps?: number }): Schedule {
+export function constant({
+  base,
+  warmupSteps = 0,
+}: {
+  readonly base: number;
+  readonly warmupSteps?: number;
+}): Schedule {
   return (step) => (step < warmupSteps ? (base * step) / warmupSteps : base);
 }

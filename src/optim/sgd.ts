@@ -1,4 +1,4 @@
-import { type Tensor, foreach, keep, noGrad, scope, zerosLike } from '../torch/index.ts';
+import { foreach, keep, noGrad, scope, type Tensor, zerosLike } from '../torch/index.ts';
 import type { Optimizer } from './optimizer.ts';
 
 export type SgdOptions = { readonly momentum?: number; readonly weightDecay?: number };

@@ -7,21 +7,25 @@ import { glossary, judgementColumns, judgementRow, protocolText, testColumns, te
 export function renderHtml(evaluation: Evaluation): string {
   const candidates = evaluation.candidates.map(
     ({ name, comparisons }) =>
-      `<h2>Can ${escape(name)} serve the old gallery?</h2>\n<p class="verdict">${escape(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
+      `<h2>Can ${htmlText(name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
   );
-  const roc = evaluation.tests.flatMap((test) => test.verification.curve.far.map((x, i) => ({ test: nameOf(test), x, y: test.verification.curve.tar[i]! })));
-  const identification = evaluation.tests.flatMap((test) => test.identification.curve.fpir.map((x, i) => ({ test: nameOf(test), x, y: test.identification.curve.tpir[i]! })));
+  const roc = evaluation.tests.flatMap((test) =>
+    test.verification.curve.far.map((x, i) => ({ test: nameOf(test), x, y: test.verification.curve.tar[i]! })),
+  );
+  const identification = evaluation.tests.flatMap((test) =>
+    test.identification.curve.fpir.map((x, i) => ({ test: nameOf(test), x, y: test.identification.curve.tpir[i]! })),
+  );
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(evaluation.title)}</title>
+<title>${htmlText(evaluation.title)}</title>
 <style>${style}</style>
 </head>
 <body>
-<h1>${escape(evaluation.title)}</h1>
-<p>${escape(protocolText(evaluation))}</p>
+<h1>${htmlText(evaluation.title)}</h1>
+<p>${htmlText(protocolText(evaluation))}</p>
 ${candidates.join('\n')}
 <h2>All tests</h2>
 ${table(testColumns, evaluation.tests.map(testRow))}
@@ -31,8 +35,8 @@ ${chart(evaluation, roc, { x: 'false accept rate (FAR)', y: 'true accept rate (T
 ${chart(evaluation, identification, { x: 'false positive identification rate (FPIR)', y: 'true positive identification rate (TPIR)' })}
 <h2>What the words mean</h2>
 <p>All numbers are percent.</p>
-<dl>${glossary.map(([term, meaning]) => `<dt>${escape(term)}</dt><dd>${escape(meaning)}</dd>`).join('\n')}</dl>
-<p class="small">${escape(`dataset ${evaluation.dataset.path}, digest ${evaluation.dataset.digest}`)}</p>
+<dl>${glossary.map(([term, meaning]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(meaning)}</dd>`).join('\n')}</dl>
+<p class="small">${htmlText(`dataset ${evaluation.dataset.path}, digest ${evaluation.dataset.digest}`)}</p>
 </body>
 </html>
 `;
@@ -42,7 +46,11 @@ const nameOf = ({ query, gallery }: TestResult): string => `${query} → ${galle
 
 type Point = { readonly test: string; readonly x: number; readonly y: number };
 
-function chart(evaluation: Evaluation, points: readonly Point[], axes: { readonly x: string; readonly y: string }): string {
+function chart(
+  evaluation: Evaluation,
+  points: readonly Point[],
+  axes: { readonly x: string; readonly y: string },
+): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const figure = Plot.plot({
     document,
@@ -57,10 +65,11 @@ function chart(evaluation: Evaluation, points: readonly Point[], axes: { readonl
   return figure.outerHTML;
 }
 
-export const escape = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[], tag: 'th' | 'td'): string => `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
+  const line = (cells: readonly string[], tag: 'th' | 'td'): string =>
+    `<tr>${cells.map((cell) => `<${tag}>${htmlText(cell)}</${tag}>`).join('')}</tr>`;
   return `<div class="wide"><table>\n${line(header, 'th')}\n${rows.map((row) => line(row, 'td')).join('\n')}\n</table></div>`;
 }
 

@@ -7,7 +7,11 @@ import { renderHtml, renderMarkdown, renderTerminal } from './index.ts';
 
 const random = (name: string) => {
   const rng = new Rng(name);
-  return { name, rows: Float32Array.from({ length: 60 * 4 }, (_, i) => Math.floor(i / 24) * ((i % 4) + 1) * 0.3 + rng.uniform()), dim: 4 };
+  return {
+    name,
+    rows: Float32Array.from({ length: 60 * 4 }, (_, i) => Math.floor(i / 24) * ((i % 4) + 1) * 0.3 + rng.uniform()),
+    dim: 4,
+  };
 };
 const evaluation = evaluate({
   title: 'A <b>title</b> & more',
@@ -26,11 +30,14 @@ test('the HTML report is one file with both curves, and text stays text', () => 
   assert.equal(document.querySelectorAll('link, script, img, iframe, [src]').length, 0, 'nothing is fetched');
   for (const node of document.querySelectorAll('[href]')) assert.match(node.getAttribute('href')!, /^#/);
   assert.doesNotMatch(html, /@import|url\((?!#)/);
-  const charts = [...document.querySelectorAll('svg')].filter((svg) => svg.querySelectorAll('path').length >= evaluation.tests.length);
+  const charts = [...document.querySelectorAll('svg')].filter(
+    (svg) => svg.querySelectorAll('path').length >= evaluation.tests.length,
+  );
   assert.equal(charts.length, 2);
   assert.equal(document.querySelector('h1')!.textContent, 'A <b>title</b> & more');
   assert.equal(document.querySelectorAll('h1 b').length, 0);
-  for (const { query, gallery } of evaluation.tests) assert.ok(document.body.textContent!.includes(`${query} → ${gallery}`));
+  for (const { query, gallery } of evaluation.tests)
+    assert.ok(document.body.textContent!.includes(`${query} → ${gallery}`));
 });
 
 test('all three forms show the numbers of the evaluation', () => {
@@ -42,6 +49,9 @@ test('all three forms show the numbers of the evaluation', () => {
     assert.match(text, /serve the old gallery/);
   }
   const markdown = renderMarkdown(evaluation);
-  const widths = markdown.split('\n').filter((line) => line.startsWith('|')).map((line) => line.replace(/\\\|/g, '').split('|').length);
+  const widths = markdown
+    .split('\n')
+    .filter((line) => line.startsWith('|'))
+    .map((line) => line.replace(/\\\|/g, '').split('|').length);
   assert.deepEqual([...new Set(widths)].length, 2, 'two kinds of table, each with rows of one length');
 });

@@ -4,20 +4,38 @@ import { glossary, judgementColumns, judgementRow, protocolText, testColumns, te
 
 /** The report as a terminal shows it: the tests, then a judgement of each new model. */
 export function renderTerminal(evaluation: Evaluation): string {
-  const parts = [colors.bold(evaluation.title), wrap(protocolText(evaluation)), textTable(testColumns, evaluation.tests.map(testRow))];
+  const parts = [
+    colors.bold(evaluation.title),
+    wrap(protocolText(evaluation)),
+    textTable(testColumns, evaluation.tests.map(testRow)),
+  ];
   for (const { name, comparisons } of evaluation.candidates) {
-    parts.push(`${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`);
-    const paint = comparisons.some(({ criterion }) => criterion === 'missed') ? colors.red : comparisons.some(({ criterion }) => criterion === 'met') ? colors.green : colors.yellow;
+    parts.push(
+      `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`,
+    );
+    const paint = comparisons.some(({ criterion }) => criterion === 'missed')
+      ? colors.red
+      : comparisons.some(({ criterion }) => criterion === 'met')
+        ? colors.green
+        : colors.yellow;
     parts.push(paint(wrap(verdict(name, comparisons))));
   }
-  parts.push(colors.dim(`percent; ${glossary.filter(([term]) => term === 'criterion' || term === 'update gain' || term === 'tax').map(([term, meaning]) => wrap(`${term}: ${meaning}`)).join('\n')}`));
+  parts.push(
+    colors.dim(
+      `percent; ${glossary
+        .filter(([term]) => term === 'criterion' || term === 'update gain' || term === 'tax')
+        .map(([term, meaning]) => wrap(`${term}: ${meaning}`))
+        .join('\n')}`,
+    ),
+  );
   return `\n${parts.join('\n\n')}\n`;
 }
 
 /** Columns as wide as their widest cell; the first to the left, the others to the right. */
 export function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]!.length)));
-  const line = (cells: readonly string[]): string => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
+  const line = (cells: readonly string[]): string =>
+    cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ');
   return [colors.dim(line(header)), ...rows.map(line)].join('\n');
 }
 

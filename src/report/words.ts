@@ -3,21 +3,52 @@ import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index
 /** Shares as people compare them: percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
 /** A difference of shares, in percentage points, with its sign. */
-export const points = (x: number): string => (Number.isFinite(x) ? `${x >= 0 ? '+' : '−'}${Math.abs(100 * x).toFixed(2)}` : '–');
-export const interval = (show: (x: number) => string, { low, high }: Estimate): string => `[${show(low)}, ${show(high)}]`;
+export const points = (x: number): string =>
+  Number.isFinite(x) ? `${x >= 0 ? '+' : '−'}${Math.abs(100 * x).toFixed(2)}` : '–';
+export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
+  `[${show(low)}, ${show(high)}]`;
 
 /** The columns of the table of tests. */
-export const testColumns = ['query → gallery', 'TAR@FAR 1e-4', '1e-3', '1e-2', 'EER', 'rank-1', 'rank-5', 'TPIR@FPIR 1e-2', '1e-1'] as const;
+export const testColumns = [
+  'query → gallery',
+  'TAR@FAR 1e-4',
+  '1e-3',
+  '1e-2',
+  'EER',
+  'rank-1',
+  'rank-5',
+  'TPIR@FPIR 1e-2',
+  '1e-1',
+] as const;
 
 export function testRow({ query, gallery, verification, identification }: TestResult): string[] {
   const tar = (far: number): string => percent(verification.tar.find((entry) => entry.far === far)!.atMost);
   const rank = (k: number): string => percent(identification.ranks.find((entry) => entry.rank === k)!.rate);
   const tpir = (fpir: number): string => percent(identification.tpir.find((entry) => entry.fpir === fpir)!.rate);
-  return [`${query} → ${gallery}`, tar(1e-4), tar(1e-3), tar(1e-2), percent(verification.eer), rank(1), rank(5), tpir(1e-2), tpir(1e-1)];
+  return [
+    `${query} → ${gallery}`,
+    tar(1e-4),
+    tar(1e-3),
+    tar(1e-2),
+    percent(verification.eer),
+    rank(1),
+    rank(5),
+    tpir(1e-2),
+    tpir(1e-1),
+  ];
 }
 
 /** The columns of the table that judges a new model. */
-export const judgementColumns = ['metric', 'old → old', 'new → old', 'difference, 95 %', 'criterion', 'update gain', 'new → new', 'tax'] as const;
+export const judgementColumns = [
+  'metric',
+  'old → old',
+  'new → old',
+  'difference, 95 %',
+  'criterion',
+  'update gain',
+  'new → new',
+  'tax',
+] as const;
 
 export const judgementRow = (c: Comparison): string[] => [
   c.metric,
@@ -32,11 +63,18 @@ export const judgementRow = (c: Comparison): string[] => [
 
 /** One sentence on a new model, for someone who reads nothing else. */
 export function verdict(name: string, comparisons: readonly Comparison[]): string {
-  const named = (criterion: Comparison['criterion']): string => comparisons.filter((c) => c.criterion === criterion).map(({ metric }) => metric).join(', ');
+  const named = (criterion: Comparison['criterion']): string =>
+    comparisons
+      .filter((c) => c.criterion === criterion)
+      .map(({ metric }) => metric)
+      .join(', ');
   const [met, missed, undecided] = [named('met'), named('missed'), named('undecided')];
-  if (met && !missed) return `${name} can serve the old gallery: its queries beat the old model's own (${met})${undecided ? `; undecided: ${undecided}` : ''}`;
-  if (missed && !met) return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${undecided ? `; undecided: ${undecided}` : ''}`;
-  if (met && missed) return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
+  if (met && !missed)
+    return `${name} can serve the old gallery: its queries beat the old model's own (${met})${undecided ? `; undecided: ${undecided}` : ''}`;
+  if (missed && !met)
+    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${undecided ? `; undecided: ${undecided}` : ''}`;
+  if (met && missed)
+    return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
   return `${name}: no difference to the old model's queries on the old gallery can be told`;
 }
 
@@ -55,12 +93,24 @@ export function protocolText({ dataset, protocol }: Evaluation): string {
 
 /** What each term of the report means. */
 export const glossary: readonly (readonly [term: string, meaning: string])[] = [
-  ['query → gallery', 'which model embedded the queries, and which the gallery they are compared with; new → old is the upgrade without re-embedding'],
+  [
+    'query → gallery',
+    'which model embedded the queries, and which the gallery they are compared with; new → old is the upgrade without re-embedding',
+  ],
   ['TAR@FAR', 'share of genuine pairs accepted at the threshold that lets at most this share of impostor pairs pass'],
   ['EER', 'error rate where false accepts and false rejects are equally frequent'],
   ['rank-k', 'share of searches whose right entry is among the k most similar'],
-  ['TPIR@FPIR', 'share of searches that find the right entry first and above the threshold, which lets this share of unknown people raise an alarm'],
-  ['criterion', 'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0'],
-  ['update gain', 'share of the gain that re-embedding everything with the oracle would bring, had without re-embedding'],
+  [
+    'TPIR@FPIR',
+    'share of searches that find the right entry first and above the threshold, which lets this share of unknown people raise an alarm',
+  ],
+  [
+    'criterion',
+    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0',
+  ],
+  [
+    'update gain',
+    'share of the gain that re-embedding everything with the oracle would bring, had without re-embedding',
+  ],
   ['tax', 'what compatibility costs: the oracle on its own gallery minus this model on its own, in percentage points'],
 ];

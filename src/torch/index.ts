@@ -1,11 +1,24 @@
-export { autocast, backward, gradients, inference, noGrad, requireGrad } from './autograd.ts';
 export type { MemoryFormat } from './aten.gen.ts';
+export { autocast, backward, gradients, inference, noGrad, requireGrad } from './autograd.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
-export { type Metadata, type TensorFile, readSafetensors, writeSafetensors } from './safetensors.ts';
+export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {
-  type Dtype, type Generator, type Tensor, defaultGenerator, generator, isTensor, share, tensor, toBytes, toFloat32,
-  toFloat64, toInt32, toInt64, toNumbers, toUint8,
+  type Dtype,
+  defaultGenerator,
+  type Generator,
+  generator,
+  isTensor,
+  share,
+  type Tensor,
+  tensor,
+  toBytes,
+  toFloat32,
+  toFloat64,
+  toInt32,
+  toInt64,
+  toNumbers,
+  toUint8,
 } from './tensor.ts';

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
 import { totalmem } from 'node:os';
-import { UserError, messageOf } from '../base/errors.ts';
+import { join, resolve } from 'node:path';
+import { messageOf, UserError } from '../base/errors.ts';
 import type { Dtype, Generator, Tensor } from './tensor.ts';
 
 /** What the caching allocator holds, in bytes, and how often it helped. */
@@ -107,7 +107,8 @@ function load(): Native {
     throw new UserError(`${path}: the libtorch addon does not load (${messageOf(error)})`, { hint, cause: error });
   }
   const { libtorch } = addon.build();
-  if (!SUPPORTED.test(libtorch)) throw new UserError(`libtorch ${libtorch} is not supported; wanted 1.13 or 2.x`, { hint });
+  if (!SUPPORTED.test(libtorch))
+    throw new UserError(`libtorch ${libtorch} is not supported; wanted 1.13 or 2.x`, { hint });
   if (process.env['MIXBCT_ALLOCATOR'] !== 'system') addon.useCachingAllocator(cacheBound());
   return addon;
 }

@@ -1,7 +1,8 @@
 // The curated operators: friendly names, checked by tests, one line each. Nothing outside src/torch uses `aten`.
-import { aten } from './aten.ts';
+
 import type { MemoryFormat } from './aten.gen.ts';
-import { type Dtype, type Generator, type Tensor, generator as seeded } from './tensor.ts';
+import { aten } from './aten.ts';
+import { type Dtype, type Generator, generator as seeded, type Tensor } from './tensor.ts';
 
 type Operand = Tensor | number;
 export type MakeOptions = { readonly dtype?: Dtype; readonly device?: string };
@@ -13,8 +14,11 @@ export const zeros = (shape: readonly number[], { dtype = 'float32', device = 'c
   aten.zeros(shape, { dtype, device });
 export const ones = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
   aten.ones(shape, { dtype, device });
-export const full = (shape: readonly number[], value: number, { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
-  aten.full(shape, value, { dtype, device });
+export const full = (
+  shape: readonly number[],
+  value: number,
+  { dtype = 'float32', device = 'cpu' }: MakeOptions = {},
+): Tensor => aten.full(shape, value, { dtype, device });
 export const zerosLike = (x: Tensor): Tensor => aten.zeros_like(x);
 export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
 export const arange = (end: number, { dtype = 'int64', device = 'cpu' }: MakeOptions = {}): Tensor =>
@@ -24,7 +28,8 @@ export const randomPermutation = (n: number, seed: number): Tensor =>
   aten['randperm.generator'](n, { generator: seeded(seed), dtype: 'int64' });
 
 /** Fills with Normal(mean, std) from `rng`, in place. */
-export const fillNormal = (x: Tensor, rng: Generator, mean = 0, std = 1): Tensor => aten.normal_(x, mean, std, { generator: rng });
+export const fillNormal = (x: Tensor, rng: Generator, mean = 0, std = 1): Tensor =>
+  aten.normal_(x, mean, std, { generator: rng });
 /** Fills with Uniform[low, high) from `rng`, in place. */
 export const fillUniform = (x: Tensor, rng: Generator, low = 0, high = 1): Tensor =>
   aten.uniform_(x, low, high, { generator: rng });
@@ -33,9 +38,12 @@ export const fillUniform = (x: Tensor, rng: Generator, low = 0, high = 1): Tenso
 
 export const add = (a: Tensor, b: Operand, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor =>
   typeof b === 'number' ? aten['add.Scalar'](a, b, alpha) : aten['add.Tensor'](a, b, { alpha });
-export const sub = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['sub.Scalar'](a, b) : aten['sub.Tensor'](a, b));
-export const mul = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['mul.Scalar'](a, b) : aten['mul.Tensor'](a, b));
-export const div = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['div.Scalar'](a, b) : aten['div.Tensor'](a, b));
+export const sub = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['sub.Scalar'](a, b) : aten['sub.Tensor'](a, b);
+export const mul = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['mul.Scalar'](a, b) : aten['mul.Tensor'](a, b);
+export const div = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['div.Scalar'](a, b) : aten['div.Tensor'](a, b);
 export const neg = (x: Tensor): Tensor => aten.neg(x);
 export const exp = (x: Tensor): Tensor => aten.exp(x);
 export const log = (x: Tensor): Tensor => aten.log(x);
@@ -45,14 +53,19 @@ export const abs = (x: Tensor): Tensor => aten.abs(x);
 export const relu = (x: Tensor): Tensor => aten.relu(x);
 /** Values limited to [low, high]; either bound may be null. */
 export const clamp = (x: Tensor, low: number | null, high: number | null = null): Tensor => aten.clamp(x, low, high);
-export const greater = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['gt.Scalar'](a, b) : aten['gt.Tensor'](a, b));
+export const greater = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['gt.Scalar'](a, b) : aten['gt.Tensor'](a, b);
 /** `condition ? a : b`, element by element. */
 export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor => aten['where.self'](condition, a, b);
 
-export const add_ = (a: Tensor, b: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor => aten['add_.Tensor'](a, b, { alpha });
-export const mul_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['mul_.Scalar'](a, b) : aten['mul_.Tensor'](a, b));
-export const div_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['div_.Scalar'](a, b) : aten['div_.Tensor'](a, b));
-export const sub_ = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? aten['sub_.Scalar'](a, b) : aten['sub_.Tensor'](a, b));
+export const add_ = (a: Tensor, b: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor =>
+  aten['add_.Tensor'](a, b, { alpha });
+export const mul_ = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['mul_.Scalar'](a, b) : aten['mul_.Tensor'](a, b);
+export const div_ = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['div_.Scalar'](a, b) : aten['div_.Tensor'](a, b);
+export const sub_ = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? aten['sub_.Scalar'](a, b) : aten['sub_.Tensor'](a, b);
 /** Adds 1 to an integer tensor, in place. */
 export const increment_ = (x: Tensor): Tensor => aten['add_.Scalar'](x, 1);
 export const copy_ = (into: Tensor, from: Tensor): Tensor => aten.copy_(into, from);
@@ -72,7 +85,7 @@ export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
 export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
 export const all = (x: Tensor): Tensor => aten.all(x);
-export const isFinite = (x: Tensor): Tensor => aten.isfinite(x);
+export const finite = (x: Tensor): Tensor => aten.isfinite(x);
 /** Whether all elements are equal, shapes included. */
 export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 
@@ -90,12 +103,14 @@ export const permute = (x: Tensor, order: readonly number[]): Tensor => aten.per
 /** All dimensions from `start` on as one. */
 export const flatten = (x: Tensor, start = 1): Tensor => aten['flatten.using_ints'](x, start);
 export const unsqueeze = (x: Tensor, dim: number): Tensor => aten.unsqueeze(x, dim);
-export const narrow = (x: Tensor, dim: number, start: number, length: number): Tensor => aten.narrow(x, dim, start, length);
+export const narrow = (x: Tensor, dim: number, start: number, length: number): Tensor =>
+  aten.narrow(x, dim, start, length);
 export const concat = (xs: readonly Tensor[], dim = 0): Tensor => aten.cat(xs, dim);
 export const flip = (x: Tensor, axes: readonly number[]): Tensor => aten.flip(x, axes);
 export const clone = (x: Tensor): Tensor => aten.clone(x);
 export const detach = (x: Tensor): Tensor => aten.detach(x);
-export const contiguous = (x: Tensor, format: MemoryFormat = 'contiguous_format'): Tensor => aten.contiguous(x, { memory_format: format });
+export const contiguous = (x: Tensor, format: MemoryFormat = 'contiguous_format'): Tensor =>
+  aten.contiguous(x, { memory_format: format });
 
 export type ToOptions = { readonly dtype?: Dtype; readonly device?: string; readonly format?: MemoryFormat };
 /** The same values in another type, place or layout; the same memory if nothing has to change. */
@@ -111,7 +126,8 @@ export const replaceRows = (x: Tensor, index: Tensor, rows: Tensor): Tensor => a
 /** Elements at `index` along `dim`; shapes as in libtorch's gather. */
 export const gather = (x: Tensor, dim: number, index: Tensor): Tensor => aten.gather(x, dim, index);
 /** A copy of `x` with `values` written at `index` along `dim`. */
-export const scatter = (x: Tensor, dim: number, index: Tensor, values: Tensor): Tensor => aten['scatter.src'](x, dim, index, values);
+export const scatter = (x: Tensor, dim: number, index: Tensor, values: Tensor): Tensor =>
+  aten['scatter.src'](x, dim, index, values);
 /** Adds rows [K, D] into `x` [C, D] at `index` [K], in place. */
 export const addRows_ = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_add_(x, 0, index, rows);
 
@@ -136,7 +152,11 @@ export type BatchNormState = {
 export const batchNorm = (
   x: Tensor,
   { weight, bias, runningMean, runningVar }: BatchNormState,
-  { training, momentum = 0.1, eps = 1e-5 }: { readonly training: boolean; readonly momentum?: number; readonly eps?: number },
+  {
+    training,
+    momentum = 0.1,
+    eps = 1e-5,
+  }: { readonly training: boolean; readonly momentum?: number; readonly eps?: number },
 ): Tensor => aten.batch_norm(x, weight, bias, runningMean, runningVar, training, momentum, eps, false);
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor =>
   aten.layer_norm(x, weight.shape, weight, bias, eps);
@@ -160,9 +180,12 @@ export const cosines = (a: Tensor, b: Tensor): Tensor => linear(normalizeRows(a)
 export const foreach = {
   add_: (a: readonly Tensor[], b: readonly Tensor[], alpha = 1): void => aten['_foreach_add_.List'](a, b, { alpha }),
   mul_: (a: readonly Tensor[], by: number): void => aten['_foreach_mul_.Scalar'](a, by),
-  addcmul_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void => aten['_foreach_addcmul_.Scalar'](a, b, c, by),
-  addcdiv_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void => aten['_foreach_addcdiv_.Scalar'](a, b, c, by),
-  add: (a: readonly Tensor[], b: readonly Tensor[], alpha = 1): readonly Tensor[] => aten['_foreach_add.List'](a, b, { alpha }),
+  addcmul_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void =>
+    aten['_foreach_addcmul_.Scalar'](a, b, c, by),
+  addcdiv_: (a: readonly Tensor[], b: readonly Tensor[], c: readonly Tensor[], by = 1): void =>
+    aten['_foreach_addcdiv_.Scalar'](a, b, c, by),
+  add: (a: readonly Tensor[], b: readonly Tensor[], alpha = 1): readonly Tensor[] =>
+    aten['_foreach_add.List'](a, b, { alpha }),
   sqrt: (a: readonly Tensor[]): readonly Tensor[] => aten._foreach_sqrt(a),
   addScalar_: (a: readonly Tensor[], value: number): void => aten['_foreach_add_.Scalar'](a, value),
   div_: (a: readonly Tensor[], by: number): void => aten['_foreach_div_.Scalar'](a, by),

@@ -5,7 +5,8 @@ export const threads = (): number => native.threads();
 
 /** Sets the number of threads of libtorch. Two processes of two threads each are slower than one of two on two cores. */
 export function setThreads(count: number): void {
-  if (!Number.isInteger(count) || count < 1) throw new RangeError(`setThreads: wanted a whole number ≥ 1, got ${count}`);
+  if (!Number.isInteger(count) || count < 1)
+    throw new RangeError(`setThreads: wanted a whole number ≥ 1, got ${count}`);
   native.setThreads(count);
 }
 

@@ -3,7 +3,16 @@ import { FileError, messageOf } from '../base/errors.ts';
 import { type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
 
 const NAMES: Readonly<Record<string, Dtype>> = {
-  F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16', I64: 'int64', I32: 'int32', I16: 'int16', I8: 'int8', U8: 'uint8', BOOL: 'bool',
+  F64: 'float64',
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+  I64: 'int64',
+  I32: 'int32',
+  I16: 'int16',
+  I8: 'int8',
+  U8: 'uint8',
+  BOOL: 'bool',
 };
 const CODES = Object.fromEntries(Object.entries(NAMES).map(([code, dtype]) => [dtype, code])) as Record<Dtype, string>;
 /** Largest header the format allows. */
@@ -16,13 +25,20 @@ export type Metadata = Readonly<Record<string, string>>;
  * Writes named tensors as a safetensors file: to a temporary name, synced, then renamed, so that `path` always holds a
  * whole file. `metadata` goes into the header.
  */
-export function writeSafetensors(path: string, tensors: Iterable<readonly [string, Tensor]>, metadata: Metadata = {}): void {
+export function writeSafetensors(
+  path: string,
+  tensors: Iterable<readonly [string, Tensor]>,
+  metadata: Metadata = {},
+): void {
   const entries: [string, Entry][] = [];
   const chunks: Uint8Array[] = [];
   let offset = 0;
   for (const [name, value] of tensors) {
     const bytes = toBytes(value);
-    entries.push([name, { dtype: CODES[value.dtype], shape: [...value.shape], data_offsets: [offset, offset + bytes.length] }]);
+    entries.push([
+      name,
+      { dtype: CODES[value.dtype], shape: [...value.shape], data_offsets: [offset, offset + bytes.length] },
+    ]);
     chunks.push(bytes);
     offset += bytes.length;
   }
@@ -71,9 +87,11 @@ export function readSafetensors(path: string): TensorFile {
   const tensors = new Map<string, Tensor>();
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
     const known = NAMES[dtype];
-    if (!known) throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
+    if (!known)
+      throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
     const [start, end] = offsets.map((at) => 8 + headerLength + at) as [number, number];
-    if (end > data.length) throw new FileError(path, `is cut short: tensor ${name} ends at byte ${end} of ${data.length}`);
+    if (end > data.length)
+      throw new FileError(path, `is cut short: tensor ${name} ends at byte ${end} of ${data.length}`);
     tensors.set(name, tensor(new Uint8Array(data.subarray(start, end)), { shape, dtype: known }));
   }
   return { tensors, metadata: metadata as Metadata };

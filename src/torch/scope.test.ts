@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { add } from './ops.ts';
 import { keep, liveTensors, scope } from './scope.ts';
 import { share, tensor, toFloat32 } from './tensor.ts';
-import { add } from './ops.ts';
 
 test('a scope frees temporaries and hands what it returns to the scope around', () => {
   const before = liveTensors();

@@ -1,5 +1,5 @@
 import { native } from './native.ts';
-import { type Tensor, isTensor } from './tensor.ts';
+import { isTensor, type Tensor } from './tensor.ts';
 
 /**
  * Runs `body`; every tensor made inside is freed at its end, except those in the plain object, array or tensor it

@@ -1,7 +1,16 @@
 import { native } from './native.ts';
 
 export type Dtype =
-  | 'float32' | 'float64' | 'float16' | 'bfloat16' | 'int64' | 'int32' | 'int16' | 'int8' | 'uint8' | 'bool';
+  | 'float32'
+  | 'float64'
+  | 'float16'
+  | 'bfloat16'
+  | 'int64'
+  | 'int32'
+  | 'int16'
+  | 'int8'
+  | 'uint8'
+  | 'bool';
 
 /**
  * A handle on a libtorch tensor. Functions borrow their arguments and return fresh handles; in-place functions return
@@ -32,34 +41,93 @@ export interface Generator {
 }
 
 Object.defineProperties(native.Tensor.prototype, {
-  shape: { get: (function (this: Tensor) { return native.shape(this); }) },
-  strides: { get: (function (this: Tensor) { return native.strides(this); }) },
-  dtype: { get: (function (this: Tensor) { return native.dtype(this); }) },
-  device: { get: (function (this: Tensor) { return native.device(this); }) },
-  numel: { get: (function (this: Tensor) { return native.numel(this); }) },
-  isDisposed: { get: (function (this: Tensor) { return native.isDisposed(this); }) },
-  requiresGrad: { get: (function (this: Tensor) { return native.requiresGrad(this); }) },
-  grad: {
-    get: (function (this: Tensor) { return native.gradient(this); }),
-    set: (function (this: Tensor, gradient: Tensor | null) { native.setGradient(this, gradient); }),
+  shape: {
+    get: function (this: Tensor) {
+      return native.shape(this);
+    },
   },
-  item: { value(this: Tensor) { return native.item(this); } },
-  dispose: { value(this: Tensor) { native.dispose(this); } },
-  [Symbol.dispose]: { value(this: Tensor) { native.dispose(this); } },
+  strides: {
+    get: function (this: Tensor) {
+      return native.strides(this);
+    },
+  },
+  dtype: {
+    get: function (this: Tensor) {
+      return native.dtype(this);
+    },
+  },
+  device: {
+    get: function (this: Tensor) {
+      return native.device(this);
+    },
+  },
+  numel: {
+    get: function (this: Tensor) {
+      return native.numel(this);
+    },
+  },
+  isDisposed: {
+    get: function (this: Tensor) {
+      return native.isDisposed(this);
+    },
+  },
+  requiresGrad: {
+    get: function (this: Tensor) {
+      return native.requiresGrad(this);
+    },
+  },
+  grad: {
+    get: function (this: Tensor) {
+      return native.gradient(this);
+    },
+    set: function (this: Tensor, gradient: Tensor | null) {
+      native.setGradient(this, gradient);
+    },
+  },
+  item: {
+    value(this: Tensor) {
+      return native.item(this);
+    },
+  },
+  dispose: {
+    value(this: Tensor) {
+      native.dispose(this);
+    },
+  },
+  [Symbol.dispose]: {
+    value(this: Tensor) {
+      native.dispose(this);
+    },
+  },
 });
 
 Object.defineProperties(native.Generator.prototype, {
   state: {
-    get: (function (this: Generator) { return native.generatorState(this); }),
-    set: (function (this: Generator, state: Tensor) { native.setGeneratorState(this, state); }),
+    get: function (this: Generator) {
+      return native.generatorState(this);
+    },
+    set: function (this: Generator, state: Tensor) {
+      native.setGeneratorState(this, state);
+    },
   },
-  seed: { value(this: Generator, seed: number) { native.seed(this, seed); } },
+  seed: {
+    value(this: Generator, seed: number) {
+      native.seed(this, seed);
+    },
+  },
 });
 
 export const isTensor = (value: unknown): value is Tensor => native.isTensor(value);
 
 type TypedArray =
-  | Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint8Array
+  | Uint16Array;
 
 function dtypeOf(data: TypedArray): Dtype {
   if (data instanceof Float32Array) return 'float32';
@@ -92,19 +160,27 @@ const isTyped = (data: TypedArray | readonly number[]): data is TypedArray => Ar
 
 function typedOf(data: readonly number[], dtype: Dtype): TypedArray {
   switch (dtype) {
-    case 'float32': return Float32Array.from(data);
-    case 'float64': return Float64Array.from(data);
-    case 'int64': return BigInt64Array.from(data, BigInt);
-    case 'int32': return Int32Array.from(data);
+    case 'float32':
+      return Float32Array.from(data);
+    case 'float64':
+      return Float64Array.from(data);
+    case 'int64':
+      return BigInt64Array.from(data, BigInt);
+    case 'int32':
+      return Int32Array.from(data);
     case 'uint8':
-    case 'bool': return Uint8Array.from(data);
-    default: throw new TypeError(`tensor: give a typed array for dtype ${dtype}`);
+    case 'bool':
+      return Uint8Array.from(data);
+    default:
+      throw new TypeError(`tensor: give a typed array for dtype ${dtype}`);
   }
 }
 
 function copied<A extends ArrayBufferView>(from: Tensor, wanted: readonly Dtype[], make: (length: number) => A): A {
   if (!wanted.includes(from.dtype))
-    throw new TypeError(`tensor of ${from.dtype} [${from.shape.join(', ')}]: wanted ${wanted.join(' or ')}; convert it with to()`);
+    throw new TypeError(
+      `tensor of ${from.dtype} [${from.shape.join(', ')}]: wanted ${wanted.join(' or ')}; convert it with to()`,
+    );
   const array = make(from.numel);
   native.copyTo(from, array);
   return array;
@@ -119,7 +195,18 @@ export const toUint8 = (x: Tensor): Uint8Array => copied(x, ['uint8', 'bool'], (
 
 /** The raw bytes of the elements in row-major order, whatever the dtype. */
 export function toBytes(x: Tensor): Uint8Array {
-  const width = { float64: 8, int64: 8, float32: 4, int32: 4, float16: 2, bfloat16: 2, int16: 2, int8: 1, uint8: 1, bool: 1 };
+  const width = {
+    float64: 8,
+    int64: 8,
+    float32: 4,
+    int32: 4,
+    float16: 2,
+    bfloat16: 2,
+    int16: 2,
+    int8: 1,
+    uint8: 1,
+    bool: 1,
+  };
   const bytes = new Uint8Array(x.numel * width[x.dtype]);
   native.copyTo(x, bytes);
   return bytes;

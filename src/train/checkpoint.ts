@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { FileError, UserError } from '../base/errors.ts';
-import { type Tensor, copy_, noGrad, readSafetensors, scope, writeSafetensors } from '../torch/index.ts';
+import { copy_, noGrad, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
 
 /** Where a run stands. Schedule and random streams are functions of the step and the seed, so this is all of it. */
 export type Position = {
@@ -13,29 +13,45 @@ export type Position = {
 };
 
 export function saveCheckpoint(path: string, position: Position, state: Iterable<readonly [string, Tensor]>): void {
-  writeSafetensors(path, state, Object.fromEntries(Object.entries(position).map(([key, value]) => [key, String(value)])));
+  writeSafetensors(
+    path,
+    state,
+    Object.fromEntries(Object.entries(position).map(([key, value]) => [key, String(value)])),
+  );
 }
 
 /**
  * Copies a checkpoint into `state` and returns the step it was taken at.
  * @throws UserError if it belongs to another recipe, dataset or old model, or lacks a tensor.
  */
-export function loadCheckpoint(path: string, expected: Omit<Position, 'step'>, state: Iterable<readonly [string, Tensor]>): number {
-  if (!existsSync(path)) throw new FileError(path, 'there is no checkpoint to resume from', 'start the run without --resume');
+export function loadCheckpoint(
+  path: string,
+  expected: Omit<Position, 'step'>,
+  state: Iterable<readonly [string, Tensor]>,
+): number {
+  if (!existsSync(path))
+    throw new FileError(path, 'there is no checkpoint to resume from', 'start the run without --resume');
   return scope(() => {
     const { tensors, metadata } = readSafetensors(path);
     for (const [what, digest] of Object.entries(expected))
       if (metadata[what] !== digest)
-        throw new UserError(`${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`, {
-          hint: 'resume with what the run was started with, or start anew with --force',
-        });
+        throw new UserError(
+          `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
+          {
+            hint: 'resume with what the run was started with, or start anew with --force',
+          },
+        );
     restore(path, tensors, state);
     return Number(metadata['step']);
   });
 }
 
 /** Copies named tensors into `state`, which must have just these names and shapes. @throws FileError listing what differs. */
-export function restore(path: string, tensors: ReadonlyMap<string, Tensor>, state: Iterable<readonly [string, Tensor]>): void {
+export function restore(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  state: Iterable<readonly [string, Tensor]>,
+): void {
   const problems: string[] = [];
   const names = new Set<string>();
   const pairs: [Tensor, Tensor][] = [];
@@ -43,11 +59,13 @@ export function restore(path: string, tensors: ReadonlyMap<string, Tensor>, stat
     names.add(name);
     const from = tensors.get(name);
     if (!from) problems.push(`${name} is missing`);
-    else if (String(from.shape) !== String(into.shape)) problems.push(`${name}: wanted [${into.shape}], got [${from.shape}]`);
+    else if (String(from.shape) !== String(into.shape))
+      problems.push(`${name}: wanted [${into.shape}], got [${from.shape}]`);
     else pairs.push([into, from]);
   }
   for (const name of tensors.keys()) if (!names.has(name)) problems.push(`${name} is not part of this model`);
-  if (problems.length > 0) throw new FileError(path, `does not fit this model:\n  ${problems.slice(0, 20).join('\n  ')}`);
+  if (problems.length > 0)
+    throw new FileError(path, `does not fit this model:\n  ${problems.slice(0, 20).join('\n  ')}`);
   noGrad(() => {
     for (const [into, from] of pairs) copy_(into, from);
   });

@@ -23,7 +23,15 @@ export class Journal {
   #sinceMs = performance.now();
   waitedMs = 0;
 
-  constructor(path: string, progress: Progress, { every, firstStep, totalSteps }: { readonly every: number; readonly firstStep: number; readonly totalSteps: number }) {
+  constructor(
+    path: string,
+    progress: Progress,
+    {
+      every,
+      firstStep,
+      totalSteps,
+    }: { readonly every: number; readonly firstStep: number; readonly totalSteps: number },
+  ) {
     this.#path = path;
     this.#progress = progress;
     this.#every = every;
@@ -46,7 +54,8 @@ export class Journal {
     if (step % this.#every !== 0 && step !== this.#totalSteps) return;
     const now = performance.now();
     const elapsedMs = now - this.#sinceMs;
-    const mean = (of: (r: StepReport) => number): number => this.#since.reduce((sum, r) => sum + of(r), 0) / this.#since.length;
+    const mean = (of: (r: StepReport) => number): number =>
+      this.#since.reduce((sum, r) => sum + of(r), 0) / this.#since.length;
     const line = {
       step,
       epoch,
@@ -61,7 +70,10 @@ export class Journal {
     appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
     const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
-    this.#progress.update(step, `epoch ${epoch + 1} · ${terms.join(' ')} · lr ${line.lr.toPrecision(3)} · ${line.samplesPerSecond.toFixed(0)}/s · ${waited}`);
+    this.#progress.update(
+      step,
+      `epoch ${epoch + 1} · ${terms.join(' ')} · lr ${line.lr.toPrecision(3)} · ${line.samplesPerSecond.toFixed(0)}/s · ${waited}`,
+    );
     this.#since = [];
     this.#sinceMs = now;
   }

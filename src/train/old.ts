@@ -2,8 +2,8 @@ import { digestOf } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { FeatureSet, openCredible, openPrototypes, requireSameDataset } from '../features/index.ts';
-import { type MethodName, type Need, type Supply, methodNamed } from '../methods/index.ts';
-import { type Tensor, keep, normalizeRows, scope, tensor } from '../torch/index.ts';
+import { type MethodName, methodNamed, type Need, type Supply } from '../methods/index.ts';
+import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
 
 /** What the old model left behind, served batch by batch. */
 export interface OldSupply {
@@ -14,7 +14,11 @@ export interface OldSupply {
 }
 
 /** Where the old model's artefacts are. */
-export type OldPaths = { readonly features?: string | undefined; readonly credible?: string | undefined; readonly prototypes?: string | undefined };
+export type OldPaths = {
+  readonly features?: string | undefined;
+  readonly credible?: string | undefined;
+  readonly prototypes?: string | undefined;
+};
 
 const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly make: string }>> = {
   oldEmbedding: { from: 'features', make: 'mixbct extract' },
@@ -26,7 +30,12 @@ const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly m
  * Opens what a method needs and checks that it was made from just this dataset.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
-export function openOld(method: MethodName, paths: OldPaths, dataset: Dataset, embeddingDim: number): OldSupply & Disposable {
+export function openOld(
+  method: MethodName,
+  paths: OldPaths,
+  dataset: Dataset,
+  embeddingDim: number,
+): OldSupply & Disposable {
   const { needs } = methodNamed(method);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
@@ -38,7 +47,9 @@ export function openOld(method: MethodName, paths: OldPaths, dataset: Dataset, e
   if (credible) requireSameDataset(credible.info, dataset, paths.credible!);
   const prototypes = needs.includes('oldPrototypes') ? openPrototypes(paths.prototypes!) : null;
   if (prototypes) requireSameDataset(prototypes.info, dataset, paths.prototypes!);
-  const centres = prototypes ? keep(tensor(prototypes.rows, { shape: [prototypes.info.classes, prototypes.info.dim] })) : null;
+  const centres = prototypes
+    ? keep(tensor(prototypes.rows, { shape: [prototypes.info.classes, prototypes.info.dim] }))
+    : null;
   const digests = [features?.digest, credible?.digest, prototypes?.digest].filter((digest) => digest !== undefined);
   return {
     digest: digests.length > 0 ? digestOf(...digests) : 'none',
@@ -59,9 +70,12 @@ function openFeatures(path: string, dataset: Dataset, embeddingDim: number): Fea
   const features = FeatureSet.open(path);
   requireSameDataset(features.info, dataset, path);
   if (features.info.dim !== embeddingDim)
-    throw new UserError(`${path}: old embeddings have ${features.info.dim} dimensions, the new model makes ${embeddingDim}`, {
-      hint: `set network.embeddingDim to ${features.info.dim}`,
-    });
+    throw new UserError(
+      `${path}: old embeddings have ${features.info.dim} dimensions, the new model makes ${embeddingDim}`,
+      {
+        hint: `set network.embeddingDim to ${features.info.dim}`,
+      },
+    );
   return features;
 }
 

@@ -20,9 +20,9 @@ export type NetworkRecipe = z.infer<typeof networkSchema>;
 
 const methodSchema = z.discriminatedUnion(
   'kind',
-  Object.values(methods).map((method) => method.options.extend({ kind: z.literal(method.name as MethodName) })) as unknown as [
-    z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>,
-  ],
+  Object.values(methods).map((method) =>
+    method.options.extend({ kind: z.literal(method.name as MethodName) }),
+  ) as unknown as [z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>],
 );
 
 const optimizerSchema = z.discriminatedUnion('kind', [
@@ -69,7 +69,12 @@ export const recipeSchema = z.strictObject({
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
   epochs: z.int().positive().default(35),
   batchSize: z.int().positive().default(128).describe('B'),
-  clipNorm: z.number().positive().nullable().default(5).describe('largest joint gradient norm of the backbone; null: no clipping'),
+  clipNorm: z
+    .number()
+    .positive()
+    .nullable()
+    .default(5)
+    .describe('largest joint gradient norm of the backbone; null: no clipping'),
   augment: augmentSchema.default({ flip: true, rotateDeg: 0, scale: 0, shift: 0 }),
   seed: z.int().min(0).default(666),
 });

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST, fileDigest, readJson } from '../base/artifact.ts';
+import { fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
@@ -12,7 +12,7 @@ import type { Module } from '../nn/index.ts';
 import { buildInfo, inference, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
-import { type Session, backboneOf } from './session.ts';
+import { backboneOf, type Session } from './session.ts';
 
 /** What a run's directory holds. */
 export const runFiles = (out: string) => ({
@@ -48,11 +48,17 @@ export function checkRun(out: string, { resume, force }: { readonly resume: bool
   const finished = existsSync(join(out, MANIFEST));
   const begun = existsSync(runFiles(out).checkpoint);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
-  if (resume && !begun) throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
+  if (resume && !begun)
+    throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
   if (!resume && !force && existsSync(out))
-    throw new UserError(finished ? `${out}: a finished run stands there` : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`, {
-      hint: `${begun && !finished ? 'pass --resume to go on with it, ' : ''}choose another --out, or pass --force to replace it`,
-    });
+    throw new UserError(
+      finished
+        ? `${out}: a finished run stands there`
+        : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`,
+      {
+        hint: `${begun && !finished ? 'pass --resume to go on with it, ' : ''}choose another --out, or pass --force to replace it`,
+      },
+    );
 }
 
 type Outcome = Pick<RunManifest, 'recipe' | 'old' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'> & {
@@ -80,11 +86,17 @@ export function writeModel(out: string, { session, dataset, ...outcome }: Outcom
 }
 
 /** A trained backbone, ready to embed. Dispose it after use. */
-export type TrainedModel = { readonly manifest: RunManifest; readonly network: NetworkRecipe; readonly backbone: Module };
+export type TrainedModel = {
+  readonly manifest: RunManifest;
+  readonly network: NetworkRecipe;
+  readonly backbone: Module;
+};
 
 export function readRunManifest(run: string): RunManifest {
   const path = join(run, MANIFEST);
-  const hint = existsSync(runFiles(run).checkpoint) ? `the run is unfinished: mixbct train … --out ${run} --resume` : 'train one: mixbct train';
+  const hint = existsSync(runFiles(run).checkpoint)
+    ? `the run is unfinished: mixbct train … --out ${run} --resume`
+    : 'train one: mixbct train';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
   const result = runManifestSchema.safeParse(readJson(path));
   if (!result.success) throw new FileError(path, `is not the manifest of a run: ${z.prettifyError(result.error)}`);
@@ -96,7 +108,8 @@ export function loadModel(run: string): TrainedModel {
   const manifest = readRunManifest(run);
   const { model } = runFiles(run);
   if (!existsSync(model)) throw new FileError(model, 'no such file', 'the run is damaged: train it again with --force');
-  if (fileDigest(model) !== manifest.model) throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
+  if (fileDigest(model) !== manifest.model)
+    throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
   const backbone = backboneOf(network, new Rng(0));
   scope(() => restore(model, readSafetensors(model).tensors, backbone.state()));
@@ -110,5 +123,9 @@ export const embedderOf = ({ manifest, network, backbone }: TrainedModel): Embed
   dim: network.embeddingDim,
   side: network.inputSide,
   embed: (images, count) =>
-    inference(() => scope(() => toFloat32(backbone.forward(imageTensor({ images, count, side: network.inputSide }), { train: false })))),
+    inference(() =>
+      scope(() =>
+        toFloat32(backbone.forward(imageTensor({ images, count, side: network.inputSide }), { train: false })),
+      ),
+    ),
 });

@@ -1,9 +1,9 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
-import { type Running, methodNamed } from '../methods/index.ts';
+import { methodNamed, type Running } from '../methods/index.ts';
 import { type BackboneName, makeBackbone } from '../models/index.ts';
 import type { Module } from '../nn/index.ts';
-import { AdamW, type Optimizer, type Schedule, Sgd, constant, cosine, polynomial, stepDecay } from '../optim/index.ts';
+import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
 import type { Tensor } from '../torch/index.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
@@ -19,7 +19,8 @@ export type Session = {
   readonly clipped: readonly Tensor[];
 };
 
-export const backboneOf = (network: NetworkRecipe, rng: Rng): Module => makeBackbone(network.name as BackboneName, network, rng);
+export const backboneOf = (network: NetworkRecipe, rng: Rng): Module =>
+  makeBackbone(network.name as BackboneName, network, rng);
 
 /** Builds what a recipe describes, freshly initialised from streams of `rng`. */
 export function openSession(recipe: Recipe, classes: number, rng: Rng): Session {
@@ -28,7 +29,8 @@ export function openSession(recipe: Recipe, classes: number, rng: Rng): Session 
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'));
   const { kind, ...options } = recipe.method;
   const method = methodNamed(kind).start(options, { embeddingDim, classes, rng: rng.split('init', 'method') });
-  const learned = (module: Module): Tensor[] => [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
+  const learned = (module: Module): Tensor[] =>
+    [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
   const trunk = [backbone, ...Object.values(method.modules ?? {})].flatMap(learned);
   const parameters = [...trunk, ...learned(head)];
   return {

@@ -58,7 +58,9 @@ function knownKeys(schema: z.ZodType): string[] {
 
 /** `; did you mean …?` for the nearest of `known`, or nothing if none is near. */
 export function suggestion(word: string, known: readonly string[]): string {
-  const ranked = known.map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) })).sort((a, b) => a.distance - b.distance);
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
   return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? `; did you mean ${best.name}?` : '';
 }

@@ -4,9 +4,9 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
 import type { Supply } from '../methods/index.ts';
-import { type Tensor, copy_, noGrad, normalizeRows, scope, tensor, to, toNumbers, zero_ } from '../torch/index.ts';
+import { copy_, noGrad, normalizeRows, scope, type Tensor, tensor, to, toNumbers, zero_ } from '../torch/index.ts';
 import { parseRecipe } from './recipe.ts';
-import { type Session, disposeSession, makeSchedule, openSession } from './session.ts';
+import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
 import { trainStep } from './train.ts';
 
 /** Ten float32 steps in two programs on one libtorch: relative to values of order 1 and losses of order 10. */
@@ -29,7 +29,10 @@ function batchOf(step: number) {
   const images = new Uint8Array(B * size);
   for (const [i, label] of labels.entries()) {
     const [pattern, grain] = [noise(size, 1000 + label, 100), noise(size, 2000 + B * step + i, 100)];
-    images.set(pattern.map((value, k) => Math.floor(127.5 + value + grain[k]!)), i * size);
+    images.set(
+      pattern.map((value, k) => Math.floor(127.5 + value + grain[k]!)),
+      i * size,
+    );
   }
   return { images, labels, indices: Int32Array.from({ length: B }, (_, i) => i) };
 }
@@ -37,7 +40,13 @@ function batchOf(step: number) {
 /** Serves the old embeddings of the golden script; which rows are mixed is the script's choice too. */
 const oldOf = (step: number) => ({
   digest: 'formula',
-  forBatch: () => ({ oldEmbedding: scope(() => normalizeRows(to(tensor(noise(B * D, 3000 + step, 1), { shape: [B, D] }), { dtype: 'float32' }))), credible: Int32Array.from({ length: B }, (_, i) => i) }) as unknown as Supply,
+  forBatch: () =>
+    ({
+      oldEmbedding: scope(() =>
+        normalizeRows(to(tensor(noise(B * D, 3000 + step, 1), { shape: [B, D] }), { dtype: 'float32' })),
+      ),
+      credible: Int32Array.from({ length: B }, (_, i) => i),
+    }) as unknown as Supply,
 });
 
 class ChosenRows extends Rng {
@@ -53,7 +62,8 @@ class ChosenRows extends Rng {
 
 /** `set_weights` of make_ten_steps.py; entries of one dimension keep their initial values, which are PyTorch's. */
 function setWeights({ backbone, head }: Session): void {
-  const fill = (value: Tensor, numbers: Float64Array): Tensor => copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: 'float32' }));
+  const fill = (value: Tensor, numbers: Float64Array): Tensor =>
+    copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: 'float32' }));
   scope(() =>
     noGrad(() => {
       for (const [entry, [path, value]] of [...backbone.state()].entries()) {
@@ -67,7 +77,17 @@ function setWeights({ backbone, head }: Session): void {
   );
 }
 
-type Case = { method: string; head: string; optimizer: string; losses: number[]; gradNorms: number[]; conv1: number[]; runningMean: number[]; features: number[]; headWeight: number[] };
+type Case = {
+  method: string;
+  head: string;
+  optimizer: string;
+  losses: number[];
+  gradNorms: number[];
+  conv1: number[];
+  runningMean: number[];
+  features: number[];
+  headWeight: number[];
+};
 
 for (const expected of golden('ten_steps.json').cases as Case[])
   test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer} equal PyTorch's`, () => {
@@ -76,7 +96,8 @@ for (const expected of golden('ten_steps.json').cases as Case[])
         network: { name: 'r18', embeddingDim: D, inputSide: SIDE, width: 0.125 },
         head: { kind: expected.head },
         method: { kind: expected.method },
-        optimizer: expected.optimizer === 'sgd' ? { kind: 'sgd', lr: 0.02 } : { kind: 'adamw', lr: 0.001, weightDecay: 0.1 },
+        optimizer:
+          expected.optimizer === 'sgd' ? { kind: 'sgd', lr: 0.02 } : { kind: 'adamw', lr: 0.001, weightDecay: 0.1 },
         epochs: 1,
         batchSize: B,
       },
@@ -88,11 +109,24 @@ for (const expected of golden('ten_steps.json').cases as Case[])
       const lrAt = makeSchedule(recipe, STEPS);
       const seen = Array.from({ length: STEPS }, (_, step) => {
         const at = { progress: step / STEPS, rng: new ChosenRows(step), count: () => undefined };
-        return scope(() => trainStep(session, batchOf(step), oldOf(step), { ...at, lr: lrAt(step), clipNorm: recipe.clipNorm, side: SIDE }));
+        return scope(() =>
+          trainStep(session, batchOf(step), oldOf(step), {
+            ...at,
+            lr: lrAt(step),
+            clipNorm: recipe.clipNorm,
+            side: SIDE,
+          }),
+        );
       });
       for (const [step, { loss, gradNorm }] of seen.entries()) {
-        assert.ok(Math.abs(loss - expected.losses[step]!) < TEN_STEPS * Math.max(1, expected.losses[step]!), `loss of step ${step}: ${loss}, wanted ${expected.losses[step]}`);
-        assert.ok(Math.abs(gradNorm / expected.gradNorms[step]! - 1) < 10 * TEN_STEPS, `gradient norm of step ${step}: ${gradNorm}, wanted ${expected.gradNorms[step]}`);
+        assert.ok(
+          Math.abs(loss - expected.losses[step]!) < TEN_STEPS * Math.max(1, expected.losses[step]!),
+          `loss of step ${step}: ${loss}, wanted ${expected.losses[step]}`,
+        );
+        assert.ok(
+          Math.abs(gradNorm / expected.gradNorms[step]! - 1) < 10 * TEN_STEPS,
+          `gradient norm of step ${step}: ${gradNorm}, wanted ${expected.gradNorms[step]}`,
+        );
       }
       const state = new Map(session.backbone.state());
       const first8 = (name: string): number[] => toNumbers(state.get(name)!).slice(0, 8);
@@ -103,7 +137,8 @@ for (const expected of golden('ten_steps.json').cases as Case[])
         features: gap(first8('features.bias'), expected.features),
         headWeight: gap(toNumbers(headWeight).slice(0, 8), expected.headWeight),
       };
-      for (const [name, difference] of Object.entries(gaps)) assert.ok(difference < TEN_STEPS, `${name}: ${difference}`);
+      for (const [name, difference] of Object.entries(gaps))
+        assert.ok(difference < TEN_STEPS, `${name}: ${difference}`);
     } finally {
       disposeSession(session);
     }

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type TestContext, before, test } from 'node:test';
+import { before, type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
-import { FeatureSet, extractFeatures, openCredible, writeCredible } from '../features/index.ts';
+import { extractFeatures, FeatureSet, openCredible, writeCredible } from '../features/index.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
 import { type OldPaths, openOld } from './old.ts';
 import { embedderOf, loadModel, runFiles } from './run.ts';
@@ -25,7 +25,12 @@ async function tinySet(t: TestContext): Promise<{ folder: string; prefix: string
 }
 
 type Changes = Record<string, unknown>;
-async function trained(dataset: Dataset, out: string, changes: Changes = {}, options: Partial<TrainOptions> & { paths?: OldPaths } = {}) {
+async function trained(
+  dataset: Dataset,
+  out: string,
+  changes: Changes = {},
+  options: Partial<TrainOptions> & { paths?: OldPaths } = {},
+) {
   const recipe = tinyRecipe(changes);
   const { paths = {}, ...rest } = options;
   using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
@@ -35,8 +40,15 @@ async function trained(dataset: Dataset, out: string, changes: Changes = {}, opt
 const weights = (out: string): Buffer[] => [readFileSync(runFiles(out).model), readFileSync(runFiles(out).head)];
 
 /** The old model's side of a method that needs it. */
-async function oldSide(folder: string, dataset: Dataset): Promise<{ readonly features: string; readonly credible: string }> {
-  const [run, features, credible] = ['old', 'features', 'credible'].map((name) => join(folder, name)) as [string, string, string];
+async function oldSide(
+  folder: string,
+  dataset: Dataset,
+): Promise<{ readonly features: string; readonly credible: string }> {
+  const [run, features, credible] = ['old', 'features', 'credible'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
   await trained(dataset, run, { head: { kind: 'softmax' }, epochs: 1 });
   await extractFeatures(dataset, embedderOf(loadModel(run)), { out: features, batchSize: 16 });
   using set = FeatureSet.open(features);
@@ -66,14 +78,25 @@ test('a run killed in its middle resumes to the same bytes, with and without an 
     const [whole, cut] = [join(folder, `${name}-whole`), join(folder, `${name}-cut`)];
     await trained(dataset, whole, changes, { paths: oldPaths });
     const script = resolve(import.meta.dirname, '../../test/helpers/train-until-killed.js');
-    const child = spawnSync(process.execPath, [script, prefix, cut, JSON.stringify(changes), JSON.stringify(oldPaths), '10'], { encoding: 'utf8' });
+    const child = spawnSync(
+      process.execPath,
+      [script, prefix, cut, JSON.stringify(changes), JSON.stringify(oldPaths), '10'],
+      { encoding: 'utf8' },
+    );
     assert.equal(child.signal, 'SIGKILL', child.stderr);
     assert.equal(readFileSync(`${cut}.killed`, 'utf8'), '10', 'epochs have 6 steps: killed in the second');
     assert.throws(() => loadModel(cut), /is no finished run\n.*--resume/);
-    await assert.rejects(trained(dataset, cut, changes, { paths: oldPaths }), /an unfinished run stands there\n.*--resume/);
+    await assert.rejects(
+      trained(dataset, cut, changes, { paths: oldPaths }),
+      /an unfinished run stands there\n.*--resume/,
+    );
     await trained(dataset, cut, changes, { paths: oldPaths, resume: true });
     assert.deepEqual(weights(cut), weights(whole), name);
-    const steps = (out: string): number[] => readFileSync(runFiles(out).log, 'utf8').trim().split('\n').map((line) => JSON.parse(line).step);
+    const steps = (out: string): number[] =>
+      readFileSync(runFiles(out).log, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).step);
     assert.deepEqual(steps(cut), steps(whole), 'the log tells each step once');
     assert.equal(existsSync(runFiles(cut).checkpoint), false);
   }
@@ -85,8 +108,17 @@ test('a signal stops at the next step with a checkpoint, from which the run goes
   await trained(dataset, whole);
   const controller = new AbortController();
   let steps = 0;
-  const old = { digest: 'none', forBatch: () => (++steps === 8 && controller.abort(), {} as never) };
-  await assert.rejects(trained(dataset, cut, {}, { old, signal: controller.signal }), (error) => error instanceof Interrupted && /step 8 of 18/.test(error.message));
+  const old = {
+    digest: 'none',
+    forBatch: () => {
+      if (++steps === 8) controller.abort();
+      return {} as never;
+    },
+  };
+  await assert.rejects(
+    trained(dataset, cut, {}, { old, signal: controller.signal }),
+    (error) => error instanceof Interrupted && /step 8 of 18/.test(error.message),
+  );
   await trained(dataset, cut, {}, { resume: true });
   assert.deepEqual(weights(cut), weights(whole));
 });
@@ -103,14 +135,20 @@ test('a checkpoint continues only the run it belongs to', async (t) => {
   await assert.rejects(trained(dataset, out, {}, { resume: true }), /checkpoint\.safetensors/);
   await trained(dataset, out, { epochs: 1 }, { force: true });
   await assert.rejects(trained(dataset, out, { epochs: 1 }), /a finished run stands there/);
-  await assert.rejects(trained(dataset, out, { epochs: 1 }, { resume: true }), /is finished, there is nothing to resume/);
+  await assert.rejects(
+    trained(dataset, out, { epochs: 1 }, { resume: true }),
+    /is finished, there is nothing to resume/,
+  );
 });
 
 test('training learns: the loss falls, and classes part in the embedding', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const out = join(folder, 'run');
   await trained(dataset, out, { epochs: 12, augment: { flip: false } });
-  const losses = readFileSync(runFiles(out).log, 'utf8').trim().split('\n').map((line) => JSON.parse(line).loss as number);
+  const losses = readFileSync(runFiles(out).log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).loss as number);
   assert.ok(losses.at(-1)! < losses[0]! / 2, `${losses[0]} → ${losses.at(-1)}`);
 });
 
@@ -119,7 +157,13 @@ test('no tensor outlives its step: the count is flat from the second step on', a
   const paths = await oldSide(folder, dataset);
   using supply = openOld('mixbct', paths, dataset, 8);
   const counts: number[] = [];
-  const old = { digest: supply.digest, forBatch: (indices: Int32Array) => (counts.push(liveTensors()), supply.forBatch(indices)) };
+  const old = {
+    digest: supply.digest,
+    forBatch: (indices: Int32Array) => {
+      counts.push(liveTensors());
+      return supply.forBatch(indices);
+    },
+  };
   const before = liveTensors();
   await trained(dataset, join(folder, 'run'), { method: { kind: 'mixbct' } }, { old, paths });
   assert.deepEqual(new Set(counts.slice(1)).size, 1, String(counts));
@@ -129,8 +173,14 @@ test('no tensor outlives its step: the count is flat from the second step on', a
 test('what the old model left must fit: dataset, dimension, artefacts', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const paths = await oldSide(folder, dataset);
-  assert.throws(() => openOld('mixbct', {}, dataset, 8), /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/);
-  assert.throws(() => openOld('mixbct', paths, dataset, 16), /old embeddings have 8 dimensions, the new model makes 16\n.*network\.embeddingDim to 8/);
+  assert.throws(
+    () => openOld('mixbct', {}, dataset, 8),
+    /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/,
+  );
+  assert.throws(
+    () => openOld('mixbct', paths, dataset, 16),
+    /old embeddings have 8 dimensions, the new model makes 16\n.*network\.embeddingDim to 8/,
+  );
   const other = join(folder, 'other');
   await writeTinySet(other, { perClass: [4, 4] });
   using otherSet = openDataset(other);
@@ -138,18 +188,31 @@ test('what the old model left must fit: dataset, dimension, artefacts', async (t
   using supply = openOld('mixbct', paths, dataset, 8);
   const { mask } = openCredible(paths.credible);
   const { credible } = supply.forBatch(Int32Array.of(3, 4, 5, 30, 31));
-  assert.deepEqual(Array.from(credible), [3, 4, 5, 30, 31].map((i, row) => (mask[i] ? row : -1)).filter((row) => row >= 0));
+  assert.deepEqual(
+    Array.from(credible),
+    [3, 4, 5, 30, 31].map((i, row) => (mask[i] ? row : -1)).filter((row) => row >= 0),
+  );
   const stop = { method: { kind: 'mixbct', ratio: 0.9, onShortage: 'stop' } };
-  await assert.rejects(trained(dataset, join(folder, 'short'), stop, { paths }), /7 credible rows wanted in this batch, \d there\n.*--keep/);
+  await assert.rejects(
+    trained(dataset, join(folder, 'short'), stop, { paths }),
+    /7 credible rows wanted in this batch, \d there\n.*--keep/,
+  );
 });
 
 test('what cannot be trained on is refused before anything is written', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const out = join(folder, 'run');
   await assert.rejects(trained(dataset, out, { batchSize: 500 }), /50 images do not fill one batch of 500/);
-  assert.throws(() => tinyRecipe({ batchSize: 0, network: { name: 'r19', embeddingDim: 8 }, headd: {} }), (error: Error) => /3 problems/.test(error.message) && /did you mean head\?/.test(error.message) && /batchSize/.test(error.message));
+  assert.throws(
+    () => tinyRecipe({ batchSize: 0, network: { name: 'r19', embeddingDim: 8 }, headd: {} }),
+    (error: Error) =>
+      /3 problems/.test(error.message) && /did you mean head\?/.test(error.message) && /batchSize/.test(error.message),
+  );
   assert.equal(existsSync(out), false);
-  assert.deepEqual(readdirSync(folder).filter((name) => name.includes('part')), []);
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.includes('part')),
+    [],
+  );
 });
 
 test('a changed model file is noticed', async (t) => {

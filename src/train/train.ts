@@ -1,20 +1,20 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANIFEST, canonicalJson, digestOf, writeJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
-import { type Tensor, add, backward, defaultGenerator, mul, scope } from '../torch/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
+import { add, backward, defaultGenerator, mul, scope, type Tensor } from '../torch/index.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { Journal, type StepReport } from './journal.ts';
 import type { OldSupply } from './old.ts';
 import type { Recipe } from './recipe.ts';
-import { type RunManifest, checkRun, runFiles, writeModel } from './run.ts';
-import { type Session, disposeSession, makeSchedule, openSession, sessionState } from './session.ts';
+import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
+import { disposeSession, makeSchedule, openSession, type Session, sessionState } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -45,7 +45,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const { batchSize, epochs } = recipe;
   const stepsPerEpoch = Math.floor(dataset.size / batchSize);
   if (stepsPerEpoch === 0)
-    throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, { hint: 'lower batchSize' });
+    throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, {
+      hint: 'lower batchSize',
+    });
   const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
@@ -86,7 +88,12 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       for await (using batch of batches) {
         const lr = lrAt(step);
         const at = { progress: step / totalSteps, rng: rng.split('step', step), count: journal.count.bind(journal) };
-        const seen = trainStep(session, batch, old, { ...at, lr, clipNorm: recipe.clipNorm, side: recipe.network.inputSide });
+        const seen = trainStep(session, batch, old, {
+          ...at,
+          lr,
+          clipNorm: recipe.clipNorm,
+          side: recipe.network.inputSide,
+        });
         if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
         step++;
         journal.report(step, epoch, { ...seen, lr, samples: batch.labels.length, waitedMs: batch.waitedMs });
@@ -138,7 +145,13 @@ export function trainStep(
     defaultGenerator().seed(at.rng.split('dropout').seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
     const embeddings = backbone.forward(images, { train: true }); // [B, D]
-    const terms = method.terms({ ...at, embeddings, labels: labelTensor(batch.labels), head, old: old.forBatch(batch.indices) });
+    const terms = method.terms({
+      ...at,
+      embeddings,
+      labels: labelTensor(batch.labels),
+      head,
+      old: old.forBatch(batch.indices),
+    });
     const loss = totalOf(terms);
     backward(loss);
     const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
@@ -160,9 +173,18 @@ export function totalOf(terms: Terms): Tensor {
   return rest.reduce((sum, part) => add(sum, part), first);
 }
 
-function notFinite(step: number, { terms }: { readonly terms: Readonly<Record<string, number>> }, batch: Batch): UserError {
-  const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`).join(', ');
-  return new UserError(`the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`, {
-    hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
-  });
+function notFinite(
+  step: number,
+  { terms }: { readonly terms: Readonly<Record<string, number>> },
+  batch: Batch,
+): UserError {
+  const shown = Object.entries(terms)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+  return new UserError(
+    `the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`,
+    {
+      hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
+    },
+  );
 }

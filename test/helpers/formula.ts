@@ -1,4 +1,4 @@
-import { type Dtype, type Tensor, normalizeRows, tensor, to, toNumbers } from '../../src/torch/index.ts';
+import { type Dtype, normalizeRows, type Tensor, tensor, to, toNumbers } from '../../src/torch/index.ts';
 
 /** The deterministic inputs of the parity vectors: element k is `scale · sin(a + b·k)`, evaluated in double precision. */
 export function fill(shape: readonly number[], a: number, b: number, scale = 1, dtype: Dtype = 'float64'): Tensor {
@@ -8,7 +8,8 @@ export function fill(shape: readonly number[], a: number, b: number, scale = 1, 
   return dtype === 'float64' ? made : to(made, { dtype });
 }
 
-export const fillUnitRows = (shape: readonly number[], a: number, b: number): Tensor => normalizeRows(fill(shape, a, b));
+export const fillUnitRows = (shape: readonly number[], a: number, b: number): Tensor =>
+  normalizeRows(fill(shape, a, b));
 
 export const int64 = (values: readonly number[]): Tensor => tensor(values, { dtype: 'int64' });
 

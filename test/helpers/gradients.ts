@@ -1,4 +1,4 @@
-import { type Tensor, gradients, requireGrad, scope, tensor, toFloat64 } from '../../src/torch/index.ts';
+import { gradients, requireGrad, scope, type Tensor, tensor, toFloat64 } from '../../src/torch/index.ts';
 
 /** Step of central differences: near the cube root of the float64 epsilon, where truncation and round-off balance. */
 const STEP = 1e-5;
@@ -20,6 +20,9 @@ export function gradientGap(f: (x: Tensor) => Tensor, x: Tensor): number {
         moved[i]! += delta;
         return f(tensor(moved, { shape })).item();
       });
-    return exact.reduce((worst, g, i) => Math.max(worst, Math.abs((valueAt(i, STEP) - valueAt(i, -STEP)) / (2 * STEP) - g)), 0);
+    return exact.reduce(
+      (worst, g, i) => Math.max(worst, Math.abs((valueAt(i, STEP) - valueAt(i, -STEP)) / (2 * STEP) - g)),
+      0,
+    );
   });
 }

@@ -1,7 +1,7 @@
-import { packImage, writeRecords } from '../../src/data/recordio.ts';
-import { encodePgm } from '../../src/data/decode.ts';
-import { type Sidecar, writeSidecar } from '../../src/data/sidecar.ts';
 import { Rng } from '../../src/base/rng.ts';
+import { encodePgm } from '../../src/data/decode.ts';
+import { packImage, writeRecords } from '../../src/data/recordio.ts';
+import { type Sidecar, writeSidecar } from '../../src/data/sidecar.ts';
 
 export type TinySet = { readonly perClass: readonly number[]; readonly side?: number; readonly families?: number };
 
@@ -29,5 +29,8 @@ export async function writeTinySet(prefix: string, { perClass, side = 16, famili
       }
   });
   const sidecar: Sidecar = { classes: perClass.map((_, i) => `class ${i}`) };
-  writeSidecar(prefix, families > 0 ? { ...sidecar, families: Array.from({ length: families }, (_, i) => `family ${i}`) } : sidecar);
+  writeSidecar(
+    prefix,
+    families > 0 ? { ...sidecar, families: Array.from({ length: families }, (_, i) => `family ${i}`) } : sidecar,
+  );
 }

@@ -1,9 +1,9 @@
 // Run as a process of its own by train.test.ts: trains until step `killAt`, then dies as if the power had failed.
 import { appendFileSync } from 'node:fs';
 import { openDataset } from '../../src/data/index.ts';
+import { setThreads } from '../../src/torch/index.ts';
 import { openOld } from '../../src/train/old.ts';
 import { train } from '../../src/train/train.ts';
-import { setThreads } from '../../src/torch/index.ts';
 import { tinyRecipe } from './recipes.ts';
 
 const [prefix, out, changes, paths, killAt] = process.argv.slice(2) as [string, string, string, string, string];

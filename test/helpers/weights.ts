@@ -1,5 +1,5 @@
 import type { Module } from '../../src/nn/index.ts';
-import { type Tensor, copy_, noGrad, scope, tensor, to } from '../../src/torch/index.ts';
+import { copy_, noGrad, scope, type Tensor, tensor, to } from '../../src/torch/index.ts';
 
 /**
  * Fills a network by the weight rule of the parity vectors (methods.md 8.13): each entry of the state, but for

@@ -8,7 +8,12 @@ import { packImage, writeRecords } from '../recordio.ts';
 import { writeSidecar } from '../sidecar.ts';
 import type { Face } from './faces.ts';
 
-export type GlyphSet = { readonly images: number; readonly classes: number; readonly families: number; readonly imageDigest: string };
+export type GlyphSet = {
+  readonly images: number;
+  readonly classes: number;
+  readonly families: number;
+  readonly imageDigest: string;
+};
 
 /** A face's images on disk, and in which slot the image of each character lies (-1: it has none). */
 type Drawn = { readonly file: string; readonly slots: Int32Array };
@@ -17,7 +22,11 @@ type Drawn = { readonly file: string; readonly slots: Int32Array };
  * Draws every character with every face into a record set sorted by character; a character no face has is no class. Left
  * out are blanks and, within one face, every picture that two characters share: stand-ins for what the face lacks.
  */
-export async function buildGlyphs(faces: readonly Face[], codePoints: readonly number[], { side, prefix, note }: { readonly side: number; readonly prefix: string; readonly note: string }): Promise<GlyphSet> {
+export async function buildGlyphs(
+  faces: readonly Face[],
+  codePoints: readonly number[],
+  { side, prefix, note }: { readonly side: number; readonly prefix: string; readonly note: string },
+): Promise<GlyphSet> {
   const folder = mkdtempSync(join(tmpdir(), 'mixbct-glyphs-'));
   try {
     const bar = progress('draw typefaces', faces.length);
@@ -29,8 +38,18 @@ export async function buildGlyphs(faces: readonly Face[], codePoints: readonly n
     bar.stop();
     const classes = [...codePoints.keys()].filter((i) => drawn.some(({ slots }) => slots[i]! >= 0));
     const families = [...new Set(faces.map(({ family }) => family))];
-    const set = await merge(drawn, classes, faces.map(({ family }) => families.indexOf(family)), { side, prefix });
-    writeSidecar(prefix, { classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)), families, note, imageDigest: set.imageDigest });
+    const set = await merge(
+      drawn,
+      classes,
+      faces.map(({ family }) => families.indexOf(family)),
+      { side, prefix },
+    );
+    writeSidecar(prefix, {
+      classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)),
+      families,
+      note,
+      imageDigest: set.imageDigest,
+    });
     return { ...set, families: families.length };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -58,7 +77,12 @@ function drawFace(face: Face, codePoints: readonly number[], side: number, file:
   return { file, slots };
 }
 
-async function merge(drawn: readonly Drawn[], classes: readonly number[], familyOf: readonly number[], { side, prefix }: { readonly side: number; readonly prefix: string }) {
+async function merge(
+  drawn: readonly Drawn[],
+  classes: readonly number[],
+  familyOf: readonly number[],
+  { side, prefix }: { readonly side: number; readonly prefix: string },
+) {
   const images = classes.reduce((sum, i) => sum + drawn.filter(({ slots }) => slots[i]! >= 0).length, 0);
   const files = drawn.map(({ file }) => openSync(file, 'r'));
   const hash = createHash('sha256');
@@ -72,7 +96,10 @@ async function merge(drawn: readonly Drawn[], classes: readonly number[], family
           if (slots[i]! < 0) continue;
           readSync(files[face]!, pixels, 0, pixels.length, slots[i]! * pixels.length);
           hash.update(`${label}/${face}/`).update(pixels);
-          writer.write(key, packImage({ labels: [label, familyOf[face]!], id: key, image: encodePgm(pixels, side, side) }));
+          writer.write(
+            key,
+            packImage({ labels: [label, familyOf[face]!], id: key, image: encodePgm(pixels, side, side) }),
+          );
           key++;
         }
     });

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { create, type Font } from 'fontkit';
 import { FileError, messageOf } from '../../base/errors.ts';
@@ -18,11 +18,16 @@ function openFont(path: string, index = 0): Font {
     const opened = create(readFileSync(path));
     return 'fonts' in opened ? opened.fonts[index]! : opened;
   } catch (error) {
-    throw new FileError(path, `is no typeface that can be read (${messageOf(error)})`, 'delete the folder it lies in and fetch the data set again');
+    throw new FileError(
+      path,
+      `is no typeface that can be read (${messageOf(error)})`,
+      'delete the folder it lies in and fetch the data set again',
+    );
   }
 }
 
-const draw = (font: Font, code: number, side: number): Uint8Array | null => rasterise(font.glyphForCodePoint(code).path.commands, font.unitsPerEm, side);
+const draw = (font: Font, code: number, side: number): Uint8Array | null =>
+  rasterise(font.glyphForCodePoint(code).path.commands, font.unitsPerEm, side);
 
 /** A face in one file, or in a collection of several. */
 export const fileFace = (name: string, family: string, path: string, index: number): Face => ({
@@ -42,7 +47,8 @@ export const slicedFace = (name: string, folder: string): Face => ({
     const slices = readdirSync(folder)
       .filter((file) => /-\d+-(400|wght)-normal\.woff2$/.test(file))
       .sort();
-    if (slices.length === 0) throw new FileError(folder, 'holds no slices of a typeface', 'delete the folder and fetch the data set again');
+    if (slices.length === 0)
+      throw new FileError(folder, 'holds no slices of a typeface', 'delete the folder and fetch the data set again');
     const where = new Map<number, Font>();
     for (const slice of slices) {
       const font = openFont(join(folder, slice));

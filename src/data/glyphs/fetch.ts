@@ -1,11 +1,15 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { UserError, codeOf } from '../../base/errors.ts';
+import { codeOf, UserError } from '../../base/errors.ts';
 import { progress } from '../../base/progress.ts';
 
 /** Runs a program and returns when it ends well. @throws UserError with the last lines it wrote. */
-async function run(program: string, args: readonly string[], { cwd, hint }: { readonly cwd: string; readonly hint: string }): Promise<void> {
+async function run(
+  program: string,
+  args: readonly string[],
+  { cwd, hint }: { readonly cwd: string; readonly hint: string },
+): Promise<void> {
   const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
@@ -31,7 +35,10 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
   mkdirSync(folder, { recursive: true });
   const bar = progress('fetch typefaces', packages.length);
   const flags = ['--prefix', folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  await run('npm', ['install', ...flags, ...packages], { cwd: folder, hint: 'the npm registry must be reachable once; run the same command again to go on' });
+  await run('npm', ['install', ...flags, ...packages], {
+    cwd: folder,
+    hint: 'the npm registry must be reachable once; run the same command again to go on',
+  });
   bar.update(packages.length);
   bar.stop();
 }
@@ -40,7 +47,8 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
 export async function fetchDebian(packages: readonly string[], folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const bar = progress('fetch typefaces', packages.length);
-  const hint = 'this set comes from Debian packages: it needs apt-get, dpkg-deb and a reachable mirror (apt-get update once); run the same command again to go on';
+  const hint =
+    'this set comes from Debian packages: it needs apt-get, dpkg-deb and a reachable mirror (apt-get update once); run the same command again to go on';
   for (const [i, name] of packages.entries()) {
     const target = join(folder, name);
     if (!existsSync(target)) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { UserError } from '../../base/errors.ts';
 import { recordFiles } from '../recordio.ts';
 import { readSidecar } from '../sidecar.ts';
-import { type GlyphSet, buildGlyphs } from './build.ts';
+import { buildGlyphs, type GlyphSet } from './build.ts';
 import { type GlyphSetName, glyphSources } from './sets.ts';
 
 export type { GlyphSet } from './build.ts';
@@ -20,7 +20,12 @@ export type GetOptions = {
 };
 
 /** `made` is null if the set was there already. `expected` is the digest of the images as first made, where one is pinned. */
-export type GetResult = { readonly prefix: string; readonly made: GlyphSet | null; readonly imageDigest: string; readonly expected: string | null };
+export type GetResult = {
+  readonly prefix: string;
+  readonly made: GlyphSet | null;
+  readonly imageDigest: string;
+  readonly expected: string | null;
+};
 
 /** Where `getGlyphs` puts a set. */
 export const glyphPrefix = (name: GlyphSetName, { folder, side = 32, levels = 1 }: GetOptions): string =>
@@ -29,7 +34,8 @@ export const glyphPrefix = (name: GlyphSetName, { folder, side = 32, levels = 1 
 /** Fetches the typefaces of a set and draws it, unless it is there. */
 export async function getGlyphs(name: GlyphSetName, options: GetOptions): Promise<GetResult> {
   const { folder, side = 32, levels = 1, force = false } = options;
-  if (!(Number.isInteger(side) && side >= 8 && side <= 512)) throw new UserError(`--side ${side}: wanted a whole number of pixels from 8 to 512`);
+  if (!(Number.isInteger(side) && side >= 8 && side <= 512))
+    throw new UserError(`--side ${side}: wanted a whole number of pixels from 8 to 512`);
   const source = glyphSources[name];
   const prefix = glyphPrefix(name, options);
   const expected = source.pinned[`${side}/${levels}`] ?? null;

@@ -25,11 +25,24 @@ test('a square covers just its pixels, halves of others', () => {
 
 test('slanted outlines with a hole equal sampling by the winding rule', () => {
   const side = 24;
-  const outer = [[10, 5], [93, 30], [70, 88], [15, 95]] as const;
-  const inner = [[35, 35], [40, 70], [65, 60], [60, 38]] as const; // the other way round: a hole
+  const outer = [
+    [10, 5],
+    [93, 30],
+    [70, 88],
+    [15, 95],
+  ] as const;
+  const inner = [
+    [35, 35],
+    [40, 70],
+    [65, 60],
+    [60, 38],
+  ] as const; // the other way round: a hole
   const pixels = rasterise([...line(...outer), ...line(...inner)], 100, side)!;
   const scale = (0.9 * side) / 100;
-  const toPixel = ([x, y]: readonly [number, number]): [number, number] => [side / 2 + (x - 51.5) * scale, side / 2 - (y - 50) * scale];
+  const toPixel = ([x, y]: readonly [number, number]): [number, number] => [
+    side / 2 + (x - 51.5) * scale,
+    side / 2 - (y - 50) * scale,
+  ];
   const contours = [outer.map(toPixel), inner.map(toPixel)];
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++) {
@@ -39,7 +52,10 @@ test('slanted outlines with a hole equal sampling by the winding rule', () => {
         if (contours.reduce((sum, contour) => sum + winding(contour, point), 0) !== 0) inside++;
       }
       const expected = (255 * inside) / SAMPLES ** 2;
-      assert.ok(Math.abs(pixels[y * side + x]! - expected) <= COVERAGE_TOLERANCE, `(${x}, ${y}): ${pixels[y * side + x]} for ${expected}`);
+      assert.ok(
+        Math.abs(pixels[y * side + x]! - expected) <= COVERAGE_TOLERANCE,
+        `(${x}, ${y}): ${pixels[y * side + x]} for ${expected}`,
+      );
     }
 });
 

@@ -14,7 +14,12 @@ const PIECES = 8;
  */
 export function rasterise(commands: readonly PathCommand[], unitsPerEm: number, side: number): Uint8Array | null {
   const contours = flatten(commands);
-  let [left, right, bottom, top] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  let [left, right, bottom, top] = [
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+  ];
   for (const points of contours)
     for (let i = 0; i < points.length; i += 2) {
       left = Math.min(left, points[i]!);
@@ -42,7 +47,10 @@ function flatten(commands: readonly PathCommand[]): Contour[] {
   let [x, y] = [0, 0];
   for (const { command, args } of commands) {
     if (command === 'closePath') continue;
-    if (command === 'moveTo') contours.push((current = []));
+    if (command === 'moveTo') {
+      current = [];
+      contours.push(current);
+    }
     for (let piece = 1; command !== 'moveTo' && command !== 'lineTo' && piece < PIECES; piece++)
       current.push(...along([x, y, ...args], piece / PIECES));
     [x, y] = args.slice(-2) as [number, number];
@@ -103,7 +111,8 @@ function addSpan(area: Float64Array, row: number, side: number, xa: number, xb: 
 
 /** Mean coverage of the unit cell that ends at `x` by what lies right of an edge running evenly from x0 to x1. */
 function coverageUpTo(x: number, x0: number, x1: number): number {
-  const integral = (at: number): number => (at <= x0 ? 0 : at >= x1 ? (x1 - x0) / 2 + (at - x1) : (at - x0) ** 2 / (2 * (x1 - x0)));
+  const integral = (at: number): number =>
+    at <= x0 ? 0 : at >= x1 ? (x1 - x0) / 2 + (at - x1) : (at - x0) ** 2 / (2 * (x1 - x0));
   return integral(x) - integral(x - 1);
 }
 

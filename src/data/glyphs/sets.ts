@@ -33,7 +33,13 @@ const npmFaces: readonly (readonly [scope: '@fontsource' | '@fontsource-variable
   ['@fontsource-variable', 'noto-serif-jp', '5.3.1'],
 ];
 
-type DebianFace = { readonly name: string; readonly family: string; readonly package: string; readonly file: string; readonly index: number };
+type DebianFace = {
+  readonly name: string;
+  readonly family: string;
+  readonly package: string;
+  readonly file: string;
+  readonly index: number;
+};
 
 const codePoints = (levels: 1 | 2): number[] => (levels === 1 ? jisLevel1() : [...jisLevel1(), ...jisLevel2()]);
 
@@ -45,7 +51,10 @@ export const glyphSources: Readonly<Record<'k12' | 'k55', GlyphSource>> = {
     download: '12 npm packages, 76 MB',
     codePoints,
     async faces(cache) {
-      await fetchNpm(npmFaces.map(([scope, name, version]) => `${scope}/${name}@${version}`), cache);
+      await fetchNpm(
+        npmFaces.map(([scope, name, version]) => `${scope}/${name}@${version}`),
+        cache,
+      );
       return npmFaces.map(([scope, name]) => slicedFace(name, join(cache, 'node_modules', scope, name, 'files')));
     },
     pinned: { '32/1': '92ee38a04a16e25e' },
