@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { packageRoot } from '../base/version.ts';
+import { loadRecipe, parseRecipe } from './recipe.ts';
+
+test('every recipe of the project is valid', () => {
+  const folder = join(packageRoot, 'recipes');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml'));
+  assert.ok(files.length >= 8);
+  for (const file of files) loadRecipe(join(folder, file));
+});
+
+test('defaults are the published settings of MixBCT', () => {
+  const recipe = parseRecipe({ network: { name: 'r50', embeddingDim: 128 }, method: { kind: 'mixbct' } }, 'a test');
+  assert.deepEqual(recipe.method, { kind: 'mixbct', ratio: 0.3, onShortage: 'use-all' });
+  assert.deepEqual(recipe.optimizer, { kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 });
+  assert.deepEqual([recipe.epochs, recipe.seed, recipe.clipNorm, recipe.batchSize], [35, 666, 5, 128]);
+  assert.deepEqual(recipe.schedule, { kind: 'polynomial', power: 2, warmupEpochs: 0 });
+});
+
+test('--set changes a value, makes what is missing, and is checked like the file', () => {
+  const raw = { network: { name: 'r18', embeddingDim: 8 } };
+  const recipe = parseRecipe(raw, 'a test', ['network.width=0.5', 'method.kind=l2', 'clipNorm=null']);
+  assert.deepEqual([recipe.network.width, recipe.method.kind, recipe.clipNorm], [0.5, 'l2', null]);
+  assert.throws(() => parseRecipe(raw, 'a test', ['network.widht=0.5']), /network\.widht: no such key; did you mean width\?/);
+  assert.throws(() => parseRecipe(raw, 'a test', ['width']), /--set width: wanted path=value/);
+  assert.throws(() => parseRecipe(raw, 'a test', ['method.kind=l3']), /method/);
+});
