@@ -157,13 +157,16 @@ function measured(environment: Record<string, string> = {}): {
   return JSON.parse(child.stdout);
 }
 
-/** Resident memory at step 200 against step 10: room for what the runtime itself still loads. */
-const FLAT = 1.02;
+/**
+ * Bytes that resident memory may gain from step 10 to step 200: V8 grows its young generation to 16 MB and compiles hot
+ * code. Steps that kept their activations would gain 190 · 3 MB. `npm run bench -- memory` measures at real sizes.
+ */
+const RUNTIME_GROWTH = 32 * 2 ** 20;
 
 test('200 training steps: live tensors flat from the second on, resident memory flat, the allocator within its bound', () => {
   const { rss, live, allocator } = measured({ MIXBCT_CACHE_MB: '64' });
   assert.equal(new Set(live.slice(1)).size, 1, String(live.slice(0, 5)));
-  assert.ok(rss.at(-1)! <= rss[10]! * FLAT, `${rss[10]} → ${rss.at(-1)}`);
+  assert.ok(rss.at(-1)! <= rss[10]! + RUNTIME_GROWTH, `${rss[10]} → ${rss.at(-1)}`);
   assert.ok(allocator.installed && allocator.hits > 1000, JSON.stringify(allocator));
   assert.equal(allocator.boundBytes, 64 * 2 ** 20);
   assert.ok(allocator.idleBytes <= allocator.boundBytes);
