@@ -6,7 +6,7 @@ import { version } from '../base/version.ts';
 import { datasetReference, readManifest } from './artifact.ts';
 import type { Rows } from './denoise.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { rowNorm, rowsByClass } from './groups.ts';
+import { meanRow, rowNorm, rowsByClass } from './groups.ts';
 import { readNpy, writeNpy } from './npy.ts';
 
 /**
@@ -21,12 +21,9 @@ export function average(features: Rows): Float32Array {
       throw new UserError(`class ${label} of ${classes} has no features`, {
         hint: 'labels must be 0 … C-1, each present',
       });
-    const values = features.rows(rows);
-    const sums = new Float64Array(dim);
-    for (let i = 0; i < values.length; i++) sums[i % dim]! += values[i]! / rows.length;
-    prototypes.set(sums, label * dim);
-    const length = rowNorm(prototypes, label * dim, dim);
-    for (let d = 0; d < dim && length > 0; d++) prototypes[label * dim + d] = sums[d]! / length;
+    const mean = meanRow(features.rows(rows), dim);
+    const length = rowNorm(mean, 0, dim);
+    prototypes.set(length > 0 ? mean.map((value) => value / length) : mean, label * dim);
   }
   return prototypes;
 }

@@ -5,7 +5,7 @@ import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { datasetReference, readManifest } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { rowNorm, rowsByClass } from './groups.ts';
+import { meanRow, rowNorm, rowsByClass } from './groups.ts';
 import { readNpy, writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
@@ -28,11 +28,13 @@ const CHUNK_ROWS = 4096;
  * Which old features may be trusted (methods.md 4.2): → [N], 1 or 0. A class's rows, of length 1 (zero rows stay zero)
  * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. Rows are read class by class,
  * so that memory holds one class, whatever N is.
+ * @throws UserError if `keep` is out of range or there are no features.
  */
 export function denoise(features: Rows, { keep, columnNormalize = true }: DenoiseOptions): Uint8Array {
   if (!(keep > 0 && keep <= 1))
     throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
   const { count, classes } = features.info;
+  if (count === 0) throw new UserError('there are no features to denoise');
   const scale = columnNormalize ? columnScale(features) : null;
   const mask = new Uint8Array(count);
   for (const rows of rowsByClass(features.labels(), classes)) {
@@ -43,12 +45,13 @@ export function denoise(features: Rows, { keep, columnNormalize = true }: Denois
   return mask;
 }
 
-/** Rows divided by their length; zero rows stay. Double precision, flat [K · D]. */
-function unitRows(rows: Float32Array, dim: number): Float64Array {
-  const unit = Float64Array.from(rows);
+/** Rows divided by their length (zero rows stay), then each dimension times `scale`. Double precision, flat [K · D]. */
+function unitRows(rows: Float32Array, dim: number, scale: Float64Array | null): Float64Array {
+  const unit = new Float64Array(rows.length);
   for (let start = 0; start < rows.length; start += dim) {
-    const length = rowNorm(rows, start, dim);
-    if (length > 0) for (let d = 0; d < dim; d++) unit[start + d]! /= length;
+    const length = rowNorm(rows, start, dim) || 1;
+    for (let d = 0; d < dim; d++) unit[start + d] = rows[start + d]! / length;
+    if (scale) for (let d = 0; d < dim; d++) unit[start + d]! *= scale[d]!;
   }
   return unit;
 }
@@ -58,9 +61,12 @@ function columnScale(features: Rows): Float64Array {
   const { dim, count } = features.info;
   const squares = new Float64Array(dim);
   for (let from = 0; from < count; from += CHUNK_ROWS) {
-    const indices = Array.from({ length: Math.min(CHUNK_ROWS, count - from) }, (_, i) => from + i);
-    const unit = unitRows(features.rows(indices), dim);
-    for (let i = 0; i < unit.length; i++) squares[i % dim]! += unit[i]! ** 2;
+    const indices = Int32Array.from({ length: Math.min(CHUNK_ROWS, count - from) }, (_, i) => from + i);
+    const rows = features.rows(indices);
+    for (let start = 0; start < rows.length; start += dim) {
+      const length = rowNorm(rows, start, dim) || 1;
+      for (let d = 0; d < dim; d++) squares[d]! += (rows[start + d]! / length) ** 2;
+    }
   }
   return squares.map((sum) => (sum > 0 ? 1 / Math.sqrt(sum) : 0));
 }
@@ -68,10 +74,8 @@ function columnScale(features: Rows): Float64Array {
 /** Euclidean distances of one class's rows to their mean, [n]. */
 export function distancesToMean(features: Rows, rows: Int32Array, scale: Float64Array | null): Float64Array {
   const { dim } = features.info;
-  const unit = unitRows(features.rows(rows), dim);
-  if (scale) for (let i = 0; i < unit.length; i++) unit[i]! *= scale[i % dim]!;
-  const mean = new Float64Array(dim);
-  for (let i = 0; i < unit.length; i++) mean[i % dim]! += unit[i]! / rows.length;
+  const unit = unitRows(features.rows(rows), dim, scale);
+  const mean = meanRow(unit, dim);
   return Float64Array.from(rows, (_, row) => {
     let sum = 0;
     for (let d = 0; d < dim; d++) sum += (unit[row * dim + d]! - mean[d]!) ** 2;

@@ -1,6 +1,6 @@
-import { progress } from '../base/progress.ts';
+import { progress, say } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import { type BadImage, type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
@@ -20,10 +20,15 @@ export type ExtractOptions = {
   readonly flip?: 'none' | 'mean';
   readonly batchSize?: number;
   readonly workers?: number;
+  /** Go on past an image that cannot be read: its row is the embedding of another image of its batch. */
   readonly skipBadImages?: boolean;
 };
 
-/** Embeds a dataset in its order. Only a batch of it is in memory. */
+/**
+ * Embeds a dataset in its order. Only a batch of it is in memory.
+ * @throws FileError naming the first image that cannot be read, unless `skipBadImages`; UserError if an embedding is not
+ * finite.
+ */
 export async function extractFeatures(
   dataset: Dataset,
   embedder: Embedder,
@@ -58,14 +63,25 @@ export async function extractFeatures(
     } finally {
       bar.stop();
     }
+    if (loader.bad.length > 0) warnOfStandIns(loader.bad);
   });
 }
 
-function embedBoth({ images, labels }: Batch, { embed, side }: Embedder): Float32Array {
+/** A row of a stand-in looks like any other, so it is named once, here. */
+function warnOfStandIns(bad: readonly BadImage[]): void {
+  const rows = bad.slice(0, 10).map(({ index, name, problem }) => `  row ${index}: ${name} (${problem})`);
+  say(
+    `rows that hold the embedding of another image, for their own could not be read (${bad.length}):\n${rows.join('\n')}`,
+  );
+}
+
+/** The mean of the embeddings of each image and its mirror, flat [B · D]. */
+function embedBoth({ images, labels }: Batch, embedder: Embedder): Float32Array {
+  const { side } = embedder;
   const bytes = side * side * 3;
   const mirrored = new Uint8Array(images.length);
   for (let i = 0; i < labels.length; i++)
     mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
-  const other = embed(mirrored, labels.length);
-  return embed(images, labels.length).map((value, i) => (value + other[i]!) / 2);
+  const other = embedder.embed(mirrored, labels.length).slice(); // the embedder may use its buffer again
+  return embedder.embed(images, labels.length).map((value, i) => (value + other[i]!) / 2);
 }

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { fileDigest, writeArtifact } from '../base/artifact.ts';
-import { FileError } from '../base/errors.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { datasetReference, readManifest } from './artifact.ts';
-import { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
+import { NpyFile, type NpyType, NpyWriter, writeNpy } from './npy.ts';
 
 const featuresSchema = z.object({
   kind: z.literal('features'),
@@ -30,6 +30,16 @@ const files = (path: string) => ({
   families: join(path, 'families.npy'),
 });
 
+const AGAIN = 'make the feature set again';
+
+/** Opens one array of a set. @throws FileError if it is missing, cut short, or not what the manifest says. */
+function openArray<T extends NpyType>(path: string, type: T, wanted: readonly number[]): NpyFile<T> {
+  const file = new NpyFile(path, [type]);
+  if (String(file.shape) === String(wanted)) return file;
+  file.close();
+  throw new FileError(path, `has shape [${file.shape.join(', ')}], the manifest says [${wanted.join(', ')}]`, AGAIN);
+}
+
 /**
  * Embeddings of a dataset in dataset order: a folder with `features.npy` (float32 [N, D], as the backbone made them, not
  * normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
@@ -38,6 +48,9 @@ export class FeatureSet implements Disposable {
   readonly path: string;
   readonly info: FeaturesInfo;
   readonly #file: NpyFile<'<f4'>;
+  #all: Float32Array | undefined;
+  #labels: Int32Array | undefined;
+  #families: Int32Array | undefined;
 
   private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f4'>) {
     this.path = path;
@@ -48,51 +61,49 @@ export class FeatureSet implements Disposable {
   /** @throws FileError if `path` is no finished feature set or its files do not agree. */
   static open(path: string): FeatureSet {
     const info = readManifest(path, featuresSchema, { what: 'a feature set', command: 'mixbct extract' });
-    const file = new NpyFile(files(path).features, ['<f4']);
-    if (String(file.shape) !== String([info.count, info.dim])) {
-      file.close();
-      throw new FileError(
-        file.path,
-        `has shape [${file.shape.join(', ')}], the manifest says [${info.count}, ${info.dim}]`,
-        'make the feature set again',
-      );
-    }
-    return new FeatureSet(path, info, file);
+    const at = files(path);
+    openArray(at.labels, '<i8', [info.count]).close();
+    openArray(at.families, '<i4', [info.count]).close();
+    return new FeatureSet(path, info, openArray(at.features, '<f4', [info.count, info.dim]));
   }
 
   get digest(): string {
     return this.info.digest;
   }
 
-  /** Embeddings at positions, flat [K · D]. */
+  /** Embeddings at positions, flat [K · D]; read from disk each time. */
   rows(indices: ArrayLike<number>): Float32Array {
     return this.#file.gather(indices);
   }
 
-  /** All embeddings, flat [N · D]. */
+  /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
   all(): Float32Array {
-    return this.#file.all();
+    this.#all ??= this.#file.all();
+    return this.#all;
   }
 
-  /** Class ids [N]. */
+  /** Class ids [N]. @throws FileError if one is not in 0 … C-1. */
   labels(): Int32Array {
-    return Int32Array.from(this.#column(files(this.path).labels, '<i8'), Number);
+    this.#labels ??= this.#readLabels();
+    return this.#labels;
   }
 
   /** Family ids [N], -1 where unknown. */
   families(): Int32Array {
-    return this.#column(files(this.path).families, '<i4');
+    if (!this.#families) {
+      using file = openArray(files(this.path).families, '<i4', [this.info.count]);
+      this.#families = file.all();
+    }
+    return this.#families;
   }
 
-  #column<T extends '<i8' | '<i4'>(path: string, type: T) {
-    const { data, shape } = readNpy(path, [type]);
-    if (String(shape) !== String([this.info.count]))
-      throw new FileError(
-        path,
-        `has shape [${shape.join(', ')}], wanted [${this.info.count}]`,
-        'make the feature set again',
-      );
-    return data;
+  #readLabels(): Int32Array {
+    const { count, classes } = this.info;
+    using file = openArray(files(this.path).labels, '<i8', [count]);
+    const labels = file.all();
+    const bad = labels.findIndex((label) => label < 0n || label >= classes);
+    if (bad >= 0) throw new FileError(file.path, `entry ${bad} is ${labels[bad]}, wanted 0 … ${classes - 1}`, AGAIN);
+    return Int32Array.from(labels, Number);
   }
 
   close(): void {
@@ -109,7 +120,17 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly families: Int32Array;
 };
 
-/** Writes a feature set; `fill` appends rows in dataset order. Nothing is left if it throws. */
+/** Position of the first value that is NaN or infinite, or -1. */
+export function firstNonFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i;
+  return -1;
+}
+
+/**
+ * Writes a feature set; `fill` appends whole rows in dataset order. Nothing is left if it throws.
+ * @throws UserError if something stands at `path` and `force` is not set, or an embedding is not finite: distances and
+ * means would be NaN without a word.
+ */
 export function writeFeatureSet(
   path: string,
   { labels, families, ...info }: FeatureSetContent,
@@ -122,13 +143,19 @@ export function writeFeatureSet(
     let rows = 0;
     try {
       await fill((chunk) => {
-        rows += chunk.length / info.dim;
+        const bad = firstNonFinite(chunk);
+        if (bad >= 0)
+          throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
+            hint: 'the model that made it has diverged: train it again with a lower learning rate',
+          });
         writer.append(chunk);
+        rows += chunk.length / info.dim;
       });
     } finally {
       writer.close();
     }
-    if (rows !== labels.length) throw new Error(`${path}: ${rows} embeddings for ${labels.length} labels`);
+    if (rows !== labels.length || rows !== families.length)
+      throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
     writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
     writeNpy(target.families, '<i4', families);
     return {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -7,6 +7,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { writeJson } from '../base/artifact.ts';
 import { Rng } from '../base/rng.ts';
+import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
 import { average } from './average.ts';
 import { denoise, distancesToMean, type Rows } from './denoise.ts';
@@ -16,7 +17,6 @@ import {
   importNpy,
   openCredible,
   openPrototypes,
-  readNpy,
   requireSameDataset,
   writeCredible,
   writeFeatureSet,
@@ -121,6 +121,7 @@ test('denoise and average equal their slow twins, with labels in any order and a
       ) < 1e-7,
     );
   }
+  assert.throws(() => denoise(inMemory(new Float32Array(), [], dim), { keep: 0.9 }), /no features to denoise/);
   assert.throws(() => denoise(features, { keep: 0 }), /--keep 0: wanted a share above 0/);
   assert.throws(
     () =>
@@ -133,53 +134,6 @@ test('denoise and average equal their slow twins, with labels in any order and a
       ),
     /class 1 of 7 has no features/,
   );
-});
-
-test('.npy files have the bytes NumPy writes for their header, and come back', (t) => {
-  const path = join(testFolder(t), 'a.npy');
-  const arrays = [
-    ['<f4', Float32Array.of(1.5, -2, 3, 4), [2]],
-    ['<f8', Float64Array.of(1 / 3), []],
-    ['<i8', BigInt64Array.of(2n ** 60n, -1n), []],
-    ['<i4', Int32Array.of(-7, 8), []],
-    ['|u1', Uint8Array.of(1, 255), []],
-    ['|b1', Uint8Array.of(1, 0), []],
-  ] as const;
-  for (const [type, data, rowShape] of arrays) {
-    writeNpy(path, type, data as never, rowShape);
-    const back = readNpy(path, [type]);
-    assert.deepEqual(back.data, data);
-    assert.deepEqual(back.shape, rowShape.length > 0 ? [data.length / 2, 2] : [data.length]);
-  }
-  writeNpy(path, '<f4', Float32Array.of(1, 2, 3, 4), [2]);
-  const bytes = readFileSync(path);
-  assert.equal(bytes.subarray(0, 10).toString('hex'), '934e554d505901007600');
-  assert.equal(
-    bytes.toString('latin1', 10, 128).trimEnd(),
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }",
-  );
-  assert.equal(bytes.length, 128 + 16);
-  // what np.save writes for np.arange(3, dtype='<i4'): a header padded to 64 bytes
-  const numpy = Buffer.concat([
-    Buffer.from('934e554d505901007600', 'hex'),
-    Buffer.from(`${"{'descr': '<i4', 'fortran_order': False, 'shape': (3,), }".padEnd(117)}\n`, 'latin1'),
-    Buffer.from(Int32Array.of(0, 1, 2).buffer),
-  ]);
-  writeFileSync(path, numpy);
-  assert.deepEqual(readNpy(path, ['<i4']).data, Int32Array.of(0, 1, 2));
-});
-
-test('.npy files that are none, or not what is wanted, are refused by name', (t) => {
-  const path = join(testFolder(t), 'a.npy');
-  writeNpy(path, '<f4', new Float32Array(100), [10]);
-  assert.throws(() => readNpy(path, ['<i8']), /a\.npy: holds <f4, wanted <i8/);
-  truncateSync(path, 300);
-  assert.throws(() => readNpy(path, ['<f4']), /cut short: \[10, 10\] of <f4 needs 528 bytes, 300 there/);
-  writeFileSync(path, readFileSync(path, 'latin1').replace('False', 'True '), 'latin1');
-  assert.throws(() => readNpy(path, ['<f4']), /Fortran order/);
-  writeFileSync(path, 'PK\x03\x04 nothing of the kind');
-  assert.throws(() => readNpy(path, ['<f4']), /is no \.npy file/);
-  assert.throws(() => readNpy(`${path}.none`, ['<f4']), /no such file/);
 });
 
 async function tinyFeatures(folder: string): Promise<{ prefix: string; out: string }> {
@@ -245,7 +199,15 @@ test('masks and prototypes are artefacts: whole, checked when opened, never over
   mkdirSync(join(folder, 'empty'));
   assert.throws(() => FeatureSet.open(join(folder, 'empty')), /is no finished feature set/);
   writeJson(join(out, 'manifest.json'), { ...features.info, count: 11 });
-  assert.throws(() => FeatureSet.open(out), /has shape \[12, 2\], the manifest says \[11, 2\]/);
+  assert.throws(() => FeatureSet.open(out), /labels\.npy: has shape \[12\], the manifest says \[11\]/);
+  writeJson(join(out, 'manifest.json'), { ...features.info, dim: 3 });
+  assert.throws(() => FeatureSet.open(out), /features\.npy: has shape \[12, 2\], the manifest says \[12, 3\]/);
+  writeJson(join(out, 'manifest.json'), features.info);
+  writeNpy(join(out, 'labels.npy'), '<i8', new BigInt64Array(12).fill(3n));
+  using changed = FeatureSet.open(out);
+  assert.throws(() => changed.labels(), /labels\.npy: entry 0 is 3, wanted 0 … 2/);
+  rmSync(join(out, 'families.npy'));
+  assert.throws(() => FeatureSet.open(out), /families\.npy: no such file/);
 });
 
 test('a set that fails midway leaves nothing', async (t) => {
@@ -269,6 +231,49 @@ test('a set that fails midway leaves nothing', async (t) => {
   assert.deepEqual(readdirSync(folder), []);
 });
 
+test('embeddings that are not finite, or do not fit the labels, make no set', async (t) => {
+  const folder = testFolder(t);
+  const content = {
+    dim: 2,
+    classes: 1,
+    model: null,
+    dataset: null,
+    flip: 'none' as const,
+    labels: new Int32Array(3),
+    families: new Int32Array(3),
+  };
+  const write = (rows: readonly number[], changed: Partial<typeof content> = {}) =>
+    writeFeatureSet(join(folder, 'x'), { ...content, ...changed }, {}, (append) => append(Float32Array.from(rows)));
+  await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6]), /x: embedding 1 holds NaN\n.*diverged/);
+  await assert.rejects(write([1, 2, 3, 4, 5]), /5 elements are no whole rows of \[2\]/);
+  await assert.rejects(write([1, 2, 3, 4]), /2 embeddings, 3 labels, 3 families/);
+  await assert.rejects(write([1, 2, 3, 4, 5, 6], { families: new Int32Array(2) }), /3 labels, 2 families/);
+  assert.deepEqual(readdirSync(folder), []);
+});
+
+test('extraction stops at an image that cannot be read; skipping it names the row', async (t) => {
+  const folder = testFolder(t);
+  const images = join(folder, 'images', 'a');
+  mkdirSync(images, { recursive: true });
+  for (let i = 0; i < 3; i++)
+    writeFileSync(join(images, `${i}.pgm`), encodePgm(new Uint8Array(256).fill(50 * i), 16, 16));
+  writeFileSync(join(images, '1.pgm'), 'no image');
+  using dataset = openDataset(join(folder, 'images'));
+  const embed = (pixels: Uint8Array, count: number): Float32Array =>
+    Float32Array.from({ length: count }, (_, i) => pixels[i * 256 * 3]!);
+  const embedder = { name: 'first pixel', digest: 'd', dim: 1, side: 16, embed };
+  const out = join(folder, 'features');
+  await assert.rejects(extractFeatures(dataset, embedder, { out, workers: 0 }), /1\.pgm: cannot be read/);
+  assert.ok(!existsSync(out));
+  const said = t.mock.method(process.stderr, 'write', () => true);
+  await extractFeatures(dataset, embedder, { out, workers: 0, skipBadImages: true });
+  const text = said.mock.calls.map(({ arguments: [chunk] }) => String(chunk)).join('');
+  said.mock.restore();
+  assert.match(text, /another image, for their own could not be read \(1\):\n {2}row 1: .*1\.pgm/);
+  using features = FeatureSet.open(out);
+  assert.deepEqual(features.all(), Float32Array.of(0, 0, 100));
+});
+
 test('arrays from elsewhere become a feature set, or are refused', async (t) => {
   const folder = testFolder(t);
   const at = (name: string): string => join(folder, name);
@@ -290,8 +295,12 @@ test('arrays from elsewhere become a feature set, or are refused', async (t) => 
   );
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, -1n, 0n));
   await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /entry 1 is -1/);
+  writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 2n ** 32n + 1n));
+  await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /entry 2 is 4294967297/);
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 1n));
   writeNpy(at('f.npy'), '<f4', Float32Array.of(1, 2, 3, Number.NaN, 5, 6), [2]);
   await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /row 1 holds NaN/);
+  writeNpy(at('f.npy'), '<f4', new Float32Array(0), [2]);
+  await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /f\.npy: holds no rows/);
   assert.equal(existsSync(at('b')), false);
 });

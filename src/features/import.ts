@@ -1,15 +1,17 @@
 import { FileError } from '../base/errors.ts';
-import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import { type FeaturesInfo, firstNonFinite, writeFeatureSet } from './feature-set.ts';
 import { NpyFile, readNpy } from './npy.ts';
 
 /** Paths of .npy files from elsewhere: features float32 [N, D], labels and families whole numbers [N]. */
 export type NpyImport = { readonly features: string; readonly labels: string; readonly families?: string | undefined };
 
 const CHUNK_ROWS = 65536;
+/** Ids are int32 inside; a larger one would come back as another. */
+const MOST_ID = 2 ** 31 - 2;
 
 /**
  * Makes a feature set of arrays that another system wrote; the way out needs no command, for a feature set's files are
- * .npy. @throws FileError if counts disagree, a label is negative or a feature is not finite.
+ * .npy. @throws FileError if there are no rows, counts disagree, an id is out of range or a feature is not finite.
  */
 export async function importNpy(
   paths: NpyImport,
@@ -20,6 +22,7 @@ export async function importNpy(
   const [count, dim] = file.shape;
   if (file.shape.length !== 2 || !dim)
     throw new FileError(paths.features, `has shape [${file.shape.join(', ')}], wanted [N, D]`);
+  if (count === 0) throw new FileError(paths.features, 'holds no rows');
   const labels = column(paths.labels, count!);
   const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
   const classes = labels.reduce((most, label) => Math.max(most, label), 0) + 1;
@@ -30,7 +33,7 @@ export async function importNpy(
     (append) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
         const rows = file.read(from, Math.min(CHUNK_ROWS, count! - from));
-        const bad = rows.findIndex((value) => !Number.isFinite(value));
+        const bad = firstNonFinite(rows);
         if (bad >= 0)
           throw new FileError(
             paths.features,
@@ -47,8 +50,8 @@ function column(path: string, count: number, least = 0): Int32Array {
   const { data, shape } = readNpy(path, ['<i8', '<i4']);
   if (String(shape) !== String([count]))
     throw new FileError(path, `has shape [${shape.join(', ')}], wanted [${count}], one entry for each feature`);
-  const numbers = Int32Array.from(data as ArrayLike<number | bigint> as ArrayLike<number>, Number);
-  const bad = numbers.findIndex((value) => value < least);
-  if (bad >= 0) throw new FileError(path, `entry ${bad} is ${numbers[bad]}`, `wanted whole numbers from ${least} on`);
-  return numbers;
+  const bad = (data as ArrayLike<number | bigint> as Int32Array).findIndex((id) => id < least || id > MOST_ID);
+  if (bad >= 0)
+    throw new FileError(path, `entry ${bad} is ${data[bad]}`, `wanted whole numbers from ${least} to ${MOST_ID}`);
+  return Int32Array.from(data as ArrayLike<number | bigint> as ArrayLike<number>, Number);
 }

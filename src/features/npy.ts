@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
@@ -26,6 +26,8 @@ type Arrays = {
 };
 export type NpyArray<T extends NpyType = NpyType> = Arrays[T];
 
+const elements = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
+
 /** Reads rows of an array on disk. Nothing of it stays in memory. */
 export class NpyFile<T extends NpyType = NpyType> implements Disposable {
   readonly path: string;
@@ -39,7 +41,8 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
 
   /** @throws FileError if `path` is no .npy file of one of the types `wanted`, in C order, whole. */
   constructor(path: string, wanted: readonly T[]) {
-    if (!existsSync(path)) throw new FileError(path, 'no such file');
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (!found?.isFile()) throw new FileError(path, found ? 'is no file, wanted a .npy file' : 'no such file');
     this.path = path;
     this.#fd = openSync(path, 'r');
     try {
@@ -49,7 +52,7 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       this.type = descr as T;
       this.shape = shape;
       this.#start = start;
-      this.#row = shape.slice(1).reduce((product, n) => product * n, 1);
+      this.#row = elements(shape.slice(1));
       this.#width = types[this.type].BYTES_PER_ELEMENT;
       const [expected, size] = [start + (shape[0] ?? 1) * this.#row * this.#width, fstatSync(this.#fd).size];
       if (size < expected)
@@ -63,14 +66,14 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
     }
   }
 
-  /** Rows `from` … `from + count - 1`, flat. */
+  /** Rows `from` … `from + count - 1`, flat. @throws RangeError if the file has no such rows. */
   read(from: number, count: number): NpyArray<T> {
     const result = new types[this.type](count * this.#row);
     this.#fill(result, 0, from, count);
     return result as unknown as NpyArray<T>;
   }
 
-  /** Rows in any order, flat; neighbours are read together. */
+  /** Rows in any order, flat; neighbours are read together. @throws RangeError if the file has no such row. */
   gather(rows: ArrayLike<number>): NpyArray<T> {
     const result = new types[this.type](rows.length * this.#row);
     for (let i = 0; i < rows.length; ) {
@@ -87,6 +90,9 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
   }
 
   #fill(into: ArrayBufferView, row: number, from: number, count: number): void {
+    const rows = this.shape[0] ?? 1;
+    if (!(from >= 0 && from + count <= rows))
+      throw new RangeError(`${this.path}: rows ${from} … ${from + count - 1} of ${rows}`);
     const bytes = this.#row * this.#width;
     const target = new Uint8Array(into.buffer, into.byteOffset + row * bytes, count * bytes);
     for (let done = 0; done < target.length; ) {
@@ -142,7 +148,7 @@ export class NpyWriter<T extends NpyType> {
   readonly #fd: number;
   readonly #type: T;
   readonly #rowShape: readonly number[];
-  #elements = 0;
+  #rows = 0;
   #position = HEADER_BYTES;
 
   constructor(path: string, type: T, rowShape: readonly number[] = []) {
@@ -151,17 +157,20 @@ export class NpyWriter<T extends NpyType> {
     this.#rowShape = rowShape;
   }
 
-  /** Appends whole rows, flat. */
+  /** Appends whole rows, flat. @throws RangeError if the last one is not whole. */
   append(rows: NpyArray<T>): void {
+    const count = rows.length / elements(this.#rowShape);
+    if (!Number.isInteger(count))
+      throw new RangeError(`${rows.length} elements are no whole rows of [${this.#rowShape.join(', ')}]`);
     const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
     for (let done = 0; done < bytes.length; )
       done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
     this.#position += bytes.length;
-    this.#elements += rows.length;
+    this.#rows += count;
   }
 
   close(): void {
-    const shape = [this.#elements / this.#rowShape.reduce((product, n) => product * n, 1), ...this.#rowShape];
+    const shape = [this.#rows, ...this.#rowShape];
     const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
     const text = `{'descr': '${this.#type}', 'fortran_order': False, 'shape': ${tuple}, }`;
     const header = Buffer.alloc(HEADER_BYTES, ' ');
@@ -193,6 +202,9 @@ export function writeNpy<T extends NpyType>(
   rowShape: readonly number[] = [],
 ): void {
   const writer = new NpyWriter(path, type, rowShape);
-  writer.append(data);
-  writer.close();
+  try {
+    writer.append(data);
+  } finally {
+    writer.close();
+  }
 }
