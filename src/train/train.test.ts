@@ -50,7 +50,9 @@ async function oldSide(
     string,
   ];
   await trained(dataset, run, { head: { kind: 'softmax' }, epochs: 1 });
-  await extractFeatures(dataset, embedderOf(loadModel(run)), { out: features, batchSize: 16 });
+  const model = loadModel(run);
+  await extractFeatures(dataset, embedderOf(model), { out: features, batchSize: 16 });
+  model.backbone.dispose();
   using set = FeatureSet.open(features);
   await writeCredible(credible, set, { keep: 0.7 });
   return { features, credible };

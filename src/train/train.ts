@@ -119,7 +119,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     rmSync(files.checkpoint, { force: true });
     return manifest;
   } catch (error) {
-    if (step === 0 && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true }); // nothing worth resuming
+    // a new run that took no step leaves nothing; what is being resumed is never touched
+    if (step === 0 && !resume && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true });
     throw error;
   } finally {
     bar.stop();
