@@ -40,7 +40,9 @@ function describe(prefix, origin) {
   const text = [header, headless].map((file) => (existsSync(file) ? readFileSync(file, 'utf8') : '')).join('\n');
   const part = (name) => text.match(new RegExp(`define TORCH_VERSION_${name} (\\d+)`))?.[1];
   const version = [part('MAJOR'), part('MINOR'), part('PATCH')].join('.');
-  return { version, origin, lib, includes: [include, api], cxx11Abi: true };
+  // naming /usr/include as a folder of ours would hide the C library's headers from the C++ ones
+  const includes = prefix === '/usr' ? [api] : [include, api];
+  return { version, origin, lib, includes, cxx11Abi: true };
 }
 
 function fromPython() {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { codeOf, UserError } from '../../base/errors.ts';
 import { progress } from '../../base/progress.ts';
 
@@ -45,14 +45,15 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
 
 /** Downloads Debian packages and unpacks each to `folder/<package>`; installs nothing, needs no root, goes on where it stopped. */
 export async function fetchDebian(packages: readonly string[], folder: string): Promise<void> {
+  const home = resolve(folder);
   mkdirSync(folder, { recursive: true });
   const bar = progress('fetch typefaces', packages.length);
   const hint =
     'this set comes from Debian packages: it needs apt-get, dpkg-deb and a reachable mirror (apt-get update once); run the same command again to go on';
   for (const [i, name] of packages.entries()) {
-    const target = join(folder, name);
+    const target = join(home, name);
     if (!existsSync(target)) {
-      const [download, unpacked] = [join(folder, `.${name}.download`), join(folder, `.${name}.unpacked`)];
+      const [download, unpacked] = [join(home, `.${name}.download`), join(home, `.${name}.unpacked`)];
       for (const scratch of [download, unpacked]) rmSync(scratch, { recursive: true, force: true });
       mkdirSync(download);
       await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', name], { cwd: download, hint });
