@@ -27,16 +27,17 @@ async function run(
 
 /** Installs npm packages (`name@version`) under `folder`; what is there already is not fetched again. */
 export async function fetchNpm(packages: readonly string[], folder: string): Promise<void> {
+  const home = resolve(folder);
   const versionOf = (spec: string): string | null => {
-    const manifest = join(folder, 'node_modules', spec.slice(0, spec.lastIndexOf('@')), 'package.json');
+    const manifest = join(home, 'node_modules', spec.slice(0, spec.lastIndexOf('@')), 'package.json');
     return existsSync(manifest) ? JSON.parse(readFileSync(manifest, 'utf8')).version : null;
   };
   if (packages.every((spec) => versionOf(spec) === spec.slice(spec.lastIndexOf('@') + 1))) return;
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(home, { recursive: true });
   const bar = progress('fetch typefaces', packages.length);
-  const flags = ['--prefix', folder, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const flags = ['--prefix', home, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   await run('npm', ['install', ...flags, ...packages], {
-    cwd: folder,
+    cwd: home,
     hint: 'the npm registry must be reachable once; run the same command again to go on',
   });
   bar.update(packages.length);
@@ -46,7 +47,7 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
 /** Downloads Debian packages and unpacks each to `folder/<package>`; installs nothing, needs no root, goes on where it stopped. */
 export async function fetchDebian(packages: readonly string[], folder: string): Promise<void> {
   const home = resolve(folder);
-  mkdirSync(folder, { recursive: true });
+  mkdirSync(home, { recursive: true });
   const bar = progress('fetch typefaces', packages.length);
   const hint =
     'this set comes from Debian packages: it needs apt-get, dpkg-deb and a reachable mirror (apt-get update once); run the same command again to go on';
