@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { packageRoot } from '../base/version.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
 
@@ -244,4 +245,31 @@ test('every command has help with an example, and doctor and schema speak JSON',
   const doctor = JSON.parse(mixbct(folder, 'doctor', '--json').out);
   assert.match(doctor.libtorch, /^\d+\.\d+/);
   assert.equal(JSON.parse(mixbct(folder, 'schema', 'recipe').out).type, 'object');
+});
+
+test('every command that the documents show exists, with the options shown', (t) => {
+  const folder = testFolder(t);
+  const helps = new Map<string, string>();
+  const helpOf = (words: readonly string[]): string => {
+    const key = words.join(' ');
+    if (!helps.has(key)) helps.set(key, mixbct(folder, ...words, '--help').out);
+    return helps.get(key)!;
+  };
+  const documents = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map((name) => join('docs', name))];
+  const lines = documents.flatMap((name) =>
+    readFileSync(join(packageRoot, name), 'utf8').replaceAll('\\\n', ' ').split('\n'),
+  );
+  const shown = lines.flatMap((line) =>
+    [...line.matchAll(/(?:^|`)mixbct ([^`#\n]+)/g)].map(([, command]) => command!.trim().split(/\s+/)),
+  );
+  assert.ok(shown.length > 15);
+  for (const words of shown) {
+    const [name, sub] = words as [string, string?];
+    const help = helpOf(name === 'data' ? [name, sub!] : [name]);
+    assert.match(help, new RegExp(`^Usage: mixbct ${name === 'data' ? `data ${sub}` : name} `), words.join(' '));
+    for (const option of words.filter((word) => /^--[a-z]/.test(word)))
+      assert.ok(help.includes(`${option} `), `mixbct ${words.join(' ')}: ${option}`);
+  }
+  for (const path of lines.flatMap((line) => [...line.matchAll(/\]\((?!http)([^)#]+)\)/g)].map(([, path]) => path!)))
+    assert.ok(existsSync(join(packageRoot, path)) || existsSync(join(packageRoot, 'docs', path)), path);
 });
