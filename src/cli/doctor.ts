@@ -1,11 +1,8 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { readJson } from '../base/artifact.ts';
-import { packageRoot, version } from '../base/version.ts';
+import { version } from '../base/version.ts';
 import { nativeImage } from '../data/native-image.ts';
-import { allocatorStats, buildInfo, threads } from '../torch/index.ts';
+import { allocatorStats, buildInfo, libtorchOrigin, threads } from '../torch/index.ts';
 import { command, print } from './context.ts';
 
 export function doctorCommand(): Command {
@@ -34,8 +31,8 @@ function examine(): Record<string, string | number | boolean> {
     mixbct: version,
     node: process.version,
     libtorch: info.libtorch,
-    'libtorch origin': built.origin ?? 'unknown',
-    'libtorch folder': built.lib ?? 'unknown',
+    'libtorch origin': built.origin,
+    'libtorch folder': built.lib,
     blas,
     oneDNN: info.onednn,
     OpenMP: info.openmp,

@@ -1,0 +1,56 @@
+// npm run bench -- NAME [--runs n]
+import { parseArgs } from 'node:util';
+import { UserError } from '../src/base/errors.ts';
+import type { Bench } from './bench.ts';
+import { binding } from './binding.ts';
+import { loader } from './loader.ts';
+import { memory } from './memory.ts';
+import { step } from './step.ts';
+
+/** Every benchmark there is. To add one: write its file, and add it here. */
+const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader };
+
+const usage = `npm run bench -- NAME [--runs n]
+
+${Object.entries(benches)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .join('\n')}
+
+The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.
+`;
+
+async function main(): Promise<number> {
+  const { values, positionals } = readArguments();
+  if (values.help) return show(usage);
+  const [name] = positionals;
+  const bench = name === undefined ? undefined : benches[name];
+  if (!bench || positionals.length > 1)
+    throw new UserError(`wanted the name of one benchmark, got ${positionals.join(' ') || 'none'}\n\n${usage}`);
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1)
+    throw new UserError(`--runs ${values.runs}: wanted a whole number of at least 1`);
+  const result = { name, ...(await bench.run({ runs })) };
+  show(`${JSON.stringify(result)}\n`);
+  return result.ok ? 0 : 1;
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { runs: { type: 'string', default: '5' }, help: { type: 'boolean', default: false } },
+    });
+  } catch (error) {
+    throw new UserError((error as Error).message);
+  }
+}
+
+function show(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+process.exitCode = await main().catch((error: unknown) => {
+  process.stderr.write(error instanceof UserError ? `${error.message}\n` : `${(error as Error).stack}\n`);
+  return 2;
+});

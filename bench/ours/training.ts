@@ -1,0 +1,73 @@
+import { Rng } from '../../src/base/rng.ts';
+import {
+  copy_,
+  fillNormal,
+  fillUniform,
+  generator,
+  noGrad,
+  scope,
+  setThreads,
+  type Tensor,
+  to,
+  toUint8,
+  zeros,
+} from '../../src/torch/index.ts';
+import { parseRecipe } from '../../src/train/recipe.ts';
+import { openSession, type Session } from '../../src/train/session.ts';
+import { trainStep } from '../../src/train/train.ts';
+import type { Workload } from '../workload.ts';
+
+/** Small, so that the warm-up losses of two programs can be compared. */
+const LR = 0.01;
+
+/** Training as `mixbct train` does it, but on one fixed batch. */
+export type Training = {
+  readonly session: Session;
+  /** One step of the trainer. @returns the loss */
+  step(): number;
+};
+
+export function startTraining({ width, side, batch, dim, classes, threads }: Workload): Training {
+  setThreads(threads);
+  const recipe = parseRecipe(
+    {
+      network: { name: 'r18', embeddingDim: dim, inputSide: side, width },
+      head: { kind: 'arcface' },
+      optimizer: { kind: 'sgd', lr: LR },
+      batchSize: batch,
+    },
+    'bench',
+  );
+  const rng = new Rng(0);
+  const session = openSession(recipe, classes, rng);
+  drawWeights(session);
+  const pixels = scope(() =>
+    toUint8(to(fillUniform(zeros([batch * side * side * 3]), generator(1), 0, 256), { dtype: 'uint8' })),
+  );
+  const fixed = {
+    images: pixels,
+    labels: Int32Array.from({ length: batch }, (_, i) => (31 * i) % classes),
+    indices: Int32Array.from({ length: batch }, (_, i) => i),
+  };
+  const none = { digest: 'none', forBatch: () => ({}) as never }; // the method `independent` needs nothing of an old model
+  const at = { progress: 0, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
+  return { session, step: () => trainStep(session, fixed, none, at).loss };
+}
+
+/**
+ * The same initial weights as bench/peer/step.py: entry e of the state, if it has two dimensions or more, is
+ * Normal(0, 1/√fanIn) of libtorch's generator seeded with 100 + e, and the class centres Normal(0, 1) of seed 99.
+ */
+function drawWeights({ backbone, head }: Session): void {
+  const draw = (value: Tensor, seed: number, std: number): Tensor =>
+    copy_(value, fillNormal(zeros(value.shape), generator(seed), 0, std));
+  scope(() =>
+    noGrad(() => {
+      for (const [entry, [path, value]] of [...backbone.state()].entries()) {
+        if (value.shape.length >= 2) draw(value, 100 + entry, 1 / Math.sqrt(value.numel / value.shape[0]!));
+        if (path === 'fc.bias') copy_(value, zeros(value.shape));
+      }
+      for (const [, value] of head.state()) draw(value, 99, 1);
+    }),
+  );
+}

@@ -1,0 +1,71 @@
+import { resolve } from 'node:path';
+import { UserError } from '../src/base/errors.ts';
+import type { Command } from './contender.ts';
+import { peerScript } from './python.ts';
+
+/** A training run on one fixed batch, described to bench/ours/step.ts and bench/peer/step.py alike. */
+export type Workload = {
+  /** Multiplies the channels of iresnet18. */
+  readonly width: number;
+  /** Height and width of the images, in pixels. */
+  readonly side: number;
+  /** B */
+  readonly batch: number;
+  /** D */
+  readonly dim: number;
+  /** C */
+  readonly classes: number;
+  readonly threads: number;
+  /** Steps before the first measurement. */
+  readonly warmup: number;
+};
+
+/** Both sides use as many threads as the bars were set for. */
+const THREADS = 2;
+
+/** The network of the bars: iresnet18 at 112×112, batch 32. */
+export const fullSize: Workload = {
+  width: 1,
+  side: 112,
+  batch: 32,
+  dim: 512,
+  classes: 1000,
+  threads: THREADS,
+  warmup: 3,
+};
+/** A network so small that calling operators costs more than computing them. */
+export const callBound: Workload = { width: 0.125, side: 32, batch: 4, dim: 16, classes: 10, threads: 1, warmup: 20 };
+
+/** How a workload is named in the output. */
+export const describe = ({ width, side, batch, classes, dim, threads }: Workload): string =>
+  `iresnet18${width === 1 ? '' : ` × ${width}`} ${side}×${side}, B ${batch}, D ${dim}, C ${classes}, ${threads} thread${threads === 1 ? '' : 's'}`;
+
+const allThreads = ({ threads }: Workload): Record<string, string> => ({ OMP_NUM_THREADS: String(threads) });
+
+export const oursCommand = (workload: Workload, env: Readonly<Record<string, string>> = {}): Command => ({
+  name: 'mixbct',
+  program: process.execPath,
+  args: [resolve(import.meta.dirname, 'ours/step.js'), JSON.stringify(workload)],
+  env: { ...allThreads(workload), ...env },
+});
+
+export type PeerMode = 'stock' | 'tuned' | 'compiled' | 'same-ops';
+
+export const peerCommand = (
+  python: string,
+  name: string,
+  mode: PeerMode,
+  workload: Workload,
+  env: Readonly<Record<string, string>> = {},
+): Command => ({
+  name,
+  program: python,
+  args: [peerScript('step.py'), mode, JSON.stringify(workload)],
+  env: { ...allThreads(workload), ...env },
+});
+
+/** The JSON argument of a worker. */
+export function readWorkload(text: string | undefined): Workload {
+  if (text === undefined) throw new UserError('this program is started by npm run bench');
+  return JSON.parse(text);
+}
