@@ -21,8 +21,7 @@ export function doctorCommand(): Command {
 
 function examine(): Record<string, string | number | boolean> {
   const info = buildInfo();
-  const stamp = join(packageRoot, 'build/torch.json');
-  const built = existsSync(stamp) ? (readJson(stamp) as { readonly origin?: string; readonly lib?: string }) : {};
+  const built = libtorchOrigin();
   const blas = /BLAS_INFO=(\w+)/.exec(info.config)?.[1] ?? (info.mkl ? 'mkl' : 'system');
   const capability = /CPU capability usage: (\w+)/.exec(info.config)?.[1] ?? 'unknown';
   const distributed = [info.gloo && 'gloo', info.nccl && 'nccl', info.mpi && 'mpi'].filter(Boolean);
