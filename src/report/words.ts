@@ -2,9 +2,11 @@ import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index
 
 /** Shares as people compare them: percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
+/** With a minus sign as wide as a plus. */
+const minus = (number: string): string => number.replace(/^-/, '−');
 /** A difference of shares, in percentage points, with its sign. */
 export const points = (x: number): string =>
-  Number.isFinite(x) ? `${x >= 0 ? '+' : '−'}${Math.abs(100 * x).toFixed(2)}` : '–';
+  Number.isFinite(x) ? minus(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
 export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
   `[${show(low)}, ${show(high)}]`;
 
@@ -56,7 +58,7 @@ export const judgementRow = (c: Comparison): string[] => [
   percent(c.newOld),
   `${points(c.difference.value)} ${interval(points, c.difference)}`,
   c.criterion,
-  c.updateGain ? `${(100 * c.updateGain.value).toFixed(0)} %` : '–',
+  c.updateGain ? `${minus((100 * c.updateGain.value).toFixed(0))} %` : '–',
   percent(c.newNew),
   c.tax ? points(c.tax.value) : '–',
 ];
