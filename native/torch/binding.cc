@@ -84,9 +84,11 @@ std::vector<std::unique_ptr<Operator>>& operators() {
   return *all;
 }
 
-// op(name, overload) → index for call(), or -1 if this libtorch has no such operator.
+// op(name, overload) → index for call(), or -1 if this libtorch has no such operator. A name without a namespace is ATen's.
 napi_value op(napi_env env, const Args& args) {
-  const auto found = c10::Dispatcher::singleton().findSchema({"aten::" + textOf(env, args.at(0)), textOf(env, args.at(1))});
+  const std::string name = textOf(env, args.at(0));
+  const std::string full = name.find("::") == std::string::npos ? "aten::" + name : name;
+  const auto found = c10::Dispatcher::singleton().findSchema({full, textOf(env, args.at(1))});
   if (!found) return toJs(env, int64_t{-1});
   operators().push_back(std::make_unique<Operator>(*found));
   return toJs(env, static_cast<int64_t>(operators().size() - 1));

@@ -6,15 +6,19 @@ import { gradientGap } from '../../test/helpers/gradients.ts';
 import { Rng } from '../base/rng.ts';
 import {
   batchNorm,
+  contiguous,
   conv2d,
   copy_,
   defaultGenerator,
+  detach,
+  gradients,
   layerNorm,
   linear,
   liveTensors,
   mul,
   noGrad,
   prelu,
+  requireGrad,
   scope,
   sum,
   type Tensor,
@@ -137,6 +141,25 @@ test('PReLU bends negative values, channel by channel', () => {
     layer.dispose();
     const probe = fill([2, 2, 2], 1, 0.6);
     assert.ok(gradientGap((value) => sum(mul(prelu(x, value), probe)), slope) < DIFFERENCES);
+  });
+});
+
+test('PReLU on channels-last single precision, our own backward pass, equals the double one', () => {
+  scope(() => {
+    const shape = [3, 5, 4, 7];
+    const [x, slope, probe] = [fill(shape, 0.3, 0.77), fill([5], 0.2, 0.9), fill(shape, 1, 0.6)];
+    const gradientsOf = (dtype: 'float32' | 'float64'): Tensor[] => {
+      const leaves = [contiguous(to(x, { dtype }), 'channels_last'), to(slope, { dtype })].map((leaf) =>
+        requireGrad(detach(leaf)),
+      );
+      const y = prelu(leaves[0]!, leaves[1]!);
+      return [y, ...gradients(sum(mul(y, to(probe, { dtype }))), leaves)].map((value) =>
+        to(value!, { dtype: 'float64' }),
+      );
+    };
+    const [single, double] = [gradientsOf('float32'), gradientsOf('float64')];
+    for (const [i, value] of single.entries())
+      assert.ok(gap(value, toNumbers(double[i]!)) < SINGLE, ['value', 'x', 'slope'][i]);
   });
 });
 

@@ -4,6 +4,9 @@ import type { MemoryFormat } from './aten.gen.ts';
 import { aten } from './aten.ts';
 import { type Dtype, type Generator, generator as seeded, type Tensor } from './tensor.ts';
 
+/** Operators that native/torch adds to libtorch's. */
+const own = aten as unknown as { readonly 'mixbct::prelu': (x: Tensor, slope: Tensor) => Tensor };
+
 type Operand = Tensor | number;
 export type MakeOptions = { readonly dtype?: Dtype; readonly device?: string };
 export type DimOptions = { readonly dim?: number | readonly number[]; readonly keepDim?: boolean };
@@ -161,7 +164,7 @@ export const batchNorm = (
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor =>
   aten.layer_norm(x, weight.shape, weight, bias, eps);
 /** x [B, C, …], slope [C] (or [1]): x where positive, slope·x elsewhere. */
-export const prelu = (x: Tensor, slope: Tensor): Tensor => aten.prelu(x, slope);
+export const prelu = (x: Tensor, slope: Tensor): Tensor => own['mixbct::prelu'](x, slope);
 /** Zeroes each element with probability `p` and scales the rest by 1/(1-p); draws from the default generator. */
 export const dropout = (x: Tensor, p: number): Tensor => aten.dropout(x, p, true);
 /** Mean cross-entropy of logits [B, C] against labels [B] int64. */
