@@ -8,8 +8,10 @@ Usage: step.py MODE WORKLOAD, where MODE is
 and WORKLOAD the JSON of bench/workload.ts. Warms up, prints its losses, then answers `run N` on standard input.
 """
 
+import ctypes
 import json
 import math
+import os
 import sys
 import time
 
@@ -95,6 +97,20 @@ def our_arcface(embeddings, centres, labels):
     return (each + (limited - each).detach()).mean()
 
 
+class OurPrelu(nn.PReLU):
+    """Our addon's operator, from the addon itself: its symbols of Node are looked up only when they are called."""
+
+    def forward(self, x):
+        return torch.ops.mixbct.prelu(x, self.weight)
+
+
+def use_our_prelu(net):
+    ctypes.CDLL(os.environ["MIXBCT_ADDON"], mode=os.RTLD_LAZY | os.RTLD_GLOBAL)
+    for module in net.modules():
+        if isinstance(module, nn.PReLU):
+            module.__class__ = OurPrelu
+
+
 class OurSgd:
     """The operators of src/optim/clip.ts and sgd.ts, in their order."""
 
@@ -149,6 +165,7 @@ def make_step(mode, width, side, batch, dim, classes):
         images = images.contiguous(memory_format=torch.channels_last)
     clipped = [p for p in net.parameters() if p.requires_grad]
     if mode == "same-ops":
+        use_our_prelu(net)
         sgd = OurSgd(clipped, [*clipped, centres])
 
         def step():

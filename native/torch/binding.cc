@@ -246,6 +246,7 @@ napi_value scopeClose(napi_env env, const Args& args) {
 napi_value keep(napi_env env, const Args& args) {
   auto* slot = slotOf(env, args.at(0));
   if (slot == nullptr) throw BadArgument("keep: wanted a Tensor");
+  tensorOf(env, args.at(0), "keep");  // refuses a disposed one
   escapeScope(slot);
   return args[0];
 }

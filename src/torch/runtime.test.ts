@@ -69,11 +69,23 @@ test('a safetensors file that is none, or cut short, is refused by name', (t) =>
   assert.throws(read, /a\.safetensors/);
   writeFileSync(path, 'PK\x03\x04 something else');
   assert.throws(read, /is not a safetensors file/);
-  const header = Buffer.from('{"x": 3}');
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(header.length));
-  writeFileSync(path, Buffer.concat([length, header]));
-  assert.throws(read, /a\.safetensors/);
+  const refused = (header: unknown, message: RegExp): void => {
+    const text = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(text.length));
+    writeFileSync(path, Buffer.concat([length, text, Buffer.alloc(8)]));
+    assert.throws(read, message);
+  };
+  refused(null, /describes no tensors/);
+  refused({ x: 3 }, /describes no tensors/);
+  refused({ x: { dtype: 'F32', shape: [2] } }, /describes no tensors/);
+  refused({ x: { dtype: 'F32', shape: [1], data_offsets: [-4, 0] } }, /describes no tensors/);
+  refused(
+    { x: { dtype: 'F32', shape: [3], data_offsets: [0, 8] } },
+    /x \[3\] of float32 needs 12 bytes, the header gives it 8/,
+  );
+  refused({ x: { dtype: 'F99', shape: [2], data_offsets: [0, 8] } }, /type F99, wanted one of F64/);
+  refused({ x: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }, /cut short: tensor x ends at byte/);
 });
 
 test('gradients flow only where they are asked for', () => {

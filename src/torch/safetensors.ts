@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { z } from 'zod';
 import { FileError, messageOf } from '../base/errors.ts';
-import { type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
+import { BYTES, type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
 
 const NAMES: Readonly<Record<string, Dtype>> = {
   F64: 'float64',
@@ -18,7 +19,10 @@ const CODES = Object.fromEntries(Object.entries(NAMES).map(([code, dtype]) => [d
 /** Largest header the format allows. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-type Entry = { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] };
+const count = z.int().nonnegative();
+const entrySchema = z.object({ dtype: z.string(), shape: z.array(count), data_offsets: z.tuple([count, count]) });
+type Entry = z.infer<typeof entrySchema>;
+const headerSchema = z.object({ __metadata__: z.record(z.string(), z.string()).default({}) }).catchall(entrySchema);
 export type Metadata = Readonly<Record<string, string>>;
 
 /**
@@ -77,22 +81,35 @@ export function readSafetensors(path: string): TensorFile {
   const headerLength = data.length >= 8 ? Number(data.readBigUInt64LE(0)) : Number.NaN;
   if (!(headerLength > 0 && headerLength <= MAX_HEADER_BYTES && 8 + headerLength <= data.length))
     throw new FileError(path, 'is not a safetensors file, or is cut short');
-  let header: Record<string, Entry>;
-  try {
-    header = JSON.parse(data.toString('utf8', 8, 8 + headerLength));
-  } catch (error) {
-    throw new FileError(path, `has a broken header (${messageOf(error)})`);
-  }
-  const { __metadata__: metadata = {}, ...entries } = header as Record<string, Entry> & { __metadata__?: Metadata };
+  const { __metadata__: metadata, ...entries } = parseHeader(path, data.toString('utf8', 8, 8 + headerLength));
   const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
+  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries as Record<string, Entry>)) {
     const known = NAMES[dtype];
     if (!known)
       throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
+    const bytes = shape.reduce((product, size) => product * size, BYTES[known]);
+    if (offsets[1] - offsets[0] !== bytes)
+      throw new FileError(
+        path,
+        `tensor ${name} [${shape.join(', ')}] of ${known} needs ${bytes} bytes, the header gives it ${offsets[1] - offsets[0]}`,
+      );
     const [start, end] = offsets.map((at) => 8 + headerLength + at) as [number, number];
     if (end > data.length)
       throw new FileError(path, `is cut short: tensor ${name} ends at byte ${end} of ${data.length}`);
     tensors.set(name, tensor(new Uint8Array(data.subarray(start, end)), { shape, dtype: known }));
   }
-  return { tensors, metadata: metadata as Metadata };
+  return { tensors, metadata };
+}
+
+function parseHeader(path: string, text: string): z.infer<typeof headerSchema> {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (error) {
+    throw new FileError(path, `has a broken header (${messageOf(error)})`);
+  }
+  const result = headerSchema.safeParse(raw);
+  if (!result.success)
+    throw new FileError(path, `has a header that describes no tensors: ${z.prettifyError(result.error)}`);
+  return result.data;
 }

@@ -46,6 +46,7 @@ test('keep() takes a tensor out of its scope', () => {
   })();
   assert.equal(kept.item(), 7);
   kept.dispose();
+  assert.throws(() => keep(kept), /keep.*disposed/);
 });
 
 test('share() works on the memory itself, also on a SharedArrayBuffer', () => {

@@ -193,21 +193,23 @@ export const toInt64 = (x: Tensor): BigInt64Array => copied(x, ['int64'], (n) =>
 export const toInt32 = (x: Tensor): Int32Array => copied(x, ['int32'], (n) => new Int32Array(n));
 export const toUint8 = (x: Tensor): Uint8Array => copied(x, ['uint8', 'bool'], (n) => new Uint8Array(n));
 
+/** Bytes of one element. */
+export const BYTES: Readonly<Record<Dtype, number>> = {
+  float64: 8,
+  int64: 8,
+  float32: 4,
+  int32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int16: 2,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
+
 /** The raw bytes of the elements in row-major order, whatever the dtype. */
 export function toBytes(x: Tensor): Uint8Array {
-  const width = {
-    float64: 8,
-    int64: 8,
-    float32: 4,
-    int32: 4,
-    float16: 2,
-    bfloat16: 2,
-    int16: 2,
-    int8: 1,
-    uint8: 1,
-    bool: 1,
-  };
-  const bytes = new Uint8Array(x.numel * width[x.dtype]);
+  const bytes = new Uint8Array(x.numel * BYTES[x.dtype]);
   native.copyTo(x, bytes);
   return bytes;
 }
