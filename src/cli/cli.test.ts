@@ -256,12 +256,13 @@ test('every command that the documents show exists, with the options shown', (t)
     return helps.get(key)!;
   };
   const documents = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map((name) => join('docs', name))];
-  const lines = documents.flatMap((name) =>
-    readFileSync(join(packageRoot, name), 'utf8').replaceAll('\\\n', ' ').split('\n'),
+  const texts = documents.map((name) => readFileSync(join(packageRoot, name), 'utf8').replaceAll('\\\n', ' '));
+  // commands stand in fences marked bash, and between single backticks
+  const fences = texts.flatMap((text) =>
+    [...text.matchAll(/^```bash\n(.*?)^```/gms)].flatMap(([, fence]) => [...fence!.matchAll(/^mixbct ([^#\n]+)/gm)]),
   );
-  const shown = lines.flatMap((line) =>
-    [...line.matchAll(/(?:^|`)mixbct ([^`#\n]+)/g)].map(([, command]) => command!.trim().split(/\s+/)),
-  );
+  const inline = texts.flatMap((text) => [...text.replace(/^```.*?^```/gms, '').matchAll(/`mixbct ([^`\n]+)`/g)]);
+  const shown = [...fences, ...inline].map(([, command]) => command!.trim().split(/\s+/));
   assert.ok(shown.length > 15);
   for (const words of shown) {
     const [name, sub] = words as [string, string?];
@@ -270,6 +271,6 @@ test('every command that the documents show exists, with the options shown', (t)
     for (const option of words.filter((word) => /^--[a-z]/.test(word)))
       assert.ok(help.includes(`${option} `), `mixbct ${words.join(' ')}: ${option}`);
   }
-  for (const path of lines.flatMap((line) => [...line.matchAll(/\]\((?!http)([^)#]+)\)/g)].map(([, path]) => path!)))
+  for (const path of texts.flatMap((text) => [...text.matchAll(/\]\((?!http)([^)#]+)\)/g)].map(([, path]) => path!)))
     assert.ok(existsSync(join(packageRoot, path)) || existsSync(join(packageRoot, 'docs', path)), path);
 });
