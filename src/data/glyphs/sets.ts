@@ -69,7 +69,7 @@ export const glyphSources: Readonly<Record<'k12' | 'k55', GlyphSource>> = {
       await fetchDebian([...new Set(faces.map((face) => face.package))], cache);
       return faces.map((face) => fileFace(face.name, face.family, join(cache, face.package, face.file), face.index));
     },
-    pinned: {},
+    pinned: { '32/1': 'c04db39973227056' },
   },
 };
 export type GlyphSetName = keyof typeof glyphSources;
