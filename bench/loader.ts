@@ -8,6 +8,7 @@ import { type Dataset, Loader, openDataset, shuffledOrder } from '../src/data/in
 import { nativeImage } from '../src/data/native-image.ts';
 import { packImage, writeRecords } from '../src/data/recordio.ts';
 import { setThreads } from '../src/torch/index.ts';
+import { noOld } from '../src/train/old.ts';
 import { parseRecipe } from '../src/train/recipe.ts';
 import { disposeSession, openSession } from '../src/train/session.ts';
 import { trainStep } from '../src/train/train.ts';
@@ -134,13 +135,21 @@ async function waitShare(dataset: Dataset): Promise<number> {
   const recipe = parseRecipe({ network: { name: 'r18', embeddingDim: 512 }, batchSize: BATCH }, 'bench');
   const session = openSession(recipe, CLASSES, new Rng(1));
   await using batches = new Loader(dataset, { workers: 1 });
-  const old = { digest: 'none', forBatch: () => ({}) as never };
-  const at = { progress: 0, rng: new Rng(1), count: () => undefined, lr: 0.01, clipNorm: 5, side: SIDE };
+  const at = {
+    progress: 0,
+    epoch: 0,
+    epochs: 1,
+    rng: new Rng(1),
+    count: () => undefined,
+    lr: 0.01,
+    clipNorm: 5,
+    side: SIDE,
+  };
   let [start, waited, step] = [0, 0, 0];
   for await (const batch of batches.epoch(epochOf(dataset))) {
     if (step === WARMUP) start = performance.now();
     if (step > WARMUP) waited += batch.waitedMs;
-    trainStep(session, batch, old, at);
+    trainStep(session, batch, noOld, at);
     batch[Symbol.dispose]();
     if (++step > WARMUP + STEPS) break;
   }

@@ -19,7 +19,13 @@ const allowed = {
   report: ['base'],
 };
 const torchInData = new Set(['collate.ts', 'sampler.ts']); // the only files of data that touch tensors
-const sharedMethodFiles = new Set(['method.ts', 'index.ts']); // methods import the contract, never each other
+// methods import the contract and shared mathematics, never each other
+const isSharedByMethods = (path) =>
+  path === './method.ts' ||
+  path === '../method.ts' ||
+  path.startsWith('./parts/') ||
+  path.startsWith('../../') ||
+  !/^\.\/|^\.\.\/[a-z0-9]+\.ts$/.test(path);
 
 const breaks = [];
 for (const [layer, may] of Object.entries(allowed))
@@ -32,7 +38,7 @@ for (const [layer, may] of Object.entries(allowed))
       if (target && target in allowed && target !== layer && !may.includes(target))
         breaks.push(`${layer}/${file} → ${target}`);
       if (layer === 'data' && target === 'torch' && !torchInData.has(file)) breaks.push(`data/${file} → torch`);
-      if (layer === 'methods' && path.startsWith('./') && !sharedMethodFiles.has(path.slice(2)) && file !== 'index.ts')
+      if (layer === 'methods' && file !== 'index.ts' && !isSharedByMethods(path))
         breaks.push(`methods/${file} → ${path}`);
       if (target === 'cli') breaks.push(`${layer}/${file} → cli`);
     }

@@ -12,6 +12,7 @@ import {
   toUint8,
   zeros,
 } from '../../src/torch/index.ts';
+import { noOld } from '../../src/train/old.ts';
 import { parseRecipe } from '../../src/train/recipe.ts';
 import { openSession, type Session } from '../../src/train/session.ts';
 import { trainStep } from '../../src/train/train.ts';
@@ -49,9 +50,8 @@ export function startTraining({ width, side, batch, dim, classes, threads }: Wor
     labels: Int32Array.from({ length: batch }, (_, i) => (31 * i) % classes),
     indices: Int32Array.from({ length: batch }, (_, i) => i),
   };
-  const none = { digest: 'none', forBatch: () => ({}) as never }; // the method `independent` needs nothing of an old model
-  const at = { progress: 0, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
-  return { session, step: () => trainStep(session, fixed, none, at).loss };
+  const at = { progress: 0, epoch: 0, epochs: 1, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
+  return { session, step: () => trainStep(session, fixed, noOld, at).loss };
 }
 
 /**

@@ -166,7 +166,7 @@ async function trainStage(
   const recipe = stage.recipe as Recipe;
   using dataset = openDataset(at(stage.on));
   const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));
-  using supply = openOld(recipe.method.kind, old, dataset, recipe.network.embeddingDim);
+  using supply = openOld(recipe, old, dataset);
   const resume = !force && existsSync(runFiles(folder).checkpoint) && !existsSync(join(folder, MANIFEST));
   await train({ recipe, dataset, old: supply, out: folder, resume, force: !resume, workers, signal });
 }

@@ -40,10 +40,10 @@ export function trainCommand(): Command {
     .addOption(force())
     .action(async (path: string, options) => {
       useThreads(options.threads);
-      const recipe = loadRecipe(path, options.set);
+      const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openDataset(options.data);
       const paths = { features: options.oldFeatures, credible: options.oldCredible, prototypes: options.oldPrototypes };
-      using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
+      using old = openOld(recipe, paths, dataset);
       const { resume, skipBadImages, logEvery, out } = options;
       const manifest = await train({
         recipe,

@@ -8,6 +8,8 @@ export type Embedder = {
   readonly name: string;
   /** Digest of its weights. */
   readonly digest: string;
+  /** Preset of behaviour it was trained under. */
+  readonly preset?: string;
   readonly dim: number;
   readonly side: number;
   embed(images: Uint8Array, count: number): Float32Array;
@@ -16,8 +18,10 @@ export type Embedder = {
 export type ExtractOptions = {
   readonly out: string;
   readonly force?: boolean;
-  /** `none`, as the features stay the image's own (D-07: the reference flips at random); `mean` of image and mirror. */
-  readonly flip?: 'none' | 'mean';
+  /** `none`: features of the image itself; `mean` of image and mirror; `random`: one of both, as the reference does (D-07). */
+  readonly flip?: 'none' | 'mean' | 'random';
+  /** Seed of random flips. */
+  readonly seed?: number;
   readonly batchSize?: number;
   readonly workers?: number;
   /** Go on past an image that cannot be read: its row is the embedding of another image of its batch. */
@@ -34,11 +38,11 @@ export async function extractFeatures(
   embedder: Embedder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
-  const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false } = options;
+  const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
   const content = {
     dim: embedder.dim,
     classes: dataset.classes,
-    model: { name: embedder.name, digest: embedder.digest },
+    model: { name: embedder.name, digest: embedder.digest, preset: embedder.preset ?? 'default' },
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     flip,
     labels: dataset.labels(),
@@ -54,9 +58,10 @@ export async function extractFeatures(
         imageSide: embedder.side,
         order: sequentialOrder(dataset.size),
         skipBad: skipBadImages,
+        ...(flip === 'random' && { augment: { flip: true, rotateDeg: 0, scale: 0, shift: 0 }, seed }),
       });
       for await (using batch of batches) {
-        append(flip === 'none' ? embedder.embed(batch.images, batch.labels.length) : embedBoth(batch, embedder));
+        append(flip === 'mean' ? embedBoth(batch, embedder) : embedder.embed(batch.images, batch.labels.length));
         done += batch.labels.length;
         bar.update(done);
       }

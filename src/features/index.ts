@@ -1,7 +1,15 @@
 export { type DatasetReference, requireSameDataset } from './artifact.ts';
 export { average, openPrototypes, type PrototypesInfo, writePrototypes } from './average.ts';
+export {
+  type BoundariesInfo,
+  boundaries,
+  type ClassBoundaries,
+  openBoundaries,
+  writeBoundaries,
+} from './boundaries.ts';
 export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
 export { type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
 export { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+export { rowsByClass } from './groups.ts';
 export { importNpy } from './import.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';

@@ -7,6 +7,8 @@ export abstract class Head extends Module {
   abstract readonly clipped: boolean;
   /** Plain logits, without margin. embeddings [B, D] → [B, C] */
   abstract logits(embeddings: Tensor): Tensor;
+  /** One row for each class. [C, D] */
+  abstract readonly weight: Tensor;
   /** embeddings [B, D], labels [B] int64 → scalar: the mean over the batch. */
   abstract loss(embeddings: Tensor, labels: Tensor): Tensor;
 

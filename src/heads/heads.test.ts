@@ -82,7 +82,7 @@ test('every head classifies separable embeddings after some steps', () => {
   for (const kind of ['arcface', 'cosface', 'softmax'] as const)
     scope(() => {
       const recipe = {
-        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8 },
+        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8, sineFloor: 1e-12 },
         cosface: { kind: 'cosface', marginCos: 0.1, scale: 8 },
         softmax: { kind: 'softmax' },
       } as const;

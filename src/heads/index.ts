@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
 import type { Head } from './head.ts';
-import { ArcFace, CosFace } from './margin.ts';
+import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
 
 export { Head, saturatedCrossEntropy } from './head.ts';
@@ -16,6 +16,11 @@ export const headSchema = z.discriminatedUnion('kind', [
     kind: z.literal('arcface'),
     marginRad: z.number().min(0).max(1.5).default(0.5).describe('additive angular margin, in radians'),
     scale,
+    sineFloor: z
+      .number()
+      .min(0)
+      .default(SINE_SQUARED_FLOOR)
+      .describe('1 - cos² is held above this; 0 as the reference, whose gradient is infinite at cos = ±1 (D-29)'),
   }),
   z.strictObject({
     kind: z.literal('cosface'),

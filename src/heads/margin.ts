@@ -18,10 +18,10 @@ import {
 import { Head, saturatedCrossEntropy } from './head.ts';
 
 /** 1 - cos² is held above this, so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
-const SINE_SQUARED_FLOOR = 1e-12;
+export const SINE_SQUARED_FLOOR = 1e-12;
 
 export type MarginOptions = { readonly scale: number };
-export type ArcFaceOptions = MarginOptions & { readonly marginRad: number };
+export type ArcFaceOptions = MarginOptions & { readonly marginRad: number; readonly sineFloor?: number };
 export type CosFaceOptions = MarginOptions & { readonly marginCos: number };
 
 /** Replaces the target's cosine by `changed(cosine)`. cos [B, C], labels [B] (-1: no target here) → [B, C] */
@@ -38,9 +38,13 @@ function withTarget(cos: Tensor, labels: Tensor, changed: (target: Tensor) => Te
  *
  * Source: arXiv:1801.07698 eq. 3; methods.md 2.3.
  */
-export function arcfaceLogits(cos: Tensor, labels: Tensor, { marginRad: m, scale }: ArcFaceOptions): Tensor {
+export function arcfaceLogits(
+  cos: Tensor,
+  labels: Tensor,
+  { marginRad: m, scale, sineFloor = SINE_SQUARED_FLOOR }: ArcFaceOptions,
+): Tensor {
   const turned = (t: Tensor): Tensor => {
-    const sine = sqrt(clamp(sub(mul(square(t), -1), -1), SINE_SQUARED_FLOOR));
+    const sine = sqrt(clamp(sub(mul(square(t), -1), -1), sineFloor));
     const inside = sub(mul(t, Math.cos(m)), mul(sine, Math.sin(m)));
     const beyond = sub(t, Math.sin(Math.PI - m) * m);
     return where(greater(t, Math.cos(Math.PI - m)), inside, beyond);
@@ -58,7 +62,7 @@ export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }:
 /** Class centres on the unit sphere, and a margin on the target's cosine. */
 abstract class MarginHead extends Head {
   override readonly clipped = false;
-  readonly weight: Tensor; // [C, D]
+  override readonly weight: Tensor; // [C, D]
 
   constructor(embeddingDim: number, classes: number, rng: Rng) {
     super();

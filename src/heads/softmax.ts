@@ -7,7 +7,7 @@ import { Head } from './head.ts';
 /** A linear layer with bias on the embedding as it is, and cross-entropy: no normalisation, scale or margin (methods.md 2.4). */
 export class Softmax extends Head {
   override readonly clipped = true;
-  readonly weight: Tensor; // [C, D]
+  override readonly weight: Tensor; // [C, D]
   readonly bias: Tensor; // [C]
 
   constructor(embeddingDim: number, classes: number, rng: Rng) {

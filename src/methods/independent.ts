@@ -6,6 +6,7 @@ export const independent = defineMethod({
   name: 'independent',
   source: 'no compatibility term',
   needs: [],
+  projects: false,
   options: z.strictObject({}),
   start: () => ({
     terms: ({ embeddings, labels, head }) => ({ classify: { value: head.loss(embeddings, labels), weight: 1 } }),

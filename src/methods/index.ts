@@ -1,13 +1,29 @@
+import { advbct } from './advbct.ts';
+import { bct } from './bct.ts';
 import { independent } from './independent.ts';
 import { l2 } from './l2.ts';
 import type { Method } from './method.ts';
 import { mixbct } from './mixbct.ts';
+import { nccl } from './nccl.ts';
+import { unibct } from './unibct.ts';
 
-export type { Method, Need, Running, Setup, Step, Supply, Terms } from './method.ts';
+export type {
+  Boundaries,
+  EpochStart,
+  Method,
+  Need,
+  OldRows,
+  Running,
+  Setup,
+  Step,
+  Supply,
+  Terms,
+  WholeSet,
+} from './method.ts';
 export { defineMethod } from './method.ts';
 
 /** Every method there is. To add one: write its file, and add it here. */
-export const methods = { independent, l2, mixbct } as const;
+export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct } as const;
 export type MethodName = keyof typeof methods;
 
 /** The method of a recipe, with the names forgotten that only its own file knows. */

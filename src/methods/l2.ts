@@ -10,6 +10,7 @@ export const l2 = defineMethod({
   name: 'l2',
   source: 'L2 regression of the MixBCT study (methods.md 5.2): the norm, not its square',
   needs: ['oldEmbedding'],
+  projects: true,
   options: z.strictObject({
     weight: z.number().min(0).default(10).describe('λ, factor of the regression term'),
     threshold: z
@@ -20,8 +21,8 @@ export const l2 = defineMethod({
     squared: z.boolean().default(false).describe('squared distances, as other L2 baselines have them'),
   }),
   start: ({ weight, threshold, squared }) => ({
-    terms({ embeddings, labels, head, old }) {
-      const distance = norm(sub(old.oldEmbedding, normalizeRows(embeddings)), { dim: 1 });
+    terms({ embeddings, inOldSpace, labels, head, old }) {
+      const distance = norm(sub(old.oldEmbedding, normalizeRows(inOldSpace)), { dim: 1 });
       const excess = clamp(sub(distance, threshold), 0);
       return {
         classify: { value: head.loss(embeddings, labels), weight: 1 },

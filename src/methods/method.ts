@@ -3,6 +3,24 @@ import type { Rng } from '../base/rng.ts';
 import type { Module } from '../nn/index.ts';
 import type { Tensor } from '../torch/index.ts';
 
+/** Per class, how far the old model's embeddings lie from their centre (artefact of `mixbct boundaries`). */
+export type Boundaries = {
+  /** Means of unit rows, not normalised again. [C, D] */
+  readonly centres: Tensor;
+  /** The largest distance kept after outliers are dropped. [C] */
+  readonly radii: Tensor;
+  /** Whether more than one distance was kept: 1 or 0. [C] */
+  readonly several: Tensor;
+};
+
+/** The old model's embeddings of the whole training set, as it made them. */
+export type OldRows = {
+  /** Flat [K · D], at positions of the dataset. */
+  rows(indices: ArrayLike<number>): Float32Array;
+  /** Positions of each class's samples, by label. */
+  byClass(): readonly Int32Array[];
+};
+
 /** What the old model left behind, for one batch. All of it is constant: no gradient flows into it. */
 export interface Supply {
   /** Old embeddings of the batch's samples, rows of length 1. [B, D] */
@@ -11,55 +29,89 @@ export interface Supply {
   credible: Int32Array;
   /** Class means of the old embeddings, rows of length 1 (artefact of `mixbct average`). [C, D] */
   oldPrototypes: Tensor;
+  oldBoundaries: Boundaries;
+  /** Not of the batch but of the whole set: for what is renewed between epochs. */
+  oldRows: OldRows;
 }
 export type Need = keyof Supply;
+/** What of it is the same for every batch. */
+export type WholeSet = Pick<Supply, 'oldPrototypes' | 'oldBoundaries' | 'oldRows'>;
 
 /** Loss terms by name; the trainer adds `weight · value` and logs each. */
 export type Terms = Readonly<Record<string, { readonly value: Tensor; readonly weight: number }>>;
 
-/** What a method sees of a training step. It can read only what it declared to need. */
-export interface Step<N extends Need = Need> {
+/** The classification layer as a method sees it. embeddings [B, D], labels [B] int64 */
+export interface Classifier {
+  /** Mean over the batch of the classification loss. */
+  loss(embeddings: Tensor, labels: Tensor): Tensor;
+  /** One row for each class. [C, D] */
+  readonly weight: Tensor;
+}
+
+/** What a method sees of a training step. Of the old model it can read only what it declared. */
+export interface Step<N extends Need = Need, W extends Need = never> {
   /** The new model's embeddings, not normalised. [B, D] */
   readonly embeddings: Tensor;
+  /** The same in the space of the old model: through the recipe's projection, if it has one. [B, old D] */
+  readonly inOldSpace: Tensor;
   readonly labels: Tensor; // [B] int64
-  readonly head: { loss(embeddings: Tensor, labels: Tensor): Tensor; logits(embeddings: Tensor): Tensor };
-  readonly old: Pick<Supply, N>;
+  readonly head: Classifier;
+  readonly old: Pick<Supply, N> & Partial<Pick<Supply, W>>;
   /** 0 at the first step, towards 1 at the last. */
   readonly progress: number;
+  /** From 0. */
+  readonly epoch: number;
+  readonly epochs: number;
   /** A stream of this step alone. */
   readonly rng: Rng;
   /** Adds to a counter of the run's log. */
   count(what: string, by: number): void;
 }
 
+/** What a method may read between epochs. */
+export interface EpochStart<N extends Need = Need> {
+  readonly epoch: number;
+  readonly old: Pick<Supply, Extract<N, keyof WholeSet>>;
+  /** Embeds the training set with the backbone as it is now, without augmentation. → flat [N · D] in the old space */
+  embedTrainSet(): Promise<Float32Array>;
+}
+
 /** A method at work in one run. */
-export interface Running<N extends Need = Need> {
-  terms(step: Step<N>): Terms;
+export interface Running<N extends Need = Need, W extends Need = never> {
+  terms(step: Step<N, W>): Terms;
   /** Learned parts of its own (a discriminator): optimised, clipped and checkpointed with the backbone. */
   readonly modules?: Readonly<Record<string, Module>>;
   /** Tensors that later steps depend on (a queue): checkpointed. */
-  state?(): Iterable<readonly [name: string, value: Tensor]>;
-  /** Before each epoch: may renew what the old model supplies. `embedTrainSet` runs the current backbone → [N, D]. */
-  onEpoch?(at: {
-    readonly epoch: number;
-    readonly epochs: number;
-    embedTrainSet(): Promise<Float32Array>;
-  }): Promise<Partial<Supply>>;
+  readonly state?: Readonly<Record<string, Tensor>>;
+  /** Runs before the first step of each epoch. */
+  onEpoch?(start: EpochStart<N>): Promise<void>;
 }
 
-/** Sizes a method may build its parts from. */
-export type Setup = { readonly embeddingDim: number; readonly classes: number; readonly rng: Rng };
+/** Sizes a method may build its parts from; `oldDim` is the size of the space that both models share. */
+export type Setup = {
+  readonly oldDim: number;
+  /** Whether a projection leads there; otherwise it is the space of the new embeddings itself. */
+  readonly projected: boolean;
+  readonly classes: number;
+  readonly rng: Rng;
+};
 
 /** The only thing a method may be. The trainer owns the loop, optimiser, schedule, precision and log. */
-export interface Method<N extends Need = Need, S extends z.ZodObject = z.ZodObject> {
+export interface Method<N extends Need = Need, W extends Need = never, S extends z.ZodObject = z.ZodObject> {
   readonly name: string;
   /** Paper, and where in it; what of the reference's code we follow. */
   readonly source: string;
   readonly needs: readonly N[];
+  /** What it uses if it is given. */
+  readonly wants?: readonly W[];
+  /** Whether the new dimension may differ from the old one, with a projection between them. */
+  readonly projects: boolean;
   /** Its section of a recipe. */
   readonly options: S;
-  start(options: z.infer<S>, setup: Setup): Running<N>;
+  start(options: z.infer<S>, setup: Setup): Running<N, W>;
 }
 
-/** Declares a method; `needs` decides what its `terms` may read. */
-export const defineMethod = <const N extends Need, S extends z.ZodObject>(method: Method<N, S>): Method<N, S> => method;
+/** Declares a method; `needs` and `wants` decide what its `terms` may read. */
+export const defineMethod = <const N extends Need, const W extends Need = never, S extends z.ZodObject = z.ZodObject>(
+  method: Method<N, W, S>,
+): Method<N, W, S> => method;

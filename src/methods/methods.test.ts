@@ -3,58 +3,37 @@ import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
 import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
+import { setupOf, stepOf } from '../../test/helpers/step.ts';
 import { Rng } from '../base/rng.ts';
 import { arcfaceLogits, saturatedCrossEntropy } from '../heads/index.ts';
-import {
-  clamp,
-  cosines,
-  gradients,
-  norm,
-  requireGrad,
-  scope,
-  sum,
-  type Tensor,
-  toFloat64,
-  zeros,
-} from '../torch/index.ts';
-import type { Step, Supply } from './index.ts';
+import { clamp, cosines, gradients, norm, requireGrad, scope, type Tensor, toFloat64, zeros } from '../torch/index.ts';
 import { l2 } from './l2.ts';
 import { mixbct } from './mixbct.ts';
 
 const vectors = golden('parity_vectors.json').methods;
-const setup = { embeddingDim: 8, classes: 10, rng: new Rng(0) };
-const nothing: Pick<Step, 'progress' | 'rng' | 'count'> = { progress: 0, rng: new Rng(0), count: () => {} };
+const setup = setupOf();
 
 /** A stream whose sample is what the test says. */
 const drawing = (rows: readonly number[]): Rng => Object.assign(new Rng(0), { sample: () => [...rows] });
 
 const arcHead = (weight: Tensor) => ({
-  logits: (e: Tensor) => cosines(e, weight),
+  weight,
   loss: (e: Tensor, y: Tensor) =>
     saturatedCrossEntropy(arcfaceLogits(clamp(cosines(e, weight), -1, 1), y, { marginRad: 0.5, scale: 64 }), y),
 });
-const zeroHead = {
-  logits: (e: Tensor) => e,
-  loss: (e: Tensor) => sum(zeros([1], { dtype: e.dtype === 'float64' ? 'float64' : 'float32' })),
-};
-const supply = (old: Partial<Supply>): Supply => old as Supply;
 
 test('MixBCT: loss and gradients equal the reference, replaced rows get none (8.6)', () =>
   scope(() => {
     const embeddings = requireGrad(fill([6, 8], 0.3, 0.7));
     const weight = requireGrad(fill([10, 8], 1.1, 0.37));
-    const old = supply({
+    const old = {
       oldEmbedding: fillUnitRows([6, 8], 0.9, 0.41),
       credible: Int32Array.from([0, 1, 2, 3, 4, 5]),
-    });
-    const step = {
-      ...nothing,
-      rng: drawing([1, 4]),
-      embeddings,
-      labels: int64([0, 2, 9, 6, 0, 4]),
-      head: arcHead(weight),
-      old,
     };
+    const step = stepOf(
+      { embeddings, labels: int64([0, 2, 9, 6, 0, 4]), old },
+      { rng: drawing([1, 4]), head: arcHead(weight) },
+    );
     const { classify } = mixbct.start({ ratio: 0.34, onShortage: 'stop' }, setup).terms(step);
     assert.ok(Math.abs(classify!.value.item() - vectors.MixBCT.loss) < PRINTED);
     const [dE, dW] = gradients(classify!.value, [embeddings, weight]);
@@ -81,16 +60,11 @@ test('MixBCT draws floor(B·ratio) distinct credible rows, anew at each step', (
           return rows;
         },
       });
-    const old = supply({ oldEmbedding: fill([128, 8], 0, 1), credible });
+    const old = { oldEmbedding: fill([128, 8], 0, 1), credible };
     for (const step of [0, 1, 0])
-      mixbct.start({ ratio: 0.3, onShortage: 'stop' }, setup).terms({
-        ...nothing,
-        rng: spy(rng.split(step)),
-        embeddings: fill([128, 8], 1, 1),
-        labels: zeros([128]),
-        head: zeroHead,
-        old,
-      });
+      mixbct
+        .start({ ratio: 0.3, onShortage: 'stop' }, setup)
+        .terms(stepOf({ embeddings: fill([128, 8], 1, 1), labels: zeros([128]), old }, { rng: spy(rng.split(step)) }));
     assert.equal(drawn[0]!.length, 38); // int(128 · 0.3)
     assert.equal(new Set(drawn[0]).size, 38);
     assert.ok(drawn[0]!.every((row) => row >= 20 && row < 120));
@@ -101,15 +75,11 @@ test('MixBCT draws floor(B·ratio) distinct credible rows, anew at each step', (
 test('MixBCT with too few credible rows uses them all and counts, or stops when told to (D-32)', () =>
   scope(() => {
     let missing = 0;
-    const old = supply({ oldEmbedding: fill([4, 8], 0, 1), credible: Int32Array.from([2]) });
-    const step = {
-      ...nothing,
-      count: (_: string, by: number) => (missing += by),
-      embeddings: fill([4, 8], 1, 1),
-      labels: zeros([4]),
-      head: zeroHead,
-      old,
+    const old = { oldEmbedding: fill([4, 8], 0, 1), credible: Int32Array.from([2]) };
+    const count = (_: string, by: number): void => {
+      missing += by;
     };
+    const step = stepOf({ embeddings: fill([4, 8], 1, 1), labels: zeros([4]), old }, { count });
     mixbct.start({ ratio: 0.75, onShortage: 'use-all' }, setup).terms(step);
     assert.equal(missing, 2);
     assert.throws(
@@ -119,11 +89,11 @@ test('MixBCT with too few credible rows uses them all and counts, or stops when 
   }));
 
 test('L2 and weakened L2: loss and gradient equal the reference (8.7), and finite differences', () => {
-  const old = supply({ oldEmbedding: fillUnitRows([3, 4], 0.5, 0.9) });
+  const old = { oldEmbedding: fillUnitRows([3, 4], 0.5, 0.9) };
   const regress = (threshold: number, squared: boolean) => (embeddings: Tensor) =>
-    l2
-      .start({ weight: 10, threshold, squared }, setup)
-      .terms({ ...nothing, embeddings, labels: int64([0, 1, 2]), head: zeroHead, old })['regress']!.value;
+    l2.start({ weight: 10, threshold, squared }, setup).terms(stepOf({ embeddings, labels: int64([0, 1, 2]), old }))[
+      'regress'
+    ]!.value;
   for (const [name, threshold] of [
     ['L2_th0.0', 0],
     ['L2_th0.2', 0.2],
@@ -146,6 +116,6 @@ test('L2 at distance 0 has gradient 0, not NaN', () =>
     const embeddings = requireGrad(fillUnitRows([2, 4], 0.5, 0.9));
     const { regress } = l2
       .start({ weight: 10, threshold: 0, squared: false }, setup)
-      .terms({ ...nothing, embeddings, labels: int64([0, 1]), head: zeroHead, old: supply({ oldEmbedding }) });
+      .terms(stepOf({ embeddings, labels: int64([0, 1]), old: { oldEmbedding } }));
     assert.ok(toFloat64(gradients(regress!.value, [embeddings])[0]!).every(Number.isFinite));
   }));

@@ -12,6 +12,7 @@ export const mixbct = defineMethod({
   name: 'mixbct',
   source: 'MixBCT, arXiv:2308.06948 (methods.md 5.1); rows drawn from a seeded stream (D-05)',
   needs: ['oldEmbedding', 'credible'],
+  projects: false,
   options: z.strictObject({
     ratio: z.number().min(0).lt(1).default(0.3).describe('share of the batch that is replaced, rounded down to rows'),
     onShortage: z

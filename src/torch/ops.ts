@@ -23,6 +23,9 @@ export const full = (
   { dtype = 'float32', device = 'cpu' }: MakeOptions = {},
 ): Tensor => aten.full(shape, value, { dtype, device });
 export const zerosLike = (x: Tensor): Tensor => aten.zeros_like(x);
+export const onesLike = (x: Tensor): Tensor => aten.ones_like(x);
+export const eye = (n: number, { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.eye(n, { dtype, device });
 export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
 export const arange = (end: number, { dtype = 'int64', device = 'cpu' }: MakeOptions = {}): Tensor =>
   aten.arange(end, { dtype, device });
@@ -54,10 +57,13 @@ export const sqrt = (x: Tensor): Tensor => aten.sqrt(x);
 export const square = (x: Tensor): Tensor => aten.square(x);
 export const abs = (x: Tensor): Tensor => aten.abs(x);
 export const relu = (x: Tensor): Tensor => aten.relu(x);
+export const sigmoid = (x: Tensor): Tensor => aten.sigmoid(x);
 /** Values limited to [low, high]; either bound may be null. */
 export const clamp = (x: Tensor, low: number | null, high: number | null = null): Tensor => aten.clamp(x, low, high);
 export const greater = (a: Tensor, b: Operand): Tensor =>
   typeof b === 'number' ? aten['gt.Scalar'](a, b) : aten['gt.Tensor'](a, b);
+/** Whether elements are equal, one by one. */
+export const equalElements = (a: Tensor, b: Tensor): Tensor => aten['eq.Tensor'](a, b);
 /** `condition ? a : b`, element by element. */
 export const where = (condition: Tensor, a: Tensor, b: Tensor): Tensor => aten['where.self'](condition, a, b);
 
@@ -97,6 +103,9 @@ export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 export const matmul = (a: Tensor, b: Tensor): Tensor => aten.matmul(a, b);
 /** x [.., in] · weight [out, in]ᵀ + bias [out] → [.., out] */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor => aten.linear(x, weight, bias);
+
+/** X of A X = B; A [n, n], B [n, k]. */
+export const solve = (a: Tensor, b: Tensor): Tensor => aten.linalg_solve(a, b);
 
 // --- shapes ---------------------------------------------------------------------------------------------------------
 
@@ -169,6 +178,7 @@ export const prelu = (x: Tensor, slope: Tensor): Tensor => own['mixbct::prelu'](
 export const dropout = (x: Tensor, p: number): Tensor => aten.dropout(x, p, true);
 /** Mean cross-entropy of logits [B, C] against labels [B] int64. */
 export const crossEntropy = (logits: Tensor, labels: Tensor): Tensor => aten.cross_entropy_loss(logits, labels);
+export const softmax = (x: Tensor, dim = -1): Tensor => aten['softmax.int'](x, dim);
 export const logSoftmax = (x: Tensor, dim = -1): Tensor => aten['log_softmax.int'](x, dim);
 
 /** Length below which a row counts as zero and stays zero (PyTorch's default for `normalize`). */

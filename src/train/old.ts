@@ -1,82 +1,151 @@
 import { digestOf } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
-import { FeatureSet, openCredible, openPrototypes, requireSameDataset } from '../features/index.ts';
-import { type MethodName, methodNamed, type Need, type Supply } from '../methods/index.ts';
+import {
+  FeatureSet,
+  openBoundaries,
+  openCredible,
+  openPrototypes,
+  requireSameDataset,
+  rowsByClass,
+} from '../features/index.ts';
+import { methodNamed, type Need, type Supply, type WholeSet } from '../methods/index.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
+import type { Recipe } from './recipe.ts';
 
 /** What the old model left behind, served batch by batch. */
 export interface OldSupply {
   /** Names all that it serves: a run records it, and refuses to resume with another. */
   readonly digest: string;
+  /** What is the same for every batch. The parts that the method did not declare are absent, and its types cannot read them. */
+  readonly wholeSet: WholeSet;
   /** `indices` are positions in the dataset. Tensors belong to the caller's scope. */
   forBatch(indices: Int32Array): Supply;
 }
+
+/** For methods that need nothing of the old model. */
+export const noOld: OldSupply = { digest: 'none', wholeSet: {} as WholeSet, forBatch: () => ({}) as Supply };
 
 /** Where the old model's artefacts are. */
 export type OldPaths = {
   readonly features?: string | undefined;
   readonly credible?: string | undefined;
   readonly prototypes?: string | undefined;
+  readonly boundaries?: string | undefined;
 };
 
 const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly make: string }>> = {
   oldEmbedding: { from: 'features', make: 'mixbct extract' },
+  oldRows: { from: 'features', make: 'mixbct extract' },
   credible: { from: 'credible', make: 'mixbct denoise' },
   oldPrototypes: { from: 'prototypes', make: 'mixbct average' },
+  oldBoundaries: { from: 'boundaries', make: 'mixbct boundaries' },
 };
 
+/** An artefact of the old model as this file checks it. */
+type Opened = { readonly info: Parameters<typeof requireSameDataset>[0] & { readonly dim?: number } };
+
 /**
- * Opens what a method needs and checks that it was made from just this dataset.
+ * Opens what a method needs, and of what it wants that which is given; checks that all was made from just this dataset and
+ * has the dimension of the space that both models share.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
 export function openOld(
-  method: MethodName,
+  { method: { kind }, network, projection }: Pick<Recipe, 'method' | 'network' | 'projection'>,
   paths: OldPaths,
   dataset: Dataset,
-  embeddingDim: number,
 ): OldSupply & Disposable {
-  const { needs } = methodNamed(method);
+  const { needs, wants = [] } = methodNamed(kind);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
-    throw new UserError(`method ${method} needs ${missing.map(({ from }) => `--old-${from}`).join(' and ')}`, {
+    throw new UserError(`method ${kind} needs ${missing.map(({ from }) => `--old-${from}`).join(' and ')}`, {
       hint: `make it with ${missing.map(({ make }) => make).join(' and ')}`,
     });
-  const features = needs.includes('oldEmbedding') ? openFeatures(paths.features!, dataset, embeddingDim) : null;
-  const credible = needs.includes('credible') ? openCredible(paths.credible!) : null;
-  if (credible) requireSameDataset(credible.info, dataset, paths.credible!);
-  const prototypes = needs.includes('oldPrototypes') ? openPrototypes(paths.prototypes!) : null;
-  if (prototypes) requireSameDataset(prototypes.info, dataset, paths.prototypes!);
-  const centres = prototypes
-    ? keep(tensor(prototypes.rows, { shape: [prototypes.info.classes, prototypes.info.dim] }))
-    : null;
-  const digests = [features?.digest, credible?.digest, prototypes?.digest].filter((digest) => digest !== undefined);
+  const used = new Set([...needs, ...wants].map((need) => sources[need].from));
+  const unused = (Object.keys(paths) as (keyof OldPaths)[]).find(
+    (from) => paths[from] !== undefined && !used.has(from),
+  );
+  if (unused) throw new UserError(`method ${kind} has no use for --old-${unused}`, { hint: 'leave it out' });
+
+  const oldDim = projection?.dim ?? network.embeddingDim;
+  const open = <T extends Opened>(from: keyof OldPaths, opener: (path: string) => T): T | null => {
+    const path = paths[from];
+    if (path === undefined) return null;
+    const opened = opener(path);
+    requireSameDataset(opened.info, dataset, path);
+    const { dim } = opened.info;
+    if (dim !== undefined && dim !== oldDim)
+      throw new UserError(
+        `${path}: old embeddings have ${dim} dimensions, the new model ${projection ? 'projects to' : 'makes'} ${oldDim}`,
+        { hint: projectionHint(kind, dim, projection !== null) },
+      );
+    return opened;
+  };
+  const features = open('features', FeatureSet.open);
+  if (features?.info.dataset === null) requireSameLabels(features, dataset);
+  const credible = open('credible', openCredible);
+  const prototypes = open('prototypes', openPrototypes);
+  const boundaries = open('boundaries', openBoundaries);
+  const kept: Tensor[] = [];
+  const hold = (rows: Float32Array, shape: readonly number[]): Tensor => {
+    kept.push(keep(tensor(rows, { shape })));
+    return kept.at(-1)!;
+  };
+  const wholeSet = {
+    ...(prototypes && { oldPrototypes: hold(prototypes.rows, [prototypes.info.classes, oldDim]) }),
+    ...(boundaries && {
+      oldBoundaries: {
+        centres: hold(boundaries.centres, [boundaries.info.classes, oldDim]),
+        radii: hold(boundaries.largest, [boundaries.info.classes]),
+        several: hold(
+          Float32Array.from(boundaries.kept, (kept) => (kept > 1 ? 1 : 0)),
+          [boundaries.info.classes],
+        ),
+      },
+    }),
+    ...(features && {
+      oldRows: {
+        rows: (indices: ArrayLike<number>) => features.rows(indices),
+        byClass: () => rowsByClass(features.labels(), dataset.classes),
+      },
+    }),
+  } as WholeSet;
+  const digests = [features, credible, prototypes, boundaries].flatMap((part) => (part ? [part.digest] : []));
+  const wantsEmbedding = features !== null && needs.includes('oldEmbedding');
   return {
     digest: digests.length > 0 ? digestOf(...digests) : 'none',
+    wholeSet,
     forBatch: (indices) =>
       ({
-        ...(features && { oldEmbedding: unitRows(features, indices) }),
+        ...wholeSet,
+        ...(wantsEmbedding && { oldEmbedding: unitRows(features, indices) }),
         ...(credible && { credible: credibleRows(credible.mask, indices) }),
-        ...(centres && { oldPrototypes: centres }),
-      }) as Supply, // the parts that the method did not declare are absent, and its type cannot read them
+      }) as Supply,
     [Symbol.dispose]: () => {
       features?.close();
-      centres?.dispose();
+      for (const part of kept) part.dispose();
     },
   };
 }
 
-function openFeatures(path: string, dataset: Dataset, embeddingDim: number): FeatureSet {
-  const features = FeatureSet.open(path);
-  requireSameDataset(features.info, dataset, path);
-  if (features.info.dim !== embeddingDim)
-    throw new UserError(
-      `${path}: old embeddings have ${features.info.dim} dimensions, the new model makes ${embeddingDim}`,
-      {
-        hint: `set network.embeddingDim to ${features.info.dim}`,
-      },
+/** What to do when the dimensions of the two models differ. */
+function projectionHint(kind: Recipe['method']['kind'], dim: number, projected: boolean): string {
+  if (projected) return `set projection.dim to ${dim}`;
+  return methodNamed(kind).projects
+    ? `set network.embeddingDim to ${dim}, or give the recipe a projection: { dim: ${dim} }`
+    : `set network.embeddingDim to ${dim} (${kind} cannot project)`;
+}
+
+/** Features from elsewhere name no dataset: their labels must be the dataset's. */
+function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
+  const [theirs, ours] = [features.labels(), dataset.labels()];
+  const row = theirs.findIndex((label, i) => label !== ours[i]);
+  if (row >= 0)
+    throw new FileError(
+      features.path,
+      `row ${row} is of class ${theirs[row]}, image ${row} of ${dataset.path} of class ${ours[row]}`,
+      'rows are looked up by position: bring the features in dataset order',
     );
-  return features;
 }
 
 /** [B, D], rows of length 1 */

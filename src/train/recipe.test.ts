@@ -22,12 +22,12 @@ test('defaults are the published settings of MixBCT', () => {
 
 test('--set changes a value, makes what is missing, and is checked like the file', () => {
   const raw = { network: { name: 'r18', embeddingDim: 8 } };
-  const recipe = parseRecipe(raw, 'a test', ['network.width=0.5', 'method.kind=l2', 'clipNorm=null']);
+  const recipe = parseRecipe(raw, 'a test', { settings: ['network.width=0.5', 'method.kind=l2', 'clipNorm=null'] });
   assert.deepEqual([recipe.network.width, recipe.method.kind, recipe.clipNorm], [0.5, 'l2', null]);
   assert.throws(
-    () => parseRecipe(raw, 'a test', ['network.widht=0.5']),
+    () => parseRecipe(raw, 'a test', { settings: ['network.widht=0.5'] }),
     /network\.widht: no such key; did you mean width\?/,
   );
-  assert.throws(() => parseRecipe(raw, 'a test', ['width']), /--set width: wanted path=value/);
-  assert.throws(() => parseRecipe(raw, 'a test', ['method.kind=l3']), /method/);
+  assert.throws(() => parseRecipe(raw, 'a test', { settings: ['width'] }), /--set width: wanted path=value/);
+  assert.throws(() => parseRecipe(raw, 'a test', { settings: ['method.kind=l3'] }), /method/);
 });

@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { FileError, UserError } from '../base/errors.ts';
 import { headSchema } from '../heads/index.ts';
-import { type MethodName, methods } from '../methods/index.ts';
+import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { backboneNames } from '../models/index.ts';
+import { namedRecipe, suggestName } from './named.ts';
+import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
 
 const inEpochs = 'in epochs; fractions are allowed';
@@ -59,11 +61,25 @@ const augmentSchema = z.strictObject({
   shift: z.number().min(0).lt(1).default(0).describe('move by up to ± this share of the side'),
 });
 
+const projectionSchema = z.strictObject({
+  dim: z.int().positive().describe('size of the old embeddings: a learned linear map leads there from the new ones'),
+});
+
+const pretendSchema = z.strictObject({
+  classes: z.int().positive().optional().describe('classes of the head, at least those of the data'),
+  images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
+});
+
 /** The full description of one training run, but for the data it runs on. */
 export const recipeSchema = z.strictObject({
   name: z.string().min(1).optional(),
+  preset: z
+    .enum(['default', 'reference'])
+    .default('default')
+    .describe('reference: what the recipe leaves open is as the reference code has it, defects included'),
   network: networkSchema,
-  head: headSchema.default({ kind: 'arcface', marginRad: 0.5, scale: 64 }),
+  projection: projectionSchema.nullable().default(null).describe('for an old model of another dimension'),
+  head: headSchema.prefault({ kind: 'arcface' }),
   method: methodSchema.default({ kind: 'independent' }),
   optimizer: optimizerSchema.default({ kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
@@ -76,21 +92,50 @@ export const recipeSchema = z.strictObject({
     .default(5)
     .describe('largest joint gradient norm of the backbone; null: no clipping'),
   augment: augmentSchema.default({ flip: true, rotateDeg: 0, scale: 0, shift: 0 }),
+  pretend: pretendSchema.optional().describe('numbers of another data set than the one trained on (D-10)'),
   seed: z.int().min(0).default(666),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
 
-/** Reads a recipe and applies `--set` settings. @throws UserError listing every problem at once. */
-export function loadRecipe(path: string, settings: readonly string[] = []): Recipe {
-  return parseRecipe(readYaml(path), path, settings);
+export type LoadOptions = {
+  /** `path=value`, as `--set` takes them. */
+  readonly settings?: readonly string[];
+  /** Takes the place of the recipe's own. */
+  readonly preset?: Recipe['preset'] | undefined;
+};
+
+/** Reads a recipe, from a file or by a name of the reference's. @throws UserError listing every problem at once. */
+export function loadRecipe(path: string, options: LoadOptions = {}): Recipe {
+  const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);
+  if (!named && !existsSync(path) && !/\.ya?ml$/.test(path))
+    throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {
+      hint: 'the names: mixbct recipes',
+    });
+  return parseRecipe(named ?? readYaml(path), path, options);
 }
 
-export function parseRecipe(raw: unknown, where: string, settings: readonly string[] = []): Recipe {
-  const result = recipeSchema.safeParse(applySettings(raw, settings));
-  if (result.success) return result.data;
-  throw new UserError(`${where}: ${describeIssues(result.error, recipeSchema)}`, {
-    hint: 'every option with its default: mixbct schema recipe',
-  });
+export function parseRecipe(raw: unknown, where: string, { settings = [], preset }: LoadOptions = {}): Recipe {
+  const set = applySettings(raw, settings) as Record<string, unknown>;
+  const wanted = preset === undefined ? set : { ...set, preset };
+  const recipe = check(wanted, where);
+  return recipe.preset === 'reference' ? check(withReference(wanted, recipe), where) : recipe;
+}
+
+function check(raw: unknown, where: string): Recipe {
+  const result = recipeSchema.safeParse(raw);
+  if (!result.success)
+    throw new UserError(`${where}: ${describeIssues(result.error, recipeSchema)}`, {
+      hint: 'every option with its default: mixbct schema recipe',
+    });
+  const { method, projection } = result.data;
+  if (projection && !methodNamed(method.kind).projects)
+    throw new UserError(
+      `${where}: method ${method.kind} cannot project: it needs old and new embeddings in one space`,
+      {
+        hint: 'leave projection out and set network.embeddingDim to that of the old embeddings',
+      },
+    );
+  return result.data;
 }
 
 /** Parses a YAML file. @throws FileError with line and column. */

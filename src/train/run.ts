@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
+import { digestOf, fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
@@ -11,8 +11,9 @@ import type { Embedder } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
 import { buildInfo, inference, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
+import { differencesFromReference } from './preset.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
-import { backboneOf, type Session } from './session.ts';
+import { backboneOf, projectionOf, type Session } from './session.ts';
 
 /** What a run's directory holds. */
 export const runFiles = (out: string) => ({
@@ -21,6 +22,8 @@ export const runFiles = (out: string) => ({
   checkpoint: join(out, 'checkpoint.safetensors'),
   model: join(out, 'model.safetensors'),
   head: join(out, 'head.safetensors'),
+  /** Only of recipes with a projection. */
+  projection: join(out, 'projection.safetensors'),
 });
 
 const runManifestSchema = z.object({
@@ -38,6 +41,8 @@ const runManifestSchema = z.object({
   badImages: z.number(),
   counts: z.record(z.string(), z.number()),
   preset: z.string(),
+  /** Where the recipe differs from the reference. */
+  differences: z.array(z.string()),
   mixbct: z.string(),
   libtorch: z.string(),
 });
@@ -71,6 +76,7 @@ export function writeModel(out: string, { session, dataset, ...outcome }: Outcom
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
   writeSafetensors(files.model, session.backbone.state(), { network: JSON.stringify(outcome.recipe.network) });
+  if (session.projection) writeSafetensors(files.projection, session.projection.state());
   writeSafetensors(files.head, session.head.state(), { head: JSON.stringify(outcome.recipe.head) });
   return {
     kind: 'run',
@@ -79,7 +85,8 @@ export function writeModel(out: string, { session, dataset, ...outcome }: Outcom
     model: fileDigest(files.model),
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     ...outcome,
-    preset: 'default',
+    preset: outcome.recipe.preset,
+    differences: differencesFromReference(outcome.recipe),
     mixbct: version,
     libtorch: buildInfo().libtorch,
   };
@@ -90,6 +97,8 @@ export type TrainedModel = {
   readonly manifest: RunManifest;
   readonly network: NetworkRecipe;
   readonly backbone: Module;
+  readonly projection: Module | null;
+  dispose(): void;
 };
 
 export function readRunManifest(run: string): RunManifest {
@@ -111,21 +120,48 @@ export function loadModel(run: string): TrainedModel {
   if (fileDigest(model) !== manifest.model)
     throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
-  const backbone = backboneOf(network, new Rng(0));
-  scope(() => restore(model, readSafetensors(model).tensors, backbone.state()));
-  return { manifest, network, backbone };
+  const fill = (path: string, module: Module): Module => {
+    scope(() => restore(path, readSafetensors(path).tensors, module.state()));
+    return module;
+  };
+  const backbone = fill(model, backboneOf(network, new Rng(0)));
+  const projection = manifest.recipe.projection
+    ? fill(runFiles(run).projection, projectionOf(manifest.recipe, new Rng(0)))
+    : null;
+  const dispose = (): void => {
+    backbone.dispose();
+    projection?.dispose();
+  };
+  return { manifest, network, backbone, projection, dispose };
 }
 
-/** A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. */
-export const embedderOf = ({ manifest, network, backbone }: TrainedModel): Embedder => ({
-  name: manifest.name,
-  digest: manifest.model,
-  dim: network.embeddingDim,
-  side: network.inputSide,
-  embed: (images, count) =>
-    inference(() =>
-      scope(() =>
-        toFloat32(backbone.forward(imageTensor({ images, count, side: network.inputSide }), { train: false })),
+export type Space = 'own' | 'old';
+
+/**
+ * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its
+ * embeddings have gone through the projection.
+ * @throws UserError if the old space is asked for and there is no projection to it.
+ */
+export function embedderOf({ manifest, network, backbone, projection }: TrainedModel, space: Space = 'own'): Embedder {
+  const through = space === 'old' ? projection : null;
+  if (space === 'old' && !through)
+    throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
+      hint: 'leave --space out',
+    });
+  return {
+    name: manifest.name,
+    digest: space === 'old' ? digestOf(manifest.model, 'old') : manifest.model,
+    preset: manifest.preset,
+    dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
+    side: network.inputSide,
+    embed: (images, count) =>
+      inference(() =>
+        scope(() => {
+          const embeddings = backbone.forward(imageTensor({ images, count, side: network.inputSide }), {
+            train: false,
+          });
+          return toFloat32(through ? through.forward(embeddings, { train: false }) : embeddings);
+        }),
       ),
-    ),
-});
+  };
+}

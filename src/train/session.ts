@@ -2,7 +2,7 @@ import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { methodNamed, type Running } from '../methods/index.ts';
 import { type BackboneName, makeBackbone } from '../models/index.ts';
-import type { Module } from '../nn/index.ts';
+import { Linear, type Module } from '../nn/index.ts';
 import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
 import type { Tensor } from '../torch/index.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
@@ -10,6 +10,8 @@ import type { NetworkRecipe, Recipe } from './recipe.ts';
 /** Everything of a run that learns, and how it is to be updated. */
 export type Session = {
   readonly backbone: Module;
+  /** From the new embeddings to the old space, if the recipe has one. */
+  readonly projection: Module | null;
   readonly head: Head;
   readonly method: Running;
   readonly optimizer: Optimizer;
@@ -22,19 +24,28 @@ export type Session = {
 export const backboneOf = (network: NetworkRecipe, rng: Rng): Module =>
   makeBackbone(network.name as BackboneName, network, rng);
 
+export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
+  new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);
+
 /** Builds what a recipe describes, freshly initialised from streams of `rng`. */
 export function openSession(recipe: Recipe, classes: number, rng: Rng): Session {
   const { embeddingDim } = recipe.network;
+  const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'));
   const { kind, ...options } = recipe.method;
-  const method = methodNamed(kind).start(options, { embeddingDim, classes, rng: rng.split('init', 'method') });
+  const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
+  const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
+  const method = methodNamed(kind).start(options, setup);
   const learned = (module: Module): Tensor[] =>
     [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
-  const trunk = [backbone, ...Object.values(method.modules ?? {})].flatMap(learned);
+  const trunk = [backbone, ...(projection ? [projection] : []), ...Object.values(method.modules ?? {})].flatMap(
+    learned,
+  );
   const parameters = [...trunk, ...learned(head)];
   return {
     backbone,
+    projection,
     head,
     method,
     optimizer: makeOptimizer(recipe.optimizer, parameters),
@@ -47,7 +58,12 @@ function makeOptimizer(recipe: Recipe['optimizer'], parameters: readonly Tensor[
   return recipe.kind === 'sgd' ? new Sgd(parameters, recipe) : new AdamW(parameters, recipe);
 }
 
-export function makeSchedule({ schedule, optimizer, epochs }: Recipe, stepsPerEpoch: number): Schedule {
+/** `stepsPerEpoch` are those of the data, unless the recipe pretends to another number of images. */
+export function makeSchedule(
+  { schedule, optimizer, epochs, batchSize, pretend }: Recipe,
+  stepsOfData: number,
+): Schedule {
+  const stepsPerEpoch = pretend?.images === undefined ? stepsOfData : Math.floor(pretend.images / batchSize);
   const span = {
     base: optimizer.lr,
     totalSteps: stepsPerEpoch * epochs,
@@ -70,11 +86,18 @@ export function makeSchedule({ schedule, optimizer, epochs }: Recipe, stepsPerEp
 }
 
 /** Every tensor that the next step depends on, by name. */
-export function* sessionState({ backbone, head, method, optimizer }: Session): Generator<readonly [string, Tensor]> {
+export function* sessionState({
+  backbone,
+  projection,
+  head,
+  method,
+  optimizer,
+}: Session): Generator<readonly [string, Tensor]> {
   yield* backbone.state('backbone.');
+  if (projection) yield* projection.state('projection.');
   yield* head.state('head.');
   for (const [name, module] of Object.entries(method.modules ?? {})) yield* module.state(`method.${name}.`);
-  for (const [name, value] of method.state?.() ?? []) yield [`method.${name}`, value];
+  for (const [name, value] of Object.entries(method.state ?? {})) yield [`method.${name}`, value];
   for (const [name, value] of optimizer.state()) yield [`optimizer.${name}`, value];
 }
 

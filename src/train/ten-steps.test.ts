@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
-import type { Supply } from '../methods/index.ts';
-import { copy_, noGrad, normalizeRows, scope, type Tensor, tensor, to, toNumbers, zero_ } from '../torch/index.ts';
+import type { Supply, WholeSet } from '../methods/index.ts';
+import { copy_, mul, noGrad, normalizeRows, scope, type Tensor, tensor, to, toNumbers, zero_ } from '../torch/index.ts';
+import { noOld } from './old.ts';
 import { parseRecipe } from './recipe.ts';
 import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
 import { trainStep } from './train.ts';
@@ -37,11 +38,43 @@ function batchOf(step: number) {
   return { images, labels, indices: Int32Array.from({ length: B }, (_, i) => i) };
 }
 
+const float32 = (numbers: Float64Array, shape: readonly number[]): Tensor =>
+  scope(() => to(tensor(numbers, { shape }), { dtype: 'float32' }));
+const prototypes = (): Tensor => scope(() => normalizeRows(float32(noise(C * D, 5000, 1), [C, D])));
+
+/** Six samples of each class, class after class, in the streams of the script. */
+const SIX = 6;
+const sixOfEach = (stream: number): Float32Array =>
+  Float32Array.from(Array.from({ length: C }, (_, label) => Array.from(noise(SIX * D, stream + label, 1))).flat());
+
+/** What the script has of the whole set. */
+const wholeSet = (): WholeSet => ({
+  oldPrototypes: prototypes(),
+  oldBoundaries: {
+    centres: scope(() => mul(prototypes(), 0.8)),
+    radii: float32(
+      Float64Array.from({ length: C }, (_, label) => 0.2 + 0.06 * label),
+      [C],
+    ),
+    several: float32(
+      Float64Array.from({ length: C }, (_, label) => (label === 9 ? 0 : 1)),
+      [C],
+    ),
+  },
+  oldRows: {
+    rows: (indices) =>
+      Float32Array.from(Array.from(indices).flatMap((i) => Array.from(sixOfEach(6000).subarray(i * D, (i + 1) * D)))),
+    byClass: () =>
+      Array.from({ length: C }, (_, label) => Int32Array.from({ length: SIX }, (__, i) => SIX * label + i)),
+  },
+});
+
 /** Serves the old embeddings of the golden script; which rows are mixed is the script's choice too. */
 const oldOf = (step: number) => ({
-  digest: 'formula',
+  ...noOld,
   forBatch: () =>
     ({
+      ...wholeSet(),
       oldEmbedding: scope(() =>
         normalizeRows(to(tensor(noise(B * D, 3000 + step, 1), { shape: [B, D] }), { dtype: 'float32' })),
       ),
@@ -61,7 +94,7 @@ class ChosenRows extends Rng {
 }
 
 /** `set_weights` of make_ten_steps.py; entries of one dimension keep their initial values, which are PyTorch's. */
-function setWeights({ backbone, head }: Session): void {
+function setWeights({ backbone, head, method }: Session): void {
   const fill = (value: Tensor, numbers: Float64Array): Tensor =>
     copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: 'float32' }));
   scope(() =>
@@ -71,11 +104,24 @@ function setWeights({ backbone, head }: Session): void {
         if (value.shape.length >= 2) fill(value, noise(value.numel, entry, Math.sqrt(12 / fanIn)));
         if (path === 'fc.bias') zero_(value);
       }
+      const adversary = method.modules ?? {};
+      for (const [name, value] of adversary['discriminator']?.state() ?? []) {
+        const stream = ['d_fc1.weight', 'd_fc1.bias', 'd_fc2.weight', 'd_fc2.bias'].indexOf(name);
+        if (stream >= 0) fill(value, noise(value.numel, 8000 + stream, 0.5));
+      }
+      for (const [, value] of adversary['eboundary']?.state() ?? []) fill(value, noise(C, 8004, 2));
       const parts: Record<string, Float64Array> = { weight: noise(C * D, 4000, 0.5), bias: noise(C, 4001, 0.1) };
       for (const [name, value] of head.state()) fill(value, parts[name]!);
     }),
   );
 }
+
+/** Settings of the script that are not the defaults. */
+const options: Readonly<Record<string, object>> = {
+  bct: { scale: 8, marginCos: 0.1 },
+  unibct: { startEpoch: 0, refreshEpochs: [0] },
+  nccl: { queueSize: 24 },
+};
 
 type Case = {
   method: string;
@@ -90,12 +136,12 @@ type Case = {
 };
 
 for (const expected of golden('ten_steps.json').cases as Case[])
-  test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer} equal PyTorch's`, () => {
+  test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer} equal PyTorch's`, async () => {
     const recipe = parseRecipe(
       {
         network: { name: 'r18', embeddingDim: D, inputSide: SIDE, width: 0.125 },
         head: { kind: expected.head },
-        method: { kind: expected.method },
+        method: { kind: expected.method, ...options[expected.method] },
         optimizer:
           expected.optimizer === 'sgd' ? { kind: 'sgd', lr: 0.02 } : { kind: 'adamw', lr: 0.001, weightDecay: 0.1 },
         epochs: 1,
@@ -106,9 +152,11 @@ for (const expected of golden('ten_steps.json').cases as Case[])
     const session = openSession(recipe, C, new Rng(0));
     try {
       setWeights(session);
+      const embedTrainSet = async (): Promise<Float32Array> => sixOfEach(7000);
+      await session.method.onEpoch?.({ epoch: 0, old: wholeSet(), embedTrainSet });
       const lrAt = makeSchedule(recipe, STEPS);
       const seen = Array.from({ length: STEPS }, (_, step) => {
-        const at = { progress: step / STEPS, rng: new ChosenRows(step), count: () => undefined };
+        const at = { progress: step / STEPS, epoch: 0, epochs: 1, rng: new ChosenRows(step), count: () => undefined };
         return scope(() =>
           trainStep(session, batchOf(step), oldOf(step), {
             ...at,

@@ -9,7 +9,7 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, openCredible, writeCredible } from '../features/index.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
-import { type OldPaths, openOld } from './old.ts';
+import { noOld, type OldPaths, openOld } from './old.ts';
 import { embedderOf, loadModel, runFiles } from './run.ts';
 import { Interrupted, type TrainOptions, train } from './train.ts';
 
@@ -33,7 +33,7 @@ async function trained(
 ) {
   const recipe = tinyRecipe(changes);
   const { paths = {}, ...rest } = options;
-  using old = openOld(recipe.method.kind, paths, dataset, recipe.network.embeddingDim);
+  using old = openOld(recipe, paths, dataset);
   return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
 }
 
@@ -111,7 +111,7 @@ test('a signal stops at the next step with a checkpoint, from which the run goes
   const controller = new AbortController();
   let steps = 0;
   const old = {
-    digest: 'none',
+    ...noOld,
     forBatch: () => {
       if (++steps === 8) controller.abort();
       return {} as never;
@@ -157,10 +157,10 @@ test('training learns: the loss falls, and classes part in the embedding', async
 test('no tensor outlives its step: the count is flat from the second step on', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const paths = await oldSide(folder, dataset);
-  using supply = openOld('mixbct', paths, dataset, 8);
+  using supply = openOld(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
   const counts: number[] = [];
   const old = {
-    digest: supply.digest,
+    ...supply,
     forBatch: (indices: Int32Array) => {
       counts.push(liveTensors());
       return supply.forBatch(indices);
@@ -173,21 +173,25 @@ test('no tensor outlives its step: the count is flat from the second step on', a
 });
 
 test('what the old model left must fit: dataset, dimension, artefacts', async (t) => {
+  const wide = tinyRecipe({ method: { kind: 'mixbct' }, network: { ...tinyRecipe().network, embeddingDim: 16 } });
   const { folder, dataset } = await tinySet(t);
   const paths = await oldSide(folder, dataset);
   assert.throws(
-    () => openOld('mixbct', {}, dataset, 8),
+    () => openOld(tinyRecipe({ method: { kind: 'mixbct' } }), {}, dataset),
     /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/,
   );
   assert.throws(
-    () => openOld('mixbct', paths, dataset, 16),
+    () => openOld(wide, paths, dataset),
     /old embeddings have 8 dimensions, the new model makes 16\n.*network\.embeddingDim to 8/,
   );
   const other = join(folder, 'other');
   await writeTinySet(other, { perClass: [4, 4] });
   using otherSet = openDataset(other);
-  assert.throws(() => openOld('l2', paths, otherSet, 8), /does not belong to .*other/);
-  using supply = openOld('mixbct', paths, dataset, 8);
+  assert.throws(
+    () => openOld(tinyRecipe({ method: { kind: 'l2' } }), { features: paths.features }, otherSet),
+    /does not belong to .*other/,
+  );
+  using supply = openOld(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
   const { mask } = openCredible(paths.credible);
   const { credible } = supply.forBatch(Int32Array.of(3, 4, 5, 30, 31));
   assert.deepEqual(

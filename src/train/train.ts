@@ -5,10 +5,10 @@ import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
+import { type Batch, type Dataset, Loader, sequentialOrder, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
-import { add, backward, defaultGenerator, mul, scope, type Tensor } from '../torch/index.ts';
+import { add, backward, defaultGenerator, inference, mul, scope, type Tensor, toFloat32 } from '../torch/index.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { Journal, type StepReport } from './journal.ts';
 import type { OldSupply } from './old.ts';
@@ -34,6 +34,9 @@ export type TrainOptions = {
   readonly signal?: AbortSignal;
 };
 
+/** Images embedded at a time between epochs. */
+const EMBED_BATCH = 256;
+
 /** Thrown after an interrupted run has written its checkpoint. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
@@ -56,7 +59,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
   checkRun(out, { resume, force });
   const loader = new Loader(dataset, { workers });
-  const session = openSession(recipe, dataset.classes, rng);
+  const classes = classesOfHead(recipe, dataset);
+  const session = openSession(recipe, classes, rng);
   const startedMs = performance.now();
   const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
   let step = 0;
@@ -74,6 +78,12 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
     while (step < totalSteps) {
       const epoch = Math.floor(step / stepsPerEpoch);
+      if (step % stepsPerEpoch === 0)
+        await session.method.onEpoch?.({
+          epoch,
+          old: old.wholeSet,
+          embedTrainSet: () => embedAll(session, loader, dataset, recipe.network.inputSide),
+        });
       const batches = loader.epoch({
         batchSize,
         imageSide: recipe.network.inputSide,
@@ -87,7 +97,13 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       });
       for await (using batch of batches) {
         const lr = lrAt(step);
-        const at = { progress: step / totalSteps, rng: rng.split('step', step), count: journal.count.bind(journal) };
+        const at = {
+          progress: step / totalSteps,
+          epoch,
+          epochs,
+          rng: rng.split('step', step),
+          count: journal.count.bind(journal),
+        };
         const seen = trainStep(session, batch, old, {
           ...at,
           lr,
@@ -129,7 +145,45 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   }
 }
 
-type StepSettings = Pick<Step, 'progress' | 'rng' | 'count'> & {
+/** @throws UserError if the recipe pretends to fewer classes than the data have. */
+function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
+  const classes = pretend?.classes ?? dataset.classes;
+  if (classes < dataset.classes)
+    throw new UserError(`pretend.classes is ${classes}, ${dataset.path} has ${dataset.classes} classes`, {
+      hint: 'leave pretend out: classes are counted in the data',
+    });
+  return classes;
+}
+
+/** Embeds the dataset in its order with the backbone as it is, without augmentation. → flat [N · D] in the old space */
+async function embedAll(
+  { backbone, projection }: Session,
+  loader: Loader,
+  dataset: Dataset,
+  side: number,
+): Promise<Float32Array> {
+  const parts: Float32Array[] = [];
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order: sequentialOrder(dataset.size) });
+  for await (using batch of batches)
+    parts.push(
+      inference(() =>
+        scope(() => {
+          const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
+          const embeddings = backbone.forward(images, { train: false });
+          return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
+        }),
+      ),
+    );
+  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
@@ -137,7 +191,7 @@ type StepSettings = Pick<Step, 'progress' | 'rng' | 'count'> & {
 
 /** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
 export function trainStep(
-  { backbone, head, method, optimizer, parameters, clipped }: Session,
+  { backbone, projection, head, method, optimizer, parameters, clipped }: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldSupply,
   { lr, clipNorm, side, ...at }: StepSettings,
@@ -149,6 +203,7 @@ export function trainStep(
     const terms = method.terms({
       ...at,
       embeddings,
+      inOldSpace: projection ? projection.forward(embeddings, { train: true }) : embeddings,
       labels: labelTensor(batch.labels),
       head,
       old: old.forBatch(batch.indices),

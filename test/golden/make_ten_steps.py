@@ -1,6 +1,6 @@
 """Ten training steps of a small iresnet18 in plain PyTorch, as numbers for src/train/ten-steps.test.ts.
 
-Written from methods.md alone (sections 2.3-2.7, 3.1, 5.1, 5.2). All inputs are formulas, so that both sides make their own.
+Written from methods.md alone (sections 2.3-2.7, 3.1, 4.5, 5.1-5.6; the repairs of D-04, D-06 and D-28 where it says so). All inputs are formulas, so that both sides make their own.
 Run: python3 test/golden/make_ten_steps.py   (PyTorch 2.13, CPU; rewrites ten_steps.json beside this file)
 """
 
@@ -110,6 +110,87 @@ def cosface(embeddings, weight, labels, m=0.4, s=64.0):
     return saturated(s * (cos - shift), labels)
 
 
+def prototypes():
+    return F.normalize(noise((C, D), 5000, 1).float())
+
+
+def influence(embeddings, rows, labels, scale, margin=0):
+    cos = F.linear(F.normalize(embeddings), rows)
+    return F.cross_entropy(scale * (cos - margin * F.one_hot(labels, C)), labels)
+
+
+def refined(step):
+    """UniBCT's prototypes with rows of the graph normalised (D-04), from 6 samples of each class, before `step`."""
+    rows = []
+    for label in range(C):
+        old = noise((6, D), 6000 + label, 1).float().double()
+        new = F.normalize(noise((6, D), 7000 + 100 * step + label, 1).float().double())
+        graph = new @ new.T / 0.05
+        graph.fill_diagonal_(-1e9)
+        spread = 0.1 * torch.linalg.inv(torch.eye(6, dtype=torch.float64) - 0.9 * torch.softmax(graph, 1))
+        rows.append(F.normalize((spread @ old).mean(0, keepdim=True)))
+    return torch.cat(rows).float()
+
+
+class Queue:
+    """NCCL's memory of the last 24 old embeddings; one row at a time."""
+
+    def __init__(self):
+        self.rows, self.labels, self.at = torch.zeros(24, D), torch.full((24,), -1), 0
+
+    def push(self, rows, labels):
+        for row, label in zip(rows, labels):
+            self.rows[self.at], self.labels[self.at] = row, label
+            self.at = (self.at + 1) % 24
+
+    def contrast(self, similarity, old, labels):
+        weights = (old @ self.rows.T + 1) / 2
+        chosen = labels[:, None] == self.labels[None, :]
+        terms = (chosen * weights * torch.log_softmax(similarity, 1)).sum(1) / chosen.sum(1)
+        return -terms.mean()
+
+
+class Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None
+
+
+class Adversary(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.d_fc1, self.d_bn1, self.d_fc2 = nn.Linear(D, 100), nn.BatchNorm1d(100), nn.Linear(100, 2)
+        self.eboundary = nn.Parameter(noise((C,), 8004, 2).float())
+        for stream, value in enumerate((self.d_fc1.weight, self.d_fc1.bias, self.d_fc2.weight, self.d_fc2.bias)):
+            value.data.copy_(noise(value.shape, 8000 + stream, 0.5))
+
+    def tell(self, x):
+        return torch.log_softmax(self.d_fc2(torch.relu(self.d_bn1(self.d_fc1(x)))), 1)
+
+    def terms(self, embeddings, old, labels, progress):
+        unit = F.normalize(embeddings)
+        strength = 2 / (1 + math.exp(-10 * progress)) - 1
+        news, olds = self.tell(Reverse.apply(unit, strength)), self.tell(old)
+        adversarial = -news[:, 0].mean() - olds[:, 1].mean()
+        centres = 0.8 * prototypes()
+        beyond = []
+        for row, label in zip(unit, labels.tolist()):
+            largest = 0.2 + 0.06 * label
+            if label == 9:
+                continue  # a class with one kept distance
+            moved = abs(largest - 0.4) * torch.sigmoid(self.eboundary[label])
+            boundary = largest + moved if largest < 0.4 else largest - moved
+            excess = (row - centres[label]).norm() - boundary
+            if excess > 0:
+                beyond.append(excess)
+        return 4 * torch.stack(beyond).mean() + 4 * 2 * adversarial  # (epochs - epoch + 1) / epochs = 2 in the only epoch
+
+
 def run(method, head, optimizer):
     net = Iresnet18()
     set_weights(net)
@@ -125,6 +206,10 @@ def run(method, head, optimizer):
         "cosface": lambda e, y: cosface(e, weight, y),
         "softmax": lambda e, y: F.cross_entropy(F.linear(e, weight, bias), y),
     }[head]
+    queue, adversary = Queue(), Adversary()
+    if method == "advbct":
+        parameters += list(adversary.parameters())
+        clipped += list(adversary.parameters())
     if optimizer == "sgd":
         opt = torch.optim.SGD(parameters + parts, lr=BASE_LR, momentum=MOMENTUM, weight_decay=DECAY)
     else:
@@ -143,6 +228,20 @@ def run(method, head, optimizer):
             loss = loss_of(mixed, labels)
         elif method == "l2":
             loss = loss_of(embeddings, labels) + 10 * (old - F.normalize(embeddings)).norm(dim=1).mean()
+        elif method == "bct":
+            loss = loss_of(embeddings, labels) + influence(embeddings, prototypes(), labels, 8, 0.1)
+        elif method == "unibct":
+            loss = loss_of(embeddings, labels) + influence(embeddings, refined(0), labels, 30)
+        elif method == "nccl":
+            queue.push(old, labels)
+            unit = F.normalize(embeddings)
+            l1 = queue.contrast(unit @ queue.rows.T, old, labels)
+            centres = F.normalize(weight)
+            cosines_of_queue = (queue.rows @ centres.T).detach()
+            l2 = queue.contrast((unit @ centres.T) @ cosines_of_queue.T, old, labels)
+            loss = loss_of(embeddings, labels) + l1 + 0.01 * l2
+        elif method == "advbct":
+            loss = loss_of(embeddings, labels) + adversary.terms(embeddings, old, labels, step / STEPS)
         else:
             loss = loss_of(embeddings, labels)
         opt.zero_grad(set_to_none=True)
@@ -169,6 +268,10 @@ cases = [
     ("independent", "arcface", "sgd"),
     ("mixbct", "arcface", "sgd"),
     ("l2", "arcface", "sgd"),
+    ("bct", "arcface", "sgd"),
+    ("unibct", "arcface", "sgd"),
+    ("nccl", "arcface", "sgd"),
+    ("advbct", "arcface", "sgd"),
     ("independent", "softmax", "sgd"),
     ("mixbct", "cosface", "sgd"),
     ("independent", "arcface", "adamw"),

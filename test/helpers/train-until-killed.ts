@@ -10,10 +10,10 @@ const [prefix, out, changes, paths, killAt] = process.argv.slice(2) as [string, 
 setThreads(1);
 const recipe = tinyRecipe(JSON.parse(changes));
 const dataset = openDataset(prefix);
-const supply = openOld(recipe.method.kind, JSON.parse(paths), dataset, recipe.network.embeddingDim);
+const supply = openOld(recipe, JSON.parse(paths), dataset);
 let steps = 0;
 const old = {
-  digest: supply.digest,
+  ...supply,
   forBatch: (indices: Int32Array) => {
     if (++steps === Number(killAt)) {
       appendFileSync(`${out}.killed`, `${steps}`);

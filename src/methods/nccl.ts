@@ -1,0 +1,96 @@
+import { z } from 'zod';
+import { UserError } from '../base/errors.ts';
+import {
+  add,
+  copy_,
+  detach,
+  keep,
+  linear,
+  matmul,
+  mul,
+  narrow,
+  noGrad,
+  normalizeRows,
+  selectRows,
+  type Tensor,
+  tensor,
+  transpose,
+  zeros,
+} from '../torch/index.ts';
+import { defineMethod } from './method.ts';
+import { neighbourhood } from './parts/neighbourhood.ts';
+
+/**
+ * New embeddings are drawn to the old ones of their class, which a queue of the last batches holds: contrast of the
+ * embeddings (alpha), and of the class similarities that the head gives them (beta).
+ *
+ * The similarity of two embeddings' cosines to all classes, ⟨W^a, W^b⟩, is aᵀ(WᵀW)b: it needs no logits of the queue, so
+ * that memory does not grow with queue times classes, and it has a gradient, unlike the reference's (D-06).
+ */
+export const nccl = defineMethod({
+  name: 'nccl',
+  source:
+    'NCCL, AAAI 2022 (methods.md 5.5); logits with gradient (D-06), weights free of the number of processes (D-09)',
+  needs: ['oldEmbedding'],
+  wants: ['credible'],
+  projects: true,
+  options: z.strictObject({
+    alpha: z.number().min(0).default(1).describe('factor of the contrast of embeddings; the reference on 8 GPUs had 8'),
+    beta: z
+      .number()
+      .min(0)
+      .default(0.01)
+      .describe('factor of the contrast of class similarities; 0 as the reference’s acts'),
+    queueSize: z.int().positive().default(8192).describe('old embeddings that are remembered'),
+    temperature: z.number().positive().default(1),
+  }),
+  start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
+    if (beta > 0 && projected)
+      throw new UserError('nccl: class similarities of the old embeddings need the new model’s own dimension', {
+        hint: 'set method.beta to 0, or leave the projection out',
+      });
+    const queue = keep(zeros([queueSize, oldDim])); // rows of length 1; 0 while empty
+    const classes = keep(zeros([queueSize], { dtype: 'int64' })); // class + 1; 0 while empty
+    const next = keep(zeros([1], { dtype: 'int64' }));
+
+    /** Writes rows at the ring's position, in one or two slices. */
+    function push(rows: Tensor, labels: Tensor): void {
+      const count = Math.min(rows.shape[0]!, queueSize);
+      let at = next.item();
+      for (let done = 0; done < count; ) {
+        const length = Math.min(count - done, queueSize - at);
+        copy_(narrow(queue, 0, at, length), narrow(rows, 0, done, length));
+        copy_(narrow(classes, 0, at, length), add(narrow(labels, 0, done, length), 1));
+        done += length;
+        at = (at + length) % queueSize;
+      }
+      copy_(next, tensor([at], { dtype: 'int64' }));
+    }
+
+    return {
+      state: { queue, classes, next },
+      terms({ embeddings, inOldSpace, labels, head, old, count }) {
+        const { oldEmbedding, credible } = old;
+        noGrad(() => {
+          if (!credible) return push(oldEmbedding, labels);
+          const rows = tensor(credible, { dtype: 'int32' });
+          count('old embeddings left out', labels.numel - credible.length);
+          push(selectRows(oldEmbedding, rows), selectRows(labels, rows));
+        });
+        const target = { queue, classes, oldEmbedding, labels };
+        const unit = normalizeRows(inOldSpace);
+        const classify = { value: head.loss(embeddings, labels), weight: 1 };
+        const contrast = { value: neighbourhood(mul(linear(unit, queue), 1 / temperature), target), weight: alpha };
+        if (beta === 0) return { classify, contrast };
+        const centres = normalizeRows(head.weight); // [C, D]
+        const gram = matmul(transpose(centres), detach(centres)); // [D, D]
+        const alike = linear(matmul(unit, gram), queue);
+        return {
+          classify,
+          contrast,
+          agree: { value: neighbourhood(mul(alike, 1 / temperature), target), weight: beta },
+        };
+      },
+    };
+  },
+});

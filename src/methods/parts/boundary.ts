@@ -1,0 +1,43 @@
+import {
+  abs,
+  add,
+  clamp,
+  detach,
+  div,
+  greater,
+  mul,
+  norm,
+  selectRows,
+  sigmoid,
+  sub,
+  sum,
+  type Tensor,
+  to,
+  where,
+} from '../../torch/index.ts';
+import type { Boundaries } from '../method.ts';
+
+export type Elastic = Boundaries & {
+  /** Learned. [C] */
+  readonly elastic: Tensor;
+  /** τ: a boundary lies between its class's largest old distance and this. */
+  readonly radius: number;
+};
+
+/**
+ * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer
+ * than two kept distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
+ */
+export function beyondBoundary(
+  embeddings: Tensor,
+  labels: Tensor,
+  { centres, radii, several, elastic, radius }: Elastic,
+): Tensor {
+  const of = (perClass: Tensor): Tensor => selectRows(perClass, labels);
+  const largest = of(radii);
+  const moved = mul(abs(sub(largest, radius)), sigmoid(of(elastic)));
+  const boundary = where(greater(largest, radius), sub(largest, moved), add(largest, moved));
+  const excess = sub(norm(sub(embeddings, of(centres)), { dim: 1 }), boundary);
+  const counted = mul(to(greater(detach(excess), 0), { dtype: excess.dtype }), of(several));
+  return div(sum(mul(excess, counted)), clamp(sum(counted), 1));
+}

@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import {
+  crossEntropy,
+  linear,
+  mul,
+  normalizeRows,
+  onesLike,
+  scatter,
+  sub,
+  type Tensor,
+  unsqueeze,
+  zerosLike,
+} from '../../torch/index.ts';
+
+/** The influence loss, which BCT and UniBCT share: cross-entropy of new embeddings against fixed prototypes. */
+export const influenceOptions = {
+  weight: z.number().min(0).default(1).describe('factor of the influence term'),
+  scale: z
+    .number()
+    .positive()
+    .default(30)
+    .describe('factor on the cosines; 1 as the reference has it, where the term hardly moves (D-28)'),
+  marginCos: z.number().min(0).max(1).default(0).describe('taken from the cosine of the own prototype'),
+} as const;
+
+export type InfluenceOptions = { readonly scale: number; readonly marginCos: number };
+
+/**
+ * Cross-entropy of scale · (e^ · Pᵀ - margin at the own class). embeddings [B, D], prototypes [C, D] as they are (of
+ * length 1, or raw means under the reference's UniBCT), labels [B] → scalar. Source: methods.md 5.3; D-28.
+ */
+export function influence(
+  embeddings: Tensor,
+  prototypes: Tensor,
+  labels: Tensor,
+  { scale, marginCos }: InfluenceOptions,
+): Tensor {
+  const logits = linear(normalizeRows(embeddings), prototypes); // [B, C]
+  const column = unsqueeze(labels, 1);
+  const own = scatter(zerosLike(logits), 1, column, onesLike(logits));
+  return crossEntropy(mul(marginCos > 0 ? sub(logits, mul(own, marginCos)) : logits, scale), labels);
+}

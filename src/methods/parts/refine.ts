@@ -1,0 +1,32 @@
+import { add, eye, matmul, mul, ones, softmax, solve, sub, type Tensor, transpose } from '../../torch/index.ts';
+
+export type RefineOptions = {
+  /** Share that propagates, below 1. */
+  readonly lambda: number;
+  readonly temperature: number;
+  /** `row`: each sample's neighbours sum to 1. `column`: the reference's, under which the result is the plain mean (D-04). */
+  readonly refineAxis: 'row' | 'column';
+};
+
+/** Keeps a sample from being its own neighbour; of finite size, so that a class of one sample has itself (weight 1). */
+const NOT_A_NEIGHBOUR = -1e9;
+
+/**
+ * One class's prototype: the mean over the samples of (1-λ)(I - λA)⁻¹ V, where A is the softmax of the similarities of the
+ * new embeddings. news [n, D], olds [n, D'], float64 → [1, D']
+ *
+ * A system with one right-hand side is solved instead of an inverse: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
+ * Source: methods.md 5.4.
+ */
+export function refine(news: Tensor, olds: Tensor, { lambda, temperature, refineAxis }: RefineOptions): Tensor {
+  const count = olds.shape[0]!;
+  const identity = eye(count, { dtype: 'float64' });
+  const similarities = mul(matmul(news, transpose(news)), 1 / temperature);
+  // the diagonal becomes exactly the same number, whatever a sample's similarity to itself was
+  const others = add(mul(similarities, sub(ones([count, count], { dtype: 'float64' }), identity)), identity, {
+    alpha: NOT_A_NEIGHBOUR,
+  });
+  const graph = softmax(others, refineAxis === 'row' ? 1 : 0);
+  const weights = solve(transpose(sub(identity, mul(graph, lambda))), ones([count, 1], { dtype: 'float64' }));
+  return mul(matmul(transpose(weights), olds), (1 - lambda) / count);
+}

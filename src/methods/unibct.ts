@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { UserError } from '../base/errors.ts';
+import { copy_, keep, narrow, noGrad, normalizeRows, scope, type Tensor, tensor, to, zeros } from '../torch/index.ts';
+import { defineMethod } from './method.ts';
+import { influence, influenceOptions } from './parts/influence.ts';
+import { refine } from './parts/refine.ts';
+
+/**
+ * BCT whose prototypes are renewed during training: old embeddings are propagated along the graph of the new model's
+ * neighbours within each class, so that outliers of the old model count less.
+ */
+export const unibct = defineMethod({
+  name: 'unibct',
+  source: 'UniBCT, arXiv:2204.13919 (methods.md 5.4); rows of the graph normalised (D-04), each class once (D-15)',
+  needs: ['oldRows'],
+  projects: true,
+  options: z.strictObject({
+    ...influenceOptions,
+    startEpoch: z.int().min(0).default(10).describe('epoch from which the influence term counts'),
+    refreshEpochs: z
+      .array(z.int().min(0))
+      .min(1)
+      .default([10, 20])
+      .describe('epochs before which prototypes are renewed'),
+    lambda: z.number().min(0).lt(1).default(0.9).describe('share that propagates along the graph'),
+    temperature: z.number().positive().default(0.05).describe('of the graph’s softmax'),
+    refineAxis: z
+      .enum(['row', 'column'])
+      .default('row')
+      .describe('axis of the graph’s softmax; column, as the reference has it, changes nothing (D-04)'),
+    normalizeNew: z.boolean().default(true).describe('neighbours by cosine; off as the reference has it'),
+    normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off as the reference has it'),
+  }),
+  start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {
+    const first = Math.min(...refreshEpochs);
+    if (startEpoch < first)
+      throw new UserError(`method.startEpoch ${startEpoch}: there are no prototypes before epoch ${first}`, {
+        hint: 'let the first of method.refreshEpochs be no later than method.startEpoch',
+      });
+    const prototypes = keep(zeros([classes, oldDim]));
+    return {
+      state: { prototypes },
+      async onEpoch({ epoch, old: { oldRows }, embedTrainSet }) {
+        if (!refreshEpochs.includes(epoch)) return;
+        const embeddings = await embedTrainSet();
+        const float64 = (data: Float32Array): Tensor =>
+          to(tensor(data, { shape: [data.length / oldDim, oldDim] }), { dtype: 'float64' });
+        for (const [label, rows] of oldRows.byClass().entries()) {
+          if (rows.length === 0) continue;
+          scope(() => {
+            const news = float64(gatherRows(embeddings, rows, oldDim));
+            const refined = refine(normalizeNew ? normalizeRows(news) : news, float64(oldRows.rows(rows)), options);
+            noGrad(() => copy_(narrow(prototypes, 0, label, 1), normalizePrototype ? normalizeRows(refined) : refined));
+          });
+        }
+      },
+      terms: ({ embeddings, inOldSpace, labels, head, epoch }) => ({
+        classify: { value: head.loss(embeddings, labels), weight: 1 },
+        ...(epoch >= startEpoch && {
+          influence: { value: influence(inOldSpace, prototypes, labels, options), weight },
+        }),
+      }),
+    };
+  },
+});
+
+/** Rows of a flat [N · D] array, flat. */
+function gatherRows(all: Float32Array, rows: Int32Array, dim: number): Float32Array {
+  const result = new Float32Array(rows.length * dim);
+  for (const [i, row] of rows.entries()) result.set(all.subarray(row * dim, (row + 1) * dim), i * dim);
+  return result;
+}

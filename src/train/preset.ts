@@ -1,0 +1,73 @@
+import type { Recipe } from './recipe.ts';
+
+/** A place where the reference's behaviour differs from our default. */
+export type Difference = {
+  /** Entry of the register of defects (methods.md section 9). */
+  readonly id: string;
+  /** Setting of a recipe. */
+  readonly path: string;
+  readonly reference: unknown;
+  readonly applies: (recipe: Recipe) => boolean;
+};
+
+const method =
+  (...kinds: readonly Recipe['method']['kind'][]) =>
+  ({ method: { kind } }: Recipe): boolean =>
+    kinds.includes(kind);
+
+/** Every setting by which `preset: reference` differs from the default: all of the reference's behaviour is selected here. */
+export const referencePreset: readonly Difference[] = [
+  { id: 'D-02', path: 'schedule.warmupEpochs', reference: -1, applies: method('bct') },
+  {
+    id: 'D-33',
+    path: 'schedule',
+    reference: { kind: 'step', milestoneEpochs: [20, 26, 32], factor: 0.1, warmupEpochs: 0 },
+    applies: method('unibct'),
+  },
+  { id: 'D-04', path: 'method.refineAxis', reference: 'column', applies: method('unibct') },
+  { id: 'D-04', path: 'method.normalizeNew', reference: false, applies: method('unibct') },
+  { id: 'D-04', path: 'method.normalizePrototype', reference: false, applies: method('unibct') },
+  { id: 'D-06', path: 'method.beta', reference: 0, applies: method('nccl') },
+  { id: 'D-09', path: 'method.alpha', reference: 8, applies: method('nccl') },
+  { id: 'D-28', path: 'method.scale', reference: 1, applies: method('bct', 'unibct') },
+  { id: 'D-29', path: 'head.sineFloor', reference: 0, applies: ({ head }) => head.kind === 'arcface' },
+  { id: 'D-32', path: 'method.onShortage', reference: 'stop', applies: method('mixbct') },
+];
+
+/** Repairs that no preset takes back. */
+export const keptRepairs: readonly string[] = [
+  'D-05: rows are drawn from a seeded stream',
+  'D-15, D-16: prototypes are refined once for each class, by any number of processes',
+  'D-14: AdvBCT runs',
+];
+
+const at = (value: unknown, path: readonly string[]): unknown =>
+  path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
+
+/** A copy of a raw recipe with the reference's settings wherever it says nothing itself. `recipe` is what it means by default. */
+export function withReference(raw: unknown, recipe: Recipe): unknown {
+  const result = structuredClone(raw) as Record<string, unknown>;
+  for (const { path, reference, applies } of referencePreset) {
+    const keys = path.split('.');
+    if (!applies(recipe) || at(result, keys) !== undefined) continue;
+    let node = result;
+    for (const key of keys.slice(0, -1)) {
+      node[key] ??= structuredClone(at(recipe, [key]));
+      node = node[key] as Record<string, unknown>;
+    }
+    node[keys.at(-1)!] = reference;
+  }
+  return result;
+}
+
+/** Where a recipe differs from the reference, a line each: `D-28 method.scale: 30 (reference: 1)`. */
+export function differencesFromReference(recipe: Recipe): string[] {
+  return referencePreset
+    .filter(({ applies, path, reference }) => applies(recipe) && !same(at(recipe, path.split('.')), reference))
+    .map(
+      ({ id, path, reference }) =>
+        `${id} ${path}: ${JSON.stringify(at(recipe, path.split('.')))} (reference: ${JSON.stringify(reference)})`,
+    );
+}
+
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

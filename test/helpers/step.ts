@@ -1,0 +1,38 @@
+import { Rng } from '../../src/base/rng.ts';
+import type { Setup, Step, Supply } from '../../src/methods/index.ts';
+import { sum, type Tensor, zeros } from '../../src/torch/index.ts';
+
+/** What a method is started with in a test: 8 dimensions, 10 classes. */
+export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
+  oldDim: 8,
+  projected: false,
+  classes: 10,
+  rng: new Rng(0),
+  ...changes,
+});
+
+/** A head without loss: what is left is the method's own. */
+export const zeroHead = (weight = zeros([10, 8], { dtype: 'float64' })): Step['head'] => ({
+  weight,
+  loss: () => sum(zeros([1], { dtype: 'float64' })),
+});
+
+type Given = Pick<Step, 'embeddings' | 'labels'> & { readonly old?: Partial<Supply> };
+
+/** A step in a test: the first of one epoch, unless `changes` say otherwise. */
+export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<Step> = {}): Step => ({
+  inOldSpace: given.embeddings,
+  head: zeroHead(),
+  progress: 0,
+  epoch: 0,
+  epochs: 1,
+  rng: new Rng(0),
+  count: () => undefined,
+  old: old as Supply,
+  ...given,
+  ...changes,
+});
+
+/** The value of one term. */
+export const termOf = (terms: Readonly<Record<string, { readonly value: Tensor }>>, name: string): Tensor =>
+  terms[name]!.value;
