@@ -40,7 +40,7 @@ function batchOf(step: number) {
 
 const float32 = (numbers: Float64Array, shape: readonly number[]): Tensor =>
   scope(() => to(tensor(numbers, { shape }), { dtype: 'float32' }));
-const prototypes = (): Tensor => scope(() => normalizeRows(float32(noise(C * D, 5000, 1), [C, D])));
+const prototypes = (): Tensor => scope(() => normalizeRows(float32(noise(C * D, 5003, 1), [C, D])));
 
 /** Six samples of each class, class after class, in the streams of the script. */
 const SIX = 6;
@@ -118,7 +118,7 @@ function setWeights({ backbone, head, method }: Session): void {
 
 /** Settings of the script that are not the defaults. */
 const options: Readonly<Record<string, object>> = {
-  bct: { scale: 8, marginCos: 0.1 },
+  bct: { scale: 16, marginCos: 0.1 },
   unibct: { startEpoch: 0, refreshEpochs: [0] },
   nccl: { queueSize: 24 },
 };

@@ -111,7 +111,7 @@ def cosface(embeddings, weight, labels, m=0.4, s=64.0):
 
 
 def prototypes():
-    return F.normalize(noise((C, D), 5000, 1).float())
+    return F.normalize(noise((C, D), 5003, 1).float())
 
 
 def influence(embeddings, rows, labels, scale, margin=0):
@@ -229,7 +229,7 @@ def run(method, head, optimizer):
         elif method == "l2":
             loss = loss_of(embeddings, labels) + 10 * (old - F.normalize(embeddings)).norm(dim=1).mean()
         elif method == "bct":
-            loss = loss_of(embeddings, labels) + influence(embeddings, prototypes(), labels, 8, 0.1)
+            loss = loss_of(embeddings, labels) + influence(embeddings, prototypes(), labels, 16, 0.1)
         elif method == "unibct":
             loss = loss_of(embeddings, labels) + influence(embeddings, refined(0), labels, 30)
         elif method == "nccl":
