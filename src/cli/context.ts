@@ -24,6 +24,11 @@ export function group(name: string, summary: string, example: string): Command {
 }
 
 export const force = (): Option => new Option('--force', 'replace what stands at the output').default(false);
+export const preset = (): Option =>
+  new Option('--preset <name>', 'what the recipe leaves open: repaired, or as the reference code has it').choices([
+    'default',
+    'reference',
+  ]);
 export const workers = (): Option =>
   new Option('--workers <n>', 'threads that decode images').argParser(wholeNumber).default(1);
 export const skipBad = (): Option =>

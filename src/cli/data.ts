@@ -9,6 +9,7 @@ import {
   holdOut,
   importDataset,
   openDataset,
+  sampleImages,
   split,
   type Written,
 } from '../data/index.ts';
@@ -22,6 +23,7 @@ export function dataCommand(): Command {
     .addCommand(getCommand())
     .addCommand(importCommand())
     .addCommand(splitCommand())
+    .addCommand(sampleCommand())
     .addCommand(infoCommand());
 }
 
@@ -99,6 +101,24 @@ function splitCommand(): Command {
           ? await holdOut(dataset, { ...options, classes: options.holdOut })
           : await split(dataset, options);
       print(options, parts, told(parts));
+    });
+}
+
+function sampleCommand(): Command {
+  return command(
+    'sample',
+    'draw some images of each class',
+    'mixbct data sample data/k55/k55_32 --per-class 12 --seed 1',
+  )
+    .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
+    .requiredOption('--per-class <n>', 'images of each class; a class with fewer keeps all', wholeNumber)
+    .option('--out <folder>', 'folder of the sample (default: beside the data set)')
+    .addOption(seed())
+    .addOption(force())
+    .action(async (path: string, options) => {
+      using dataset = openDataset(path);
+      const written = await sampleImages(dataset, options);
+      print(options, written, told([written]));
     });
 }
 

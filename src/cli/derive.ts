@@ -1,5 +1,5 @@
-import type { Command } from 'commander';
-import { FeatureSet, importNpy, writeCredible, writePrototypes } from '../features/index.ts';
+import { type Command, Option } from 'commander';
+import { FeatureSet, importNpy, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
 import { command, decimal, force, print } from './context.ts';
 
 export function denoiseCommand(): Command {
@@ -11,6 +11,11 @@ export function denoiseCommand(): Command {
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the mask')
     .option('--keep <share>', 'share of each class to trust', decimal, 0.9)
+    .addOption(
+      new Option('--rule <rule>', 'distance to the class mean, or entropy over the class means')
+        .choices(['distance', 'entropy'])
+        .default('distance'),
+    )
     .option('--no-column-normalize', 'do not divide each dimension by its length over all samples')
     .addOption(force())
     .action(async (path: string, options) => {
@@ -36,6 +41,22 @@ export function averageCommand(): Command {
     });
 }
 
+export function boundariesCommand(): Command {
+  return command(
+    'boundaries',
+    'measure how far the old features of each class lie from their centre',
+    'mixbct boundaries features/old-on-new-data --out features/boundaries',
+  )
+    .argument('<features>', 'folder of a feature set')
+    .requiredOption('--out <folder>', 'folder of the boundaries')
+    .addOption(force())
+    .action(async (path: string, options) => {
+      using features = FeatureSet.open(path);
+      const info = await writeBoundaries(options.out, features, options);
+      print(options, info, `${options.out}: boundaries of ${info.classes} classes`);
+    });
+}
+
 export function importFeaturesCommand(): Command {
   return command(
     'import-features',
@@ -44,12 +65,13 @@ export function importFeaturesCommand(): Command {
   )
     .argument('<features>', 'float32 [N, D], in dataset order')
     .requiredOption('--labels <file>', 'class ids [N], int32 or int64')
+    .option('--data <dataset>', 'the dataset that the rows are embeddings of, in its order')
     .option('--families <file>', 'family ids [N], int32 or int64; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .addOption(force())
     .action(async (features: string, options) => {
       const info = await importNpy(
-        { features, labels: options.labels, families: options.families },
+        { features, labels: options.labels, families: options.families, dataset: options.data },
         options.out,
         options,
       );

@@ -7,7 +7,7 @@ import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
+import { renderHtml, renderMarkdown, renderSeries, renderSeriesMarkdown, renderTerminal } from '../report/index.ts';
 import { command, force, print, seed, several, wholeNumber } from './context.ts';
 
 export type EvaluateStage = {
@@ -15,7 +15,12 @@ export type EvaluateStage = {
   /** Folders of feature sets of one evaluation set. */
   readonly old: string;
   readonly oracle?: string | undefined;
-  readonly candidates: readonly { readonly name: string; readonly features: string }[];
+  readonly candidates: readonly {
+    readonly name: string;
+    readonly features: string;
+    /** Of a model with a projection: its embeddings in the old space. */
+    readonly inOldSpace?: string;
+  }[];
   readonly seed: number;
   readonly impostors?: number;
   readonly resamples?: number;
@@ -29,7 +34,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
   const features = (name: string, path: string): ModelFeatures => {
     using set = FeatureSet.open(path);
     requireSameSet(old, set);
-    return { name, rows: set.all(), dim: set.info.dim };
+    return { name, rows: set.all(), dim: set.info.dim, preset: set.info.model?.preset ?? 'default' };
   };
   let evaluation: Evaluation | undefined;
   await writeArtifact(out, { force }, (directory) => {
@@ -39,7 +44,10 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
       dataset: { path: old.info.dataset?.path ?? stage.old, digest: old.info.dataset?.digest ?? old.digest },
       old: features('old', stage.old),
       oracle: stage.oracle === undefined ? undefined : features('oracle', stage.oracle),
-      candidates: stage.candidates.map(({ name, features: path }) => features(name, path)),
+      candidates: stage.candidates.map(({ name, features: path, inOldSpace }) => ({
+        ...features(name, path),
+        ...(inOldSpace !== undefined && { inOldSpace: features(name, inOldSpace) }),
+      })),
       labels: old.labels(),
       families: old.families(),
       seed: stage.seed,
@@ -80,7 +88,12 @@ export function evaluateCommand(): Command {
   )
     .requiredOption('--old <features>', "the old model's feature set")
     .option('--oracle <features>', 'feature set of a new model trained without regard to the old one')
-    .option('--new <name=features>', 'feature set of a new model; may be repeated', several, [])
+    .option(
+      '--new <name=features>',
+      'feature set of a new model, or own,old if it has a projection: the sets in both spaces; may be repeated',
+      several,
+      [],
+    )
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--title <text>', 'title of the report', 'Backward compatibility')
     .option('--impostors <n>', 'impostor pairs to draw', wholeNumber, 2_000_000)
@@ -91,7 +104,8 @@ export function evaluateCommand(): Command {
       const candidates = (options.new as string[]).map((text) => {
         const at = text.indexOf('=');
         if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
-        return { name: text.slice(0, at), features: text.slice(at + 1) };
+        const [features, inOldSpace] = text.slice(at + 1).split(',') as [string, string?];
+        return { name: text.slice(0, at), features, ...(inOldSpace !== undefined && { inOldSpace }) };
       });
       if (candidates.length === 0 && options.oracle === undefined)
         throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
@@ -106,16 +120,28 @@ export function reportCommand(): Command {
     'show an evaluation again',
     'mixbct report runs/evaluation\nmixbct report runs/evaluation --html report.html --markdown report.md',
   )
-    .argument('<evaluation>', 'folder of an evaluation')
+    .argument('<evaluations...>', 'folder of an evaluation; several (of other seeds, say) are put into one table')
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
-    .action((path: string, options) => {
-      const file = join(path, 'evaluation.json');
-      const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
-      if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
-        throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+    .action((paths: readonly string[], options) => {
+      const evaluations = paths.map(readEvaluation);
+      const [evaluation] = evaluations as [Evaluation];
+      if (evaluations.length > 1) {
+        if (options.html)
+          throw new UserError('--html shows one evaluation', { hint: 'give one folder, or use --markdown' });
+        if (options.markdown) writeAtomic(options.markdown, `${renderSeriesMarkdown(evaluations)}\n`);
+        return print(options, evaluations, renderSeries(evaluations));
+      }
       if (options.html) writeAtomic(options.html, renderHtml(evaluation));
       if (options.markdown) writeAtomic(options.markdown, renderMarkdown(evaluation));
       print(options, evaluation, renderTerminal(evaluation));
     });
+}
+
+function readEvaluation(path: string): Evaluation {
+  const file = join(path, 'evaluation.json');
+  const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
+  if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
+    throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+  return evaluation;
 }

@@ -23,6 +23,7 @@ const stageSchema = z.discriminatedUnion('do', [
     of: datasetReference,
     classes: z.int().positive().describe('parts: eval, train'),
   }),
+  z.strictObject({ do: z.literal('sample'), of: datasetReference, perClass: z.int().positive() }),
   z.strictObject({
     do: z.literal('split'),
     of: datasetReference,
@@ -40,6 +41,7 @@ const stageSchema = z.discriminatedUnion('do', [
         features: reference.optional(),
         credible: reference.optional(),
         prototypes: reference.optional(),
+        boundaries: reference.optional(),
       })
       .default({}),
   }),
@@ -47,20 +49,25 @@ const stageSchema = z.discriminatedUnion('do', [
     do: z.literal('extract'),
     model: reference,
     of: datasetReference,
-    flip: z.enum(['none', 'mean']).default('none'),
+    flip: z.enum(['none', 'mean', 'random']).default('none'),
+    space: z.enum(['own', 'old']).default('own').describe('old: through the projection of the recipe'),
   }),
   z.strictObject({
     do: z.literal('denoise'),
     features: reference,
     keep: z.number().gt(0).max(1).default(0.9),
     columnNormalize: z.boolean().default(true),
+    rule: z.enum(['distance', 'entropy']).default('distance'),
   }),
   z.strictObject({ do: z.literal('average'), features: reference }),
+  z.strictObject({ do: z.literal('boundaries'), features: reference }),
   z.strictObject({
     do: z.literal('evaluate'),
     old: reference,
     oracle: reference.optional(),
-    new: z.record(z.string(), reference),
+    new: z
+      .record(z.string(), z.union([reference, z.strictObject({ own: reference, old: reference })]))
+      .describe('features of each new model; of one with a projection, in its own and in the old space'),
     impostors: z.int().positive().optional(),
     resamples: z.int().positive().optional(),
   }),
@@ -69,7 +76,13 @@ export type Stage = z.infer<typeof stageSchema>;
 
 export const experimentSchema = z.strictObject({
   title: z.string().min(1),
+  extends: z.string().optional().describe('another experiment beside this file, whose settings this one changes'),
   seed: z.int().min(0).default(0),
+  preset: z.enum(['default', 'reference']).default('default').describe('of every recipe that names none itself'),
+  aliases: z
+    .record(z.string(), reference)
+    .default({})
+    .describe('other names for stages or paths; the name of a stage replaces it'),
   stages: z.record(z.string().regex(/^[a-z][a-z0-9-]*$/, 'wanted small letters, digits and hyphens'), stageSchema),
 });
 export type Experiment = z.infer<typeof experimentSchema>;
@@ -85,7 +98,7 @@ const parts: Partial<Record<Stage['do'], readonly string[]>> = {
  * @throws UserError listing every problem of the file, or of a recipe in it, before anything is run.
  */
 export function loadExperiment(path: string, settings: readonly string[] = []): Experiment {
-  const raw = applySettings(readYaml(path), settings);
+  const raw = applySettings(readExtended(path), settings);
   const result = experimentSchema.safeParse(raw);
   if (!result.success)
     throw new UserError(`${path}: ${describeIssues(result.error, experimentSchema)}`, {
@@ -93,15 +106,55 @@ export function loadExperiment(path: string, settings: readonly string[] = []): 
     });
   const experiment = result.data;
   const before = new Set<string>();
+  const { aliases } = experiment;
   for (const [id, stage] of Object.entries(experiment.stages)) {
-    for (const used of referencesOf(stage)) requireKnown(path, id, used, before, Object.keys(experiment.stages));
+    for (const used of referencesOf(stage))
+      requireKnown(path, id, aliases[used] ?? used, before, Object.keys(experiment.stages));
     if (stage.do === 'train') {
       const recipe = typeof stage.recipe === 'string' ? readYaml(resolve(dirname(path), stage.recipe)) : stage.recipe;
-      stage.recipe = parseRecipe({ name: id, ...(recipe as object), seed: experiment.seed }, `${path}: stage ${id}`);
+      const given = { name: id, preset: experiment.preset, ...(recipe as object), seed: experiment.seed };
+      stage.recipe = parseRecipe(given, `${path}: stage ${id}`);
     }
     for (const name of [id, ...(parts[stage.do] ?? []).map((part) => `${id}.${part}`)]) before.add(name);
   }
   return experiment;
+}
+
+/** A file's content over that of the file it extends: mappings are merged, everything else is replaced. */
+function readExtended(path: string, above: readonly string[] = []): unknown {
+  const raw = readYaml(path) as Record<string, unknown> | null;
+  const base = raw?.['extends'];
+  if (typeof base !== 'string') return raw;
+  const from = resolve(dirname(path), base);
+  if (above.includes(from)) throw new UserError(`${path}: extends ${base}, which extends this file`);
+  return merge(readExtended(from, [...above, resolve(path)]), raw);
+}
+
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
+function merge(base: unknown, over: unknown): unknown {
+  if (!isMapping(base) || !isMapping(over)) return over;
+  const keys = new Set([...Object.keys(base), ...Object.keys(over)]);
+  return Object.fromEntries([...keys].map((key) => [key, key in over ? merge(base[key], over[key]) : base[key]]));
+}
+
+/** The stages that `wanted` needs, itself included. @throws UserError if there is no such stage. */
+export function neededFor(experiment: Experiment, wanted: readonly string[]): ReadonlySet<string> {
+  const needed = new Set<string>();
+  const visit = (reference: string): void => {
+    const id = (experiment.aliases[reference] ?? reference).split('.')[0]!;
+    const stage = experiment.stages[id];
+    if (!stage || needed.has(id)) return;
+    needed.add(id);
+    referencesOf(stage).forEach(visit);
+  };
+  for (const id of wanted) {
+    if (!(id in experiment.stages))
+      throw new UserError(`--only ${id}: no such stage${suggestion(id, Object.keys(experiment.stages))}`);
+    visit(id);
+  }
+  return needed;
 }
 
 /** What a stage takes from others. */
@@ -110,12 +163,14 @@ export function referencesOf(stage: Stage): string[] {
     switch (stage.do) {
       case 'get': return [];
       case 'hold-out':
+      case 'sample':
       case 'split': return [stage.of];
       case 'train': return [stage.on, ...Object.values(stage.old)];
       case 'extract': return [stage.model, stage.of];
       case 'denoise':
-      case 'average': return [stage.features];
-      case 'evaluate': return [stage.old, stage.oracle, ...Object.values(stage.new)];
+      case 'average':
+      case 'boundaries': return [stage.features];
+      case 'evaluate': return [stage.old, stage.oracle, ...Object.values(stage.new).flatMap((at) => typeof at === 'string' ? [at] : [at.own, at.old])];
     }
   })(); // biome-ignore format: a table
   return values.filter((value) => value !== undefined);

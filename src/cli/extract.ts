@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { openDataset } from '../data/index.ts';
 import { extractFeatures } from '../features/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
-import { command, force, print, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
+import { command, force, print, seed, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -14,10 +14,16 @@ export function extractCommand(): Command {
     .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .addOption(
-      new Option('--flip <how>', 'none, or the mean over each image and its mirror')
-        .choices(['none', 'mean'])
+      new Option('--flip <how>', 'none, the mean over each image and its mirror, or random as the reference does')
+        .choices(['none', 'mean', 'random'])
         .default('none'),
     )
+    .addOption(
+      new Option('--space <which>', 'own, or old: through the projection of the recipe')
+        .choices(['own', 'old'])
+        .default('own'),
+    )
+    .addOption(seed())
     .option('--batch-size <n>', 'images at a time', wholeNumber, 256)
     .addOption(workers())
     .addOption(threads())
@@ -28,10 +34,10 @@ export function extractCommand(): Command {
       using dataset = openDataset(options.data);
       const model = loadModel(run);
       try {
-        const info = await extractFeatures(dataset, embedderOf(model), options);
+        const info = await extractFeatures(dataset, embedderOf(model, options.space), options);
         print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}`);
       } finally {
-        model.backbone.dispose();
+        model.dispose();
       }
     });
 }

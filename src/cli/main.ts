@@ -4,11 +4,13 @@ import colors from 'picocolors';
 import { codeOf, messageOf, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { Interrupted } from '../train/train.ts';
+import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
-import { averageCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
+import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand, reportCommand } from './evaluate.ts';
 import { extractCommand } from './extract.ts';
+import { recipesCommand } from './recipes.ts';
 import { quickstartCommand, runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { trainCommand } from './train.ts';
@@ -30,9 +32,12 @@ for (const sub of [
   extractCommand(),
   denoiseCommand(),
   averageCommand(),
+  boundariesCommand(),
   importFeaturesCommand(),
   evaluateCommand(),
   reportCommand(),
+  compareCommand(),
+  recipesCommand(),
   schemaCommand(),
   doctorCommand(),
 ])

@@ -15,6 +15,7 @@ type RunOptions = {
   readonly out: string;
   readonly folder: string;
   readonly set: readonly string[];
+  readonly only?: readonly string[];
   readonly force: boolean;
   readonly workers: number;
   readonly threads: number;
@@ -35,6 +36,7 @@ export function runCommand(): Command {
       several,
       [],
     )
+    .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
     .addOption(dataFolder())
     .addOption(workers())
     .addOption(threads())
@@ -77,7 +79,7 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
   const start = performance.now();
   const places = await runStages(experiment, { ...options, dataFolder: options.folder, signal: interruptible() });
   const judged = Object.entries(experiment.stages)
-    .filter(([, stage]) => stage.do === 'evaluate')
+    .filter(([id, stage]) => stage.do === 'evaluate' && places.has(id))
     .map(([id]) => places.get(id)!);
   const evaluations = judged.map((folder) => readJson(join(folder, 'evaluation.json')) as Evaluation);
   const pages = judged.map((folder) => relative('', join(folder, 'report.html'))).filter((page) => existsSync(page));

@@ -4,15 +4,15 @@ import { canonicalJson, digestOf, MANIFEST, readJson, writeJson } from '../base/
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { holdOut, openDataset, split } from '../data/index.ts';
-import { extractFeatures, FeatureSet, writeCredible, writePrototypes } from '../features/index.ts';
+import { holdOut, openDataset, sampleImages, split } from '../data/index.ts';
+import { extractFeatures, FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
 import { openOld } from '../train/old.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { embedderOf, loadModel, runFiles } from '../train/run.ts';
 import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
 import { evaluateStage } from './evaluate.ts';
-import { type Experiment, referencesOf, type Stage } from './experiment.ts';
+import { type Experiment, neededFor, referencesOf, type Stage } from './experiment.ts';
 
 export type StageOptions = {
   /** The experiment's folder: a folder for each stage. */
@@ -23,6 +23,8 @@ export type StageOptions = {
   readonly force: boolean;
   readonly workers: number;
   readonly signal: AbortSignal;
+  /** Run no more than what these stages need. */
+  readonly only?: readonly string[];
 };
 
 /** Where each stage, and each part of one, has put what it made. */
@@ -37,8 +39,14 @@ type Context = StageOptions & {
 /** Runs the stages in order; what is done is skipped, what was interrupted goes on. → the folder of each stage */
 export async function runStages(experiment: Experiment, options: StageOptions): Promise<ReadonlyMap<string, string>> {
   const places: Places = new Map();
-  const at = (reference: string): string => places.get(reference) ?? reference;
-  const entries = Object.entries(experiment.stages);
+  const at = (reference: string): string => {
+    const name = experiment.aliases[reference] ?? reference;
+    return places.get(name) ?? name;
+  };
+  const needed = options.only?.length ? neededFor(experiment, options.only) : null;
+  const entries = Object.entries(experiment.stages).filter(
+    ([id]) => !(id in experiment.aliases) && (needed?.has(id) ?? true),
+  );
   for (const [i, [id, stage]] of entries.entries()) {
     const folder = join(options.out, id);
     const context = { ...options, experiment, id, folder, at };
@@ -87,11 +95,13 @@ function describe(stage: Stage): string {
   switch (stage.do) {
     case 'get': return `fetch ${stage.set}`;
     case 'hold-out': return `keep ${stage.classes} classes of ${stage.of} away from training`;
+    case 'sample': return `draw ${stage.perClass} images of each class of ${stage.of}`;
     case 'split': return `split ${stage.of} by ${stage.by}, ${Math.round(100 * stage.ratio)} to ${Math.round(100 - 100 * stage.ratio)}`;
     case 'train': return `train on ${stage.on}, method ${(stage.recipe as Recipe).method.kind}`;
     case 'extract': return `embed ${stage.of} with ${stage.model}`;
     case 'denoise': return `find the credible features of ${stage.features}`;
     case 'average': return `average ${stage.features}`;
+    case 'boundaries': return `draw boundaries around the classes of ${stage.features}`;
     case 'evaluate': return `judge ${Object.keys(stage.new).join(', ')} against ${stage.old}`;
   }
 } // biome-ignore format: a table
@@ -116,6 +126,12 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       });
       return { [`${id}.eval`]: evaluation!.prefix, [`${id}.train`]: rest!.prefix };
     }
+    case 'sample': {
+      using dataset = openDataset(at(stage.of));
+      const { perClass } = stage;
+      const { prefix } = await sampleImages(dataset, { perClass, seed: experiment.seed, out: folder, ...force });
+      return { [id]: prefix };
+    }
     case 'split': {
       using dataset = openDataset(at(stage.of));
       const [first, second] = await split(dataset, { by: stage.by, ratio: stage.ratio, out: folder, ...force });
@@ -127,8 +143,10 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
     case 'extract': {
       using dataset = openDataset(at(stage.of));
       const model = loadModel(at(stage.model));
-      await extractFeatures(dataset, embedderOf(model), { out: folder, flip: stage.flip, workers, ...force });
-      model.backbone.dispose();
+      const { flip, space } = stage;
+      const { seed } = experiment;
+      await extractFeatures(dataset, embedderOf(model, space), { out: folder, flip, seed, workers, ...force });
+      model.dispose();
       break;
     }
     case 'denoise': {
@@ -141,13 +159,22 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       await writePrototypes(folder, features, force);
       break;
     }
+    case 'boundaries': {
+      using features = FeatureSet.open(at(stage.features));
+      await writeBoundaries(folder, features, force);
+      break;
+    }
     case 'evaluate': {
       const { impostors, resamples } = stage;
       await evaluateStage({
         title: experiment.title,
         old: at(stage.old),
         oracle: stage.oracle && at(stage.oracle),
-        candidates: Object.entries(stage.new).map(([name, reference]) => ({ name, features: at(reference) })),
+        candidates: Object.entries(stage.new).map(([name, reference]) =>
+          typeof reference === 'string'
+            ? { name, features: at(reference) }
+            : { name, features: at(reference.own), inOldSpace: at(reference.old) },
+        ),
         seed: experiment.seed,
         ...(impostors !== undefined && { impostors }),
         ...(resamples !== undefined && { resamples }),

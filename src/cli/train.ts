@@ -8,6 +8,7 @@ import {
   command,
   force,
   interruptible,
+  preset,
   print,
   several,
   skipBad,
@@ -23,14 +24,18 @@ export function trainCommand(): Command {
     'train a model as a recipe says',
     'mixbct train recipes/glyphs/old.yaml --data data/k12/k12_32_train_part_30_class --out runs/old\n' +
       'mixbct train recipes/glyphs/mixbct.yaml --data data/k12/k12_32_train_part_70_class --out runs/new \\\n' +
-      '  --old-features features/old --old-credible features/credible --set method.ratio=0.4',
+      '  --old-features features/old --old-credible features/credible --set method.ratio=0.4\n' +
+      'mixbct train OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128 --data ms1m/train_part_70_class --out runs/new \\\n' +
+      '  --old-features features/old --old-credible features/credible',
   )
-    .argument('<recipe>', 'YAML file; its schema: mixbct schema recipe')
+    .argument('<recipe>', 'YAML file (its schema: mixbct schema recipe), or a name that mixbct recipes lists')
     .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <folder>', "the run's folder")
     .option('--old-features <folder>', 'feature set of the old model on this data (mixbct extract)')
     .option('--old-credible <folder>', 'mask of credible old features (mixbct denoise)')
     .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
+    .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
+    .addOption(preset())
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
     .option('--log-every <n>', 'steps between two lines of the log', wholeNumber, 20)
@@ -42,7 +47,12 @@ export function trainCommand(): Command {
       useThreads(options.threads);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openDataset(options.data);
-      const paths = { features: options.oldFeatures, credible: options.oldCredible, prototypes: options.oldPrototypes };
+      const paths = {
+        features: options.oldFeatures,
+        credible: options.oldCredible,
+        prototypes: options.oldPrototypes,
+        boundaries: options.oldBoundaries,
+      };
       using old = openOld(recipe, paths, dataset);
       const { resume, skipBadImages, logEvery, out } = options;
       const manifest = await train({

@@ -5,4 +5,4 @@ export { importDataset } from './import.ts';
 export { type DatasetInfo, describeDataset } from './info.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
-export { holdOut, split, type Written } from './split.ts';
+export { holdOut, sampleImages, split, type Written } from './split.ts';

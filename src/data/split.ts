@@ -147,6 +147,35 @@ export async function holdOut(
   return writeParts(dataset, [part('eval', drawn.slice(0, classes)), part('train', drawn.slice(classes))], force);
 }
 
+export type SampleOptions = {
+  /** Images to keep of each class; a class with fewer keeps all. */
+  readonly perClass: number;
+  readonly seed: number;
+  readonly out?: string;
+  readonly force?: boolean;
+};
+
+/** Draws some images of each class and writes them, in the order they had, as `<base>_sample_<perClass>`. */
+export async function sampleImages(
+  dataset: Dataset,
+  { perClass, seed, out, force = false }: SampleOptions,
+): Promise<Written> {
+  if (!(Number.isInteger(perClass) && perClass > 0))
+    throw new UserError(`--per-class ${perClass}: wanted a whole number of images, at least 1`);
+  const labels = dataset.labels();
+  const byLabel: number[][] = Array.from({ length: dataset.classes }, () => []);
+  for (const [index, label] of labels.entries()) byLabel[label]!.push(index);
+  const rng = new Rng(seed).split('sample');
+  const entries = byLabel
+    .flatMap((indices, label) => rng.split(label).sample(indices, perClass))
+    .sort((a, b) => a - b)
+    .map((index) => ({ index, label: labels[index]! }));
+  const prefix = join(out ?? dirname(dataset.path), `${basename(dataset.path)}_sample_${perClass}`);
+  const { classes, sidecar } = dataset;
+  const [written] = await writeParts(dataset, [{ prefix, entries, classes, sidecar }], force);
+  return written!;
+}
+
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<Written[]> {
   for (const { prefix } of parts) refuseExisting(recordFiles(prefix).rec, force);
   for (const part of parts) await writePart(dataset, part);

@@ -25,7 +25,15 @@ import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest } from './
 import { type Embeddings, pairScores, similarities, unitEmbeddings } from './scores.ts';
 
 /** A model's embeddings of the evaluation set, flat [N · D], as its backbone made them. */
-export type ModelFeatures = { readonly name: string; readonly rows: Float32Array; readonly dim: number };
+export type ModelFeatures = {
+  readonly name: string;
+  readonly rows: Float32Array;
+  readonly dim: number;
+  /** Preset of behaviour that the model was trained under. */
+  readonly preset?: string;
+  /** The same images in the old space, if a projection leads there; otherwise its own space is the old one. */
+  readonly inOldSpace?: { readonly rows: Float32Array; readonly dim: number };
+};
 
 export type EvaluateOptions = Identities & {
   readonly title: string;
@@ -93,7 +101,12 @@ export type Evaluation = {
     readonly galleries: readonly number[];
     readonly resamples: number;
   };
-  readonly models: readonly { readonly name: string; readonly role: 'old' | 'oracle' | 'new'; readonly dim: number }[];
+  readonly models: readonly {
+    readonly name: string;
+    readonly role: 'old' | 'oracle' | 'new';
+    readonly dim: number;
+    readonly preset?: string;
+  }[];
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];
 };
@@ -115,12 +128,12 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
-    if (model.dim !== old.dim && model !== oracle)
+    if (meeting(model).dim !== old.dim && model !== oracle)
       throw new UserError(
-        `${model.name} makes ${model.dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
-        { hint: `train it with network.embeddingDim ${old.dim}` },
+        `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
+        { hint: `train it with network.embeddingDim ${old.dim}, or give it a projection` },
       );
-  for (const { name, rows, dim } of [old, ...news])
+  for (const { name, rows, dim } of [old, ...news, ...news.map((model) => ({ ...meeting(model), name: model.name }))])
     if (rows.length !== labels.length * dim)
       throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
   const names = [old, ...news].map(({ name }) => name);
@@ -139,13 +152,18 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const unit = new Map([old, ...news].map(({ name, rows, dim }) => [name, unitEmbeddings(rows, dim, name)]));
   const wanted = [
     [old, old],
-    ...news.flatMap((model) => [[model, model], ...(model.dim === old.dim ? [[model, old]] : [])]),
+    ...news.flatMap((model) => [[model, model], ...(meeting(model).dim === old.dim ? [[model, old]] : [])]),
   ] as [ModelFeatures, ModelFeatures][];
   const judged = new Map<string, Judged>();
   for (const [i, [query, gallery]] of wanted.entries()) {
     const key = testKey(query.name, gallery.name);
     onTest?.(i, wanted.length, `${query.name} → ${gallery.name}`);
-    judged.set(key, judge(query.name, gallery.name, unit.get(query.name)!, unit.get(gallery.name)!));
+    const { inOldSpace } = query;
+    const queries =
+      gallery === old && inOldSpace
+        ? unitEmbeddings(inOldSpace.rows, inOldSpace.dim, query.name)
+        : unit.get(query.name)!;
+    judged.set(key, judge(query.name, gallery.name, queries, unit.get(gallery.name)!));
   }
   const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured =>
     judged.get(testKey(query.name, gallery.name))!.headlines.get(metric)!;
@@ -165,9 +183,10 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries: protocol.split.galleries.map(({ entries }) => entries.length),
       resamples,
     },
-    models: [old, ...news].map(({ name, dim }) => ({
+    models: [old, ...news].map(({ name, dim, preset = 'default' }) => ({
       name,
       dim,
+      preset,
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
     })),
     tests: [...judged.values()].map(({ result }) => result),
@@ -184,6 +203,10 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     })),
   };
 }
+
+/** A model's embeddings as they meet the old gallery. */
+const meeting = (model: ModelFeatures): { readonly rows: Float32Array; readonly dim: number } =>
+  model.inOldSpace ?? model;
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 

@@ -4,6 +4,7 @@ import { digestOf, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { datasetReference, readManifest } from './artifact.ts';
+import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { meanRow, rowNorm, rowsByClass } from './groups.ts';
 import { readNpy, writeNpy } from './npy.ts';
@@ -13,6 +14,8 @@ export type DenoiseOptions = {
   readonly keep: number;
   /** Divide each dimension by its length over all samples after the rows are normalised, as the reference does (D-08). */
   readonly columnNormalize?: boolean;
+  /** `distance`: nearest to the class mean. `entropy`: see `credibleByEntropy`; `keep` and `columnNormalize` say nothing then. */
+  readonly rule?: 'distance' | 'entropy';
 };
 
 /** What denoising reads: any object with rows at positions. */
@@ -30,11 +33,15 @@ const CHUNK_ROWS = 4096;
  * so that memory holds one class, whatever N is.
  * @throws UserError if `keep` is out of range or there are no features.
  */
-export function denoise(features: Rows, { keep, columnNormalize = true }: DenoiseOptions): Uint8Array {
+export function denoise(
+  features: Rows,
+  { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
+): Uint8Array {
   if (!(keep > 0 && keep <= 1))
     throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
   const { count, classes } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
+  if (rule === 'entropy') return credibleByEntropy(features);
   const scale = columnNormalize ? columnScale(features) : null;
   const mask = new Uint8Array(count);
   for (const rows of rowsByClass(features.labels(), classes)) {
@@ -88,6 +95,7 @@ const credibleSchema = z.object({
   version: z.literal(1),
   keep: z.number(),
   columnNormalize: z.boolean(),
+  rule: z.enum(['distance', 'entropy']).default('distance'),
   count: z.int(),
   kept: z.int(),
   dataset: datasetReference.nullable(),
@@ -104,17 +112,18 @@ const maskFile = (path: string): string => join(path, 'credible.npy');
 export function writeCredible(
   path: string,
   features: FeatureSet,
-  { keep, columnNormalize = true }: DenoiseOptions,
+  { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<CredibleInfo> {
   return writeArtifact(path, { force }, (directory) => {
-    const mask = denoise(features, { keep, columnNormalize });
+    const mask = denoise(features, { keep, columnNormalize, rule });
     writeNpy(maskFile(directory), '|b1', mask);
     return {
       kind: 'credible' as const,
       version: 1 as const,
       keep,
       columnNormalize,
+      rule,
       count: mask.length,
       kept: mask.reduce((sum, bit) => sum + bit, 0),
       dataset: features.info.dataset,

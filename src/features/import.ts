@@ -1,9 +1,17 @@
 import { FileError } from '../base/errors.ts';
+import { openDataset } from '../data/index.ts';
+import type { DatasetReference } from './artifact.ts';
 import { type FeaturesInfo, firstNonFinite, writeFeatureSet } from './feature-set.ts';
 import { NpyFile, readNpy } from './npy.ts';
 
 /** Paths of .npy files from elsewhere: features float32 [N, D], labels and families whole numbers [N]. */
-export type NpyImport = { readonly features: string; readonly labels: string; readonly families?: string | undefined };
+export type NpyImport = {
+  readonly features: string;
+  readonly labels: string;
+  readonly families?: string | undefined;
+  /** The dataset whose embeddings these are, row by row; methods that look rows up by position then know it. */
+  readonly dataset?: string | undefined;
+};
 
 const CHUNK_ROWS = 65536;
 /** Ids are int32 inside; a larger one would come back as another. */
@@ -25,10 +33,11 @@ export async function importNpy(
   if (count === 0) throw new FileError(paths.features, 'holds no rows');
   const labels = column(paths.labels, count!);
   const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
-  const classes = labels.reduce((most, label) => Math.max(most, label), 0) + 1;
+  const dataset = paths.dataset === undefined ? null : datasetOf(paths.dataset, labels, paths.labels);
+  const classes = dataset?.classes ?? labels.reduce((most, label) => Math.max(most, label), 0) + 1;
   return await writeFeatureSet(
     out,
-    { dim, classes, model: null, dataset: null, flip: 'none', labels, families },
+    { dim, classes, model: null, dataset, flip: 'none', labels, families },
     { force },
     (append) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
@@ -44,6 +53,22 @@ export async function importNpy(
       }
     },
   );
+}
+
+/** The reference to a dataset whose labels, image by image, are these. @throws FileError naming the first that differs. */
+function datasetOf(path: string, labels: Int32Array, from: string): DatasetReference {
+  using dataset = openDataset(path);
+  if (dataset.size !== labels.length)
+    throw new FileError(from, `holds ${labels.length} labels, ${path} ${dataset.size} images`);
+  const theirs = dataset.labels();
+  const row = labels.findIndex((label, i) => label !== theirs[i]);
+  if (row >= 0)
+    throw new FileError(
+      from,
+      `entry ${row} is class ${labels[row]}, image ${row} of ${path} is of class ${theirs[row]}`,
+      'bring the rows in the order of the dataset',
+    );
+  return { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes };
 }
 
 function column(path: string, count: number, least = 0): Int32Array {

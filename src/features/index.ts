@@ -8,6 +8,7 @@ export {
   writeBoundaries,
 } from './boundaries.ts';
 export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
+export { credibleByEntropy } from './entropy.ts';
 export { type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
 export { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 export { rowsByClass } from './groups.ts';

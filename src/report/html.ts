@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Evaluation, TestResult } from '../eval/index.ts';
+import { seriesTables } from './series.ts';
 import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
@@ -26,6 +27,13 @@ export function renderHtml(evaluation: Evaluation): string {
 <body>
 <h1>${htmlText(evaluation.title)}</h1>
 <p>${htmlText(protocolText(evaluation))}</p>
+${
+  evaluation.candidates.length > 1
+    ? seriesTables([evaluation])
+        .map(({ title, header, rows }) => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`)
+        .join('\n')
+    : ''
+}
 ${candidates.join('\n')}
 <h2>All tests</h2>
 ${table(testColumns, evaluation.tests.map(testRow))}

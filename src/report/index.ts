@@ -1,3 +1,3 @@
 export { renderHtml } from './html.ts';
-export { renderMarkdown } from './markdown.ts';
-export { renderTerminal, textTable } from './terminal.ts';
+export { renderMarkdown, renderSeriesMarkdown } from './markdown.ts';
+export { renderSeries, renderTerminal, textTable } from './terminal.ts';

@@ -1,15 +1,23 @@
 import type { Evaluation } from '../eval/index.ts';
+import { seriesTables } from './series.ts';
 import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
+  const glance = evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSeriesMarkdown([evaluation])}`] : [];
   const candidates = evaluation.candidates.map(
     ({ name, comparisons }) =>
       `## Can ${markdownText(name)} serve the old gallery?\n\n${markdownText(verdict(name, comparisons))}.\n\n${table(judgementColumns, comparisons.map(judgementRow))}`,
   );
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(testColumns, evaluation.tests.map(testRow)), ...candidates, `All numbers are percent.\n\n${terms}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(testColumns, evaluation.tests.map(testRow)), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`].join('\n\n')}\n`;
 }
+
+/** Tables of several evaluations, side by side. */
+export const renderSeriesMarkdown = (evaluations: readonly Evaluation[]): string =>
+  seriesTables(evaluations)
+    .map(({ title, header, rows }) => `**${markdownText(title)}**\n\n${table(header, rows)}`)
+    .join('\n\n');
 
 const markdownText = (text: string): string => text.replace(/[|<>*_\\[\]`]/g, '\\$&');
 

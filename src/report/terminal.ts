@@ -1,6 +1,16 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
+import { seriesTables } from './series.ts';
 import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
+
+/** More new models than this are shown in one table, not in one each. */
+const MOST_IN_DETAIL = 3;
+
+/** Tables of several evaluations, side by side. */
+export const renderSeries = (evaluations: readonly Evaluation[]): string =>
+  seriesTables(evaluations)
+    .map(({ title, header, rows }) => `${colors.bold(title)}\n${textTable(header, rows)}`)
+    .join('\n\n');
 
 /** The report as a terminal shows it: the tests, then a judgement of each new model. */
 export function renderTerminal(evaluation: Evaluation): string {
@@ -9,10 +19,15 @@ export function renderTerminal(evaluation: Evaluation): string {
     wrap(protocolText(evaluation)),
     textTable(testColumns, evaluation.tests.map(testRow)),
   ];
+  const many = evaluation.candidates.length > MOST_IN_DETAIL;
+  if (many)
+    for (const { title, header, rows } of seriesTables([evaluation]))
+      parts.push(`${colors.bold(title)}\n${textTable(header, rows)}`);
   for (const { name, comparisons } of evaluation.candidates) {
-    parts.push(
-      `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`,
-    );
+    if (!many)
+      parts.push(
+        `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`,
+      );
     const paint = comparisons.some(({ criterion }) => criterion === 'missed')
       ? colors.red
       : comparisons.some(({ criterion }) => criterion === 'met')

@@ -1,4 +1,5 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { writeAtomic } from '../base/artifact.ts';
 import type { Progress } from '../base/progress.ts';
 
@@ -60,7 +61,7 @@ export class Journal {
       step,
       epoch,
       loss: mean((r) => r.loss),
-      terms: Object.fromEntries(Object.keys(report.terms).map((name) => [name, mean((r) => r.terms[name]!)])),
+      terms: Object.fromEntries(Object.keys(report.terms).map((name) => [name, mean((r) => r.terms[name] ?? 0)])),
       gradNorm: mean((r) => r.gradNorm),
       lr: report.lr,
       samplesPerSecond: (this.#since.reduce((sum, r) => sum + r.samples, 0) / elapsedMs) * 1000,
@@ -92,4 +93,13 @@ function forgetAfter(path: string, step: number): void {
       }
     });
   writeAtomic(path, kept.map((line) => `${line}\n`).join(''));
+}
+
+const reportSchema = z.object({ step: z.number(), loss: z.number(), terms: z.record(z.string(), z.number()) });
+
+/** The last line of a run's log, or null if it has none. */
+export function lastReport(path: string): z.infer<typeof reportSchema> | null {
+  if (!existsSync(path)) return null;
+  const line = readFileSync(path, 'utf8').trimEnd().split('\n').at(-1);
+  return line ? reportSchema.parse(JSON.parse(line)) : null;
 }

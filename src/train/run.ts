@@ -42,7 +42,7 @@ const runManifestSchema = z.object({
   counts: z.record(z.string(), z.number()),
   preset: z.string(),
   /** Where the recipe differs from the reference. */
-  differences: z.array(z.string()),
+  differences: z.array(z.string()).default([]),
   mixbct: z.string(),
   libtorch: z.string(),
 });

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { MANIFEST, readJson } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { textTable } from '../report/index.ts';
+import { lastReport } from '../train/journal.ts';
+import { readRunManifest, runFiles } from '../train/run.ts';
+import { command, print } from './context.ts';
+
+/** A setting or result that two runs do not share; a side that lacks it has null. */
+export type Contrast = { readonly what: string; readonly a: unknown; readonly b: unknown };
+
+export function compareCommand(): Command {
+  return command(
+    'compare',
+    'show how two runs, or two evaluations, differ: recipe, data, code, results',
+    'mixbct compare runs/mixbct runs/bct\nmixbct compare runs/quickstart-1/judge runs/quickstart-2/judge',
+  )
+    .argument('<a>', 'folder of a finished run, or of an evaluation')
+    .argument('<b>', 'another of the same kind')
+    .action((a: string, b: string, options) => {
+      const [first, second] = [facts(a), facts(b)];
+      if (first['kind'] !== second['kind'])
+        throw new UserError(`${a} is a ${first['kind']}, ${b} a ${second['kind']}`, {
+          hint: 'compare two of one kind',
+        });
+      const contrasts = contrast(first, second);
+      print(
+        options,
+        contrasts,
+        contrasts.length === 0
+          ? `${a} and ${b} do not differ`
+          : textTable(
+              ['', a, b],
+              contrasts.map(({ what, a, b }) => [what, shown(a), shown(b)]),
+            ),
+      );
+    });
+}
+
+const shown = (value: unknown): string =>
+  value === null ? '–' : typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
+
+/** Every fact on a run or an evaluation that is worth comparing, by path. */
+function facts(path: string): Record<string, unknown> {
+  const evaluation = join(path, 'evaluation.json');
+  if (existsSync(evaluation)) return factsOfEvaluation(readJson(evaluation) as EvaluationFile);
+  if (!existsSync(join(path, MANIFEST)))
+    throw new FileError(path, 'is neither a finished run nor an evaluation', 'train one: mixbct train');
+  const { recipe, dataset, differences, counts, kind, ...rest } = readRunManifest(path);
+  const result = lastReport(runFiles(path).log);
+  return {
+    kind: `${kind}`,
+    ...flatten('recipe', recipe),
+    ...flatten('data', dataset),
+    ...flatten('code', { mixbct: rest.mixbct, libtorch: rest.libtorch, preset: rest.preset, old: rest.old }),
+    'code.differences from the reference': differences.join('; ') || null,
+    ...flatten('result', { model: rest.model, steps: rest.steps, seconds: rest.seconds, ...counts }),
+    ...flatten('result', result ? { loss: result.loss, ...result.terms } : {}),
+  };
+}
+
+type EvaluationFile = {
+  readonly title: string;
+  readonly dataset: object;
+  readonly protocol: object;
+  readonly candidates: readonly {
+    readonly name: string;
+    readonly comparisons: readonly { readonly metric: string }[];
+  }[];
+};
+
+function factsOfEvaluation({ title, dataset, protocol, candidates }: EvaluationFile): Record<string, unknown> {
+  const results = candidates.flatMap(({ name, comparisons }) =>
+    comparisons.map((comparison) => flatten(`result.${name}.${comparison.metric}`, comparison)),
+  );
+  return Object.assign(
+    { kind: 'evaluation', title },
+    flatten('data', dataset),
+    flatten('protocol', protocol),
+    ...results,
+  );
+}
+
+/** Leaves by path: `{ a: { b: 1 } }` → `{ 'a.b': 1 }`; lists as text. */
+function flatten(prefix: string, value: unknown): Record<string, unknown> {
+  if (Array.isArray(value)) return { [prefix]: JSON.stringify(value) };
+  if (value === null || typeof value !== 'object') return { [prefix]: value };
+  return Object.assign({}, ...Object.entries(value).map(([key, child]) => flatten(`${prefix}.${key}`, child)));
+}
+
+/** The paths at which two records differ, in the order of the first. */
+export function contrast(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): Contrast[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((what) => a[what] !== b[what])
+    .map((what) => ({ what, a: a[what] ?? null, b: b[what] ?? null }));
+}

@@ -1,0 +1,37 @@
+import type { Command } from 'commander';
+import { stringify } from 'yaml';
+import { UserError } from '../base/errors.ts';
+import { textTable } from '../report/index.ts';
+import { namedRecipe, namedRecipes, suggestName } from '../train/named.ts';
+import { differencesFromReference, keptRepairs } from '../train/preset.ts';
+import { loadRecipe } from '../train/recipe.ts';
+import { command, preset, print } from './context.ts';
+
+export function recipesCommand(): Command {
+  return command(
+    'recipes',
+    'list the published configurations, or print one with every default',
+    'mixbct recipes\nmixbct recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128 --preset reference',
+  )
+    .argument('[name]', 'print this one as YAML')
+    .addOption(preset())
+    .action((name: string | undefined, options) => {
+      if (name === undefined)
+        return print(
+          options,
+          namedRecipes.map(({ name, summary }) => ({ name, summary })),
+          textTable(
+            ['name', 'what it trains'],
+            namedRecipes.map(({ name, summary }) => [name, summary]),
+          ),
+        );
+      if (!namedRecipe(name))
+        throw new UserError(`${name}: no recipe of that name${suggestName(name)}`, {
+          hint: 'the names: mixbct recipes',
+        });
+      const recipe = loadRecipe(name, { preset: options.preset });
+      const differences = [...differencesFromReference(recipe), ...keptRepairs];
+      const comments = differences.map((line) => `#   ${line}\n`).join('');
+      print(options, recipe, `# Differs from the reference:\n${comments}${stringify(recipe)}`);
+    });
+}

@@ -1,0 +1,81 @@
+import {
+  clamp,
+  exp,
+  linear,
+  logSoftmax,
+  mul,
+  neg,
+  normalizeRows,
+  scope,
+  sqrt,
+  square,
+  sub,
+  sum,
+  tensor,
+  toFloat32,
+  unsqueeze,
+} from '../torch/index.ts';
+import type { Rows } from './denoise.ts';
+import { meanRow, rowNorm, rowsByClass } from './groups.ts';
+
+/** Keeps the variance of a class whose distances are all equal above 0. */
+const LEAST_VARIANCE = 1e-10;
+/** Elements of one block of sample-to-centre distances. */
+const BLOCK = 1 << 24;
+
+/**
+ * Which old features may be trusted, by how surely they belong to one class: p_ik = softmax over the class centres of
+ * -‖x_i - c_k‖ / v, with unit rows x and v the variance of the own class's distances; a sample is kept if the entropy of
+ * p_i is at most ln(C)/2. → [N], 1 or 0
+ *
+ * Source: methods.md 4.4, the rule that was meant (D-13: as written, the reference's selects everything).
+ */
+export function credibleByEntropy(features: Rows): Uint8Array {
+  const { dim, count, classes } = features.info;
+  const centres = new Float32Array(classes * dim);
+  const variances = new Float32Array(count);
+  for (const [label, rows] of rowsByClass(features.labels(), classes).entries()) {
+    if (rows.length === 0) continue;
+    const unit = unitRows(features.rows(rows), dim);
+    const centre = meanRow(unit, dim);
+    centres.set(centre, label * dim);
+    const variance = varianceOf(
+      Float64Array.from(rows, (_, row) => Math.hypot(...centre.map((value, d) => unit[row * dim + d]! - value))),
+    );
+    for (const row of rows) variances[row] = variance + LEAST_VARIANCE;
+  }
+  const mask = new Uint8Array(count);
+  const most = Math.log(classes) / 2;
+  const step = Math.max(1, Math.floor(BLOCK / classes));
+  for (let from = 0; from < count; from += step) {
+    const indices = Int32Array.from({ length: Math.min(step, count - from) }, (_, i) => from + i);
+    const entropies = scope(() => {
+      const x = normalizeRows(tensor(features.rows(indices), { shape: [indices.length, dim] }));
+      const c = tensor(centres, { shape: [classes, dim] });
+      const squares = sub(
+        sum(square(c), { dim: 1 }),
+        sub(mul(linear(x, c), 2), sum(square(x), { dim: 1, keepDim: true })),
+      );
+      const scale = unsqueeze(tensor(variances.subarray(from, from + indices.length).map((v) => -1 / v)), 1);
+      const logs = logSoftmax(mul(sqrt(clamp(squares, 0)), scale));
+      return toFloat32(neg(sum(mul(exp(logs), logs), { dim: 1 })));
+    });
+    for (const [i, entropy] of entropies.entries()) if (entropy <= most) mask[from + i] = 1;
+  }
+  return mask;
+}
+
+/** Rows divided by their length; zero rows stay. */
+function unitRows(rows: Float32Array, dim: number): Float64Array {
+  const unit = Float64Array.from(rows);
+  for (let start = 0; start < rows.length; start += dim) {
+    const length = rowNorm(rows, start, dim) || 1;
+    for (let d = 0; d < dim; d++) unit[start + d]! /= length;
+  }
+  return unit;
+}
+
+function varianceOf(values: Float64Array): number {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+}

@@ -1,0 +1,66 @@
+import type { Comparison, Evaluation } from '../eval/index.ts';
+import { percent, points } from './words.ts';
+
+/** Metrics that a table of several methods or evaluations is made of: is it the same one, and who is it. */
+const METRICS = ['TAR@FAR=1e-3', 'rank-1'] as const;
+
+const columns = ['new model', 'new → new', 'new → old', 'over old → old', 'criterion', 'update gain', 'tax'] as const;
+
+export type SeriesTable = {
+  readonly title: string;
+  readonly header: readonly string[];
+  readonly rows: readonly string[][];
+};
+
+const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
+const each = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
+
+/**
+ * One table for each headline metric: every new model of the evaluations, the mean over them, and each one's difference to
+ * old → old with its interval. A row is made of the evaluations that judge a model of that name.
+ */
+export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] {
+  const names = [...new Set(evaluations.flatMap(({ candidates }) => candidates.map(({ name }) => name)))];
+  return METRICS.map((metric) => {
+    const of = (name: string): Comparison[] =>
+      evaluations.flatMap(({ candidates }) =>
+        candidates
+          .filter((candidate) => candidate.name === name)
+          .flatMap(({ comparisons }) => comparisons.filter((comparison) => comparison.metric === metric)),
+      );
+    const any = names.flatMap(of);
+    const oracles = any.map(({ oracle }) => oracle).filter((oracle) => oracle !== null);
+    const base = [
+      `old → old ${percent(mean(any.map(({ oldOld }) => oldOld)))}`,
+      ...(oracles.length > 0 ? [`oracle → oracle ${percent(mean(oracles))}`] : []),
+    ];
+    return {
+      title: `${metric} (${base.join(', ')})`,
+      header: columns,
+      rows: names.map((name) => rowOf(name, of(name))),
+    };
+  });
+}
+
+function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
+  const average = (pick: (comparison: Comparison) => number): number => mean(comparisons.map(pick));
+  const differences = comparisons.map(
+    ({ difference: { value, low, high } }) => `${points(value)} [${points(low)}, ${points(high)}]`,
+  );
+  const verdicts = (['met', 'undecided', 'missed'] as const).flatMap((criterion) => {
+    const count = comparisons.filter((comparison) => comparison.criterion === criterion).length;
+    return count === 0 ? [] : [comparisons.length === 1 ? criterion : `${criterion} ${count}`];
+  });
+  const withOracle = comparisons.filter(({ tax }) => tax !== null);
+  return [
+    name,
+    percent(average(({ newNew }) => newNew)),
+    percent(average(({ newOld }) => newOld)),
+    each(differences),
+    verdicts.join(', '),
+    withOracle.length > 0 ? each(withOracle.map(({ updateGain }) => `${(100 * updateGain!.value).toFixed(0)} %`)) : '–',
+    withOracle.length > 0
+      ? each(withOracle.map(({ tax }) => `${points(tax!.value)} [${points(tax!.low)}, ${points(tax!.high)}]`))
+      : '–',
+  ];
+}
