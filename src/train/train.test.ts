@@ -2,59 +2,22 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { before, type TestContext, test } from 'node:test';
-import { testFolder } from '../../test/helpers/folder.ts';
+import { before, test } from 'node:test';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
-import { extractFeatures, FeatureSet, openCredible, writeCredible } from '../features/index.ts';
+import { openCredible } from '../features/index.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
-import { noOld, type OldPaths, openOld } from './old.ts';
-import { embedderOf, loadModel, runFiles } from './run.ts';
-import { Interrupted, type TrainOptions, train } from './train.ts';
+import { noOld, openOld } from './old.ts';
+import { loadModel, runFiles } from './run.ts';
+import { Interrupted } from './train.ts';
 
 before(() => setThreads(1));
 
-async function tinySet(t: TestContext): Promise<{ folder: string; prefix: string; dataset: Dataset }> {
-  const folder = testFolder(t);
-  const prefix = join(folder, 'set');
-  await writeTinySet(prefix, { perClass: [9, 8, 7, 9, 8, 9] });
-  const dataset = openDataset(prefix);
-  t.after(() => dataset.close());
-  return { folder, prefix, dataset };
-}
-
-type Changes = Record<string, unknown>;
-async function trained(
-  dataset: Dataset,
-  out: string,
-  changes: Changes = {},
-  options: Partial<TrainOptions> & { paths?: OldPaths } = {},
-) {
-  const recipe = tinyRecipe(changes);
-  const { paths = {}, ...rest } = options;
-  using old = openOld(recipe, paths, dataset);
-  return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
-}
-
-const weights = (out: string): Buffer[] => [readFileSync(runFiles(out).model), readFileSync(runFiles(out).head)];
-
-/** The old model's side of a method that needs it. */
-async function oldSide(
-  folder: string,
-  dataset: Dataset,
-): Promise<{ readonly features: string; readonly credible: string }> {
-  const [run, features, credible] = ['old', 'features', 'credible'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
-  await trained(dataset, run, { head: { kind: 'softmax' }, epochs: 1 });
-  const model = loadModel(run);
-  await extractFeatures(dataset, embedderOf(model), { out: features, batchSize: 16 });
-  model.backbone.dispose();
-  using set = FeatureSet.open(features);
-  await writeCredible(credible, set, { keep: 0.7 });
+/** What MixBCT takes of an old model. */
+async function featuresAndMask(folder: string, dataset: Dataset) {
+  const { features, credible } = await oldSide(folder, dataset);
   return { features, credible };
 }
 
@@ -72,7 +35,7 @@ test('the same seed gives the same bytes, whatever the number of workers; anothe
 
 test('a run killed in its middle resumes to the same bytes, with and without an old model', async (t) => {
   const { folder, prefix, dataset } = await tinySet(t);
-  const paths = await oldSide(folder, dataset);
+  const paths = await featuresAndMask(folder, dataset);
   for (const [name, changes, oldPaths] of [
     ['independent', { network: { ...tinyRecipe().network, dropout: 0.2 } }, {}],
     ['mixbct', { method: { kind: 'mixbct', ratio: 0.4 }, optimizer: { kind: 'sgd', lr: 0.05 } }, paths],
@@ -156,7 +119,7 @@ test('training learns: the loss falls, and classes part in the embedding', async
 
 test('no tensor outlives its step: the count is flat from the second step on', async (t) => {
   const { folder, dataset } = await tinySet(t);
-  const paths = await oldSide(folder, dataset);
+  const paths = await featuresAndMask(folder, dataset);
   using supply = openOld(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
   const counts: number[] = [];
   const old = {
@@ -175,7 +138,7 @@ test('no tensor outlives its step: the count is flat from the second step on', a
 test('what the old model left must fit: dataset, dimension, artefacts', async (t) => {
   const wide = tinyRecipe({ method: { kind: 'mixbct' }, network: { ...tinyRecipe().network, embeddingDim: 16 } });
   const { folder, dataset } = await tinySet(t);
-  const paths = await oldSide(folder, dataset);
+  const paths = await featuresAndMask(folder, dataset);
   assert.throws(
     () => openOld(tinyRecipe({ method: { kind: 'mixbct' } }), {}, dataset),
     /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/,

@@ -1,0 +1,167 @@
+// Every method in the trainer: what it needs, resuming, projections, features of any origin.
+import assert from 'node:assert/strict';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import type { Dataset } from '../data/index.ts';
+import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
+import { liveTensors, setThreads } from '../torch/index.ts';
+import { lastReport } from './journal.ts';
+import { openOld } from './old.ts';
+import { embedderOf, loadModel, runFiles } from './run.ts';
+import { Interrupted } from './train.ts';
+
+before(() => setThreads(1));
+
+/** For each method a section that makes all of it act within three epochs of six steps, and what it takes. */
+const methods: Readonly<Record<string, readonly [section: object, takes: readonly (keyof OldSide)[]]>> = {
+  mixbct: [{ ratio: 0.4 }, ['features', 'credible']],
+  l2: [{ threshold: 0.2 }, ['features']],
+  bct: [{}, ['prototypes']],
+  unibct: [{ startEpoch: 1, refreshEpochs: [1, 2] }, ['features']],
+  nccl: [{ queueSize: 20 }, ['features', 'credible']],
+  advbct: [{ hidden: 6 }, ['features', 'boundaries']],
+};
+const sectionOf = (kind: string): object => ({ kind, ...methods[kind]![0] });
+const pathsOf = (kind: string, side: OldSide): Partial<OldSide> =>
+  Object.fromEntries(methods[kind]![1].map((what) => [what, side[what]]));
+
+/** A supply that fires an abort at a step. */
+function abortingAt(step: number, recipe: object, paths: Partial<OldSide>, dataset: Dataset) {
+  const controller = new AbortController();
+  const supply = openOld(tinyRecipe(recipe as Record<string, unknown>), paths, dataset);
+  let steps = 0;
+  const forBatch = (indices: Int32Array) => {
+    if (++steps === step) controller.abort();
+    return supply.forBatch(indices);
+  };
+  return { old: { ...supply, forBatch }, signal: controller.signal, supply };
+}
+
+test('every method trains, leaves no tensor behind, and goes on from any step to the same bytes', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const side = await oldSide(folder, dataset);
+  for (const kind of Object.keys(methods)) {
+    const paths = pathsOf(kind, side);
+    const changes = { method: sectionOf(kind) };
+    const [whole, cut] = [join(folder, `${kind}-whole`), join(folder, `${kind}-cut`)];
+    const before = liveTensors();
+    await trained(dataset, whole, changes, { paths });
+    assert.equal(liveTensors(), before, `${kind} left tensors`);
+    const { terms } = lastReport(runFiles(whole).log)!;
+    assert.ok(Object.values(terms).every(Number.isFinite), kind);
+    // in the middle of an epoch, and at the very end of one, where prototypes are to be renewed next
+    for (const step of [9, 12]) {
+      const { old, signal, supply } = abortingAt(step, changes, paths, dataset);
+      await assert.rejects(trained(dataset, cut, changes, { paths, old, signal }), Interrupted);
+      supply[Symbol.dispose]();
+      await trained(dataset, cut, changes, { paths, resume: true });
+      assert.deepEqual(weights(cut), weights(whole), `${kind}, cut at ${step}`);
+      rmSync(cut, { recursive: true });
+    }
+  }
+});
+
+test('a method gets what it needs and what it wants, and refuses what it has no use for', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const side = await oldSide(folder, dataset);
+  const open = (kind: string, paths: Partial<OldSide>) =>
+    openOld(tinyRecipe({ method: sectionOf(kind) }), paths, dataset)[Symbol.dispose]();
+  for (const kind of Object.keys(methods)) open(kind, pathsOf(kind, side));
+  open('nccl', { features: side.features });
+  assert.throws(() => open('bct', { features: side.features }), /bct needs --old-prototypes\n.*mixbct average/);
+  assert.throws(
+    () => open('advbct', { features: side.features }),
+    /advbct needs --old-boundaries\n.*mixbct boundaries/,
+  );
+  assert.throws(() => open('bct', side), /bct has no use for --old-features/);
+});
+
+test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const side = await oldSide(folder, dataset);
+  const network = { ...tinyRecipe().network, embeddingDim: 12 };
+  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct']) {
+    const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
+    const out = join(folder, kind);
+    await trained(dataset, out, { network, method: section, projection: { dim: 8 } }, { paths: pathsOf(kind, side) });
+    const model = loadModel(out);
+    for (const [space, dim] of [
+      ['own', 12],
+      ['old', 8],
+    ] as const) {
+      const features = join(folder, `${kind}-${space}`);
+      const info = await extractFeatures(dataset, embedderOf(model, space), { out: features });
+      assert.equal(info.dim, dim, `${kind} ${space}`);
+    }
+    model.dispose();
+  }
+  const [own, old] = ['l2-own', 'l2-old'].map((name) => FeatureSet.open(join(folder, name)));
+  assert.notEqual(own!.info.model!.digest, old!.info.model!.digest, 'two spaces are told apart');
+  own!.close();
+  old!.close();
+  const plain = loadModel(join(folder, 'old'));
+  assert.throws(() => embedderOf(plain, 'old'), /has no projection/);
+  plain.dispose();
+  assert.throws(
+    () => openOld(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
+    /8 dimensions, the new model makes 12\n.*projection: \{ dim: 8 \}/,
+  );
+  await assert.rejects(
+    trained(
+      dataset,
+      join(folder, 'x'),
+      { network, method: { kind: 'nccl' }, projection: { dim: 8 } },
+      { paths: { features: side.features } },
+    ),
+    /method\.beta to 0/,
+  );
+});
+
+test('old features may come from anywhere, as long as they are of this dataset', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const side = await oldSide(folder, dataset);
+  using made = FeatureSet.open(side.features);
+  const at = (name: string): string => join(folder, name);
+  writeNpy(at('f.npy'), '<f4', made.all(), [8]);
+  writeNpy(at('l.npy'), '<i8', BigInt64Array.from(made.labels(), BigInt));
+  const npy = { features: at('f.npy'), labels: at('l.npy') };
+  await importNpy(npy, at('foreign'));
+  await importNpy({ ...npy, dataset: dataset.path }, at('foreign-bound'));
+  const changes = { method: { kind: 'l2' } };
+  await trained(dataset, at('a'), changes, { paths: { features: side.features } });
+  for (const name of ['foreign', 'foreign-bound']) {
+    await trained(dataset, at(`run-${name}`), changes, { paths: { features: at(name) } });
+    assert.deepEqual(weights(at(`run-${name}`)), weights(at('a')), name);
+  }
+  const swapped = BigInt64Array.from(made.labels(), BigInt);
+  [swapped[3], swapped[20]] = [swapped[20]!, swapped[3]!];
+  writeNpy(at('l.npy'), '<i8', swapped);
+  await importNpy(npy, at('swapped'));
+  assert.throws(
+    () => openOld(tinyRecipe(changes), { features: at('swapped') }, dataset),
+    /row 3 is of class 2, image 3 of .*set of class 0\n.*dataset order/,
+  );
+  await assert.rejects(
+    importNpy({ ...npy, dataset: dataset.path }, at('never')),
+    /l\.npy: entry 3 is class 2, image 3 of .* is of class 0/,
+  );
+});
+
+test('the recipe’s preset and its differences stand in the manifest, and pretended numbers act', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const { prototypes } = await oldSide(folder, dataset);
+  const paths = { prototypes };
+  const out = join(folder, 'run');
+  const manifest = await trained(dataset, out, { preset: 'reference', method: { kind: 'bct', scale: 4 } }, { paths });
+  assert.deepEqual([manifest.preset, manifest.differences], ['reference', ['D-28 method.scale: 4 (reference: 1)']]);
+  assert.equal(JSON.parse(readFileSync(join(out, 'manifest.json'), 'utf8')).recipe.schedule.warmupEpochs, -1);
+  const pretend = { classes: 9, images: 80 };
+  await trained(dataset, out, { pretend, schedule: { kind: 'polynomial' } }, { force: true });
+  const lines = readFileSync(runFiles(out).log, 'utf8').trim().split('\n');
+  const lr = (line: string): number => JSON.parse(line).lr;
+  assert.ok(lr(lines.at(-1)!) > lr(lines[0]!) * (1 - 18 / 30) ** 2, 'the schedule counts 10 steps an epoch, not 6');
+  await assert.rejects(trained(dataset, join(folder, 'y'), { pretend: { classes: 3 } }), /has 6 classes/);
+});

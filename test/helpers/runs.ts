@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { type Dataset, openDataset } from '../../src/data/index.ts';
+import {
+  extractFeatures,
+  FeatureSet,
+  writeBoundaries,
+  writeCredible,
+  writePrototypes,
+} from '../../src/features/index.ts';
+import { type OldPaths, openOld } from '../../src/train/old.ts';
+import { embedderOf, loadModel, runFiles } from '../../src/train/run.ts';
+import { type TrainOptions, train } from '../../src/train/train.ts';
+import { testFolder } from './folder.ts';
+import { writeTinySet } from './images.ts';
+import { tinyRecipe } from './recipes.ts';
+
+/** A record set of 50 images in 6 classes, in a folder of its own. */
+export async function tinySet(t: TestContext): Promise<{ folder: string; prefix: string; dataset: Dataset }> {
+  const folder = testFolder(t);
+  const prefix = join(folder, 'set');
+  await writeTinySet(prefix, { perClass: [9, 8, 7, 9, 8, 9] });
+  const dataset = openDataset(prefix);
+  t.after(() => dataset.close());
+  return { folder, prefix, dataset };
+}
+
+/** Trains a tiny recipe with changes, on what an old model left at `paths`. */
+export async function trained(
+  dataset: Dataset,
+  out: string,
+  changes: Record<string, unknown> = {},
+  options: Partial<TrainOptions> & { paths?: OldPaths } = {},
+) {
+  const recipe = tinyRecipe(changes);
+  const { paths = {}, ...rest } = options;
+  using old = openOld(recipe, paths, dataset);
+  return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
+}
+
+/** The bytes of a finished run's backbone and head. */
+export const weights = (out: string): Buffer[] => [readFileSync(runFiles(out).model), readFileSync(runFiles(out).head)];
+
+export type OldSide = Readonly<Record<'features' | 'credible' | 'prototypes' | 'boundaries', string>>;
+
+/** Trains an old model and makes everything of it that a method may need. */
+export async function oldSide(folder: string, dataset: Dataset): Promise<OldSide> {
+  const at = (name: string): string => join(folder, name);
+  await trained(dataset, at('old'), { head: { kind: 'softmax' }, epochs: 1 });
+  const model = loadModel(at('old'));
+  await extractFeatures(dataset, embedderOf(model), { out: at('features'), batchSize: 16 });
+  model.dispose();
+  using set = FeatureSet.open(at('features'));
+  await writeCredible(at('credible'), set, { keep: 0.7 });
+  await writePrototypes(at('prototypes'), set);
+  await writeBoundaries(at('boundaries'), set);
+  return {
+    features: at('features'),
+    credible: at('credible'),
+    prototypes: at('prototypes'),
+    boundaries: at('boundaries'),
+  };
+}
