@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { inMemory } from '../../test/helpers/rows.ts';
 import { writeJson } from '../base/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
@@ -26,13 +27,6 @@ import {
 
 /** Golden numbers are printed with six or seven digits of float32 computations. */
 const PRINTED_F32 = 2e-6;
-
-const inMemory = (data: Float32Array, labels: readonly number[], dim: number): Rows => ({
-  info: { dim, count: labels.length, classes: Math.max(...labels) + 1 },
-  rows: (indices) =>
-    Float32Array.from(Array.from(indices).flatMap((i) => Array.from(data.subarray(i * dim, (i + 1) * dim)))),
-  labels: () => Int32Array.from(labels),
-});
 
 const golden = inMemory(
   Float32Array.from({ length: 65 }, (_, k) => 2 * Math.sin(0.3 + 0.77 * k)),
