@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { type Dataset, openDataset } from './dataset.ts';
 import { packImage, RecordFile, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
-import { firstShare, holdOut, roundHalfEven, split } from './split.ts';
+import { firstShare, holdOut, roundHalfEven, sampleImages, split } from './split.ts';
 
 /** All records of a set, header included. */
 function records(prefix: string) {
@@ -136,4 +136,27 @@ test('the MS1M layout: identity records after the images are no samples, and giv
   });
   const dataset = opened(t, prefix);
   assert.deepEqual([dataset.size, dataset.classes, Array.from(dataset.labels())], [3, 2, [0, 0, 1]]);
+});
+
+test('a sample keeps some images of each class in their order, drawn anew for another seed', async (t) => {
+  const folder = testFolder(t);
+  await writeTinySet(join(folder, 'set'), { perClass: [9, 2, 6], families: 9 });
+  using dataset = openDataset(join(folder, 'set'));
+  const drawn = async (seed: number, out: string): Promise<number[]> => {
+    const written = await sampleImages(dataset, { perClass: 4, seed, out: join(folder, out) });
+    assert.deepEqual([basename(written.prefix), written.images, written.classes], ['set_sample_4', 10, 3]);
+    using sample = openDataset(written.prefix);
+    assert.deepEqual(Array.from(sample.labels()), [0, 0, 0, 0, 1, 1, 2, 2, 2, 2]);
+    const bytes = (set: Dataset, i: number): string => Buffer.from(set.record(i).image).toString('latin1');
+    const all = Array.from({ length: dataset.size }, (_, i) => bytes(dataset, i));
+    const rows = Array.from({ length: 10 }, (_, i) => all.indexOf(bytes(sample, i)));
+    assert.deepEqual(
+      rows,
+      [...rows].sort((a, b) => a - b),
+    );
+    return rows;
+  };
+  assert.deepEqual(await drawn(1, 'a'), await drawn(1, 'b'));
+  assert.notDeepEqual(await drawn(1, 'c'), await drawn(2, 'd'));
+  await assert.rejects(sampleImages(dataset, { perClass: 0, seed: 1 }), /--per-class 0: wanted a whole number/);
 });

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { packageRoot } from '../base/version.ts';
+import type { Recipe } from '../train/recipe.ts';
+import { loadExperiment, neededFor, referencesOf } from './experiment.ts';
+
+const shipped = (name: string) => loadExperiment(join(packageRoot, 'experiments', `${name}.yaml`));
+
+test('the four scenarios differ in the split and in what the new models see, and in nothing else', () => {
+  const open = shipped('open-class');
+  const of = (name: string) => {
+    const { title: _, extends: __, aliases, stages, ...rest } = shipped(name);
+    const { data, ...others } = stages;
+    return { data, aliases, others, rest };
+  };
+  const scenarios = {
+    'open-data': ['data', 'data.second'],
+    'extended-class': ['class', 'sample'],
+    'extended-data': ['data', 'sample'],
+  };
+  const base = of('open-class');
+  for (const [name, [by, newData]] of Object.entries(scenarios)) {
+    const { data, aliases, others, rest } = of(name);
+    assert.deepEqual(
+      [data, aliases],
+      [
+        { ...open.stages['data'], by },
+        { ...open.aliases, 'new-data': newData! },
+      ],
+      name,
+    );
+    assert.deepEqual([others, rest], [base.others, base.rest], name);
+  }
+});
+
+test('a comparison is controlled: the new models share every setting but the method’s', () => {
+  const { stages } = shipped('open-class');
+  const news = Object.entries(stages).flatMap(([id, stage]) =>
+    stage.do === 'train' && stage.on === 'new-data' ? [{ id, recipe: stage.recipe as Recipe }] : [],
+  );
+  assert.equal(news.length, 15, 'the oracle, and seven methods for each of two old models');
+  const shared = news.map(({ recipe: { name: _, method: __, ...rest } }) => rest);
+  for (const other of shared) assert.deepEqual(other, shared[0]);
+  for (const [id, stage] of Object.entries(stages))
+    if (stage.do === 'train' && id.endsWith('-arcface') && stage.on === 'new-data') {
+      const twin = stages[id.replace('-arcface', '')]!;
+      assert.deepEqual((stage.recipe as Recipe).method, ((twin as typeof stage).recipe as Recipe).method, id);
+    }
+});
+
+test('--only names a stage and brings what it needs, through aliases and parts', () => {
+  const experiment = shipped('open-class');
+  const needed = neededFor(experiment, ['oracle-eval']);
+  assert.deepEqual([...needed].sort(), ['classes', 'data', 'eval', 'glyphs', 'oracle', 'oracle-eval', 'sample']);
+  const judged = neededFor(experiment, ['judge']);
+  assert.ok(judged.has('unibct') && !judged.has('old-arcface'));
+  assert.throws(() => neededFor(experiment, ['jugde']), /--only jugde: no such stage; did you mean judge\?/);
+  const own = { ...experiment, aliases: { ...experiment.aliases, glyphs: 'data/mine/train' } };
+  assert.ok(!neededFor(own, ['judge']).has('glyphs'), 'an alias takes the place of a stage');
+});
+
+test('a file that extends another changes what it says, in place; loops and unknown names are refused', (t) => {
+  const folder = testFolder(t);
+  const write = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  mkdirSync(join(folder, 'sub'));
+  write(
+    'base.yaml',
+    `title: base
+stages:
+  a: { do: hold-out, of: ./set, classes: 4 }
+  old: { do: train, on: a.train, recipe: { network: { name: r18, embeddingDim: 8 }, epochs: 2 } }
+`,
+  );
+  const over = write(
+    'sub/over.yaml',
+    `extends: ../base.yaml
+title: over
+preset: reference
+stages:
+  old: { recipe: { epochs: 9 } }
+  sampled: { do: sample, of: a.eval, perClass: 3 }
+`,
+  );
+  const { title, stages } = loadExperiment(over);
+  assert.deepEqual([title, Object.keys(stages)], ['over', ['a', 'old', 'sampled']]);
+  const old = stages['old'];
+  assert.ok(old?.do === 'train');
+  const recipe = old.recipe as Recipe;
+  assert.deepEqual([recipe.epochs, recipe.network.name, recipe.preset], [9, 'r18', 'reference']);
+  assert.deepEqual(referencesOf(stages['sampled']!), ['a.eval']);
+  write('sub/loop.yaml', 'extends: loop2.yaml\ntitle: x\nstages: {}\n');
+  const loop = write('sub/loop2.yaml', 'extends: loop.yaml\ntitle: x\nstages: {}\n');
+  assert.throws(() => loadExperiment(loop), /extends loop2?\.yaml, which extends this file/);
+  const lost = write('lost.yaml', 'title: x\naliases: { b: c }\nstages:\n  d: { do: sample, of: b, perClass: 1 }\n');
+  assert.throws(() => loadExperiment(lost), /stage d uses c, which is no stage/);
+});
