@@ -27,11 +27,17 @@ const isSharedByMethods = (path) =>
   path.startsWith('../../') ||
   !/^\.\/|^\.\.\/[a-z0-9]+\.ts$/.test(path);
 
+/** A method is a small file. */
+const LINES_OF_A_METHOD = 120;
+
 const breaks = [];
 for (const [layer, may] of Object.entries(allowed))
   for (const file of readdirSync(join(source, layer), { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
     const text = readFileSync(join(source, layer, file), 'utf8');
+    const lines = text.split('\n').length - 1;
+    if (layer === 'methods' && lines > LINES_OF_A_METHOD)
+      breaks.push(`methods/${file} has ${lines} lines, more than ${LINES_OF_A_METHOD}`);
     const imports = [...text.matchAll(/^(?:import|export) (?!type\b)[^;'"]*'([^']+)'/gm)].map(([, path]) => path);
     for (const path of imports) {
       const target = path.match(/^(?:\.\.\/)+(\w+)\//)?.[1];
@@ -44,6 +50,8 @@ for (const [layer, may] of Object.entries(allowed))
     }
   }
 if (breaks.length > 0) {
-  process.stderr.write(`Imports that cross a layer (see AGENTS.md):\n${breaks.map((line) => `  ${line}\n`).join('')}`);
+  process.stderr.write(
+    `What breaks the architecture (see AGENTS.md):\n${breaks.map((line) => `  ${line}\n`).join('')}`,
+  );
   process.exit(1);
 }

@@ -1,25 +1,7 @@
 import type { Rng } from '../base/rng.ts';
-import { BatchNorm, Conv2d, Dropout, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
+import { BatchNorm, Conv2d, chain, Dropout, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
 import { add, requireGrad, type Tensor } from '../torch/index.ts';
-
-/** Blocks in each of the four stages. */
-export const iresnetDepths = {
-  r18: [2, 2, 2, 2],
-  r34: [3, 4, 6, 3],
-  r50: [3, 4, 14, 3],
-  r100: [3, 13, 30, 3],
-  r200: [6, 26, 60, 6],
-} as const;
-
-export type IresnetOptions = {
-  /** D */
-  readonly embeddingDim: number;
-  /** Height and width of the input in pixels: a multiple of 16. */
-  readonly inputSide?: number;
-  /** Multiplies the channel counts 64, 128, 256, 512. */
-  readonly width?: number;
-  readonly dropout?: number;
-};
+import type { BackboneOptions } from './options.ts';
 
 /** Every convolution starts at Normal(0, 0.1), whatever its fan (the reference's choice). */
 const convInit = (shape: readonly number[], rng: Rng): Tensor => init.normal(shape, 0.1, rng);
@@ -28,7 +10,7 @@ const conv3x3 = (inputs: number, outputs: number, stride: number, rng: Rng): Con
   new Conv2d(inputs, outputs, { kernel: 3, stride, padding: 1, bias: false, init: convInit }, rng);
 
 /** BN → 3×3 → BN → PReLU → 3×3 (strided) → BN, plus the input (through a strided 1×1 where the shape changes). */
-class Block extends Module {
+export class Block extends Module {
   readonly bn1: BatchNorm;
   readonly conv1: Conv2d;
   readonly bn2: BatchNorm;
@@ -55,10 +37,7 @@ class Block extends Module {
   override forward(x: Tensor, pass: Pass): Tensor {
     const inner = this.prelu.forward(this.bn2.forward(this.conv1.forward(this.bn1.forward(x, pass)), pass));
     const out = this.bn3.forward(this.conv2.forward(inner), pass);
-    return add(
-      out,
-      this.downsample.reduce((value, layer) => layer.forward(value, pass), x),
-    );
+    return add(out, chain(this.downsample, x, pass));
   }
 }
 
@@ -81,10 +60,12 @@ export class Iresnet extends Module {
   readonly features: BatchNorm;
   readonly #dropout: Dropout;
   readonly #flatten = new Flatten();
+  readonly #checkpointEvery: number;
 
+  /** `depths`: blocks in each of the four stages. */
   constructor(
     depths: readonly [number, number, number, number],
-    { embeddingDim, inputSide = 112, width = 1, dropout = 0 }: IresnetOptions,
+    { embeddingDim, inputSide = 112, width = 1, dropout = 0, checkpointEvery = 0 }: BackboneOptions,
     rng: Rng,
   ) {
     super();
@@ -108,12 +89,13 @@ export class Iresnet extends Module {
     this.fc = new Linear(last * (inputSide / 16) ** 2, embeddingDim, {}, rng.split('fc'));
     this.features = new BatchNorm(embeddingDim);
     requireGrad(this.features.weight, false);
+    this.#checkpointEvery = checkpointEvery;
   }
 
   override forward(images: Tensor, pass: Pass): Tensor {
     let x = this.prelu.forward(this.bn1.forward(this.conv1.forward(images), pass));
     for (const stage of [this.layer1, this.layer2, this.layer3, this.layer4])
-      for (const block of stage) x = block.forward(x, pass);
+      x = chain(stage, x, pass, this.#checkpointEvery);
     x = this.#flatten.forward(this.bn2.forward(x, pass));
     return this.features.forward(this.fc.forward(this.#dropout.forward(x, pass)), pass);
   }

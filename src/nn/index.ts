@@ -1,3 +1,4 @@
+export { chain } from './chain.ts';
 export * as init from './init.ts';
 export {
   BatchNorm,

@@ -1,6 +1,7 @@
 import type { Rng } from '../base/rng.ts';
 import type { Tensor } from '../torch/index.ts';
 import * as torch from '../torch/index.ts';
+import { chain } from './chain.ts';
 import { defaultUniform, fanIn } from './init.ts';
 import { Module, type Pass, parameter } from './module.ts';
 
@@ -37,17 +38,23 @@ export class Conv2d extends Module {
   }
 }
 
-export type LinearOptions = { readonly bias?: boolean };
+export type LinearOptions = {
+  readonly bias?: boolean;
+  /** Draws the weight, and the bias starts at 0; PyTorch's default for both if absent. */
+  readonly init?: (shape: readonly number[], rng: Rng) => Tensor;
+};
 
-/** x [B, in] → [B, out]; weight [out, in]. */
+/** x [.., in] → [.., out]; weight [out, in]. */
 export class Linear extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
-  constructor(inputs: number, outputs: number, { bias = true }: LinearOptions, rng: Rng) {
+  constructor(inputs: number, outputs: number, { bias = true, init }: LinearOptions, rng: Rng) {
     super();
-    this.weight = parameter(defaultUniform([outputs, inputs], inputs, rng.split('weight')));
-    this.bias = bias ? parameter(defaultUniform([outputs], inputs, rng.split('bias'))) : null;
+    const drawn = (shape: readonly number[], part: string): Tensor => defaultUniform(shape, inputs, rng.split(part));
+    const shape = [outputs, inputs];
+    this.weight = parameter(init ? init(shape, rng.split('weight')) : drawn(shape, 'weight'));
+    this.bias = bias ? parameter(init ? torch.zeros([outputs]) : drawn([outputs], 'bias')) : null;
   }
 
   override forward(x: Tensor): Tensor {
@@ -77,9 +84,11 @@ export class BatchNorm extends Module {
     this.#options = { eps, momentum };
   }
 
-  override forward(x: Tensor, { train }: Pass): Tensor {
-    if (train) torch.increment_(this.numBatchesTracked);
-    return torch.batchNorm(x, this, { training: train, ...this.#options });
+  override forward(x: Tensor, { train, again = false }: Pass): Tensor {
+    if (train && !again) torch.increment_(this.numBatchesTracked);
+    const { weight, bias } = this;
+    const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
+    return torch.batchNorm(x, state, { training: train, ...this.#options });
   }
 }
 
@@ -150,6 +159,6 @@ export class Sequential extends Module {
   }
 
   override forward(x: Tensor, pass: Pass): Tensor {
-    return this.#modules.reduce((value, module) => module.forward(value, pass), x);
+    return chain(this.#modules, x, pass);
   }
 }

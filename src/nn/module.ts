@@ -3,8 +3,13 @@ import { isTensor, keep, requireGrad, type Tensor } from '../torch/index.ts';
 /** A learned tensor, born outside every scope. */
 export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
 
-/** Whether this pass trains (batch statistics, dropout) or only computes. */
-export type Pass = { readonly train: boolean };
+/** How a module is run. */
+export type Pass = {
+  /** Whether this pass trains (batch statistics, dropout) or only computes. */
+  readonly train: boolean;
+  /** Whether it repeats one for backward (`chain`): what a module counts for itself has been counted then. */
+  readonly again?: boolean;
+};
 
 /**
  * A part of a network. Its parameters, buffers and children are its fields: `state()` walks them, and names them as

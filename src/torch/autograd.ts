@@ -1,11 +1,51 @@
 import { native } from './native.ts';
-import type { Dtype, Tensor } from './tensor.ts';
+import { detach } from './ops.ts';
+import { scope } from './scope.ts';
+import { type Dtype, defaultGenerator, type Tensor } from './tensor.ts';
 
 export type BackwardOptions = { readonly retainGraph?: boolean; readonly createGraph?: boolean };
 
+/** A stretch of a forward pass that `backward` runs again to differentiate it. */
+type Stretch = { readonly output: Tensor; readonly randomState: Tensor; readonly run: (again: boolean) => Tensor };
+const stretches: Stretch[] = [];
+
+/**
+ * The result of `run(false)`, of which nothing is remembered: `backward` calls `run(true)` with the same random numbers to
+ * differentiate it. `run` may read tensors that live until then, and parameters; its temporaries die at once, both times.
+ * Each pass can be differentiated once, by `backward` and not by `gradients`.
+ */
+export function recomputed(run: (again: boolean) => Tensor): Tensor {
+  if (!native.gradEnabled()) return run(false);
+  const randomState = defaultGenerator().state;
+  const output = requireGrad(noGrad(() => scope(() => detach(run(false)))));
+  stretches.push({ output, randomState, run });
+  return output;
+}
+
+/** Differentiates the stretches from the last to the first; each may add to the gradient of what went into it. */
+function backwardThroughStretches(): void {
+  for (let stretch = stretches.pop(); stretch; stretch = stretches.pop()) {
+    const { output, randomState, run } = stretch;
+    // a pass whose scope has ended was never meant to be differentiated
+    const gradient = output.isDisposed ? null : output.grad;
+    if (!gradient) continue;
+    const random = defaultGenerator();
+    scope(() => {
+      const now = random.state;
+      random.state = randomState;
+      native.backward([run(true)], [gradient], false, false);
+      random.state = now;
+    });
+    output.grad = null;
+  }
+}
+
 /** Adds d`loss`/d`leaf` to the `grad` of every leaf that requires it. `loss` is a scalar. */
 export function backward(loss: Tensor, { retainGraph = false, createGraph = false }: BackwardOptions = {}): void {
+  if (stretches.length > 0 && (retainGraph || createGraph))
+    throw new TypeError('backward: a pass with recomputed stretches can be differentiated once');
   native.backward([loss], [null], retainGraph, createGraph);
+  backwardThroughStretches();
 }
 
 /** d`output`/d`inputs` of a scalar, leaving every `grad` alone; null for an input that `output` does not depend on. */

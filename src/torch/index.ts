@@ -1,5 +1,5 @@
 export type { MemoryFormat } from './aten.gen.ts';
-export { autocast, backward, gradients, inference, noGrad, requireGrad } from './autograd.ts';
+export { autocast, backward, gradients, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';

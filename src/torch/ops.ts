@@ -27,6 +27,9 @@ export const onesLike = (x: Tensor): Tensor => aten.ones_like(x);
 export const eye = (n: number, { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
   aten.eye(n, { dtype, device });
 export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
+/** Uniform[0, 1) from the default generator. */
+export const rand = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+  aten.rand(shape, { dtype, device });
 export const arange = (end: number, { dtype = 'int64', device = 'cpu' }: MakeOptions = {}): Tensor =>
   aten.arange(end, { dtype, device });
 /** A permutation of 0 … n-1 as PyTorch draws it from `torch.Generator().manual_seed(seed)`. → [n] int64 */
@@ -93,6 +96,9 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
 export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
+/** Positions that sort each slice along `dim`, smallest first. */
+export const argsort = (x: Tensor, dim = -1): Tensor => aten.argsort(x, dim);
+export const floor = (x: Tensor): Tensor => aten.floor(x);
 export const all = (x: Tensor): Tensor => aten.all(x);
 export const finite = (x: Tensor): Tensor => aten.isfinite(x);
 /** Whether all elements are equal, shapes included. */
@@ -117,6 +123,10 @@ export const flatten = (x: Tensor, start = 1): Tensor => aten['flatten.using_int
 export const unsqueeze = (x: Tensor, dim: number): Tensor => aten.unsqueeze(x, dim);
 export const narrow = (x: Tensor, dim: number, start: number, length: number): Tensor =>
   aten.narrow(x, dim, start, length);
+/** The slice at `index` of `dim`, without that dimension. */
+export const select = (x: Tensor, dim: number, index: number): Tensor => aten['select.int'](x, dim, index);
+/** Dimensions of size 1 repeated without a copy; -1 leaves one as it is. */
+export const expand = (x: Tensor, shape: readonly number[]): Tensor => aten.expand(x, shape);
 export const concat = (xs: readonly Tensor[], dim = 0): Tensor => aten.cat(xs, dim);
 export const flip = (x: Tensor, axes: readonly number[]): Tensor => aten.flip(x, axes);
 export const clone = (x: Tensor): Tensor => aten.clone(x);
@@ -157,10 +167,10 @@ export const conv2d = (
 export type BatchNormState = {
   readonly weight: Tensor;
   readonly bias: Tensor;
-  readonly runningMean: Tensor;
-  readonly runningVar: Tensor;
+  readonly runningMean: Tensor | null;
+  readonly runningVar: Tensor | null;
 };
-/** x [B, C, …]. In training the batch's statistics are used, and the running ones move by `momentum` in place. */
+/** x [B, C, …]. In training the batch's statistics are used, and the running ones, if any, move by `momentum` in place. */
 export const batchNorm = (
   x: Tensor,
   { weight, bias, runningMean, runningVar }: BatchNormState,

@@ -30,6 +30,12 @@ export const referencePreset: readonly Difference[] = [
   { id: 'D-06', path: 'method.beta', reference: 0, applies: method('nccl') },
   { id: 'D-09', path: 'method.alpha', reference: 8, applies: method('nccl') },
   { id: 'D-28', path: 'method.scale', reference: 1, applies: method('bct', 'unibct') },
+  {
+    id: 'D-19',
+    path: 'network.maskRatio',
+    reference: 0.1,
+    applies: ({ network: { name } }) => name.endsWith('_mask_005'),
+  },
   { id: 'D-29', path: 'head.sineFloor', reference: 0, applies: ({ head }) => head.kind === 'arcface' },
   { id: 'D-32', path: 'method.onShortage', reference: 'stop', applies: method('mixbct') },
 ];

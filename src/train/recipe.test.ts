@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../base/version.ts';
+import { differencesFromReference } from './preset.ts';
 import { loadRecipe, parseRecipe } from './recipe.ts';
 
 test('every recipe of the project is valid', () => {
@@ -30,4 +31,23 @@ test('--set changes a value, makes what is missing, and is checked like the file
   );
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['width'] }), /--set width: wanted path=value/);
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['method.kind=l3'] }), /method/);
+});
+
+test('an option of another kind of backbone is refused, and what is left open is the backbone’s own', () => {
+  const network = (raw: object) => parseRecipe({ network: { name: 'r18', embeddingDim: 8, ...raw } }, 'a test').network;
+  assert.throws(
+    () => network({ dropPath: 0.1, maskRatio: 0.2 }),
+    /r18 has no dropPath, maskRatio\n.*network\.dropPath/,
+  );
+  assert.throws(() => network({ name: 'vit_s', dropout: 0.4 }), /vit_s has no dropout/);
+  assert.throws(() => network({ name: 'r19' }), /network\.name/);
+  const { maskRatio, checkpointEvery } = network({ name: 'vit_b' });
+  assert.deepEqual([maskRatio, checkpointEvery], [null, null]);
+});
+
+test('the reference masks a tenth of the tokens whatever its name says (D-19)', () => {
+  const raw = { network: { name: 'vit_b_dp005_mask_005', embeddingDim: 8 } };
+  assert.equal(parseRecipe(raw, 'a test', { preset: 'reference' }).network.maskRatio, 0.1);
+  const [line] = differencesFromReference(parseRecipe(raw, 'a test'));
+  assert.match(line!, /^D-19 network\.maskRatio: null \(reference: 0\.1\)/);
 });

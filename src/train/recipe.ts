@@ -4,11 +4,13 @@ import { z } from 'zod';
 import { FileError, UserError } from '../base/errors.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
-import { backboneNames } from '../models/index.ts';
+import { type BackboneName, backboneNames, backbones, type OwnOption } from '../models/index.ts';
 import { namedRecipe, suggestName } from './named.ts';
 import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
 
+/** Null: as the backbone of that name has it. */
+const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 const inEpochs = 'in epochs; fractions are allowed';
 
 export const networkSchema = z.strictObject({
@@ -16,7 +18,12 @@ export const networkSchema = z.strictObject({
   embeddingDim: z.int().positive().describe('D, size of an embedding'),
   inputSide: z.int().positive().multipleOf(16).default(112).describe('height and width of the input, in pixels'),
   width: z.number().positive().max(4).default(1).describe('multiplies the channel counts'),
-  dropout: z.number().min(0).lt(1).default(0),
+  dropout: z.number().min(0).lt(1).default(0).describe('before the last layer (iresnet)'),
+  dropPath: open(z.number().min(0).lt(1)).describe('largest share of samples that skip a branch (vit)'),
+  maskRatio: open(z.number().min(0).lt(1)).describe('share of the tokens that training leaves out (vit)'),
+  checkpointEvery: open(z.int().min(0)).describe(
+    'activation checkpointing: blocks that backward computes again together instead of remembering them; 0: none',
+  ),
 });
 export type NetworkRecipe = z.infer<typeof networkSchema>;
 
@@ -127,7 +134,15 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: ${describeIssues(result.error, recipeSchema)}`, {
       hint: 'every option with its default: mixbct schema recipe',
     });
-  const { method, projection } = result.data;
+  const { method, projection, network } = result.data;
+  const takes: readonly OwnOption[] = backbones[network.name as BackboneName].takes;
+  const idle = (['dropout', 'dropPath', 'maskRatio'] as const).filter(
+    (option) => network[option] && !takes.includes(option),
+  );
+  if (idle.length > 0)
+    throw new UserError(`${where}: ${network.name} has no ${idle.join(', ')}`, {
+      hint: `leave ${idle.map((option) => `network.${option}`).join(' and ')} out`,
+    });
   if (projection && !methodNamed(method.kind).projects)
     throw new UserError(
       `${where}: method ${method.kind} cannot project: it needs old and new embeddings in one space`,

@@ -1,7 +1,7 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { methodNamed, type Running } from '../methods/index.ts';
-import { type BackboneName, makeBackbone } from '../models/index.ts';
+import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
 import { Linear, type Module } from '../nn/index.ts';
 import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
 import type { Tensor } from '../torch/index.ts';
@@ -21,8 +21,11 @@ export type Session = {
   readonly clipped: readonly Tensor[];
 };
 
-export const backboneOf = (network: NetworkRecipe, rng: Rng): Module =>
-  makeBackbone(network.name as BackboneName, network, rng);
+/** What a recipe leaves open (null) is left to the backbone. */
+export function backboneOf({ name, ...options }: NetworkRecipe, rng: Rng): Module {
+  const said = Object.entries(options).filter(([, value]) => value !== null);
+  return makeBackbone(name as BackboneName, Object.fromEntries(said) as BackboneOptions, rng);
+}
 
 export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
   new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);

@@ -12,8 +12,10 @@ export function applyWeightRule(net: Module): number {
   for (const [path, value] of state) {
     if (path.endsWith('num_batches_tracked')) continue;
     const at = path.slice(0, path.lastIndexOf('.'));
-    const normalises = names.has(`${at}.running_mean`);
-    const formula = ruleFor(path, value, normalises, entry++);
+    const single = value.shape.length === 1 && path.endsWith('.weight');
+    const kind =
+      names.has(`${at}.running_mean`) || (single && names.has(`${at}.bias`)) ? 'norm' : single ? 'slope' : null;
+    const formula = ruleFor(path, value, kind, entry++);
     scope(() => {
       const numbers = Float64Array.from({ length: value.numel }, (_, k) => formula(k));
       noGrad(() => copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: value.dtype })));
@@ -22,13 +24,15 @@ export function applyWeightRule(net: Module): number {
   return entry;
 }
 
-function ruleFor(path: string, { shape }: Tensor, normalises: boolean, e: number): (k: number) => number {
+/** `norm`: of a batch or layer norm; `slope`: of a PReLU, the only other weight of one dimension. */
+function ruleFor(path: string, { shape }: Tensor, kind: 'norm' | 'slope' | null, e: number): (k: number) => number {
   const wave = (k: number): number => Math.sin(e + 0.5 * k);
   const name = path.slice(path.lastIndexOf('.') + 1);
   if (name === 'running_var') return (k) => 1 + 0.1 * wave(k);
   if (name === 'running_mean') return (k) => 0.05 * wave(k);
-  if (normalises) return name === 'weight' ? (k) => 1 + 0.1 * wave(k) : (k) => 0.05 * wave(k);
-  if (path.includes('prelu')) return (k) => 0.25 + 0.05 * wave(k);
+  if (path === 'pos_embed' || path === 'mask_token') return (k) => 0.02 * wave(k);
+  if (kind === 'norm') return name === 'weight' ? (k) => 1 + 0.1 * wave(k) : (k) => 0.05 * wave(k);
+  if (kind === 'slope') return (k) => 0.25 + 0.05 * wave(k);
   if (shape.length >= 2) {
     const fanIn = shape.slice(1).reduce((product, size) => product * size, 1);
     return (k) => Math.sqrt(2 / fanIn) * Math.sin(e + 0.37 * k);

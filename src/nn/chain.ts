@@ -1,0 +1,20 @@
+import { recomputed, type Tensor } from '../torch/index.ts';
+import type { Module, Pass } from './module.ts';
+
+/**
+ * Runs modules one after the other. With `every` above 0, a training pass remembers only what enters each group of so many
+ * modules; backward computes the group again (activation checkpointing: memory for one more forward pass). Losses, gradients
+ * and running statistics stay what they were, to the bit.
+ */
+export function chain(modules: readonly Module[], x: Tensor, pass: Pass, every = 0): Tensor {
+  const run = (group: readonly Module[], input: Tensor, how: Pass): Tensor =>
+    group.reduce((value, module) => module.forward(value, how), input);
+  if (every === 0 || !pass.train || pass.again) return run(modules, x, pass);
+  const groups = Array.from({ length: Math.ceil(modules.length / every) }, (_, i) =>
+    modules.slice(i * every, (i + 1) * every),
+  );
+  return groups.reduce(
+    (input, group) => recomputed((again) => run(group, input, again ? { ...pass, again } : pass)),
+    x,
+  );
+}
