@@ -34,7 +34,8 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
   const features = (name: string, path: string): ModelFeatures => {
     using set = FeatureSet.open(path);
     requireSameSet(old, set);
-    return { name, rows: set.all(), dim: set.info.dim, preset: set.info.model?.preset ?? 'default' };
+    const { model, dim } = set.info;
+    return { name, rows: set.all(), dim, ...(model && { preset: model.preset, differences: model.differences }) };
   };
   let evaluation: Evaluation | undefined;
   await writeArtifact(out, { force }, (directory) => {

@@ -29,8 +29,9 @@ export type ModelFeatures = {
   readonly name: string;
   readonly rows: Float32Array;
   readonly dim: number;
-  /** Preset of behaviour that the model was trained under. */
+  /** Preset of behaviour that the model was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
+  readonly differences?: readonly string[];
   /** The same images in the old space, if a projection leads there; otherwise its own space is the old one. */
   readonly inOldSpace?: { readonly rows: Float32Array; readonly dim: number };
 };
@@ -106,6 +107,7 @@ export type Evaluation = {
     readonly role: 'old' | 'oracle' | 'new';
     readonly dim: number;
     readonly preset?: string;
+    readonly differences?: readonly string[];
   }[];
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];
@@ -183,10 +185,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries: protocol.split.galleries.map(({ entries }) => entries.length),
       resamples,
     },
-    models: [old, ...news].map(({ name, dim, preset = 'default' }) => ({
+    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [] }) => ({
       name,
       dim,
       preset,
+      differences,
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
     })),
     tests: [...judged.values()].map(({ result }) => result),

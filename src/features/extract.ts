@@ -8,8 +8,9 @@ export type Embedder = {
   readonly name: string;
   /** Digest of its weights. */
   readonly digest: string;
-  /** Preset of behaviour it was trained under. */
+  /** Preset of behaviour it was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
+  readonly differences?: readonly string[];
   readonly dim: number;
   readonly side: number;
   embed(images: Uint8Array, count: number): Float32Array;
@@ -42,7 +43,12 @@ export async function extractFeatures(
   const content = {
     dim: embedder.dim,
     classes: dataset.classes,
-    model: { name: embedder.name, digest: embedder.digest, preset: embedder.preset ?? 'default' },
+    model: {
+      name: embedder.name,
+      digest: embedder.digest,
+      preset: embedder.preset ?? 'default',
+      differences: [...(embedder.differences ?? [])],
+    },
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     flip,
     labels: dataset.labels(),

@@ -14,7 +14,14 @@ const featuresSchema = z.object({
   count: z.int().nonnegative(),
   classes: z.int().positive(),
   /** The model that made them; null if they came from outside. */
-  model: z.object({ name: z.string(), digest: z.string(), preset: z.string().default('default') }).nullable(),
+  model: z
+    .object({
+      name: z.string(),
+      digest: z.string(),
+      preset: z.string().default('default'),
+      differences: z.array(z.string()).default([]),
+    })
+    .nullable(),
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),

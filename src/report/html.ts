@@ -2,7 +2,16 @@ import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Evaluation, TestResult } from '../eval/index.ts';
 import { seriesTables } from './series.ts';
-import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
+import {
+  glossary,
+  judgementColumns,
+  judgementRow,
+  presetLines,
+  protocolText,
+  testColumns,
+  testRow,
+  verdict,
+} from './words.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
 export function renderHtml(evaluation: Evaluation): string {
@@ -44,6 +53,10 @@ ${chart(evaluation, identification, { x: 'false positive identification rate (FP
 <h2>What the words mean</h2>
 <p>All numbers are percent.</p>
 <dl>${glossary.map(([term, meaning]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(meaning)}</dd>`).join('\n')}</dl>
+<h2>Where the runs differ from the reference</h2>
+<dl>${presetLines(evaluation)
+    .map(([name, text]) => `<dt>${htmlText(name)}</dt><dd>${htmlText(text)}</dd>`)
+    .join('\n')}</dl>
 <p class="small">${htmlText(`dataset ${evaluation.dataset.path}, digest ${evaluation.dataset.digest}`)}</p>
 </body>
 </html>

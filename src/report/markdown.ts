@@ -1,6 +1,15 @@
 import type { Evaluation } from '../eval/index.ts';
 import { seriesTables } from './series.ts';
-import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
+import {
+  glossary,
+  judgementColumns,
+  judgementRow,
+  presetLines,
+  protocolText,
+  testColumns,
+  testRow,
+  verdict,
+} from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
@@ -9,8 +18,9 @@ export function renderMarkdown(evaluation: Evaluation): string {
     ({ name, comparisons }) =>
       `## Can ${markdownText(name)} serve the old gallery?\n\n${markdownText(verdict(name, comparisons))}.\n\n${table(judgementColumns, comparisons.map(judgementRow))}`,
   );
+  const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(testColumns, evaluation.tests.map(testRow)), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(testColumns, evaluation.tests.map(testRow)), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables of several evaluations, side by side. */

@@ -18,9 +18,9 @@ const evaluation = evaluate({
   dataset: { path: 'data/x', digest: 'abc' },
   labels: Int32Array.from({ length: 60 }, (_, i) => Math.floor(i / 6)),
   families: new Int32Array(60).fill(-1),
-  old: random('old'),
+  old: { ...random('old'), preset: 'reference' },
   oracle: random('oracle'),
-  candidates: [random('mix<bct>')],
+  candidates: [{ ...random('mix<bct>'), differences: ['D-28 method.scale: 30 (reference: 1)'] }],
   resamples: 50,
 });
 
@@ -54,4 +54,12 @@ test('all three forms show the numbers of the evaluation', () => {
     .filter((line) => line.startsWith('|'))
     .map((line) => line.replace(/\\\|/g, '').split('|').length);
   assert.deepEqual([...new Set(widths)].length, 2, 'two kinds of table, each with rows of one length');
+});
+
+test('a report names the preset of each model and every place where it differs from the reference', () => {
+  const { document } = parseHTML(renderHtml(evaluation));
+  const lines = [...document.querySelectorAll('dd')].map((node) => node.textContent);
+  assert.ok(lines.includes('preset reference; no setting differs'));
+  assert.ok(lines.includes('preset default; D-28 method.scale: 30 (reference: 1)'));
+  assert.match(renderMarkdown(evaluation), /\*\*old\*\*: preset reference; no setting differs\n/);
 });

@@ -81,8 +81,7 @@ export function verdict(name: string, comparisons: readonly Comparison[]): strin
 }
 
 /** How it was measured, in two sentences. */
-export function protocolText({ dataset, protocol, models }: Evaluation): string {
-  const presets = [...new Set(models.map(({ preset = 'default' }) => preset))].filter((preset) => preset !== 'default');
+export function protocolText({ dataset, protocol }: Evaluation): string {
   const { genuinePairs, impostorPairs, allImpostors, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
   const families = dataset.families === null ? '' : ` in ${n(dataset.families)} families`;
@@ -90,15 +89,16 @@ export function protocolText({ dataset, protocol, models }: Evaluation): string 
     `${n(dataset.images)} images of ${n(dataset.classes)} classes that no model was trained on${families}. ` +
     `1:1: ${n(genuinePairs)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs. ` +
     `1:N: ${n(probes)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled. ` +
-    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.` +
-    (presets.length > 0
-      ? ` Preset ${presets.join(', ')}: ${models
-          .filter(({ preset = 'default' }) => preset !== 'default')
-          .map(({ name }) => name)
-          .join(', ')}; where each run differs from the reference stands in its manifest.`
-      : '')
+    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`
   );
 }
+
+/** A line for each model that we trained: its preset, and every place where its recipe differs from the reference. */
+export const presetLines = ({ models }: Evaluation): readonly (readonly [name: string, text: string])[] =>
+  models.map(({ name, preset = 'default', differences = [] }) => [
+    name,
+    `preset ${preset}; ${differences.length > 0 ? differences.join('; ') : 'no setting differs'}`,
+  ]);
 
 /** What each term of the report means. */
 export const glossary: readonly (readonly [term: string, meaning: string])[] = [

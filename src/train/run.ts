@@ -152,6 +152,7 @@ export function embedderOf({ manifest, network, backbone, projection }: TrainedM
     name: manifest.name,
     digest: space === 'old' ? digestOf(manifest.model, 'old') : manifest.model,
     preset: manifest.preset,
+    differences: manifest.differences,
     dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
     side: network.inputSide,
     embed: (images, count) =>
