@@ -9,27 +9,32 @@ import { loadExperiment, neededFor, referencesOf } from './experiment.ts';
 
 const shipped = (name: string) => loadExperiment(join(packageRoot, 'experiments', `${name}.yaml`));
 
-test('the four scenarios differ in the split and in what the new models see, and in nothing else', () => {
+test('the four scenarios differ in the split, in what the new models see and how often, and in nothing else', () => {
   const open = shipped('open-class');
   const of = (name: string) => {
     const { title: _, extends: __, aliases, stages, ...rest } = shipped(name);
     const { data, ...others } = stages;
-    return { data, aliases, others, rest };
+    const epochs = new Set<number>();
+    for (const stage of Object.values(others))
+      if (stage.do === 'train' && stage.on === 'new-data') {
+        const recipe = stage.recipe as { epochs?: number };
+        epochs.add(recipe.epochs!);
+        delete recipe.epochs;
+      }
+    return { data, aliases, epochs: [...epochs], others, rest };
   };
   const scenarios = {
-    'open-data': ['data', 'data.second'],
-    'extended-class': ['class', 'sample'],
-    'extended-data': ['data', 'sample'],
-  };
+    'open-data': ['data', 'data.second', 4],
+    // the whole of the data rather than 70 %: as many images seen
+    'extended-class': ['class', 'sample', 3],
+    'extended-data': ['data', 'sample', 3],
+  } as const;
   const base = of('open-class');
-  for (const [name, [by, newData]] of Object.entries(scenarios)) {
-    const { data, aliases, others, rest } = of(name);
+  for (const [name, [by, newData, epochsOfNew]] of Object.entries(scenarios)) {
+    const { data, aliases, epochs, others, rest } = of(name);
     assert.deepEqual(
-      [data, aliases],
-      [
-        { ...open.stages['data'], by },
-        { ...open.aliases, 'new-data': newData! },
-      ],
+      [data, aliases, epochs],
+      [{ ...open.stages['data'], by }, { ...open.aliases, 'new-data': newData }, [epochsOfNew]],
       name,
     );
     assert.deepEqual([others, rest], [base.others, base.rest], name);

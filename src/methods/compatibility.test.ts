@@ -16,6 +16,7 @@ import {
   gradients,
   linear,
   mean,
+  mul,
   narrow,
   noGrad,
   normalizeRows,
@@ -224,7 +225,7 @@ test('NCCL: both contrasts and their gradients equal the reference over two batc
 
 test('NCCL: the queue is a ring that credible rows alone enter, and class similarities need no logits of it', () =>
   scope(() => {
-    const options = { alpha: 1, beta: 0.01, queueSize: 6, temperature: 1 };
+    const options = { alpha: 1, beta: 0.01, queueSize: 6, temperature: 0.5 };
     const running = nccl.start(options, setupOf({ oldDim: 4, classes: 5 }));
     const { queue, classes, next } = running.state as Record<string, Tensor>;
     const weight = fill([5, 4], 0.4, 0.7, 1, 'float32');
@@ -243,8 +244,9 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
     assert.deepEqual([toNumbers(classes!), next!.item()], [[1, 1, 1, 4, 3, 2], 2]);
     const old = float32(fillUnitRows([4, 4], 0.8, 0.9));
     const unit = normalizeRows(weight);
-    const [zs, qs] = [linear(normalizeRows(embeddings), unit), linear(queue!, unit)]; // [B, C], [Q, C]
-    const slow = neighbourhood(linear(zs, qs), {
+    const profiles = (rows: Tensor): Tensor => normalizeRows(linear(rows, unit)); // [B, C], [Q, C]
+    const [zs, qs] = [profiles(normalizeRows(embeddings)), profiles(queue!)];
+    const slow = neighbourhood(mul(linear(zs, qs), 2), {
       queue: queue!,
       classes: classes!,
       oldEmbedding: old,

@@ -2,16 +2,21 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import {
   add,
+  clamp,
   copy_,
   detach,
+  div,
   keep,
   linear,
   matmul,
   mul,
+  NORM_EPS,
   narrow,
   noGrad,
   normalizeRows,
   selectRows,
+  sqrt,
+  sum,
   type Tensor,
   tensor,
   transpose,
@@ -24,8 +29,9 @@ import { neighbourhood } from './parts/neighbourhood.ts';
  * New embeddings are drawn to the old ones of their class, which a queue of the last batches holds: contrast of the
  * embeddings (alpha), and of the class similarities that the head gives them (beta).
  *
- * The similarity of two embeddings' cosines to all classes, ⟨W^a, W^b⟩, is aᵀ(WᵀW)b: it needs no logits of the queue, so
- * that memory does not grow with queue times classes, and it has a gradient, unlike the reference's (D-06).
+ * Two embeddings are alike in class similarity by the cosine of W^a and W^b, their cosines to all classes. ⟨W^a, W^b⟩ is
+ * aᵀ(WᵀW)b: it needs no logits of the queue, so that memory does not grow with queue times classes, and it has a gradient,
+ * unlike the reference's (D-06).
  */
 export const nccl = defineMethod({
   name: 'nccl',
@@ -42,7 +48,11 @@ export const nccl = defineMethod({
       .default(0.01)
       .describe('factor of the contrast of class similarities; 0 as the reference’s acts'),
     queueSize: z.int().positive().default(8192).describe('old embeddings that are remembered'),
-    temperature: z.number().positive().default(1),
+    temperature: z
+      .number()
+      .positive()
+      .default(0.05)
+      .describe('of both softmaxes over the queue; at 1, as in the reference, they are flat'),
   }),
   start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
     if (beta > 0 && projected)
@@ -83,8 +93,11 @@ export const nccl = defineMethod({
         const contrast = { value: neighbourhood(mul(linear(unit, queue), 1 / temperature), target), weight: alpha };
         if (beta === 0) return { classify, contrast };
         const centres = normalizeRows(head.weight); // [C, D]
-        const gram = matmul(transpose(centres), detach(centres)); // [D, D]
-        const alike = linear(matmul(unit, gram), queue);
+        const profiles = normalizeRows(linear(unit, centres)); // [B, C]
+        const still = detach(centres);
+        const gram = matmul(transpose(still), still); // [D, D]
+        const lengths = sqrt(clamp(sum(mul(matmul(queue, gram), queue), { dim: 1 }), NORM_EPS)); // of the queue's profiles
+        const alike = div(linear(matmul(profiles, still), queue), lengths);
         return {
           classify,
           contrast,

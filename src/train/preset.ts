@@ -2,7 +2,7 @@ import type { Recipe } from './recipe.ts';
 
 /** A place where the reference's behaviour differs from our default. */
 export type Difference = {
-  /** Entry of the register of defects (methods.md section 9). */
+  /** Entry of the register of defects (methods.md section 9), or the section that tells of it. */
   readonly id: string;
   /** Setting of a recipe. */
   readonly path: string;
@@ -29,6 +29,7 @@ export const referencePreset: readonly Difference[] = [
   { id: 'D-04', path: 'method.normalizePrototype', reference: false, applies: method('unibct') },
   { id: 'D-06', path: 'method.beta', reference: 0, applies: method('nccl') },
   { id: 'D-09', path: 'method.alpha', reference: 8, applies: method('nccl') },
+  { id: '5.5', path: 'method.temperature', reference: 1, applies: method('nccl') },
   { id: 'D-28', path: 'method.scale', reference: 1, applies: method('bct', 'unibct') },
   {
     id: 'D-19',

@@ -120,7 +120,7 @@ function setWeights({ backbone, head, method }: Session): void {
 const options: Readonly<Record<string, object>> = {
   bct: { scale: 16, marginCos: 0.1 },
   unibct: { startEpoch: 0, refreshEpochs: [0] },
-  nccl: { queueSize: 24 },
+  nccl: { queueSize: 24, temperature: 0.5 },
 };
 
 type Case = {

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 B, C, D, SIDE, STEPS = 16, 10, 16, 32, 10
 CHANNELS = [8, 16, 32, 64]
 BASE_LR, MOMENTUM, DECAY, CLIP = 0.02, 0.9, 5e-4, 5.0
+TEMPERATURE = 0.5  # at 0.05 ten steps amplify the last bits of float32
 
 
 class Block(nn.Module):
@@ -235,10 +236,11 @@ def run(method, head, optimizer):
         elif method == "nccl":
             queue.push(old, labels)
             unit = F.normalize(embeddings)
-            l1 = queue.contrast(unit @ queue.rows.T, old, labels)
+            l1 = queue.contrast(unit @ queue.rows.T / TEMPERATURE, old, labels)
             centres = F.normalize(weight)
-            cosines_of_queue = (queue.rows @ centres.T).detach()
-            l2 = queue.contrast((unit @ centres.T) @ cosines_of_queue.T, old, labels)
+            profiles_of_queue = F.normalize(queue.rows @ centres.T).detach()
+            profiles = F.normalize(unit @ centres.T)
+            l2 = queue.contrast(profiles @ profiles_of_queue.T / TEMPERATURE, old, labels)
             loss = loss_of(embeddings, labels) + l1 + 0.01 * l2
         elif method == "advbct":
             loss = loss_of(embeddings, labels) + adversary.terms(embeddings, old, labels, step / STEPS)
