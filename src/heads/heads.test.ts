@@ -43,6 +43,8 @@ test('ArcFace stays finite at cos = ±1, value and gradient (D-29)', () =>
     assert.ok(gap(out, [56.1653, -79.3416]) < EDGE);
     const [gradient] = gradients(sum(out), [cos]);
     assert.ok(toFloat64(gradient!).every(Number.isFinite));
+    const [unguarded] = gradients(sum(arcfaceLogits(cos, int64([0, 0]), { ...arc, sineFloor: 0 })), [cos]);
+    assert.deepEqual([...toFloat64(unguarded!)], [Number.POSITIVE_INFINITY, Number.NaN], 'the reference (8.1)');
   }));
 
 test('gradients of the margin losses agree with finite differences', () => {
@@ -82,8 +84,8 @@ test('every head classifies separable embeddings after some steps', () => {
   for (const kind of ['arcface', 'cosface', 'softmax'] as const)
     scope(() => {
       const recipe = {
-        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8, sineFloor: 1e-12 },
-        cosface: { kind: 'cosface', marginCos: 0.1, scale: 8 },
+        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8, sampleRate: 1, sineFloor: 1e-12 },
+        cosface: { kind: 'cosface', marginCos: 0.1, scale: 8, sampleRate: 1 },
         softmax: { kind: 'softmax' },
       } as const;
       const head = makeHead(recipe[kind], 4, 3, new Rng(1));
