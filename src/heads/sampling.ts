@@ -13,13 +13,18 @@ export function sampleClasses(
 ): Int32Array {
   const own = new Set(Array.from(labels).filter((label) => label >= 0));
   if (own.size >= count) return Int32Array.from(own).sort();
-  const drawn = Float64Array.from({ length: classes }, uniform);
+  const drawn = new Float64Array(classes).map(() => uniform());
   for (const label of own) drawn[label] = OWN;
   const least = drawn.slice().sort()[classes - count]!;
-  let equals = count - drawn.reduce((above, u) => above + (u > least ? 1 : 0), 0);
-  return Int32Array.from(drawn.keys()).filter(
-    (label) => drawn[label]! > least || (drawn[label] === least && equals-- > 0),
-  );
+  let equals = count;
+  for (const u of drawn) if (u > least) equals--;
+  const sample = new Int32Array(count);
+  let found = 0;
+  for (let label = 0; label < classes; label++) {
+    const u = drawn[label]!;
+    if (u > least || (u === least && equals-- > 0)) sample[found++] = label;
+  }
+  return sample;
 }
 
 /** Above every uniform number. */
