@@ -63,15 +63,8 @@ export const alone: Reductions = { max: (x) => x, sum: (x) => x };
  */
 export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = alone): Tensor {
   const { value, towards } = noGrad(() => {
-    const most = across.max(
-      largest(
-        concat(
-          shards.map(({ logits }) => largest(logits, 1)),
-          1,
-        ),
-        1,
-      ),
-    ); // [B, 1]
+    const maxima = shards.map(({ logits }) => largest(logits, 1));
+    const most = across.max(largest(concat(maxima, 1), 1)); // [B, 1]
     const parts = shards.map(({ logits, labels }) => {
       const odds = exp(sub(logits, most)); // [B, C_s], probabilities but for a factor
       const column = unsqueeze(labels, 1);
