@@ -3,13 +3,19 @@ import { add, div, permute, share, type Tensor, tensor, to } from '../torch/inde
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
 export type Pixels = { readonly images: Uint8Array; readonly count: number; readonly side: number };
 
+/** What pixels less 127.5 are divided by: in training, and in the reference's IJB evaluation (D-12). */
+export const PIXEL_DIVISOR = { train: 127.5, ijb: 128 } as const;
+
 /**
- * Pixels as a backbone takes them: x/127.5 - 1, float32 [B, 3, S, S]. The bytes are interleaved already, so the result
+ * Pixels as a backbone takes them: (x - 127.5) / divisor, float32 [B, 3, S, S]. The bytes are interleaved already, so the result
  * is channels-last without a copy: the one place where the layout of a network's data is chosen (docs/performance.md).
  */
-export function imageTensor({ images, count, side }: Pixels): Tensor {
+export function imageTensor(
+  { images, count, side }: Pixels,
+  { divisor = PIXEL_DIVISOR.train }: { readonly divisor?: number } = {},
+): Tensor {
   const bytes = share(images.subarray(0, count * side * side * 3), { shape: [count, side, side, 3] });
-  return add(div(to(permute(bytes, [0, 3, 1, 2]), { dtype: 'float32' }), 127.5), -1);
+  return add(div(to(permute(bytes, [0, 3, 1, 2]), { dtype: 'float32' }), divisor), -PIXEL_DIVISOR.train / divisor);
 }
 
 /** Class ids as int64 [B]. */

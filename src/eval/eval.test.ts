@@ -55,16 +55,17 @@ test('ROC, AUC, EER and both rules equal their slow twins, ties included', () =>
   for (let seed = 0; seed < 10; seed++) {
     const scores = tied(seed);
     const { genuine, impostor } = scores;
-    const share = (list: Float32Array, threshold: number): number =>
-      list.filter((s) => s >= threshold).length / list.length;
-    const thresholds = [Number.POSITIVE_INFINITY, ...[...new Set([...genuine, ...impostor])].sort((a, b) => b - a)];
+    const share = (list: ArrayLike<number>, threshold: number): number =>
+      Array.from(list).filter((s) => s >= threshold).length / list.length;
+    const all = new Set([genuine, impostor].flatMap((list) => Array.from(list)));
+    const thresholds = [Number.POSITIVE_INFINITY, ...[...all].sort((a, b) => b - a)];
     const curve = roc(scores);
     for (const [i, threshold] of curve.threshold.entries()) {
       assert.equal(curve.far[i], share(impostor, threshold));
       assert.equal(curve.tar[i], share(genuine, threshold));
     }
     let wins = 0;
-    for (const g of genuine) for (const i of impostor) wins += g > i ? 1 : g === i ? 0.5 : 0;
+    for (const g of Array.from(genuine)) for (const i of Array.from(impostor)) wins += g > i ? 1 : g === i ? 0.5 : 0;
     near(auc(curve), wins / (genuine.length * impostor.length), DOUBLE);
     for (const far of [1e-3, 0.02, 0.1, 0.35, 1]) {
       const allowed = thresholds.filter((t) => share(impostor, t) <= far);

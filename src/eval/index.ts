@@ -21,4 +21,24 @@ export {
   tpir,
 } from './identification.ts';
 export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
-export { auc, equalErrorRate, FAR_TARGETS, type Roc, roc, tarAtMost, tarNearest } from './roc.ts';
+export {
+  auc,
+  equalErrorRate,
+  FAR_TARGETS,
+  type Roc,
+  roc,
+  type Scores,
+  scoresByIdentity,
+  tarAtMost,
+  tarNearest,
+} from './roc.ts';
+export {
+  enrolment,
+  type FaceEmbeddings,
+  type FaceImages,
+  poolTemplates,
+  type Templates,
+  templatePositions,
+  templateScores,
+} from './templates.ts';
+export { type FoldedAccuracy, foldedAccuracy, packEmbeddings, pairDistances } from './verification.ts';

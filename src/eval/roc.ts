@@ -1,8 +1,16 @@
 /** FAR at which true accept rates are told. */
 export const FAR_TARGETS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1] as const;
 
-/** Scores of pairs, each sorted ascending (`Float32Array.sort`). */
-export type Scores = { readonly genuine: Float32Array; readonly impostor: Float32Array };
+/** Scores of pairs, each sorted ascending (`sort` of a typed array). */
+export type Scores = { readonly genuine: ArrayLike<number>; readonly impostor: ArrayLike<number> };
+
+/** Parts the scores of pairs by whether a pair shows one identity, and sorts both. */
+export function scoresByIdentity(scores: Float64Array, same: ArrayLike<number>): Scores {
+  return {
+    genuine: scores.filter((_, i) => same[i] === 1).sort(),
+    impostor: scores.filter((_, i) => same[i] === 0).sort(),
+  };
+}
 
 /** Accepting every score ≥ `threshold` accepts these shares of impostor and of genuine pairs. Thresholds fall, shares rise. */
 export type Roc = {
@@ -73,7 +81,7 @@ export function tarAtMost({ genuine, impostor }: Scores, target: number): number
 }
 
 /** Share of ascending `sorted` strictly above `value`. */
-export function shareAbove(sorted: Float32Array, value: number): number {
+export function shareAbove(sorted: ArrayLike<number>, value: number): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;

@@ -33,6 +33,13 @@ test('boundaries have the centres and radii of 8.11', () => {
     assert.ok(gap(centres.slice(at, at + 4), center) < PRINTED_F32, `centre ${label}`);
     assert.ok(Math.abs(largest[Number(label)]! - radius.at(-1)!) < PRINTED_F32, `radius ${label}`);
     assert.equal(kept[Number(label)], radius.length);
+    const members = Array.from(nine.labels().keys()).filter((i) => nine.labels()[i] === Number(label));
+    const distances = Float64Array.from(members, (i) => {
+      const row = nine.rows([i]);
+      const length = Math.hypot(...row);
+      return Math.hypot(...row.map((v, d) => v / length - center[d]!));
+    });
+    assert.ok(gap(withoutOutliers(distances.sort()), radius) < PRINTED_F32, `every distance of class ${label}`);
   }
 });
 

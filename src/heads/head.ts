@@ -1,5 +1,15 @@
+import type { Rng } from '../base/rng.ts';
 import { Module } from '../nn/index.ts';
+import type { ChosenRows } from '../optim/index.ts';
 import { add, clamp, detach, gather, logSoftmax, mean, neg, sub, type Tensor, unsqueeze } from '../torch/index.ts';
+
+/** The head in one training step. */
+export type HeadOfStep = {
+  /** What classifies in this step. Its `weight` is the whole one. */
+  readonly classifier: Pick<Head, 'loss' | 'weight'>;
+  /** The rows of `weight` that learn in this step; null: all of them. */
+  readonly chosen: ChosenRows | null;
+};
 
 /** The classification layer of a run and its loss: never part of a backbone. */
 export abstract class Head extends Module {
@@ -12,13 +22,18 @@ export abstract class Head extends Module {
   /** embeddings [B, D], labels [B] int64 → scalar: the mean over the batch. */
   abstract loss(embeddings: Tensor, labels: Tensor): Tensor;
 
+  /** The head for a step on samples of these classes. Draws come from `rng`; by default there are none, and all of it learns. */
+  forStep(_labels: ArrayLike<number>, _rng: Rng): HeadOfStep {
+    return { classifier: this, chosen: null };
+  }
+
   override forward(embeddings: Tensor): Tensor {
     return this.logits(embeddings);
   }
 }
 
 /** A probability below this is reported as this, so that one sample adds at most 69.08 to the reported loss (D-30). */
-const LEAST_PROBABILITY = 1e-30;
+export const LEAST_PROBABILITY = 1e-30;
 
 /**
  * Mean cross-entropy whose *value* saturates at -ln(1e-30) for each sample while its gradient does not, as the

@@ -11,6 +11,7 @@ import {
   cosines,
   gradients,
   mul,
+  norm,
   requireGrad,
   scope,
   sum,
@@ -43,6 +44,8 @@ test('ArcFace stays finite at cos = ±1, value and gradient (D-29)', () =>
     assert.ok(gap(out, [56.1653, -79.3416]) < EDGE);
     const [gradient] = gradients(sum(out), [cos]);
     assert.ok(toFloat64(gradient!).every(Number.isFinite));
+    const [unguarded] = gradients(sum(arcfaceLogits(cos, int64([0, 0]), { ...arc, sineFloor: 0 })), [cos]);
+    assert.deepEqual([...toFloat64(unguarded!)], [Number.POSITIVE_INFINITY, Number.NaN], 'the reference (8.1)');
   }));
 
 test('gradients of the margin losses agree with finite differences', () => {
@@ -77,13 +80,29 @@ test('the reported loss saturates at -ln 1e-30 for a sample, its gradient does n
     assert.ok(gap(dW!, expected['1']['0'].gW.flat()) < PRINTED);
   }));
 
+test('with all ten classes and one of them twice, loss and gradients are the reference’s', () =>
+  scope(() => {
+    const embeddings = requireGrad(fill([4, 8], 0.3, 0.7));
+    const weight = requireGrad(fill([10, 8], 1.1, 0.37));
+    const target = int64([3, 0, 7, 3]);
+    const cos = clamp(cosines(embeddings, weight), -1, 1);
+    assert.ok(gap(toFloat64(cos).slice(0, 10), vectors.V2_cos_row0) < PRINTED);
+    const loss = saturatedCrossEntropy(arcfaceLogits(cos, target, arc), target);
+    assert.ok(Math.abs(loss.item() - vectors.V2_loss) < PRINTED, `${loss.item()}`);
+    const [dE, dW] = gradients(loss, [embeddings, weight]) as [Tensor, Tensor];
+    assert.ok(gap(dE, vectors.V2_gemb.flat()) < PRINTED);
+    assert.ok(Math.abs(norm(dW).item() - vectors.V2_gW_fro) < PRINTED);
+    const rows = [0, 3, 7].flatMap((row) => [...toFloat64(dW).slice(row * 8, (row + 1) * 8)]);
+    assert.ok(gap(rows, vectors.V2_gW_rows_0_3_7.flat()) < PRINTED);
+  }));
+
 test('every head classifies separable embeddings after some steps', () => {
   const LEARNED = 0.5; // of the first loss
   for (const kind of ['arcface', 'cosface', 'softmax'] as const)
     scope(() => {
       const recipe = {
-        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8, sineFloor: 1e-12 },
-        cosface: { kind: 'cosface', marginCos: 0.1, scale: 8 },
+        arcface: { kind: 'arcface', marginRad: 0.2, scale: 8, sampleRate: 1, sineFloor: 1e-12 },
+        cosface: { kind: 'cosface', marginCos: 0.1, scale: 8, sampleRate: 1 },
         softmax: { kind: 'softmax' },
       } as const;
       const head = makeHead(recipe[kind], 4, 3, new Rng(1));

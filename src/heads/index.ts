@@ -4,11 +4,27 @@ import type { Head } from './head.ts';
 import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
 
-export { Head, saturatedCrossEntropy } from './head.ts';
+export { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
 export { ArcFace, type ArcFaceOptions, arcfaceLogits, CosFace, type CosFaceOptions, cosfaceLogits } from './margin.ts';
+export { sampleClasses } from './sampling.ts';
+export {
+  alone,
+  labelsInShard,
+  type Reductions,
+  type Shard,
+  type ShardLogits,
+  shardedCrossEntropy,
+  shardOf,
+} from './shards.ts';
 export { Softmax } from './softmax.ts';
 
 const scale = z.number().positive().default(64).describe('factor on the cosines');
+const sampleRate = z
+  .number()
+  .positive()
+  .max(1)
+  .default(1)
+  .describe('share of the classes that a step compares with: its own and others drawn anew; the rest stands still');
 
 /** The `head` section of a recipe. */
 export const headSchema = z.discriminatedUnion('kind', [
@@ -16,6 +32,7 @@ export const headSchema = z.discriminatedUnion('kind', [
     kind: z.literal('arcface'),
     marginRad: z.number().min(0).max(1.5).default(0.5).describe('additive angular margin, in radians'),
     scale,
+    sampleRate,
     sineFloor: z
       .number()
       .min(0)
@@ -26,6 +43,7 @@ export const headSchema = z.discriminatedUnion('kind', [
     kind: z.literal('cosface'),
     marginCos: z.number().min(0).max(1).default(0.4).describe('margin on the cosine'),
     scale,
+    sampleRate,
   }),
   z.strictObject({ kind: z.literal('softmax') }),
 ]);

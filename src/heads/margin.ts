@@ -7,20 +7,29 @@ import {
   gather,
   greater,
   mul,
+  noGrad,
+  requireGrad,
   scatter,
+  selectRows,
   sqrt,
   square,
   sub,
   type Tensor,
+  tensor,
   unsqueeze,
   where,
 } from '../torch/index.ts';
-import { Head, saturatedCrossEntropy } from './head.ts';
+import { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
+import { placesIn, sampleClasses } from './sampling.ts';
 
 /** 1 - cos² is held above this, so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
 export const SINE_SQUARED_FLOOR = 1e-12;
 
-export type MarginOptions = { readonly scale: number };
+export type MarginOptions = {
+  readonly scale: number;
+  /** Share of the classes that a training step compares with; see `sampleClasses`. */
+  readonly sampleRate?: number;
+};
 export type ArcFaceOptions = MarginOptions & { readonly marginRad: number; readonly sineFloor?: number };
 export type CosFaceOptions = MarginOptions & { readonly marginCos: number };
 
@@ -63,34 +72,56 @@ export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }:
 abstract class MarginHead extends Head {
   override readonly clipped = false;
   override readonly weight: Tensor; // [C, D]
+  readonly #sampleRate: number;
 
-  constructor(embeddingDim: number, classes: number, rng: Rng) {
+  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng) {
     super();
+    this.#sampleRate = sampleRate;
     this.weight = parameter(init.normal([classes, embeddingDim], 0.01, rng.split('weight')));
   }
 
   protected abstract marginLogits(cos: Tensor, labels: Tensor): Tensor;
   protected abstract get scale(): number;
 
-  /** [B, D] → [B, C] in [-1, 1] */
-  #cosines(embeddings: Tensor): Tensor {
-    return clamp(cosines(embeddings, this.weight), -1, 1);
-  }
-
   override logits(embeddings: Tensor): Tensor {
-    return mul(this.#cosines(embeddings), this.scale);
+    return mul(cosinesTo(this.weight, embeddings), this.scale);
   }
 
   override loss(embeddings: Tensor, labels: Tensor): Tensor {
-    return saturatedCrossEntropy(this.marginLogits(this.#cosines(embeddings), labels), labels);
+    return this.#lossAmong(this.weight, embeddings, labels);
+  }
+
+  /** centres [K, D], labels [B] as rows of them */
+  #lossAmong(centres: Tensor, embeddings: Tensor, labels: Tensor): Tensor {
+    return saturatedCrossEntropy(this.marginLogits(cosinesTo(centres, embeddings), labels), labels);
+  }
+
+  override forStep(labels: ArrayLike<number>, rng: Rng): HeadOfStep {
+    if (this.#sampleRate === 1) return super.forStep(labels, rng);
+    const classes = this.weight.shape[0]!;
+    const count = Math.floor(this.#sampleRate * classes);
+    const sample = sampleClasses(labels, { classes, count }, () => rng.uniform());
+    const index = tensor(BigInt64Array.from(sample, BigInt));
+    const rows = requireGrad(noGrad(() => selectRows(this.weight, index)));
+    const places = tensor(placesIn(sample, classes));
+    return {
+      classifier: {
+        weight: this.weight,
+        loss: (embeddings, among) => this.#lossAmong(rows, embeddings, selectRows(places, among)),
+      },
+      chosen: { whole: this.weight, index, rows },
+    };
   }
 }
+
+/** embeddings [B, D] → [B, K] in [-1, 1] */
+const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines(embeddings, centres), -1, 1);
 
 export class ArcFace extends MarginHead {
   readonly #options: ArcFaceOptions;
 
   constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng) {
-    super(embeddingDim, classes, rng);
+    super(embeddingDim, classes, options, rng);
     this.#options = options;
   }
 
@@ -107,7 +138,7 @@ export class CosFace extends MarginHead {
   readonly #options: CosFaceOptions;
 
   constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng) {
-    super(embeddingDim, classes, rng);
+    super(embeddingDim, classes, options, rng);
     this.#options = options;
   }
 

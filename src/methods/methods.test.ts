@@ -6,7 +6,18 @@ import { gradientGap } from '../../test/helpers/gradients.ts';
 import { setupOf, stepOf } from '../../test/helpers/step.ts';
 import { Rng } from '../base/rng.ts';
 import { arcfaceLogits, saturatedCrossEntropy } from '../heads/index.ts';
-import { clamp, cosines, gradients, norm, requireGrad, scope, type Tensor, toFloat64, zeros } from '../torch/index.ts';
+import {
+  clamp,
+  cosines,
+  gradients,
+  narrow,
+  norm,
+  requireGrad,
+  scope,
+  type Tensor,
+  toFloat64,
+  zeros,
+} from '../torch/index.ts';
 import { l2 } from './l2.ts';
 import { mixbct } from './mixbct.ts';
 
@@ -106,6 +117,15 @@ test('L2 and weakened L2: loss and gradient equal the reference (8.7), and finit
       assert.ok(Math.abs(value.item() - vectors[name].loss) < PRINTED, name);
       assert.ok(gap(gradients(value, [embeddings])[0]!, vectors[name].grad.flat()) < PRINTED, name);
     });
+  const distances = scope(() =>
+    [0, 1, 2].map((row) => {
+      const oldEmbedding = narrow(fillUnitRows([3, 4], 0.5, 0.9), 0, row, 1);
+      const embeddings = narrow(fill([3, 4], 0.1, 1.3), 0, row, 1);
+      const step = stepOf({ embeddings, labels: int64([0]), old: { oldEmbedding } });
+      return l2.start({ weight: 10, threshold: 0, squared: false }, setup).terms(step)['regress']!.value.item();
+    }),
+  );
+  assert.ok(gap(distances, vectors['L2_th0.0'].dist) < PRINTED, 'the distance of each sample');
   assert.ok(gradientGap(regress(0.2, false), fill([3, 4], 0.1, 1.3)) < DIFFERENCES);
   assert.ok(gradientGap(regress(0, true), fill([3, 4], 0.1, 1.3)) < DIFFERENCES);
 });

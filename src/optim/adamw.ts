@@ -1,5 +1,5 @@
 import { add_, foreach, keep, noGrad, scope, type Tensor, tensor, zerosLike } from '../torch/index.ts';
-import type { Optimizer } from './optimizer.ts';
+import { type ChosenRows, type Optimizer, updateActive } from './optimizer.ts';
 
 export type AdamWOptions = {
   readonly weightDecay?: number;
@@ -28,32 +28,25 @@ export class AdamW implements Optimizer {
     this.#options = { weightDecay, beta1, beta2, eps };
   }
 
-  step(lr: number): void {
+  /** The number of steps that corrects the means is one for all rows, chosen or not, as the reference shares it. */
+  step(lr: number, chosen: ChosenRows | null = null): void {
     const { weightDecay, beta1, beta2, eps } = this.#options;
+    const owned = { parameters: this.#parameters, states: [this.#means, this.#squares] };
     scope(() =>
       noGrad(() => {
         add_(this.#steps, tensor([1], { dtype: 'float64' }));
         const t = this.#steps.item();
-        const active = this.#parameters.flatMap((p, i) => {
-          const g = p.grad;
-          return g ? [{ p, g, m: this.#means[i]!, s: this.#squares[i]! }] : [];
+        updateActive(owned, chosen, (ps, gs, [ms, ss]) => {
+          foreach.mul_(ps, 1 - lr * weightDecay);
+          foreach.mul_(ms!, beta1);
+          foreach.add_(ms!, gs, 1 - beta1);
+          foreach.mul_(ss!, beta2);
+          foreach.addcmul_(ss!, gs, gs, 1 - beta2);
+          const scale = foreach.sqrt(ss!); // √(s / (1-β₂ᵗ)) + ε
+          foreach.div_(scale, Math.sqrt(1 - beta2 ** t));
+          foreach.addScalar_(scale, eps);
+          foreach.addcdiv_(ps, ms!, scale, -lr / (1 - beta1 ** t));
         });
-        if (active.length === 0) return;
-        const [ps, gs, ms, ss] = [
-          active.map((a) => a.p),
-          active.map((a) => a.g),
-          active.map((a) => a.m),
-          active.map((a) => a.s),
-        ];
-        foreach.mul_(ps, 1 - lr * weightDecay);
-        foreach.mul_(ms, beta1);
-        foreach.add_(ms, gs, 1 - beta1);
-        foreach.mul_(ss, beta2);
-        foreach.addcmul_(ss, gs, gs, 1 - beta2);
-        const scale = foreach.sqrt(ss); // √(s / (1-β₂ᵗ)) + ε
-        foreach.div_(scale, Math.sqrt(1 - beta2 ** t));
-        foreach.addScalar_(scale, eps);
-        foreach.addcdiv_(ps, ms, scale, -lr / (1 - beta1 ** t));
       }),
     );
   }

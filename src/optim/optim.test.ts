@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
-import { keep, requireGrad, scope, type Tensor, tensor, toNumbers } from '../torch/index.ts';
+import { keep, noGrad, requireGrad, scope, selectRows, type Tensor, tensor, toNumbers } from '../torch/index.ts';
 import { adamWReference } from './adamw.reference.ts';
 import { clipReference } from './clip.reference.ts';
 import { AdamW, clipGradients, constant, cosine, type Optimizer, polynomial, Sgd, stepDecay } from './index.ts';
@@ -80,6 +80,43 @@ test('a parameter without a gradient stays as it is, momentum and decay included
   const [moved, still] = [leaf([1]), leaf([1])];
   steps(new Sgd([moved, still], { weightDecay: 0.1 }), moved, [[1]], 0.1);
   assert.deepEqual(toNumbers(still), [1]);
+});
+
+test('of chosen rows an optimiser does what its twin does with each row alone, the others stand still', () => {
+  const [rows, dim] = [5, 3];
+  const rng = new Rng('rows');
+  const start = Array.from({ length: rows * dim }, () => rng.uniform() - 0.5);
+  for (const kind of ['sgd', 'adamw'] as const) {
+    const whole = keep(requireGrad(tensor(Float64Array.from(start), { shape: [rows, dim] })));
+    const optimizer = kind === 'sgd' ? new Sgd([whole], { weightDecay: 0.01 }) : new AdamW([whole]);
+    const [p, v, m, s] = [start, start, start, start].map((x, i) => x.map((value) => (i === 0 ? value : 0))) as [
+      number[],
+      number[],
+      number[],
+      number[],
+    ];
+    for (let step = 1; step <= 30; step++) {
+      const chosen = rng.sample([0, 1, 2, 3, 4], 1 + rng.integer(rows)).sort((a, b) => a - b);
+      const gradients = chosen.map(() => Array.from({ length: dim }, () => rng.uniform() - 0.5));
+      scope(() => {
+        const index = tensor(chosen, { dtype: 'int64' });
+        const part = requireGrad(noGrad(() => selectRows(whole, index)));
+        part.grad = tensor(Float64Array.from(gradients.flat()), { shape: part.shape });
+        optimizer.step(0.05, { whole, index, rows: part });
+      });
+      for (const [i, row] of chosen.entries()) {
+        const [from, to] = [row * dim, (row + 1) * dim];
+        const parts = [p, v, m, s].map((x) => x.slice(from, to)) as [number[], number[], number[], number[]];
+        if (kind === 'sgd')
+          sgdReference(parts[0], gradients[i]!, parts[1], { lr: 0.05, momentum: 0.9, weightDecay: 0.01 });
+        else adamWReference(parts[0], gradients[i]!, parts[2], parts[3], step, { lr: 0.05, weightDecay: 0.01 });
+        for (const [k, x] of [p, v, m, s].entries()) x.splice(from, dim, ...parts[k]!);
+      }
+      assert.ok(gap(whole, p) < ROUND_OFF, `${kind}, step ${step}`);
+    }
+    optimizer.dispose();
+    whole.dispose();
+  }
 });
 
 /** The reference's clipping vector was computed in float32. */

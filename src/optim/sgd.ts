@@ -1,5 +1,5 @@
 import { foreach, keep, noGrad, scope, type Tensor, zerosLike } from '../torch/index.ts';
-import type { Optimizer } from './optimizer.ts';
+import { type ChosenRows, type Optimizer, updateActive } from './optimizer.ts';
 
 export type SgdOptions = { readonly momentum?: number; readonly weightDecay?: number };
 
@@ -20,20 +20,17 @@ export class Sgd implements Optimizer {
     this.#weightDecay = weightDecay;
   }
 
-  step(lr: number): void {
+  step(lr: number, chosen: ChosenRows | null = null): void {
+    const owned = { parameters: this.#parameters, states: [this.#velocities] };
     scope(() =>
-      noGrad(() => {
-        const active = this.#parameters.flatMap((p, i) => {
-          const g = p.grad;
-          return g ? [{ p, g, v: this.#velocities[i]! }] : [];
-        });
-        if (active.length === 0) return;
-        const [ps, gs, vs] = [active.map(({ p }) => p), active.map(({ g }) => g), active.map(({ v }) => v)];
-        if (this.#weightDecay !== 0) foreach.add_(gs, ps, this.#weightDecay);
-        foreach.mul_(vs, this.#momentum);
-        foreach.add_(vs, gs);
-        foreach.add_(ps, vs, -lr);
-      }),
+      noGrad(() =>
+        updateActive(owned, chosen, (ps, gs, [vs]) => {
+          if (this.#weightDecay !== 0) foreach.add_(gs, ps, this.#weightDecay);
+          foreach.mul_(vs!, this.#momentum);
+          foreach.add_(vs!, gs);
+          foreach.add_(ps, vs!, -lr);
+        }),
+      ),
     );
   }
 

@@ -95,6 +95,8 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 /** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
+/** Largest element along `dim`, which stays with size 1. */
+export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
 export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
 /** Positions that sort each slice along `dim`, smallest first. */
 export const argsort = (x: Tensor, dim = -1): Tensor => aten.argsort(x, dim);
@@ -145,6 +147,8 @@ export const to = (x: Tensor, { dtype, device, format }: ToOptions): Tensor =>
 export const selectRows = (x: Tensor, index: Tensor, dim = 0): Tensor => aten.index_select(x, dim, index);
 /** A copy of `x` whose rows `index` [K] are those of `rows` [K, …]. */
 export const replaceRows = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_copy(x, 0, index, rows);
+/** Writes `rows` [K, …] at `index` [K], in place. */
+export const replaceRows_ = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_copy_(x, 0, index, rows);
 /** Elements at `index` along `dim`; shapes as in libtorch's gather. */
 export const gather = (x: Tensor, dim: number, index: Tensor): Tensor => aten.gather(x, dim, index);
 /** A copy of `x` with `values` written at `index` along `dim`. */
@@ -213,6 +217,8 @@ export const foreach = {
   addScalar_: (a: readonly Tensor[], value: number): void => aten['_foreach_add_.Scalar'](a, value),
   div_: (a: readonly Tensor[], by: number): void => aten['_foreach_div_.Scalar'](a, by),
   norm: (a: readonly Tensor[]): readonly Tensor[] => aten['_foreach_norm.Scalar'](a, 2),
+  /** The largest absolute value of each. */
+  largest: (a: readonly Tensor[]): readonly Tensor[] => aten['_foreach_norm.Scalar'](a, Number.POSITIVE_INFINITY),
 };
 /** Tensors of equal shape, as one with a new first dimension. */
 export const stack = (xs: readonly Tensor[]): Tensor => aten.stack(xs);

@@ -200,18 +200,19 @@ export function trainStep(
     defaultGenerator().seed(at.rng.split('dropout').seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
     const embeddings = backbone.forward(images, { train: true }); // [B, D]
+    const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({
       ...at,
       embeddings,
       inOldSpace: projection ? projection.forward(embeddings, { train: true }) : embeddings,
       labels: labelTensor(batch.labels),
-      head,
+      head: classifier,
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
     backward(loss);
     const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
-    optimizer.step(lr);
+    optimizer.step(lr, chosen);
     clearGradients(parameters);
     return {
       loss: loss.item(),

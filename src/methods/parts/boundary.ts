@@ -24,6 +24,10 @@ export type Elastic = Boundaries & {
   readonly radius: number;
 };
 
+/** How far a class's boundary moves from its largest old distance towards τ. largest [..], elastic [..] → [..] */
+export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): Tensor =>
+  mul(abs(sub(largest, radius)), sigmoid(elastic));
+
 /**
  * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer
  * than two kept distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
@@ -35,8 +39,8 @@ export function beyondBoundary(
 ): Tensor {
   const of = (perClass: Tensor): Tensor => selectRows(perClass, labels);
   const largest = of(radii);
-  const moved = mul(abs(sub(largest, radius)), sigmoid(of(elastic)));
-  const boundary = where(greater(largest, radius), sub(largest, moved), add(largest, moved));
+  const shift = elasticShift(largest, of(elastic), radius);
+  const boundary = where(greater(largest, radius), sub(largest, shift), add(largest, shift));
   const excess = sub(norm(sub(embeddings, of(centres)), { dim: 1 }), boundary);
   const counted = mul(to(greater(detach(excess), 0), { dtype: excess.dtype }), of(several));
   return div(sum(mul(excess, counted)), clamp(sum(counted), 1));

@@ -12,21 +12,33 @@ export type RefineOptions = {
 const NOT_A_NEIGHBOUR = -1e9;
 
 /**
- * One class's prototype: the mean over the samples of (1-λ)(I - λA)⁻¹ V, where A is the softmax of the similarities of the
- * new embeddings. news [n, D], olds [n, D'], float64 → [1, D']
- *
- * A system with one right-hand side is solved instead of an inverse: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
- * Source: methods.md 5.4.
+ * How much each sample asks each other one: the softmax of the similarities of the new embeddings. news [n, D], float64 → [n, n]
+ * with rows (or columns, as `refineAxis` says) that sum to 1.
  */
-export function refine(news: Tensor, olds: Tensor, { lambda, temperature, refineAxis }: RefineOptions): Tensor {
-  const count = olds.shape[0]!;
+export function neighbourGraph(
+  news: Tensor,
+  { temperature, refineAxis }: Pick<RefineOptions, 'temperature' | 'refineAxis'>,
+): Tensor {
+  const count = news.shape[0]!;
   const identity = eye(count, { dtype: 'float64' });
   const similarities = mul(matmul(news, transpose(news)), 1 / temperature);
   // the diagonal becomes exactly the same number, whatever a sample's similarity to itself was
   const others = add(mul(similarities, sub(ones([count, count], { dtype: 'float64' }), identity)), identity, {
     alpha: NOT_A_NEIGHBOUR,
   });
-  const graph = softmax(others, refineAxis === 'row' ? 1 : 0);
-  const weights = solve(transpose(sub(identity, mul(graph, lambda))), ones([count, 1], { dtype: 'float64' }));
+  return softmax(others, refineAxis === 'row' ? 1 : 0);
+}
+
+/**
+ * One class's prototype: the mean over the samples of (1-λ)(I - λA)⁻¹ V, where A is the graph of the new embeddings.
+ * news [n, D], olds [n, D'], float64 → [1, D']
+ *
+ * A system with one right-hand side is solved instead of an inverse: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
+ * Source: methods.md 5.4.
+ */
+export function refine(news: Tensor, olds: Tensor, { lambda, ...options }: RefineOptions): Tensor {
+  const count = olds.shape[0]!;
+  const system = sub(eye(count, { dtype: 'float64' }), mul(neighbourGraph(news, options), lambda));
+  const weights = solve(transpose(system), ones([count, 1], { dtype: 'float64' }));
   return mul(matmul(transpose(weights), olds), (1 - lambda) / count);
 }

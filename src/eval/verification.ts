@@ -1,0 +1,105 @@
+import { UserError } from '../base/errors.ts';
+import type { FaceEmbeddings } from './templates.ts';
+
+/** Squared distances that are tried as the limit of "the same": 0, 0.01, …, 3.99. */
+const THRESHOLDS = Array.from({ length: 400 }, (_, i) => i * 0.01);
+
+/** Accuracy of telling pairs apart, each fold with the limit that was best on the others. */
+export type FoldedAccuracy = {
+  readonly mean: number;
+  /** Of the population of folds. */
+  readonly std: number;
+  readonly folds: readonly number[];
+  readonly thresholds: readonly number[];
+};
+
+/**
+ * Embeddings of a verification pack: each image's and its mirror image's together, brought to length 1. Rows 2p and 2p + 1
+ * make pair p. `meanNorm` is the mean length of a single embedding, which the reference logs as XNorm. Source: methods.md 2.11.
+ */
+export function packEmbeddings({ original, mirrored, dim }: FaceEmbeddings): {
+  readonly rows: Float64Array;
+  readonly meanNorm: number;
+} {
+  const rows = Float64Array.from(original, (v, k) => v + mirrored[k]!);
+  const count = rows.length / dim;
+  const lengthOf = (x: ArrayLike<number>, row: number): number => {
+    let sum = 0;
+    for (let k = row * dim; k < (row + 1) * dim; k++) sum += x[k]! ** 2;
+    return Math.sqrt(sum);
+  };
+  let norms = 0;
+  for (let row = 0; row < count; row++) {
+    norms += lengthOf(original, row) + lengthOf(mirrored, row);
+    const length = lengthOf(rows, row);
+    if (length > 0) for (let d = 0; d < dim; d++) rows[row * dim + d]! /= length;
+  }
+  return { rows, meanNorm: norms / (2 * count) };
+}
+
+/** Squared distance of each pair of neighbouring rows. flat [2P · D] → [P] */
+export function pairDistances(rows: Float64Array, dim: number): Float64Array {
+  return Float64Array.from({ length: rows.length / (2 * dim) }, (_, p) => {
+    const [a, b] = [2 * p * dim, (2 * p + 1) * dim];
+    let sum = 0;
+    for (let d = 0; d < dim; d++) sum += (rows[a + d]! - rows[b + d]!) ** 2;
+    return sum;
+  });
+}
+
+/**
+ * K-fold verification: contiguous folds, the first ones larger by one where they cannot be equal. A pair is called the same
+ * if its squared distance is below the limit; of equally good limits the smallest is taken. Source: methods.md 2.11.
+ * @throws UserError if there are fewer pairs than folds.
+ */
+export function foldedAccuracy(
+  distances: ArrayLike<number>,
+  same: ArrayLike<boolean>,
+  { folds = 10 }: { readonly folds?: number } = {},
+): FoldedAccuracy {
+  const pairs = distances.length;
+  if (same.length !== pairs) throw new UserError(`${pairs} distances, but ${same.length} labels`);
+  if (pairs < folds) throw new UserError(`${pairs} pairs do not fill ${folds} folds`);
+  const sizes = Array.from({ length: folds }, (_, f) => Math.floor(pairs / folds) + (f < pairs % folds ? 1 : 0));
+  const starts = sizes.map((_, f) => sizes.slice(0, f).reduce((sum, size) => sum + size, 0));
+  const right = sizes.map((size, f) => rightAnswers(distances, same, starts[f]!, starts[f]! + size));
+  const all = THRESHOLDS.map((_, t) => right.reduce((sum, fold) => sum + fold[t]!, 0));
+  const chosen = right.map((fold) => {
+    const elsewhere = all.map((n, t) => n - fold[t]!);
+    return elsewhere.indexOf(Math.max(...elsewhere));
+  });
+  const accuracies = chosen.map((t, f) => right[f]![t]! / sizes[f]!);
+  const mean = accuracies.reduce((a, b) => a + b) / folds;
+  return {
+    mean,
+    std: Math.sqrt(accuracies.reduce((sum, a) => sum + (a - mean) ** 2, 0) / folds),
+    folds: accuracies,
+    thresholds: chosen.map((t) => THRESHOLDS[t]!),
+  };
+}
+
+/** How many of the pairs [from, to) each threshold tells right. */
+function rightAnswers(distances: ArrayLike<number>, same: ArrayLike<boolean>, from: number, to: number): Int32Array {
+  // what changes from one threshold to the next: a pair is called the same from its first threshold on
+  const changes = new Int32Array(THRESHOLDS.length + 1);
+  let right = 0;
+  for (let i = from; i < to; i++) {
+    if (!same[i]) right++;
+    changes[firstAbove(distances[i]!)]! += same[i] ? 1 : -1;
+  }
+  return Int32Array.from(THRESHOLDS, (_, t) => {
+    right += changes[t]!;
+    return right;
+  });
+}
+
+/** The first threshold above a distance; their number if none is. */
+function firstAbove(distance: number): number {
+  let [low, high] = [0, THRESHOLDS.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (distance < THRESHOLDS[middle]!) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

@@ -1,0 +1,89 @@
+import {
+  add,
+  clamp,
+  concat,
+  detach,
+  div,
+  exp,
+  full,
+  gather,
+  greater,
+  largest,
+  log,
+  mean,
+  mul,
+  narrow,
+  neg,
+  noGrad,
+  scatter,
+  sub,
+  sum,
+  type Tensor,
+  to,
+  unsqueeze,
+  where,
+  zerosLike,
+} from '../torch/index.ts';
+import { LEAST_PROBABILITY } from './head.ts';
+
+/** The classes that one of W processes holds: rows `start` … `start + count - 1` of the whole weight [C, D]. */
+export type Shard = { readonly start: number; readonly count: number };
+
+/** C classes spread over W processes as evenly as can be; the first processes take what is left over. Source: methods.md 2.8. */
+export function shardOf(
+  classes: number,
+  { processes, rank }: { readonly processes: number; readonly rank: number },
+): Shard {
+  const [each, over] = [Math.floor(classes / processes), classes % processes];
+  return { start: each * rank + Math.min(rank, over), count: each + (rank < over ? 1 : 0) };
+}
+
+/** Labels as rows of a shard, -1 for classes of others. [B] int64 → [B] int64 */
+export function labelsInShard(labels: Tensor, { start, count }: Shard): Tensor {
+  const local = clamp(sub(labels, start), -1);
+  return where(greater(local, count - 1), full(labels.shape, -1, { dtype: 'int64' }), local);
+}
+
+/** What one shard says of a batch: logits of its classes [B, C_s], and each sample's class among them [B] int64 (-1: elsewhere). */
+export type ShardLogits = { readonly logits: Tensor; readonly labels: Tensor };
+
+/** What processes tell each other, element by element over all of them; each call is one all-reduce. Shapes stay. */
+export type Reductions = { max(x: Tensor): Tensor; sum(x: Tensor): Tensor };
+
+/** Of a process that holds every shard: nobody else is to be asked. */
+export const alone: Reductions = { max: (x) => x, sum: (x) => x };
+
+/**
+ * Mean cross-entropy over classes that lie in shards: `saturatedCrossEntropy` of their concatenation, value and gradient,
+ * without any of them seeing the others' logits. `shards` are those of this process, `across` asks the other ones; every
+ * process gets the same value and the gradient of its own logits, (p - onehot)/B, also where the value saturates (D-30).
+ *
+ * Reductions need not be differentiable: the gradient is put in by hand, as the factor of a term that is always 0.
+ * Source: methods.md 2.9.
+ */
+export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = alone): Tensor {
+  const { value, towards } = noGrad(() => {
+    const maxima = shards.map(({ logits }) => largest(logits, 1));
+    const most = across.max(largest(concat(maxima, 1), 1)); // [B, 1]
+    const parts = shards.map(({ logits, labels }) => {
+      const odds = exp(sub(logits, most)); // [B, C_s], probabilities but for a factor
+      const column = unsqueeze(labels, 1);
+      const owns = to(greater(column, -1), { dtype: logits.dtype }); // [B, 1], whether the own class is here
+      return { odds, owns, place: clamp(column, 0) };
+    });
+    const sums = parts.map(({ odds, owns, place }) =>
+      concat([sum(odds, { dim: 1, keepDim: true }), mul(gather(odds, 1, place), owns)], 1),
+    );
+    const both = across.sum(sums.reduce((a, b) => add(a, b))); // [B, 2]: of all classes, of the own one
+    const [total, own] = [narrow(both, 1, 0, 1), narrow(both, 1, 1, 1)];
+    return {
+      value: neg(mean(log(clamp(div(own, total), LEAST_PROBABILITY)))),
+      towards: parts.map(({ odds, owns, place }) => {
+        const onehot = scatter(zerosLike(odds), 1, place, owns);
+        return div(sub(div(odds, total), onehot), odds.shape[0]!);
+      }),
+    };
+  });
+  const pull = shards.map(({ logits }, s) => sum(mul(logits, towards[s]!))).reduce((a, b) => add(a, b));
+  return add(value, sub(pull, detach(pull)));
+}

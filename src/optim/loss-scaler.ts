@@ -1,0 +1,74 @@
+import { all, copy_, finite, foreach, keep, mul, noGrad, scope, stack, type Tensor, tensor } from '../torch/index.ts';
+
+export type LossScalerOptions = {
+  readonly scale?: number;
+  /** Clean steps after which the scale grows. */
+  readonly growEvery?: number;
+  readonly growth?: number;
+  readonly backoff?: number;
+};
+
+/**
+ * Keeps small half-precision gradients from vanishing: the loss is multiplied by a scale, its gradients are divided by it.
+ * Where one overflows, the step is to be left out and the scale falls; after many clean steps in a row it grows.
+ *
+ * PyTorch's `GradScaler` with the interval of the reference, 100 instead of 2000 (methods.md 2.7). Processes that share a
+ * model must agree on `unscale`'s answer before they act on it (D-22), which is why nothing here steps by itself.
+ */
+export class LossScaler {
+  readonly #scale: Tensor; // [1] float64
+  readonly #cleanSteps: Tensor; // [1] float64: since the scale last changed
+  readonly #growEvery: number;
+  readonly #growth: number;
+  readonly #backoff: number;
+
+  constructor({ scale = 65536, growEvery = 100, growth = 2, backoff = 0.5 }: LossScalerOptions = {}) {
+    this.#scale = keep(tensor([scale], { dtype: 'float64' }));
+    this.#cleanSteps = keep(tensor([0], { dtype: 'float64' }));
+    this.#growEvery = growEvery;
+    this.#growth = growth;
+    this.#backoff = backoff;
+  }
+
+  get scale(): number {
+    return this.#scale.item();
+  }
+
+  /** What to call `backward` on. */
+  scaled(loss: Tensor): Tensor {
+    return mul(loss, this.scale);
+  }
+
+  /** Divides the gradients by the scale, in place. Returns whether all of them are finite. */
+  unscale(parameters: readonly Tensor[]): boolean {
+    return scope(() =>
+      noGrad(() => {
+        const gradients = parameters.flatMap((p) => p.grad ?? []);
+        if (gradients.length === 0) return true;
+        foreach.mul_(gradients, 1 / this.scale);
+        return all(finite(stack(foreach.largest(gradients)))).item() === 1;
+      }),
+    );
+  }
+
+  /** After each step, taken (`clean`) or left out: changes the scale for the next one. */
+  update(clean: boolean): void {
+    const steps = clean ? this.#cleanSteps.item() + 1 : 0;
+    const grows = steps === this.#growEvery;
+    set(this.#scale, this.scale * (grows ? this.#growth : clean ? 1 : this.#backoff));
+    set(this.#cleanSteps, grows ? 0 : steps);
+  }
+
+  /** Every tensor that the next step depends on, by name, for checkpoints. Write into them to restore. */
+  *state(): Generator<[string, Tensor]> {
+    yield ['scale', this.#scale];
+    yield ['clean_steps', this.#cleanSteps];
+  }
+
+  dispose(): void {
+    for (const [, value] of this.state()) value.dispose();
+  }
+}
+
+const set = (into: Tensor, value: number): void =>
+  scope(() => void noGrad(() => copy_(into, tensor([value], { dtype: 'float64' }))));
