@@ -3,17 +3,19 @@ import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
+import { checkpointing } from './checkpointing.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
+import { methods } from './methods.ts';
 import { step } from './step.ts';
 
 /** Every benchmark there is. To add one: write its file, and add it here. */
-const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader };
+const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing };
 
 const usage = `npm run bench -- NAME [--runs n]
 
 ${Object.entries(benches)
-  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(14)} ${summary}`)
   .join('\n')}
 
 The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.

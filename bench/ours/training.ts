@@ -12,7 +12,7 @@ import {
   toUint8,
   zeros,
 } from '../../src/torch/index.ts';
-import { noOld } from '../../src/train/old.ts';
+import { noOld, type OldSupply } from '../../src/train/old.ts';
 import { parseRecipe } from '../../src/train/recipe.ts';
 import { openSession, type Session } from '../../src/train/session.ts';
 import { trainStep } from '../../src/train/train.ts';
@@ -28,14 +28,19 @@ export type Training = {
   step(): number;
 };
 
-export function startTraining({ width, side, batch, dim, classes, threads }: Workload): Training {
+/** `changes`: sections of the recipe, and settings of its network, that are not the workload's. */
+export function startTraining(
+  { width, side, batch, dim, classes, threads }: Workload,
+  { network = {}, old = noOld, ...changes }: Readonly<Record<string, unknown>> & { readonly old?: OldSupply } = {},
+): Training {
   setThreads(threads);
   const recipe = parseRecipe(
     {
-      network: { name: 'r18', embeddingDim: dim, inputSide: side, width },
+      network: { name: 'r18', embeddingDim: dim, inputSide: side, width, ...(network as object) },
       head: { kind: 'arcface' },
       optimizer: { kind: 'sgd', lr: LR },
       batchSize: batch,
+      ...changes,
     },
     'bench',
   );
@@ -51,7 +56,7 @@ export function startTraining({ width, side, batch, dim, classes, threads }: Wor
     indices: Int32Array.from({ length: batch }, (_, i) => i),
   };
   const at = { progress: 0, epoch: 0, epochs: 1, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
-  return { session, step: () => trainStep(session, fixed, noOld, at).loss };
+  return { session, step: () => trainStep(session, fixed, old, at).loss };
 }
 
 /**

@@ -22,7 +22,7 @@ export function compareCommand(): Command {
     .action((a: string, b: string, options) => {
       const [first, second] = [facts(a), facts(b)];
       if (first['kind'] !== second['kind'])
-        throw new UserError(`${a} is a ${first['kind']}, ${b} a ${second['kind']}`, {
+        throw new UserError(`${a} is of kind ${first['kind']}, ${b} of kind ${second['kind']}`, {
           hint: 'compare two of one kind',
         });
       const contrasts = contrast(first, second);
