@@ -1,5 +1,5 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
-import { percent, points } from './words.ts';
+import { minus, percent, points } from './words.ts';
 
 /** Metrics that a table of several methods or evaluations is made of: is it the same one, and who is it. */
 const METRICS = ['TAR@FAR=1e-3', 'rank-1'] as const;
@@ -58,7 +58,7 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     percent(average(({ newOld }) => newOld)),
     each(differences),
     verdicts.join(', '),
-    withOracle.length > 0 ? each(withOracle.map(({ updateGain }) => `${(100 * updateGain!.value).toFixed(0)} %`)) : '–',
+    withOracle.length > 0 ? each(withOracle.map(({ updateGain }) => `${minus((100 * updateGain!.value).toFixed(0))} %`)) : '–',
     withOracle.length > 0
       ? each(withOracle.map(({ tax }) => `${points(tax!.value)} [${points(tax!.low)}, ${points(tax!.high)}]`))
       : '–',

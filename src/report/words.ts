@@ -3,7 +3,7 @@ import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index
 /** Shares as people compare them: percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
 /** With a minus sign as wide as a plus. */
-const minus = (number: string): string => number.replace(/^-/, '−');
+export const minus = (number: string): string => number.replace(/^-/, '−');
 /** A difference of shares, in percentage points, with its sign. */
 export const points = (x: number): string =>
   Number.isFinite(x) ? minus(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
