@@ -61,11 +61,13 @@ class View {
  * @throws FileError naming what is wrong: no such archive, cut short, damaged, big-endian, TorchScript, a whole module, …
  */
 export async function readPytorch(path: string): Promise<Map<string, HostTensor>> {
-  await using zip = await openZip(path, RESAVE);
+  const zip = await openZip(path, RESAVE);
   const root = rootOf(path, zip);
-  const byteOrder = zip.has(`${root}byteorder`) ? (await zip.read(`${root}byteorder`)).toString('latin1') : 'little';
-  if (byteOrder.trim() !== 'little')
-    throw new FileError(path, `its numbers are ${byteOrder.trim()}-endian, wanted little-endian`, 'save it on a PC');
+  if (zip.has(`${root}byteorder`)) {
+    const order = Buffer.from(await zip.read(`${root}byteorder`)).toString('latin1');
+    if (order !== 'little')
+      throw new FileError(path, `its numbers are ${order}-endian, wanted little-endian`, 'save it on another machine');
+  }
   const state = stateOf(path, readPickle(path, await zip.read(`${root}data.pkl`), pickleOptions()));
   const total = [...state.values()].reduce((sum, view) => sum + view.numel * BYTES[view.of.storage.of.dtype], 0);
   if (!(total <= MOST_TIMES_FILE * zip.size + AND_BYTES))

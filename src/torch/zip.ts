@@ -1,44 +1,47 @@
+import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { type Entry, openPromise, type ZipFile } from 'yauzl';
-import { codeOf, FileError, messageOf } from '../base/errors.ts';
+import { type Entry, fromBufferPromise, type ZipFile } from 'yauzl';
+import { FileError, messageOf } from '../base/errors.ts';
 
-/** An open ZIP archive. Close it after use (`await using`). */
-export type Zip = AsyncDisposable & {
+/** A ZIP archive in memory. */
+export type Zip = {
   /** Bytes of the file. */
   readonly size: number;
   readonly names: readonly string[];
   has(name: string): boolean;
-  /** The bytes of an entry. @throws FileError if it is compressed, or they are not those that were written. */
-  read(name: string): Promise<Buffer>;
+  /**
+   * The bytes of an entry, which are the archive's own memory.
+   * @throws FileError if it is compressed, or they are not those that were written.
+   */
+  read(name: string): Promise<Uint8Array>;
 };
 
 /**
- * Opens an archive as torch.save writes them. Its entries do not overlap and only those can be read that are stored as they
- * are, so that reading all costs no more than the file's size. `hint` is what to do about another kind of file.
+ * Reads an archive as torch.save writes them. Its entries do not overlap and only those can be read that are stored as they
+ * are, so that no archive costs more than its own size. `hint` is what to do about another kind of file.
  * @throws FileError if it is no archive or is cut short.
  */
 export async function openZip(path: string, hint: string): Promise<Zip> {
-  const file = await open(path, hint);
+  let data: Buffer;
   try {
-    const entries = await entriesOf(path, file, hint);
-    return {
-      size: file.fileSize,
-      names: [...entries.keys()],
-      has: (name) => entries.has(name),
-      read: async (name) => await readEntry(path, file, entries.get(name)!, hint),
-      [Symbol.asyncDispose]: async () => file.close(),
-    };
+    data = readFileSync(path);
   } catch (error) {
-    file.close();
-    throw error;
+    throw new FileError(path, `cannot be read (${messageOf(error)})`);
   }
+  const file = await open(path, data, hint);
+  const entries = await entriesOf(path, file, hint);
+  return {
+    size: data.length,
+    names: [...entries.keys()],
+    has: (name) => entries.has(name),
+    read: async (name) => await readEntry(path, data, { file, entry: entries.get(name)! }, hint),
+  };
 }
 
-async function open(path: string, hint: string): Promise<ZipFile> {
+async function open(path: string, data: Buffer, hint: string): Promise<ZipFile> {
   try {
-    return await openPromise(path, { autoClose: false });
+    return await fromBufferPromise(data);
   } catch (error) {
-    if (codeOf(error) !== undefined) throw new FileError(path, `cannot be read (${messageOf(error)})`);
     throw new FileError(
       path,
       `is no checkpoint of PyTorch 1.6 or newer, which is a ZIP archive, or it is cut short (${messageOf(error)})`,
@@ -63,17 +66,19 @@ async function entriesOf(path: string, file: ZipFile, hint: string): Promise<Rea
   return entries;
 }
 
-async function readEntry(path: string, file: ZipFile, entry: Entry, hint: string): Promise<Buffer> {
+type Place = { readonly file: ZipFile; readonly entry: Entry };
+
+async function readEntry(path: string, data: Buffer, { file, entry }: Place, hint: string): Promise<Uint8Array> {
   if (entry.compressionMethod !== 0 || entry.isEncrypted())
     throw new FileError(path, `${entry.fileName} is compressed, which torch.save never does`, hint);
-  const bytes = Buffer.alloc(entry.uncompressedSize);
-  let at = 0;
+  let start: number;
   try {
-    for await (const chunk of await file.openReadStreamPromise(entry)) at += (chunk as Buffer).copy(bytes, at);
+    start = (await file.readLocalFileHeaderPromise(entry, { minimal: true })).fileDataStart;
   } catch (error) {
     throw damaged(path, `${entry.fileName}: ${messageOf(error)}`);
   }
-  if (at !== bytes.length || crc32(bytes) !== entry.crc32)
+  const bytes = data.subarray(start, start + entry.uncompressedSize);
+  if (bytes.length !== entry.uncompressedSize || crc32(bytes) !== entry.crc32)
     throw damaged(path, `${entry.fileName} does not have the checksum that was written with it`);
   return bytes;
 }
