@@ -99,7 +99,7 @@ test('what is no state is refused with what it is and what to do', async (t) => 
   await assert.rejects(readPytorch(`${path}.none`), /cannot be read.*ENOENT/);
 });
 
-test('a thousand damaged checkpoints are read or refused cleanly', async (t) => {
+test('five hundred damaged checkpoints are read or refused cleanly', async (t) => {
   const path = join(testFolder(t), 'model.pt');
   const rng = new Rng('damaged checkpoints');
   const damaged = (bytes: Buffer): Buffer => {
@@ -113,7 +113,7 @@ test('a thousand damaged checkpoints are read or refused cleanly', async (t) => 
   for (const name of zip.names) parts[name] = await zip.read(name);
   const pickle = Buffer.from(parts['tensors/data.pkl']!);
   let refused = 0;
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 500; i++) {
     // the archive itself, or a pickle whose checksum is right
     const content = i % 2 ? damaged(whole) : zipOf({ ...parts, 'tensors/data.pkl': damaged(pickle) });
     writeFileSync(path, content);
@@ -122,5 +122,5 @@ test('a thousand damaged checkpoints are read or refused cleanly', async (t) => 
       refused++;
     });
   }
-  assert.ok(refused > 100 && refused < 1000, `${refused} refused`);
+  assert.ok(refused > 50 && refused < 500, `${refused} refused`);
 });
