@@ -43,7 +43,7 @@ const SMALLEST = 1 / 64;
  * Source: methods.md 3.2 and 6.2, repaired for every backbone (D-17).
  * @throws FileError if the file is none of these, does not fit the network, or holds numbers that are not finite.
  */
-export function importModel(
+export async function importModel(
   path: string,
   { network, side = 112, width = 1 }: ImportedNetwork,
   out: string,
@@ -53,7 +53,7 @@ export function importModel(
   const recipeOf = (embeddingDim: number): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
   recipeOf(1); // what was asked for is checked before anything is read or written
-  return writeArtifact(out, { force }, async (folder) => {
+  return await writeArtifact(out, { force }, async (folder) => {
     const open = await opened(path);
     return scope(() => {
       const tensors = withoutWrapper(open());
