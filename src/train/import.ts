@@ -15,7 +15,7 @@ import {
   toUint8,
 } from '../torch/index.ts';
 import { misfit, mismatches, restore } from './checkpoint.ts';
-import { parseRecipe, type Recipe } from './recipe.ts';
+import { networkSchema, parseRecipe, type Recipe } from './recipe.ts';
 import { type RunManifest, runFiles, writeBackbone } from './run.ts';
 import { backboneOf } from './session.ts';
 
@@ -122,8 +122,8 @@ function withoutTraining(tensors: State, names: readonly string[]): { state: Sta
 
 /** The names of a backbone's state, which depend neither on D nor on the width. */
 function namesOf(network: string, side: number): string[] {
-  const recipe = { name: network, embeddingDim: 1, inputSide: side, width: SMALLEST, dropout: 0 };
-  const backbone = backboneOf(recipe, new Rng(0));
+  const smallest = networkSchema.parse({ name: network, embeddingDim: 1, inputSide: side, width: SMALLEST });
+  const backbone = backboneOf(smallest, new Rng(0));
   const names = [...backbone.state()].map(([name]) => name);
   backbone.dispose();
   return names;
