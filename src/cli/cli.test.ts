@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { checkpointPath } from '../../test/helpers/checkpoints.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { zipOf } from '../../test/helpers/zip.ts';
 import { packageRoot } from '../base/version.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
@@ -143,8 +145,15 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   writeNpy(at('f.npy'), '<f4', new Float32Array(12), [4]);
   writeNpy(at('l.npy'), '<i8', new BigInt64Array(2));
   mkdirSync(at('empty'));
+  const checkpoint = readFileSync(checkpointPath('r18.pt'));
+  writeFileSync(at('whole.pt'), checkpoint);
+  writeFileSync(at('cut.pt'), checkpoint.subarray(0, checkpoint.length - 9));
+  writeFileSync(at('evil.pt'), zipOf({ 'model/data.pkl': "cos\nsystem\n(S'true'\ntR." }));
   const before = snapshot(folder);
   const train = (...args: string[]): string[] => ['train', ...args, '--out', 'out', '--threads', '1'];
+  const importing = (file: string, network: string): string[] => [
+    ...['import-model', file, '--network', network, '--out', 'out'],
+  ];
   const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
     [['trian'], /unknown command 'trian'\n\(Did you mean train\?\)/],
     [
@@ -193,6 +202,20 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [train('recipe.yaml', '--data', 'set', '--resume'), /there is no checkpoint to resume from/],
     [['train', 'recipe.yaml', '--data', 'set', '--out', 'model'], /model: a finished run stands there/],
     [['train', 'recipe.yaml', '--data', 'short', '--out', 'model', '--force'], /cut short/],
+    [importing('whole.pt', 'r19'), /argument 'r19' is invalid.*r18, r34/],
+    [['import-model', 'whole.pt', '--out', 'out'], /required option '--network <name>' not specified/],
+    [importing('none.pt', 'r18'), /none\.pt: cannot be read/],
+    [importing('recipe.yaml', 'r18'), /recipe\.yaml: is no checkpoint of PyTorch 1\.6 or newer/],
+    [importing('cut.pt', 'r18'), /cut\.pt: is no checkpoint of PyTorch.*or it is cut short/],
+    [importing('evil.pt', 'r18'), /evil\.pt: .*GLOBAL at byte 0: it names os\.system/],
+    [importing('whole.pt', 'r18'), /conv1\.weight: wanted \[64,3,3,3\], got \[4,3,3,3\]/],
+    [
+      [...importing('whole.pt', 'r50'), '--side', '32', '--width', '0.0625'],
+      /layer1\.2\.bn1\.weight is missing[\s\S]*the names are those of r18/,
+    ],
+    [importing('model/model.safetensors', 'r50'), /layer1\.2\.bn1\.weight is missing[\s\S]*those of r18/],
+    [[...importing('whole.pt', 'r18'), '--side', '100'], /--side 100 .*one problem\n {2}network\.inputSide/],
+    [['import-model', 'whole.pt', '--network', 'r18', '--out', 'model'], /model exists already\n.*--force/],
     [['extract', 'empty', '--data', 'set', '--out', 'out'], /empty: is no finished run/],
     [['extract', 'model', '--data', 'magic', '--out', 'out'], /wanted the magic word/],
     [['denoise', 'model', '--out', 'out'], /model: is a "run", wanted a feature set/],
@@ -221,6 +244,24 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   }
 });
 
+test('a checkpoint of PyTorch becomes an old model that extracts and compares as any other', async (t) => {
+  const folder = testFolder(t);
+  await writeTinySet(join(folder, 'set'), { perClass: [3, 3] });
+  const shape = ['--network', 'r18', '--side', '32', '--width', '0.0625'];
+  const first = mixbct(folder, 'import-model', checkpointPath('r18.pt'), ...shape, '--out', 'old');
+  assert.equal(first.code, 0, first.err);
+  assert.match(first.out, /^old: r18 with embeddings of 8 dimensions; left out.*: cls_fc, BCT_FC\n$/);
+  const second = mixbct(folder, 'import-model', 'old/model.safetensors', ...shape, '--out', 'again', '--json');
+  assert.deepEqual(JSON.parse(second.out).imported.leftOut, []);
+  const extracted = mixbct(folder, 'extract', 'old', '--data', 'set', '--out', 'features', '--threads', '1');
+  assert.match(extracted.out, /^features: 6 features of 8 dimensions by old\n$/);
+  const compared = JSON.parse(mixbct(folder, 'compare', 'old', 'again', '--json').out) as { what: string }[];
+  assert.deepEqual(
+    compared.map(({ what }) => what),
+    ['imported.from', 'imported.digest', 'imported.leftOut'],
+  );
+});
+
 test('every command has help with an example, and doctor and schema speak JSON', (t) => {
   const folder = testFolder(t);
   const names = [...mixbct(folder, '--help').out.matchAll(/^ {2}([a-z-]+)(?: \[options\]| {2})/gm)].map(
@@ -235,6 +276,7 @@ test('every command has help with an example, and doctor and schema speak JSON',
     'denoise',
     'average',
     'import-features',
+    'import-model',
     'evaluate',
     'report',
     'schema',

@@ -48,12 +48,14 @@ function facts(path: string): Record<string, unknown> {
   if (existsSync(evaluation)) return factsOfEvaluation(readJson(evaluation) as EvaluationFile);
   if (!existsSync(join(path, MANIFEST)))
     throw new FileError(path, 'is neither a finished run nor an evaluation', 'train one: mixbct train');
-  const { recipe, dataset, differences, counts, kind, ...rest } = readRunManifest(path);
+  const { recipe, dataset, imported, differences, counts, kind, ...rest } = readRunManifest(path);
   const result = lastReport(runFiles(path).log);
   return {
     kind: `${kind}`,
-    ...flatten('recipe', recipe),
-    ...flatten('data', dataset),
+    // of an imported model no more is known than its network: the rest of its recipe are defaults that trained nothing
+    ...(imported ? flatten('recipe.network', recipe.network) : flatten('recipe', recipe)),
+    ...(dataset && flatten('data', dataset)),
+    ...(imported && flatten('imported', imported)),
     ...flatten('code', { mixbct: rest.mixbct, libtorch: rest.libtorch, preset: rest.preset, old: rest.old }),
     'code.differences from the reference': differences.join('; ') || null,
     ...flatten('result', { model: rest.model, steps: rest.steps, seconds: rest.seconds, ...counts }),

@@ -10,6 +10,7 @@ import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesComman
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand, reportCommand } from './evaluate.ts';
 import { extractCommand } from './extract.ts';
+import { importModelCommand } from './import-model.ts';
 import { recipesCommand } from './recipes.ts';
 import { quickstartCommand, runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
@@ -29,6 +30,7 @@ for (const sub of [
   runCommand(),
   dataCommand(),
   trainCommand(),
+  importModelCommand(),
   extractCommand(),
   denoiseCommand(),
   averageCommand(),

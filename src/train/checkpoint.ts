@@ -2,6 +2,9 @@ import { existsSync } from 'node:fs';
 import { FileError, UserError } from '../base/errors.ts';
 import { copy_, noGrad, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
 
+/** Problems of one file that are listed. */
+const MOST_LISTED = 20;
+
 /** Where a run stands. Schedule and random streams are functions of the step and the seed, so this is all of it. */
 export type Position = {
   /** Optimiser steps taken. */
@@ -46,27 +49,36 @@ export function loadCheckpoint(
   });
 }
 
-/** Copies named tensors into `state`, which must have just these names and shapes. @throws FileError listing what differs. */
-export function restore(
-  path: string,
-  tensors: ReadonlyMap<string, Tensor>,
-  state: Iterable<readonly [string, Tensor]>,
-): void {
+type Named = Iterable<readonly [string, Tensor]>;
+
+/** What keeps `tensors` from being `state`: names missing, names too many, other shapes. */
+export function mismatches(tensors: ReadonlyMap<string, Tensor>, state: Named): string[] {
   const problems: string[] = [];
   const names = new Set<string>();
-  const pairs: [Tensor, Tensor][] = [];
   for (const [name, into] of state) {
     names.add(name);
     const from = tensors.get(name);
     if (!from) problems.push(`${name} is missing`);
     else if (String(from.shape) !== String(into.shape))
       problems.push(`${name}: wanted [${into.shape}], got [${from.shape}]`);
-    else pairs.push([into, from]);
   }
   for (const name of tensors.keys()) if (!names.has(name)) problems.push(`${name} is not part of this model`);
-  if (problems.length > 0)
-    throw new FileError(path, `does not fit this model:\n  ${problems.slice(0, 20).join('\n  ')}`);
+  return problems;
+}
+
+/** A refusal that lists what does not fit, as far as anyone reads. */
+export function misfit(path: string, problems: readonly string[], hint?: string): FileError {
+  const more = problems.length > MOST_LISTED ? [`… and ${problems.length - MOST_LISTED} more`] : [];
+  const lines = [...problems.slice(0, MOST_LISTED), ...more];
+  return new FileError(path, `does not fit this model:\n  ${lines.join('\n  ')}`, hint);
+}
+
+/** Copies named tensors into `state`, which must have just these names and shapes. @throws FileError listing what differs. */
+export function restore(path: string, tensors: ReadonlyMap<string, Tensor>, state: Named): void {
+  const into = [...state];
+  const problems = mismatches(tensors, into);
+  if (problems.length > 0) throw misfit(path, problems);
   noGrad(() => {
-    for (const [into, from] of pairs) copy_(into, from);
+    for (const [name, value] of into) copy_(value, tensors.get(name)!);
   });
 }

@@ -33,7 +33,13 @@ const runManifestSchema = z.object({
   /** Digest of the backbone's file: what feature sets name their model by. */
   model: z.string(),
   recipe: recipeSchema,
-  dataset: z.object({ path: z.string(), digest: z.string(), count: z.number(), classes: z.number() }),
+  /** What it was trained on; null if that is not known. */
+  dataset: z.object({ path: z.string(), digest: z.string(), count: z.number(), classes: z.number() }).nullable(),
+  /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
+  imported: z
+    .object({ from: z.string(), digest: z.string(), leftOut: z.array(z.string()) })
+    .nullable()
+    .default(null),
   old: z.string(),
   steps: z.number(),
   seconds: z.number(),
@@ -71,11 +77,14 @@ type Outcome = Pick<RunManifest, 'recipe' | 'old' | 'steps' | 'seconds' | 'dataW
   readonly dataset: Dataset;
 };
 
+export const writeBackbone = (out: string, backbone: Module, network: NetworkRecipe): void =>
+  writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
+
 /** Writes backbone and head, and returns the manifest that makes the run a finished one. */
 export function writeModel(out: string, { session, dataset, ...outcome }: Outcome): RunManifest {
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
-  writeSafetensors(files.model, session.backbone.state(), { network: JSON.stringify(outcome.recipe.network) });
+  writeBackbone(out, session.backbone, outcome.recipe.network);
   if (session.projection) writeSafetensors(files.projection, session.projection.state());
   writeSafetensors(files.head, session.head.state(), { head: JSON.stringify(outcome.recipe.head) });
   return {
@@ -84,6 +93,7 @@ export function writeModel(out: string, { session, dataset, ...outcome }: Outcom
     name: outcome.recipe.name ?? basename(out),
     model: fileDigest(files.model),
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    imported: null,
     ...outcome,
     preset: outcome.recipe.preset,
     differences: differencesFromReference(outcome.recipe),
@@ -105,7 +115,7 @@ export function readRunManifest(run: string): RunManifest {
   const path = join(run, MANIFEST);
   const hint = existsSync(runFiles(run).checkpoint)
     ? `the run is unfinished: mixbct train … --out ${run} --resume`
-    : 'train one: mixbct train';
+    : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
   const result = runManifestSchema.safeParse(readJson(path));
   if (!result.success) throw new FileError(path, `is not the manifest of a run: ${z.prettifyError(result.error)}`);

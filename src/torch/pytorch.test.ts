@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { gap } from '../../test/helpers/formula.ts';
+import { zipOf } from '../../test/helpers/zip.ts';
+import { FileError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import { type HostTensor, readPytorch, scope, tensor, to } from './index.ts';
+import { openZip } from './zip.ts';
+
+/** The numbers are stored, not computed. */
+const EXACT = 0;
+
+const distance = ({ bytes, ...about }: HostTensor, expected: readonly number[]): number =>
+  scope(() => gap(to(tensor(bytes, about), { dtype: 'float64' }), expected));
+
+test('tensors of every type and layout come back as PyTorch has them', async () => {
+  const read = await readPytorch(checkpointPath('tensors.pt'));
+  assert.deepEqual([...read.keys()], Object.keys(checkpoints.tensors));
+  for (const [name, { shape, numbers }] of Object.entries(checkpoints.tensors)) {
+    const found = read.get(name)!;
+    assert.deepEqual(found.shape, shape, name);
+    assert.equal(distance(found, numbers), EXACT, name);
+  }
+  for (const dtype of ['float64', 'float32', 'float16', 'bfloat16', 'int64', 'int32', 'int16', 'int8', 'uint8', 'bool'])
+    assert.equal(read.get(dtype)!.dtype, dtype);
+});
+
+test('the state is found, also as one part of a checkpoint and in half precision', async () => {
+  for (const { file, entries, leftOut } of checkpoints.networks) {
+    const names = [...(await readPytorch(checkpointPath(file))).keys()];
+    const counted = names.filter((name) => !name.endsWith('num_batches_tracked'));
+    const extra = leftOut.filter((name) => !name.endsWith('num_batches_tracked'));
+    assert.equal(counted.length, entries + extra.length, file);
+  }
+  const half = await readPytorch(checkpointPath('r50.pt'));
+  assert.equal(half.get('fc.weight')!.dtype, 'float16');
+  assert.equal(half.get('bn1.num_batches_tracked')!.dtype, 'int64');
+});
+
+const data = 'r/data.pkl';
+const vector = (key: string, { numel = 2, offset = 0, shape = '\x85', stride = 1 } = {}): string =>
+  `ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x01${key}U\x03cpuK${String.fromCharCode(numel)}tQ` +
+  `K${String.fromCharCode(offset)}K\x02${shape}K${String.fromCharCode(stride)}\x85\x89}tR`;
+const dict = (pairs: Readonly<Record<string, string>>): string =>
+  `}(${Object.entries(pairs).map(([key, value]) => `U${String.fromCharCode(key.length)}${key}${value}`).join('')}u`; // biome-ignore format: one piece
+const numbers = Buffer.from(new Float32Array([3, 4]).buffer);
+const pickled = (text: string): Buffer => Buffer.from(`\x80\x02${text}.`, 'latin1');
+const archive = (text: string, more: Readonly<Record<string, Uint8Array | string>> = {}): Buffer =>
+  zipOf({ [data]: pickled(text), 'r/data/0': numbers, ...more });
+
+test('an archive assembled by hand is read, so that those below fail for their defect alone', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  writeFileSync(path, archive(dict({ w: vector('0') }), { 'r/byteorder': 'little' }));
+  const read = await readPytorch(path);
+  assert.equal(distance(read.get('w')!, [3, 4]), EXACT);
+});
+
+test('what is no state is refused with what it is and what to do', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const state = dict({ w: vector('0') });
+  const whole = readFileSync(checkpointPath('r18.pt'));
+  const flipped = Buffer.from(whole);
+  flipped[whole.length >> 1]! ^= 1;
+  const cases: readonly (readonly [Buffer | string, RegExp])[] = [
+    ['a line of text\n', /is no checkpoint of PyTorch 1\.6 or newer.*\n.*torch\.save\(model\.state_dict\(\)/],
+    ['', /is no checkpoint/],
+    [whole.subarray(0, 100_000), /or it is cut short/],
+    [flipped, /is damaged: .*checksum/],
+    [readFileSync(checkpointPath('legacy.pt')), /is no checkpoint of PyTorch 1\.6 or newer/],
+    [readFileSync(checkpointPath('script.pt')), /is a TorchScript program, wanted a state_dict/],
+    [readFileSync(checkpointPath('module.pt')), /it names torch\.nn\.modules\.linear\.Linear/],
+    [archive('cos\nsystem\nU\x04true\x85R'), /GLOBAL at byte 2: it names os\.system/],
+    [archive(state, { 'r/byteorder': 'big' }), /big-endian/],
+    [zipOf({ 'r/other': 'x' }), /is a ZIP archive, but no checkpoint/],
+    [archive('N'), /holds no dict of tensors/],
+    [archive('}'), /its keys are: none/],
+    [archive(dict({ epoch: 'K\x03', weights: state })), /nor has one under state_dict.*its keys are: epoch, weights/],
+    [archive(dict({ model: state, state_dict: state })), /holds several states \(state_dict, model\)/],
+    [zipOf({ [data]: pickled(state) }), /the numbers of w \(r\/data\/0\) are missing/],
+    [archive(dict({ w: vector('0', { offset: 1 }) })), /a tensor that ends at element 2 of a storage of 2/],
+    [archive(dict({ w: vector('0', { numel: 3 }) })), /r\/data\/0 has 8 bytes, w wants 3 elements of float32/],
+    [
+      archive(dict({ w: vector('0', { shape: '\x86' }) })),
+      /REDUCE.*a tensor without storage, offset, shape and strides/,
+    ],
+    [
+      archive(dict({ w: vector('0', { shape: '\x850J\xff\xff\xff\x7f\x85', stride: 0 }) })),
+      /describes 8589934588 bytes of tensors, but is itself \d+ bytes long/,
+    ],
+  ];
+  for (const [content, message] of cases) {
+    writeFileSync(path, content);
+    await assert.rejects(readPytorch(path), (error) => error instanceof FileError && message.test(error.message));
+  }
+  await assert.rejects(readPytorch(`${path}.none`), /cannot be read.*ENOENT/);
+});
+
+test('five hundred damaged checkpoints are read or refused cleanly', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const rng = new Rng('damaged checkpoints');
+  const damaged = (bytes: Buffer): Buffer => {
+    const out = Buffer.from(bytes);
+    for (let changes = 1 + rng.integer(3); changes > 0; changes--) out[rng.integer(out.length)] = rng.integer(256);
+    return rng.integer(8) === 0 ? out.subarray(0, rng.integer(out.length)) : out;
+  };
+  const whole = readFileSync(checkpointPath('tensors.pt'));
+  const zip = await openZip(checkpointPath('tensors.pt'), '');
+  const parts: Record<string, Uint8Array> = {};
+  for (const name of zip.names) parts[name] = await zip.read(name);
+  const pickle = Buffer.from(parts['tensors/data.pkl']!);
+  let refused = 0;
+  for (let i = 0; i < 500; i++) {
+    // the archive itself, or a pickle whose checksum is right
+    const content = i % 2 ? damaged(whole) : zipOf({ ...parts, 'tensors/data.pkl': damaged(pickle) });
+    writeFileSync(path, content);
+    await readPytorch(path).catch((error) => {
+      assert.ok(error instanceof FileError, String(error?.stack));
+      refused++;
+    });
+  }
+  assert.ok(refused > 50 && refused < 500, `${refused} refused`);
+});

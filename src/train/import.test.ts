@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { test } from 'node:test';
+import { type CheckpointFixture, checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { fill, gap } from '../../test/helpers/formula.ts';
+import { golden } from '../../test/helpers/golden.ts';
+import { tinySet } from '../../test/helpers/runs.ts';
+import { FileError } from '../base/errors.ts';
+import { packageRoot } from '../base/version.ts';
+import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { backboneNames } from '../models/index.ts';
+import { inference, liveTensors, readSafetensors, scope, writeSafetensors } from '../torch/index.ts';
+import { importModel } from './import.ts';
+import { embedderOf, loadModel, runFiles } from './run.ts';
+
+/** A whole network in float32 against the same in PyTorch: other convolution algorithms, other order of sums. */
+const FLOAT32_NETWORK = 1e-4;
+
+const here = ({ network }: CheckpointFixture): boolean => (backboneNames as readonly string[]).includes(network);
+const fixtures = checkpoints.networks.filter(here);
+const [r18, r50] = ['r18', 'r50'].map((name) => fixtures.find(({ network }) => network === name)!) as [
+  CheckpointFixture,
+  CheckpointFixture,
+];
+
+/** Imports a checkpoint and runs what came of it. → largest difference to what PyTorch made of the same input */
+async function distance(path: string, out: string, { side, embeddings, ...about }: CheckpointFixture): Promise<number> {
+  const manifest = await importModel(path, { ...about, side }, out);
+  assert.equal(manifest.recipe.network.embeddingDim, about.embeddingDim, 'D is found in the file');
+  const model = loadModel(out);
+  const input = (): ReturnType<typeof fill> => fill([2, 3, side, side], 0, 0.01, 1, 'float32');
+  const worst = inference(() => scope(() => gap(model.backbone.forward(input(), { train: false }), embeddings.flat())));
+  model.dispose();
+  return worst;
+}
+
+for (const fixture of fixtures)
+  test(`${fixture.file}, saved by PyTorch, embeds as it does there`, async (t) => {
+    const out = join(testFolder(t), 'old');
+    const before = liveTensors();
+    assert.ok((await distance(checkpointPath(fixture.file), out, fixture)) < FLOAT32_NETWORK);
+    const { manifest } = loaded(out);
+    assert.deepEqual([...manifest.imported!.leftOut].sort(), [...fixture.leftOut].sort());
+    assert.equal(liveTensors(), before);
+  });
+
+function loaded(out: string) {
+  const model = loadModel(out);
+  model.dispose();
+  return model;
+}
+
+test('checkpoints of full size, written by PyTorch here and now, give the reference’s numbers (8.13)', async (t) => {
+  const env = pythonWithTorch();
+  if (!env) return t.skip('no python3 here can import torch');
+  const folder = testFolder(t);
+  mkdirSync(join(folder, 'pt'));
+  const script = join(packageRoot, 'test/golden/make_state_dicts.py');
+  const { status, stderr } = spawnSync('python3', [script, '--full', join(folder, 'pt')], { encoding: 'utf8', env });
+  assert.equal(status, 0, stderr);
+  const vectors = golden('parity_vectors.json').backbones;
+  const written: CheckpointFixture[] = JSON.parse(readFileSync(join(folder, 'pt/embeddings.json'), 'utf8'));
+  for (const full of written) {
+    const expected: number[][] = vectors[`${full.network}_torch.float32_eval`];
+    assert.ok(gap(full.embeddings.flat(), expected.flat()) < FLOAT32_NETWORK, `${full.network} of the script`);
+    if (!here(full)) continue;
+    const off = await distance(join(folder, 'pt', full.file), join(folder, full.network), {
+      ...full,
+      embeddings: expected,
+    });
+    assert.ok(off < FLOAT32_NETWORK, `${full.network}: ${off}`);
+  }
+});
+
+/** The environment in which python3 imports torch: the one there is, or with the wheel that set-up has fetched. */
+function pythonWithTorch(): NodeJS.ProcessEnv | null {
+  const wheel = join(packageRoot, '.libtorch/wheel');
+  const before = process.env['PYTHONPATH'];
+  const withWheel = { ...process.env, PYTHONPATH: [wheel, ...(before ? [before] : [])].join(delimiter) };
+  const candidates = [...(existsSync(wheel) ? [withWheel] : []), process.env];
+  return candidates.find((env) => spawnSync('python3', ['-c', 'import torch'], { env }).status === 0) ?? null;
+}
+
+test('a safetensors file is taken in too, and what comes out embeds a data set', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'old');
+  await importModel(checkpointPath(r18.file), r18, out);
+  const again = join(folder, 'again');
+  const second = await importModel(runFiles(out).model, r18, again, { force: true });
+  assert.deepEqual(readFileSync(runFiles(again).model), readFileSync(runFiles(out).model));
+  assert.deepEqual([second.dataset, second.steps, second.imported!.leftOut], [null, 0, []]);
+  const model = loadModel(again);
+  await extractFeatures(dataset, embedderOf(model), { out: join(folder, 'features'), batchSize: 16 });
+  model.dispose();
+  using features = FeatureSet.open(join(folder, 'features'));
+  assert.equal(features.info.model!.name, 'again');
+});
+
+test('a checkpoint that does not fit is refused once, with all that is wrong and what was asked for', async (t) => {
+  const folder = testFolder(t);
+  const out = join(folder, 'out');
+  const refused = async (path: string, about: Parameters<typeof importModel>[1], message: RegExp): Promise<void> => {
+    const before = liveTensors();
+    await assert.rejects(
+      importModel(path, about, out),
+      (error) => error instanceof FileError && message.test(error.message),
+    );
+    assert.equal(existsSync(out), false);
+    assert.equal(liveTensors(), before);
+  };
+  const path = checkpointPath(r50.file);
+  await refused(
+    path,
+    { ...r50, network: 'r18' },
+    /layer1\.2\.bn1\.weight is not part of this model[\s\S]*--network r18 --side 32 --width 0\.03125 was asked for; the names are those of r50/,
+  );
+  await refused(
+    path,
+    { network: 'r50' },
+    /conv1\.weight: wanted \[64,3,3,3\], got \[2,3,3,3\][\s\S]*… and \d+ more[\s\S]*give the --side and --width/,
+  );
+  await refused(
+    path,
+    { ...r50, side: 64 },
+    /does not fit this model:\n {2}fc\.weight: wanted \[8,256\], got \[8,64\]\n.*--side 64.*the names fit/,
+  );
+  const changed = (name: string, change: (tensors: Map<string, never>) => void): string => {
+    const file = join(folder, `${name}.safetensors`);
+    scope(() => {
+      const { tensors } = readSafetensors(runFiles(join(folder, 'whole')).model);
+      change(tensors as Map<string, never>);
+      writeSafetensors(file, tensors);
+    });
+    return file;
+  };
+  await importModel(checkpointPath(r18.file), r18, join(folder, 'whole'));
+  const lacking = changed('lacking', (tensors) => {
+    tensors.delete('prelu.weight');
+    tensors.set('bn2.scale', tensors.get('bn2.bias')!);
+  });
+  await refused(
+    lacking,
+    r18,
+    /fit this model:\n {2}prelu\.weight is missing\n {2}bn2\.scale is not part.*\n.*no backbone here/,
+  );
+  const endless = changed('endless', (tensors) => void tensors.delete('features.bias'));
+  await refused(endless, r18, /fit this model:\n {2}features\.bias is missing\n/);
+  const infinite = changed('infinite', (tensors) => {
+    tensors.set('bn2.bias', fill([32], Infinity, 0, 1, 'float32') as never);
+  });
+  await refused(infinite, r18, /bn2\.bias holds numbers that are not finite/);
+});

@@ -1,0 +1,162 @@
+import { basename } from 'node:path';
+import { fileDigest, writeArtifact } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import { version } from '../base/version.ts';
+import { backboneNames } from '../models/index.ts';
+import {
+  buildInfo,
+  finite,
+  readPytorch,
+  readSafetensors,
+  scope,
+  type Tensor,
+  tensor,
+  toUint8,
+} from '../torch/index.ts';
+import { misfit, mismatches, restore } from './checkpoint.ts';
+import { networkSchema, parseRecipe, type Recipe } from './recipe.ts';
+import { type RunManifest, runFiles, writeBackbone } from './run.ts';
+import { backboneOf } from './session.ts';
+
+/** What a checkpoint does not tell of its network. */
+export type ImportedNetwork = {
+  /** A backbone's name. */
+  readonly network: string;
+  /** Height and width of the input in pixels. */
+  readonly side?: number;
+  readonly width?: number;
+};
+
+type State = ReadonlyMap<string, Tensor>;
+
+/** What wrappers of data-parallel training put before every name. */
+const WRAPPER = 'module.';
+/** A backbone as small as it gets has the names of the full one, which is all that is wanted of it. */
+const SMALLEST = 1 / 64;
+
+/**
+ * Makes a finished run of a checkpoint that was trained elsewhere: a PyTorch file, or a safetensors file if its name ends so.
+ * D comes from the checkpoint. Entries of parts that the backbone does not have at all (a classifier, a discriminator) are
+ * for training only: they are left out, and named in the manifest. Numbers become float32, whatever they were.
+ *
+ * Source: methods.md 3.2 and 6.2, repaired for every backbone (D-17).
+ * @throws FileError if the file is none of these, does not fit the network, or holds numbers that are not finite.
+ */
+export async function importModel(
+  path: string,
+  { network, side = 112, width = 1 }: ImportedNetwork,
+  out: string,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<RunManifest> {
+  const asked = `--network ${network} --side ${side} --width ${width}`;
+  const recipeOf = (embeddingDim: number): Recipe =>
+    parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
+  recipeOf(1); // what was asked for is checked before anything is read or written
+  return await writeArtifact(out, { force }, async (folder) => {
+    const open = await opened(path);
+    return scope(() => {
+      const tensors = withoutWrapper(open());
+      const names = namesOf(network, side);
+      const { state, leftOut } = withoutTraining(tensors, names);
+      const refuse = (problems: readonly string[]): never => {
+        throw misfit(path, problems, `${asked} was asked for; ${advice(tensors, network, side)}`);
+      };
+      const recipe = recipeOf(dimensionOf(state, names, refuse));
+      const backbone = backboneOf(recipe.network, new Rng(0));
+      try {
+        const problems = mismatches(state, backbone.state());
+        if (problems.length > 0) refuse(problems);
+        requireFinite(path, state);
+        restore(path, state, backbone.state());
+        writeBackbone(folder, backbone, recipe.network);
+      } finally {
+        backbone.dispose();
+      }
+      return {
+        kind: 'run',
+        version: 1,
+        name: basename(out),
+        model: fileDigest(runFiles(folder).model),
+        recipe,
+        dataset: null,
+        imported: { from: path, digest: fileDigest(path), leftOut },
+        old: 'none',
+        steps: 0,
+        seconds: 0,
+        dataWaitShare: 0,
+        badImages: 0,
+        counts: {},
+        preset: recipe.preset,
+        differences: [],
+        mixbct: version,
+        libtorch: buildInfo().libtorch,
+      };
+    });
+  });
+}
+
+/** Reads the file now, and makes its tensors when called: a scope cannot wait for a file. */
+async function opened(path: string): Promise<() => State> {
+  if (path.endsWith('.safetensors')) return () => readSafetensors(path).tensors;
+  const read = await readPytorch(path);
+  return () => new Map([...read].map(([name, { bytes, ...about }]) => [name, tensor(bytes, about)]));
+}
+
+function withoutWrapper(tensors: State): State {
+  const names = [...tensors.keys()];
+  if (names.length === 0 || !names.every((name) => name.startsWith(WRAPPER))) return tensors;
+  return new Map([...tensors].map(([name, value]) => [name.slice(WRAPPER.length), value]));
+}
+
+const partOf = (name: string): string => name.split('.', 1)[0]!;
+
+/** Parts a backbone does not have belong to training; within its own parts every name counts. */
+function withoutTraining(tensors: State, names: readonly string[]): { state: State; leftOut: string[] } {
+  const parts = new Set(names.map(partOf));
+  return {
+    state: new Map([...tensors].filter(([name]) => parts.has(partOf(name)))),
+    leftOut: [...tensors.keys()].filter((name) => !parts.has(partOf(name))),
+  };
+}
+
+/** The names of a backbone's state, which depend neither on D nor on the width. */
+function namesOf(network: string, side: number): string[] {
+  const smallest = networkSchema.parse({ name: network, embeddingDim: 1, inputSide: side, width: SMALLEST });
+  const backbone = backboneOf(smallest, new Rng(0));
+  const names = [...backbone.state()].map(([name]) => name);
+  backbone.dispose();
+  return names;
+}
+
+/** D: the size of the last bias that the backbone has, for every backbone ends in a batch norm of the embedding (D-17). */
+function dimensionOf(state: State, names: readonly string[], refuse: (problems: string[]) => never): number {
+  const last = names.findLast((name) => name.endsWith('.bias'))!;
+  const shape = state.get(last)?.shape;
+  if (shape?.length === 1 && shape[0]! > 0) return shape[0]!;
+  const known = new Set(names);
+  return refuse([
+    ...(shape ? [`${last}: wanted [D], got [${shape}]`] : []),
+    ...names.filter((name) => !state.has(name)).map((name) => `${name} is missing`),
+    ...[...state.keys()].filter((name) => !known.has(name)).map((name) => `${name} is not part of this model`),
+  ]);
+}
+
+/** What to try instead of what was asked for, going by the names in the file. */
+function advice(tensors: State, network: string, side: number): string {
+  const fitting = backboneNames.filter((name) => {
+    const names = namesOf(name, side);
+    const { state } = withoutTraining(tensors, names);
+    return names.length === state.size && names.every((entry) => state.has(entry));
+  }) as string[];
+  if (fitting.includes(network)) return 'the names fit, so give the --side and --width it was trained with';
+  return fitting.length > 0
+    ? `the names are those of ${fitting.join(', ')}`
+    : 'the names are those of no backbone here';
+}
+
+function requireFinite(path: string, state: State): void {
+  for (const [name, value] of state)
+    if (toUint8(finite(value)).includes(0))
+      throw new FileError(path, `${name} holds numbers that are not finite`, 'this model has diverged: use another');
+}

@@ -1,0 +1,28 @@
+import { resolve } from 'node:path';
+import { golden } from './golden.ts';
+
+/** A checkpoint that PyTorch wrote, and what its network makes of fill((2, 3, side, side), 0, 0.01) in PyTorch. */
+export type CheckpointFixture = {
+  readonly file: string;
+  readonly network: string;
+  readonly embeddingDim: number;
+  readonly side: number;
+  readonly width: number;
+  /** Entries of the state but for `num_batches_tracked`. */
+  readonly entries: number;
+  /** [2][embeddingDim] */
+  readonly embeddings: readonly (readonly number[])[];
+  /** Entries that belong to training only. */
+  readonly leftOut: readonly string[];
+};
+
+export type TensorFixture = { readonly shape: readonly number[]; readonly numbers: readonly number[] };
+
+/** What test/golden/make_state_dicts.py wrote. */
+export const checkpoints: {
+  readonly networks: readonly CheckpointFixture[];
+  readonly tensors: Readonly<Record<string, TensorFixture>>;
+} = golden('state_dicts.json');
+
+export const checkpointPath = (file: string): string =>
+  resolve(import.meta.dirname, '../../../test/golden/state_dicts', file);
