@@ -1,27 +1,15 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkpointPath } from '../../test/helpers/checkpoints.ts';
+import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { zipOf } from '../../test/helpers/zip.ts';
 import { packageRoot } from '../base/version.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
-
-const main = resolve(import.meta.dirname, 'main.js');
-type Outcome = { readonly code: number | null; readonly out: string; readonly err: string };
-
-function mixbct(cwd: string, ...args: readonly string[]): Outcome {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
-    cwd,
-    encoding: 'utf8',
-    env: { ...process.env, NO_COLOR: '1' },
-  });
-  return { code: status, out: stdout, err: stderr };
-}
 
 /** Every file below a folder, with its bytes. */
 const snapshot = (folder: string): Record<string, string> =>

@@ -58,7 +58,9 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     percent(average(({ newOld }) => newOld)),
     each(differences),
     verdicts.join(', '),
-    withOracle.length > 0 ? each(withOracle.map(({ updateGain }) => `${minus((100 * updateGain!.value).toFixed(0))} %`)) : '–',
+    withOracle.length > 0
+      ? each(withOracle.map(({ updateGain }) => `${minus((100 * updateGain!.value).toFixed(0))} %`))
+      : '–',
     withOracle.length > 0
       ? each(withOracle.map(({ tax }) => `${points(tax!.value)} [${points(tax!.low)}, ${points(tax!.high)}]`))
       : '–',
