@@ -51,19 +51,20 @@ export function loadCheckpoint(
 
 type Named = Iterable<readonly [string, Tensor]>;
 
-/** What keeps `tensors` from being `state`: names missing, names too many, other shapes. */
+/** What keeps `tensors` from being `state`: names missing, names too many, then other shapes, which may only follow from those. */
 export function mismatches(tensors: ReadonlyMap<string, Tensor>, state: Named): string[] {
-  const problems: string[] = [];
-  const names = new Set<string>();
-  for (const [name, into] of state) {
-    names.add(name);
+  const wanted = new Map(state);
+  const shapes = [...wanted].flatMap(([name, into]) => {
     const from = tensors.get(name);
-    if (!from) problems.push(`${name} is missing`);
-    else if (String(from.shape) !== String(into.shape))
-      problems.push(`${name}: wanted [${into.shape}], got [${from.shape}]`);
-  }
-  for (const name of tensors.keys()) if (!names.has(name)) problems.push(`${name} is not part of this model`);
-  return problems;
+    return from && String(from.shape) !== String(into.shape)
+      ? [`${name}: wanted [${into.shape}], got [${from.shape}]`]
+      : [];
+  });
+  return [
+    ...[...wanted.keys()].filter((name) => !tensors.has(name)).map((name) => `${name} is missing`),
+    ...[...tensors.keys()].filter((name) => !wanted.has(name)).map((name) => `${name} is not part of this model`),
+    ...shapes,
+  ];
 }
 
 /** A refusal that lists what does not fit, as far as anyone reads. */
