@@ -56,6 +56,28 @@ test('a comparison is controlled: the new models share every setting but the met
     }
 });
 
+test('an ablation changes one setting of a method at a time, and the epochs of one oracle', () => {
+  const open = shipped('open-class').stages;
+  const oracle = open['oracle'];
+  assert.ok(oracle?.do === 'train');
+  const { name: _, method: __, ...common } = oracle.recipe as Recipe;
+  const plain = (kind: string) =>
+    Object.values(open)
+      .map((stage) => (stage.do === 'train' ? (stage.recipe as Recipe).method : null))
+      .find((method) => method?.kind === kind) as Record<string, unknown>;
+  const added = Object.entries(shipped('ablation').stages).flatMap(([id, stage]) =>
+    stage.do === 'train' && !(id in open) ? [{ id, recipe: stage.recipe as Recipe }] : [],
+  );
+  assert.equal(added.length, 10);
+  for (const { id, recipe } of added) {
+    const { name: _, method, ...rest } = recipe;
+    assert.deepEqual(rest, id === 'oracle-8' ? { ...common, epochs: 8 } : common, id);
+    const changed = Object.entries(method).filter(([key, value]) => String(plain(method.kind)[key]) !== String(value));
+    const wanted = { 'unibct-start': 2, 'oracle-8': 0, 'mixbct-all': 0 }[id] ?? 1;
+    assert.equal(changed.length, wanted, `${id}: ${changed}`);
+  }
+});
+
 test('--only names a stage and brings what it needs, through aliases and parts', () => {
   const experiment = shipped('open-class');
   const needed = neededFor(experiment, ['oracle-eval']);

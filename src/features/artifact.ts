@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST, readJson } from '../base/artifact.ts';
+import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import type { FeatureSet } from './feature-set.ts';
+import { type NpyArray, type NpyType, readNpy } from './npy.ts';
 
 /** The dataset that an artefact was made from. */
 export const datasetReference = z.object({
@@ -56,5 +59,44 @@ export function requireSameDataset(
     {
       hint: 'rows are looked up by position: make it again from this dataset',
     },
+  );
+}
+
+/** Fields of the manifest of everything that is derived from a feature set. */
+export const derivedFields = {
+  version: z.literal(1),
+  /** Rows of the feature set. */
+  count: z.int(),
+  dataset: datasetReference.nullable(),
+  /** Digest of the features. */
+  features: z.string(),
+  digest: z.string(),
+  mixbct: z.string(),
+};
+
+/** Their values, for what `arrays` hold. */
+export const derivedFrom = (features: FeatureSet, arrays: readonly ArrayBufferView[]) => ({
+  version: 1 as const,
+  count: features.info.count,
+  dataset: features.info.dataset,
+  features: features.digest,
+  digest: digestOf(
+    ...arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
+  ),
+  mixbct: version,
+});
+
+/** Reads an array of an artefact, whose manifest tells its shape. @throws FileError if it has another. */
+export function readArray<T extends NpyType>(
+  file: string,
+  type: T,
+  { shape: wanted, command }: { readonly shape: readonly number[]; readonly command: string },
+): NpyArray<T> {
+  const { data, shape } = readNpy(file, [type]);
+  if (String(shape) === String(wanted)) return data;
+  throw new FileError(
+    file,
+    `has shape [${shape.join(', ')}], wanted [${wanted.join(', ')}]`,
+    `make it again with: ${command}`,
   );
 }

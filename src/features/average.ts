@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, writeArtifact } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
-import { version } from '../base/version.ts';
-import { datasetReference, readManifest } from './artifact.ts';
+import { writeArtifact } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { Rows } from './denoise.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { meanRow, rowNorm, rowsByClass } from './groups.ts';
-import { readNpy, writeNpy } from './npy.ts';
+import { writeNpy } from './npy.ts';
 
 /**
  * Class prototypes (methods.md 4.3): the mean of each class's raw features, then divided by its length. → flat [C · D]
@@ -29,17 +28,10 @@ export function average(features: Rows): Float32Array {
 }
 
 const prototypesSchema = z.object({
+  ...derivedFields,
   kind: z.literal('prototypes'),
-  version: z.literal(1),
   classes: z.int(),
   dim: z.int(),
-  /** Samples that were averaged. */
-  count: z.int(),
-  dataset: datasetReference.nullable(),
-  /** Digest of the features they average. */
-  features: z.string(),
-  digest: z.string(),
-  mixbct: z.string(),
 });
 export type PrototypesInfo = z.infer<typeof prototypesSchema>;
 
@@ -53,20 +45,9 @@ export function writePrototypes(
 ): Promise<PrototypesInfo> {
   return writeArtifact(path, { force }, (directory) => {
     const rows = average(features);
-    const { dim, classes, count, dataset } = features.info;
+    const { dim, classes } = features.info;
     writeNpy(rowsFile(directory), '<f4', rows, [dim]);
-    const digest = digestOf(new Uint8Array(rows.buffer));
-    return {
-      kind: 'prototypes' as const,
-      version: 1 as const,
-      classes,
-      dim,
-      count,
-      dataset,
-      features: features.digest,
-      digest,
-      mixbct: version,
-    };
+    return { ...derivedFrom(features, [rows]), kind: 'prototypes' as const, classes, dim };
   });
 }
 
@@ -77,12 +58,6 @@ export function openPrototypes(path: string): {
   readonly digest: string;
 } {
   const info = readManifest(path, prototypesSchema, { what: 'class prototypes', command: 'mixbct average' });
-  const { data: rows, shape } = readNpy(rowsFile(path), ['<f4']);
-  if (String(shape) !== String([info.classes, info.dim]))
-    throw new FileError(
-      rowsFile(path),
-      `has shape [${shape.join(', ')}], wanted [${info.classes}, ${info.dim}]`,
-      'make it again with: mixbct average',
-    );
+  const rows = readArray(rowsFile(path), '<f4', { shape: [info.classes, info.dim], command: 'mixbct average' });
   return { info, rows, digest: info.digest };
 }

@@ -1,13 +1,11 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, writeArtifact } from '../base/artifact.ts';
-import { FileError } from '../base/errors.ts';
-import { version } from '../base/version.ts';
-import { datasetReference, readManifest } from './artifact.ts';
+import { writeArtifact } from '../base/artifact.ts';
+import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { Rows } from './denoise.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { meanRow, rowNorm, rowsByClass } from './groups.ts';
-import { readNpy, writeNpy } from './npy.ts';
+import { writeNpy } from './npy.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
 const FEWEST_FOR_QUARTILES = 4;
@@ -65,16 +63,10 @@ export function withoutOutliers(ascending: Float64Array): Float64Array {
 }
 
 const boundariesSchema = z.object({
+  ...derivedFields,
   kind: z.literal('boundaries'),
-  version: z.literal(1),
   classes: z.int(),
   dim: z.int(),
-  count: z.int(),
-  dataset: datasetReference.nullable(),
-  /** Digest of the features they were drawn around. */
-  features: z.string(),
-  digest: z.string(),
-  mixbct: z.string(),
 });
 export type BoundariesInfo = z.infer<typeof boundariesSchema>;
 
@@ -92,22 +84,12 @@ export function writeBoundaries(
 ): Promise<BoundariesInfo> {
   return writeArtifact(path, { force }, (directory) => {
     const { centres, largest, kept } = boundaries(features);
-    const { dim, classes, count, dataset } = features.info;
+    const { dim, classes } = features.info;
     const at = files(directory);
     writeNpy(at.centres, '<f4', centres, [dim]);
     writeNpy(at.largest, '<f4', largest);
     writeNpy(at.kept, '<i4', kept);
-    return {
-      kind: 'boundaries' as const,
-      version: 1 as const,
-      classes,
-      dim,
-      count,
-      dataset,
-      features: features.digest,
-      digest: digestOf(new Uint8Array(centres.buffer), new Uint8Array(largest.buffer), new Uint8Array(kept.buffer)),
-      mixbct: version,
-    };
+    return { ...derivedFrom(features, [centres, largest, kept]), kind: 'boundaries' as const, classes, dim };
   });
 }
 
@@ -118,20 +100,12 @@ export function openBoundaries(
   const info = readManifest(path, boundariesSchema, { what: 'class boundaries', command: 'mixbct boundaries' });
   const { classes, dim } = info;
   const at = files(path);
-  const array = <T extends '<f4' | '<i4'>(file: string, type: T, wanted: readonly number[]) => {
-    const { data, shape } = readNpy(file, [type]);
-    if (String(shape) === String(wanted)) return data;
-    throw new FileError(
-      file,
-      `has shape [${shape.join(', ')}], wanted [${wanted.join(', ')}]`,
-      'make it again with: mixbct boundaries',
-    );
-  };
+  const of = (...shape: readonly number[]) => ({ shape, command: 'mixbct boundaries' });
   return {
     info,
     digest: info.digest,
-    centres: array(at.centres, '<f4', [classes, dim]),
-    largest: array(at.largest, '<f4', [classes]),
-    kept: array(at.kept, '<i4', [classes]),
+    centres: readArray(at.centres, '<f4', of(classes, dim)),
+    largest: readArray(at.largest, '<f4', of(classes)),
+    kept: readArray(at.kept, '<i4', of(classes)),
   };
 }

@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, writeArtifact } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
-import { version } from '../base/version.ts';
-import { datasetReference, readManifest } from './artifact.ts';
+import { writeArtifact } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { meanRow, rowNorm, rowsByClass } from './groups.ts';
-import { readNpy, writeNpy } from './npy.ts';
+import { writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
   /** T, share of each class that is kept: its ceil(T · n) rows nearest to the class mean. In (0, 1]. */
@@ -91,18 +90,12 @@ export function distancesToMean(features: Rows, rows: Int32Array, scale: Float64
 }
 
 const credibleSchema = z.object({
+  ...derivedFields,
   kind: z.literal('credible'),
-  version: z.literal(1),
   keep: z.number(),
   columnNormalize: z.boolean(),
   rule: z.enum(['distance', 'entropy']).default('distance'),
-  count: z.int(),
   kept: z.int(),
-  dataset: datasetReference.nullable(),
-  /** Digest of the features it judges. */
-  features: z.string(),
-  digest: z.string(),
-  mixbct: z.string(),
 });
 export type CredibleInfo = z.infer<typeof credibleSchema>;
 
@@ -119,17 +112,12 @@ export function writeCredible(
     const mask = denoise(features, { keep, columnNormalize, rule });
     writeNpy(maskFile(directory), '|b1', mask);
     return {
+      ...derivedFrom(features, [mask]),
       kind: 'credible' as const,
-      version: 1 as const,
       keep,
       columnNormalize,
       rule,
-      count: mask.length,
       kept: mask.reduce((sum, bit) => sum + bit, 0),
-      dataset: features.info.dataset,
-      features: features.digest,
-      digest: digestOf(mask),
-      mixbct: version,
     };
   });
 }
@@ -141,12 +129,6 @@ export function openCredible(path: string): {
   readonly digest: string;
 } {
   const info = readManifest(path, credibleSchema, { what: 'a mask of credible samples', command: 'mixbct denoise' });
-  const { data: mask, shape } = readNpy(maskFile(path), ['|b1']);
-  if (String(shape) !== String([info.count]))
-    throw new FileError(
-      maskFile(path),
-      `has shape [${shape.join(', ')}], wanted [${info.count}]`,
-      'make it again with: mixbct denoise',
-    );
+  const mask = readArray(maskFile(path), '|b1', { shape: [info.count], command: 'mixbct denoise' });
   return { info, mask, digest: info.digest };
 }
