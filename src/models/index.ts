@@ -8,7 +8,8 @@ import { Vit, type VitSize } from './vit.ts';
 export type { BackboneOptions } from './options.ts';
 
 /** Options that only some backbones know. */
-export type OwnOption = 'dropout' | 'dropPath' | 'maskRatio';
+export const ownOptions = ['dropout', 'dropPath', 'maskRatio'] as const;
+export type OwnOption = (typeof ownOptions)[number];
 
 export type Backbone = {
   make(options: BackboneOptions, rng: Rng): Module;

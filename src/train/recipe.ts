@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { FileError, UserError } from '../base/errors.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
-import { type BackboneName, backboneNames, backbones, type OwnOption } from '../models/index.ts';
+import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
 import { namedRecipe, suggestName } from './named.ts';
 import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
@@ -136,9 +136,7 @@ function check(raw: unknown, where: string): Recipe {
     });
   const { method, projection, network } = result.data;
   const takes: readonly OwnOption[] = backbones[network.name as BackboneName].takes;
-  const idle = (['dropout', 'dropPath', 'maskRatio'] as const).filter(
-    (option) => network[option] && !takes.includes(option),
-  );
+  const idle = ownOptions.filter((option) => network[option] && !takes.includes(option));
   if (idle.length > 0)
     throw new UserError(`${where}: ${network.name} has no ${idle.join(', ')}`, {
       hint: `leave ${idle.map((option) => `network.${option}`).join(' and ')} out`,
