@@ -99,7 +99,7 @@ test('identification has the numbers of 8.14', () => {
   const similarity = Float32Array.from(
     probes.flatMap((q) => gallery.map((g) => q.reduce((sum, v, d) => sum + v * g[d]!, 0))),
   );
-  const found = search(similarity, Int32Array.of(0, 1, 2, 3, 0, -1, -1, -1, -1, -1), 4);
+  const found = search(similarity, Int32Array.of(0, 1, 2, 3, 0, -1, -1, -1, -1, -1), { size: 4 });
   assert.deepEqual(
     [1, 5, 10].map((k) => topRank(found, k) * 5),
     [4, 5, 5],
@@ -215,13 +215,13 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const identity = column(probes);
   const similarity = Float32Array.from({ length: probes * entries }, () => rng.integer(9));
   const enrolled = identity.map((s) => (s < entries ? s : -1));
-  const found = search(similarity, enrolled, entries);
+  const found = search(similarity, enrolled, { size: entries });
   const written = (weights: Float64Array) => {
     const rows = Array.from(identity.keys()).flatMap((p) => new Array<number>(weights[identity[p]!]!).fill(p));
     return search(
       Float32Array.from(rows.flatMap((p) => Array.from(similarity.subarray(p * entries, (p + 1) * entries)))),
       Int32Array.from(rows, (p) => enrolled[p]!),
-      entries,
+      { size: entries },
     );
   };
   const ranks = rankReplicates([found], identity, 2, drawn);

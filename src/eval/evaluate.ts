@@ -1,19 +1,24 @@
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import {
-  type Estimate,
   estimate,
   impostorWeights,
   pairCounts,
   type Resamples,
-  rankReplicates,
   resampleIdentities,
   type ScoredPairs,
   tarReplicates,
-  tpirReplicates,
 } from './bootstrap.ts';
 import { type Comparison, compare, type Measured } from './compatibility.ts';
-import { alarms, alarmThreshold, FPIR_CURVE, FPIR_TARGETS, RANKS, search, topRank, tpir } from './identification.ts';
+import { search } from './identification.ts';
+import {
+  exponent,
+  FAR_CURVE,
+  type IdentificationResult,
+  type Judged,
+  judgeSearches,
+  type VerificationResult,
+} from './judge.ts';
 import {
   type IdentificationProtocol,
   type Identities,
@@ -54,7 +59,6 @@ export type EvaluateOptions = Identities & {
 
 /** FAR whose TAR gets an interval; the smaller ones rest on too few impostor pairs, the larger say little. */
 const FAR_WITH_INTERVAL = [1e-4, 1e-3, 1e-2] as const;
-const FPIR_WITH_INTERVAL = [1e-2, 1e-1] as const;
 /** What the compatibility summary asks: is it the same one, who is it, and who is it if it may be somebody unknown. */
 export const HEADLINES = ['TAR@FAR=1e-3', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'] as const;
 
@@ -62,22 +66,9 @@ export const HEADLINES = ['TAR@FAR=1e-3', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR
 export type TestResult = {
   readonly query: string;
   readonly gallery: string;
-  readonly verification: {
-    readonly auc: number;
-    readonly eer: number;
-    readonly tar: readonly {
-      readonly far: number;
-      readonly nearest: number;
-      readonly atMost: number;
-      readonly interval: Estimate | null;
-    }[];
-    readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
-  };
-  readonly identification: {
-    readonly ranks: readonly { readonly rank: number; readonly rate: number; readonly interval: Estimate | null }[];
-    readonly tpir: readonly { readonly fpir: number; readonly rate: number; readonly interval: Estimate | null }[];
-    readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
-  };
+  /** null where the protocol has no such part. */
+  readonly verification: VerificationResult | null;
+  readonly identification: IdentificationResult | null;
 };
 
 export type CandidateResult = { readonly name: string; readonly comparisons: readonly Comparison[] };
@@ -94,6 +85,8 @@ export type Evaluation = {
     readonly families: number | null;
   };
   readonly protocol: {
+    /** Of a published protocol; without it pairs and galleries were drawn from a labelled set. */
+    readonly name?: string;
     readonly seed: number;
     readonly genuinePairs: number;
     readonly impostorPairs: number;
@@ -156,7 +149,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     [old, old],
     ...news.flatMap((model) => [[model, model], ...(meeting(model).dim === old.dim ? [[model, old]] : [])]),
   ] as [ModelFeatures, ModelFeatures][];
-  const judged = new Map<string, Judged>();
+  const judged = new Map<string, Judged<TestResult>>();
   for (const [i, [query, gallery]] of wanted.entries()) {
     const key = testKey(query.name, gallery.name);
     onTest?.(i, wanted.length, `${query.name} → ${gallery.name}`);
@@ -168,7 +161,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     judged.set(key, judge(query.name, gallery.name, queries, unit.get(gallery.name)!));
   }
   const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured =>
-    judged.get(testKey(query.name, gallery.name))!.headlines.get(metric)!;
+    judged.get(testKey(query.name, gallery.name))!.measured.get(metric)!;
   const familyIds = new Set(families);
   familyIds.delete(-1);
   return {
@@ -213,7 +206,6 @@ const meeting = (model: ModelFeatures): { readonly rows: Float32Array; readonly 
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 
-type Judged = { readonly result: TestResult; readonly headlines: ReadonlyMap<string, Measured> };
 type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly split: IdentificationProtocol };
 
 /** What all tests share is made once: identities as positions, resamples, the weight of all impostors in each. */
@@ -233,7 +225,7 @@ function makeJudge(
   const totals = impostorWeights(pairCounts(impostorSides, classes.length), drawn);
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
-  return (queryName: string, galleryName: string, query: Embeddings, gallery: Embeddings): Judged => {
+  return (queryName: string, galleryName: string, query: Embeddings, gallery: Embeddings): Judged<TestResult> => {
     const genuine = { score: pairScores(query, gallery, pairs.genuine), ...genuineSides };
     const impostor = { score: pairScores(query, gallery, pairs.impostor), ...impostorSides };
     const verification = verify(genuine, impostor, drawn, totals);
@@ -245,12 +237,17 @@ function makeJudge(
         verification: verification.result,
         identification: identification.result,
       },
-      headlines: new Map([...verification.measured, ...identification.measured]),
+      measured: new Map([...verification.measured, ...identification.measured]),
     };
   };
 }
 
-function verify(genuine: ScoredPairs, impostor: ScoredPairs, drawn: Resamples, totals: Float64Array) {
+function verify(
+  genuine: ScoredPairs,
+  impostor: ScoredPairs,
+  drawn: Resamples,
+  totals: Float64Array,
+): Judged<VerificationResult> {
   const scores = { genuine: genuine.score.slice().sort(), impostor: impostor.score.slice().sort() };
   const curve = roc(scores);
   const replicates = tarReplicates(genuine, impostor, FAR_WITH_INTERVAL, drawn, totals);
@@ -266,14 +263,15 @@ function verify(genuine: ScoredPairs, impostor: ScoredPairs, drawn: Resamples, t
       interval: known ? estimate(known.value, known.replicates) : null,
     };
   });
-  const result = { auc: auc(curve), eer: equalErrorRate(curve), tar, curve: thinned(scores) };
-  return { result, measured: [...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m] as const) };
-}
-
-/** The curve at logarithmic steps of FAR: what a plot shows. */
-function thinned(scores: { readonly genuine: Float32Array; readonly impostor: Float32Array }) {
-  const far = Array.from({ length: 121 }, (_, i) => 10 ** (-6 + i / 20));
-  return { far, tar: far.map((x) => tarAtMost(scores, x)) };
+  return {
+    result: {
+      auc: auc(curve),
+      eer: equalErrorRate(curve),
+      tar,
+      curve: { far: FAR_CURVE, tar: FAR_CURVE.map((far) => tarAtMost(scores, far)) },
+    },
+    measured: new Map([...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m])),
+  };
 }
 
 type IdentifyInput = {
@@ -284,45 +282,9 @@ type IdentifyInput = {
   readonly drawn: Resamples;
 };
 
-function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput) {
+function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput): Judged<IdentificationResult> {
   const searches = split.galleries.map(({ entries, enrolled }) =>
-    search(similarities(query, gallery, split.probes, entries), enrolled, entries.length),
+    search(similarities(query, gallery, split.probes, entries), enrolled, { size: entries.length }),
   );
-  const falling = searches.map(alarms);
-  const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, alarmThreshold(falling[i]!, fpir))));
-  // identities of the two galleries are disjoint: the joint rate is over the union of their searches
-  const mated = searches.map(({ ahead }) => ahead.filter((n) => n >= 0).length);
-  const rankRate = (rank: number): number =>
-    searches.reduce((sum, s, i) => sum + topRank(s, rank) * mated[i]!, 0) / mated.reduce((a, b) => a + b);
-  const rankOne = { value: rankRate(1), replicates: rankReplicates(searches, probeIdentity, 1, drawn) };
-  const atFpir = new Map(
-    FPIR_WITH_INTERVAL.map((fpir) => [
-      fpir as number,
-      { value: tpirAt(fpir), replicates: tpirReplicates(searches, probeIdentity, fpir, drawn) },
-    ]),
-  );
-  const result = {
-    ranks: RANKS.map((rank) => ({
-      rank,
-      rate: rankRate(rank),
-      interval: rank === 1 ? estimate(rankOne.value, rankOne.replicates) : null,
-    })),
-    tpir: FPIR_TARGETS.map((fpir) => {
-      const known = atFpir.get(fpir);
-      return { fpir, rate: tpirAt(fpir), interval: known ? estimate(known.value, known.replicates) : null };
-    }),
-    curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
-  };
-  return {
-    result,
-    measured: [
-      ['rank-1', rankOne] as const,
-      ...[...atFpir].map(([fpir, m]) => [`TPIR@FPIR=${exponent(fpir)}`, m] as const),
-    ],
-  };
+  return judgeSearches(searches, probeIdentity, drawn);
 }
-
-const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
-
-/** 0.001 as 1e-3 */
-export const exponent = (x: number): string => `1e${Math.round(Math.log10(x))}`;

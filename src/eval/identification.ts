@@ -8,29 +8,36 @@ export const RANKS = [1, 5, 10] as const;
 /** What one search of a gallery with one probe found. */
 export type Searches = {
   /** Similarity to the probe's own gallery entry; NaN where the probe's identity is not enrolled. [P] */
-  readonly own: Float32Array;
+  readonly own: Float64Array;
   /** Largest similarity to an entry of another identity. [P] */
-  readonly best: Float32Array;
+  readonly best: Float64Array;
   /** How many entries of others are more similar than the own one: 0 is a hit at rank 1. -1 where not enrolled. [P] */
   readonly ahead: Int32Array;
 };
 
+/** Where a gallery lies in rows of similarities: `size` entries from `start` on, of `stride` in a row. */
+export type GalleryColumns = { readonly size: number; readonly start?: number; readonly stride?: number };
+
 /**
- * Searches a gallery with one entry per identity. `similarity` [P · G] row-major; `enrolled` [P] gives each probe's entry in
- * the gallery, -1 if it has none.
+ * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, more rows are passed over; `enrolled`
+ * [P] gives each probe's entry in the gallery, -1 if it has none.
  */
-export function search(similarity: Float32Array, enrolled: Int32Array, galleryCount: number): Searches {
+export function search(
+  similarity: Float32Array | Float64Array,
+  enrolled: Int32Array,
+  { size, start = 0, stride = size }: GalleryColumns,
+): Searches {
   const count = enrolled.length;
   const found = {
-    own: new Float32Array(count).fill(Number.NaN),
-    best: new Float32Array(count),
+    own: new Float64Array(count).fill(Number.NaN),
+    best: new Float64Array(count),
     ahead: new Int32Array(count).fill(-1),
   };
   for (let probe = 0; probe < count; probe++) {
-    const [row, entry] = [probe * galleryCount, enrolled[probe]!];
+    const [row, entry] = [probe * stride + start, enrolled[probe]!];
     const own = entry < 0 ? Number.NaN : similarity[row + entry]!;
     let [best, ahead] = [Number.NEGATIVE_INFINITY, 0];
-    for (let g = 0; g < galleryCount; g++) {
+    for (let g = 0; g < size; g++) {
       if (g === entry) continue;
       const value = similarity[row + g]!;
       if (value > best) best = value;
@@ -45,21 +52,24 @@ export function search(similarity: Float32Array, enrolled: Int32Array, galleryCo
 }
 
 /** Share of enrolled probes whose own entry is among the `rank` most similar. */
-export function topRank({ ahead }: Searches, rank: number): number {
+export function topRank({ ahead }: Pick<Searches, 'ahead'>, rank: number): number {
   const mated = ahead.filter((n) => n >= 0);
   return mated.filter((n) => n < rank).length / mated.length;
 }
 
 /** The maxima of the probes that are not enrolled, falling. */
-export const alarms = ({ own, best }: Searches): Float32Array =>
+export const alarms = ({ own, best }: Searches): Float64Array =>
   best
     .filter((_, i) => Number.isNaN(own[i]!))
     .sort()
     .reverse();
 
-/** The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). */
-export const alarmThreshold = (falling: Float32Array, fpir: number): number =>
-  falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)]!;
+/**
+ * The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). Where all
+ * probes are enrolled nothing raises an alarm.
+ */
+export const alarmThreshold = (falling: Float64Array, fpir: number): number =>
+  falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)] ?? Number.NEGATIVE_INFINITY;
 
 /** True positive identification rate: enrolled probes whose own entry comes first and lies above the threshold. */
 export function tpir({ own, best, ahead }: Searches, threshold: number): number {

@@ -9,6 +9,7 @@ export {
   type ModelFeatures,
   type TestResult,
 } from './evaluate.ts';
+export type { Enrolment } from './gallery-search.ts';
 export {
   alarms,
   alarmThreshold,
@@ -20,6 +21,14 @@ export {
   topRank,
   tpir,
 } from './identification.ts';
+export {
+  evaluateTemplates,
+  type PairBlock,
+  type TemplateEvaluation,
+  type TemplateModel,
+  type TemplateProtocol,
+} from './ijb.ts';
+export type { IdentificationResult, VerificationResult } from './judge.ts';
 export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
 export {
   auc,
@@ -33,7 +42,6 @@ export {
   tarNearest,
 } from './roc.ts';
 export {
-  enrolment,
   type FaceEmbeddings,
   type FaceImages,
   poolTemplates,

@@ -19,6 +19,9 @@ export type Roc = {
   readonly tar: readonly number[];
 };
 
+/** A curve without its thresholds. */
+export type RocPoints = Omit<Roc, 'threshold'>;
+
 /**
  * The ROC curve, from (0, 0) at an infinite threshold to (1, 1), without the points that lie evenly on a line between their
  * neighbours: the points of scikit-learn's `roc_curve` (methods.md 6.5). Equal scores are one point.
@@ -47,14 +50,14 @@ export function roc({ genuine, impostor }: Scores): Roc {
 }
 
 /** Area under the curve: the chance that a genuine pair scores above an impostor pair, ties counting half. */
-export function auc({ far, tar }: Roc): number {
+export function auc({ far, tar }: RocPoints): number {
   let area = 0;
   for (let i = 1; i < far.length; i++) area += ((far[i]! - far[i - 1]!) * (tar[i]! + tar[i - 1]!)) / 2;
   return area;
 }
 
 /** Equal error rate: where the curve, drawn in straight pieces, meets FAR = 1 - TAR. */
-export function equalErrorRate({ far, tar }: Roc): number {
+export function equalErrorRate({ far, tar }: RocPoints): number {
   const excess = (i: number): number => far[i]! + tar[i]! - 1; // rises from -1 to 1
   let i = 1;
   while (excess(i) < 0) i++;
@@ -63,7 +66,7 @@ export function equalErrorRate({ far, tar }: Roc): number {
 }
 
 /** TAR at the point whose FAR is nearest to `target`, the largest at equal distance: the reference's rule (6.5). */
-export function tarNearest({ far, tar }: Roc, target: number): number {
+export function tarNearest({ far, tar }: RocPoints, target: number): number {
   let best = far.length - 1;
   for (let i = far.length - 1; i >= 0; i--) if (Math.abs(far[i]! - target) < Math.abs(far[best]! - target)) best = i;
   return tar[best]!;

@@ -5,14 +5,14 @@ import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
 import { auc, roc, scoresByIdentity } from './roc.ts';
 import {
-  enrolment,
   type FaceEmbeddings,
   type FaceImages,
   poolTemplates,
+  type Templates,
   templatePositions,
   templateScores,
 } from './templates.ts';
-import { foldedAccuracy, packEmbeddings, pairDistances } from './verification.ts';
+import { foldedAccuracy, type PackEmbeddings, packEmbeddings, pairDistances } from './verification.ts';
 
 /** Golden numbers are printed with eight or ten digits. */
 const [EIGHT_DIGITS, TEN_DIGITS] = [1e-8, 1e-10];
@@ -28,8 +28,17 @@ const images: FaceImages = {
   media: [10, 10, 11, 20, 21, 30, 30],
   detector: [0.9, 0.8, 1, 0.5, 0.7, 0.6, 0.95],
 };
-const news: FaceEmbeddings = { original: fill(28, 0.3, 0.9), mirrored: fill(28, 0.8, 0.5), dim: 4 };
-const olds: FaceEmbeddings = { original: fill(28, 0.1, 1.1), mirrored: fill(28, 0.6, 0.7), dim: 4 };
+/** Embeddings in memory: of each image and its mirror together. */
+function faces({ original, mirrored, dim }: PackEmbeddings): FaceEmbeddings {
+  const both = Float64Array.from(original, (v, k) => v + mirrored[k]!);
+  return {
+    count: both.length / dim,
+    dim,
+    block: (from, count) => both.subarray(from * dim, (from + count) * dim),
+  };
+}
+const news = faces({ original: fill(28, 0.3, 0.9), mirrored: fill(28, 0.8, 0.5), dim: 4 });
+const olds = faces({ original: fill(28, 0.1, 1.1), mirrored: fill(28, 0.6, 0.7), dim: 4 });
 
 test('templates and their scores are those of 8.14, the old model on the first side of a pair', () => {
   const [pooled, old] = [poolTemplates(news, images), poolTemplates(olds, images)];
@@ -51,16 +60,16 @@ test('templates and their scores are those of 8.14, the old model on the first s
 });
 
 /** Pooling as its definition reads: media of each template, their means, their sum. */
-function poolSlowly({ original, mirrored, dim }: FaceEmbeddings, { templates, media, detector }: FaceImages): number[] {
-  const faces = Array.from({ length: templates.length }, (_, i) =>
+function poolSlowly({ original, mirrored, dim }: PackEmbeddings, { templates, media, detector }: FaceImages): number[] {
+  const images = Array.from({ length: templates.length }, (_, i) =>
     Array.from({ length: dim }, (__, d) => (original[i * dim + d]! + mirrored[i * dim + d]!) * detector[i]!),
   );
   const ids = [...new Set(Array.from(templates))].sort((a, b) => a - b);
   return ids.flatMap((id) => {
-    const members = faces.map((_, i) => i).filter((i) => templates[i] === id);
+    const members = images.map((_, i) => i).filter((i) => templates[i] === id);
     const means = [...new Set(members.map((i) => media[i]!))].map((medium) => {
       const frames = members.filter((i) => media[i] === medium);
-      return Array.from({ length: dim }, (_, d) => frames.reduce((sum, i) => sum + faces[i]![d]!, 0) / frames.length);
+      return Array.from({ length: dim }, (_, d) => frames.reduce((sum, i) => sum + images[i]![d]!, 0) / frames.length);
     });
     const total = Array.from({ length: dim }, (_, d) => means.reduce((sum, mean) => sum + mean[d]!, 0));
     const length = Math.hypot(...total);
@@ -78,7 +87,7 @@ test('pooling equals its slow twin, with templates in any order and media in sev
     detector: Array.from({ length: count }, () => rng.uniform()),
   };
   const rows = { original: fill(count * dim, 0.2, 1.9), mirrored: fill(count * dim, 1.2, 0.7), dim };
-  const pooled = poolTemplates(rows, random);
+  const pooled = poolTemplates(faces(rows), random);
   assert.ok(gap(pooled.rows, poolSlowly(rows, random)) < DOUBLE);
   assert.deepEqual(pooled.ids, pooled.ids.slice().sort());
 });
@@ -88,11 +97,11 @@ test('templates tell people apart better than single images, and an unsure detec
   const [people, each, dim] = [30, 6, 16];
   const noise = (): number => rng.uniform() - 0.5;
   const centres = Array.from({ length: people * dim }, noise);
-  const faces = Float64Array.from(
+  const pictures = Float64Array.from(
     { length: people * 2 * each * dim },
     (_, k) => centres[Math.floor(k / (2 * each * dim)) * dim + (k % dim)]! + 2 * noise(),
   );
-  const rows = { original: faces, mirrored: faces, dim };
+  const rows = faces({ original: pictures, mirrored: pictures, dim });
   const aucOf = (templates: readonly number[], detector = templates.map(() => 1)): number => {
     const pooled = poolTemplates(rows, { templates, media: templates.map((_, i) => i), detector });
     const perPerson = pooled.ids.length / people;
@@ -114,13 +123,13 @@ test('templates tell people apart better than single images, and an unsure detec
 });
 
 test('what does not fit together is refused', () => {
-  assert.throws(() => poolTemplates(news, { ...images, media: [1] }), /7 images of templates, but 1 media ids/);
-  const short = { ...news, mirrored: fill(24, 0, 1) };
-  assert.throws(() => poolTemplates(short, images), /7 images of templates, but 6 mirrored embeddings/);
-  const broken = { ...news, original: fill(28, 0.3, 0.9).fill(Number.NaN, 13, 14) };
+  assert.throws(() => poolTemplates(news, { ...images, media: [1] }), /7 embeddings, but 1 media ids/);
+  assert.throws(() => poolTemplates({ ...news, count: 6 }, images), /6 embeddings, but 7 templates/);
+  const broken = { ...news, block: () => fill(28, 0.3, 0.9).fill(Number.NaN, 13, 14) };
   assert.throws(() => poolTemplates(broken, images), /template 2 is not finite/);
   const pooled = poolTemplates(news, images);
-  assert.throws(() => templatePositions(pooled, [1, 4]), /template 4 has no images/);
+  for (const absent of [4, 6, -1, 1 << 30])
+    assert.throws(() => templatePositions(pooled, [1, absent]), new RegExp(`template ${absent} has no images`));
   const wide = { ids: pooled.ids, rows: fill(15, 0, 1), dim: 5 };
   const pairs = { gallery: Int32Array.of(0), query: Int32Array.of(1) };
   assert.throws(() => templateScores(wide, pooled, pairs), /5 and of 4 dimensions/);
@@ -128,10 +137,41 @@ test('what does not fit together is refused', () => {
   assert.deepEqual([...none.rows.slice(4, 8)], [0, 0, 0, 0], 'a template without weight is no direction');
 });
 
-test('a gallery has each template once, ascending, with its first subject', () => {
-  const { ids, subjects } = enrolment([7, 3, 7, 5, 3], [70, 30, 71, 50, 31]);
-  assert.deepEqual([...ids], [3, 5, 7]);
-  assert.deepEqual([...subjects], [30, 50, 70]);
+test('a template with one image is that image, and ids may be as large as they like', () => {
+  const single = poolTemplates(news, { ...images, templates: [1, 1, 1, 2 ** 31 - 1, 3, 5, 5] });
+  assert.deepEqual([...single.ids], [1, 3, 5, 2 ** 31 - 1]);
+  const face = Array.from(news.block(3, 1));
+  const length = Math.hypot(...face);
+  assert.ok(
+    gap(
+      single.rows.slice(12),
+      face.map((v) => v / length),
+    ) < DOUBLE,
+  );
+  assert.deepEqual([...templatePositions(single, [2 ** 31 - 1, 5])], [3, 2]);
+});
+
+test('scores made in blocks and one by one are the products of the rows', () => {
+  const rng = new Rng('pairs');
+  const dim = 7;
+  const templates = (count: number): Templates => ({
+    ids: Int32Array.from({ length: count }, (_, i) => i),
+    rows: Float64Array.from({ length: count * dim }, () => rng.uniform() - 0.5),
+    dim,
+  });
+  const [gallery, query] = [templates(90), templates(70)];
+  for (const count of [3000, 40]) {
+    const pairs = {
+      gallery: Int32Array.from({ length: count }, () => rng.integer(90)),
+      query: Int32Array.from({ length: count }, () => rng.integer(70)),
+    };
+    const expected = Array.from({ length: count }, (_, k) => {
+      const at = (rows: Float64Array, i: number): Float64Array => rows.subarray(i * dim, (i + 1) * dim);
+      const other = at(query.rows, pairs.query[k]!);
+      return at(gallery.rows, pairs.gallery[k]!).reduce((sum, v, d) => sum + v * other[d]!, 0);
+    });
+    assert.ok(gap(templateScores(gallery, query, pairs), expected) < DOUBLE, `${count} pairs`);
+  }
 });
 
 /** The pack of 8.14: 20 pairs, the even ones alike. */

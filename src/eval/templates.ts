@@ -1,11 +1,15 @@
 import { UserError } from '../base/errors.ts';
+import { eachProductBlock, takeRows } from './products.ts';
 import type { Pairs } from './protocol.ts';
 
-/** A model's embeddings of face images as they are, and of their mirror images, flat [N · D]. */
+/**
+ * A model's embeddings of face images: of each image f(x) + f(mirrored x), or the mean of both, which has the same direction.
+ * `block` gives rows `from` … `from + count - 1`, flat; a feature set reads them from disk.
+ */
 export type FaceEmbeddings = {
-  readonly original: ArrayLike<number>;
-  readonly mirrored: ArrayLike<number>;
+  readonly count: number;
   readonly dim: number;
+  block(from: number, count: number): ArrayLike<number>;
 };
 
 /** What is known of each image: its template, its medium (a photograph, or all frames of a video), the detector's score. [N] each */
@@ -18,6 +22,9 @@ export type FaceImages = {
 /** One row of length 1 for each template, flat [T · D]; ids ascend. [T] */
 export type Templates = { readonly ids: Int32Array; readonly rows: Float64Array; readonly dim: number };
 
+/** Embeddings read at a time. */
+const CHUNK_ROWS = 4096;
+
 /**
  * Pools images into templates: an image counts as f(x) + f(mirrored x) times the detector's score, a medium as the mean of
  * its images, a template as the sum of its media, brought to length 1. A template of zeros stays zero.
@@ -25,80 +32,131 @@ export type Templates = { readonly ids: Int32Array; readonly rows: Float64Array;
  * The mean of a medium is never made: each image adds its share of it, so that memory holds templates, not images.
  * @throws UserError if a template is not finite. Source: methods.md 6.4 (N0 D1 F1).
  */
-export function poolTemplates({ original, mirrored, dim }: FaceEmbeddings, images: FaceImages): Templates {
-  const count = images.templates.length;
+export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templates {
+  const { count, dim } = faces;
   for (const [what, length] of Object.entries({
-    'original embeddings': original.length / dim,
-    'mirrored embeddings': mirrored.length / dim,
+    templates: images.templates.length,
     'media ids': images.media.length,
     'detector scores': images.detector.length,
   }))
-    if (length !== count) throw new UserError(`${count} images of templates, but ${length} ${what}`);
+    if (length !== count) throw new UserError(`${count} embeddings, but ${length} ${what}`);
   const ids = Int32Array.from(new Set(Array.from(images.templates))).sort();
-  const place = new Map(Array.from(ids, (id, t) => [id, t]));
-  const imagesOfMedia = countByMedia(images);
+  const places = templatePositions({ ids }, images.templates);
+  const weights = imageWeights(places, images);
   const rows = new Float64Array(ids.length * dim);
-  for (let i = 0; i < count; i++) {
-    const template = images.templates[i]!;
-    const weight = images.detector[i]! / imagesOfMedia.get(template)!.get(images.media[i]!)!;
-    const [from, into] = [i * dim, place.get(template)! * dim];
-    for (let d = 0; d < dim; d++) rows[into + d]! += (original[from + d]! + mirrored[from + d]!) * weight;
+  for (let from = 0; from < count; from += CHUNK_ROWS) {
+    const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
+    for (let at = 0, i = from; at < chunk.length; at += dim, i++) {
+      const [weight, into] = [weights[i]!, places[i]! * dim];
+      for (let d = 0; d < dim; d++) rows[into + d]! += chunk[at + d]! * weight;
+    }
   }
   for (const [t, id] of ids.entries()) {
-    const row = rows.subarray(t * dim, (t + 1) * dim);
-    const length = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0));
-    if (!Number.isFinite(length)) throw new UserError(`template ${id} is not finite`);
-    if (length > 0) for (let d = 0; d < dim; d++) row[d]! /= length;
+    let squares = 0;
+    for (let k = t * dim; k < (t + 1) * dim; k++) squares += rows[k]! ** 2;
+    if (!Number.isFinite(squares)) throw new UserError(`template ${id} is not finite`);
+    const length = Math.sqrt(squares) || 1;
+    for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
   }
   return { ids, rows, dim };
 }
 
-/** How many images each medium of each template has. A medium may be in several templates, where it is several media. */
-function countByMedia({ templates, media }: FaceImages): Map<number, Map<number, number>> {
-  const counts = new Map<number, Map<number, number>>();
-  for (let i = 0; i < templates.length; i++) {
-    const of = counts.get(templates[i]!) ?? new Map<number, number>();
-    counts.set(templates[i]!, of.set(media[i]!, (of.get(media[i]!) ?? 0) + 1));
+/** Each image's detector score over the images of its medium. A medium may be in several templates, where it is several media. */
+function imageWeights(places: Int32Array, { media, detector }: FaceImages): Float64Array {
+  const order = Int32Array.from(places.keys());
+  order.sort((a, b) => places[a]! - places[b]! || media[a]! - media[b]!);
+  const weights = new Float64Array(order.length);
+  for (let from = 0, to = 0; from < order.length; from = to) {
+    const first = order[from]!;
+    while (to < order.length && places[order[to]!] === places[first] && media[order[to]!] === media[first]) to++;
+    for (let k = from; k < to; k++) weights[order[k]!] = detector[order[k]!]! / (to - from);
   }
-  return counts;
+  return weights;
 }
 
+/** Ids up to here are looked up in a table, above in a map. */
+const LARGEST_TABLE = 1 << 24;
+
 /** Where templates stand, by id. @throws UserError if one of `wanted` has no images. */
-export function templatePositions({ ids }: Templates, wanted: ArrayLike<number>): Int32Array {
-  const place = new Map(Array.from(ids, (id, t) => [id, t]));
+export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: ArrayLike<number>): Int32Array {
+  const place = placeOf(ids);
   return Int32Array.from(wanted, (id) => {
-    const at = place.get(id);
-    if (at === undefined) throw new UserError(`template ${id} has no images`);
+    const at = place(id);
+    if (at === undefined || at < 0) throw new UserError(`template ${id} has no images`);
     return at;
   });
 }
 
-/** The templates of a gallery or of probes, once each with ascending ids, and whom their first mention says they show. */
-export function enrolment(
-  templates: ArrayLike<number>,
-  subjects: ArrayLike<number>,
-): { readonly ids: Int32Array; readonly subjects: Int32Array } {
-  const first = new Map<number, number>();
-  for (let i = 0; i < templates.length; i++) if (!first.has(templates[i]!)) first.set(templates[i]!, subjects[i]!);
-  const ids = Int32Array.from(first.keys()).sort();
-  return { ids, subjects: ids.map((id) => first.get(id)!) };
+/** Looks an id up: its position, or nothing that is a position. Pairs are many, so a table is worth its memory. */
+function placeOf(ids: Int32Array): (id: number) => number | undefined {
+  const largest = ids.at(-1) ?? -1;
+  if (ids.length > 0 && (ids[0]! < 0 || largest > LARGEST_TABLE)) {
+    const map = new Map(Array.from(ids, (id, t) => [id, t]));
+    return (id) => map.get(id);
+  }
+  const table = new Int32Array(largest + 1).fill(-1);
+  for (const [t, id] of ids.entries()) table[id] = t;
+  return (id) => table[id];
 }
+
+/** Products that a pair may cost in blocks before a product of its own is cheaper. */
+const DENSEST = 32;
 
 /**
  * Cosine of each pair of positions, in double precision. [K] In a cross test the gallery side, which is the first template of
  * a pair, is the old model's, the query side the new one's (methods.md 6.5).
+ *
+ * Protocols compare few gallery templates with many queries, so all products of the templates that occur are made in blocks,
+ * and each pair is picked from them; pairs too scattered for that are multiplied one by one.
  * @throws UserError if the two have other dimensions.
  */
 export function templateScores(gallery: Templates, query: Templates, pairs: Pairs): Float64Array {
   if (gallery.dim !== query.dim)
     throw new UserError(`templates of ${gallery.dim} and of ${query.dim} dimensions cannot be compared`);
   const { dim } = gallery;
+  const [lefts, rights] = [occurring(pairs.gallery, gallery), occurring(pairs.query, query)];
   const scores = new Float64Array(pairs.gallery.length);
-  for (let k = 0; k < scores.length; k++) {
-    const [g, q] = [pairs.gallery[k]! * dim, pairs.query[k]! * dim];
-    let sum = 0;
-    for (let d = 0; d < dim; d++) sum += gallery.rows[g + d]! * query.rows[q + d]!;
-    scores[k] = sum;
+  const width = rights.rows.length;
+  if (lefts.rows.length * width > DENSEST * scores.length) {
+    for (let k = 0; k < scores.length; k++)
+      scores[k] = dot(gallery.rows, pairs.gallery[k]! * dim, query.rows, pairs.query[k]! * dim, dim);
+    return scores;
   }
+  const { order, starts } = sortedBy(pairs.gallery, lefts);
+  const [left, right] = [takeRows(gallery.rows, lefts.rows, dim), takeRows(query.rows, rights.rows, dim)];
+  eachProductBlock(left, right, dim, (products, from, count) => {
+    for (let k = starts[from]!; k < starts[from + count]!; k++) {
+      const pair = order[k]!;
+      const row = lefts.place[pairs.gallery[pair]!]! - from;
+      scores[pair] = products[row * width + rights.place[pairs.query[pair]!]!]!;
+    }
+  });
   return scores;
+}
+
+/** `rows`: the positions that occur, ascending. `place`: for a position, its place among them. */
+type Occurring = { readonly rows: Int32Array; readonly place: Int32Array };
+
+function occurring(positions: Int32Array, { ids }: Templates): Occurring {
+  const place = new Int32Array(ids.length);
+  for (let k = 0; k < positions.length; k++) place[positions[k]!] = 1;
+  const rows = Int32Array.from(place.keys()).filter((t) => place[t] === 1);
+  for (let i = 0; i < rows.length; i++) place[rows[i]!] = i;
+  return { rows, place };
+}
+
+/** Pairs by the place of their position: those of place i are `order[starts[i] … starts[i + 1] - 1]`. */
+function sortedBy(positions: Int32Array, { rows, place }: Occurring) {
+  const starts = new Int32Array(rows.length + 1);
+  for (let k = 0; k < positions.length; k++) starts[place[positions[k]!]! + 1]!++;
+  for (let i = 0; i < rows.length; i++) starts[i + 1]! += starts[i]!;
+  const [next, order] = [starts.slice(), new Int32Array(positions.length)];
+  for (let k = 0; k < positions.length; k++) order[next[place[positions[k]!]!]!++] = k;
+  return { order, starts };
+}
+
+function dot(a: Float64Array, from: number, b: Float64Array, other: number, dim: number): number {
+  let sum = 0;
+  for (let d = 0; d < dim; d++) sum += a[from + d]! * b[other + d]!;
+  return sum;
 }

@@ -1,8 +1,14 @@
 import { UserError } from '../base/errors.ts';
-import type { FaceEmbeddings } from './templates.ts';
 
 /** Squared distances that are tried as the limit of "the same": 0, 0.01, …, 3.99. */
 const THRESHOLDS = Array.from({ length: 400 }, (_, i) => i * 0.01);
+
+/** Embeddings of a pack's images as they are, and of their mirror images, flat [2P · D]. */
+export type PackEmbeddings = {
+  readonly original: ArrayLike<number>;
+  readonly mirrored: ArrayLike<number>;
+  readonly dim: number;
+};
 
 /** Accuracy of telling pairs apart, each fold with the limit that was best on the others. */
 export type FoldedAccuracy = {
@@ -17,7 +23,7 @@ export type FoldedAccuracy = {
  * Embeddings of a verification pack: each image's and its mirror image's together, brought to length 1. Rows 2p and 2p + 1
  * make pair p. `meanNorm` is the mean length of a single embedding, which the reference logs as XNorm. Source: methods.md 2.11.
  */
-export function packEmbeddings({ original, mirrored, dim }: FaceEmbeddings): {
+export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
   readonly rows: Float64Array;
   readonly meanNorm: number;
 } {

@@ -109,6 +109,8 @@ export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 // --- products -------------------------------------------------------------------------------------------------------
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => aten.matmul(a, b);
+/** Writes a [n, k] · b [k, m] into `into` [n, m]. */
+export const product_ = (into: Tensor, a: Tensor, b: Tensor): Tensor => aten.addmm_(into, a, b, { beta: 0 });
 /** x [.., in] · weight [out, in]ᵀ + bias [out] → [.., out] */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor => aten.linear(x, weight, bias);
 

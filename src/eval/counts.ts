@@ -1,0 +1,114 @@
+import { UserError } from '../base/errors.ts';
+import { atMostCount, type RocPoints, type Scores } from './roc.ts';
+
+/** Genuine scores are looked up through this many equal steps of [-1, 1]. */
+const STEPS = 1 << 16;
+const stepOf = (score: number): number => Math.min(STEPS - 1, Math.max(0, Math.floor(((score + 1) * STEPS) / 2)));
+
+/**
+ * How impostor scores lie among genuine scores, which is all that error rates depend on: memory grows with the genuine
+ * pairs, of which protocols have few, and not with the impostors. Exact; two impostors of one score are told apart from two
+ * of neighbouring scores only where a genuine score lies between them.
+ */
+export class ScoreCounts {
+  /** Ascending. [K] */
+  readonly genuine: Float64Array;
+  /** Impostors below genuine score k and above the one before; the last: above all. [K + 1] */
+  readonly between: Float64Array;
+  /** Impostors equal to genuine score k, counted at the first of equal ones. [K] */
+  readonly tied: Float64Array;
+  #impostors = 0;
+  /** For each step of [-1, 1], how many genuine scores lie in lower steps. */
+  readonly #first: Int32Array;
+
+  /** @throws UserError if there is no genuine score. */
+  constructor(genuine: Float64Array) {
+    if (genuine.length === 0) throw new UserError('there is no genuine pair: nothing can be verified');
+    this.genuine = genuine.slice().sort();
+    this.between = new Float64Array(genuine.length + 1);
+    this.tied = new Float64Array(genuine.length);
+    this.#first = new Int32Array(STEPS + 1);
+    for (const score of this.genuine) this.#first[stepOf(score) + 1]!++;
+    for (let step = 0; step < STEPS; step++) this.#first[step + 1]! += this.#first[step]!;
+  }
+
+  get impostors(): number {
+    return this.#impostors;
+  }
+
+  /** Counts the impostors among scores: those whose `same` is 0. */
+  add(scores: Float64Array, same: Uint8Array): void {
+    const { genuine, between, tied } = this;
+    const first = this.#first;
+    for (let i = 0; i < scores.length; i++) {
+      if (same[i] !== 0) continue;
+      const score = scores[i]!;
+      const step = stepOf(score);
+      let [low, high] = [first[step]!, first[step + 1]!];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (genuine[middle]! < score) low = middle + 1;
+        else high = middle;
+      }
+      if (genuine[low] === score) tied[low]!++;
+      else between[low]!++;
+      this.#impostors++;
+    }
+  }
+}
+
+/** Counts of scores that are all at hand. */
+export function countScores({ genuine, impostor }: Scores): ScoreCounts {
+  const counts = new ScoreCounts(Float64Array.from(genuine));
+  counts.add(Float64Array.from(impostor), new Uint8Array(impostor.length));
+  return counts;
+}
+
+/**
+ * The ROC curve of counts, from (0, 0) to (1, 1), without points that lie evenly on a line between their neighbours: the
+ * points of scikit-learn's `roc_curve` if no two impostors are equal (methods.md 6.5).
+ */
+export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts): RocPoints {
+  const [far, tar] = [[0], [0]];
+  let [passed, accepted, before] = [0, 0, ''];
+  const step = (across: number, up: number): void => {
+    // a run of impostors alone is one step for each of them; only its end can be a corner
+    const name = up === 0 ? 'across' : `${across} ${up}`;
+    if (name === before) for (const column of [far, tar]) column.pop();
+    before = far.length === 1 ? '' : name; // scikit-learn adds (0, 0) afterwards: the first score's point always stays
+    passed += across;
+    accepted += up;
+    far.push(passed / impostors);
+    tar.push(accepted / genuine.length);
+  };
+  const run = (length: number): void => {
+    if (length === 0) return;
+    if (before === '' && length > 1) {
+      step(1, 0);
+      step(length - 1, 0);
+    } else step(length, 0);
+  };
+  run(between[genuine.length]!);
+  for (let k = genuine.length - 1; k >= 0; k--) {
+    const last = k;
+    while (k > 0 && genuine[k - 1] === genuine[last]) k--;
+    step(tied[k]!, last - k + 1);
+    run(between[k]!);
+  }
+  return { far, tar };
+}
+
+/** How many genuine scores are accepted, the highest first, with a share of at most `target` of the impostors. */
+export function acceptedAtMost({ genuine, between, tied, impostors }: ScoreCounts, target: number): number {
+  const allowed = atMostCount(target, impostors);
+  let [passed, accepted] = [between[genuine.length]!, 0];
+  for (let k = genuine.length - 1; k >= 0; k--) {
+    const last = k;
+    while (k > 0 && genuine[k - 1] === genuine[last]) k--;
+    passed += tied[k]!;
+    if (passed > allowed) break;
+    accepted = genuine.length - k;
+    passed += between[k]!;
+  }
+  return accepted;
+}

@@ -1,0 +1,266 @@
+// Protocols of templates: the numbers of methods.md 8.14, a slow twin on random protocols, and what is refused.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rng } from '../base/rng.ts';
+import { type Enrolment, searchGalleries } from './gallery-search.ts';
+import { alarms, alarmThreshold, FPIR_TARGETS, RANKS, topRank, tpir } from './identification.ts';
+import { evaluateTemplates, type PairBlock, type TemplateEvaluation, type TemplateModel } from './ijb.ts';
+import { auc, FAR_TARGETS, roc, scoresByIdentity, tarAtMost, tarNearest } from './roc.ts';
+import { type Templates, templatePositions } from './templates.ts';
+
+/** Golden numbers are printed with eight digits. */
+const PRINTED = 1e-8;
+/** Sums in another order. */
+const DOUBLE = 1e-12;
+
+const near = (actual: number, expected: number, tolerance: number, what: string): void =>
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: ${actual}, wanted ${expected}`);
+
+const unit = (row: readonly number[]): number[] => row.map((v) => v / Math.hypot(...row));
+
+/** Rows as templates with these ids. */
+const templatesOf = (ids: readonly number[], rows: readonly (readonly number[])[]): Templates => ({
+  ids: Int32Array.from(ids),
+  rows: Float64Array.from(rows.flat()),
+  dim: rows[0]!.length,
+});
+
+test('1:N has the numbers of 8.14', () => {
+  const fill = (count: number, a: number, b: number): number[] =>
+    Array.from({ length: count }, (_, k) => Math.sin(a + b * k));
+  const [gallery, noise, strangers] = [fill(20, 0.2, 0.7), fill(25, 0.9, 1.3), fill(25, 1.9, 0.83)];
+  gallery.splice(10, 10, ...fill(5, 2.2, 1.9), ...fill(5, 0.4, 2.6));
+  const row = (flat: readonly number[], i: number): number[] => flat.slice(i * 5, (i + 1) * 5);
+  const entries = [0, 1, 2, 3].map((i) => unit(row(gallery, i)));
+  const queries = [
+    ...[0, 1, 2, 3, 0].map((g, i) =>
+      unit(entries[g]!.map((v, d) => v + [0.1, 0.3, 0.6, 0.9, 1.4][i]! * row(noise, i)[d]!)),
+    ),
+    ...[0, 1, 2, 3, 4].map((i) => unit(row(strangers, i))),
+  ];
+  const ids = (length: number): number[] => Array.from({ length }, (_, i) => i);
+  const { searches } = searchGalleries(
+    templatesOf(ids(4), entries),
+    templatesOf(ids(10), queries),
+    [{ templates: Int32Array.from(ids(4)), subjects: Int32Array.of(101, 102, 103, 104) }],
+    {
+      templates: Int32Array.from(ids(10)),
+      subjects: Int32Array.of(101, 102, 103, 104, 101, 900, 901, 902, 903, 904),
+    },
+  );
+  const [found] = searches as [(typeof searches)[0]];
+  assert.deepEqual(
+    RANKS.map((rank) => 5 * topRank(found, rank)),
+    [4, 5, 5],
+  );
+  const falling = alarms(found);
+  const golden = [
+    [0.01, 0.94417272, 0.2],
+    [0.1, 0.94417272, 0.2],
+    [0.2, 0.94417272, 0.2],
+    [0.4, 0.90503524, 0.2],
+    [0.6, 0.83516522, 0.4],
+    [1, 0.24483181, 0.8],
+  ] as const;
+  for (const [fpir, threshold, rate] of golden) {
+    near(alarmThreshold(falling, fpir), threshold, PRINTED, `threshold at ${fpir}`);
+    near(tpir(found, alarmThreshold(falling, fpir)), rate, DOUBLE, `TPIR at ${fpir}`);
+  }
+});
+
+const SUBJECTS = 24;
+
+/** A random protocol: ids with gaps, two galleries, probes of which some have no mate, all pairs in a drawn order. */
+function protocol(seed: number) {
+  const rng = new Rng('protocol').split(seed);
+  const ids = Array.from({ length: 80 }, (_, i) => 3 * i + (i % 2));
+  const subjectOf = new Map(ids.map((id, i) => [id, i < SUBJECTS ? i : rng.integer(SUBJECTS + 4)]));
+  const enrolment = (templates: readonly number[]): Enrolment => ({
+    templates: Int32Array.from(templates),
+    subjects: Int32Array.from(templates, (id) => subjectOf.get(id)!),
+  });
+  const galleries = [
+    { name: 'G1', ...enrolment(ids.slice(0, SUBJECTS / 2)) },
+    { name: 'G2', ...enrolment(ids.slice(SUBJECTS / 2, SUBJECTS)) },
+  ];
+  const probes = enrolment(ids.slice(SUBJECTS));
+  const every = ids.slice(0, SUBJECTS).flatMap((g) => ids.slice(SUBJECTS).map((q) => [g, q] as const));
+  const pairs = rng
+    .split('order')
+    .sample([...every.keys()], 900)
+    .map((i) => every[i]!);
+  const block = (part: typeof pairs): PairBlock => ({
+    gallery: Int32Array.from(part, ([g]) => g),
+    query: Int32Array.from(part, ([, q]) => q),
+    same: Uint8Array.from(part, ([g, q]) => Number(subjectOf.get(g) === subjectOf.get(q))),
+  });
+  const blocks = [pairs.slice(0, 300), pairs.slice(300, 310), pairs.slice(310)].map(block);
+  return { ids, subjectOf, galleries, probes, blocks, all: block(pairs) };
+}
+
+/** A model that puts subjects `spread` apart from what it draws for each template. */
+function model(name: string, seed: number, { ids, subjectOf }: ReturnType<typeof protocol>, noise: number) {
+  const dim = 6;
+  const row = (rng: Rng): number[] => Array.from({ length: dim }, () => rng.uniform() - 0.5);
+  const rows = ids.map((id) => {
+    const centre = row(new Rng('subject').split(subjectOf.get(id)!));
+    const own = row(new Rng(name).split(seed, id));
+    return unit(centre.map((v, d) => v + noise * own[d]!));
+  });
+  return { name, templates: templatesOf(ids, rows) } satisfies TemplateModel;
+}
+
+const cosine = (a: Templates, id: number, b: Templates, other: number): number => {
+  const [i, j] = [templatePositions(a, [id])[0]!, templatePositions(b, [other])[0]!];
+  let sum = 0;
+  for (let d = 0; d < a.dim; d++) sum += a.rows[i * a.dim + d]! * b.rows[j * b.dim + d]!;
+  return sum;
+};
+
+/** 6.6 as it reads: rows sorted, own entries taken out. */
+function identifySlowly(gallery: Templates, query: Templates, enrolled: Enrolment, probes: Enrolment) {
+  const searches = Array.from(probes.templates, (probe, p) => {
+    const list = Array.from(enrolled.templates, (template, g) => ({
+      mine: enrolled.subjects[g] === probes.subjects[p],
+      score: cosine(gallery, template, query, probe),
+    })).sort((a, b) => b.score - a.score);
+    return { rank: list.findIndex(({ mine }) => mine), list };
+  });
+  const mated = searches.filter(({ rank }) => rank >= 0);
+  const maxima = searches
+    .filter(({ rank }) => rank < 0)
+    .map(({ list }) => list[0]!.score)
+    .sort((a, b) => b - a);
+  const top = (k: number): number => mated.filter(({ rank }) => rank < k).length / mated.length;
+  const at = (fpir: number): number => {
+    const threshold = maxima[Math.max(Math.floor(maxima.length * fpir) - 1, 0)]!;
+    return mated.filter(({ rank, list }) => rank === 0 && list[0]!.score > threshold).length / mated.length;
+  };
+  return { top, at, mated: mated.length };
+}
+
+const evaluation = (set: ReturnType<typeof protocol>, models: Partial<TemplateEvaluation>): TemplateEvaluation => ({
+  title: 'random',
+  dataset: { path: 'here', digest: '0', images: 80, classes: SUBJECTS, families: null },
+  protocol: 'random',
+  pairs: () => set.blocks,
+  identification: { galleries: set.galleries, probes: set.probes },
+  candidates: [],
+  resamples: 20,
+  ...models,
+});
+
+test('self and cross tests equal their slow twins on random protocols', () => {
+  for (let seed = 0; seed < 5; seed++) {
+    const set = protocol(seed);
+    const [old, news] = [model('old', seed, set, 1.2), model('new', seed, set, 0.7)];
+    const kept = new Map<string, number[]>();
+    const { tests } = evaluateTemplates({
+      ...evaluation(set, { old, candidates: [news] }),
+      onScores: (query, gallery, scores) => {
+        const key = `${query} → ${gallery}`;
+        kept.set(key, [...(kept.get(key) ?? []), ...scores]);
+      },
+    });
+    assert.deepEqual(
+      tests.map(({ query, gallery }) => `${query} → ${gallery}`),
+      ['old → old', 'new → new', 'new → old'],
+    );
+    const by: Readonly<Record<string, Templates>> = { old: old.templates, new: news.templates };
+    for (const { query, gallery, verification, identification } of tests) {
+      const [q, g] = [by[query]!, by[gallery]!];
+      const scores = Float64Array.from(set.all.gallery, (id, k) => cosine(g, id, q, set.all.query[k]!));
+      for (const [k, score] of kept.get(`${query} → ${gallery}`)!.entries()) near(score, scores[k]!, DOUBLE, `${k}`);
+      const parted = scoresByIdentity(scores, set.all.same);
+      const curve = roc(parted);
+      near(verification!.auc, auc(curve), DOUBLE, 'AUC');
+      assert.deepEqual(
+        verification!.tar.map(({ nearest, atMost }) => [nearest, atMost]),
+        FAR_TARGETS.map((far) => [tarNearest(curve, far), tarAtMost(parted, far)]),
+      );
+      const slow = set.galleries.map((entries) => identifySlowly(g, q, entries, set.probes));
+      for (const [i, { ranks, tpir: rates, name }] of identification!.galleries!.entries()) {
+        assert.equal(name, set.galleries[i]!.name);
+        for (const { rank, rate } of ranks) near(rate, slow[i]!.top(rank), DOUBLE, `${name}, rank ${rank}`);
+        for (const { fpir, rate } of rates) near(rate, slow[i]!.at(fpir), DOUBLE, `${name}, FPIR ${fpir}`);
+      }
+      const [first, second] = slow as [(typeof slow)[0], (typeof slow)[0]];
+      for (const { rank, rate } of identification!.ranks) {
+        const hits = first.top(rank) * first.mated + second.top(rank) * second.mated;
+        near(rate, hits / (first.mated + second.mated), DOUBLE, `rank ${rank}`);
+      }
+      for (const fpir of FPIR_TARGETS) {
+        const { rate } = identification!.tpir.find((entry) => entry.fpir === fpir)!;
+        near(rate, (first.at(fpir) + second.at(fpir)) / 2, DOUBLE, `mean TPIR at ${fpir}`);
+      }
+      const union = {
+        templates: Int32Array.from(set.galleries.flatMap(({ templates }) => [...templates])),
+        subjects: Int32Array.from(set.galleries.flatMap(({ subjects }) => [...subjects])),
+      };
+      const joint = identifySlowly(g, q, union, set.probes);
+      for (const { rank, rate } of identification!.mixed!) near(rate, joint.top(rank), DOUBLE, `mixed, rank ${rank}`);
+    }
+  }
+});
+
+test('a new model near the old one serves its gallery, an unrelated one does not; the matrix names every run', () => {
+  const set = protocol(7);
+  const old = model('old', 1, set, 1.2);
+  const better = model('better', 1, set, 0.4);
+  const turned = {
+    name: 'turned',
+    templates: { ...better.templates, rows: better.templates.rows.map((v, k) => (k % 6 < 3 ? -v : v)) },
+  };
+  const result = evaluateTemplates(evaluation(set, { old, oracle: turned, candidates: [better] }));
+  assert.equal(result.tests.length, 5);
+  const rankOne = (query: string, gallery: string): number =>
+    result.tests.find((t) => t.query === query && t.gallery === gallery)!.identification!.ranks[0]!.rate;
+  assert.ok(rankOne('better', 'old') > rankOne('old', 'old'));
+  assert.ok(rankOne('turned', 'old') < 0.3);
+  near(rankOne('turned', 'turned'), rankOne('better', 'better'), DOUBLE, 'a turned space is as good to itself');
+  assert.deepEqual(
+    result.candidates[0]!.comparisons.map(({ metric }) => metric),
+    ['TAR@FAR=1e-4', 'TAR@FAR=1e-5', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'],
+  );
+  const rank = result.candidates[0]!.comparisons.find(({ metric }) => metric === 'rank-1')!;
+  assert.equal(rank.difference.value, rankOne('better', 'old') - rankOne('old', 'old'));
+  assert.ok(rank.difference.low <= rank.difference.value && rank.difference.value <= rank.difference.high);
+});
+
+test('a part that is not asked for is null, and a model without an old one is tested on itself', () => {
+  const set = protocol(2);
+  const alone = { candidates: [model('alone', 1, set, 0.5)] };
+  const pairsOnly = evaluateTemplates({ ...evaluation(set, alone), identification: null });
+  assert.equal(pairsOnly.tests[0]!.identification, null);
+  assert.deepEqual(pairsOnly.candidates, []);
+  const searchesOnly = evaluateTemplates({ ...evaluation(set, alone), pairs: null });
+  assert.equal(searchesOnly.tests[0]!.verification, null);
+  assert.equal(searchesOnly.protocol.probes, set.probes.templates.length);
+});
+
+test('what makes no sense is refused', () => {
+  const set = protocol(3);
+  const old = model('old', 1, set, 0.5);
+  const refused = (models: Partial<TemplateEvaluation>, message: RegExp): void => {
+    assert.throws(() => evaluateTemplates(evaluation(set, models)), message);
+  };
+  refused({ candidates: [old, old] }, /two models are called old/);
+  const small = {
+    name: 'small',
+    templates: templatesOf(
+      set.ids,
+      set.ids.map(() => unit([1, 2])),
+    ),
+  };
+  refused({ old, candidates: [small] }, /small makes 2 dimensions, the old model 6/);
+  const [first, second] = set.galleries as [(typeof set.galleries)[0], (typeof set.galleries)[0]];
+  const both = { ...second, subjects: second.subjects.with(0, first.subjects[0]!) };
+  refused(
+    { old, identification: { galleries: [first, both], probes: set.probes } },
+    new RegExp(`subject ${first.subjects[0]} has two gallery entries`),
+  );
+  const absent = { ...set.probes, templates: set.probes.templates.with(0, 2) };
+  refused({ old, identification: { galleries: set.galleries, probes: absent } }, /template 2 has no images/);
+  const alike = set.blocks.map((block) => ({ ...block, same: block.same.map(() => 1) }));
+  refused({ old, pairs: () => alike }, /no impostor pair/);
+});
