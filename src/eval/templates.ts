@@ -46,9 +46,10 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   const rows = new Float64Array(ids.length * dim);
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
-    for (let at = 0, i = from; at < chunk.length; at += dim, i++) {
-      const [weight, into] = [weights[i]!, places[i]! * dim];
-      for (let d = 0; d < dim; d++) rows[into + d]! += chunk[at + d]! * weight;
+    for (let i = 0; i * dim < chunk.length; i++) {
+      const [weight, place] = [weights[from + i]!, places[from + i]!];
+      const row = rows.subarray(place * dim, (place + 1) * dim);
+      for (let d = 0; d < dim; d++) row[d]! += chunk[i * dim + d]! * weight;
     }
   }
   for (const [t, id] of ids.entries()) {
@@ -79,24 +80,23 @@ const LARGEST_TABLE = 1 << 24;
 
 /** Where templates stand, by id. @throws UserError if one of `wanted` has no images. */
 export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: ArrayLike<number>): Int32Array {
-  const place = placeOf(ids);
-  return Int32Array.from(wanted, (id) => {
-    const at = place(id);
-    if (at === undefined || at < 0) throw new UserError(`template ${id} has no images`);
-    return at;
-  });
+  const place = placesOf(ids);
+  const positions = new Int32Array(wanted.length);
+  for (let i = 0; i < positions.length; i++) {
+    const at = place instanceof Map ? place.get(wanted[i]!) : place[wanted[i]!];
+    if (at === undefined || at < 0) throw new UserError(`template ${wanted[i]} has no images`);
+    positions[i] = at;
+  }
+  return positions;
 }
 
-/** Looks an id up: its position, or nothing that is a position. Pairs are many, so a table is worth its memory. */
-function placeOf(ids: Int32Array): (id: number) => number | undefined {
+/** Positions by id, -1 or nothing where there is none. Pairs are many, so a table is worth its memory. */
+function placesOf(ids: Int32Array): Int32Array | Map<number, number> {
   const largest = ids.at(-1) ?? -1;
-  if (ids.length > 0 && (ids[0]! < 0 || largest > LARGEST_TABLE)) {
-    const map = new Map(Array.from(ids, (id, t) => [id, t]));
-    return (id) => map.get(id);
-  }
+  if (ids[0]! < 0 || largest > LARGEST_TABLE) return new Map(Array.from(ids, (id, t) => [id, t]));
   const table = new Int32Array(largest + 1).fill(-1);
   for (const [t, id] of ids.entries()) table[id] = t;
-  return (id) => table[id];
+  return table;
 }
 
 /** Products that a pair may cost in blocks before a product of its own is cheaper. */
