@@ -1,0 +1,61 @@
+import type { Evaluation, IdentificationResult } from '../eval/index.ts';
+import type { SeriesTable } from './series.ts';
+import { percent } from './words.ts';
+
+const exponent = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.log10(x))}`);
+
+/** Rates by what was searched. */
+type Rates = readonly (readonly [searched: string, rates: readonly { readonly rate: number }[]])[];
+
+/**
+ * Tables of a published protocol of templates as its papers print them: TAR at the point of the curve whose FAR is nearest,
+ * and at most the FAR; hits and TPIR of each gallery, their mean, and searches of both at once (methods.md 6.5, 6.6). None
+ * for evaluations of a labelled set.
+ */
+export function protocolTables({ protocol, tests }: Evaluation): SeriesTable[] {
+  if (protocol.name === undefined) return [];
+  const [first] = tests;
+  const tables: SeriesTable[] = [];
+  if (first?.verification)
+    for (const rule of ['nearest', 'atMost'] as const)
+      tables.push({
+        title: `${protocol.name} 1:1, TAR at ${rule === 'nearest' ? 'the nearest FAR, as published' : 'FAR ≤ target'}`,
+        header: ['query → gallery', ...first.verification.tar.map(({ far }) => exponent(far)), 'AUC'],
+        rows: tests.map(({ query, gallery, verification }) => [
+          `${query} → ${gallery}`,
+          ...verification!.tar.map((entry) => percent(entry[rule])),
+          percent(verification!.auc),
+        ]),
+      });
+  if (first?.identification) {
+    const searched = (title: string, header: readonly string[], ratesOf: (found: IdentificationResult) => Rates) => ({
+      title: `${protocol.name} 1:N, ${title}`,
+      header: ['query → gallery', 'searched', ...header],
+      rows: tests.flatMap(({ query, gallery, identification }) =>
+        ratesOf(identification!).map(([name, rates]) => [
+          `${query} → ${gallery}`,
+          name,
+          ...rates.map(({ rate }) => percent(rate)),
+        ]),
+      ),
+    });
+    const { ranks, tpir } = first.identification;
+    tables.push(
+      searched(
+        'hit rate at rank',
+        ranks.map(({ rank }) => `${rank}`),
+        ({ galleries = [], ranks, mixed = [] }) => [
+          ...galleries.map((one) => [one.name, one.ranks] as const),
+          ['mean', ranks],
+          ['mixed', mixed],
+        ],
+      ),
+      searched(
+        'TPIR at FPIR',
+        tpir.map(({ fpir }) => exponent(fpir)),
+        ({ galleries = [], tpir }) => [...galleries.map((one) => [one.name, one.tpir] as const), ['mean', tpir]],
+      ),
+    );
+  }
+  return tables;
+}
