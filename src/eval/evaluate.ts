@@ -13,7 +13,19 @@ import {
   tpirReplicates,
 } from './bootstrap.ts';
 import { type Comparison, compare, type Measured } from './compatibility.ts';
-import { alarms, alarmThreshold, FPIR_CURVE, FPIR_TARGETS, RANKS, search, topRank, tpir } from './identification.ts';
+import {
+  alarms,
+  alarmThreshold,
+  CMC_RANKS,
+  type Cmc,
+  cumulativeMatches,
+  FPIR_CURVE,
+  FPIR_TARGETS,
+  RANKS,
+  search,
+  topRank,
+  tpir,
+} from './identification.ts';
 import {
   type IdentificationProtocol,
   type Identities,
@@ -58,26 +70,32 @@ const FPIR_WITH_INTERVAL = [1e-2, 1e-1] as const;
 /** What the compatibility summary asks: is it the same one, who is it, and who is it if it may be somebody unknown. */
 export const HEADLINES = ['TAR@FAR=1e-3', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'] as const;
 
-/** One test: queries of one model against a gallery of another (or the same). */
+export type VerificationResult = {
+  readonly auc: number;
+  readonly eer: number;
+  readonly tar: readonly {
+    readonly far: number;
+    readonly nearest: number;
+    readonly atMost: number;
+    readonly interval: Estimate | null;
+  }[];
+  readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
+};
+
+export type IdentificationResult = {
+  readonly ranks: readonly { readonly rank: number; readonly rate: number; readonly interval: Estimate | null }[];
+  readonly tpir: readonly { readonly fpir: number; readonly rate: number; readonly interval: Estimate | null }[];
+  readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
+  /** Missing from evaluations made before there was one. */
+  readonly cmc?: Cmc;
+};
+
+/** One test: queries of one model against a gallery of another (or the same); null where the protocol has no such part. */
 export type TestResult = {
   readonly query: string;
   readonly gallery: string;
-  readonly verification: {
-    readonly auc: number;
-    readonly eer: number;
-    readonly tar: readonly {
-      readonly far: number;
-      readonly nearest: number;
-      readonly atMost: number;
-      readonly interval: Estimate | null;
-    }[];
-    readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
-  };
-  readonly identification: {
-    readonly ranks: readonly { readonly rank: number; readonly rate: number; readonly interval: Estimate | null }[];
-    readonly tpir: readonly { readonly fpir: number; readonly rate: number; readonly interval: Estimate | null }[];
-    readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
-  };
+  readonly verification: VerificationResult | null;
+  readonly identification: IdentificationResult | null;
 };
 
 export type CandidateResult = { readonly name: string; readonly comparisons: readonly Comparison[] };
@@ -312,6 +330,7 @@ function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput
       return { fpir, rate: tpirAt(fpir), interval: known ? estimate(known.value, known.replicates) : null };
     }),
     curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
+    cmc: cumulativeMatches(searches, Math.min(CMC_RANKS, ...split.galleries.map(({ entries }) => entries.length))),
   };
   return {
     result,

@@ -6,12 +6,17 @@ export {
   type Evaluation,
   evaluate,
   HEADLINES,
+  type IdentificationResult,
   type ModelFeatures,
   type TestResult,
+  type VerificationResult,
 } from './evaluate.ts';
 export {
   alarms,
   alarmThreshold,
+  CMC_RANKS,
+  type Cmc,
+  cumulativeMatches,
   FPIR_CURVE,
   FPIR_TARGETS,
   RANKS,
