@@ -27,7 +27,9 @@ type Kind = Omit<Figure, 'svg'> & {
   readonly scale: { readonly x: 'log' | 'rank'; readonly y: 'linear' | 'log' };
 };
 
-const joined = (x: readonly number[], y: readonly number[]): Point[] => x.map((value, i) => ({ x: value, y: y[i]! }));
+/** Points that a logarithmic axis of x has a place for. */
+const joined = (x: readonly number[], y: readonly number[]): Point[] =>
+  x.map((value, i) => ({ x: value, y: y[i]! })).filter((point) => point.x > 0);
 
 const kinds: readonly Kind[] = [
   {
@@ -116,8 +118,8 @@ function looksOf(runs: readonly Run[]): (run: number, test: TestResult) => Look 
 const FONT = 'Helvetica, Arial, DejaVu Sans, sans-serif';
 const [WIDTH, HEIGHT, TITLE, SIZE] = [860, 448, 34, 12];
 const margin = { marginLeft: 64, marginRight: 24, marginTop: 26, marginBottom: 52 };
-/** Symbols along one line, and how many points later they stand on the next, so that they do not hide each other. */
-const [SYMBOLS_PER_LINE, SHIFT] = [8, 3];
+/** Symbols along one line, and by what share of their distance the next line's are moved, so that none hides another. */
+const [SYMBOLS_PER_LINE, SHIFT] = [8, 0.38];
 const STROKE = 1.75;
 
 // Attributes only: not every reader of SVG knows styles.
@@ -127,20 +129,25 @@ const stroke = ({ colour, dashed }: Look, points: readonly Point[]): Plot.Markis
 const symbols = ({ colour, symbol }: Look, points: readonly Point[]): Plot.Markish[] =>
   symbol === null ? [] : [Plot.dot(points, { x: 'x', y: 'y', symbol, stroke: colour, fill: 'white', r: 3.5 })];
 
-function marks({ look, points }: Line, nth: number): Plot.Markish[] {
-  const step = Math.ceil(points.length / SYMBOLS_PER_LINE);
-  return [
-    stroke(look, points),
-    ...symbols(
-      look,
-      points.filter((_, i) => (i + SHIFT * nth) % step === 0),
-    ),
-  ];
+const marks = ({ look, points }: Line, nth: number): Plot.Markish[] => [
+  stroke(look, points),
+  ...symbols(look, spread(points, (SHIFT * nth) % 1)),
+];
+
+/** A few of the points, at equal distances on a logarithmic axis. */
+function spread(points: readonly Point[], shift: number): Point[] {
+  const [from, to] = [points[0]!, points.at(-1)!].map(({ x }) => Math.log(x)) as [number, number];
+  return Array.from({ length: SYMBOLS_PER_LINE }, (_, i) => {
+    const at = from + ((i + shift) / SYMBOLS_PER_LINE) * (to - from);
+    return points.find(({ x }) => Math.log(x) >= at)!;
+  });
 }
+
+const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
 
 /** A logarithmic axis from the power of ten at or below the smallest of `values` up to 1. */
 function decades(values: readonly number[]) {
-  const lowest = Math.min(-1, Math.floor(Math.log10(Math.min(...values))));
+  const lowest = Math.min(-1, Math.floor(Math.log10(least(values))));
   const ticks = Array.from({ length: 1 - lowest }, (_, i) => 10 ** (lowest + i));
   return { type: 'log', domain: [10 ** lowest, 1], ticks, tickFormat: exponent } as const;
 }
@@ -151,7 +158,7 @@ const exponent = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.lo
 const ranks = (values: readonly number[]) =>
   ({
     type: 'log',
-    domain: [1, Math.max(2, ...values)],
+    domain: [1, values.reduce((a, b) => Math.max(a, b), 2)],
     ticks: [1, 2, 5, 10, 20, 50].filter((rank) => values.includes(rank)),
     tickFormat: String,
   }) as const;
@@ -168,7 +175,7 @@ function draw({ title, x, y, scale }: Omit<Kind, 'points'>, lines: readonly Line
     x: { ...axis, ...(scale.x === 'rank' ? ranks(xs) : decades(xs)), label: x, labelAnchor: 'center', labelOffset: 38 },
     y: {
       ...axis,
-      ...(scale.y === 'log' ? decades(ys) : { domain: [Math.min(0.9, Math.floor(Math.min(...ys) * 10) / 10), 1] }),
+      ...(scale.y === 'log' ? decades(ys) : { domain: [Math.min(0.9, Math.floor(least(ys) * 10) / 10), 1] }),
       label: y,
     },
     marks: lines.flatMap(marks),
