@@ -50,6 +50,8 @@ stages:
   judge: { do: evaluate, old: old-eval, oracle: oracle-eval, new: { mixbct: mixbct-eval }, resamples: 20 }
 `;
 
+const figureFiles = ['cmc', 'det', 'roc', 'tpir'].flatMap((name) => [`${name}.png`, `${name}.svg`]);
+
 async function world(folder: string): Promise<void> {
   await writeTinySet(join(folder, 'set'), { perClass: new Array(14).fill(6), families: 3 });
   writeFileSync(join(folder, 'recipe.yaml'), recipe);
@@ -92,9 +94,18 @@ test('an experiment runs from data to report; what is done is skipped, what has 
     8,
     'credible, the model that used it, its features and the judgement are made again',
   );
-  const report = mixbct(folder, 'report', 'runs/a/judge', '--markdown', 'r.md');
+  const report = mixbct(folder, 'report', 'runs/a/judge', '--markdown', 'r.md', '--figures', 'figures');
   assert.equal(report.code, 0, report.err);
   assert.match(readFileSync(join(folder, 'r.md'), 'utf8'), /^# A tiny upgrade/);
+  assert.deepEqual(readdirSync(join(folder, 'figures')).sort(), figureFiles);
+  const sets = ['--old', 'runs/a/old-eval', '--new', 'mixbct=runs/a/mixbct-eval', '--resamples', '20'];
+  const judged = mixbct(folder, 'evaluate', ...sets, '--out', 'judged', '--figures');
+  assert.equal(judged.code, 0, judged.err);
+  const others = ['evaluation.json', 'manifest.json', 'report.html', 'report.md'];
+  assert.deepEqual(readdirSync(join(folder, 'judged')).sort(), [...figureFiles, ...others].sort());
+  const both = mixbct(folder, 'report', 'runs/a/judge', 'judged', '--html', 'both.html');
+  assert.equal(both.code, 0, both.err);
+  assert.match(readFileSync(join(folder, 'both.html'), 'utf8'), /runs\/a\/judge: old → old.*judged: old → old/s);
   const info = mixbct(folder, 'data', 'info', 'set', '--json', '--verify');
   assert.deepEqual(
     [JSON.parse(info.out).images, JSON.parse(info.out).families, JSON.parse(info.out).decoded],

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
 import { readJson, writeArtifact, writeAtomic } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
@@ -7,7 +7,17 @@ import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import { renderHtml, renderMarkdown, renderSeries, renderSeriesMarkdown, renderTerminal } from '../report/index.ts';
+import {
+  figures,
+  type Run,
+  renderHtml,
+  renderMarkdown,
+  renderPng,
+  renderSeries,
+  renderSeriesHtml,
+  renderSeriesMarkdown,
+  renderTerminal,
+} from '../report/index.ts';
 import { command, force, print, seed, several, wholeNumber } from './context.ts';
 
 export type EvaluateStage = {
@@ -24,11 +34,13 @@ export type EvaluateStage = {
   readonly seed: number;
   readonly impostors?: number;
   readonly resamples?: number;
+  /** Write the figures as files too. */
+  readonly figures?: boolean;
   readonly out: string;
   readonly force: boolean;
 };
 
-/** Evaluates feature sets and writes evaluation.json, report.html and report.md to one folder. */
+/** Evaluates feature sets and writes evaluation.json, report.html, report.md and, if asked, the figures to one folder. */
 export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Promise<Evaluation> {
   using old = FeatureSet.open(stage.old);
   const features = (name: string, path: string): ModelFeatures => {
@@ -38,7 +50,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     return { name, rows: set.all(), dim, ...(model && { preset: model.preset, differences: model.differences }) };
   };
   let evaluation: Evaluation | undefined;
-  await writeArtifact(out, { force }, (directory) => {
+  await writeArtifact(out, { force }, async (directory) => {
     const bar = progress('evaluate', 2 + 2 * stage.candidates.length);
     evaluation = evaluate({
       title: stage.title,
@@ -60,6 +72,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
     writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
     writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
+    if (stage.figures) await writeFigures(directory, [{ name: '', evaluation }]);
     return { kind: 'evaluation', version: 1, seed: stage.seed, old: old.digest, mixbct: version };
   });
   return evaluation!;
@@ -96,6 +109,7 @@ export function evaluateCommand(): Command {
       [],
     )
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
+    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .option('--title <text>', 'title of the report', 'Backward compatibility')
     .option('--impostors <n>', 'impostor pairs to draw', wholeNumber, 2_000_000)
     .option('--resamples <n>', 'bootstrap resamples', wholeNumber, 500)
@@ -119,24 +133,45 @@ export function reportCommand(): Command {
   return command(
     'report',
     'show an evaluation again',
-    'mixbct report runs/evaluation\nmixbct report runs/evaluation --html report.html --markdown report.md',
+    'mixbct report runs/evaluation\nmixbct report runs/seed-1/judge runs/seed-2/judge --html report.html --figures figures',
   )
     .argument('<evaluations...>', 'folder of an evaluation; several (of other seeds, say) are put into one table')
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
-    .action((paths: readonly string[], options) => {
-      const evaluations = paths.map(readEvaluation);
+    .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
+    .action(async (paths: readonly string[], options) => {
+      const names = shortNames(paths);
+      const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
+      const evaluations = runs.map(({ evaluation }) => evaluation);
       const [evaluation] = evaluations as [Evaluation];
-      if (evaluations.length > 1) {
-        if (options.html)
-          throw new UserError('--html shows one evaluation', { hint: 'give one folder, or use --markdown' });
-        if (options.markdown) writeAtomic(options.markdown, `${renderSeriesMarkdown(evaluations)}\n`);
-        return print(options, evaluations, renderSeries(evaluations));
-      }
-      if (options.html) writeAtomic(options.html, renderHtml(evaluation));
-      if (options.markdown) writeAtomic(options.markdown, renderMarkdown(evaluation));
-      print(options, evaluation, renderTerminal(evaluation));
+      const alone = runs.length === 1;
+      if (options.html) writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
+      if (options.markdown)
+        writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
+      if (options.figures) await writeFigures(options.figures, runs);
+      if (alone) print(options, evaluation, renderTerminal(evaluation));
+      else print(options, evaluations, renderSeries(evaluations));
     });
+}
+
+/** Writes every figure that the runs have curves for as an SVG and a PNG file. */
+async function writeFigures(folder: string, runs: readonly Run[]): Promise<void> {
+  for (const { name, svg } of figures(runs)) {
+    writeAtomic(join(folder, `${name}.svg`), svg);
+    writeAtomic(join(folder, `${name}.png`), await renderPng(svg));
+  }
+}
+
+/** What tells paths apart: without the folders that all begin or end with. */
+function shortNames(paths: readonly string[]): string[] {
+  const parts = paths.map((path) => resolve(path).split(sep));
+  const shared = (at: (path: readonly string[], i: number) => string | undefined): number => {
+    let i = 0;
+    while (parts.every((path) => i < path.length - 1 && at(path, i) === at(parts[0]!, i))) i++;
+    return i;
+  };
+  const [first, last] = [shared((path, i) => path[i]), shared((path, i) => path.at(-1 - i))];
+  return parts.map((path) => path.slice(first, Math.max(path.length - last, first + 1)).join('/'));
 }
 
 function readEvaluation(path: string): Evaluation {

@@ -12,7 +12,7 @@ import {
 } from './bootstrap.ts';
 import { compare, compatibilityScores, updateGain } from './compatibility.ts';
 import { evaluate } from './evaluate.ts';
-import { alarms, alarmThreshold, search, topRank, tpir } from './identification.ts';
+import { alarms, alarmThreshold, cumulativeMatches, search, topRank, tpir } from './identification.ts';
 import { identificationSplit, verificationPairs } from './protocol.ts';
 import { auc, equalErrorRate, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
 
@@ -82,6 +82,38 @@ test('ROC, AUC, EER and both rules equal their slow twins, ties included', () =>
   const perfect = roc({ genuine: sorted([2, 3]), impostor: sorted([0, 1]) });
   assert.deepEqual([auc(perfect), equalErrorRate(perfect)], [1, 0]);
 });
+
+test('a CMC counts the enrolled of all searches, each rank as its slow twin does', () => {
+  const rng = new Rng('cmc');
+  const entries = 12;
+  const [a, b] = [40, 25].map((probes) => ({
+    // few distinct values, so that there are ties
+    similarity: Float32Array.from({ length: probes * entries }, () => rng.integer(9) / 9),
+    enrolled: Int32Array.from({ length: probes }, () => rng.integer(entries + 4) - 4).map((e) => Math.max(e, -1)),
+  })) as [Searched, Searched];
+  const { rank, rate } = cumulativeMatches(
+    [a, b].map(({ similarity, enrolled }) => search(similarity, enrolled, { size: entries })),
+    entries,
+  );
+  let [hits, mated] = [new Array<number>(entries).fill(0), 0];
+  for (const { similarity, enrolled } of [a, b])
+    for (const [probe, entry] of enrolled.entries()) {
+      if (entry < 0) continue;
+      mated++;
+      const row = similarity.subarray(probe * entries, (probe + 1) * entries);
+      hits = hits.map((n, i) => n + (row.filter((value) => value > row[entry]!).length <= i ? 1 : 0));
+    }
+  assert.deepEqual(
+    rank,
+    Array.from({ length: entries }, (_, i) => i + 1),
+  );
+  assert.deepEqual(
+    rate,
+    hits.map((n) => n / mated),
+  );
+  assert.equal(rate.at(-1), 1);
+});
+type Searched = { readonly similarity: Float32Array; readonly enrolled: Int32Array };
 
 test('identification has the numbers of 8.14', () => {
   const fill = (rows: number, a: number, b: number): number[][] =>
@@ -315,6 +347,9 @@ test('evaluate tells a compatible model from one in a space of its own, and the 
   for (const c of result.candidates[2]!.comparisons)
     assert.deepEqual(c.difference, { value: 0, low: 0, high: 0 }, c.metric);
   assert.equal(result.tests.length, 1 + 2 * 4);
+  for (const { identification } of result.tests)
+    for (const { rank, rate } of identification!.ranks)
+      assert.equal(identification!.cmc!.rate[rank - 1], rate, 'the CMC goes through the rates of the table');
   assert.deepEqual(JSON.parse(JSON.stringify(result)), result, 'all of it survives JSON');
   const again = evaluate({ ...world, old, candidates: [embeddings('good', { noise: 0.9, turn: 'a' })] });
   assert.deepEqual(again.tests[0], result.tests[0], 'the seed decides, not the company');

@@ -62,11 +62,10 @@ const FAR_WITH_INTERVAL = [1e-4, 1e-3, 1e-2] as const;
 /** What the compatibility summary asks: is it the same one, who is it, and who is it if it may be somebody unknown. */
 export const HEADLINES = ['TAR@FAR=1e-3', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'] as const;
 
-/** One test: queries of one model against a gallery of another (or the same). */
+/** One test: queries of one model against a gallery of another (or the same); null where the protocol has no such part. */
 export type TestResult = {
   readonly query: string;
   readonly gallery: string;
-  /** null where the protocol has no such part. */
   readonly verification: VerificationResult | null;
   readonly identification: IdentificationResult | null;
 };

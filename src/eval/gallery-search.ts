@@ -39,7 +39,8 @@ export function searchGalleries(
   const enrolled = sizes.map((size, g) =>
     entries.map((entry) => (entry >= starts[g]! && entry < starts[g]! + size ? entry - starts[g]! : -1)),
   );
-  const searches = sizes.map(() => ({
+  const searches = sizes.map((size) => ({
+    size,
     own: new Float64Array(count),
     best: new Float64Array(count),
     ahead: new Int32Array(count),

@@ -4,9 +4,13 @@ import { atMostCount } from './roc.ts';
 export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
 export const FPIR_TARGETS = [1e-4, 1e-3, 1e-2, 1e-1, 1] as const;
 export const RANKS = [1, 5, 10] as const;
+/** Ranks of a CMC curve, if the gallery has so many entries. */
+export const CMC_RANKS = 50;
 
 /** What one search of a gallery with one probe found. */
 export type Searches = {
+  /** Entries of the gallery. */
+  readonly size: number;
   /** Similarity to the probe's own gallery entry; NaN where the probe's identity is not enrolled. [P] */
   readonly own: Float64Array;
   /** Largest similarity to an entry of another identity. [P] */
@@ -29,6 +33,7 @@ export function search(
 ): Searches {
   const count = enrolled.length;
   const found = {
+    size,
     own: new Float64Array(count).fill(Number.NaN),
     best: new Float64Array(count),
     ahead: new Int32Array(count).fill(-1),
@@ -55,6 +60,23 @@ export function search(
 export function topRank({ ahead }: Pick<Searches, 'ahead'>, rank: number): number {
   const mated = ahead.filter((n) => n >= 0);
   return mated.filter((n) => n < rank).length / mated.length;
+}
+
+/** Hit rates at ranks: the share of enrolled probes whose own entry is among the `rank[i]` most similar. */
+export type Cmc = { readonly rank: readonly number[]; readonly rate: readonly number[] };
+
+/** Cumulative match characteristic of ranks 1 … `most`, over the enrolled probes of all `searches` together. */
+export function cumulativeMatches(searches: readonly Pick<Searches, 'ahead'>[], most: number): Cmc {
+  const hits = new Float64Array(most);
+  let mated = 0;
+  for (const { ahead } of searches)
+    for (const n of ahead) {
+      if (n < 0) continue;
+      mated++;
+      if (n < most) hits[n]!++;
+    }
+  for (let i = 1; i < most; i++) hits[i]! += hits[i - 1]!;
+  return { rank: Array.from(hits.keys(), (i) => i + 1), rate: Array.from(hits, (n) => n / mated) };
 }
 
 /** The maxima of the probes that are not enrolled, falling. */

@@ -13,6 +13,9 @@ export type { Enrolment } from './gallery-search.ts';
 export {
   alarms,
   alarmThreshold,
+  CMC_RANKS,
+  type Cmc,
+  cumulativeMatches,
   FPIR_CURVE,
   FPIR_TARGETS,
   RANKS,

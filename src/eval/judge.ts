@@ -3,6 +3,9 @@ import type { Measured } from './compatibility.ts';
 import {
   alarms,
   alarmThreshold,
+  CMC_RANKS,
+  type Cmc,
+  cumulativeMatches,
   FPIR_CURVE,
   FPIR_TARGETS,
   RANKS,
@@ -29,6 +32,8 @@ export type IdentificationResult = {
   readonly ranks: readonly { readonly rank: number; readonly rate: number; readonly interval: Estimate | null }[];
   readonly tpir: readonly { readonly fpir: number; readonly rate: number; readonly interval: Estimate | null }[];
   readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
+  /** Missing from evaluations made before there was one. */
+  readonly cmc?: Cmc;
   /** Of protocols whose galleries have names: the rates of each, and of searches of all galleries at once. */
   readonly galleries?: readonly {
     readonly name: string;
@@ -80,6 +85,7 @@ export function judgeSearches(
         return { fpir, rate: tpirAt(fpir), interval: known ? estimate(known.value, known.replicates) : null };
       }),
       curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
+      cmc: cumulativeMatches(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
     },
     measured: new Map([
       ['rank-1', rankOne],

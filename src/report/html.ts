@@ -1,92 +1,79 @@
-import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
-import type { Evaluation, TestResult } from '../eval/index.ts';
+import type { Evaluation } from '../eval/index.ts';
+import { figures, type Run } from './curves.ts';
 import { seriesTables } from './series.ts';
 import {
   glossary,
+  htmlText,
   judgementColumns,
   judgementRow,
   presetLines,
   protocolText,
-  testColumns,
-  testRow,
+  testTable,
   verdict,
 } from './words.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
 export function renderHtml(evaluation: Evaluation): string {
-  const candidates = evaluation.candidates.map(
-    ({ name, comparisons }) =>
-      `<h2>Can ${htmlText(name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
-  );
-  const roc = evaluation.tests.flatMap((test) =>
-    test.verification.curve.far.map((x, i) => ({ test: nameOf(test), x, y: test.verification.curve.tar[i]! })),
-  );
-  const identification = evaluation.tests.flatMap((test) =>
-    test.identification.curve.fpir.map((x, i) => ({ test: nameOf(test), x, y: test.identification.curve.tpir[i]! })),
-  );
-  return `<!doctype html>
+  const tests = testTable(evaluation.tests);
+  return page(evaluation.title, [
+    `<p>${htmlText(protocolText(evaluation))}</p>`,
+    ...(evaluation.candidates.length > 1 ? series([evaluation]) : []),
+    ...evaluation.candidates.map(
+      ({ name, comparisons }) =>
+        `<h2>Can ${htmlText(name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
+    ),
+    `<h2>All tests</h2>\n${table(tests.header, tests.rows)}`,
+    ...curves([{ name: '', evaluation }]),
+    ...words,
+    '<h2>Where the runs differ from the reference</h2>',
+    list(presetLines(evaluation)),
+    `<p class="small">${htmlText(datasetText(evaluation))}</p>`,
+  ]);
+}
+
+/** Several evaluations on one page: their judgements side by side, their curves in one picture. */
+export function renderSeriesHtml(runs: readonly Run[]): string {
+  const evaluations = runs.map(({ evaluation }) => evaluation);
+  return page([...new Set(evaluations.map(({ title }) => title))].join(' · '), [
+    ...series(evaluations),
+    ...curves(runs),
+    ...words,
+    '<h2>The evaluations</h2>',
+    list(
+      runs.map(({ name, evaluation }) => [
+        name,
+        `${evaluation.title}. ${protocolText(evaluation)} ${datasetText(evaluation)}.`,
+      ]),
+    ),
+  ]);
+}
+
+const datasetText = ({ dataset }: Evaluation): string => `dataset ${dataset.path}, digest ${dataset.digest}`;
+
+const page = (title: string, sections: readonly string[]): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${htmlText(evaluation.title)}</title>
+<title>${htmlText(title)}</title>
 <style>${style}</style>
 </head>
 <body>
-<h1>${htmlText(evaluation.title)}</h1>
-<p>${htmlText(protocolText(evaluation))}</p>
-${
-  evaluation.candidates.length > 1
-    ? seriesTables([evaluation])
-        .map(({ title, header, rows }) => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`)
-        .join('\n')
-    : ''
-}
-${candidates.join('\n')}
-<h2>All tests</h2>
-${table(testColumns, evaluation.tests.map(testRow))}
-<h2>Verification: ROC</h2>
-${chart(evaluation, roc, { x: 'false accept rate (FAR)', y: 'true accept rate (TAR)' })}
-<h2>Identification: TPIR over FPIR</h2>
-${chart(evaluation, identification, { x: 'false positive identification rate (FPIR)', y: 'true positive identification rate (TPIR)' })}
-<h2>What the words mean</h2>
-<p>All numbers are percent.</p>
-<dl>${glossary.map(([term, meaning]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(meaning)}</dd>`).join('\n')}</dl>
-<h2>Where the runs differ from the reference</h2>
-<dl>${presetLines(evaluation)
-    .map(([name, text]) => `<dt>${htmlText(name)}</dt><dd>${htmlText(text)}</dd>`)
-    .join('\n')}</dl>
-<p class="small">${htmlText(`dataset ${evaluation.dataset.path}, digest ${evaluation.dataset.digest}`)}</p>
+<h1>${htmlText(title)}</h1>
+${sections.join('\n')}
 </body>
 </html>
 `;
-}
 
-const nameOf = ({ query, gallery }: TestResult): string => `${query} → ${gallery}`;
+const series = (evaluations: readonly Evaluation[]): string[] =>
+  seriesTables(evaluations).map(({ title, header, rows }) => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`);
 
-type Point = { readonly test: string; readonly x: number; readonly y: number };
+const curves = (runs: readonly Run[]): string[] => figures(runs).map(({ svg }) => `<figure>${svg}</figure>`);
 
-function chart(
-  evaluation: Evaluation,
-  points: readonly Point[],
-  axes: { readonly x: string; readonly y: string },
-): string {
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
-  const figure = Plot.plot({
-    document,
-    width: 860,
-    height: 420,
-    marginRight: 20,
-    x: { type: 'log', label: axes.x, grid: true, tickFormat: (x: number) => `1e${Math.round(Math.log10(x))}` },
-    y: { domain: [0, 1], label: axes.y, grid: true },
-    color: { legend: true, domain: evaluation.tests.map(nameOf), scheme: 'Tableau10' },
-    marks: [Plot.line(points, { x: 'x', y: 'y', stroke: 'test', strokeWidth: 1.75 })],
-  });
-  return figure.outerHTML;
-}
+const list = (entries: readonly (readonly [term: string, text: string])[]): string =>
+  `<dl>${entries.map(([term, text]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(text)}</dd>`).join('\n')}</dl>`;
 
-const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+const words: readonly string[] = ['<h2>What the words mean</h2>\n<p>All numbers are percent.</p>', list(glossary)];
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[], tag: 'th' | 'td'): string =>
@@ -101,5 +88,6 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+figure { margin: 2rem 0; } svg { max-width: 100%; height: auto; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
 `;

@@ -1,18 +1,10 @@
 import type { Evaluation } from '../eval/index.ts';
 import { seriesTables } from './series.ts';
-import {
-  glossary,
-  judgementColumns,
-  judgementRow,
-  presetLines,
-  protocolText,
-  testColumns,
-  testRow,
-  verdict,
-} from './words.ts';
+import { glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable, verdict } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
+  const tests = testTable(evaluation.tests);
   const glance = evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSeriesMarkdown([evaluation])}`] : [];
   const candidates = evaluation.candidates.map(
     ({ name, comparisons }) =>
@@ -20,7 +12,7 @@ export function renderMarkdown(evaluation: Evaluation): string {
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(testColumns, evaluation.tests.map(testRow)), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables of several evaluations, side by side. */

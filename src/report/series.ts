@@ -17,18 +17,20 @@ const each = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${
 
 /**
  * One table for each headline metric: every new model of the evaluations, the mean over them, and each one's difference to
- * old → old with its interval. A row is made of the evaluations that judge a model of that name.
+ * old → old with its interval. A row is made of the evaluations that judge a model of that name by that metric.
  */
 export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] {
   const names = [...new Set(evaluations.flatMap(({ candidates }) => candidates.map(({ name }) => name)))];
-  return METRICS.map((metric) => {
+  return METRICS.flatMap((metric) => {
     const of = (name: string): Comparison[] =>
       evaluations.flatMap(({ candidates }) =>
         candidates
           .filter((candidate) => candidate.name === name)
           .flatMap(({ comparisons }) => comparisons.filter((comparison) => comparison.metric === metric)),
       );
-    const any = names.flatMap(of);
+    const judged = names.filter((name) => of(name).length > 0);
+    if (judged.length === 0) return [];
+    const any = judged.flatMap(of);
     const oracles = any.map(({ oracle }) => oracle).filter((oracle) => oracle !== null);
     const base = [
       `old → old ${percent(mean(any.map(({ oldOld }) => oldOld)))}`,
@@ -37,7 +39,7 @@ export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] 
     return {
       title: `${metric} (${base.join(', ')})`,
       header: columns,
-      rows: names.map((name) => rowOf(name, of(name))),
+      rows: judged.map((name) => rowOf(name, of(name))),
     };
   });
 }

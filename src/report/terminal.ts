@@ -1,7 +1,7 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
 import { seriesTables } from './series.ts';
-import { glossary, judgementColumns, judgementRow, protocolText, testColumns, testRow, verdict } from './words.ts';
+import { glossary, judgementColumns, judgementRow, protocolText, testTable, verdict } from './words.ts';
 
 /** More new models than this are shown in one table, not in one each. */
 const MOST_IN_DETAIL = 3;
@@ -14,11 +14,8 @@ export const renderSeries = (evaluations: readonly Evaluation[]): string =>
 
 /** The report as a terminal shows it: the tests, then a judgement of each new model. */
 export function renderTerminal(evaluation: Evaluation): string {
-  const parts = [
-    colors.bold(evaluation.title),
-    wrap(protocolText(evaluation)),
-    textTable(testColumns, evaluation.tests.map(testRow)),
-  ];
+  const tests = testTable(evaluation.tests);
+  const parts = [colors.bold(evaluation.title), wrap(protocolText(evaluation)), textTable(tests.header, tests.rows)];
   const many = evaluation.candidates.length > MOST_IN_DETAIL;
   if (many)
     for (const { title, header, rows } of seriesTables([evaluation]))

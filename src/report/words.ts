@@ -10,35 +10,46 @@ export const points = (x: number): string =>
 export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
   `[${show(low)}, ${show(high)}]`;
 
-/** The columns of the table of tests. */
-export const testColumns = [
-  'query → gallery',
-  'TAR@FAR 1e-4',
-  '1e-3',
-  '1e-2',
-  'EER',
-  'rank-1',
-  'rank-5',
-  'TPIR@FPIR 1e-2',
-  '1e-1',
-] as const;
+const tarAt =
+  (far: number) =>
+  ({ verification }: TestResult): number | undefined =>
+    verification?.tar.find((entry) => entry.far === far)?.atMost;
+const rankAt =
+  (rank: number) =>
+  ({ identification }: TestResult): number | undefined =>
+    identification?.ranks.find((entry) => entry.rank === rank)?.rate;
+const tpirAt =
+  (fpir: number) =>
+  ({ identification }: TestResult): number | undefined =>
+    identification?.tpir.find((entry) => entry.fpir === fpir)?.rate;
 
-export function testRow({ query, gallery, verification, identification }: TestResult): string[] {
-  const tar = (far: number): string => percent(verification.tar.find((entry) => entry.far === far)!.atMost);
-  const rank = (k: number): string => percent(identification.ranks.find((entry) => entry.rank === k)!.rate);
-  const tpir = (fpir: number): string => percent(identification.tpir.find((entry) => entry.fpir === fpir)!.rate);
-  return [
-    `${query} → ${gallery}`,
-    tar(1e-4),
-    tar(1e-3),
-    tar(1e-2),
-    percent(verification.eer),
-    rank(1),
-    rank(5),
-    tpir(1e-2),
-    tpir(1e-1),
-  ];
+/** Text as HTML and SVG take it in. */
+export const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/** The columns of the table of tests; one that follows others of its kind is headed by its level alone. */
+const testColumns: readonly (readonly [head: string, share: (test: TestResult) => number | undefined])[] = [
+  ['TAR@FAR 1e-4', tarAt(1e-4)],
+  ['1e-3', tarAt(1e-3)],
+  ['1e-2', tarAt(1e-2)],
+  ['EER', ({ verification }) => verification?.eer],
+  ['rank-1', rankAt(1)],
+  ['rank-5', rankAt(5)],
+  ['TPIR@FPIR 1e-2', tpirAt(1e-2)],
+  ['1e-1', tpirAt(1e-1)],
+];
+
+export type Table = { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] };
+
+/** A row for each test, a column for each share that at least one of them has. */
+export function testTable(tests: readonly TestResult[]): Table {
+  const columns = testColumns.filter(([, share]) => tests.some((test) => share(test) !== undefined));
+  return {
+    header: ['query → gallery', ...columns.map(([head]) => head)],
+    rows: tests.map((test) => [nameOf(test), ...columns.map(([, share]) => percent(share(test) ?? Number.NaN))]),
+  };
 }
+
+export const nameOf = ({ query, gallery }: TestResult): string => `${query} → ${gallery}`;
 
 /** The columns of the table that judges a new model. */
 export const judgementColumns = [
@@ -81,16 +92,24 @@ export function verdict(name: string, comparisons: readonly Comparison[]): strin
 }
 
 /** How it was measured, in two sentences. */
-export function protocolText({ dataset, protocol }: Evaluation): string {
+export function protocolText({ dataset, protocol, tests }: Evaluation): string {
   const { genuinePairs, impostorPairs, allImpostors, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
   const families = dataset.families === null ? '' : ` in ${n(dataset.families)} families`;
-  return (
-    `${n(dataset.images)} images of ${n(dataset.classes)} classes that no model was trained on${families}. ` +
-    `1:1: ${n(genuinePairs)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs. ` +
-    `1:N: ${n(probes)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled. ` +
-    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`
-  );
+  return [
+    `${n(dataset.images)} images of ${n(dataset.classes)} classes that no model was trained on${families}.`,
+    ...(tests.some(({ verification }) => verification)
+      ? [
+          `1:1: ${n(genuinePairs)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs.`,
+        ]
+      : []),
+    ...(tests.some(({ identification }) => identification)
+      ? [
+          `1:N: ${n(probes)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled.`,
+        ]
+      : []),
+    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
+  ].join(' ');
 }
 
 /** A line for each model that we trained: its preset, and every place where its recipe differs from the reference. */
