@@ -1,6 +1,7 @@
 import type { Evaluation } from '../eval/index.ts';
 import { figures, type Run } from './curves.ts';
-import { seriesTables } from './series.ts';
+import { protocolTables } from './protocol.ts';
+import { type SeriesTable, seriesTables } from './series.ts';
 import {
   glossary,
   htmlText,
@@ -23,6 +24,7 @@ export function renderHtml(evaluation: Evaluation): string {
         `<h2>Can ${htmlText(name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
     ),
     `<h2>All tests</h2>\n${table(tests.header, tests.rows)}`,
+    ...protocolTables(evaluation).map(titled),
     ...curves([{ name: '', evaluation }]),
     ...words,
     '<h2>Where the runs differ from the reference</h2>',
@@ -65,8 +67,9 @@ ${sections.join('\n')}
 </html>
 `;
 
-const series = (evaluations: readonly Evaluation[]): string[] =>
-  seriesTables(evaluations).map(({ title, header, rows }) => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`);
+const series = (evaluations: readonly Evaluation[]): string[] => seriesTables(evaluations).map(titled);
+
+const titled = ({ title, header, rows }: SeriesTable): string => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`;
 
 const curves = (runs: readonly Run[]): string[] => figures(runs).map(({ svg }) => `<figure>${svg}</figure>`);
 

@@ -1,5 +1,6 @@
 import type { Evaluation } from '../eval/index.ts';
-import { seriesTables } from './series.ts';
+import { protocolTables } from './protocol.ts';
+import { type SeriesTable, seriesTables } from './series.ts';
 import { glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable, verdict } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
@@ -12,14 +13,14 @@ export function renderMarkdown(evaluation: Evaluation): string {
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables of several evaluations, side by side. */
 export const renderSeriesMarkdown = (evaluations: readonly Evaluation[]): string =>
-  seriesTables(evaluations)
-    .map(({ title, header, rows }) => `**${markdownText(title)}**\n\n${table(header, rows)}`)
-    .join('\n\n');
+  seriesTables(evaluations).map(titled).join('\n\n');
+
+const titled = ({ title, header, rows }: SeriesTable): string => `**${markdownText(title)}**\n\n${table(header, rows)}`;
 
 const markdownText = (text: string): string => text.replace(/[|<>*_\\[\]`]/g, '\\$&');
 

@@ -1,8 +1,8 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
 import { minus, percent, points } from './words.ts';
 
-/** Metrics that a table of several methods or evaluations is made of: is it the same one, and who is it. */
-const METRICS = ['TAR@FAR=1e-3', 'rank-1'] as const;
+/** Metrics that a table of several methods or evaluations is made of, where they are judged by: is it the same one, and who is it. */
+const METRICS = ['TAR@FAR=1e-3', 'TAR@FAR=1e-4', 'rank-1'] as const;
 
 const columns = ['new model', 'new → new', 'new → old', 'over old → old', 'criterion', 'update gain', 'tax'] as const;
 

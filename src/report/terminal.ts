@@ -1,6 +1,7 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
-import { seriesTables } from './series.ts';
+import { protocolTables } from './protocol.ts';
+import { type SeriesTable, seriesTables } from './series.ts';
 import { glossary, judgementColumns, judgementRow, protocolText, testTable, verdict } from './words.ts';
 
 /** More new models than this are shown in one table, not in one each. */
@@ -8,18 +9,21 @@ const MOST_IN_DETAIL = 3;
 
 /** Tables of several evaluations, side by side. */
 export const renderSeries = (evaluations: readonly Evaluation[]): string =>
-  seriesTables(evaluations)
-    .map(({ title, header, rows }) => `${colors.bold(title)}\n${textTable(header, rows)}`)
-    .join('\n\n');
+  seriesTables(evaluations).map(titled).join('\n\n');
+
+const titled = ({ title, header, rows }: SeriesTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
 
 /** The report as a terminal shows it: the tests, then a judgement of each new model. */
 export function renderTerminal(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
-  const parts = [colors.bold(evaluation.title), wrap(protocolText(evaluation)), textTable(tests.header, tests.rows)];
+  const parts = [
+    colors.bold(evaluation.title),
+    wrap(protocolText(evaluation)),
+    textTable(tests.header, tests.rows),
+    ...protocolTables(evaluation).map(titled),
+  ];
   const many = evaluation.candidates.length > MOST_IN_DETAIL;
-  if (many)
-    for (const { title, header, rows } of seriesTables([evaluation]))
-      parts.push(`${colors.bold(title)}\n${textTable(header, rows)}`);
+  if (many) parts.push(...seriesTables([evaluation]).map(titled));
   for (const { name, comparisons } of evaluation.candidates) {
     if (!many)
       parts.push(

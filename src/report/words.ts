@@ -92,7 +92,9 @@ export function verdict(name: string, comparisons: readonly Comparison[]): strin
 }
 
 /** How it was measured, in two sentences. */
-export function protocolText({ dataset, protocol, tests }: Evaluation): string {
+export function protocolText(evaluation: Evaluation): string {
+  const { dataset, protocol, tests } = evaluation;
+  if (protocol.name !== undefined) return templatesText(evaluation);
   const { genuinePairs, impostorPairs, allImpostors, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
   const families = dataset.families === null ? '' : ` in ${n(dataset.families)} families`;
@@ -109,6 +111,21 @@ export function protocolText({ dataset, protocol, tests }: Evaluation): string {
         ]
       : []),
     `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
+  ].join(' ');
+}
+
+/** The same of a published protocol of templates. */
+function templatesText({ dataset, protocol, tests }: Evaluation): string {
+  const { name, genuinePairs, impostorPairs, probes, galleries, resamples, seed } = protocol;
+  const n = (x: number): string => x.toLocaleString('en-US');
+  const searched = tests.some(({ identification }) => identification);
+  return [
+    `${name}: ${n(dataset.images)} images in ${n(dataset.classes)} templates.`,
+    ...(tests.some(({ verification }) => verification)
+      ? [`1:1: ${n(genuinePairs)} genuine and ${n(impostorPairs)} impostor pairs.`]
+      : []),
+    ...(searched ? [`1:N: ${n(probes)} probes against galleries of ${galleries.map(n).join(' and ')}.`] : []),
+    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the enrolled templates${searched ? ' (1:1) and subjects (1:N)' : ''}, seed ${seed}.`,
   ].join(' ');
 }
 
