@@ -10,8 +10,10 @@ const SIDE = 112;
 const landmarks = [46.06, 62.026, 87.785, 60.323, 68.851, 77.656, 52.162, 99.875, 86.45, 98.648];
 /** The golden matrix was computed in single precision, whose steps are 8e-6 between coordinates of 64 and 128. */
 const SINGLE = 8e-6;
-/** The golden pixels come from a warp on a grid of 1/32 pixels; with slopes up to 1.8 levels a pixel that is under a level, and rounding. */
+/** The golden pixels come from a warp on a grid of 1/32 pixels; this picture's slopes are under 2 levels a pixel. */
 const GREY_LEVELS = 1;
+/** Roundings that differ do so both ways: ours are equal, one pixel in a hundred may fall the other way elsewhere. */
+const SUM_OF_LEVELS = 0.01 * SIDE * SIDE;
 const EXACT = 1e-9;
 
 function aligned(
@@ -55,7 +57,7 @@ test('the aligned picture is that of methods.md 8.14', () => {
     assert.ok(gap(pixel(row, column), rgb) <= GREY_LEVELS, `${row}, ${column}: ${pixel(row, column)}`);
   for (const [channel, sum] of [1456109, 1328534, 1255922].entries()) {
     const ours = result.reduce((total, value, i) => (i % 3 === channel ? total + value : total), 0);
-    assert.ok(Math.abs(ours - sum) <= GREY_LEVELS * SIDE * SIDE * 0.1, `channel ${channel}: ${ours} for ${sum}`);
+    assert.ok(Math.abs(ours - sum) <= SUM_OF_LEVELS, `channel ${channel}: ${ours} for ${sum}`);
   }
 });
 
