@@ -48,6 +48,10 @@ function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64
   ); // biome-ignore format: a matrix
 }
 
+/** A change as a matrix, for a picture that is resampled anyway. */
+export const changeMatrix = ({ mirror, matrix }: Change, side: number): Float64Array =>
+  matrix ?? Float64Array.of(mirror ? -1 : 1, 0, mirror ? side - 1 : 0, 0, 1, 0);
+
 /** Writes `picture` [side, side, 3], changed, to `target` at `offset`. */
 export function applyChange(
   picture: Uint8Array,

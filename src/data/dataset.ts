@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { FileError } from '../base/errors.ts';
+import { type CropSource, openCrops } from './crops.ts';
+import { openPackImages, type PackSource } from './packs.ts';
 import {
   type ImageRecord,
   LABEL_BYTES,
@@ -16,7 +18,9 @@ import { readSidecar, type Sidecar } from './sidecar.ts';
 /** Where encoded images lie, as a worker thread is told it. */
 export type Source =
   | { readonly kind: 'records'; readonly rec: string; readonly keys: Int32Array; readonly offsets: Float64Array }
-  | { readonly kind: 'files'; readonly files: readonly string[] };
+  | { readonly kind: 'files'; readonly files: readonly string[] }
+  | CropSource
+  | PackSource;
 
 /** Family of a sample nobody told us the family of: it counts as a family of its own. */
 export const NO_FAMILY = -1;
@@ -31,6 +35,8 @@ export interface Dataset extends Disposable {
   /** C */
   readonly classes: number;
   readonly sidecar: Sidecar;
+  /** How pictures are brought into place before a network sees them; absent: they are as they should be. */
+  readonly alignment?: 'five-points';
   /** Class ids [N], and family ids [N] or `NO_FAMILY`. */
   labels(): Int32Array;
   families(): Int32Array;
@@ -57,10 +63,17 @@ export function openDataset(path: string): Dataset {
 /** Reads the encoded image at a position: the part of a dataset that workers have. */
 export interface ImageFile {
   encoded(i: number): Uint8Array;
+  /**
+   * The matrix [6] that tells where each pixel of the picture [side, side] lies in the decoded one. Where this is absent,
+   * or null comes back, the whole picture is resized. @throws UserError if the picture is not what it should be.
+   */
+  place?(i: number, size: { readonly height: number; readonly width: number }, side: number): Float64Array | null;
   close(): void;
 }
 
 export function openSource(source: Source): ImageFile {
+  if (source.kind === 'crops') return openCrops(source);
+  if (source.kind === 'pack') return openPackImages(source);
   if (source.kind === 'files') return { encoded: (i) => readFileSync(source.files[i]!), close: () => undefined };
   const file = new RecordFile(source.rec);
   return { encoded: (i) => imageRecord(file, source, i).image, close: () => file.close() };

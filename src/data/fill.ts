@@ -1,8 +1,10 @@
 import { messageOf } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type Augment, applyChange, drawChange } from './augment.ts';
+import { composed } from './align.ts';
+import { type Augment, applyChange, changeMatrix, drawChange } from './augment.ts';
 import type { ImageFile } from './dataset.ts';
 import { decode, resize } from './decode.ts';
+import { nativeImage } from './native-image.ts';
 
 /** What to put into one batch buffer. */
 export type FillTask = {
@@ -32,8 +34,15 @@ export async function fillBatch(
       const change = rng ? drawChange(augment!.limits, rng.split(index), side) : { mirror: false, matrix: null };
       const decoded = decode(source.encoded(index));
       let picture = decoded instanceof Promise ? await decoded : decoded;
+      const offset = row * side * side * 3;
+      const place = source.place?.(index, picture, side);
+      if (place) {
+        const matrix = composed(changeMatrix(change, side), place);
+        nativeImage.warpAffine(picture.pixels, picture.height, picture.width, matrix, pixels, offset, side);
+        continue;
+      }
       if (picture.height !== side || picture.width !== side) picture = await resize(picture, side);
-      applyChange(picture.pixels, change, pixels, row * side * side * 3, side);
+      applyChange(picture.pixels, change, pixels, offset, side);
     } catch (error) {
       bad.push({ row, problem: messageOf(error) });
     }

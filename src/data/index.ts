@@ -1,8 +1,19 @@
 export type { Augment } from './augment.ts';
+export { alignedDataset } from './crops.ts';
 export { type Dataset, NO_FAMILY, openDataset } from './dataset.ts';
 export { type GetResult, type GlyphSetName, getGlyphs, glyphPrefix, glyphSources } from './glyphs/index.ts';
+export {
+  type Enrolment,
+  type Ijb,
+  type IjbIdentification,
+  type IjbImages,
+  type IjbPairs,
+  type IjbSubset,
+  openIjb,
+} from './ijb.ts';
 export { importDataset } from './import.ts';
 export { type DatasetInfo, describeDataset } from './info.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
+export { type Pack, packDataset, readPack } from './packs.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
 export { holdOut, sampleImages, split, type Written } from './split.ts';

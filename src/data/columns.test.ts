@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { FileError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import { type Column, readTable, type TableOptions } from './columns.ts';
+
+function tableOf(t: TestContext) {
+  const path = join(testFolder(t), 'table.txt');
+  return <const C extends readonly Column[]>(text: string, columns: C, options: TableOptions = {}) => {
+    writeFileSync(path, text);
+    return [...readTable(path, columns, options)].map(({ from, count, columns }) => ({
+      from,
+      count,
+      columns: columns.map((values) => values && Array.from<string | number>(values)),
+    }));
+  };
+}
+
+test('columns of every kind, in chunks, with every way to end a line', (t) => {
+  const read = tableOf(t);
+  const kinds = ['text', 'integer', 'number'] as const;
+  const first = {
+    from: 1,
+    count: 2,
+    columns: [
+      ['a.jpg', 'ü b'.slice(0, 1)],
+      [1, 2147483647],
+      [0.5, -2],
+    ],
+  };
+  const second = { from: 3, count: 1, columns: [['c'], [0], [1e-3]] };
+  for (const end of ['\n', '\r\n'])
+    for (const last of ['', end, end + end])
+      assert.deepEqual(
+        read(`a.jpg 1 .5${end}ü 2147483647 -2${end}c 0 1e-3${last}`, kinds, { chunk: 2 }),
+        [first, second],
+        JSON.stringify(end + last),
+      );
+  assert.deepEqual(read('', ['integer']), []);
+  assert.deepEqual(read('\n\n', ['integer']), []);
+  assert.deepEqual(read('TEMPLATE,SUBJECT\n', ['integer', 'integer'], { separator: ',', header: true }), []);
+  assert.deepEqual(
+    read('TEMPLATE,SUBJECT,FILE\n7,8,"a, b"\n9,10\n', ['integer', 'integer'], { separator: ',', header: true, more: true }),
+    [{ from: 2, count: 2, columns: [[7, 9], [8, 10]] }],
+  ); // biome-ignore format: short
+  assert.deepEqual(read('1 x 3\n', ['skip', 'text', 'integer']), [{ from: 1, count: 1, columns: [null, ['x'], [3]] }]);
+});
+
+test('numbers are those that JavaScript reads, to the last bit', (t) => {
+  const rng = new Rng('numbers');
+  const texts = Array.from({ length: 5000 }, () => {
+    const digits = Array.from({ length: 1 + rng.integer(19) }, () => rng.integer(10)).join('');
+    const point = rng.integer(digits.length + 1);
+    const exponent = rng.integer(8) === 0 ? `e${rng.integer(40) - 20}` : '';
+    return `${rng.integer(2) ? '-' : ''}${digits.slice(0, point)}${rng.integer(5) ? '.' : ''}${digits.slice(point)}${exponent}`;
+  });
+  const [rows] = tableOf(t)(texts.join('\n'), ['number']);
+  assert.deepEqual(rows!.columns[0], texts.map(Number));
+});
+
+test('a table of many blocks equals its slow twin', (t) => {
+  const rng = new Rng('pairs');
+  const lines = Array.from({ length: 200_000 }, () => [rng.integer(100_000), rng.integer(2 ** 31), rng.integer(2)]);
+  const text = lines.map((line) => line.join(' ')).join('\n');
+  assert.ok(text.length > 3 << 20, 'several blocks');
+  const chunks = tableOf(t)(text, ['integer', 'integer', 'integer'], { chunk: 70_000 });
+  assert.deepEqual(
+    chunks.map(({ from, count }) => [from, count]),
+    [[1, 70_000], [70_001, 70_000], [140_001, 60_000]],
+  ); // biome-ignore format: short
+  for (const c of [0, 1, 2])
+    assert.deepEqual(
+      chunks.flatMap(({ columns }) => columns[c]!),
+      lines.map((line) => line[c]),
+    );
+});
+
+test('what is wrong is told with file, line and column', (t) => {
+  const read = tableOf(t);
+  const cases: readonly (readonly [string, readonly Column[], RegExp, TableOptions?])[] = [
+    ['1 2 3\n4 5\n', ['integer', 'integer', 'integer'], /table\.txt: line 2: wanted 3 columns, got 2/],
+    ['1 2 3 4\n', ['integer', 'integer', 'integer'], /line 1: wanted 3 columns, got 4/],
+    ['1,2,3\n', ['integer', 'integer', 'integer'], /wanted 3 columns, got 1\n.*single spaces/],
+    ['1 2\n', ['integer', 'integer'], /wanted 2 columns, got 1\n.*commas/, { separator: ',' }],
+    ['1 -2\n', ['integer', 'integer'], /line 1, column 2: wanted a whole number from 0 to 2147483647, got "-2"/],
+    ['1 2147483648\n', ['integer', 'integer'], /column 2: .* got "2147483648"/],
+    [`1 ${'9'.repeat(500)}\n`, ['integer', 'integer'], /column 2: .* got "9{40}"/],
+    ['1  2\n', ['integer', 'integer'], /wanted 2 columns, got 3/],
+    ['1 \n', ['integer', 'integer'], /column 2: .* got ""/],
+    ['1 2.0\n', ['integer', 'integer'], /column 2: .* got "2\.0"/],
+    ['a 1\nb nan\n', ['text', 'number'], /line 2, column 2: wanted a number, got "nan"/],
+    ['a 1e999\n', ['text', 'number'], /wanted a number, got "1e999"/],
+    ['a .\n', ['text', 'number'], /wanted a number, got "\."/],
+    ['1 2\n\n3 4\n', ['integer', 'integer'], /line 2: is empty, but more lines follow/],
+    ['h\n1\nx\n', ['integer'], /line 3, column 1: .* got "x"/, { header: true }],
+    ['x'.repeat(2 << 20), ['text'], /line 1 is longer than 1048576 bytes/],
+  ];
+  for (const [text, columns, message, options] of cases)
+    assert.throws(
+      () => read(text, columns, options),
+      (error) => error instanceof FileError && message.test(error.message),
+      JSON.stringify(text.slice(0, 40)),
+    );
+  assert.throws(() => [...readTable('/no/such/table', ['integer'])], /no such file/);
+});

@@ -1,0 +1,262 @@
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { FileError } from '../base/errors.ts';
+
+/** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or what nobody wants to read. */
+export type Column = 'integer' | 'number' | 'text' | 'skip';
+type Values = { integer: Int32Array; number: Float64Array; text: string[]; skip: null };
+
+/** Some rows of a table, column by column; `from` is the line of the first of them, counted from 1. */
+export type Rows<C extends readonly Column[]> = {
+  readonly from: number;
+  readonly count: number;
+  readonly columns: { readonly [K in keyof C]: Values[C[K]] };
+};
+
+export type TableOptions = {
+  readonly separator?: ' ' | ',';
+  /** Pass over the first line. */
+  readonly header?: boolean;
+  /** Lines may go on after the columns that are read. */
+  readonly more?: boolean;
+  /** Rows handed out at a time. */
+  readonly chunk?: number;
+};
+
+const BLOCK_BYTES = 1 << 20;
+const [NEWLINE, RETURN, POINT, ZERO] = [0x0a, 0x0d, 0x2e, 0x30];
+const MOST_INTEGER = 2 ** 31 - 1;
+/** Digits whose whole number a double holds; dividing it by an exact power of ten then rounds as reading the text does. */
+const EXACT_DIGITS = 15;
+const POWERS = Float64Array.from({ length: EXACT_DIGITS + 1 }, (_, k) => 10 ** k);
+const WORDS = {
+  integer: `a whole number from 0 to ${MOST_INTEGER}`,
+  number: 'a number',
+  text: 'a text',
+  skip: 'anything',
+} as const;
+
+/**
+ * Reads a text table of any length, one separator between two columns, `chunk` rows at a time; what is handed out is the
+ * caller's. Memory holds one chunk and one block of the file. Lines end in \n or \r\n; empty lines may stand at the end only.
+ * @throws FileError naming file and line.
+ */
+export function* readTable<const C extends readonly Column[]>(
+  path: string,
+  columns: C,
+  { separator = ' ', header = false, more = false, chunk = 65536 }: TableOptions = {},
+): Generator<Rows<C>, void, undefined> {
+  const lines = new Lines(path);
+  try {
+    if (header) lines.skip();
+    const parser = new Parser(path, columns, separator.charCodeAt(0), more);
+    for (;;) {
+      const from = lines.read + 1;
+      const room = columns.map((kind) => roomFor(kind, chunk));
+      let count = 0;
+      while (count < chunk && lines.fill()) count += parser.parse(lines, room, count, chunk);
+      if (count === 0) return;
+      yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as Rows<C>['columns'] };
+    }
+  } finally {
+    lines.close();
+  }
+}
+
+const roomFor = (kind: Column, rows: number): Values[Column] =>
+  kind === 'integer' ? new Int32Array(rows) : kind === 'number' ? new Float64Array(rows) : kind === 'text' ? [] : null;
+
+const cut = (values: Values[Column], count: number): Values[Column] =>
+  values === null || Array.isArray(values) || values.length === count ? values : values.slice(0, count);
+
+/** A file by blocks that end where a line ends. */
+class Lines {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly bytes = Buffer.allocUnsafe(BLOCK_BYTES + 1);
+  /** Where the first line lies that has not been read, and where the last whole line of the block ends. */
+  at = 0;
+  end = 0;
+  /** Lines read so far. */
+  read = 0;
+  #held = 0;
+  #ended = false;
+
+  constructor(path: string) {
+    if (!existsSync(path)) throw new FileError(path, 'no such file');
+    this.#path = path;
+    this.#fd = openSync(path, 'r');
+  }
+
+  /** Makes sure that a whole line is there. → false at the end of the file */
+  fill(): boolean {
+    while (this.at === this.end && !this.#ended) {
+      this.bytes.copyWithin(0, this.end, this.#held);
+      this.#held -= this.end;
+      const got = readSync(this.#fd, this.bytes, this.#held, BLOCK_BYTES - this.#held, null);
+      if (got === 0 && this.#held === BLOCK_BYTES)
+        throw new FileError(
+          this.#path,
+          `line ${this.read + 1} is longer than ${BLOCK_BYTES} bytes`,
+          'is this a table?',
+        );
+      this.#held += got;
+      if (got === 0) {
+        this.#ended = true;
+        if (this.#held > 0 && this.bytes[this.#held - 1] !== NEWLINE) this.bytes[this.#held++] = NEWLINE;
+      }
+      this.at = 0;
+      this.end = this.bytes.subarray(0, this.#held).lastIndexOf(NEWLINE) + 1;
+    }
+    return this.at < this.end;
+  }
+
+  skip(): void {
+    if (!this.fill()) return;
+    this.at = this.bytes.indexOf(NEWLINE, this.at) + 1;
+    this.read++;
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+class Parser {
+  readonly #path: string;
+  readonly #columns: readonly Column[];
+  readonly #separator: number;
+  readonly #more: boolean;
+  /** Where the number that was read last ends; -1 if there was none. */
+  #stop = 0;
+
+  constructor(path: string, columns: readonly Column[], separator: number, more: boolean) {
+    this.#path = path;
+    this.#columns = columns;
+    this.#separator = separator;
+    this.#more = more;
+  }
+
+  /** Reads lines into `room` from row `row` up to `chunk`, as many as the block has. → their number */
+  parse(lines: Lines, room: readonly Values[Column][], row: number, chunk: number): number {
+    const { bytes, end } = lines;
+    const last = this.#columns.length - 1;
+    let at = lines.at;
+    const first = row;
+    while (at < end && row < chunk) {
+      if (bytes[at] === NEWLINE || (bytes[at] === RETURN && bytes[at + 1] === NEWLINE)) {
+        this.#onlyEmpty(lines, at, row - first);
+        at = lines.end;
+        break;
+      }
+      const start = at;
+      for (let c = 0; c <= last; c++) {
+        const values = room[c]!;
+        if (values instanceof Int32Array) {
+          const from = at;
+          let value = 0;
+          for (let digit = bytes[at]! - ZERO; digit >= 0 && digit <= 9; digit = bytes[++at]! - ZERO)
+            value = value * 10 + digit;
+          if (at === from || value > MOST_INTEGER) throw this.#problem(bytes, start, lines.read + row - first + 1);
+          values[row] = value;
+        } else if (values instanceof Float64Array) {
+          values[row] = this.#number(bytes, at);
+          at = this.#stop;
+        } else {
+          const stop = this.#textEnd(bytes, at);
+          if (values) values.push(bytes.toString('utf8', at, stop));
+          at = stop;
+        }
+        if (c < last ? bytes[at] !== this.#separator : !this.#ends(bytes, at))
+          throw this.#problem(bytes, start, lines.read + row - first + 1);
+        at++;
+      }
+      if (bytes[at - 1] !== NEWLINE) at = bytes.indexOf(NEWLINE, at) + 1;
+      row++;
+    }
+    lines.at = at;
+    lines.read += row - first;
+    return row - first;
+  }
+
+  #ends(bytes: Buffer, at: number): boolean {
+    const byte = bytes[at];
+    return (
+      byte === NEWLINE || (byte === RETURN && bytes[at + 1] === NEWLINE) || (this.#more && byte === this.#separator)
+    );
+  }
+
+  #number(bytes: Buffer, from: number): number {
+    let [value, digits, decimals, at] = [0, 0, 0, from];
+    const negative = bytes[at] === 0x2d;
+    if (negative) at++;
+    for (let seen = false; ; at++) {
+      const digit = bytes[at]! - ZERO;
+      if (digit >= 0 && digit <= 9) {
+        value = value * 10 + digit;
+        digits++;
+        if (seen) decimals++;
+      } else if (bytes[at] === POINT && !seen) seen = true;
+      else break;
+    }
+    this.#stop = at;
+    const byte = bytes[at]!;
+    const whole = byte === this.#separator || byte === NEWLINE || byte === RETURN;
+    if (digits > 0 && digits <= EXACT_DIGITS && whole) return (negative ? -value : value) / POWERS[decimals]!;
+    return this.#unusual(bytes, from);
+  }
+
+  /** Numbers with exponents or many digits. */
+  #unusual(bytes: Buffer, from: number): number {
+    const end = this.#textEnd(bytes, from);
+    const text = bytes.toString('latin1', from, Math.min(end, from + 400));
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+    this.#stop = Number.isFinite(value) ? end : -1;
+    return value;
+  }
+
+  #textEnd(bytes: Buffer, from: number): number {
+    let at = from;
+    while (bytes[at] !== this.#separator && bytes[at] !== NEWLINE) at++;
+    return bytes[at] === NEWLINE && at > from && bytes[at - 1] === RETURN ? at - 1 : at;
+  }
+
+  /** Reads to the end of the file. @throws FileError if anything but empty lines is left. */
+  #onlyEmpty(lines: Lines, from: number, done: number): void {
+    let line = lines.read + done;
+    for (let at = from; ; at = lines.at) {
+      for (; at < lines.end; at++) {
+        if (lines.bytes[at] === NEWLINE) line++;
+        else if (lines.bytes[at] !== RETURN)
+          throw new FileError(this.#path, `line ${line}: is empty, but more lines follow`);
+      }
+      lines.at = lines.end;
+      if (!lines.fill()) return;
+    }
+  }
+
+  #problem(bytes: Buffer, start: number, line: number): FileError {
+    const text = bytes.toString('utf8', start, bytes.indexOf(NEWLINE, start)).replace(/\r$/, '');
+    const cells = text.split(String.fromCharCode(this.#separator));
+    const wanted = this.#columns.length;
+    if (cells.length < wanted || (cells.length > wanted && !this.#more)) {
+      const hint =
+        cells.length === 1
+          ? `columns are separated by ${this.#separator === 0x2c ? 'commas' : 'single spaces'}`
+          : undefined;
+      return new FileError(this.#path, `line ${line}: wanted ${wanted} columns, got ${cells.length}`, hint);
+    }
+    const bad = this.#columns.findIndex((kind, c) => !this.#fits(kind, cells[c]!));
+    const cell = cells[bad] ?? text;
+    return new FileError(
+      this.#path,
+      `line ${line}, column ${bad + 1}: wanted ${WORDS[this.#columns[bad] ?? 'text']}, got ${JSON.stringify(cell.slice(0, 40))}`,
+    );
+  }
+
+  #fits(kind: Column, cell: string): boolean {
+    if (kind === 'integer') return /^\d+$/.test(cell) && Number(cell) <= MOST_INTEGER;
+    if (kind !== 'number') return true;
+    this.#number(Buffer.from(`${cell}\n`), 0);
+    return this.#stop >= 0;
+  }
+}

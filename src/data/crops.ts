@@ -1,0 +1,90 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { digestOf, fileDigest } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { alignment, FIVE_POINTS } from './align.ts';
+import type { Dataset, ImageFile } from './dataset.ts';
+import type { Ijb } from './ijb.ts';
+
+/** Loose crops with a face's landmarks in each, as a worker thread is told them. */
+export type CropSource = {
+  readonly kind: 'crops';
+  readonly folder: string;
+  readonly names: readonly string[];
+  readonly landmarks: Float32Array;
+};
+
+/** Landmarks may lie outside of a crop by this share of its larger side: a detector guesses at what the edge cuts off. */
+const LANDMARK_MARGIN = 0.5;
+
+export const openCrops = ({ folder, names, landmarks }: CropSource): ImageFile => ({
+  encoded: (i) => readFileSync(join(folder, names[i]!)),
+  place: (i, size, side) => {
+    const own = landmarks.subarray(i * 10, i * 10 + 10);
+    requireInside(own, size);
+    return alignment(own, side);
+  },
+  close: () => undefined,
+});
+
+function requireInside(landmarks: Float32Array, { height, width }: { height: number; width: number }): void {
+  const margin = LANDMARK_MARGIN * Math.max(height, width);
+  for (let k = 0; k < 10; k += 2) {
+    const [x, y] = [landmarks[k]!, landmarks[k + 1]!];
+    if (x < -margin || y < -margin || x > width - 1 + margin || y > height - 1 + margin)
+      throw new UserError(
+        `landmark ${k / 2 + 1} at (${x}, ${y}) is far outside of the picture of ${width} × ${height}`,
+      );
+  }
+}
+
+/**
+ * The images of an IJB benchmark as a dataset: decoded, then brought to the network's side by one resampling that puts the
+ * five landmarks where the template has them. A label is the place of the image's template among the ascending template
+ * ids, a family the id of its medium.
+ * @throws FileError naming the first image that is not there.
+ */
+export function alignedDataset(ijb: Ijb): Dataset {
+  const { names, templates, media, landmarks } = ijb.images;
+  const folder = join(ijb.path, 'loose_crop');
+  requireFiles(folder, ijb);
+  const place = new Map(Array.from(ijb.templateIds, (id, t) => [id, t]));
+  const labels = templates.map((id) => place.get(id)!);
+  const path = (i: number): string => join(folder, names[i]!);
+  return {
+    path: ijb.path,
+    digest: digestOf(
+      'five points',
+      ...FIVE_POINTS.map(String),
+      fileDigest(ijb.files.list),
+      fileDigest(ijb.files.landmarks),
+    ),
+    size: names.length,
+    classes: ijb.templateIds.length,
+    sidecar: {},
+    alignment: 'five-points',
+    labels: () => labels,
+    families: () => media,
+    record: (i) => ({ labels: [labels[i]!, media[i]!], id: i, image: readFileSync(path(i)) }),
+    name: (i) => `${path(i)} (line ${i + 1} of ${basename(ijb.files.list)})`,
+    source: { kind: 'crops', folder, names, landmarks },
+    close: () => undefined,
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+/** One look at the folder instead of half a million at files. */
+function requireFiles(folder: string, { files, images: { names } }: Ijb): void {
+  if (!existsSync(folder))
+    throw new FileError(folder, 'no such folder', 'the loose crops of the benchmark belong there');
+  const there = new Set(readdirSync(folder));
+  const missing = (name: string): boolean => !(name.includes('/') ? existsSync(join(folder, name)) : there.has(name));
+  const first = names.findIndex(missing);
+  if (first < 0) return;
+  const count = names.filter(missing).length;
+  throw new FileError(
+    files.list,
+    `line ${first + 1}: ${names[first]} is not in ${folder} (${count} of ${names.length} images are missing)`,
+    'unpack the loose crops of the benchmark again',
+  );
+}

@@ -1,0 +1,243 @@
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { digestOf, fileDigest } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
+import { FIVE_POINTS, similarity } from './align.ts';
+import { readTable } from './columns.ts';
+
+/** The two benchmarks there are, and what their files and galleries are called (methods.md 6.1). */
+const subsets = {
+  IJBC: { stem: 'ijbc', galleries: ['G1', 'G2'] },
+  IJBB: { stem: 'ijbb', galleries: ['S1', 'S2'] },
+} as const;
+export type IjbSubset = keyof typeof subsets;
+
+/** Every image in the order of the lists: N of them. */
+export type IjbImages = {
+  /** Files below `loose_crop`. */
+  readonly names: readonly string[];
+  /** Template and medium (a photograph, or all frames of a video). [N] each */
+  readonly templates: Int32Array;
+  readonly media: Int32Array;
+  /** x, y of eyes, nose and corners of the mouth in pixels of the crop, in shared memory. [N · 10] */
+  readonly landmarks: Float32Array;
+  /** How sure the detector was. [N] */
+  readonly detector: Float32Array;
+};
+
+/** Template ids of the enrolled and of the asking side, and 1 where both show one subject. [K] each */
+export type IjbPairs = { readonly gallery: Int32Array; readonly query: Int32Array; readonly same: Uint8Array };
+
+/** Templates, once each with ascending ids, and whom they show. */
+export type Enrolment = { readonly templates: Int32Array; readonly subjects: Int32Array };
+export type IjbIdentification = {
+  readonly galleries: readonly (Enrolment & { readonly name: string })[];
+  readonly probes: Enrolment;
+};
+
+const PAIRS_AT_A_TIME = 4_000_000;
+/** Ids up to this are marked in a table of one byte each, larger ones in a set. */
+const MOST_MARKED = 1 << 24;
+
+/**
+ * Opens `<root>/IJBC` or `<root>/IJBB` and reads the two lists of images; the other files are read when they are asked for,
+ * and need not be there before.
+ * @throws FileError naming file and line of what is wrong.
+ */
+export const openIjb = (root: string, subset: IjbSubset): Ijb => new Ijb(root, subset);
+
+/** An IJB benchmark on disk in its published layout. Source: methods.md 6.1. */
+export class Ijb {
+  readonly subset: IjbSubset;
+  /** `<root>/IJBC` */
+  readonly path: string;
+  readonly images: IjbImages;
+  /** All templates, ascending. [T] */
+  readonly templateIds: Int32Array;
+  /** The files of the meta folder by what they hold. */
+  readonly files: {
+    readonly list: string;
+    readonly landmarks: string;
+    readonly pairs: string;
+    readonly galleries: readonly string[];
+    readonly probes: string;
+  };
+  readonly #hasImages: (template: number) => boolean;
+
+  constructor(root: string, subset: IjbSubset) {
+    const { stem, galleries } = subsets[subset];
+    this.subset = subset;
+    this.path = join(root, subset);
+    const meta = (name: string): string => join(this.path, 'meta', `${stem}_${name}`);
+    this.files = {
+      list: meta('face_tid_mid.txt'),
+      landmarks: meta('name_5pts_score.txt'),
+      pairs: meta('template_pair_label.txt'),
+      galleries: galleries.map((name) => meta(`1N_gallery_${name}.csv`)),
+      probes: meta('1N_probe_mixed.csv'),
+    };
+    if (!existsSync(this.path))
+      throw new FileError(this.path, 'no such folder', `wanted ${subset}/meta and ${subset}/loose_crop below ${root}`);
+    const list = readList(this.files.list);
+    this.images = { ...list, ...readLandmarks(this.files, list.names) };
+    this.templateIds = Int32Array.from(new Set(list.templates)).sort();
+    this.#hasImages = membership(this.templateIds);
+  }
+
+  /** Digest of all meta files that are there. */
+  get digest(): string {
+    const { list, landmarks, pairs, galleries, probes } = this.files;
+    const there = [list, landmarks, pairs, ...galleries, probes].filter((file) => existsSync(file));
+    return digestOf(...there.flatMap((file) => [basename(file), fileDigest(file)]));
+  }
+
+  /** The 1:1 protocol in pieces of `chunk` pairs; no more of it is in memory. */
+  *pairs({ chunk = PAIRS_AT_A_TIME }: { readonly chunk?: number } = {}): Generator<IjbPairs, void, undefined> {
+    const path = this.files.pairs;
+    let total = 0;
+    for (const { from, count, columns } of readTable(path, ['integer', 'integer', 'integer'], { chunk })) {
+      const [gallery, query, labels] = columns;
+      for (let i = 0; i < count; i++) {
+        if (labels[i]! > 1) throw new FileError(path, `line ${from + i}: label ${labels[i]}, wanted 0 or 1`);
+        this.#requireImages(gallery[i]!, path, from + i);
+        this.#requireImages(query[i]!, path, from + i);
+      }
+      total += count;
+      yield { gallery, query, same: Uint8Array.from(labels) };
+    }
+    if (total === 0) throw new FileError(path, 'holds no pairs');
+  }
+
+  /** The 1:N protocol. A subject has one template in one gallery; one probe may show somebody who is in none. */
+  identification(): IjbIdentification {
+    const seen = new Map<number, string>();
+    const galleries = this.files.galleries.map((path, g) => {
+      const gallery = this.#enrolment(path, (template, subject, line) => {
+        const other = seen.get(subject);
+        if (other !== undefined)
+          throw new FileError(
+            path,
+            `line ${line}: template ${template} shows subject ${subject}, as does ${other}`,
+            'a subject has one template in one of the galleries',
+          );
+        seen.set(subject, `template ${template} of ${basename(path)}`);
+      });
+      return { name: subsets[this.subset].galleries[g]!, ...gallery };
+    });
+    return { galleries, probes: this.#enrolment(this.files.probes) };
+  }
+
+  /** @throws FileError if a template has no images or two subjects, or `check` of its first mention objects. */
+  #enrolment(path: string, check?: (template: number, subject: number, line: number) => void): Enrolment {
+    const subjects = new Map<number, number>();
+    const layout = { separator: ',', header: true, more: true } as const;
+    for (const { from, count, columns } of readTable(path, ['integer', 'integer'], layout))
+      for (let i = 0; i < count; i++) {
+        const [template, subject] = [columns[0][i]!, columns[1][i]!];
+        const known = subjects.get(template);
+        if (known === subject) continue;
+        if (known !== undefined)
+          throw new FileError(
+            path,
+            `line ${from + i}: template ${template} shows subject ${subject}, and ${known} further up`,
+          );
+        this.#requireImages(template, path, from + i);
+        check?.(template, subject, from + i);
+        subjects.set(template, subject);
+      }
+    if (subjects.size === 0) throw new FileError(path, 'holds no templates');
+    const templates = Int32Array.from(subjects.keys()).sort();
+    return { templates, subjects: templates.map((id) => subjects.get(id)!) };
+  }
+
+  #requireImages(template: number, path: string, line: number): void {
+    if (!this.#hasImages(template))
+      throw new FileError(path, `line ${line}: template ${template} has no images in ${basename(this.files.list)}`);
+  }
+}
+
+function membership(ids: Int32Array): (id: number) => boolean {
+  const most = ids.at(-1) ?? -1;
+  if (most > MOST_MARKED) {
+    const set = new Set(ids);
+    return (id) => set.has(id);
+  }
+  const marked = new Uint8Array(most + 1);
+  for (const id of ids) marked[id] = 1;
+  return (id) => marked[id] === 1;
+}
+
+function readList(path: string): Pick<IjbImages, 'names' | 'templates' | 'media'> {
+  const names: string[] = [];
+  const [templates, media]: [Int32Array[], Int32Array[]] = [[], []];
+  const lines = new Map<string, number>();
+  for (const { from, count, columns } of readTable(path, ['text', 'integer', 'integer'])) {
+    for (let i = 0; i < count; i++) {
+      const name = columns[0][i]!;
+      if (leavesFolder(name))
+        throw new FileError(path, `line ${from + i}: ${JSON.stringify(name)} is no name of a file below loose_crop`);
+      const key = `${columns[1][i]} ${name}`;
+      const before = lines.get(key);
+      if (before !== undefined)
+        throw new FileError(path, `line ${from + i}: template ${columns[1][i]} has ${name} in line ${before} already`);
+      lines.set(key, from + i);
+      names.push(name);
+    }
+    templates.push(columns[1]);
+    media.push(columns[2]);
+  }
+  if (names.length === 0) throw new FileError(path, 'lists no images');
+  return { names, templates: joined(templates, names.length), media: joined(media, names.length) };
+}
+
+const leavesFolder = (name: string): boolean =>
+  name.includes('\0') || name.split('/').some((part) => part === '' || part === '.' || part === '..');
+
+function joined(parts: readonly Int32Array[], length: number): Int32Array {
+  const all = new Int32Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Landmarks and scores, which must be told in the order of the list. */
+function readLandmarks(files: Ijb['files'], names: readonly string[]): Pick<IjbImages, 'landmarks' | 'detector'> {
+  const path = files.landmarks;
+  const landmarks = new Float32Array(new SharedArrayBuffer(4 * 10 * names.length));
+  const detector = new Float32Array(names.length);
+  let rows = 0;
+  for (const { from, count, columns } of readTable(path, ['text', ...TEN_NUMBERS, 'number'])) {
+    const [found, ...numbers] = columns;
+    for (let i = 0; i < count; i++, rows++) {
+      if (found[i] !== names[rows])
+        throw new FileError(
+          path,
+          `line ${from + i}: is about ${found[i]}, line ${from + i} of ${basename(files.list)} about ${names[rows] ?? 'nothing'}`,
+          'both lists must name the same images in the same order',
+        );
+      const own = landmarks.subarray(rows * 10, rows * 10 + 10);
+      for (let k = 0; k < 10; k++) own[k] = numbers[k]![i]!;
+      detector[rows] = numbers[10]![i]!;
+      requireFace(own, path, from + i);
+    }
+  }
+  if (rows < names.length)
+    throw new FileError(path, `ends after line ${rows}, ${basename(files.list)} lists ${names.length} images`);
+  return { landmarks, detector };
+}
+
+const TEN_NUMBERS = [
+  ...(['number', 'number', 'number', 'number', 'number'] as const),
+  ...(['number', 'number', 'number', 'number', 'number'] as const),
+] as const;
+
+function requireFace(landmarks: Float32Array, path: string, line: number): void {
+  try {
+    similarity(landmarks, FIVE_POINTS);
+  } catch {
+    throw new FileError(path, `line ${line}: the landmarks lie on one point or in no order that a face has`);
+  }
+}
