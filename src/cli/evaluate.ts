@@ -1,24 +1,16 @@
-import { writeFileSync } from 'node:fs';
-import { join, resolve, sep } from 'node:path';
+import { join } from 'node:path';
 import type { Command } from 'commander';
-import { readJson, writeArtifact, writeAtomic } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
+import { writeArtifact } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import {
-  figures,
-  type Run,
-  renderHtml,
-  renderMarkdown,
-  renderPng,
-  renderSeries,
-  renderSeriesHtml,
-  renderSeriesMarkdown,
-  renderTerminal,
-} from '../report/index.ts';
-import { command, force, print, seed, several, wholeNumber } from './context.ts';
+import { renderTerminal } from '../report/index.ts';
+import { command, force, group, print, seed, several, wholeNumber } from './context.ts';
+import { evaluateIjbCommand } from './evaluate-ijb.ts';
+import { evaluatePackCommand } from './evaluate-pack.ts';
+import { writeReports } from './report.ts';
 
 export type EvaluateStage = {
   readonly title: string;
@@ -69,10 +61,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
       onTest: (done, _, name) => bar.update(done, name),
     });
     bar.stop();
-    writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
-    writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
-    writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
-    if (stage.figures) await writeFigures(directory, [{ name: '', evaluation }]);
+    await writeReports(directory, evaluation, stage);
     return { kind: 'evaluation', version: 1, seed: stage.seed, old: old.digest, mixbct: version };
   });
   return evaluation!;
@@ -95,9 +84,20 @@ function requireSameSet(old: FeatureSet, other: FeatureSet): void {
 }
 
 export function evaluateCommand(): Command {
-  return command(
+  return group(
     'evaluate',
-    'judge new models against the old one on classes that none was trained on',
+    'judge new models against the old one',
+    'mixbct evaluate --old features/old-eval --new mixbct=features/mixbct-eval --out runs/evaluation\nmixbct evaluate ijb --data ijb --model runs/new --old runs/old --out runs/ijbc',
+  )
+    .addCommand(evaluateSetsCommand(), { isDefault: true })
+    .addCommand(evaluateIjbCommand())
+    .addCommand(evaluatePackCommand());
+}
+
+function evaluateSetsCommand(): Command {
+  return command(
+    'sets',
+    'judge models by feature sets of classes that none was trained on (what evaluate does if no other is named)',
     'mixbct evaluate --old features/old-eval --oracle features/oracle-eval --new mixbct=features/mixbct-eval --out runs/evaluation',
   )
     .requiredOption('--old <features>', "the old model's feature set")
@@ -127,57 +127,4 @@ export function evaluateCommand(): Command {
       const evaluation = await evaluateStage({ ...options, candidates });
       print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
-}
-
-export function reportCommand(): Command {
-  return command(
-    'report',
-    'show an evaluation again',
-    'mixbct report runs/evaluation\nmixbct report runs/seed-1/judge runs/seed-2/judge --html report.html --figures figures',
-  )
-    .argument('<evaluations...>', 'folder of an evaluation; several (of other seeds, say) are put into one table')
-    .option('--html <file>', 'write it as one HTML file')
-    .option('--markdown <file>', 'write it as Markdown')
-    .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
-    .action(async (paths: readonly string[], options) => {
-      const names = shortNames(paths);
-      const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
-      const evaluations = runs.map(({ evaluation }) => evaluation);
-      const [evaluation] = evaluations as [Evaluation];
-      const alone = runs.length === 1;
-      if (options.html) writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
-      if (options.markdown)
-        writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
-      if (options.figures) await writeFigures(options.figures, runs);
-      if (alone) print(options, evaluation, renderTerminal(evaluation));
-      else print(options, evaluations, renderSeries(evaluations));
-    });
-}
-
-/** Writes every figure that the runs have curves for as an SVG and a PNG file. */
-async function writeFigures(folder: string, runs: readonly Run[]): Promise<void> {
-  for (const { name, svg } of figures(runs)) {
-    writeAtomic(join(folder, `${name}.svg`), svg);
-    writeAtomic(join(folder, `${name}.png`), await renderPng(svg));
-  }
-}
-
-/** What tells paths apart: without the folders that all begin or end with. */
-function shortNames(paths: readonly string[]): string[] {
-  const parts = paths.map((path) => resolve(path).split(sep));
-  const shared = (at: (path: readonly string[], i: number) => string | undefined): number => {
-    let i = 0;
-    while (parts.every((path) => i < path.length - 1 && at(path, i) === at(parts[0]!, i))) i++;
-    return i;
-  };
-  const [first, last] = [shared((path, i) => path[i]), shared((path, i) => path.at(-1 - i))];
-  return parts.map((path) => path.slice(first, Math.max(path.length - last, first + 1)).join('/'));
-}
-
-function readEvaluation(path: string): Evaluation {
-  const file = join(path, 'evaluation.json');
-  const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
-  if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
-    throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
-  return evaluation;
 }

@@ -38,6 +38,10 @@ function requireInside(landmarks: Float32Array, { height, width }: { height: num
   }
 }
 
+/** Digest of the aligned images: of their lists and of the alignment. The images themselves need not be there. */
+export const cropsDigest = ({ files }: Ijb): string =>
+  digestOf('five points', ...FIVE_POINTS.map(String), fileDigest(files.list), fileDigest(files.landmarks));
+
 /**
  * The images of an IJB benchmark as a dataset: decoded, then brought to the network's side by one resampling that puts the
  * five landmarks where the template has them. A label is the place of the image's template among the ascending template
@@ -53,12 +57,7 @@ export function alignedDataset(ijb: Ijb): Dataset {
   const path = (i: number): string => join(folder, names[i]!);
   return {
     path: ijb.path,
-    digest: digestOf(
-      'five points',
-      ...FIVE_POINTS.map(String),
-      fileDigest(ijb.files.list),
-      fileDigest(ijb.files.landmarks),
-    ),
+    digest: cropsDigest(ijb),
     size: names.length,
     classes: ijb.templateIds.length,
     sidecar: {},

@@ -170,17 +170,15 @@ function membership(ids: Int32Array): (id: number) => boolean {
 function readList(path: string): Pick<IjbImages, 'names' | 'templates' | 'media'> {
   const names: string[] = [];
   const [templates, media]: [Int32Array[], Int32Array[]] = [[], []];
-  const lines = new Map<string, number>();
+  const mentions = new Mentions();
   for (const { from, count, columns } of readTable(path, ['text', 'integer', 'integer'])) {
     for (let i = 0; i < count; i++) {
-      const name = columns[0][i]!;
+      const [name, template] = [columns[0][i]!, columns[1][i]!];
       if (leavesFolder(name))
         throw new FileError(path, `line ${from + i}: ${JSON.stringify(name)} is no name of a file below loose_crop`);
-      const key = `${columns[1][i]} ${name}`;
-      const before = lines.get(key);
+      const before = mentions.add(name, template, from + i);
       if (before !== undefined)
-        throw new FileError(path, `line ${from + i}: template ${columns[1][i]} has ${name} in line ${before} already`);
-      lines.set(key, from + i);
+        throw new FileError(path, `line ${from + i}: template ${template} has ${name} in line ${before} already`);
       names.push(name);
     }
     templates.push(columns[1]);
@@ -188,6 +186,26 @@ function readList(path: string): Pick<IjbImages, 'names' | 'templates' | 'media'
   }
   if (names.length === 0) throw new FileError(path, 'lists no images');
   return { names, templates: joined(templates, names.length), media: joined(media, names.length) };
+}
+
+/** Who has been mentioned where. Few images are in several templates, so that only these need a key of both. */
+class Mentions {
+  readonly #first = new Map<string, { readonly template: number; readonly line: number }>();
+  readonly #more = new Map<string, number>();
+
+  /** The line of an earlier mention of both, or nothing. */
+  add(name: string, template: number, line: number): number | undefined {
+    const first = this.#first.get(name);
+    if (!first) this.#first.set(name, { template, line });
+    else if (first.template === template) return first.line;
+    else {
+      const key = `${template} ${name}`;
+      const before = this.#more.get(key);
+      this.#more.set(key, line);
+      return before;
+    }
+    return undefined;
+  }
 }
 
 const leavesFolder = (name: string): boolean =>

@@ -137,28 +137,32 @@ export function tpirReplicates(
   target: number,
   resamples: Resamples,
 ): Float64Array {
-  const orders = searches.map(({ own, best }) => {
-    const outsiders = Int32Array.from(own.keys()).filter((i) => Number.isNaN(own[i]!));
-    return outsiders.sort((x, y) => best[y]! - best[x]!);
+  const sorted = searches.map(({ own, best, ahead }) => {
+    const all = Int32Array.from(own.keys());
+    return {
+      outsiders: all.filter((i) => Number.isNaN(own[i]!)).sort((x, y) => best[y]! - best[x]!),
+      mated: all.filter((i) => ahead[i]! >= 0),
+      winners: all.filter((i) => own[i]! > best[i]!).sort((x, y) => own[y]! - own[x]!),
+    };
   });
   return Float64Array.from(resamples, (weights) => {
     let sum = 0;
-    for (const [s, { own, best, ahead }] of searches.entries()) {
-      const outsiders = orders[s]!;
-      let total = 0;
-      for (const i of outsiders) total += weights[identity[i]!]!;
+    for (const [s, { own, best }] of searches.entries()) {
+      const { outsiders, mated, winners } = sorted[s]!;
+      const weightOf = (chosen: Int32Array): number => {
+        let sum = 0;
+        for (let k = 0; k < chosen.length; k++) sum += weights[identity[chosen[k]!]!]!;
+        return sum;
+      };
+      const total = weightOf(outsiders);
       const wanted = Math.max(atMostCount(target, total), 1);
       let [passed, at] = [0, -1];
       while (passed < wanted && at + 1 < outsiders.length) passed += weights[identity[outsiders[++at]!]!]!;
       const threshold = best[outsiders[Math.max(at, 0)]!]!;
-      let [hits, mated] = [0, 0];
-      for (let i = 0; i < own.length; i++) {
-        if (ahead[i]! < 0) continue;
-        const weight = weights[identity[i]!]!;
-        mated += weight;
-        if (own[i]! > threshold && own[i]! > best[i]!) hits += weight;
-      }
-      sum += hits / mated;
+      let hits = 0;
+      for (let k = 0; k < winners.length && own[winners[k]!]! > threshold; k++)
+        hits += weights[identity[winners[k]!]!]!;
+      sum += hits / weightOf(mated);
     }
     return sum / searches.length;
   });

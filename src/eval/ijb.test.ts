@@ -157,7 +157,7 @@ test('self and cross tests equal their slow twins on random protocols', () => {
     const kept = new Map<string, number[]>();
     const { tests } = evaluateTemplates({
       ...evaluation(set, { old, candidates: [news] }),
-      onScores: (query, gallery, scores) => {
+      onScores: (query, gallery, { scores }) => {
         const key = `${query} → ${gallery}`;
         kept.set(key, [...(kept.get(key) ?? []), ...scores]);
       },

@@ -34,6 +34,8 @@ export type TemplateProtocol = {
 export type TemplateModel = {
   readonly name: string;
   readonly templates: Templates;
+  /** The same in the old space, if a projection leads there; otherwise its own space is the old one. */
+  readonly inOldSpace?: Templates;
   readonly preset?: string;
   readonly differences?: readonly string[];
 };
@@ -50,8 +52,12 @@ export type TemplateEvaluation = TemplateProtocol & {
   readonly resamples?: number;
   /** Told before each step. */
   readonly onStep?: (done: number, total: number, name: string) => void;
-  /** Is given the scores of each block of pairs, in order, of each test. */
-  readonly onScores?: (query: string, gallery: string, scores: Float64Array) => void;
+  /** Is given the scores and labels of each block of pairs, in order, of each test. */
+  readonly onScores?: (
+    query: string,
+    gallery: string,
+    block: { readonly scores: Float64Array; readonly same: Uint8Array },
+  ) => void;
 };
 
 /** FAR whose TAR gets an interval. */
@@ -77,18 +83,17 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
   requireDistinct(models);
-  for (const { name, templates } of old ? candidates : [])
-    if (templates.dim !== old!.templates.dim)
+  for (const model of old ? candidates : [])
+    if (!meets(model, old!))
       throw new UserError(
-        `${name} makes ${templates.dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
+        `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
         { hint: 'evaluate it without --old, or as the --oracle' },
       );
-  const meets = (model: TemplateModel): boolean => old !== undefined && model.templates.dim === old.templates.dim;
   const tests: Test[] = [
     ...(old ? [{ query: old, gallery: old }] : []),
     ...news.flatMap((model) => [
       { query: model, gallery: model },
-      ...(meets(model) ? [{ query: model, gallery: old! }] : []),
+      ...(old && meets(model, old) ? [{ query: model, gallery: old }] : []),
     ]),
   ];
   const rng = new Rng(seed).split('evaluate');
@@ -146,6 +151,12 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   };
 }
 
+/** A model's templates as they meet the old gallery. */
+const meeting = (model: TemplateModel): Templates => model.inOldSpace ?? model.templates;
+const meets = (model: TemplateModel, old: TemplateModel): boolean => meeting(model).dim === old.templates.dim;
+/** The queries of a test. */
+const asking = ({ query, gallery }: Test): Templates => (query === gallery ? query.templates : meeting(query));
+
 function requireDistinct(models: readonly TemplateModel[]): void {
   const names = models.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -161,14 +172,14 @@ function verifyAll(
 ) {
   onStep?.(0, 2 * tests.length, '1:1, genuine pairs');
   const genuine = genuineOf(pairs());
-  const scored = tests.map(({ query, gallery }) => scoresOf(query, gallery, genuine));
+  const scored = tests.map((test) => scoresOf(test, genuine));
   const counts = scored.map((scores) => new ScoreCounts(scores));
   for (const block of pairs())
-    for (const [i, { query, gallery }] of tests.entries()) {
-      onStep?.(i, 2 * tests.length, `1:1, ${query.name} → ${gallery.name}`);
-      const scores = scoresOf(query, gallery, block);
+    for (const [i, test] of tests.entries()) {
+      onStep?.(i, 2 * tests.length, `1:1, ${test.query.name} → ${test.gallery.name}`);
+      const scores = scoresOf(test, block);
       counts[i]!.add(scores, block.same);
-      onScores?.(query.name, gallery.name, scores);
+      onScores?.(test.query.name, test.gallery.name, { scores, same: block.same });
     }
   const enrolled = [...new Set(genuine.gallery)];
   const at = new Map(enrolled.map((template, i) => [template, i]));
@@ -183,11 +194,13 @@ function verifyAll(
   };
 }
 
-const scoresOf = (query: TemplateModel, gallery: TemplateModel, pairs: Omit<PairBlock, 'same'>): Float64Array =>
-  templateScores(gallery.templates, query.templates, {
-    gallery: templatePositions(gallery.templates, pairs.gallery),
-    query: templatePositions(query.templates, pairs.query),
+const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array => {
+  const [query, gallery] = [asking(test), test.gallery.templates];
+  return templateScores(gallery, query, {
+    gallery: templatePositions(gallery, pairs.gallery),
+    query: templatePositions(query, pairs.query),
   });
+};
 
 /** Protocols have few genuine pairs: these are kept. */
 function genuineOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
@@ -261,9 +274,9 @@ function searchAll(
   const at = new Map(subjects.map((subject, i) => [subject, i]));
   const identity = probes.subjects.map((subject) => at.get(subject)!);
   const drawn = resampleIdentities(subjects.length, resamples, rng);
-  return tests.map(({ query, gallery }, i) => {
-    onStep?.(tests.length + i, 2 * tests.length, `1:N, ${query.name} → ${gallery.name}`);
-    const { searches, aheadOfAll } = searchGalleries(gallery.templates, query.templates, galleries, probes);
+  return tests.map((test, i) => {
+    onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
+    const { searches, aheadOfAll } = searchGalleries(test.gallery.templates, asking(test), galleries, probes);
     const { result, measured } = judgeSearches(searches, identity, drawn);
     return {
       result: {

@@ -9,6 +9,7 @@ import type { Pairs } from './protocol.ts';
 export type FaceEmbeddings = {
   readonly count: number;
   readonly dim: number;
+  /** The next call may use its memory again. */
   block(from: number, count: number): ArrayLike<number>;
 };
 
@@ -22,8 +23,8 @@ export type FaceImages = {
 /** One row of length 1 for each template, flat [T · D]; ids ascend. [T] */
 export type Templates = { readonly ids: Int32Array; readonly rows: Float64Array; readonly dim: number };
 
-/** Embeddings read at a time. */
-const CHUNK_ROWS = 4096;
+/** Embeddings read at a time: few enough to stay in the processor's cache. */
+const CHUNK_ROWS = 256;
 
 /**
  * Pools images into templates: an image counts as f(x) + f(mirrored x) times the detector's score, a medium as the mean of

@@ -55,6 +55,7 @@ export class FeatureSet implements Disposable {
   readonly path: string;
   readonly info: FeaturesInfo;
   readonly #file: NpyFile<'<f4'>;
+  #block = new Float32Array(0);
   #all: Float32Array | undefined;
   #labels: Int32Array | undefined;
   #families: Int32Array | undefined;
@@ -81,6 +82,12 @@ export class FeatureSet implements Disposable {
   /** Embeddings at positions, flat [K · D]; read from disk each time. */
   rows(indices: ArrayLike<number>): Float32Array {
     return this.#file.gather(indices);
+  }
+
+  /** Embeddings `from` … `from + count - 1`, flat [count · D]; the next call uses their memory again. */
+  block(from: number, count: number): Float32Array {
+    if (this.#block.length < count * this.info.dim) this.#block = new Float32Array(count * this.info.dim);
+    return this.#file.readInto(this.#block, from, count);
   }
 
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */

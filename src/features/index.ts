@@ -14,3 +14,4 @@ export { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts
 export { rowsByClass } from './groups.ts';
 export { importNpy } from './import.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
+export { writeNpz } from './npz.ts';

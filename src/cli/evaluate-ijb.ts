@@ -1,0 +1,208 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { writeArtifact } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { progress } from '../base/progress.ts';
+import { version } from '../base/version.ts';
+import { alignedDataset, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
+import {
+  type Evaluation,
+  evaluateTemplates,
+  poolTemplates,
+  type TemplateModel,
+  type Templates,
+} from '../eval/index.ts';
+import { NpyWriter, writeNpz } from '../features/index.ts';
+import { renderTerminal } from '../report/index.ts';
+import { command, force, print, seed, several, threads, useThreads, wholeNumber, workers } from './context.ts';
+import { cachedFeatures, type ModelSource, modelSource, type PixelMap, pixels } from './model-features.ts';
+import { writeReports } from './report.ts';
+
+const PROTOCOLS = ['11', '1N'] as const;
+
+function protocols(text: string): readonly string[] {
+  const wanted = text.split(',');
+  const unknown = wanted.find((name) => !(PROTOCOLS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new UserError(`--protocol ${text}: wanted 11, 1N or 11,1N`);
+  return wanted;
+}
+
+type IjbOptions = {
+  readonly data: string;
+  readonly subset: 'IJBC' | 'IJBB';
+  readonly model: readonly string[];
+  readonly old?: string;
+  readonly oracle?: string;
+  readonly protocol: readonly string[];
+  readonly features: string;
+  readonly pixels: PixelMap;
+  readonly out: string;
+  readonly scores: boolean;
+  readonly figures: boolean;
+  readonly seed: number;
+  readonly resamples: number;
+  readonly batchSize: number;
+  readonly workers: number;
+  readonly threads: number;
+  readonly force: boolean;
+};
+
+export function evaluateIjbCommand(): Command {
+  return command(
+    'ijb',
+    'judge models on IJB-C or IJB-B: 1:1 and 1:N, each on itself and on the old gallery',
+    'mixbct evaluate ijb --data ijb --model runs/new1 --model runs/new2 --old runs/old --protocol 11,1N --out runs/ijbc',
+  )
+    .requiredOption('--data <folder>', 'folder that holds IJBC/ or IJBB/, with loose_crop/ and meta/')
+    .addOption(new Option('--subset <name>', 'which benchmark').choices(['IJBC', 'IJBB']).default('IJBC'))
+    .requiredOption(
+      '--model <[name=]run>',
+      'a model to judge: folder of a run, or of a feature set of the benchmark; may be repeated',
+      several,
+      [],
+    )
+    .option('--old <[name=]run>', 'the model of the old gallery')
+    .option('--oracle <[name=]run>', 'a new model trained without regard to the old one')
+    .option('--protocol <list>', '11, 1N or both', protocols, PROTOCOLS)
+    .option('--features <folder>', 'where each model’s features are kept for later evaluations', 'features/ijb')
+    .addOption(pixels())
+    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
+    .option('--scores', 'write the scores of all pairs as .npz, too', false)
+    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
+    .option('--resamples <n>', 'bootstrap resamples', wholeNumber, 500)
+    .option('--batch-size <n>', 'images at a time', wholeNumber, 128)
+    .addOption(workers())
+    .addOption(threads())
+    .addOption(seed())
+    .addOption(force())
+    .action(async (options: IjbOptions & { readonly json: boolean }) => {
+      useThreads(options.threads);
+      const evaluation = await evaluateIjb(options);
+      print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
+    });
+}
+
+async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
+  const { model, old, oracle, protocol, out } = options;
+  if (model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
+  const sources = {
+    old: old === undefined ? undefined : modelSource(old),
+    oracle: oracle === undefined ? undefined : modelSource(oracle),
+    models: model.map(modelSource),
+  };
+  const ijb = openIjb(options.data, options.subset);
+  const identification = protocol.includes('1N') ? ijb.identification() : null;
+  let evaluation: Evaluation | undefined;
+  await writeArtifact(out, { force: options.force }, async (directory) => {
+    const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, options);
+    const models = {
+      old: sources.old && (await pooled(sources.old)),
+      oracle: sources.oracle && (await pooled(sources.oracle)),
+      candidates: await inTurn(sources.models, pooled),
+    };
+    using scores = options.scores ? new ScoreFiles(directory) : null;
+    const bar = progress('evaluate', 1);
+    evaluation = evaluateTemplates({
+      ...models,
+      title: `Backward compatibility on ${options.subset}`,
+      protocol: options.subset,
+      dataset: {
+        path: ijb.path,
+        digest: cropsDigest(ijb),
+        images: ijb.images.names.length,
+        classes: ijb.templateIds.length,
+        families: null,
+      },
+      pairs: protocol.includes('11') ? () => ijb.pairs() : null,
+      identification,
+      seed: options.seed,
+      resamples: options.resamples,
+      onStep: (done, total, name) => bar.update(done / total, name),
+      ...(scores && { onScores: (query, gallery, block) => scores.append(query, gallery, block) }),
+    });
+    bar.stop();
+    await scores?.pack();
+    await writeReports(directory, evaluation, options);
+    return { kind: 'evaluation', version: 1, seed: options.seed, data: evaluation.dataset.digest, mixbct: version };
+  });
+  return evaluation!;
+}
+
+/** Extraction of one model after the other: two at once would be slower. */
+async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>): Promise<R[]> {
+  const made: R[] = [];
+  for (const item of items) made.push(await make(item));
+  return made;
+}
+
+/** A model's templates, of features that are kept. */
+async function templatesOf(source: ModelSource, ijb: Ijb, options: IjbOptions): Promise<TemplateModel> {
+  const dataset = { digest: cropsDigest(ijb), path: ijb.path, open: () => alignedDataset(ijb) };
+  const pool = async (space: 'own' | 'old'): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
+    using set = await cachedFeatures(source, dataset, { ...options, flip: 'mean', space });
+    const { count, dim, model } = set.info;
+    const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows) };
+    return {
+      ...poolTemplates(faces, ijb.images),
+      ...(model && { preset: model.preset, differences: model.differences }),
+    };
+  };
+  const { preset, differences, ...templates } = await pool('own');
+  return {
+    name: source.name,
+    templates,
+    ...(source.projected && { inOldSpace: await pool('old') }),
+    ...(preset !== undefined && { preset }),
+    ...(differences !== undefined && { differences }),
+  };
+}
+
+/** The scores of every test and the labels of the pairs, as .npz files of `scores` (float64 [K]) and `label` (bool [K]). */
+class ScoreFiles implements Disposable {
+  readonly #folder: string;
+  readonly #tests = new Map<string, { readonly scores: NpyWriter<'<f8'>; readonly labels: NpyWriter<'|b1'> }>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  append(
+    query: string,
+    gallery: string,
+    { scores, same }: { readonly scores: Float64Array; readonly same: Uint8Array },
+  ): void {
+    const name = `scores-${query}-on-${gallery}`;
+    let files = this.#tests.get(name);
+    if (!files) {
+      files = {
+        scores: new NpyWriter(this.#part(name, 'scores'), '<f8'),
+        labels: new NpyWriter(this.#part(name, 'label'), '|b1'),
+      };
+      this.#tests.set(name, files);
+    }
+    files.scores.append(scores);
+    files.labels.append(same);
+  }
+
+  readonly #part = (name: string, array: string): string => join(this.#folder, `${name}.${array}.npy`);
+
+  async pack(): Promise<void> {
+    const names = [...this.#tests.keys()];
+    this[Symbol.dispose]();
+    for (const name of names) {
+      const parts = { scores: this.#part(name, 'scores'), label: this.#part(name, 'label') };
+      await writeNpz(join(this.#folder, `${name}.npz`), parts);
+      for (const part of Object.values(parts)) rmSync(part);
+    }
+  }
+
+  /** Ends the files that are open. */
+  [Symbol.dispose](): void {
+    for (const { scores, labels } of this.#tests.values()) {
+      scores.close();
+      labels.close();
+    }
+    this.#tests.clear();
+  }
+}

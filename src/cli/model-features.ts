@@ -1,0 +1,96 @@
+import { existsSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { Option } from 'commander';
+import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { PIXEL_DIVISOR } from '../data/collate.ts';
+import type { Dataset } from '../data/index.ts';
+import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
+
+/** How pixels become numbers. */
+export type PixelMap = keyof typeof PIXEL_DIVISOR;
+
+export const pixels = (): Option =>
+  new Option(
+    '--pixels <map>',
+    'train: (x - 127.5) / 127.5 as in training; ijb: / 128, as the published numbers were made',
+  )
+    .choices(Object.keys(PIXEL_DIVISOR))
+    .default('train');
+
+/** A model as a command is told it: a finished run, or its features of the benchmark. */
+export type ModelSource = {
+  readonly name: string;
+  readonly path: string;
+  readonly kind: 'run' | 'features';
+  /** Its own space is another than the old one, to which a projection leads. */
+  readonly projected: boolean;
+};
+
+/** @throws FileError if `[name=]folder` names neither a run nor a feature set; UserError if the name is no file name. */
+export function modelSource(text: string): ModelSource {
+  const at = text.indexOf('=');
+  const path = text.slice(at + 1);
+  const name = at < 0 ? basename(path) : text.slice(0, at);
+  if (!/^[\w.-]+$/.test(name) || /^\.+$/.test(name))
+    throw new UserError(`${text}: ${name} is no name for a model`, {
+      hint: 'wanted name=folder, the name of letters, digits, ".", "_" and "-"',
+    });
+  const manifest = join(path, MANIFEST);
+  const kind = existsSync(manifest) ? (readJson(manifest) as { readonly kind?: unknown } | null)?.kind : undefined;
+  if (kind === 'features') return { name, path, kind, projected: false };
+  return { name, path, kind: 'run', projected: readRunManifest(path).recipe.projection !== undefined };
+}
+
+/** Images that features are kept of. */
+export type KeptDataset = { readonly path: string; readonly digest: string; open(): Dataset };
+
+export type KeepOptions = {
+  /** Folder of the feature sets that are kept. */
+  readonly features: string;
+  readonly pixels: PixelMap;
+  readonly flip: 'none' | 'mean';
+  readonly space: Space;
+  readonly batchSize: number;
+  readonly workers: number;
+};
+
+/**
+ * A model's features of a dataset: those that were kept, else extracted now and kept. A feature set is named by all that it
+ * depends on, so that none is taken for another; an interrupted extraction goes on where it was.
+ * @throws FileError if the source is a feature set of other images, or of another kind.
+ */
+export async function cachedFeatures(
+  source: ModelSource,
+  dataset: KeptDataset,
+  { features, pixels: map, flip, space, ...options }: KeepOptions,
+): Promise<FeatureSet> {
+  if (source.kind === 'features') return ofDataset(FeatureSet.open(source.path), dataset);
+  const manifest = readRunManifest(source.path);
+  const out = join(features, digestOf(manifest.model, space, dataset.digest, flip, map));
+  if (!existsSync(out)) {
+    const model = loadModel(source.path);
+    try {
+      using images = dataset.open();
+      await extractFeatures(images, embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] }), {
+        ...options,
+        out,
+        flip,
+      });
+    } finally {
+      model.dispose();
+    }
+  }
+  return FeatureSet.open(out);
+}
+
+function ofDataset(set: FeatureSet, { path, digest }: KeptDataset): FeatureSet {
+  if (set.info.dataset?.digest === digest) return set;
+  set.close();
+  throw new FileError(
+    set.path,
+    `holds features of ${set.info.dataset?.path ?? 'images of unknown origin'}, wanted features of ${path}`,
+    'give the folder of the run instead: its features are extracted and kept',
+  );
+}

@@ -1,0 +1,83 @@
+import { writeFileSync } from 'node:fs';
+import { join, resolve, sep } from 'node:path';
+import type { Command } from 'commander';
+import { readJson, writeAtomic } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
+import type { Evaluation } from '../eval/index.ts';
+import {
+  figures,
+  type Run,
+  renderHtml,
+  renderMarkdown,
+  renderPng,
+  renderSeries,
+  renderSeriesHtml,
+  renderSeriesMarkdown,
+  renderTerminal,
+} from '../report/index.ts';
+import { command, print } from './context.ts';
+
+/** Writes evaluation.json, report.html, report.md and, if asked, the figures. */
+export async function writeReports(
+  directory: string,
+  evaluation: Evaluation,
+  { figures: pictures = false }: { readonly figures?: boolean },
+): Promise<void> {
+  writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
+  writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
+  writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
+  if (pictures) await writeFigures(directory, [{ name: '', evaluation }]);
+}
+
+export function reportCommand(): Command {
+  return command(
+    'report',
+    'show an evaluation again',
+    'mixbct report runs/evaluation\nmixbct report runs/seed-1/judge runs/seed-2/judge --html report.html --figures figures',
+  )
+    .argument('<evaluations...>', 'folder of an evaluation; several (of other seeds, say) are put into one table')
+    .option('--html <file>', 'write it as one HTML file')
+    .option('--markdown <file>', 'write it as Markdown')
+    .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
+    .action(async (paths: readonly string[], options) => {
+      const names = shortNames(paths);
+      const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
+      const evaluations = runs.map(({ evaluation }) => evaluation);
+      const [evaluation] = evaluations as [Evaluation];
+      const alone = runs.length === 1;
+      if (options.html) writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
+      if (options.markdown)
+        writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
+      if (options.figures) await writeFigures(options.figures, runs);
+      if (alone) print(options, evaluation, renderTerminal(evaluation));
+      else print(options, evaluations, renderSeries(evaluations));
+    });
+}
+
+/** Writes every figure that the runs have curves for as an SVG and a PNG file. */
+async function writeFigures(folder: string, runs: readonly Run[]): Promise<void> {
+  for (const { name, svg } of figures(runs)) {
+    writeAtomic(join(folder, `${name}.svg`), svg);
+    writeAtomic(join(folder, `${name}.png`), await renderPng(svg));
+  }
+}
+
+/** What tells paths apart: without the folders that all begin or end with. */
+function shortNames(paths: readonly string[]): string[] {
+  const parts = paths.map((path) => resolve(path).split(sep));
+  const shared = (at: (path: readonly string[], i: number) => string | undefined): number => {
+    let i = 0;
+    while (parts.every((path) => i < path.length - 1 && at(path, i) === at(parts[0]!, i))) i++;
+    return i;
+  };
+  const [first, last] = [shared((path, i) => path[i]), shared((path, i) => path.at(-1 - i))];
+  return parts.map((path) => path.slice(first, Math.max(path.length - last, first + 1)).join('/'));
+}
+
+function readEvaluation(path: string): Evaluation {
+  const file = join(path, 'evaluation.json');
+  const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
+  if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
+    throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+  return evaluation;
+}
