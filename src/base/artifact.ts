@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   renameSync,
@@ -73,21 +74,34 @@ export function writeAtomic(path: string, data: string | Uint8Array): void {
 export const writeJson = (path: string, value: unknown): void =>
   writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 
+/** For what takes long to make: an attempt that failed or was killed leaves its folder to the next one with the same key. */
+export type Resume = {
+  /** Digest of all that decides what is made. Folders of other keys are removed. */
+  readonly key: string;
+  /** Whether what a failed attempt left in its folder is worth keeping. */
+  readonly worth: (directory: string) => boolean;
+};
+
 /**
  * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last and which is then
- * renamed to `path`. If `make` throws, nothing remains and what stood at `path` is untouched.
+ * renamed to `path`. If `make` throws, nothing remains (but what `resume` keeps) and what stood at `path` is untouched.
  *
  * @throws UserError if `path` exists and `force` is not set.
  */
 export async function writeArtifact<M extends object>(
   path: string,
-  { force = false }: { readonly force?: boolean },
+  { force = false, resume }: { readonly force?: boolean; readonly resume?: Resume },
   make: (directory: string) => Promise<M> | M,
 ): Promise<M> {
   const target = resolve(path);
   refuseExisting(target, force);
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(4).toString('hex')}.part`);
+  const key = resume?.key ?? randomBytes(4).toString('hex');
+  const temporary = join(dirname(target), `.${basename(target)}.${key}.part`);
   mkdirSync(temporary, { recursive: true });
+  if (resume)
+    for (const left of readdirSync(dirname(target)))
+      if (left !== basename(temporary) && left.replace(/\.[0-9a-f]{16}\.part$/, '') === `.${basename(target)}`)
+        rmSync(join(dirname(target), left), { recursive: true, force: true });
   try {
     const manifest = await make(temporary);
     writeJson(join(temporary, MANIFEST), manifest);
@@ -95,7 +109,7 @@ export async function writeArtifact<M extends object>(
     renameSync(temporary, target);
     return manifest;
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
+    if (!resume?.worth(temporary)) rmSync(temporary, { recursive: true, force: true });
     throw error;
   }
 }

@@ -5,7 +5,7 @@ import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
-import { FeatureSet } from '../features/index.ts';
+import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
 import { renderTerminal } from '../report/index.ts';
 import { command, force, group, print, seed, several, wholeNumber } from './context.ts';
 import { evaluateIjbCommand } from './evaluate-ijb.ts';
@@ -38,6 +38,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
   const features = (name: string, path: string): ModelFeatures => {
     using set = FeatureSet.open(path);
     requireSameSet(old, set);
+    requireSamePreprocessing(old, set);
     const { model, dim } = set.info;
     return { name, rows: set.all(), dim, ...(model && { preset: model.preset, differences: model.differences }) };
   };

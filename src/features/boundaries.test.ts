@@ -60,7 +60,7 @@ test('boundaries are written, read back, and refused when another artefact or si
     path,
     { dim: 4, classes: 3, model: null, dataset: null, flip: 'none', labels, families: new Int32Array(9).fill(-1) },
     {},
-    (append) => append(nine.rows([0, 1, 2, 3, 4, 5, 6, 7, 8])),
+    ({ append }) => append(nine.rows([0, 1, 2, 3, 4, 5, 6, 7, 8])),
   );
   using features = FeatureSet.open(path);
   await writeBoundaries(join(folder, 'b'), features);

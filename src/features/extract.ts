@@ -1,5 +1,9 @@
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { canonicalJson, readJson, writeJson } from '../base/artifact.ts';
 import { progress, say } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
+import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { type BadImage, type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 
@@ -13,6 +17,8 @@ export type Embedder = {
   readonly differences?: readonly string[];
   readonly dim: number;
   readonly side: number;
+  /** What it divides pixels less 127.5 by. */
+  readonly pixelDivisor?: number;
   embed(images: Uint8Array, count: number): Float32Array;
 };
 
@@ -30,7 +36,8 @@ export type ExtractOptions = {
 };
 
 /**
- * Embeds a dataset in its order. Only a batch of it is in memory.
+ * Embeds a dataset in its order. Only a batch of it is in memory. An extraction that was killed or failed goes on where it
+ * stopped when it is asked for again: same weights, images, flips and preprocessing.
  * @throws FileError naming the first image that cannot be read, unless `skipBadImages`; UserError if an embedding is not
  * finite.
  */
@@ -40,6 +47,10 @@ export async function extractFeatures(
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
   const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
+  const preprocessing = {
+    alignment: dataset.alignment ?? 'none',
+    pixelDivisor: embedder.pixelDivisor ?? PIXEL_DIVISOR.train,
+  } as const;
   const content = {
     dim: embedder.dim,
     classes: dataset.classes,
@@ -51,22 +62,34 @@ export async function extractFeatures(
     },
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     flip,
+    preprocessing,
     labels: dataset.labels(),
     families: dataset.families(),
   };
-  return writeFeatureSet(out, content, { force }, async (append) => {
+  const identity = canonicalJson({
+    model: embedder.digest,
+    dataset: dataset.digest,
+    shape: [dataset.size, embedder.dim, embedder.side],
+    flip: flip === 'random' ? [flip, seed] : flip,
+    preprocessing,
+  });
+  const resume = { identity, step: batchSize };
+  return writeFeatureSet(out, content, { force, resume }, async ({ append, from, directory }) => {
     await using loader = new Loader(dataset, { workers });
+    const standIns = new StandIns(directory);
     const bar = progress('extract', dataset.size);
-    let done = 0;
+    let done = from;
     try {
       const batches = loader.epoch({
         batchSize,
         imageSide: embedder.side,
         order: sequentialOrder(dataset.size),
+        firstBatch: from / batchSize,
         skipBad: skipBadImages,
         ...(flip === 'random' && { augment: { flip: true, rotateDeg: 0, scale: 0, shift: 0 }, seed }),
       });
       for await (using batch of batches) {
+        standIns.remember(loader.bad);
         append(flip === 'mean' ? embedBoth(batch, embedder) : embedder.embed(batch.images, batch.labels.length));
         done += batch.labels.length;
         bar.update(done);
@@ -74,25 +97,83 @@ export async function extractFeatures(
     } finally {
       bar.stop();
     }
-    if (loader.bad.length > 0) warnOfStandIns(loader.bad);
+    standIns.tell();
   });
 }
 
-/** A row of a stand-in looks like any other, so it is named once, here. */
-function warnOfStandIns(bad: readonly BadImage[]): void {
-  const rows = bad.slice(0, 10).map(({ index, name, problem }) => `  row ${index}: ${name} (${problem})`);
-  say(
-    `rows that hold the embedding of another image, for their own could not be read (${bad.length}):\n${rows.join('\n')}`,
-  );
+/** Rows that hold the embedding of another image: they look like any other, so they are named once, at the end. */
+class StandIns {
+  readonly #file: string;
+  readonly #before: readonly BadImage[];
+  #now: readonly BadImage[] = [];
+
+  /** Those of earlier attempts are remembered in a file. */
+  constructor(directory: string) {
+    this.#file = join(directory, 'stand-ins.json');
+    this.#before = existsSync(this.#file) ? (readJson(this.#file) as BadImage[]) : [];
+  }
+
+  remember(bad: readonly BadImage[]): void {
+    if (bad.length === this.#now.length) return;
+    this.#now = bad;
+    writeJson(this.#file, this.#all());
+  }
+
+  #all(): BadImage[] {
+    const now = new Set(this.#now.map(({ index }) => index));
+    return [...this.#before.filter(({ index }) => !now.has(index)), ...this.#now];
+  }
+
+  tell(): void {
+    const bad = this.#all();
+    rmSync(this.#file, { force: true });
+    if (bad.length === 0) return;
+    const rows = bad.slice(0, 10).map(({ index, name, problem }) => `  row ${index}: ${name} (${problem})`);
+    say(
+      `rows that hold the embedding of another image, for their own could not be read (${bad.length}):\n${rows.join('\n')}`,
+    );
+  }
 }
 
-/** The mean of the embeddings of each image and its mirror, flat [B · D]. */
-function embedBoth({ images, labels }: Batch, embedder: Embedder): Float32Array {
-  const { side } = embedder;
+/**
+ * Embeddings of every image of a dataset and of its mirror image, in memory: for the pictures of a verification pack.
+ * @throws FileError naming the first image that cannot be read.
+ */
+export async function embedFaces(
+  dataset: Dataset,
+  embedder: Embedder,
+  { batchSize = 256, workers = 1 }: { readonly batchSize?: number; readonly workers?: number } = {},
+): Promise<{ readonly original: Float32Array; readonly mirrored: Float32Array; readonly dim: number }> {
+  const { dim, side } = embedder;
+  const [original, mirrored] = [new Float32Array(dataset.size * dim), new Float32Array(dataset.size * dim)];
+  await using loader = new Loader(dataset, { workers });
+  const bar = progress('embed', dataset.size);
+  let done = 0;
+  try {
+    for await (using batch of loader.epoch({ batchSize, imageSide: side, order: sequentialOrder(dataset.size) })) {
+      const count = batch.labels.length;
+      original.set(embedder.embed(batch.images, count), done * dim);
+      mirrored.set(embedder.embed(mirroredImages(batch, side), count), done * dim);
+      done += count;
+      bar.update(done);
+    }
+  } finally {
+    bar.stop();
+  }
+  return { original, mirrored, dim };
+}
+
+function mirroredImages({ images, labels }: Batch, side: number): Uint8Array {
   const bytes = side * side * 3;
   const mirrored = new Uint8Array(images.length);
   for (let i = 0; i < labels.length; i++)
     mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
-  const other = embedder.embed(mirrored, labels.length).slice(); // the embedder may use its buffer again
-  return embedder.embed(images, labels.length).map((value, i) => (value + other[i]!) / 2);
+  return mirrored;
+}
+
+/** The mean of the embeddings of each image and its mirror, flat [B · D]. */
+function embedBoth(batch: Batch, embedder: Embedder): Float32Array {
+  const count = batch.labels.length;
+  const other = embedder.embed(mirroredImages(batch, embedder.side), count).slice(); // the embedder may use its buffer again
+  return embedder.embed(batch.images, count).map((value, i) => (value + other[i]!) / 2);
 }

@@ -1,10 +1,21 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { fileDigest, writeArtifact } from '../base/artifact.ts';
+import { digestOf, fileDigest, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
+import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
-import { NpyFile, type NpyType, NpyWriter, writeNpy } from './npy.ts';
+import { NpyFile, type NpyType, NpyWriter, rowsWritten, writeNpy } from './npy.ts';
+
+/** What was done to pictures before the model saw them. */
+const preprocessingSchema = z.object({
+  alignment: z.enum(['none', 'five-points']),
+  /** What pixels less 127.5 were divided by. */
+  pixelDivisor: z.number().positive(),
+});
+export type Preprocessing = z.infer<typeof preprocessingSchema>;
+const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
 
 const featuresSchema = z.object({
   kind: z.literal('features'),
@@ -25,6 +36,7 @@ const featuresSchema = z.object({
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
+  preprocessing: preprocessingSchema.default(PLAIN),
   /** Digest of features.npy. */
   digest: z.string(),
   mixbct: z.string(),
@@ -129,7 +141,19 @@ export class FeatureSet implements Disposable {
   }
 }
 
+/** @throws UserError if the models of two sets saw pictures that were made ready in different ways. */
+export function requireSamePreprocessing(a: FeatureSet, b: FeatureSet): void {
+  const text = ({ alignment, pixelDivisor }: Preprocessing): string =>
+    `alignment ${alignment}, pixels divided by ${pixelDivisor}`;
+  const [one, other] = [text(a.info.preprocessing), text(b.info.preprocessing)];
+  if (one !== other)
+    throw new UserError(`${a.path} (${one}) and ${b.path} (${other}) come from pictures made ready in different ways`, {
+      hint: 'extract both in the same way',
+    });
+}
+
 export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
+  readonly preprocessing?: Preprocessing;
   readonly labels: Int32Array;
   readonly families: Int32Array;
 };
@@ -140,31 +164,54 @@ export function firstNonFinite(values: Float32Array): number {
   return -1;
 }
 
+export type FeatureSetOptions = {
+  readonly force?: boolean;
+  /**
+   * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
+   * multiple of `step`: what was made in steps is then made in the same ones.
+   */
+  readonly resume?: { readonly identity: string; readonly step: number };
+};
+
+/** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
+export type Filling = {
+  readonly append: (rows: Float32Array) => void;
+  readonly from: number;
+  readonly directory: string;
+};
+
 /**
- * Writes a feature set; `fill` appends whole rows in dataset order. Nothing is left if it throws.
+ * Writes a feature set; `fill` appends whole rows in dataset order, from row `from` on. Nothing is left if it throws, unless
+ * `resume` is given and there are rows.
  * @throws UserError if something stands at `path` and `force` is not set, or an embedding is not finite: distances and
  * means would be NaN without a word.
  */
 export function writeFeatureSet(
   path: string,
   { labels, families, ...info }: FeatureSetContent,
-  { force = false }: { readonly force?: boolean },
-  fill: (append: (rows: Float32Array) => void) => Promise<void> | void,
+  { force = false, resume }: FeatureSetOptions,
+  fill: (filling: Filling) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
-  return writeArtifact(path, { force }, async (directory) => {
+  const rowsIn = (directory: string): number => rowsWritten(files(directory).features, '<f4', [info.dim]);
+  const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
+  return writeArtifact(path, { force, ...(keep && { resume: keep }) }, async (directory) => {
     const target = files(directory);
-    const writer = new NpyWriter(target.features, '<f4', [info.dim]);
-    let rows = 0;
+    const there = resume ? Math.min(rowsIn(directory), labels.length) : 0;
+    const from = resume ? there - (there % resume.step) : 0;
+    if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
+    const writer = new NpyWriter(target.features, '<f4', [info.dim], { rows: from });
+    let rows = from;
+    const append = (chunk: Float32Array): void => {
+      const bad = firstNonFinite(chunk);
+      if (bad >= 0)
+        throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
+          hint: 'the model that made it has diverged: train it again with a lower learning rate',
+        });
+      writer.append(chunk);
+      rows += chunk.length / info.dim;
+    };
     try {
-      await fill((chunk) => {
-        const bad = firstNonFinite(chunk);
-        if (bad >= 0)
-          throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
-            hint: 'the model that made it has diverged: train it again with a lower learning rate',
-          });
-        writer.append(chunk);
-        rows += chunk.length / info.dim;
-      });
+      await fill({ append, from, directory });
     } finally {
       writer.close();
     }
@@ -176,6 +223,7 @@ export function writeFeatureSet(
       kind: 'features' as const,
       version: 1 as const,
       ...info,
+      preprocessing: info.preprocessing ?? PLAIN,
       count: rows,
       digest: fileDigest(target.features),
       mixbct: version,

@@ -216,7 +216,7 @@ test('a set that fails midway leaves nothing', async (t) => {
     families: new Int32Array(3),
   };
   await assert.rejects(
-    writeFeatureSet(join(folder, 'x'), content, {}, (append) => {
+    writeFeatureSet(join(folder, 'x'), content, {}, ({ append }) => {
       append(new Float32Array(2));
       throw new Error('stopped');
     }),
@@ -237,7 +237,7 @@ test('embeddings that are not finite, or do not fit the labels, make no set', as
     families: new Int32Array(3),
   };
   const write = (rows: readonly number[], changed: Partial<typeof content> = {}) =>
-    writeFeatureSet(join(folder, 'x'), { ...content, ...changed }, {}, (append) => append(Float32Array.from(rows)));
+    writeFeatureSet(join(folder, 'x'), { ...content, ...changed }, {}, ({ append }) => append(Float32Array.from(rows)));
   await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6]), /x: embedding 1 holds NaN\n.*diverged/);
   await assert.rejects(write([1, 2, 3, 4, 5]), /5 elements are no whole rows of \[2\]/);
   await assert.rejects(write([1, 2, 3, 4]), /2 embeddings, 3 labels, 3 families/);

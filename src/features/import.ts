@@ -39,7 +39,7 @@ export async function importNpy(
     out,
     { dim, classes, model: null, dataset, flip: 'none', labels, families },
     { force },
-    (append) => {
+    ({ append }) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
         const rows = file.read(from, Math.min(CHUNK_ROWS, count! - from));
         const bad = firstNonFinite(rows);

@@ -9,8 +9,14 @@ export {
 } from './boundaries.ts';
 export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
 export { credibleByEntropy } from './entropy.ts';
-export { type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
-export { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
+export {
+  FeatureSet,
+  type FeaturesInfo,
+  type Preprocessing,
+  requireSamePreprocessing,
+  writeFeatureSet,
+} from './feature-set.ts';
 export { rowsByClass } from './groups.ts';
 export { importNpy } from './import.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
@@ -151,6 +151,12 @@ function readHeader(
   };
 }
 
+/** Whole rows that a writer has put into a file so far, whether it came to its end or not. */
+export function rowsWritten(path: string, type: NpyType, rowShape: readonly number[] = []): number {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  return Math.max(0, Math.floor((size - HEADER_BYTES) / (elements(rowShape) * types[type].BYTES_PER_ELEMENT)));
+}
+
 /** Writes an array row by row; the number of rows is known at the end. */
 export class NpyWriter<T extends NpyType> {
   readonly #fd: number;
@@ -159,10 +165,14 @@ export class NpyWriter<T extends NpyType> {
   #rows = 0;
   #position = HEADER_BYTES;
 
-  constructor(path: string, type: T, rowShape: readonly number[] = []) {
-    this.#fd = openSync(path, 'w');
+  /** Goes on after the first `rows` of what a writer that came to no end left in the file; what follows them is cut off. */
+  constructor(path: string, type: T, rowShape: readonly number[] = [], { rows = 0 }: { readonly rows?: number } = {}) {
+    this.#fd = openSync(path, rows > 0 ? 'r+' : 'w');
     this.#type = type;
     this.#rowShape = rowShape;
+    this.#rows = rows;
+    this.#position = HEADER_BYTES + rows * elements(rowShape) * types[type].BYTES_PER_ELEMENT;
+    ftruncateSync(this.#fd, rows > 0 ? this.#position : 0);
   }
 
   /** Appends whole rows, flat. @throws RangeError if the last one is not whole. */

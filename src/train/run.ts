@@ -5,7 +5,7 @@ import { digestOf, fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
-import { imageTensor } from '../data/collate.ts';
+import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
 import type { Embedder } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
@@ -149,10 +149,14 @@ export type Space = 'own' | 'old';
 
 /**
  * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its
- * embeddings have gone through the projection.
+ * embeddings have gone through the projection. `divisor` is what pixels less 127.5 are divided by: `PIXEL_DIVISOR`.
  * @throws UserError if the old space is asked for and there is no projection to it.
  */
-export function embedderOf({ manifest, network, backbone, projection }: TrainedModel, space: Space = 'own'): Embedder {
+export function embedderOf(
+  { manifest, network, backbone, projection }: TrainedModel,
+  space: Space = 'own',
+  { divisor = PIXEL_DIVISOR.train }: { readonly divisor?: number } = {},
+): Embedder {
   const through = space === 'old' ? projection : null;
   if (space === 'old' && !through)
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
@@ -165,12 +169,12 @@ export function embedderOf({ manifest, network, backbone, projection }: TrainedM
     differences: manifest.differences,
     dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
     side: network.inputSide,
+    pixelDivisor: divisor,
     embed: (images, count) =>
       inference(() =>
         scope(() => {
-          const embeddings = backbone.forward(imageTensor({ images, count, side: network.inputSide }), {
-            train: false,
-          });
+          const pixels = imageTensor({ images, count, side: network.inputSide }, { divisor });
+          const embeddings = backbone.forward(pixels, { train: false });
           return toFloat32(through ? through.forward(embeddings, { train: false }) : embeddings);
         }),
       ),

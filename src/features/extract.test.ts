@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { pattern } from '../../test/helpers/images.ts';
+import { readJson, writeJson } from '../base/artifact.ts';
+import { encodePgm } from '../data/decode.ts';
+import { type Dataset, openDataset } from '../data/index.ts';
+import {
+  type Embedder,
+  type ExtractOptions,
+  embedFaces,
+  extractFeatures,
+  FeatureSet,
+  requireSamePreprocessing,
+} from './index.ts';
+
+const IMAGES = 30;
+const image = (i: number): string => `class/${String(i).padStart(3, '0')}.pgm`;
+
+/** A folder of 30 images, and beside it an empty one for what is made of them. */
+function folders(t: TestContext): { images: string; made: string } {
+  const folder = testFolder(t);
+  const [images, made] = [join(folder, 'images'), join(folder, 'made')];
+  for (const path of [join(images, 'class'), made]) mkdirSync(path, { recursive: true });
+  for (let i = 0; i < IMAGES; i++) writeFileSync(join(images, image(i)), encodePgm(pattern(i, 0, SIDE), SIDE, SIDE));
+  return { images, made };
+}
+
+const options = { batchSize: 4, workers: 1, flip: 'random', seed: 3 } as const;
+const contents = (path: string): Buffer[] => readdirSync(path).sort().map((file) => readFileSync(join(path, file))); // biome-ignore format: short
+
+/** What `run` says on standard error. */
+async function said(t: TestContext, run: () => Promise<unknown>): Promise<string> {
+  const write = t.mock.method(process.stderr, 'write', () => true);
+  try {
+    await run();
+    return write.mock.calls.map(({ arguments: [chunk] }) => String(chunk)).join('');
+  } finally {
+    write.mock.restore();
+  }
+}
+
+function killed(images: string, out: string, batches: number): void {
+  const script = resolve(import.meta.dirname, '../../test/helpers/extract-until-killed.js');
+  const { signal, stderr } = spawnSync(process.execPath, [script, images, out, String(batches)], { encoding: 'utf8' });
+  assert.equal(signal, 'SIGKILL', stderr);
+}
+
+test('an extraction killed in its middle goes on to the same bytes, and looks at no image twice', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const [whole, out] = [join(made, 'whole'), join(made, 'cut')];
+  await extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out: whole });
+  killed(images, out, 3);
+  const [left] = readdirSync(made).filter((name) => name !== 'whole');
+  assert.match(left!, /^\.cut\.[0-9a-f]{16}\.part$/);
+  appendFileSync(join(made, left!, 'features.npy'), Buffer.alloc(2 * 8 + 3, 1)); // two rows of a batch, and a torn one
+  for (let i = 0; i < 12; i++) rmSync(join(images, image(i)));
+  const { embedder, batches } = tellingEmbedder();
+  const text = await said(t, () => extractFeatures(dataset, embedder, { ...options, out }));
+  assert.match(text, /cut: goes on from row 12 of 30/);
+  assert.deepEqual(batches, [4, 4, 4, 4, 2]);
+  assert.deepEqual(readdirSync(made).sort(), ['cut', 'whole']);
+  assert.deepEqual(readdirSync(out).sort(), ['families.npy', 'features.npy', 'labels.npy', 'manifest.json']);
+  assert.deepEqual(contents(out), contents(whole));
+});
+
+test('rows of another model, seed or preprocessing are not gone on with', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const out = join(made, 'set');
+  const { embedder } = tellingEmbedder();
+  const others: readonly (readonly [Embedder, Partial<ExtractOptions>, Dataset])[] = [
+    [{ ...embedder, digest: 'another' }, {}, dataset],
+    [{ ...embedder, pixelDivisor: 128 }, {}, dataset],
+    [embedder, { seed: 4 }, dataset],
+    [embedder, { flip: 'none' }, dataset],
+    [embedder, {}, { ...view(dataset), digest: 'another' }],
+    [embedder, {}, { ...view(dataset), alignment: 'five-points' }],
+  ];
+  for (const [model, changes, data] of others) {
+    killed(images, out, 3);
+    const { batches, embedder: counted } = tellingEmbedder();
+    const text = await said(t, () =>
+      extractFeatures(data, { ...model, embed: counted.embed }, { ...options, ...changes, out }),
+    );
+    assert.doesNotMatch(text, /goes on/);
+    assert.equal(
+      batches.reduce((a, b) => a + b),
+      IMAGES,
+    );
+    assert.deepEqual(readdirSync(made), ['set'], 'the rows of the other attempt are gone');
+    rmSync(out, { recursive: true });
+  }
+  killed(images, `${out}-b`, 3);
+  await said(t, () => extractFeatures(dataset, { ...embedder, digest: 'x' }, { ...options, out: join(made, 'se') }));
+  assert.equal(readdirSync(made).length, 2, 'an attempt at a set of another name is left alone');
+});
+
+const view = (dataset: Dataset): Dataset => ({
+  path: dataset.path,
+  digest: dataset.digest,
+  size: dataset.size,
+  classes: dataset.classes,
+  sidecar: dataset.sidecar,
+  source: dataset.source,
+  labels: () => dataset.labels(),
+  families: () => dataset.families(),
+  record: (i) => dataset.record(i),
+  name: (i) => dataset.name(i),
+  close: () => undefined,
+  [Symbol.dispose]: () => undefined,
+});
+
+test('an image that cannot be read costs no rows, and stand-ins of earlier attempts are named at the end', async (t) => {
+  const { images, made } = folders(t);
+  writeFileSync(join(images, image(1)), 'no image');
+  writeFileSync(join(images, image(21)), 'no image');
+  const out = join(made, 'set');
+  using dataset = openDataset(images);
+  const { embedder } = tellingEmbedder();
+  await assert.rejects(extractFeatures(dataset, embedder, { ...options, out }), /001\.pgm: cannot be read/);
+  assert.deepEqual(readdirSync(made), [], 'an error before the first row leaves nothing');
+  let calls = 0;
+  const failing = (images: Uint8Array, count: number): Float32Array => {
+    if (++calls === 7) throw new Error('out of memory');
+    return embedder.embed(images, count);
+  };
+  const skip = { ...options, out, skipBadImages: true };
+  await assert.rejects(extractFeatures(dataset, { ...embedder, embed: failing }, skip), /out of memory/);
+  const text = await said(t, () => extractFeatures(dataset, embedder, skip));
+  assert.match(text, /goes on from row 24 of 30/);
+  assert.match(text, /could not be read \(2\):\n {2}row 1: .*001\.pgm .*\n {2}row 21: .*021\.pgm /);
+  assert.deepEqual(readdirSync(out).sort(), ['families.npy', 'features.npy', 'labels.npy', 'manifest.json']);
+});
+
+test('a manifest tells how pictures were made ready; unequal sets are told apart, old manifests are plain', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const { embedder } = tellingEmbedder();
+  const [plain, ijb] = [join(made, 'plain'), join(made, 'ijb')];
+  await extractFeatures(dataset, embedder, { ...options, out: plain });
+  const alignedSet = { ...view(dataset), alignment: 'five-points' } as const;
+  const info = await extractFeatures(alignedSet, { ...embedder, pixelDivisor: 128 }, { ...options, out: ijb });
+  assert.deepEqual(info.preprocessing, { alignment: 'five-points', pixelDivisor: 128 });
+  const { preprocessing, ...old } = readJson(join(plain, 'manifest.json')) as Record<string, unknown>;
+  assert.deepEqual(preprocessing, { alignment: 'none', pixelDivisor: 127.5 });
+  writeJson(join(plain, 'manifest.json'), old);
+  using one = FeatureSet.open(plain);
+  using other = FeatureSet.open(ijb);
+  assert.deepEqual(one.info.preprocessing, preprocessing);
+  requireSamePreprocessing(one, one);
+  assert.throws(
+    () => requireSamePreprocessing(one, other),
+    /plain \(alignment none, pixels divided by 127\.5\) and .*ijb \(alignment five-points, pixels divided by 128\)/,
+  );
+});
+
+test('faces and their mirror images are embedded together', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const { embedder } = tellingEmbedder();
+  const { original, mirrored, dim } = await embedFaces(dataset, embedder, { batchSize: 7, workers: 0 });
+  assert.equal(dim, 2);
+  await extractFeatures(dataset, embedder, { out: join(made, 'own'), batchSize: 7 });
+  await extractFeatures(dataset, embedder, { out: join(made, 'mean'), batchSize: 7, flip: 'mean' });
+  using own = FeatureSet.open(join(made, 'own'));
+  using mean = FeatureSet.open(join(made, 'mean'));
+  assert.deepEqual(original, own.all());
+  assert.deepEqual(
+    original.map((v, k) => (v + mirrored[k]!) / 2),
+    mean.all(),
+  );
+  assert.notDeepEqual(original, mirrored);
+});
