@@ -188,7 +188,7 @@ test('verification in ten folds has the numbers of 8.14', () => {
   const half = rows.map((v) => v / 2);
   const { rows: unit, meanNorm } = packEmbeddings({ original: half, mirrored: half, dim });
   const SIX_DIGITS = 1e-6;
-  const distances = pairDistances(unit, dim);
+  const distances = pairDistances(unit, unit, dim);
   assert.ok(gap(distances.slice(0, 3), [0.057047, 2.463918, 0.077299]) < SIX_DIGITS);
   const { folds, mean, std } = foldedAccuracy(distances, same);
   assert.deepEqual(folds, [1, 1, 1, 1, 1, 1, 1, 1, 1, 0.5]);

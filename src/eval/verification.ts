@@ -43,12 +43,15 @@ export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
   return { rows, meanNorm: norms / (2 * count) };
 }
 
-/** Squared distance of each pair of neighbouring rows. flat [2P · D] → [P] */
-export function pairDistances(rows: Float64Array, dim: number): Float64Array {
-  return Float64Array.from({ length: rows.length / (2 * dim) }, (_, p) => {
+/**
+ * Squared distance of each pair: row 2p by the model of the gallery, row 2p + 1 by that of the queries, which are the same in
+ * a self-test. flat [2P · D] each → [P]
+ */
+export function pairDistances(gallery: Float64Array, query: Float64Array, dim: number): Float64Array {
+  return Float64Array.from({ length: gallery.length / (2 * dim) }, (_, p) => {
     const [a, b] = [2 * p * dim, (2 * p + 1) * dim];
     let sum = 0;
-    for (let d = 0; d < dim; d++) sum += (rows[a + d]! - rows[b + d]!) ** 2;
+    for (let d = 0; d < dim; d++) sum += (gallery[a + d]! - query[b + d]!) ** 2;
     return sum;
   });
 }
