@@ -16,7 +16,14 @@ import {
 import { NpyWriter, writeNpz } from '../features/index.ts';
 import { renderTerminal } from '../report/index.ts';
 import { command, force, print, seed, several, threads, useThreads, wholeNumber, workers } from './context.ts';
-import { cachedFeatures, type ModelSource, modelSource, type PixelMap, pixels } from './model-features.ts';
+import {
+  cachedFeatures,
+  type ModelSource,
+  modelSource,
+  type PixelMap,
+  pixels,
+  requireDistinct,
+} from './model-features.ts';
 import { writeReports } from './report.ts';
 
 const PROTOCOLS = ['11', '1N'] as const;
@@ -91,6 +98,7 @@ async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
     oracle: oracle === undefined ? undefined : modelSource(oracle),
     models: model.map(modelSource),
   };
+  requireDistinct([sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined));
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
   let evaluation: Evaluation | undefined;

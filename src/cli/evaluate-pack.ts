@@ -10,7 +10,7 @@ import { embedFaces } from '../features/index.ts';
 import { textTable } from '../report/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
 import { command, force, print, several, threads, useThreads, wholeNumber, workers } from './context.ts';
-import { type ModelSource, modelSource, type PixelMap, pixels } from './model-features.ts';
+import { type ModelSource, modelSource, type PixelMap, pixels, requireDistinct } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
 type PackResult = FoldedAccuracy & {
@@ -85,9 +85,7 @@ async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
     throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
-  const twice = sources.find(({ name }, i) => sources.findIndex((other) => other.name === name) !== i);
-  if (twice)
-    throw new UserError(`two models are called ${twice.name}`, { hint: 'give each a name: --model name=folder' });
+  requireDistinct(sources);
   const stray = sources.find(({ kind }) => kind !== 'run');
   if (stray) throw new UserError(`${stray.path}: holds features, wanted the folder of a run`);
   const results: PackResult[] = [];

@@ -1,0 +1,212 @@
+// IJB from images to reports, on a small benchmark of real drawings: characters that no model was trained on.
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { mixbct, type Outcome } from '../../test/helpers/cli.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { GLYPH_SHEET, readGlyphs } from '../../test/helpers/glyphs.ts';
+import { type SmallIjb, writeSmallIjb } from '../../test/helpers/ijb.ts';
+import { readNpz } from '../../test/helpers/npz.ts';
+import { trained } from '../../test/helpers/runs.ts';
+import { encodePgm } from '../data/decode.ts';
+import { openDataset } from '../data/index.ts';
+import { packImage, writeRecords } from '../data/recordio.ts';
+import { writeSidecar } from '../data/sidecar.ts';
+import { auc, type Evaluation, roc, scoresByIdentity } from '../eval/index.ts';
+import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { embedderOf, loadModel } from '../train/run.ts';
+
+/** Sums in another order. */
+const DOUBLE = 1e-12;
+/** Characters of the benchmark; the others are for training. */
+const TESTED = 30;
+
+type Place = { readonly folder: string; readonly ijb: SmallIjb };
+let made: Promise<Place> | undefined;
+const cleanups: (() => void)[] = [];
+after(() => {
+  for (const cleanup of cleanups) cleanup();
+});
+
+/** A benchmark, an old model, and a new one that keeps to its features; made once. */
+const place = (): Promise<Place> => (made ??= makePlace());
+
+async function makePlace(): Promise<Place> {
+  const folder = testFolder({ after: (cleanup: () => void) => cleanups.push(cleanup) } as never);
+  const ijb = await writeSmallIjb(join(folder, 'ijb'), { subjects: TESTED });
+  const set = join(folder, 'train');
+  const glyphs = await readGlyphs();
+  const { subjects, faces, side } = GLYPH_SHEET;
+  await writeRecords(set, (writer) => {
+    const classes = subjects - TESTED;
+    writer.write(0, packImage({ labels: [classes * faces + 1, classes], id: 0, image: new Uint8Array() }));
+    for (let k = 0; k < classes * faces; k++) {
+      const rgb = glyphs(TESTED + Math.floor(k / faces), k % faces);
+      const image = encodePgm(
+        rgb.filter((_, i) => i % 3 === 0),
+        side,
+        side,
+      );
+      writer.write(k + 1, packImage({ labels: [Math.floor(k / faces), 1], id: k + 1, image }));
+    }
+  });
+  writeSidecar(set, {});
+  using dataset = openDataset(set);
+  const network = { name: 'r18', embeddingDim: 16, inputSide: 32, width: 0.125 };
+  const augment = { flip: false, rotateDeg: 15, scale: 0.15, shift: 0.1 };
+  const shared = { network, augment, head: { kind: 'arcface', marginRad: 0.2, scale: 16 }, batchSize: 24 };
+  await trained(dataset, join(folder, 'old'), { ...shared, epochs: 10 });
+  const old = loadModel(join(folder, 'old'));
+  await extractFeatures(dataset, embedderOf(old), { out: join(folder, 'old-features') });
+  old.dispose();
+  const method = { kind: 'l2', weight: 10, threshold: 0 };
+  await trained(
+    dataset,
+    join(folder, 'new'),
+    { ...shared, epochs: 20, method },
+    { paths: { features: join(folder, 'old-features') } },
+  );
+  return { folder, ijb };
+}
+
+const evaluateIjb = (folder: string, out: string, ...more: readonly string[]): Outcome =>
+  mixbct(folder, 'evaluate', 'ijb', '--data', 'ijb', '--out', out, '--threads', '1', ...more);
+
+const testOf = ({ tests }: Evaluation, query: string, gallery: string) =>
+  tests.find((found) => found.query === query && found.gallery === gallery)!;
+
+test('images become features, once for each model, and features the whole matrix of both protocols', async (t) => {
+  const { folder, ijb } = await place();
+  const both = evaluateIjb(folder, 'both', '--model', 'new', '--old', 'old', '--scores', '--figures', '--json');
+  assert.equal(both.code, 0, both.err);
+  const evaluation = JSON.parse(both.out) as Evaluation;
+  assert.deepEqual(
+    evaluation.tests.map(({ query, gallery }) => `${query} → ${gallery}`),
+    ['old → old', 'new → new', 'new → old'],
+  );
+  assert.equal(readdirSync(join(folder, 'features/ijb')).length, 2, 'one feature set for each model');
+  assert.deepEqual(
+    evaluation.protocol.galleries,
+    ijb.galleries.map(({ size }) => size),
+  );
+  assert.equal(evaluation.protocol.probes, ijb.probes.size);
+  const chance = 1 / ijb.galleries[0]!.size;
+  for (const { query, gallery, verification, identification } of evaluation.tests) {
+    const rankOne = identification!.ranks[0]!.rate;
+    assert.ok(rankOne > 2 * chance, `${query} → ${gallery}: rank-1 ${rankOne}, chance ${chance}`);
+    assert.ok(verification!.auc > 0.55, `${query} → ${gallery}: AUC ${verification!.auc}`);
+    // what was written of the scores gives the same area
+    const { scores, label } = await readNpz(t, join(folder, 'both', `scores-${query}-on-${gallery}.npz`));
+    assert.deepEqual(
+      Array.from(label!),
+      ijb.pairs.map(([, , same]) => same),
+    );
+    const parted = scoresByIdentity(scores as Float64Array, label!);
+    assert.ok(Math.abs(auc(roc(parted)) - verification!.auc) < DOUBLE);
+  }
+  for (const name of ['report.html', 'report.md', 'evaluation.json', 'roc.svg', 'det.png', 'cmc.svg', 'tpir.png'])
+    assert.ok(existsSync(join(folder, 'both', name)), name);
+  const markdown = readFileSync(join(folder, 'both/report.md'), 'utf8');
+  for (const part of ['IJBC 1:1, TAR at the nearest FAR, as published', 'IJBC 1:N, TPIR at FPIR', 'Can new serve'])
+    assert.ok(markdown.includes(part), part);
+  // a self-test later needs no image: its features are kept
+  rmSync(join(folder, 'ijb/IJBC/loose_crop'), { recursive: true });
+  const alone = evaluateIjb(folder, 'alone', '--model', 'new', '--protocol', '11', '--json');
+  await writeSmallIjb(join(folder, 'ijb'), { subjects: TESTED });
+  assert.equal(alone.code, 0, alone.err);
+  const self = JSON.parse(alone.out) as Evaluation;
+  assert.equal(self.tests[0]!.identification, null);
+  assert.equal(testOf(self, 'new', 'new').verification!.auc, testOf(evaluation, 'new', 'new').verification!.auc);
+  // and a feature set can be named itself
+  const kept = readdirSync(join(folder, 'features/ijb')).map((name) => `features/ijb/${name}`);
+  const named = evaluateIjb(folder, 'named', '--model', `a=${kept[0]}`, '--model', `b=${kept[1]}`, '--json');
+  assert.equal(named.code, 0, named.err);
+  assert.deepEqual(
+    (JSON.parse(named.out) as Evaluation).tests.map(({ query }) => query),
+    ['a', 'b'],
+  );
+});
+
+const main = resolve(import.meta.dirname, 'main.js');
+
+test('an evaluation that is killed while it extracts goes on where it was, and does nothing twice', async () => {
+  const { folder } = await place();
+  const args = ['--model', 'new', '--features', 'cut', '--batch-size', '4', '--protocol', '11'];
+  const child = spawn(
+    process.execPath,
+    [main, 'evaluate', 'ijb', '--data', 'ijb', '--out', 'cut-1', '--threads', '1', ...args],
+    { cwd: folder, stdio: 'ignore' },
+  );
+  await growing(child, join(folder, 'cut'));
+  child.kill('SIGKILL');
+  await new Promise((done) => child.once('exit', done));
+  assert.ok(!existsSync(join(folder, 'cut-1')));
+  const again = evaluateIjb(folder, 'cut-1', ...args);
+  assert.equal(again.code, 0, again.err);
+  const from = Number(/goes? on .*?(\d+)/.exec(again.err)?.[1]);
+  assert.ok(from >= 4 && from % 4 === 0, again.err);
+  const whole = evaluateIjb(folder, 'cut-2', ...args.with(3, 'whole'));
+  assert.equal(whole.code, 0, whole.err);
+  const features = (root: string): Buffer => {
+    const [name] = readdirSync(join(folder, root));
+    return readFileSync(join(folder, root, name!, 'features.npy'));
+  };
+  assert.ok(features('cut').equals(features('whole')));
+  assert.equal(readdirSync(join(folder, 'cut')).length, 1, 'nothing but the finished set remains');
+});
+
+/** Waits until features are on disk. */
+async function growing(child: ChildProcess, folder: string): Promise<void> {
+  const HEADER = 128;
+  for (;;) {
+    assert.equal(child.exitCode, null, 'it ended before it could be killed');
+    const parts = existsSync(folder) ? readdirSync(folder) : [];
+    const files = parts.map((part) => join(folder, part, 'features.npy')).filter((file) => existsSync(file));
+    if (files.some((file) => statSync(file).size > HEADER)) return;
+    await sleep(2);
+  }
+}
+
+test('IJB-B is read by its own names, and a protocol needs its own files alone', async () => {
+  const { folder } = await place();
+  await writeSmallIjb(join(folder, 'ijb'), { subset: 'IJBB', subjects: TESTED });
+  const ofB = evaluateIjb(folder, 'b', '--subset', 'IJBB', '--model', 'old', '--json');
+  assert.equal(ofB.code, 0, ofB.err);
+  const [result] = (JSON.parse(ofB.out) as Evaluation).tests;
+  assert.deepEqual(
+    result!.identification!.galleries!.map(({ name }) => name),
+    ['S1', 'S2'],
+  );
+  rmSync(join(folder, 'ijb/IJBB/meta/ijbb_1N_probe_mixed.csv'));
+  const pairsOnly = evaluateIjb(folder, 'b-11', '--subset', 'IJBB', '--model', 'old', '--protocol', '11');
+  assert.equal(pairsOnly.code, 0, pairsOnly.err);
+  const searches = evaluateIjb(folder, 'b-1n', '--subset', 'IJBB', '--model', 'old', '--protocol', '1N');
+  assert.equal(searches.code, 2);
+  assert.match(searches.err, /ijbb_1N_probe_mixed\.csv: no such file/);
+});
+
+test('what cannot be evaluated is refused by name, and leaves nothing behind', async () => {
+  const { folder } = await place();
+  const refused = (message: RegExp, ...args: readonly string[]): void => {
+    const { code, err } = evaluateIjb(folder, 'refused', ...args);
+    assert.equal(code, 2, err);
+    assert.match(err, message);
+    assert.ok(!existsSync(join(folder, 'refused')));
+  };
+  refused(/nothing to judge/);
+  refused(/--protocol 12: wanted 11, 1N or 11,1N/, '--model', 'old', '--protocol', '12');
+  refused(/two models are called old.*\n.*--model name=folder/, '--model', 'old', '--old', 'old');
+  refused(/a\/b=old: a\/b is no name for a model/, '--model', 'a/b=old');
+  refused(/nowhere: is no finished run/, '--model', 'nowhere');
+  refused(/old-features: holds features of .*, wanted features of ijb/, '--model', 'x=old-features');
+  const pairs = join(folder, 'ijb/IJBC/meta/ijbc_template_pair_label.txt');
+  const whole = readFileSync(pairs, 'utf8');
+  writeFileSync(pairs, whole.replace(/ 0\n/, ' 2\n'));
+  refused(/ijbc_template_pair_label\.txt: line \d+: label 2, wanted 0 or 1/, '--model', 'old');
+  writeFileSync(pairs, whole);
+  using set = FeatureSet.open(join(folder, 'old-features'));
+  assert.ok(set.info.count > 0);
+});
