@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { readDamaged } from '../../test/helpers/damage.ts';
+import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { openDataset } from './dataset.ts';
@@ -29,8 +29,8 @@ test('damaged record sets', async (t) => {
   const { rec, idx } = recordFiles(prefix);
   const counts = readDamaged(sources, (damaged, source) => {
     const pair = source - (source % 2);
-    writeFileSync(rec, source % 2 === 0 ? damaged : sources[pair]!);
-    writeFileSync(idx, source % 2 === 0 ? sources[pair + 1]! : damaged);
+    writeAnew(rec, source % 2 === 0 ? damaged : sources[pair]!);
+    writeAnew(idx, source % 2 === 0 ? sources[pair + 1]! : damaged);
     using dataset = openDataset(prefix);
     const labels = dataset.labels();
     assert.equal(labels.length, dataset.size);
@@ -46,7 +46,7 @@ test('damaged verification packs', (t) => {
   const folder = resolve(import.meta.dirname, '../../../test/golden/packs');
   const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name)));
   const counts = readDamaged(sources, (damaged) => {
-    writeFileSync(path, damaged);
+    writeAnew(path, damaged);
     const { images, same } = readPack(path);
     assert.equal(images.length, 2 * same.length);
     assert.ok(images.every((image) => image.length > 0 && image.length <= damaged.length));
@@ -87,11 +87,11 @@ test('damaged IJB lists', async (t) => {
   const sources = kinds.map(([file]) => readFileSync(file));
   const counts = readDamaged(sources, (damaged, source) => {
     const [file, check] = kinds[source]!;
-    writeFileSync(file, damaged);
+    writeAnew(file, damaged);
     try {
       check(openIjb(root, 'IJBC'));
     } finally {
-      writeFileSync(file, sources[source]!);
+      writeAnew(file, sources[source]!);
     }
   });
   assert.ok(counts.read > 300 && counts.refused > 500, JSON.stringify(counts));

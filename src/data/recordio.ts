@@ -261,13 +261,15 @@ export function unpackImage(payload: Buffer): ImageRecord {
   return { labels, id: Number(payload.readBigUInt64LE(8)), image: payload.subarray(start) };
 }
 
-/** Flag, labels and where the image starts; at most `most` labels are read. */
+/** Flag, labels and where the image starts; at most `most` labels are read. @throws RangeError as `unpackImage` */
 export function unpackLabels(
   payload: Buffer,
   most = Number.POSITIVE_INFINITY,
 ): { readonly flag: number; readonly labels: number[]; readonly start: number } {
   const flag = payload.readUInt32LE(0);
   if (flag === 0) return { flag, labels: [payload.readFloatLE(4)], start: RECORD_HEADER };
-  const labels = Array.from({ length: Math.min(flag, most) }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));
+  const count = Math.min(flag, most);
+  if (RECORD_HEADER + 4 * count > payload.length) throw new RangeError(`${count} labels in ${payload.length} bytes`);
+  const labels = Array.from({ length: count }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));
   return { flag, labels, start: RECORD_HEADER + 4 * flag };
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readDamaged } from '../../test/helpers/damage.ts';
+import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 
@@ -120,7 +120,7 @@ test('ten thousand damaged arrays are refused, or give as many elements as they 
     sources.push(readFileSync(path));
   }
   const counts = readDamaged(sources, (damaged) => {
-    writeFileSync(path, damaged);
+    writeAnew(path, damaged);
     const { data, shape } = readNpy(path, types);
     assert.equal(data.length, shape.reduce((product, n) => product * n, 1)); // biome-ignore format: short
     assert.ok(data.byteLength <= damaged.length);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
 import { UserError } from '../../src/base/errors.ts';
 import { Rng } from '../../src/base/rng.ts';
 
@@ -42,6 +43,12 @@ const ROUNDS = 10_000;
 const LONGEST_MS = 1000;
 /** What ten thousand small files may add to the most that the process ever held, in kilobytes. */
 const MOST_KB = 400_000;
+
+/** Writes a file anew: to cut and fill an old one makes some file systems wait for the disk. */
+export function writeAnew(path: string, bytes: Uint8Array): void {
+  rmSync(path, { force: true });
+  writeFileSync(path, bytes);
+}
 
 /**
  * Gives ten thousand damaged copies of files to `read`, which must return or refuse them with a UserError, soon and in
