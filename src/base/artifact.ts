@@ -26,10 +26,11 @@ export function digestOf(...parts: readonly (string | Uint8Array)[]): string {
   return hash.digest('hex').slice(0, 16);
 }
 
+const block = Buffer.allocUnsafe(1 << 20);
+
 /** `digestOf` for a file of any size. */
 export function fileDigest(path: string): string {
   const hash = createHash('sha256');
-  const block = Buffer.allocUnsafe(1 << 20);
   const fd = openSync(path, 'r');
   try {
     for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { damage } from '../../test/helpers/damage.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { FileError } from './errors.ts';
 import { bytesGlobals, Malformed, PickleGlobal, type PickleOptions, readPickle } from './pickle.ts';
@@ -183,20 +184,3 @@ test('ten thousand damaged pickles give a value or a clean refusal, soon', () =>
   }
   assert.ok(read > 1000 && refused > 1000, `${read} read, ${refused} refused`);
 });
-
-/** One to three changes: another byte, another opcode, a piece left out, doubled or moved, or the end cut off. */
-function damage(bytes: Buffer, opcodes: readonly number[], rng: Rng): Buffer {
-  let out = bytes;
-  for (let changes = 1 + rng.integer(3); changes > 0 && out.length > 0; changes--) {
-    const [a, b] = [rng.integer(out.length), rng.integer(out.length)].sort((x, y) => x - y) as [number, number];
-    const kind = rng.integer(6);
-    if (kind === 0) out[a] = rng.integer(256);
-    else if (kind === 1) out[a] = opcodes[rng.integer(opcodes.length)]!;
-    else if (kind === 2) out = Buffer.concat([out.subarray(0, a), out.subarray(Math.min(b, a + 16))]);
-    else if (kind === 3)
-      out = Buffer.concat([out.subarray(0, b), out.subarray(a, Math.min(b, a + 64)), out.subarray(b)]);
-    else if (kind === 4) out[a] = out[b]!;
-    else if (rng.integer(4) === 0) out = out.subarray(0, a);
-  }
-  return out;
-}

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 
 /** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or what nobody wants to read. */
@@ -23,6 +23,8 @@ export type TableOptions = {
 };
 
 const BLOCK_BYTES = 1 << 20;
+/** A cell of one character and what ends it: a file has no more rows than fit, and no more room is made for them. */
+const LEAST_CELL = 2;
 const [NEWLINE, RETURN, POINT, ZERO] = [0x0a, 0x0d, 0x2e, 0x30];
 const MOST_INTEGER = 2 ** 31 - 1;
 /** Digits whose whole number a double holds; dividing it by an exact power of ten then rounds as reading the text does. */
@@ -48,12 +50,13 @@ export function* readTable<const C extends readonly Column[]>(
   const lines = new Lines(path);
   try {
     if (header) lines.skip();
+    const rows = Math.min(chunk, Math.ceil((lines.size + 1) / LEAST_CELL / columns.length));
     const parser = new Parser(path, columns, separator.charCodeAt(0), more);
     for (;;) {
       const from = lines.read + 1;
-      const room = columns.map((kind) => roomFor(kind, chunk));
+      const room = columns.map((kind) => roomFor(kind, rows));
       let count = 0;
-      while (count < chunk && lines.fill()) count += parser.parse(lines, room, count, chunk);
+      while (count < rows && lines.fill()) count += parser.parse(lines, room, count, rows);
       if (count === 0) return;
       yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as Rows<C>['columns'] };
     }
@@ -72,7 +75,8 @@ const cut = (values: Values[Column], count: number): Values[Column] =>
 class Lines {
   readonly #path: string;
   readonly #fd: number;
-  readonly bytes = Buffer.allocUnsafe(BLOCK_BYTES + 1);
+  readonly size: number;
+  readonly bytes: Buffer;
   /** Where the first line lies that has not been read, and where the last whole line of the block ends. */
   at = 0;
   end = 0;
@@ -85,6 +89,8 @@ class Lines {
     if (!existsSync(path)) throw new FileError(path, 'no such file');
     this.#path = path;
     this.#fd = openSync(path, 'r');
+    this.size = fstatSync(this.#fd).size;
+    this.bytes = Buffer.allocUnsafe(Math.min(this.size, BLOCK_BYTES) + 1);
   }
 
   /** Makes sure that a whole line is there. → false at the end of the file */
@@ -92,7 +98,7 @@ class Lines {
     while (this.at === this.end && !this.#ended) {
       this.bytes.copyWithin(0, this.end, this.#held);
       this.#held -= this.end;
-      const got = readSync(this.#fd, this.bytes, this.#held, BLOCK_BYTES - this.#held, null);
+      const got = readSync(this.#fd, this.bytes, this.#held, this.bytes.length - 1 - this.#held, null);
       if (got === 0 && this.#held === BLOCK_BYTES)
         throw new FileError(
           this.#path,

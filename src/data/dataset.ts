@@ -171,6 +171,10 @@ function layout(rec: string, idx: string) {
     const first = unpack(file, keys[0]!, offsets[0]!, unpackLabels, LABEL_BYTES);
     if (keys[0] !== 0 || first.flag === 0) return { ...index, header: null };
     const [end, second] = first.labels as [number, number];
+    const classes = (header: number): number => {
+      if (Number.isInteger(header) && header >= 1 && header <= MOST_CLASSES) return header;
+      throw new FileError(rec, `the header record promises ${header} classes, wanted 1 to ${MOST_CLASSES}`);
+    };
     const samples = keys.findIndex((key, i) => i > 0 && key >= end);
     const until = samples < 0 ? keys.length : samples;
     if (until !== end)
@@ -182,12 +186,15 @@ function layout(rec: string, idx: string) {
     return {
       keys: keys.subarray(1, until),
       offsets: offsets.subarray(1, until),
-      header: { classes: samples < 0 ? second : second - end },
+      header: { classes: classes(samples < 0 ? second : second - end) },
     };
   } finally {
     file.close();
   }
 }
+
+/** Labels are float32, which holds every whole number up to here. */
+const MOST_CLASSES = 2 ** 24;
 
 type Limits = { readonly classes: number | undefined; readonly families: number | undefined };
 
@@ -201,7 +208,8 @@ function readColumns({ rec, keys, offsets }: Source & { readonly kind: 'records'
         .labels as [number, number?];
       const problem = (what: string): FileError =>
         new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
-      if (!Number.isInteger(label) || label < 0) throw problem(`label ${label} is no class id`);
+      if (!Number.isInteger(label) || label < 0 || label >= MOST_CLASSES)
+        throw problem(`label ${label} is no class id`);
       if (limits.classes !== undefined && label >= limits.classes)
         throw problem(`label ${label} is out of range (the header promises ${limits.classes} classes)`);
       labels[i] = label;
@@ -281,6 +289,7 @@ const sorted = (names: string[]): string[] => names.sort((a, b) => (a < b ? -1 :
 const WHOLE_BELOW_BYTES = 256 * 2 ** 20;
 const SAMPLES = 256;
 const SAMPLE_BYTES = 64 * 1024;
+const block = Buffer.allocUnsafe(2 ** 20);
 
 /**
  * A digest of files: of all their bytes, or beyond 256 MB of their sizes and of 256 blocks evenly spaced over them,
@@ -290,7 +299,6 @@ function contentDigest(files: readonly string[], names: readonly string[] = []):
   const sizes = files.map((file) => statSync(file).size);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const hash = createHash('sha256').update(JSON.stringify([sizes, names]));
-  const block = Buffer.allocUnsafe(2 ** 20);
   const stride = total <= WHOLE_BELOW_BYTES ? 0 : Math.floor(total / SAMPLES);
   let before = 0;
   for (const [i, file] of files.entries()) {

@@ -20,6 +20,7 @@ const MAGIC_BYTES = Buffer.from([0x0a, 0x23, 0xd7, 0xce]);
 const CHUNK_HEADER = 8;
 const LENGTH_BITS = 29;
 const MAX_LENGTH = 2 ** LENGTH_BITS - 1;
+const MAX_KEY = 2 ** 31 - 1;
 /** Continuation flag of a chunk: a whole record, or a part of one that contained the magic word. */
 const Part = { whole: 0, first: 1, middle: 2, last: 3 } as const;
 
@@ -49,8 +50,11 @@ export function readIndex(path: string): RecordIndex {
     const match = /^(\d+)\t(\d+)\r?$/.exec(text.toString('latin1', at, end < 0 ? text.length : end));
     if (!match)
       throw new FileError(path, `line ${line + 1} is not "key<TAB>offset"`, 'is this the .idx of a RecordIO set?');
-    keys[line] = Number(match[1]);
-    offsets[line] = Number(match[2]);
+    const [key, offset] = [Number(match[1]), Number(match[2])];
+    if (key > MAX_KEY || !Number.isSafeInteger(offset))
+      throw new FileError(path, `line ${line + 1}: key ${key} at offset ${offset} is out of range`);
+    keys[line] = key;
+    offsets[line] = offset;
     at = end + 1;
   }
   return { keys, offsets };
@@ -112,6 +116,12 @@ export class RecordFile {
   #bytes(at: number, length: number, key: number, offset: number): Buffer {
     const { start, length: held } = this.#window;
     if (at < start || at + length > start + held) {
+      if (at + length > this.size)
+        throw this.#bad(
+          key,
+          offset,
+          `cut short: ${length} bytes wanted at byte ${at}, ${Math.max(0, this.size - at)} there`,
+        );
       if (length > this.#buffer.length) this.#buffer = Buffer.allocUnsafe(padded(length) * 2);
       const read = readSync(this.#fd, this.#buffer, 0, this.#buffer.length, at);
       this.#window = { start: at, length: read };
@@ -251,13 +261,15 @@ export function unpackImage(payload: Buffer): ImageRecord {
   return { labels, id: Number(payload.readBigUInt64LE(8)), image: payload.subarray(start) };
 }
 
-/** Flag, labels and where the image starts; at most `most` labels are read. */
+/** Flag, labels and where the image starts; at most `most` labels are read. @throws RangeError as `unpackImage` */
 export function unpackLabels(
   payload: Buffer,
   most = Number.POSITIVE_INFINITY,
 ): { readonly flag: number; readonly labels: number[]; readonly start: number } {
   const flag = payload.readUInt32LE(0);
   if (flag === 0) return { flag, labels: [payload.readFloatLE(4)], start: RECORD_HEADER };
-  const labels = Array.from({ length: Math.min(flag, most) }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));
+  const count = Math.min(flag, most);
+  if (RECORD_HEADER + 4 * count > payload.length) throw new RangeError(`${count} labels in ${payload.length} bytes`);
+  const labels = Array.from({ length: count }, (_, i) => payload.readFloatLE(RECORD_HEADER + 4 * i));
   return { flag, labels, start: RECORD_HEADER + 4 * flag };
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 
@@ -101,4 +102,28 @@ test('rows appended in parts come back in any order, and rows that are not there
   // row -1 would be bytes of the header
   for (const row of [-1, 5, Number.NaN]) assert.throws(() => file.gather([row]), RangeError);
   assert.throws(() => file.read(4, 2), /rows 4 … 5 of 5/);
+});
+
+test('ten thousand damaged arrays are refused, or give as many elements as they say', (t) => {
+  const path = join(testFolder(t), 'x.npy');
+  const types = ['<f4', '<i4', '<i8', '|b1'] as const;
+  const sources: Buffer[] = [];
+  for (const shape of [[3], [2], [2, 3]]) {
+    writeNpy(
+      path,
+      '<f4',
+      Float32Array.from({ length: 12 }, (_, i) => i),
+      shape,
+    );
+    sources.push(readFileSync(path));
+    writeNpy(path, '<i8', BigInt64Array.from([1n, 2n, 3n]), []);
+    sources.push(readFileSync(path));
+  }
+  const counts = readDamaged(sources, (damaged) => {
+    writeAnew(path, damaged);
+    const { data, shape } = readNpy(path, types);
+    assert.equal(data.length, shape.reduce((product, n) => product * n, 1)); // biome-ignore format: short
+    assert.ok(data.byteLength <= damaged.length);
+  });
+  assert.ok(counts.read > 500 && counts.refused > 500, JSON.stringify(counts));
 });

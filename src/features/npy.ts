@@ -139,14 +139,13 @@ function readHeader(
   const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
   if (descr === undefined || order === undefined || shape === undefined)
     throw new FileError(path, 'its header cannot be read', 'structured arrays are not supported');
+  const sizes = shape.split(',').map((n) => n.trim()).filter((n) => n !== ''); // biome-ignore format: short
+  if (!sizes.every((n) => /^\d+$/.test(n) && Number.isSafeInteger(Number(n))))
+    throw new FileError(path, `has the shape (${shape.trim()}), wanted whole numbers`);
   if (order === 'True') throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
   return {
     descr,
-    shape: shape
-      .split(',')
-      .map((n) => n.trim())
-      .filter((n) => n !== '')
-      .map(Number),
+    shape: sizes.map(Number),
     start: prefix + length,
   };
 }

@@ -10,8 +10,9 @@ import { golden } from '../../test/helpers/golden.ts';
 import { tinySet } from '../../test/helpers/runs.ts';
 import { FileError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
+import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
-import { inference, liveTensors, readSafetensors, scope, writeSafetensors } from '../torch/index.ts';
+import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import.ts';
 import { embedderOf, loadModel, runFiles } from './run.ts';
 
@@ -94,6 +95,18 @@ test('a safetensors file is taken in too, and what comes out embeds a data set',
   assert.deepEqual([second.dataset, second.steps, second.imported!.leftOut], [null, 0, []]);
   const model = loadModel(again);
   await extractFeatures(dataset, embedderOf(model), { out: join(folder, 'features'), batchSize: 16 });
+  const { side } = embedderOf(model);
+  const images = Uint8Array.from({ length: 2 * side * side * 3 }, (_, k) => 97 * k);
+  const embedded = (divisor?: number): Float32Array =>
+    embedderOf(model, 'own', divisor === undefined ? {} : { divisor }).embed(images, 2);
+  const direct = inference(() =>
+    scope(() =>
+      toFloat32(model.backbone.forward(imageTensor({ images, count: 2, side }, { divisor: 128 }), { train: false })),
+    ),
+  );
+  assert.deepEqual(embedded(PIXEL_DIVISOR.ijb), direct);
+  assert.deepEqual(embedded(), embedded(PIXEL_DIVISOR.train));
+  assert.notDeepEqual(embedded(), direct);
   model.dispose();
   using features = FeatureSet.open(join(folder, 'features'));
   assert.equal(features.info.model!.name, 'again');
