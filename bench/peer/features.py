@@ -1,6 +1,9 @@
-"""Masks, class means and class boundaries of features in NumPy, as one straightforward process makes them.
+"""Masks, class means and class boundaries of features in NumPy, in one process that holds everything.
 
-    features.py denoise|average|boundaries FEATURES OUT
+    features.py walk|slices denoise|average|boundaries FEATURES OUT
+
+walk    as the reference's tools go about it: labels are walked one by one, distances to boundaries taken row by row
+slices  the same with a Python step for each class only: what someone who knows NumPy writes
 
 FEATURES is a folder with features.npy (float32 [N, D]) and labels.npy (int64 [N]); results go to OUT as .npy files.
 Prints its peak of resident memory and its processor time as JSON. Rules: methods.md 4.2, 4.3, 4.5.
@@ -21,13 +24,30 @@ def unit(x):
     return x / lengths
 
 
-def runs(labels):
+def walked(labels):
     """First row and end of each stretch of equal labels."""
+    start, current = 0, labels[0]
+    for i in range(1, len(labels)):
+        if labels[i] != current:
+            yield start, i
+            start, current = i, labels[i]
+    yield start, len(labels)
+
+
+def sliced(labels):
     ends = np.flatnonzero(labels[1:] != labels[:-1]) + 1
-    return zip(np.concatenate(([0], ends)).tolist(), np.concatenate((ends, [len(labels)])).tolist())
+    return zip([0, *ends.tolist()], [*ends.tolist(), len(labels)])
 
 
-def denoise(x, labels, keep=0.9):
+def row_by_row(rows, centre):
+    return [np.linalg.norm(row - centre).item() for row in rows]
+
+
+def at_once(rows, centre):
+    return np.linalg.norm(rows - centre, axis=1).tolist()
+
+
+def denoise(x, labels, runs, _, keep=0.9):
     x = unit(x)
     x /= np.linalg.norm(x, axis=0, keepdims=True)
     mask = np.zeros(len(x), dtype=bool)
@@ -39,20 +59,20 @@ def denoise(x, labels, keep=0.9):
     return {"mask": mask}
 
 
-def average(x, labels):
+def average(x, labels, runs, _):
     order = np.argsort(labels, kind="stable")
     x, labels = x[order], labels[order]
     return {"prototypes": unit(np.stack([x[start:end].mean(axis=0) for start, end in runs(labels)]))}
 
 
-def boundaries(x, labels):
+def boundaries(x, labels, runs, distances_of):
     x = unit(x)
     order = np.argsort(labels, kind="stable")
     centres, radii, kept = [], [], []
     for start, end in runs(labels[order]):
         rows = x[order[start:end]]
         centre = rows.mean(axis=0)
-        distances = sorted(np.linalg.norm(rows - centre, axis=1).tolist())
+        distances = sorted(distances_of(rows, centre))
         n = len(distances)
         if n >= 4:
             q1, q3 = distances[n // 4], distances[3 * n // 4]
@@ -71,9 +91,11 @@ def peak_mb():
 
 
 if __name__ == "__main__":
-    command, features, out = sys.argv[1:]
+    style, command, features, out = sys.argv[1:]
     x, labels = (np.load(os.path.join(features, f"{name}.npy")) for name in ("features", "labels"))
-    for name, array in {"denoise": denoise, "average": average, "boundaries": boundaries}[command](x, labels).items():
+    means = {"walk": (walked, row_by_row), "slices": (sliced, at_once)}[style]
+    results = {"denoise": denoise, "average": average, "boundaries": boundaries}[command](x, labels, *means)
+    for name, array in results.items():
         np.save(os.path.join(out, f"{name}.npy"), array)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({"cpuSeconds": usage.ru_utime + usage.ru_stime, "peakMb": peak_mb()}))

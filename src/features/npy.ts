@@ -73,9 +73,9 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
     return result as unknown as NpyArray<T>;
   }
 
-  /** Rows in any order, flat; neighbours are read together. @throws RangeError if the file has no such row. */
-  gather(rows: ArrayLike<number>): NpyArray<T> {
-    const result = new types[this.type](rows.length * this.#row);
+  /** Rows in any order, flat, in `into` if it is given; neighbours are read together. @throws RangeError if the file has no such row. */
+  gather(rows: ArrayLike<number>, into?: NpyArray<T>): NpyArray<T> {
+    const result = into ?? new types[this.type](rows.length * this.#row);
     for (let i = 0; i < rows.length; ) {
       let run = 1;
       while (i + run < rows.length && rows[i + run] === rows[i]! + run) run++;

@@ -95,6 +95,10 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 /** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
+/** Means of the rows from each offset to the next; zeros where there are none. x [R, D], offsets [K] int64 → [K, D] */
+export const meanOfRuns = (x: Tensor, offsets: Tensor): Tensor =>
+  aten._embedding_bag_forward_only(x, arange(x.shape[0]!), offsets, false, BAG_MEAN)[0];
+const BAG_MEAN = 1;
 /** Largest element along `dim`, which stays with size 1. */
 export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
 export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
