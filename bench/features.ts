@@ -102,57 +102,66 @@ const SPREAD = 0.6;
 
 type Place = { readonly python: string; readonly folder: string; readonly set: string; readonly runs: number };
 
-/** Both sides once, to see that they do the same and that the file is cached for both; then by turns. */
+/** Programs of bench/peer/features.py: the bar is against the first, which works as the reference's tools do. */
+const PEERS = ['walk', 'slices'] as const;
+
+/** All sides once, to see that they do the same and that the file is cached for all; then by turns. */
 function compare(name: CommandName, { python, folder, set, runs }: Place) {
   const [ours, theirs] = [join(folder, 'ours'), join(folder, 'numpy')];
-  const sides = {
+  mkdirSync(theirs, { recursive: true });
+  const measure = {
     ours: () => {
       rmSync(ours, { recursive: true, force: true });
       return run(process.execPath, [resolve(import.meta.dirname, 'ours/features.js'), name, set, ours]);
     },
-    numpy: () => {
-      mkdirSync(theirs, { recursive: true });
-      return run(python, [peerScript('features.py'), name, set, theirs]);
-    },
+    walk: () => run(python, [peerScript('features.py'), 'walk', name, set, theirs]),
+    slices: () => run(python, [peerScript('features.py'), 'slices', name, set, theirs]),
   };
-  sides.ours();
-  sides.numpy();
-  requireSameResults[name](ours, (file) => join(theirs, `${file}.npy`));
-  const pairs = Array.from({ length: runs }, () => ({ ours: sides.ours(), numpy: sides.numpy() }));
-  const middle = (of: (pair: (typeof pairs)[number]) => number): number => median(pairs.map(of));
+  measure.ours();
+  for (const peer of PEERS) {
+    measure[peer]();
+    requireSameResults[name](ours, (file) => join(theirs, `${file}.npy`));
+  }
+  const rounds = Array.from({ length: runs }, () => ({
+    ours: measure.ours(),
+    walk: measure.walk(),
+    slices: measure.slices(),
+  }));
+  const middle = (of: (round: (typeof rounds)[number]) => number): number => median(rounds.map(of));
+  const show = (side: keyof typeof measure): Cost => {
+    const [seconds, cpuSeconds, peakMb] = (['seconds', 'cpuSeconds', 'peakMb'] as const).map((key) =>
+      middle((round) => round[side][key]),
+    ) as [number, number, number];
+    const ratio = side === 'ours' ? '' : `  ${middle((round) => round[side].seconds / round.ours.seconds).toFixed(2)}×`;
+    tell(
+      `  ${name.padEnd(10)} ${side.padEnd(6)} ${seconds.toFixed(2)} s  ${cpuSeconds.toFixed(2)} CPU-s  ${peakMb.toFixed(0)} MB${ratio}`,
+    );
+    return { seconds, cpuSeconds, peakMb };
+  };
+  const costs = { ours: show('ours'), walk: show('walk'), slices: show('slices') };
   const faster = measured(
-    middle((pair) => pair.numpy.seconds / pair.ours.seconds),
+    middle((round) => round.walk.seconds / round.ours.seconds),
     FASTER_BAR,
     'higher',
   );
-  const memory = measured(Math.max(...pairs.map((pair) => pair.ours.peakMb)), MEMORY_BAR_MB, 'lower');
-  const cost = (side: 'ours' | 'numpy'): Cost => ({
-    seconds: middle((pair) => pair[side].seconds),
-    cpuSeconds: middle((pair) => pair[side].cpuSeconds),
-    peakMb: middle((pair) => pair[side].peakMb),
-  });
-  const [own, peer] = [cost('ours'), cost('numpy')];
-  const told = ({ seconds, cpuSeconds, peakMb }: Cost): string =>
-    `${seconds.toFixed(2)} s (${cpuSeconds.toFixed(2)} CPU-s, ${peakMb.toFixed(0)} MB)`;
-  tell(
-    `  ${name.padEnd(10)} ${told(own)}   NumPy ${told(peer)}   ${faster.ratio.toFixed(2)}× faster, bar ${FASTER_BAR}: ${faster.ok ? 'met' : 'MISSED'}; memory, bar ${MEMORY_BAR_MB} MB: ${memory.ok ? 'met' : 'MISSED'}`,
-  );
+  const memory = measured(Math.max(...rounds.map((round) => round.ours.peakMb)), MEMORY_BAR_MB, 'lower');
+  tell(`  bars: ${FASTER_BAR}× the speed of walk ${shown(faster)}, ${MEMORY_BAR_MB} MB ${shown(memory)}`);
   return {
     faster,
     memory,
-    cpuRatio: middle((pair) => pair.numpy.cpuSeconds / pair.ours.cpuSeconds),
-    ours: own,
-    numpy: peer,
+    cpuRatio: middle((round) => round.walk.cpuSeconds / round.ours.cpuSeconds),
+    slicesRatio: middle((round) => round.slices.seconds / round.ours.seconds),
+    costs,
   };
 }
 
-/** One command in a process of its own, timed from its start to its end. */
+const shown = ({ ok }: { readonly ok: boolean }): string => (ok ? 'met' : 'MISSED');
+
+/** One command in a process of its own, which measures itself from opening the features to having written its results. */
 function run(program: string, args: readonly string[]): Cost {
-  const start = performance.now();
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env: cleanEnvironment() });
-  const seconds = (performance.now() - start) / 1000;
   if (status !== 0) throw new Error(`${args.join(' ')}: ${error?.message ?? stderr.trim().split('\n').at(-1)}`);
-  return { seconds, ...JSON.parse(stdout) };
+  return JSON.parse(stdout);
 }
 
 /** NumPy computes in float32, so that a row at the edge may fall on the other side: in this share of cases at most. */

@@ -34,7 +34,7 @@ export function boundaries(features: Rows): ClassBoundaries {
     const { means, distances } = spreadOf(block);
     centres.set(means, first * dim);
     for (let k = 0; k + 1 < starts.length; k++) {
-      const inside = withoutOutliers(distances.slice(starts[k], starts[k + 1]).sort());
+      const inside = withoutOutliers(distances.subarray(starts[k], starts[k + 1]).sort());
       largest[first + k] = inside.at(-1) ?? 0;
       kept[first + k] = inside.length;
     }
@@ -48,8 +48,10 @@ export function withoutOutliers<T extends Float32Array | Float64Array>(ascending
   if (n < FEWEST_FOR_QUARTILES) return ascending;
   const [q1, q3] = [ascending[Math.floor(n / 4)]!, ascending[Math.floor((3 * n) / 4)]!];
   const reach = 1.5 * (q3 - q1);
-  const inside = ascending.filter((distance) => distance >= q1 - reach && distance <= q3 + reach) as T;
-  return inside.length > 0 ? inside : ascending;
+  let [from, to] = [0, n];
+  while (from < to && ascending[from]! < q1 - reach) from++;
+  while (from < to && ascending[to - 1]! > q3 + reach) to--;
+  return from < to ? (ascending.subarray(from, to) as T) : ascending;
 }
 
 const boundariesSchema = z.object({

@@ -39,20 +39,16 @@ export function denoise(
     const { starts, rows } = block;
     const { distances } = spreadOf(block, scale);
     for (let k = 0; k + 1 < starts.length; k++) {
-      const near = nearest(distances.subarray(starts[k], starts[k + 1]), keep);
-      for (const i of near.keys()) mask[rows[starts[k]! + i]!] = near[i]!;
+      const [from, to] = [starts[k]!, starts[k + 1]!];
+      const wanted = Math.ceil(keep * (to - from));
+      const last = distances.slice(from, to).sort()[wanted - 1]!;
+      let equal = wanted;
+      for (let i = from; i < to; i++) if (distances[i]! < last) equal--;
+      for (let i = from; i < to; i++)
+        if (distances[i]! < last || (distances[i] === last && equal-- > 0)) mask[rows[i]!] = 1;
     }
   }
   return mask;
-}
-
-/** Marks the ceil(keep · n) smallest of n distances, the earlier of equal ones. → [n], 1 or 0 */
-function nearest(distances: Float32Array, keep: number): Uint8Array {
-  const wanted = Math.ceil(keep * distances.length);
-  const last = distances.slice().sort()[wanted - 1]!;
-  let equal = wanted;
-  for (const distance of distances) if (distance < last) equal--;
-  return Uint8Array.from(distances, (distance) => (distance < last || (distance === last && equal-- > 0) ? 1 : 0));
 }
 
 /** For each dimension 1 / its length over all unit rows; [D] */

@@ -30,7 +30,7 @@ export function rowsByClass(labels: Int32Array, classes: number): Int32Array[] {
 /** Positions [N] class by class, in order within each, and where each class starts among them [C + 1]. */
 function sortByClass(labels: Int32Array, classes: number): { readonly order: Int32Array; readonly starts: Int32Array } {
   const starts = new Int32Array(classes + 1);
-  for (const label of labels) starts[label + 1]!++;
+  for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
   for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
   const next = starts.slice();
   const order = new Int32Array(labels.length);
