@@ -29,9 +29,10 @@ export function boundaries(features: Rows): ClassBoundaries {
     new Float32Array(classes),
     new Int32Array(classes),
   ];
+  const factors = new Float64Array(dim).fill(1);
   for (const block of classBlocks(features)) {
     const { first, starts } = block;
-    const { means, distances } = spreadOf(block);
+    const { means, distances } = spreadOf(block, factors);
     centres.set(means, first * dim);
     for (let k = 0; k + 1 < starts.length; k++) {
       const inside = withoutOutliers(distances.subarray(starts[k], starts[k + 1]).sort());
@@ -43,7 +44,7 @@ export function boundaries(features: Rows): ClassBoundaries {
 }
 
 /** Those within 1.5 interquartile ranges of the quartiles, which are elements of the list (no interpolation); all if none is. */
-export function withoutOutliers<T extends Float32Array | Float64Array>(ascending: T): T {
+export function withoutOutliers(ascending: Float64Array): Float64Array {
   const n = ascending.length;
   if (n < FEWEST_FOR_QUARTILES) return ascending;
   const [q1, q3] = [ascending[Math.floor(n / 4)]!, ascending[Math.floor((3 * n) / 4)]!];
@@ -51,7 +52,7 @@ export function withoutOutliers<T extends Float32Array | Float64Array>(ascending
   let [from, to] = [0, n];
   while (from < to && ascending[from]! < q1 - reach) from++;
   while (from < to && ascending[to - 1]! > q3 + reach) to--;
-  return from < to ? (ascending.subarray(from, to) as T) : ascending;
+  return from < to ? ascending.subarray(from, to) : ascending;
 }
 
 const boundariesSchema = z.object({

@@ -2,11 +2,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { scope, square, sum, toFloat32 } from '../torch/index.ts';
+import { scope, toFloat64, unitSquares } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, type Rows, rowsOf, spreadOf, unitRows_ } from './groups.ts';
+import { classBlocks, type Rows, rowsOf, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
@@ -33,11 +33,11 @@ export function denoise(
   const { count } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
   if (rule === 'entropy') return credibleByEntropy(features);
-  const scale = columnNormalize ? columnScale(features) : null;
+  const factors = columnNormalize ? columnFactors(features) : new Float64Array(features.info.dim).fill(1);
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features)) {
     const { starts, rows } = block;
-    const { distances } = spreadOf(block, scale);
+    const { distances } = spreadOf(block, factors);
     for (let k = 0; k + 1 < starts.length; k++) {
       const [from, to] = [starts[k]!, starts[k + 1]!];
       const wanted = Math.ceil(keep * (to - from));
@@ -51,14 +51,14 @@ export function denoise(
   return mask;
 }
 
-/** For each dimension 1 / its length over all unit rows; [D] */
-function columnScale(features: Rows): Float32Array {
+/** For each dimension 1 / the sum of its squares over all unit rows; [D] */
+function columnFactors(features: Rows): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features)) {
-    const ofBlock = scope(() => toFloat32(sum(square(unitRows_(rowsOf(block))), { dim: 0 })));
+    const ofBlock = scope(() => toFloat64(unitSquares(rowsOf(block))));
     for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }
-  return Float32Array.from(squares, (total) => (total > 0 ? 1 / Math.sqrt(total) : 0));
+  return squares.map((total) => (total > 0 ? 1 / total : 0));
 }
 
 const credibleSchema = z.object({

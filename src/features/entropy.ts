@@ -33,9 +33,10 @@ export function credibleByEntropy(features: Rows): Uint8Array {
   const { dim, count, classes } = features.info;
   const centres = new Float32Array(classes * dim);
   const variances = new Float32Array(count);
+  const factors = new Float64Array(dim).fill(1);
   for (const block of classBlocks(features)) {
     const { first, starts, rows } = block;
-    const { means, distances } = spreadOf(block);
+    const { means, distances } = spreadOf(block, factors);
     centres.set(means, first * dim);
     for (let k = 0; k + 1 < starts.length; k++) {
       const variance = varianceOf(distances.subarray(starts[k], starts[k + 1])) + LEAST_VARIANCE;
@@ -63,7 +64,7 @@ export function credibleByEntropy(features: Rows): Uint8Array {
   return mask;
 }
 
-function varianceOf(values: Float32Array): number {
+function varianceOf(values: Float64Array): number {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
 }

@@ -1,17 +1,4 @@
-import {
-  clamp,
-  div_,
-  meanOfRuns,
-  mul_,
-  norm,
-  scope,
-  selectRows,
-  share,
-  sub_,
-  type Tensor,
-  tensor,
-  toFloat32,
-} from '../torch/index.ts';
+import { classSpread, meanOfRuns, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** What is derived from features reads: any object with rows at positions. */
 export type Rows = {
@@ -82,30 +69,15 @@ export const rowsOf = ({ data, rows }: ClassBlock): Tensor =>
 export const classMeans = (x: Tensor, { starts }: ClassBlock): Tensor =>
   meanOfRuns(x, tensor(BigInt64Array.from(starts.subarray(0, -1), BigInt)));
 
-/** Keeps the length of a row of zeros above 0. */
-const LEAST_LENGTH = 2 ** -126;
-
-/** Divides rows by their length, in place; zero rows stay. [R, D] */
-export const unitRows_ = (x: Tensor): Tensor => div_(x, clamp(norm(x, { dim: 1, keepDim: true }), LEAST_LENGTH));
-
-/** Class means of unit rows, each dimension times `scale` [D], and every row's Euclidean distance to its own. Flat [K · D], [R] */
+/**
+ * Class means of unit rows (zero rows stay) and every row's Euclidean distance to its own, each dimension's square of the
+ * difference times `factors` [D]. Double precision, flat [K · D], [R]
+ */
 export const spreadOf = (
   block: ClassBlock,
-  scale: Float32Array | null = null,
-): { readonly means: Float32Array; readonly distances: Float32Array } =>
+  factors: Float64Array,
+): { readonly means: Float64Array; readonly distances: Float64Array } =>
   scope(() => {
-    const x = unitRows_(rowsOf(block));
-    if (scale) mul_(x, tensor(scale));
-    const means = classMeans(x, block);
-    return {
-      means: toFloat32(means),
-      distances: toFloat32(norm(sub_(x, selectRows(means, owners(block))), { dim: 1 })),
-    };
+    const [means, distances] = classSpread(rowsOf(block), tensor(block.starts), tensor(factors));
+    return { means: toFloat64(means), distances: toFloat64(distances) };
   });
-
-/** Which class of the block each row belongs to. [R] */
-function owners({ starts, rows }: ClassBlock): Tensor {
-  const result = new Int32Array(rows.length);
-  for (let k = 0; k + 1 < starts.length; k++) result.fill(k, starts[k], starts[k + 1]);
-  return tensor(result);
-}
