@@ -2,6 +2,8 @@
 export type BenchOptions = {
   /** Measurements of each side; ratios are medians over them. */
   readonly runs: number;
+  /** Less data than the bar is about, where a benchmark has much: to try it. */
+  readonly small: boolean;
 };
 
 /** One comparison: `ratio` is good when it is on the `better` side of `bar`. */

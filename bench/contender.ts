@@ -17,6 +17,9 @@ export type Ready = { readonly torch: string; readonly threads: number; readonly
 /** Variables that would change a contender's allocator or threads behind the benchmark's back. */
 const FOREIGN = /^(LD_PRELOAD|MALLOC_|GLIBC_TUNABLES|MIXBCT_|OMP_|KMP_|GOMP_|MKL_)/;
 
+export const cleanEnvironment = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(process.env).filter(([key]) => !FOREIGN.test(key)));
+
 /** A contender could not start or died; `message` ends with what it printed last. */
 export class ContenderFailed extends Error {
   override readonly name = 'ContenderFailed';
@@ -48,8 +51,7 @@ export class Contender implements AsyncDisposable {
   }
 
   static async start({ name, program, args, env = {} }: Command): Promise<Contender> {
-    const inherited = Object.fromEntries(Object.entries(process.env).filter(([key]) => !FOREIGN.test(key)));
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...inherited, ...env } });
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...cleanEnvironment(), ...env } });
     let errors = '';
     child.stderr!.on('data', (text) => (errors = (errors + text).slice(-4000)));
     child.on('error', (error) => (errors += error.message));

@@ -1,24 +1,25 @@
-// npm run bench -- NAME [--runs n]
+// npm run bench -- NAME [--runs n] [--small]
 import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
+import { features } from './features.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
 import { step } from './step.ts';
 
 /** Every benchmark there is. To add one: write its file, and add it here. */
-const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing };
+const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing, features };
 
-const usage = `npm run bench -- NAME [--runs n]
+const usage = `npm run bench -- NAME [--runs n] [--small]
 
 ${Object.entries(benches)
   .map(([name, { summary }]) => `  ${name.padEnd(14)} ${summary}`)
   .join('\n')}
 
-The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.
+--small makes a benchmark of large data smaller, to try it. The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.
 `;
 
 async function main(): Promise<number> {
@@ -31,7 +32,7 @@ async function main(): Promise<number> {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1)
     throw new UserError(`--runs ${values.runs}: wanted a whole number of at least 1`);
-  const result = { name, ...(await bench.run({ runs })) };
+  const result = { name, ...(await bench.run({ runs, small: values.small })) };
   show(`${JSON.stringify(result)}\n`);
   return result.ok ? 0 : 1;
 }
@@ -40,7 +41,11 @@ function readArguments() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { runs: { type: 'string', default: '5' }, help: { type: 'boolean', default: false } },
+      options: {
+        runs: { type: 'string', default: '5' },
+        small: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
     });
   } catch (error) {
     throw new UserError((error as Error).message);

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { normalizeRows, scope, toFloat32 } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
-import type { Rows } from './denoise.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { meanRow, rowNorm, rowsByClass } from './groups.ts';
+import { classBlocks, classMeans, type Rows, rowsOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /**
@@ -15,14 +15,17 @@ import { writeNpy } from './npy.ts';
 export function average(features: Rows): Float32Array {
   const { dim, classes } = features.info;
   const prototypes = new Float32Array(classes * dim);
-  for (const [label, rows] of rowsByClass(features.labels(), classes).entries()) {
-    if (rows.length === 0)
-      throw new UserError(`class ${label} of ${classes} has no features`, {
+  for (const block of classBlocks(features)) {
+    const { first, starts } = block;
+    const empty = starts.findIndex((start, k) => start === starts[k + 1]);
+    if (empty >= 0)
+      throw new UserError(`class ${first + empty} of ${classes} has no features`, {
         hint: 'labels must be 0 … C-1, each present',
       });
-    const mean = meanRow(features.rows(rows), dim);
-    const length = rowNorm(mean, 0, dim);
-    prototypes.set(length > 0 ? mean.map((value) => value / length) : mean, label * dim);
+    prototypes.set(
+      scope(() => toFloat32(normalizeRows(classMeans(rowsOf(block), block)))),
+      first * dim,
+    );
   }
   return prototypes;
 }

@@ -8,8 +8,9 @@ import { golden as parity } from '../../test/helpers/golden.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { Rng } from '../base/rng.ts';
 import { boundaries, withoutOutliers } from './boundaries.ts';
-import { denoise, type Rows } from './denoise.ts';
+import { denoise } from './denoise.ts';
 import { credibleByEntropy } from './entropy.ts';
+import type { Rows } from './groups.ts';
 import { FeatureSet, openBoundaries, writeBoundaries, writeFeatureSet, writeNpy } from './index.ts';
 
 /** Golden numbers are printed with six or seven digits of float32 computations. */

@@ -2,9 +2,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
-import type { Rows } from './denoise.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { meanRow, rowNorm, rowsByClass } from './groups.ts';
+import { classBlocks, type Rows, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
@@ -21,7 +20,7 @@ export type ClassBoundaries = {
 
 /**
  * For each class the centre of its unit embeddings and the largest distance to it, outliers left out: what AdvBCT's
- * boundaries start from (methods.md 4.5). Memory holds one class.
+ * boundaries start from (methods.md 4.5). Rows are read block by block.
  */
 export function boundaries(features: Rows): ClassBoundaries {
   const { dim, classes } = features.info;
@@ -30,24 +29,16 @@ export function boundaries(features: Rows): ClassBoundaries {
     new Float32Array(classes),
     new Int32Array(classes),
   ];
-  for (const [label, indices] of rowsByClass(features.labels(), classes).entries()) {
-    if (indices.length === 0) continue;
-    const rows = Float64Array.from(features.rows(indices));
-    for (let start = 0; start < rows.length; start += dim) {
-      const length = rowNorm(rows, start, dim) || 1;
-      for (let d = 0; d < dim; d++) rows[start + d]! /= length;
+  const factors = new Float64Array(dim).fill(1);
+  for (const block of classBlocks(features)) {
+    const { first, starts } = block;
+    const { means, distances } = spreadOf(block, factors);
+    centres.set(means, first * dim);
+    for (let k = 0; k + 1 < starts.length; k++) {
+      const inside = withoutOutliers(distances.subarray(starts[k], starts[k + 1]).sort());
+      largest[first + k] = inside.at(-1) ?? 0;
+      kept[first + k] = inside.length;
     }
-    const centre = meanRow(rows, dim);
-    const distances = withoutOutliers(
-      Float64Array.from(indices, (_, row) => {
-        let sum = 0;
-        for (let d = 0; d < dim; d++) sum += (rows[row * dim + d]! - centre[d]!) ** 2;
-        return Math.sqrt(sum);
-      }).sort(),
-    );
-    centres.set(centre, label * dim);
-    largest[label] = distances.at(-1)!;
-    kept[label] = distances.length;
   }
   return { centres, largest, kept };
 }
@@ -58,8 +49,10 @@ export function withoutOutliers(ascending: Float64Array): Float64Array {
   if (n < FEWEST_FOR_QUARTILES) return ascending;
   const [q1, q3] = [ascending[Math.floor(n / 4)]!, ascending[Math.floor((3 * n) / 4)]!];
   const reach = 1.5 * (q3 - q1);
-  const inside = ascending.filter((distance) => distance >= q1 - reach && distance <= q3 + reach);
-  return inside.length > 0 ? inside : ascending;
+  let [from, to] = [0, n];
+  while (from < to && ascending[from]! < q1 - reach) from++;
+  while (from < to && ascending[to - 1]! > q3 + reach) to--;
+  return from < to ? ascending.subarray(from, to) : ascending;
 }
 
 const boundariesSchema = z.object({

@@ -2,10 +2,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { scope, toFloat64, unitSquares } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { meanRow, rowNorm, rowsByClass } from './groups.ts';
+import { classBlocks, type Rows, rowsOf, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
@@ -17,19 +18,10 @@ export type DenoiseOptions = {
   readonly rule?: 'distance' | 'entropy';
 };
 
-/** What denoising reads: any object with rows at positions. */
-export type Rows = {
-  readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
-  rows(indices: ArrayLike<number>): Float32Array;
-  labels(): Int32Array;
-};
-
-const CHUNK_ROWS = 4096;
-
 /**
  * Which old features may be trusted (methods.md 4.2): → [N], 1 or 0. A class's rows, of length 1 (zero rows stay zero)
- * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. Rows are read class by class,
- * so that memory holds one class, whatever N is.
+ * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. Rows are read block by
+ * block, whatever N is, twice if columns are normalised.
  * @throws UserError if `keep` is out of range or there are no features.
  */
 export function denoise(
@@ -38,55 +30,35 @@ export function denoise(
 ): Uint8Array {
   if (!(keep > 0 && keep <= 1))
     throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
-  const { count, classes } = features.info;
+  const { count } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
   if (rule === 'entropy') return credibleByEntropy(features);
-  const scale = columnNormalize ? columnScale(features) : null;
+  const factors = columnNormalize ? columnFactors(features) : new Float64Array(features.info.dim).fill(1);
   const mask = new Uint8Array(count);
-  for (const rows of rowsByClass(features.labels(), classes)) {
-    const distances = distancesToMean(features, rows, scale);
-    const order = Array.from(rows.keys()).sort((a, b) => distances[a]! - distances[b]! || a - b);
-    for (const i of order.slice(0, Math.ceil(keep * rows.length))) mask[rows[i]!] = 1;
+  for (const block of classBlocks(features)) {
+    const { starts, rows } = block;
+    const { distances } = spreadOf(block, factors);
+    for (let k = 0; k + 1 < starts.length; k++) {
+      const [from, to] = [starts[k]!, starts[k + 1]!];
+      const wanted = Math.ceil(keep * (to - from));
+      const last = distances.slice(from, to).sort()[wanted - 1]!;
+      let equal = wanted;
+      for (let i = from; i < to; i++) if (distances[i]! < last) equal--;
+      for (let i = from; i < to; i++)
+        if (distances[i]! < last || (distances[i] === last && equal-- > 0)) mask[rows[i]!] = 1;
+    }
   }
   return mask;
 }
 
-/** Rows divided by their length (zero rows stay), then each dimension times `scale`. Double precision, flat [K · D]. */
-function unitRows(rows: Float32Array, dim: number, scale: Float64Array | null): Float64Array {
-  const unit = new Float64Array(rows.length);
-  for (let start = 0; start < rows.length; start += dim) {
-    const length = rowNorm(rows, start, dim) || 1;
-    for (let d = 0; d < dim; d++) unit[start + d] = rows[start + d]! / length;
-    if (scale) for (let d = 0; d < dim; d++) unit[start + d]! *= scale[d]!;
+/** For each dimension 1 / the sum of its squares over all unit rows; [D] */
+function columnFactors(features: Rows): Float64Array {
+  const squares = new Float64Array(features.info.dim);
+  for (const block of classBlocks(features)) {
+    const ofBlock = scope(() => toFloat64(unitSquares(rowsOf(block))));
+    for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }
-  return unit;
-}
-
-/** For each dimension 1 / its length over all unit rows; [D] */
-function columnScale(features: Rows): Float64Array {
-  const { dim, count } = features.info;
-  const squares = new Float64Array(dim);
-  for (let from = 0; from < count; from += CHUNK_ROWS) {
-    const indices = Int32Array.from({ length: Math.min(CHUNK_ROWS, count - from) }, (_, i) => from + i);
-    const rows = features.rows(indices);
-    for (let start = 0; start < rows.length; start += dim) {
-      const length = rowNorm(rows, start, dim) || 1;
-      for (let d = 0; d < dim; d++) squares[d]! += (rows[start + d]! / length) ** 2;
-    }
-  }
-  return squares.map((sum) => (sum > 0 ? 1 / Math.sqrt(sum) : 0));
-}
-
-/** Euclidean distances of one class's rows to their mean, [n]. */
-export function distancesToMean(features: Rows, rows: Int32Array, scale: Float64Array | null): Float64Array {
-  const { dim } = features.info;
-  const unit = unitRows(features.rows(rows), dim, scale);
-  const mean = meanRow(unit, dim);
-  return Float64Array.from(rows, (_, row) => {
-    let sum = 0;
-    for (let d = 0; d < dim; d++) sum += (unit[row * dim + d]! - mean[d]!) ** 2;
-    return Math.sqrt(sum);
-  });
+  return squares.map((total) => (total > 0 ? 1 / total : 0));
 }
 
 const credibleSchema = z.object({

@@ -15,8 +15,7 @@ import {
   toFloat32,
   unsqueeze,
 } from '../torch/index.ts';
-import type { Rows } from './denoise.ts';
-import { meanRow, rowNorm, rowsByClass } from './groups.ts';
+import { classBlocks, type Rows, spreadOf } from './groups.ts';
 
 /** Keeps the variance of a class whose distances are all equal above 0. */
 const LEAST_VARIANCE = 1e-10;
@@ -34,15 +33,15 @@ export function credibleByEntropy(features: Rows): Uint8Array {
   const { dim, count, classes } = features.info;
   const centres = new Float32Array(classes * dim);
   const variances = new Float32Array(count);
-  for (const [label, rows] of rowsByClass(features.labels(), classes).entries()) {
-    if (rows.length === 0) continue;
-    const unit = unitRows(features.rows(rows), dim);
-    const centre = meanRow(unit, dim);
-    centres.set(centre, label * dim);
-    const variance = varianceOf(
-      Float64Array.from(rows, (_, row) => Math.hypot(...centre.map((value, d) => unit[row * dim + d]! - value))),
-    );
-    for (const row of rows) variances[row] = variance + LEAST_VARIANCE;
+  const factors = new Float64Array(dim).fill(1);
+  for (const block of classBlocks(features)) {
+    const { first, starts, rows } = block;
+    const { means, distances } = spreadOf(block, factors);
+    centres.set(means, first * dim);
+    for (let k = 0; k + 1 < starts.length; k++) {
+      const variance = varianceOf(distances.subarray(starts[k], starts[k + 1])) + LEAST_VARIANCE;
+      for (const row of rows.subarray(starts[k], starts[k + 1])) variances[row] = variance;
+    }
   }
   const mask = new Uint8Array(count);
   const most = Math.log(classes) / 2;
@@ -63,16 +62,6 @@ export function credibleByEntropy(features: Rows): Uint8Array {
     for (const [i, entropy] of entropies.entries()) if (entropy <= most) mask[from + i] = 1;
   }
   return mask;
-}
-
-/** Rows divided by their length; zero rows stay. */
-function unitRows(rows: Float32Array, dim: number): Float64Array {
-  const unit = Float64Array.from(rows);
-  for (let start = 0; start < rows.length; start += dim) {
-    const length = rowNorm(rows, start, dim) || 1;
-    for (let d = 0; d < dim; d++) unit[start + d]! /= length;
-  }
-  return unit;
 }
 
 function varianceOf(values: Float64Array): number {

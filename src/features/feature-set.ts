@@ -91,15 +91,15 @@ export class FeatureSet implements Disposable {
     return this.info.digest;
   }
 
-  /** Embeddings at positions, flat [K · D]; read from disk each time. */
-  rows(indices: ArrayLike<number>): Float32Array {
-    return this.#file.gather(indices);
+  /** Embeddings at positions, flat [K · D], in `into` if it is given; read from disk each time. */
+  rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array {
+    return this.#file.gather(indices, into);
   }
 
   /** Embeddings `from` … `from + count - 1`, flat [count · D]; the next call uses their memory again. */
   block(from: number, count: number): Float32Array {
     if (this.#block.length < count * this.info.dim) this.#block = new Float32Array(count * this.info.dim);
-    return this.#file.readInto(this.#block, from, count);
+    return this.#file.read(from, count, this.#block.subarray(0, count * this.info.dim));
   }
 
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
@@ -127,9 +127,16 @@ export class FeatureSet implements Disposable {
     const { count, classes } = this.info;
     using file = openArray(files(this.path).labels, '<i8', [count]);
     const labels = file.all();
-    const bad = labels.findIndex((label) => label < 0n || label >= classes);
-    if (bad >= 0) throw new FileError(file.path, `entry ${bad} is ${labels[bad]}, wanted 0 … ${classes - 1}`, AGAIN);
-    return Int32Array.from(labels, Number);
+    // as halves of 32 bits, the lower first: millions of BigInts take their time
+    const halves = new Int32Array(labels.buffer, labels.byteOffset, 2 * count);
+    const result = new Int32Array(count);
+    for (let i = 0; i < count; i++) {
+      const label = halves[2 * i]!;
+      if (halves[2 * i + 1] !== 0 || label < 0 || label >= classes)
+        throw new FileError(file.path, `entry ${i} is ${labels[i]}, wanted 0 … ${classes - 1}`, AGAIN);
+      result[i] = label;
+    }
+    return result;
   }
 
   close(): void {

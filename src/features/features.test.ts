@@ -11,7 +11,8 @@ import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
 import { average } from './average.ts';
-import { denoise, distancesToMean, type Rows } from './denoise.ts';
+import { denoise } from './denoise.ts';
+import { type Rows, spreadOf } from './groups.ts';
 import {
   extractFeatures,
   FeatureSet,
@@ -40,16 +41,20 @@ test('denoise has the masks of 8.12', () => {
 });
 
 test('distances to the class mean are those of 8.12', () => {
-  const scale = new Float64Array(5);
+  const factors = new Float64Array(5);
   for (let d = 0; d < 5; d++) {
     let sum = 0;
     for (let row = 0; row < 13; row++) {
       const x = Array.from(golden.rows([row]));
       sum += x[d]! ** 2 / x.reduce((s, v) => s + v * v, 0);
     }
-    scale[d] = 1 / Math.sqrt(sum);
+    factors[d] = 1 / sum;
   }
-  const distances = (...rows: number[]): Float64Array => distancesToMean(golden, Int32Array.from(rows), scale);
+  const distances = (...rows: number[]): Float64Array =>
+    spreadOf(
+      { first: 0, starts: Int32Array.of(0, rows.length), rows: Int32Array.from(rows), data: golden.rows(rows) },
+      factors,
+    ).distances;
   assert.ok(
     gap(distances(0, 1, 2, 3, 4, 5), [0.521203, 0.701172, 0.598757, 0.61239, 0.681908, 0.531196]) < PRINTED_F32,
   );

@@ -1,24 +1,83 @@
+import { classSpread, meanOfRuns, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
+
+/** What is derived from features reads: any object with rows at positions. */
+export type Rows = {
+  readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
+  /** Embeddings at positions, flat [K · D], for the caller to change; written to `into` if it is given and they fit. */
+  rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
+  labels(): Int32Array;
+};
+
 /** Positions of each class's rows, by label, in order. A class without rows has an empty list. labels [N] */
 export function rowsByClass(labels: Int32Array, classes: number): Int32Array[] {
-  const counts = new Int32Array(classes);
-  for (const label of labels) counts[label]!++;
-  const groups = Array.from(counts, (count) => new Int32Array(count));
-  counts.fill(0);
-  for (const [row, label] of labels.entries()) groups[label]![counts[label]!++] = row;
-  return groups;
+  const { order, starts } = sortByClass(labels, classes);
+  return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
 }
 
-/** The length of a row; summed in double precision. */
-export function rowNorm(rows: Float32Array | Float64Array, start: number, dim: number): number {
-  let sum = 0;
-  for (let d = 0; d < dim; d++) sum += rows[start + d]! ** 2;
-  return Math.sqrt(sum);
+/** Positions [N] class by class, in order within each, and where each class starts among them [C + 1]. */
+function sortByClass(labels: Int32Array, classes: number): { readonly order: Int32Array; readonly starts: Int32Array } {
+  const starts = new Int32Array(classes + 1);
+  for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
+  for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
+  const next = starts.slice();
+  const order = new Int32Array(labels.length);
+  for (let row = 0; row < labels.length; row++) order[next[labels[row]!]!++] = row;
+  return { order, starts };
 }
 
-/** The mean of rows, in double precision. rows [K · D] → [D] */
-export function meanRow(rows: Float32Array | Float64Array, dim: number): Float64Array {
-  const sums = new Float64Array(dim);
-  for (let start = 0; start < rows.length; start += dim) for (let d = 0; d < dim; d++) sums[d]! += rows[start + d]!;
-  const count = rows.length / dim;
-  return sums.map((sum) => sum / count);
+/** Rows of a few whole classes. */
+export type ClassBlock = {
+  /** The first of its classes. */
+  readonly first: number;
+  /** Where in the block each class starts, and where the last one ends. [K + 1] */
+  readonly starts: Int32Array;
+  /** Positions of the rows, class by class. [R] */
+  readonly rows: Int32Array;
+  /** Their embeddings, flat [R · D]; good until the next block, for the caller to change. */
+  readonly data: Float32Array;
+};
+
+/** As many as stay in a processor's cache. */
+const BLOCK_ELEMENTS = 1 << 19;
+
+/**
+ * All rows by class, each class in one block. Blocks are read one after the other, so that memory holds one block or one
+ * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file.
+ */
+export function* classBlocks(features: Rows): Generator<ClassBlock> {
+  const { dim, classes } = features.info;
+  const { order, starts } = sortByClass(features.labels(), classes);
+  const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));
+  let buffer = new Float32Array(most * dim);
+  for (let first = 0; first < classes; ) {
+    const start = starts[first]!;
+    let end = first + 1;
+    while (end < classes && starts[end + 1]! - start <= most) end++;
+    const rows = order.subarray(start, starts[end]);
+    if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
+    const data = features.rows(rows, buffer.subarray(0, rows.length * dim));
+    yield { first, starts: starts.subarray(first, end + 1).map((at) => at - start), rows, data };
+    first = end;
+  }
 }
+
+/** The rows of a block as a tensor over the same memory. [R, D] */
+export const rowsOf = ({ data, rows }: ClassBlock): Tensor =>
+  share(data, { shape: [rows.length, data.length / rows.length] });
+
+/** Means of each class's rows [K, D]; zeros for a class without rows. */
+export const classMeans = (x: Tensor, { starts }: ClassBlock): Tensor =>
+  meanOfRuns(x, tensor(BigInt64Array.from(starts.subarray(0, -1), BigInt)));
+
+/**
+ * Class means of unit rows (zero rows stay) and every row's Euclidean distance to its own, each dimension's square of the
+ * difference times `factors` [D]. Double precision, flat [K · D], [R]
+ */
+export const spreadOf = (
+  block: ClassBlock,
+  factors: Float64Array,
+): { readonly means: Float64Array; readonly distances: Float64Array } =>
+  scope(() => {
+    const [means, distances] = classSpread(rowsOf(block), tensor(block.starts), tensor(factors));
+    return { means: toFloat64(means), distances: toFloat64(distances) };
+  });

@@ -66,24 +66,16 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
     }
   }
 
-  /** Rows `from` … `from + count - 1`, flat. @throws RangeError if the file has no such rows. */
-  read(from: number, count: number): NpyArray<T> {
-    const result = new types[this.type](count * this.#row);
+  /** Rows `from` … `from + count - 1`, flat, in `into` if it is given. @throws RangeError if the file has no such rows. */
+  read(from: number, count: number, into?: NpyArray<T>): NpyArray<T> {
+    const result = into ?? new types[this.type](count * this.#row);
     this.#fill(result, 0, from, count);
     return result as unknown as NpyArray<T>;
   }
 
-  /** The same rows in memory that is there already: `into` is at least as long as they are. → the part of it that they fill */
-  readInto(into: NpyArray<T>, from: number, count: number): NpyArray<T> {
-    const part = into.subarray(0, count * this.#row) as NpyArray<T>;
-    if (part.length < count * this.#row) throw new RangeError(`${into.length} elements hold no ${count} rows`);
-    this.#fill(part, 0, from, count);
-    return part;
-  }
-
-  /** Rows in any order, flat; neighbours are read together. @throws RangeError if the file has no such row. */
-  gather(rows: ArrayLike<number>): NpyArray<T> {
-    const result = new types[this.type](rows.length * this.#row);
+  /** Rows in any order, flat, in `into` if it is given; neighbours are read together. @throws RangeError if the file has no such row. */
+  gather(rows: ArrayLike<number>, into?: NpyArray<T>): NpyArray<T> {
+    const result = into ?? new types[this.type](rows.length * this.#row);
     for (let i = 0; i < rows.length; ) {
       let run = 1;
       while (i + run < rows.length && rows[i + run] === rows[i]! + run) run++;

@@ -1,4 +1,4 @@
-import type { Rows } from '../../src/features/denoise.ts';
+import type { Rows } from '../../src/features/groups.ts';
 
 /** Features that lie in memory, flat [N · D]. */
 export const inMemory = (data: Float32Array, labels: readonly number[], dim: number): Rows => ({

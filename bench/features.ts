@@ -1,0 +1,201 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { UserError } from '../src/base/errors.ts';
+import { Rng } from '../src/base/rng.ts';
+import { openBoundaries, openCredible, openPrototypes, readNpy, writeFeatureSet } from '../src/features/index.ts';
+import { add, fillNormal, generator, scope, selectRows, tensor, toFloat32, zeros } from '../src/torch/index.ts';
+import { type Bench, measured, median, tell, worst } from './bench.ts';
+import { cleanEnvironment } from './contender.ts';
+import { findNumpy, peerScript } from './python.ts';
+
+/** Time of NumPy over ours, and what we may hold in memory. */
+const [FASTER_BAR, MEMORY_BAR_MB] = [10, 1024];
+/** MS1M-V3's, and the embeddings of the published old models. */
+const [ROWS, CLASSES, DIM] = [5_179_510, 93_431, 128];
+/** `--small` is this much of it. */
+const SMALL = 1 / 20;
+
+const COMMANDS = ['denoise', 'average', 'boundaries'] as const;
+type CommandName = (typeof COMMANDS)[number];
+type Cost = { readonly seconds: number; readonly cpuSeconds: number; readonly peakMb: number };
+
+/** What is derived from old features, at the size of MS1M-V3, against NumPy. */
+export const features: Bench = {
+  summary: 'denoise, average and boundaries of 5.18 M × 128 features against NumPy: time and memory',
+  async run({ runs, small }) {
+    const python = findNumpy();
+    const [rows, classes] = [ROWS, CLASSES].map((n) => Math.round(n * (small ? SMALL : 1))) as [number, number];
+    const folder = temporaryFolder(rows * DIM * 4);
+    try {
+      const set = join(folder, 'features');
+      tell(
+        `${rows} features of ${DIM} dimensions in ${classes} classes, in ${folder} (MIXBCT_BENCH_DIR names another)`,
+      );
+      await writeFeatures(set, rows, classes);
+      const results = Object.fromEntries(COMMANDS.map((name) => [name, compare(name, { python, folder, set, runs })]));
+      const all = Object.values(results);
+      return {
+        ...worst(all.flatMap(({ faster, memory }) => [faster, memory])),
+        rows,
+        classes,
+        runs,
+        commands: results,
+      };
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+/** @throws UserError if the disk has no room for `bytes` of features and what is made of them. */
+function temporaryFolder(bytes: number): string {
+  const base = resolve(process.env['MIXBCT_BENCH_DIR'] ?? tmpdir());
+  if (!existsSync(base)) throw new UserError(`MIXBCT_BENCH_DIR=${base}: there is no such folder`);
+  const { bavail, bsize } = statfsSync(base);
+  const [free, needed] = [bavail * bsize, 1.2 * bytes + 1e8].map((n) => Math.ceil(n / 1e6)) as [number, number];
+  tell(`${base}: ${free} MB free, ${needed} MB needed`);
+  if (free < needed)
+    throw new UserError(`${base} has ${free} MB free, this benchmark needs ${needed} MB`, {
+      hint: 'set MIXBCT_BENCH_DIR to a folder on a larger disk',
+    });
+  return mkdtempSync(join(base, 'mixbct-bench-'));
+}
+
+/** Classes of 1 … 2 × the mean size, sorted; each around a centre of its own, as embeddings of a trained model are. */
+async function writeFeatures(path: string, count: number, classes: number): Promise<void> {
+  const rng = new Rng('bench').split('sizes');
+  const shares = Float64Array.from({ length: classes }, () => 0.1 + rng.uniform());
+  const total = shares.reduce((sum, share) => sum + share, 0);
+  const labels = new Int32Array(count);
+  for (let label = 0, row = 0, ends = 0; label < classes; label++) {
+    ends += (shares[label]! / total) * (count - classes);
+    for (const end = label === classes - 1 ? count : Math.round(ends) + label + 1; row < end; row++)
+      labels[row] = label;
+  }
+  const seeded = generator(0);
+  const families = new Int32Array(count).fill(-1);
+  await writeFeatureSet(
+    path,
+    { dim: DIM, classes, model: null, dataset: null, flip: 'none', labels, families },
+    {},
+    (append) => {
+      const centres = fillNormal(zeros([classes, DIM]), seeded);
+      for (let from = 0; from < count; from += BLOCK) {
+        const index = labels.subarray(from, from + BLOCK);
+        append(
+          scope(() =>
+            toFloat32(
+              add(selectRows(centres, tensor(index)), fillNormal(zeros([index.length, DIM]), seeded, 0, SPREAD)),
+            ),
+          ),
+        );
+      }
+      centres.dispose();
+    },
+  );
+}
+const BLOCK = 1 << 16;
+/** Of a class around its centre, whose dimensions have a deviation of 1. */
+const SPREAD = 0.6;
+
+type Place = { readonly python: string; readonly folder: string; readonly set: string; readonly runs: number };
+
+/** Programs of bench/peer/features.py: the bar is against the first, which works as the reference's tools do. */
+const PEERS = ['walk', 'slices'] as const;
+
+/** All sides once, to see that they do the same and that the file is cached for all; then by turns. */
+function compare(name: CommandName, { python, folder, set, runs }: Place) {
+  const [ours, theirs] = [join(folder, 'ours'), join(folder, 'numpy')];
+  mkdirSync(theirs, { recursive: true });
+  const measure = {
+    ours: () => {
+      rmSync(ours, { recursive: true, force: true });
+      return run(process.execPath, [resolve(import.meta.dirname, 'ours/features.js'), name, set, ours]);
+    },
+    walk: () => run(python, [peerScript('features.py'), 'walk', name, set, theirs]),
+    slices: () => run(python, [peerScript('features.py'), 'slices', name, set, theirs]),
+  };
+  measure.ours();
+  for (const peer of PEERS) {
+    measure[peer]();
+    requireSameResults[name](ours, (file) => join(theirs, `${file}.npy`));
+  }
+  const rounds = Array.from({ length: runs }, () => ({
+    ours: measure.ours(),
+    walk: measure.walk(),
+    slices: measure.slices(),
+  }));
+  const middle = (of: (round: (typeof rounds)[number]) => number): number => median(rounds.map(of));
+  const show = (side: keyof typeof measure): Cost => {
+    const [seconds, cpuSeconds, peakMb] = (['seconds', 'cpuSeconds', 'peakMb'] as const).map((key) =>
+      middle((round) => round[side][key]),
+    ) as [number, number, number];
+    const ratio = side === 'ours' ? '' : `  ${middle((round) => round[side].seconds / round.ours.seconds).toFixed(2)}×`;
+    tell(
+      `  ${name.padEnd(10)} ${side.padEnd(6)} ${seconds.toFixed(2)} s  ${cpuSeconds.toFixed(2)} CPU-s  ${peakMb.toFixed(0)} MB${ratio}`,
+    );
+    return { seconds, cpuSeconds, peakMb };
+  };
+  const costs = { ours: show('ours'), walk: show('walk'), slices: show('slices') };
+  const faster = measured(
+    middle((round) => round.walk.seconds / round.ours.seconds),
+    FASTER_BAR,
+    'higher',
+  );
+  const memory = measured(Math.max(...rounds.map((round) => round.ours.peakMb)), MEMORY_BAR_MB, 'lower');
+  tell(`  bars: ${FASTER_BAR}× the speed of walk ${shown(faster)}, ${MEMORY_BAR_MB} MB ${shown(memory)}`);
+  return {
+    faster,
+    memory,
+    cpuRatio: middle((round) => round.walk.cpuSeconds / round.ours.cpuSeconds),
+    slicesRatio: middle((round) => round.slices.seconds / round.ours.seconds),
+    costs,
+  };
+}
+
+const shown = ({ ok }: { readonly ok: boolean }): string => (ok ? 'met' : 'MISSED');
+
+/** One command in a process of its own, which measures itself from opening the features to having written its results. */
+function run(program: string, args: readonly string[]): Cost {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env: cleanEnvironment() });
+  if (status !== 0) throw new Error(`${args.join(' ')}: ${error?.message ?? stderr.trim().split('\n').at(-1)}`);
+  return JSON.parse(stdout);
+}
+
+/** NumPy computes in float32, so that a row at the edge may fall on the other side: in this share of cases at most. */
+const AT_THE_EDGE = 1e-4;
+/** Numbers of a length about 1. */
+const SAME_NUMBER = 1e-5;
+
+const requireSameResults: Readonly<Record<CommandName, (ours: string, theirs: (file: string) => string) => void>> = {
+  denoise(ours, theirs) {
+    requireSame('mask', openCredible(ours).mask, readNpy(theirs('mask'), ['|b1']).data, {
+      within: 0,
+      but: AT_THE_EDGE,
+    });
+  },
+  average(ours, theirs) {
+    requireSame('prototypes', openPrototypes(ours).rows, readNpy(theirs('prototypes'), ['<f4']).data);
+  },
+  boundaries(ours, theirs) {
+    const { centres, largest, kept } = openBoundaries(ours);
+    requireSame('centres', centres, readNpy(theirs('centres'), ['<f4']).data);
+    requireSame('radii', largest, readNpy(theirs('radii'), ['<f4']).data, { but: AT_THE_EDGE });
+    requireSame('kept', kept, readNpy(theirs('kept'), ['<i4']).data, { within: 0, but: AT_THE_EDGE });
+  },
+};
+
+/** @throws Error if more than the share `but` of numbers are further apart than `within`. */
+function requireSame(
+  what: string,
+  ours: ArrayLike<number>,
+  theirs: ArrayLike<number>,
+  { within = SAME_NUMBER, but = 0 } = {},
+): void {
+  let apart = ours.length === theirs.length ? 0 : Number.POSITIVE_INFINITY;
+  for (let i = 0; i < ours.length; i++) if (!(Math.abs(ours[i]! - theirs[i]!) <= within)) apart++;
+  if (apart > but * ours.length) throw new Error(`${what}: ${apart} of ${ours.length} differ from NumPy's`);
+  tell(`  ${what}: ${apart} of ${ours.length} differ from NumPy's by more than ${within}`);
+}
