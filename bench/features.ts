@@ -80,7 +80,7 @@ async function writeFeatures(path: string, count: number, classes: number): Prom
     path,
     { dim: DIM, classes, model: null, dataset: null, flip: 'none', labels, families },
     {},
-    (append) => {
+    ({ append }) => {
       const centres = fillNormal(zeros([classes, DIM]), seeded);
       for (let from = 0; from < count; from += BLOCK) {
         const index = labels.subarray(from, from + BLOCK);
