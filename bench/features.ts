@@ -1,14 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { UserError } from '../src/base/errors.ts';
 import { Rng } from '../src/base/rng.ts';
 import { openBoundaries, openCredible, openPrototypes, readNpy, writeFeatureSet } from '../src/features/index.ts';
 import { add, fillNormal, generator, scope, selectRows, tensor, toFloat32, zeros } from '../src/torch/index.ts';
 import { type Bench, measured, median, tell, worst } from './bench.ts';
 import { cleanEnvironment } from './contender.ts';
 import { findNumpy, peerScript } from './python.ts';
+import { benchFolder } from './room.ts';
 
 /** Time of NumPy over ours, and what we may hold in memory. */
 const [FASTER_BAR, MEMORY_BAR_MB] = [10, 1024];
@@ -27,7 +26,7 @@ export const features: Bench = {
   async run({ runs, small }) {
     const python = findNumpy();
     const [rows, classes] = [ROWS, CLASSES].map((n) => Math.round(n * (small ? SMALL : 1))) as [number, number];
-    const folder = temporaryFolder(rows * DIM * 4);
+    const folder = mkdtempSync(join(benchFolder(1.2 * rows * DIM * 4 + 1e8), 'mixbct-bench-'));
     try {
       const set = join(folder, 'features');
       tell(
@@ -48,20 +47,6 @@ export const features: Bench = {
     }
   },
 };
-
-/** @throws UserError if the disk has no room for `bytes` of features and what is made of them. */
-function temporaryFolder(bytes: number): string {
-  const base = resolve(process.env['MIXBCT_BENCH_DIR'] ?? tmpdir());
-  if (!existsSync(base)) throw new UserError(`MIXBCT_BENCH_DIR=${base}: there is no such folder`);
-  const { bavail, bsize } = statfsSync(base);
-  const [free, needed] = [bavail * bsize, 1.2 * bytes + 1e8].map((n) => Math.ceil(n / 1e6)) as [number, number];
-  tell(`${base}: ${free} MB free, ${needed} MB needed`);
-  if (free < needed)
-    throw new UserError(`${base} has ${free} MB free, this benchmark needs ${needed} MB`, {
-      hint: 'set MIXBCT_BENCH_DIR to a folder on a larger disk',
-    });
-  return mkdtempSync(join(base, 'mixbct-bench-'));
-}
 
 /** Classes of 1 … 2 × the mean size, sorted; each around a centre of its own, as embeddings of a trained model are. */
 async function writeFeatures(path: string, count: number, classes: number): Promise<void> {

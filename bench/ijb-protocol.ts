@@ -1,7 +1,6 @@
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { Rng } from '../src/base/rng.ts';
-import { writeNpy } from '../src/features/index.ts';
 import { add, fillNormal, generator, mul, scope, selectRows, tensor, toFloat32, zeros } from '../src/torch/index.ts';
 
 /** How large a protocol is. */
@@ -41,13 +40,12 @@ const IMAGES_OF_MEDIUM = 4;
 const CHUNK = 4096;
 
 /**
- * Writes an IJB-C protocol of these sizes: the meta files in their layout below `root`, and for the peer, which does not
- * read text, the same columns as .npy below `columns`. Pairs are in the order of their gallery template, impostors of each
- * a run of a shuffled list of probes.
+ * Writes the meta files of an IJB-C protocol of these sizes in their layout below `root`. Pairs are in the order of their
+ * gallery template, impostors of each a run of a shuffled list of probes.
  */
-export function writeProtocol(root: string, columns: string, sizes: IjbSizes): { readonly templates: Int32Array } {
+export function writeProtocol(root: string, sizes: IjbSizes): { readonly templates: Int32Array } {
   const meta = join(root, 'IJBC', 'meta');
-  for (const folder of [meta, join(root, 'IJBC', 'loose_crop'), columns]) mkdirSync(folder, { recursive: true });
+  for (const folder of [meta, join(root, 'IJBC', 'loose_crop')]) mkdirSync(folder, { recursive: true });
   const rng = new Rng('ijb');
   const subjects = sizes.galleries[0] + sizes.galleries[1];
   const gallery = Int32Array.from({ length: subjects }, (_, s) => s + 1);
@@ -82,31 +80,6 @@ export function writeProtocol(root: string, columns: string, sizes: IjbSizes): {
     pairs.same.length,
     (k) => `${pairs.gallery[k]! + 1} ${subjects + 1 + pairs.probe[k]!} ${pairs.same[k]}`,
   );
-  const column = (name: string, values: Int32Array): void => writeNpy(join(columns, `${name}.npy`), '<i4', values);
-  column('templates', templates);
-  column('media', media);
-  writeNpy(join(columns, 'detector.npy'), '<f4', detector);
-  column(
-    'pair_gallery',
-    pairs.gallery.map((g) => g + 1),
-  );
-  column(
-    'pair_query',
-    pairs.probe.map((p) => p + subjects + 1),
-  );
-  column('pair_same', Int32Array.from(pairs.same));
-  column('gallery1', first);
-  column(
-    'gallery1_subjects',
-    first.map((_, i) => i),
-  );
-  column('gallery2', second);
-  column(
-    'gallery2_subjects',
-    second.map((_, i) => first.length + i),
-  );
-  column('probes', probes);
-  column('probe_subjects', subjectOfProbe);
   return { templates };
 }
 

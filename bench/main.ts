@@ -5,13 +5,23 @@ import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
 import { features } from './features.ts';
+import { ijb } from './ijb.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
 import { step } from './step.ts';
 
 /** Every benchmark there is. To add one: write its file, and add it here. */
-const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing, features };
+const benches: Readonly<Record<string, Bench>> = {
+  step,
+  binding,
+  memory,
+  loader,
+  methods,
+  checkpointing,
+  features,
+  ijb,
+};
 
 const usage = `npm run bench -- NAME [--runs n] [--small]
 

@@ -1,10 +1,11 @@
 """IJB-C scoring from cached features as a straightforward NumPy program does it: methods.md 6.4 to 6.6, self-test.
 
-usage: ijb.py COLUMNS FEATURES OUT    folder of .npy columns, features.npy [N, D], JSON file for the results
+usage: ijb.py META FEATURES OUT    folder of the protocol's text files, features.npy [N, D], JSON file for the results
 """
 
 import json
 import sys
+import time
 
 import numpy as np
 
@@ -70,26 +71,36 @@ def identify(gallery_rows, gallery_subjects, probe_rows, probe_subjects):
     return {"top": (hits / len(own)).tolist(), "tpir": rates}
 
 
-def main(columns, features_file, out):
-    column = {
-        name: np.load(f"{columns}/{name}.npy")
-        for name in (
-            "templates media detector pair_gallery pair_query pair_same gallery1 gallery1_subjects gallery2"
-            " gallery2_subjects probes probe_subjects"
-        ).split()
-    }
-    features = np.load(features_file) * column["detector"][:, np.newaxis]
-    ids = np.unique(column["templates"])
-    verification = verify(
-        pool(features, column, ids), ids, column["pair_gallery"], column["pair_query"], column["pair_same"]
-    )
-    probes = pool(features, column, column["probes"])
-    identification = [
-        identify(pool(features, column, column[name]), column[f"{name}_subjects"], probes, column["probe_subjects"])
-        for name in ("gallery1", "gallery2")
-    ]
+def enrolment(path):
+    """Templates, once each, and whom their first mention says they show."""
+    templates, subjects = np.loadtxt(path, dtype=int, delimiter=",", skiprows=1, usecols=(0, 1), unpack=True)
+    templates, first = np.unique(templates, return_index=True)
+    return templates, subjects[first]
+
+
+def peak_mb():
+    """Of this program alone: ru_maxrss begins with what the process that started it had."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+def main(meta, features_file, out):
+    templates, media = np.loadtxt(f"{meta}/ijbc_face_tid_mid.txt", dtype=int, usecols=(1, 2), unpack=True)
+    detector = np.loadtxt(f"{meta}/ijbc_name_5pts_score.txt", dtype=np.float32, usecols=11)
+    gallery, query, same = np.fromfile(f"{meta}/ijbc_template_pair_label.txt", dtype=np.int32, sep=" ").reshape(-1, 3).T
+    images = {"templates": templates, "media": media}
+    features = np.load(features_file) * detector[:, np.newaxis]
+    ids = np.unique(templates)
+    verification = verify(pool(features, images, ids), ids, gallery, query, same)
+    probes, probe_subjects = enrolment(f"{meta}/ijbc_1N_probe_mixed.csv")
+    probe_rows = pool(features, images, probes)
+    identification = []
+    for name in ("G1", "G2"):
+        entries, subjects = enrolment(f"{meta}/ijbc_1N_gallery_{name}.csv")
+        identification.append(identify(pool(features, images, entries), subjects, probe_rows, probe_subjects))
+    cost = {"cpuSeconds": time.process_time(), "peakMb": peak_mb()}
     with open(out, "w") as file:
-        json.dump({"verification": verification, "identification": identification}, file)
+        json.dump({"verification": verification, "identification": identification, "cost": cost}, file)
 
 
 if __name__ == "__main__":
