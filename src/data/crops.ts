@@ -45,7 +45,7 @@ export const cropsDigest = ({ files }: Ijb): string =>
 /**
  * The images of an IJB benchmark as a dataset: decoded, then brought to the network's side by one resampling that puts the
  * five landmarks where the template has them. A label is the place of the image's template among the ascending template
- * ids, a family the id of its medium.
+ * ids, a family the id of its medium. The digest covers lists, landmarks and template; the pictures themselves are not read.
  * @throws FileError naming the first image that is not there.
  */
 export function alignedDataset(ijb: Ijb): Dataset {

@@ -13,7 +13,7 @@ import {
   unpackImage,
   unpackLabels,
 } from './recordio.ts';
-import { readSidecar, type Sidecar } from './sidecar.ts';
+import { NO_FAMILY, readSidecar, type Sidecar } from './sidecar.ts';
 
 /** Where encoded images lie, as a worker thread is told it. */
 export type Source =
@@ -22,8 +22,7 @@ export type Source =
   | CropSource
   | PackSource;
 
-/** Family of a sample nobody told us the family of: it counts as a family of its own. */
-export const NO_FAMILY = -1;
+export { NO_FAMILY } from './sidecar.ts';
 
 /** A labelled set of images: a record set, or a folder of `class/instance.jpg|png|webp`. Position i is the same everywhere. */
 export interface Dataset extends Disposable {

@@ -2,7 +2,8 @@ import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { fileDigest } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, Malformed, PickleGlobal, readPickle } from '../base/pickle.ts';
-import { type Dataset, type ImageFile, NO_FAMILY } from './dataset.ts';
+import type { Dataset, ImageFile } from './dataset.ts';
+import { NO_FAMILY } from './sidecar.ts';
 
 /** Encoded pictures, as a worker thread is told them: those that lie in shared memory are not copied. */
 export type PackSource = { readonly kind: 'pack'; readonly images: readonly Uint8Array[] };

@@ -21,6 +21,9 @@ const sidecarSchema = z.strictObject({
  */
 export type Sidecar = Omit<z.infer<typeof sidecarSchema>, 'format' | 'version'>;
 
+/** Family of a sample nobody told us the family of: it counts as a family of its own. */
+export const NO_FAMILY = -1;
+
 export const sidecarPath = (prefix: string): string => `${prefix}.json`;
 
 export function readSidecar(prefix: string): Sidecar {

@@ -5,10 +5,11 @@ import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { readJson, writeJson } from '../base/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
-import { type Dataset, openDataset } from '../data/index.ts';
+import { alignedDataset, type Dataset, openDataset, openIjb } from '../data/index.ts';
 import {
   type Embedder,
   type ExtractOptions,
@@ -30,7 +31,7 @@ function folders(t: TestContext): { images: string; made: string } {
   return { images, made };
 }
 
-const options = { batchSize: 4, workers: 1, flip: 'random', seed: 3 } as const;
+const options = { batchSize: 4, workers: 0, flip: 'random', seed: 3 } as const;
 const contents = (path: string): Buffer[] => readdirSync(path).sort().map((file) => readFileSync(join(path, file))); // biome-ignore format: short
 
 /** What `run` says on standard error. */
@@ -44,10 +45,20 @@ async function said(t: TestContext, run: () => Promise<unknown>): Promise<string
   }
 }
 
-function killed(images: string, out: string, batches: number): void {
+function killed(images: string, out: string, batches: number, flip: 'random' | 'mean' = 'random'): void {
   const script = resolve(import.meta.dirname, '../../test/helpers/extract-until-killed.js');
-  const { signal, stderr } = spawnSync(process.execPath, [script, images, out, String(batches)], { encoding: 'utf8' });
+  const { signal, stderr } = spawnSync(process.execPath, [script, images, out, flip, String(batches)], {
+    encoding: 'utf8',
+  });
   assert.equal(signal, 'SIGKILL', stderr);
+}
+
+/** An attempt that fails after `batches`. */
+async function failed(t: TestContext, dataset: Dataset, out: string, batches: number): Promise<void> {
+  const { embedder, batches: seen } = tellingEmbedder(() => {
+    if (seen.length > batches) throw new Error('out of memory');
+  });
+  await said(t, () => assert.rejects(extractFeatures(dataset, embedder, { ...options, out }), /out of memory/));
 }
 
 test('an extraction killed in its middle goes on to the same bytes, and looks at no image twice', async (t) => {
@@ -69,6 +80,26 @@ test('an extraction killed in its middle goes on to the same bytes, and looks at
   assert.deepEqual(contents(out), contents(whole));
 });
 
+test('the crops of a benchmark become features, in two attempts as in one', async (t) => {
+  const root = testFolder(t);
+  const { rows } = await writeSmallIjb(root, { subjects: 8 });
+  const ijb = openIjb(root, 'IJBC');
+  using dataset = alignedDataset(ijb);
+  const mean = { batchSize: 4, workers: 1, flip: 'mean' } as const;
+  const [whole, out] = [join(root, 'made', 'whole'), join(root, 'made', 'cut')];
+  const info = await extractFeatures(dataset, tellingEmbedder().embedder, { ...mean, out: whole });
+  assert.deepEqual([info.count, info.classes, info.preprocessing.alignment], [rows.length, 32, 'five-points']);
+  using set = FeatureSet.open(whole);
+  assert.deepEqual([...set.labels()].map((t) => ijb.templateIds[t]), [...ijb.images.templates]); // biome-ignore format: short
+  assert.deepEqual(set.families(), ijb.images.media);
+  killed(root, out, 20, 'mean');
+  for (const { name } of rows.slice(0, 40)) rmSync(join(root, 'IJBC/loose_crop', name));
+  const { embedder, batches } = tellingEmbedder();
+  assert.match(await said(t, () => extractFeatures(dataset, embedder, { ...mean, out })), /goes on from row 40 of 88/);
+  assert.equal(batches.length, 2 * 12, 'each batch and its mirror images');
+  assert.deepEqual(contents(out), contents(whole));
+});
+
 test('rows of another model, seed or preprocessing are not gone on with', async (t) => {
   const { images, made } = folders(t);
   using dataset = openDataset(images);
@@ -83,7 +114,7 @@ test('rows of another model, seed or preprocessing are not gone on with', async 
     [embedder, {}, { ...view(dataset), alignment: 'five-points' }],
   ];
   for (const [model, changes, data] of others) {
-    killed(images, out, 3);
+    await failed(t, dataset, out, 3);
     const { batches, embedder: counted } = tellingEmbedder();
     const text = await said(t, () =>
       extractFeatures(data, { ...model, embed: counted.embed }, { ...options, ...changes, out }),
@@ -96,7 +127,7 @@ test('rows of another model, seed or preprocessing are not gone on with', async 
     assert.deepEqual(readdirSync(made), ['set'], 'the rows of the other attempt are gone');
     rmSync(out, { recursive: true });
   }
-  killed(images, `${out}-b`, 3);
+  await failed(t, dataset, `${out}-b`, 3);
   await said(t, () => extractFeatures(dataset, { ...embedder, digest: 'x' }, { ...options, out: join(made, 'se') }));
   assert.equal(readdirSync(made).length, 2, 'an attempt at a set of another name is left alone');
 });

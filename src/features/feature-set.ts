@@ -219,6 +219,9 @@ export function writeFeatureSet(
     };
     try {
       await fill({ append, from, directory });
+    } catch (error) {
+      if (resume && rows > 0) say(`${path}: ${rows} rows are kept, the same command goes on from there`);
+      throw error;
     } finally {
       writer.close();
     }
