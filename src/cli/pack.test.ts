@@ -1,0 +1,86 @@
+// Verification packs from pickles to accuracies, with every kind of backbone.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { test } from 'node:test';
+import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
+import { mixbct } from '../../test/helpers/cli.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { packDataset, readPack } from '../data/index.ts';
+import { foldedAccuracy, packEmbeddings, pairDistances } from '../eval/index.ts';
+import { embedFaces } from '../features/index.ts';
+import { importModel } from '../train/import.ts';
+import { embedderOf, loadModel } from '../train/run.ts';
+
+const packs = resolve(import.meta.dirname, '../../../test/golden/packs');
+const [one, other] = ['python2-protocol2.bin', 'python3-protocol4.bin'].map((name) => join(packs, name)) as [
+  string,
+  string,
+];
+
+test('every backbone is judged, on itself and on the old gallery, and the folds are kept', async (t) => {
+  const folder = testFolder(t);
+  const networks = checkpoints.networks.filter(({ file }) => ['r18.pt', 'mbf.pt', 'vit_t.pt'].includes(file));
+  for (const { file, ...about } of networks)
+    await importModel(checkpointPath(file), about, join(folder, about.network));
+  const [r18, ...news] = networks.map(({ network }) => network) as [string, ...string[]];
+  const { code, out, err } = mixbct(
+    folder,
+    ...['evaluate', 'pack', '--pack', one, '--pack', other, '--old', r18, '--threads', '1', '--json'],
+    ...news.flatMap((name) => ['--model', name]),
+    ...['--out', 'accuracy', '--workers', '0'],
+  );
+  assert.equal(code, 0, err);
+  const results = JSON.parse(out) as readonly {
+    readonly pack: string;
+    readonly query: string;
+    readonly gallery: string;
+    readonly mean: number;
+    readonly std: number;
+    readonly folds: readonly number[];
+    readonly meanNorm: number;
+  }[];
+  assert.equal(
+    results.length,
+    2 * (1 + 2 * 2),
+    'both packs: the old model on itself, two new ones on themselves and on it',
+  );
+  assert.deepEqual(JSON.parse(readFileSync(join(folder, 'accuracy/accuracy.json'), 'utf8')), results);
+  const pack = readPack(one);
+  using images = packDataset(pack);
+  const rowsOf = async (run: string) => {
+    const model = loadModel(join(folder, run));
+    const faces = await embedFaces(images, embedderOf(model), { workers: 0 });
+    model.dispose();
+    return { ...packEmbeddings(faces), dim: faces.dim };
+  };
+  const old = await rowsOf(r18);
+  for (const name of news) {
+    const rows = await rowsOf(name);
+    for (const [gallery, from] of [
+      [name, rows],
+      [r18, old],
+    ] as const) {
+      const found = results.find(
+        (r) => r.pack === 'python2-protocol2.bin' && r.query === name && r.gallery === gallery,
+      )!;
+      const expected = foldedAccuracy(pairDistances(from.rows, rows.rows, rows.dim), pack.same);
+      assert.deepEqual([found.mean, found.std, found.folds], [expected.mean, expected.std, expected.folds]);
+      assert.equal(found.meanNorm, rows.meanNorm);
+    }
+  }
+});
+
+test('a pack that is none, and a model that is none, are refused by name', (t) => {
+  const folder = testFolder(t);
+  const refused = (message: RegExp, ...args: readonly string[]): void => {
+    const { code, err } = mixbct(folder, 'evaluate', 'pack', '--out', 'out', ...args);
+    assert.equal(code, 2, err);
+    assert.match(err, message);
+    assert.ok(!existsSync(join(folder, 'out')));
+  };
+  refused(/nothing to judge/, '--pack', one);
+  refused(/nowhere: is no finished run/, '--pack', one, '--model', 'nowhere');
+  writeFileSync(join(folder, 'text.bin'), 'no pickle');
+  refused(/nowhere: is no finished run/, '--pack', 'text.bin', '--model', 'nowhere');
+});
