@@ -122,7 +122,7 @@ async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
         classes: ijb.templateIds.length,
         families: null,
       },
-      pairs: protocol.includes('11') ? () => ijb.pairs() : null,
+      pairs: protocol.includes('11') ? { blocks: () => ijb.pairs(), genuine: () => ijb.genuinePairs() } : null,
       identification,
       seed: options.seed,
       resamples: options.resamples,

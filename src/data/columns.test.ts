@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type Column, readTable, type TableOptions } from './columns.ts';
+import { type Column, linesEndingIn, readTable, type TableOptions } from './columns.ts';
 
 function tableOf(t: TestContext) {
   const path = join(testFolder(t), 'table.txt');
@@ -105,4 +105,17 @@ test('what is wrong is told with file, line and column', (t) => {
       JSON.stringify(text.slice(0, 40)),
     );
   assert.throws(() => [...readTable('/no/such/table', ['integer'])], /no such file/);
+});
+
+test('lines that end in something are found without reading the others, in order, across blocks', (t) => {
+  const path = join(testFolder(t), 'pairs.txt');
+  const label = (i: number): number => Number(i % 7 === 0 || i % 11 === 3);
+  const lines = Array.from({ length: 200_000 }, (_, i) => `${i} 1${i} ${label(i)}`);
+  const wanted = lines.filter((_, i) => label(i) === 1).map((line) => line.slice(0, -2));
+  for (const end of ['\n', '\r\n']) {
+    writeFileSync(path, lines.join(end)); // the last line has no end
+    assert.deepEqual([...linesEndingIn(path, ' 1')], wanted);
+  }
+  writeFileSync(path, '1 2 1\r\n3 4 1\n5 6 0\n');
+  assert.deepEqual([...linesEndingIn(path, ' 1')], ['1 2', '3 4']);
 });

@@ -65,6 +65,29 @@ export function* readTable<const C extends readonly Column[]>(
   }
 }
 
+/** The lines of a table that end in `ending`, which is not told with them. @throws FileError if there is no such file. */
+export function* linesEndingIn(path: string, ending: string): Generator<string, void, undefined> {
+  const lines = new Lines(path);
+  try {
+    while (lines.fill()) {
+      const block = lines.bytes.subarray(lines.at, lines.end);
+      const ends = block.includes(RETURN) ? ['\n', '\r\n'] : ['\n'];
+      const found = ends.flatMap((end) => placesOf(block, ending + end));
+      for (const at of found.sort((a, b) => a - b))
+        yield block.toString('utf8', block.lastIndexOf(NEWLINE, at) + 1, at);
+      lines.at = lines.end;
+    }
+  } finally {
+    lines.close();
+  }
+}
+
+function placesOf(block: Buffer, text: string): number[] {
+  const places: number[] = [];
+  for (let at = block.indexOf(text); at >= 0; at = block.indexOf(text, at + 1)) places.push(at);
+  return places;
+}
+
 const roomFor = (kind: Column, rows: number): Values[Column] =>
   kind === 'integer' ? new Int32Array(rows) : kind === 'number' ? new Float64Array(rows) : kind === 'text' ? [] : null;
 

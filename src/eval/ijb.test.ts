@@ -143,7 +143,7 @@ const evaluation = (set: ReturnType<typeof protocol>, models: Partial<TemplateEv
   title: 'random',
   dataset: { path: 'here', digest: '0', images: 80, classes: SUBJECTS, families: null },
   protocol: 'random',
-  pairs: () => set.blocks,
+  pairs: { blocks: () => set.blocks },
   identification: { galleries: set.galleries, probes: set.probes },
   candidates: [],
   resamples: 20,
@@ -262,5 +262,5 @@ test('what makes no sense is refused', () => {
   const absent = { ...set.probes, templates: set.probes.templates.with(0, 2) };
   refused({ old, identification: { galleries: set.galleries, probes: absent } }, /template 2 has no images/);
   const alike = set.blocks.map((block) => ({ ...block, same: block.same.map(() => 1) }));
-  refused({ old, pairs: () => alike }, /no impostor pair/);
+  refused({ old, pairs: { blocks: () => alike } }, /no impostor pair/);
 });

@@ -22,8 +22,12 @@ export type PairBlock = { readonly gallery: Int32Array; readonly query: Int32Arr
 
 /** A protocol of templates, as IJB-B and IJB-C have it; null is not asked for. */
 export type TemplateProtocol = {
-  /** The pairs of 1:1, block by block; the same ones whenever it is called. */
-  readonly pairs: (() => Iterable<PairBlock>) | null;
+  readonly pairs: {
+    /** The pairs of 1:1, block by block; the same ones whenever it is called. */
+    blocks(): Iterable<PairBlock>;
+    /** The genuine ones among them, in order, if there is a shorter way than by the blocks. */
+    genuine?(): Omit<PairBlock, 'same'>;
+  } | null;
   readonly identification: {
     readonly galleries: readonly (Enrolment & { readonly name: string })[];
     readonly probes: Enrolment;
@@ -72,7 +76,7 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
 
 /**
  * Judges models by a protocol of templates: every model on itself, and every new one on the old one's gallery (methods.md
- * 6.5, 6.6). Pairs are read twice, block by block, genuine ones first; all tests share a reading.
+ * 6.5, 6.6). Genuine pairs are scored first, then all pairs block by block; all tests share a reading.
  *
  * Intervals are of a bootstrap of the enrolled templates (1:1) and of the subjects (1:N). In 1:1 it leaves the threshold as
  * it is: millions of impostors fix it.
@@ -168,13 +172,13 @@ type Context = Pick<TemplateEvaluation, 'onStep' | 'onScores'> & { readonly resa
 
 function verifyAll(
   tests: readonly Test[],
-  { pairs, onStep, onScores, resamples, rng }: Context & { readonly pairs: () => Iterable<PairBlock> },
+  { pairs, onStep, onScores, resamples, rng }: Context & { readonly pairs: NonNullable<TemplateProtocol['pairs']> },
 ) {
   onStep?.(0, 2 * tests.length, '1:1, genuine pairs');
-  const genuine = genuineOf(pairs());
+  const genuine = pairs.genuine?.() ?? genuineOf(pairs.blocks());
   const scored = tests.map((test) => scoresOf(test, genuine));
   const counts = scored.map((scores) => new ScoreCounts(scores));
-  for (const block of pairs())
+  for (const block of pairs.blocks())
     for (const [i, test] of tests.entries()) {
       onStep?.(i, 2 * tests.length, `1:1, ${test.query.name} → ${test.gallery.name}`);
       const scores = scoresOf(test, block);

@@ -47,10 +47,9 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   const rows = new Float64Array(ids.length * dim);
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
-    for (let i = 0; i * dim < chunk.length; i++) {
-      const [weight, place] = [weights[from + i]!, places[from + i]!];
-      const row = rows.subarray(place * dim, (place + 1) * dim);
-      for (let d = 0; d < dim; d++) row[d]! += chunk[i * dim + d]! * weight;
+    for (let i = from, at = 0; at < chunk.length; i++) {
+      const [weight, start] = [weights[i]!, places[i]! * dim];
+      for (let r = start; r < start + dim; r++, at++) rows[r]! += chunk[at]! * weight;
     }
   }
   for (const [t, id] of ids.entries()) {
