@@ -47,10 +47,8 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   const rows = new Float64Array(ids.length * dim);
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
-    for (let i = from, at = 0; at < chunk.length; i++) {
-      const [weight, start] = [weights[i]!, places[i]! * dim];
-      for (let r = start; r < start + dim; r++, at++) rows[r]! += chunk[at]! * weight;
-    }
+    for (let i = from, at = 0; at < chunk.length; i++, at += dim)
+      addScaled(rows, places[i]! * dim, chunk, at, weights[i]!, dim);
   }
   for (const [t, id] of ids.entries()) {
     let squares = 0;
@@ -60,6 +58,17 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
     for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
   }
   return { ids, rows, dim };
+}
+
+function addScaled(
+  sums: Float64Array,
+  into: number,
+  values: ArrayLike<number>,
+  from: number,
+  weight: number,
+  dim: number,
+): void {
+  for (let d = 0; d < dim; d++) sums[into + d]! += values[from + d]! * weight;
 }
 
 /** Each image's detector score over the images of its medium. A medium may be in several templates, where it is several media. */
