@@ -107,15 +107,22 @@ std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, co
   return {means, distances};
 }
 
+// How the rows are cut for summing: by their number alone, so that the sums do not depend on the number of threads.
+constexpr int64_t kParts = 16;
+
 // x [R, D] float32 → for each dimension the sum of squares over unit rows [D], float64.
 Tensor unitSquares(const Tensor& x) {
   requireRows(x);
-  const int64_t dim = x.size(1);
-  Tensor sums = at::zeros({dim}, x.options().dtype(at::kDouble));
-  const float* row = x.data_ptr<float>();
-  for (int64_t i = 0; i < x.size(0); i++, row += dim)
-    addSquares(sums.data_ptr<double>(), row, unitWeight(row, dim), dim);
-  return sums;
+  const int64_t count = x.size(0), dim = x.size(1);
+  Tensor sums = at::zeros({kParts, dim}, x.options().dtype(at::kDouble));
+  const float* rows = x.data_ptr<float>();
+  double* sumData = sums.data_ptr<double>();
+  at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
+    for (int64_t part = first; part < last; part++)
+      for (int64_t i = count * part / kParts; i < count * (part + 1) / kParts; i++)
+        addSquares(sumData + part * dim, rows + i * dim, unitWeight(rows + i * dim, dim), dim);
+  });
+  return sums.sum(0);
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {

@@ -135,6 +135,13 @@ test('denoise and average equal their slow twins, with labels in any order and a
   );
 });
 
+test('of equally far rows the earlier are kept', () => {
+  const features = inMemory(Float32Array.of(3, 4, 1, 0, 3, 4, 3, 4, 6, 8, 1, 0), [0, 1, 0, 0, 0, 1], 2);
+  const kept = (keep: number) => Array.from(denoise(features, { keep, columnNormalize: false }));
+  assert.deepEqual(kept(0.5), [1, 1, 1, 0, 0, 0]);
+  assert.deepEqual(kept(0.75), [1, 1, 1, 1, 0, 1]);
+});
+
 test('rows of many blocks, in no order, some classes larger than a block: results are those of the slow twins', () => {
   const rng = new Rng('blocks');
   const labels = [2, 0, 1, 2, 4, 2, 0, 2, 2, 4, 3, 2, 2, 0];

@@ -15,7 +15,9 @@ export function rowsByClass(labels: Int32Array, classes: number): Int32Array[] {
 }
 
 /** Positions [N] class by class, in order within each, and where each class starts among them [C + 1]. */
-function sortByClass(labels: Int32Array, classes: number): { readonly order: Int32Array; readonly starts: Int32Array } {
+export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
+
+export function sortByClass(labels: Int32Array, classes: number): ClassOrder {
   const starts = new Int32Array(classes + 1);
   for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
   for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
@@ -43,11 +45,13 @@ const BLOCK_ELEMENTS = 1 << 18;
 
 /**
  * All rows by class, each class in one block. Blocks are read one after the other, so that memory holds one block or one
- * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file.
+ * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file. `order` saves sorting again.
  */
-export function* classBlocks(features: Rows): Generator<ClassBlock> {
+export function* classBlocks(
+  features: Rows,
+  { order, starts }: ClassOrder = sortByClass(features.labels(), features.info.classes),
+): Generator<ClassBlock> {
   const { dim, classes } = features.info;
-  const { order, starts } = sortByClass(features.labels(), classes);
   const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));
   let buffer = new Float32Array(most * dim);
   for (let first = 0; first < classes; ) {
