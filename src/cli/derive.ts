@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { FeatureSet, importNpy, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
-import { command, decimal, force, print } from './context.ts';
+import { command, decimal, force, print, threads, useThreads } from './context.ts';
 
 export function denoiseCommand(): Command {
   return command(
@@ -17,8 +17,10 @@ export function denoiseCommand(): Command {
         .default('distance'),
     )
     .option('--no-column-normalize', 'do not divide each dimension by its length over all samples')
+    .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
+      useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeCredible(options.out, features, options, options);
       print(options, info, `${options.out}: ${info.kept} of ${info.count} old features are credible`);
@@ -33,8 +35,10 @@ export function averageCommand(): Command {
   )
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the prototypes')
+    .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
+      useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writePrototypes(options.out, features, options);
       print(options, info, `${options.out}: ${info.classes} prototypes of ${info.dim} dimensions`);
@@ -49,8 +53,10 @@ export function boundariesCommand(): Command {
   )
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the boundaries')
+    .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
+      useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeBoundaries(options.out, features, options);
       print(options, info, `${options.out}: boundaries of ${info.classes} classes`);

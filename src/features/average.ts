@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { normalizeRows, scope, toFloat32 } from '../torch/index.ts';
+import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, classMeans, type Rows, rowsOf } from './groups.ts';
+import { classBlocks, type Rows, rowsOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /**
@@ -23,7 +23,7 @@ export function average(features: Rows): Float32Array {
         hint: 'labels must be 0 … C-1, each present',
       });
     prototypes.set(
-      scope(() => toFloat32(normalizeRows(classMeans(rowsOf(block), block)))),
+      scope(() => toFloat64(normalizeRows(classMeans(rowsOf(block), tensor(starts))))),
       first * dim,
     );
   }

@@ -7,6 +7,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden as parity } from '../../test/helpers/golden.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { Rng } from '../base/rng.ts';
+import { classMeans, classSpread, tensor, unitSquares, zeros } from '../torch/index.ts';
 import { boundaries, withoutOutliers } from './boundaries.ts';
 import { denoise } from './denoise.ts';
 import { credibleByEntropy } from './entropy.ts';
@@ -42,6 +43,30 @@ test('boundaries have the centres and radii of 8.11', () => {
     });
     assert.ok(gap(withoutOutliers(distances.sort()), radius) < PRINTED_F32, `every distance of class ${label}`);
   }
+});
+
+test('a class without rows has a centre of zeros and no distance, wherever it stands; zero rows stay zeros', () => {
+  const dim = 1 << 17; // two rows are a block
+  const sparse = inMemory(new Float32Array(3 * dim).fill(2, 0, 2 * dim), [1, 1, 4], dim);
+  const wider = { ...sparse, info: { ...sparse.info, classes: 9 } };
+  const { centres, largest, kept } = boundaries(wider);
+  assert.deepEqual(Array.from(kept), [0, 2, 0, 0, 1, 0, 0, 0, 0]);
+  assert.ok(Math.max(...largest) < 1e-6);
+  for (let label = 0; label < 9; label++)
+    assert.ok(Math.abs(centres[label * dim]! - (label === 1 ? dim ** -0.5 : 0)) < 1e-9, `${label}`);
+});
+
+test('the kernels refuse classes that do not fit the rows', () => {
+  const x = zeros([3, 2]);
+  for (const [starts, message] of [
+    [[0, 2], /from 0 to the number of rows/],
+    [[1, 3], /from 0 to the number of rows/],
+    [[0, 2, 1, 3], /must not fall/],
+  ] as const)
+    assert.throws(() => classMeans(x, tensor(Int32Array.from(starts))), message);
+  const starts = tensor(Int32Array.of(0, 3));
+  assert.throws(() => classSpread(x, starts, zeros([3], { dtype: 'float64' })), /factors \[D\] in float64/);
+  assert.throws(() => unitSquares(zeros([3, 2], { dtype: 'float64' })), /in float32/);
 });
 
 test('distances beyond 1.5 interquartile ranges are dropped, quartiles being elements of the list', () => {

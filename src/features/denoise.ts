@@ -6,7 +6,7 @@ import { scope, toFloat64, unitSquares } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, type Rows, rowsOf, spreadOf } from './groups.ts';
+import { type ClassOrder, classBlocks, type Rows, rowsOf, sortByClass, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
@@ -30,31 +30,35 @@ export function denoise(
 ): Uint8Array {
   if (!(keep > 0 && keep <= 1))
     throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
-  const { count } = features.info;
+  const { count, classes, dim } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
   if (rule === 'entropy') return credibleByEntropy(features);
-  const factors = columnNormalize ? columnFactors(features) : new Float64Array(features.info.dim).fill(1);
+  const order = sortByClass(features.labels(), classes);
+  const factors = columnNormalize ? columnFactors(features, order) : new Float64Array(dim).fill(1);
   const mask = new Uint8Array(count);
-  for (const block of classBlocks(features)) {
+  for (const block of classBlocks(features, order)) {
     const { starts, rows } = block;
     const { distances } = spreadOf(block, factors);
-    for (let k = 0; k + 1 < starts.length; k++) {
-      const [from, to] = [starts[k]!, starts[k + 1]!];
-      const wanted = Math.ceil(keep * (to - from));
-      const last = distances.slice(from, to).sort()[wanted - 1]!;
-      let equal = wanted;
-      for (let i = from; i < to; i++) if (distances[i]! < last) equal--;
-      for (let i = from; i < to; i++)
-        if (distances[i]! < last || (distances[i] === last && equal-- > 0)) mask[rows[i]!] = 1;
-    }
+    for (let k = 0; k + 1 < starts.length; k++)
+      markNearest(mask, rows.subarray(starts[k], starts[k + 1]), distances.subarray(starts[k], starts[k + 1]), keep);
   }
   return mask;
 }
 
+/** Marks the ceil(keep · n) nearest of a class's rows [n]; of those as far as the last one, the earlier. */
+function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array, keep: number): void {
+  const wanted = Math.ceil(keep * rows.length);
+  const last = distances.slice().sort()[wanted - 1]!;
+  let atLast = wanted;
+  for (let i = 0; i < rows.length; i++) if (distances[i]! < last) atLast--;
+  for (let i = 0; i < rows.length; i++)
+    if (distances[i]! < last || (distances[i] === last && atLast-- > 0)) mask[rows[i]!] = 1;
+}
+
 /** For each dimension 1 / the sum of its squares over all unit rows; [D] */
-function columnFactors(features: Rows): Float64Array {
+function columnFactors(features: Rows, order: ClassOrder): Float64Array {
   const squares = new Float64Array(features.info.dim);
-  for (const block of classBlocks(features)) {
+  for (const block of classBlocks(features, order)) {
     const ofBlock = scope(() => toFloat64(unitSquares(rowsOf(block))));
     for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }

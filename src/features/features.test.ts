@@ -12,7 +12,7 @@ import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
 import { average } from './average.ts';
 import { denoise } from './denoise.ts';
-import { type Rows, spreadOf } from './groups.ts';
+import { classBlocks, type Rows, spreadOf } from './groups.ts';
 import {
   extractFeatures,
   FeatureSet,
@@ -52,7 +52,7 @@ test('distances to the class mean are those of 8.12', () => {
   }
   const distances = (...rows: number[]): Float64Array =>
     spreadOf(
-      { first: 0, starts: Int32Array.of(0, rows.length), rows: Int32Array.from(rows), data: golden.rows(rows) },
+      { first: 0, starts: Int32Array.of(0, rows.length), rows: Int32Array.from(rows), data: golden.rows(rows), dim: 5 },
       factors,
     ).distances;
   assert.ok(
@@ -133,6 +133,43 @@ test('denoise and average equal their slow twins, with labels in any order and a
       ),
     /class 1 of 7 has no features/,
   );
+});
+
+test('of equally far rows the earlier are kept', () => {
+  const features = inMemory(Float32Array.of(3, 4, 1, 0, 3, 4, 3, 4, 6, 8, 1, 0), [0, 1, 0, 0, 0, 1], 2);
+  const kept = (keep: number) => Array.from(denoise(features, { keep, columnNormalize: false }));
+  assert.deepEqual(kept(0.5), [1, 1, 1, 0, 0, 0]);
+  assert.deepEqual(kept(0.75), [1, 1, 1, 1, 0, 1]);
+});
+
+test('rows of many blocks, in no order, some classes larger than a block: results are those of the slow twins', () => {
+  const rng = new Rng('blocks');
+  const labels = [2, 0, 1, 2, 4, 2, 0, 2, 2, 4, 3, 2, 2, 0];
+  const dim = 1 << 16; // four rows are a block
+  const features = inMemory(
+    Float32Array.from({ length: labels.length * dim }, () => rng.uniform() - 0.3),
+    labels,
+    dim,
+  );
+  const blocks = Array.from(classBlocks(features), ({ first, starts, rows }) => [first, ...starts, ...rows]);
+  assert.deepEqual(blocks, [
+    [0, 0, 3, 4, 1, 6, 13, 2],
+    [2, 0, 7, 0, 3, 5, 7, 8, 11, 12],
+    [3, 0, 1, 3, 10, 4, 9],
+  ]);
+  assert.deepEqual(Array.from(denoise(features, { keep: 0.6 })), denoiseSlowly(features, 0.6, true));
+  const prototypes = average(features);
+  for (const label of [0, 2, 4]) {
+    const rows = [...labels.keys()].filter((i) => labels[i] === label).map((i) => features.rows([i]));
+    const total = rows[0]!.map((_, d) => rows.reduce((sum, row) => sum + row[d]!, 0));
+    const length = Math.sqrt(total.reduce((sum, v) => sum + v * v, 0));
+    assert.ok(
+      gap(
+        prototypes.subarray(label * dim, (label + 1) * dim),
+        total.map((v) => v / length),
+      ) < 1e-7,
+    );
+  }
 });
 
 async function tinyFeatures(folder: string): Promise<{ prefix: string; out: string }> {

@@ -1,9 +1,9 @@
-import { classSpread, meanOfRuns, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
+import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** What is derived from features reads: any object with rows at positions. */
 export type Rows = {
   readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
-  /** Embeddings at positions, flat [K · D], for the caller to change; written to `into` if it is given and they fit. */
+  /** Embeddings at positions, flat [K · D]; in `into`, which they fill, if it is given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
   labels(): Int32Array;
 };
@@ -15,7 +15,9 @@ export function rowsByClass(labels: Int32Array, classes: number): Int32Array[] {
 }
 
 /** Positions [N] class by class, in order within each, and where each class starts among them [C + 1]. */
-function sortByClass(labels: Int32Array, classes: number): { readonly order: Int32Array; readonly starts: Int32Array } {
+export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
+
+export function sortByClass(labels: Int32Array, classes: number): ClassOrder {
   const starts = new Int32Array(classes + 1);
   for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
   for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
@@ -33,20 +35,23 @@ export type ClassBlock = {
   readonly starts: Int32Array;
   /** Positions of the rows, class by class. [R] */
   readonly rows: Int32Array;
-  /** Their embeddings, flat [R · D]; good until the next block, for the caller to change. */
+  /** Their embeddings, flat [R · D]; good until the next block. */
   readonly data: Float32Array;
+  readonly dim: number;
 };
 
 /** As many as stay in a processor's cache. */
-const BLOCK_ELEMENTS = 1 << 19;
+const BLOCK_ELEMENTS = 1 << 18;
 
 /**
  * All rows by class, each class in one block. Blocks are read one after the other, so that memory holds one block or one
- * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file.
+ * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file. `order` saves sorting again.
  */
-export function* classBlocks(features: Rows): Generator<ClassBlock> {
+export function* classBlocks(
+  features: Rows,
+  { order, starts }: ClassOrder = sortByClass(features.labels(), features.info.classes),
+): Generator<ClassBlock> {
   const { dim, classes } = features.info;
-  const { order, starts } = sortByClass(features.labels(), classes);
   const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));
   let buffer = new Float32Array(most * dim);
   for (let first = 0; first < classes; ) {
@@ -56,18 +61,13 @@ export function* classBlocks(features: Rows): Generator<ClassBlock> {
     const rows = order.subarray(start, starts[end]);
     if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
     const data = features.rows(rows, buffer.subarray(0, rows.length * dim));
-    yield { first, starts: starts.subarray(first, end + 1).map((at) => at - start), rows, data };
+    yield { first, starts: starts.subarray(first, end + 1).map((at) => at - start), rows, data, dim };
     first = end;
   }
 }
 
 /** The rows of a block as a tensor over the same memory. [R, D] */
-export const rowsOf = ({ data, rows }: ClassBlock): Tensor =>
-  share(data, { shape: [rows.length, data.length / rows.length] });
-
-/** Means of each class's rows [K, D]; zeros for a class without rows. */
-export const classMeans = (x: Tensor, { starts }: ClassBlock): Tensor =>
-  meanOfRuns(x, tensor(BigInt64Array.from(starts.subarray(0, -1), BigInt)));
+export const rowsOf = ({ data, rows, dim }: ClassBlock): Tensor => share(data, { shape: [rows.length, dim] });
 
 /**
  * Class means of unit rows (zero rows stay) and every row's Euclidean distance to its own, each dimension's square of the

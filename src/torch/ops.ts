@@ -7,6 +7,7 @@ import { type Dtype, type Generator, generator as seeded, type Tensor } from './
 /** Operators that native/torch adds to libtorch's. */
 const own = aten as unknown as {
   readonly 'mixbct::prelu': (x: Tensor, slope: Tensor) => Tensor;
+  readonly 'mixbct::class_means': (x: Tensor, starts: Tensor) => Tensor;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
   readonly 'mixbct::unit_squares': (x: Tensor) => Tensor;
 };
@@ -99,14 +100,12 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 /** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
-/** Means of the rows from each offset to the next; zeros where there are none. x [R, D], offsets [K] int64 → [K, D] */
-export const meanOfRuns = (x: Tensor, offsets: Tensor): Tensor =>
-  aten._embedding_bag_forward_only(x, arange(x.shape[0]!), offsets, false, BAG_MEAN)[0];
-const BAG_MEAN = 1;
+/** Means of rows that lie class by class; zeros where there are none. x [R, D], starts [K + 1] int32 → [K, D] float64 */
+export const classMeans = (x: Tensor, starts: Tensor): Tensor => own['mixbct::class_means'](x, starts);
 /**
  * Of rows that lie class by class, divided by their length (zero rows stay): the mean of each class, zeros where it has no
- * row, and each row's distance to it, squares of differences times `factors`. x [R, D], where classes start and the last one
- * ends [K + 1] int32, factors [D] float64 → [K, D], [R] float64
+ * row, and each row's distance to it, squares of differences times `factors`. x [R, D], starts of the classes and end of the
+ * last one [K + 1] int32, factors [D] float64 → [K, D], [R] float64
  */
 export const classSpread = (x: Tensor, starts: Tensor, factors: Tensor): [means: Tensor, distances: Tensor] =>
   own['mixbct::class_spread'](x, starts, factors);
