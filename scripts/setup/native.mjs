@@ -14,17 +14,22 @@ const base = ['-std=c++20', '-fPIC', '-Wall', '-Wno-unknown-pragmas'];
 export async function buildAddons(libtorch) {
   if (!attempt(compiler, ['--version']).ok) aptInstall(['g++'], `no C++ compiler (${compiler})`);
   mkdirSync(build, { recursive: true });
+  const nccl = hasNccl(libtorch);
   await addon('torch', {
     compile: [
       '-O2',
       `-D_GLIBCXX_USE_CXX11_ABI=${libtorch.cxx11Abi ? 1 : 0}`,
       ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
+      '-DUSE_C10D_GLOO',
+      ...['-idirafter', join(root, 'native/stubs')], // libtorch names Gloo's headers and does not ship them
+      ...(nccl ? ['-DUSE_C10D_NCCL'] : []),
     ],
     link: [
       `-L${libtorch.lib}`,
       '-ltorch',
       '-ltorch_cpu',
       '-lc10',
+      ...(nccl ? ['-ltorch_cuda', '-lc10_cuda'] : []),
       '-ldl',
       `-Wl,-rpath,${libtorch.lib}`,
       '-Wl,--no-as-needed',
@@ -37,6 +42,16 @@ export async function buildAddons(libtorch) {
     link: jpeg ? ['-lturbojpeg'] : [],
     identity: { jpeg },
   });
+}
+
+/** Whether processes can speak over NCCL: of a libtorch with CUDA, where the headers of both are found. */
+function hasNccl({ lib, includes }) {
+  if (!existsSync(join(lib, 'libtorch_cuda.so'))) return false;
+  const folders = includes.flatMap((folder) => ['-isystem', folder]);
+  const headers = ['cuda_runtime_api.h', 'nccl.h'].flatMap((header) => ['-include', header]);
+  const { ok } = attempt(compiler, ['-E', '-x', 'c++', ...folders, ...headers, '/dev/null']);
+  if (!ok) say('no headers of CUDA and NCCL: processes will speak over Gloo (CPATH tells where the headers are)');
+  return ok;
 }
 
 function hasTurbojpeg() {
