@@ -1,4 +1,4 @@
-import { messageOf } from '../base/errors.ts';
+import { codeOf, messageOf } from '../base/errors.ts';
 import { type BucketsHandle, type GroupHandle, native, type StoreHandle, type WorkHandle } from './native.ts';
 import { clone, contiguous, narrow, reshape, transpose } from './ops.ts';
 import { scope } from './scope.ts';
@@ -12,12 +12,12 @@ export class PeerLost extends Error {
 /** What a refusal of c10d says about the other processes. */
 const LOST = /connection (closed|reset|was)|broken pipe|timed out|socket|peer|aborted/i;
 
-/** Runs a call of c10d. @throws PeerLost if it failed because of another process. */
-function speaking<T>(what: string, call: () => T): T {
+/** Runs what may call c10d. @throws PeerLost if it failed because of another process. */
+export function speaking<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    if (LOST.test(messageOf(error)))
+    if (codeOf(error) === 'TORCH' && LOST.test(messageOf(error)))
       throw new PeerLost(`${what}: another process is gone or does not answer`, { cause: error });
     throw error;
   }
@@ -131,15 +131,12 @@ export type GroupOptions = {
   readonly processes: number;
   /** How long a collective may take before the others count as lost. */
   readonly timeoutMs: number;
-} & (
-  | {
-      readonly backend: 'gloo';
-      /** Network interface to speak over; or the own address. By default what this machine's name stands for. */
-      readonly networkInterface?: string | undefined;
-      readonly host?: string | undefined;
-    }
-  | { readonly backend: 'nccl' /** CUDA device of this process. */; readonly device: number }
-);
+  /** Network interface to speak over; or the own address. By default what this machine's name stands for. */
+  readonly networkInterface?: string | undefined;
+  readonly host?: string | undefined;
+  /** CUDA device of this process: its tensors are exchanged over NCCL, those of the CPU over Gloo as ever. */
+  readonly cudaDevice?: number | undefined;
+};
 
 /** Whether this addon can make groups that speak over NCCL. */
 export const hasNccl = (): boolean => native.hasNccl();
@@ -148,47 +145,51 @@ export const hasNccl = (): boolean => native.hasNccl();
 export class Group implements Team {
   readonly rank: number;
   readonly processes: number;
-  readonly #handle: GroupHandle;
+  readonly #cpu: GroupHandle;
+  readonly #cuda: GroupHandle | null;
 
   /** Waits until all `processes` have come. @throws PeerLost if they have not in time. */
-  constructor(store: Store, options: GroupOptions) {
-    const { rank, processes, timeoutMs } = options;
+  constructor(
+    store: Store,
+    { rank, processes, timeoutMs, networkInterface = '', host = '', cudaDevice }: GroupOptions,
+  ) {
     this.rank = rank;
     this.processes = processes;
-    this.#handle = speaking('connecting the processes', () =>
-      options.backend === 'nccl'
-        ? native.ncclGroup(store.handle, rank, processes, timeoutMs, options.device)
-        : native.glooGroup(
-            store.handle,
-            rank,
-            processes,
-            timeoutMs,
-            options.networkInterface ?? '',
-            options.host ?? '',
-          ),
+    const place = [rank, processes, timeoutMs] as const;
+    this.#cpu = speaking('connecting the processes', () =>
+      native.glooGroup(store.prefixed('gloo').handle, ...place, networkInterface, host),
     );
+    this.#cuda =
+      cudaDevice === undefined ? null : native.ncclGroup(store.prefixed('nccl').handle, ...place, cudaDevice);
+  }
+
+  /** The group that reaches where the tensor is. */
+  #of(x: Tensor): GroupHandle {
+    if (!x.device.startsWith('cuda')) return this.#cpu;
+    if (!this.#cuda) throw new Error(`a tensor on ${x.device}, but this group was made without a CUDA device`);
+    return this.#cuda;
   }
 
   /** In place, element by element over the processes; the tensor must be contiguous, as for all of these. */
   allReduce(x: Tensor, how: 'sum' | 'max' | 'min' = 'sum'): Work {
-    return new Work('all-reduce', native.startAllReduce(this.#handle, x, how));
+    return new Work('all-reduce', native.startAllReduce(this.#of(x), x, how));
   }
   /** In place: everyone gets what process `from` has. */
   broadcast(x: Tensor, from = 0): Work {
-    return new Work('broadcast', native.startBroadcast(this.#handle, x, from));
+    return new Work('broadcast', native.startBroadcast(this.#of(x), x, from));
   }
   /** `into` [W, …] gets `own` […] of every process. */
   allGather(into: Tensor, own: Tensor): Work {
-    return new Work('all-gather', native.startAllGather(this.#handle, into, own));
+    return new Work('all-gather', native.startAllGather(this.#of(own), into, own));
   }
   send(x: Tensor, to: number): Work {
-    return new Work('send', native.startSend(this.#handle, x, to));
+    return new Work('send', native.startSend(this.#of(x), x, to));
   }
   receive(x: Tensor, from: number): Work {
-    return new Work('receive', native.startReceive(this.#handle, x, from));
+    return new Work('receive', native.startReceive(this.#of(x), x, from));
   }
   barrier(): Work {
-    return new Work('barrier', native.startBarrier(this.#handle));
+    return new Work('barrier', native.startBarrier(this.#cpu));
   }
   /**
    * The own slice of the sum over the processes: [W·b, …] → [b, …]. Gloo of libtorch 1.13 has no such collective, so it is an
@@ -213,15 +214,15 @@ export class Group implements Team {
     });
   }
   sum(x: Tensor): Tensor {
-    return speaking('sum', () => native.sumAcross(this.#handle, x, 1));
+    return speaking('sum', () => native.sumAcross(this.#of(x), x, 1));
   }
   sumOfShards(x: Tensor): Tensor {
-    return speaking('sum', () => native.sumAcross(this.#handle, x, 1 / this.processes));
+    return speaking('sum', () => native.sumAcross(this.#of(x), x, 1 / this.processes));
   }
   gather(rows: Tensor): Tensor {
     return scope(() => {
       const [each, ...rest] = rows.shape as [number, ...number[]];
-      const all = speaking('gather', () => native.gatherAcross(this.#handle, rows, this.processes)); // [W, b, …]
+      const all = speaking('gather', () => native.gatherAcross(this.#of(rows), rows, this.processes)); // [W, b, …]
       return reshape(transpose(all, 0, 1), [each * this.processes, ...rest]);
     });
   }
@@ -235,12 +236,15 @@ export class Group implements Team {
 
   /** See `GradientBuckets`. */
   buckets(parameters: readonly Tensor[], options: BucketOptions = {}): GradientBuckets {
-    return new GradientBuckets(this.#handle, parameters, options);
+    const [first] = parameters;
+    if (!first) throw new TypeError('buckets: wanted at least one parameter');
+    return new GradientBuckets(this.#of(first), parameters, options);
   }
 
   /** Frees the connections. All processes must be through with them. */
   close(): void {
-    native.groupClose(this.#handle);
+    native.groupClose(this.#cpu);
+    if (this.#cuda) native.groupClose(this.#cuda);
   }
 }
 

@@ -10,6 +10,7 @@ export {
   hasNccl,
   PeerLost,
   Store,
+  speaking,
   type Team,
   type Work,
 } from './distributed.ts';

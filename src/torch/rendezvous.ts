@@ -51,8 +51,8 @@ export type JoinOptions = {
   /** How long a collective may take before the others count as lost. */
   readonly timeoutMs?: number;
   readonly env?: Environment;
-  /** `nccl`: for tensors on CUDA devices, of which this process uses that of its local rank. */
-  readonly backend?: 'gloo' | 'nccl';
+  /** Whether tensors on CUDA devices will be exchanged; this process uses the device of its local rank. */
+  readonly cuda?: boolean;
 };
 
 /** Nodes of a cluster start minutes apart. */
@@ -139,7 +139,7 @@ export class Joined {
  * @throws UserError if the port is busy, the address cannot be reached, or the processes that come do not fit together.
  */
 export function join(place: Place, options: JoinOptions = {}): Joined {
-  const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, backend = 'gloo' } = options;
+  const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
   const { rank, processes, localRank, address } = place;
   // under torchrun its agent serves the store; each restart has names of its own
   const served = env['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
@@ -147,19 +147,14 @@ export function join(place: Place, options: JoinOptions = {}): Joined {
     `mixbct/${env['TORCHELASTIC_RESTART_COUNT'] ?? 0}`,
   );
   meet(store, place, joinTimeoutMs);
-  const group = new Group(
-    store.prefixed('group'),
-    backend === 'nccl'
-      ? { backend, rank, processes, timeoutMs, device: localRank }
-      : {
-          backend,
-          rank,
-          processes,
-          timeoutMs,
-          networkInterface: env['GLOO_SOCKET_IFNAME'],
-          host: /^(localhost|127\.|::1$)/.test(address) ? address : undefined,
-        },
-  );
+  const group = new Group(store.prefixed('group'), {
+    rank,
+    processes,
+    timeoutMs,
+    networkInterface: env['GLOO_SOCKET_IFNAME'],
+    host: /^(localhost|127\.|::1$)/.test(address) ? address : undefined,
+    cudaDevice: cuda ? localRank : undefined,
+  });
   return new Joined(place, group, store);
 }
 

@@ -91,7 +91,11 @@ export const recipeSchema = z.strictObject({
   optimizer: optimizerSchema.default({ kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
   epochs: z.int().positive().default(35),
-  batchSize: z.int().positive().default(128).describe('B'),
+  batchSize: z.int().positive().default(128).describe('B, over all processes: each has an equal share'),
+  syncBatchNorm: z
+    .boolean()
+    .default(false)
+    .describe('batch statistics of the whole batch, where each process would take those of its share'),
   clipNorm: z
     .number()
     .positive()

@@ -9,7 +9,15 @@ import { imageTensor } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
 import type { Embedder } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
-import { buildInfo, inference, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
+import {
+  buildInfo,
+  inference,
+  readSafetensors,
+  scope,
+  type Tensor,
+  toFloat32,
+  writeSafetensors,
+} from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
 import { differencesFromReference } from './preset.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
@@ -41,6 +49,8 @@ const runManifestSchema = z.object({
     .nullable()
     .default(null),
   old: z.string(),
+  /** W */
+  processes: z.number().default(1),
   steps: z.number(),
   seconds: z.number(),
   dataWaitShare: z.number(),
@@ -72,8 +82,13 @@ export function checkRun(out: string, { resume, force }: { readonly resume: bool
     );
 }
 
-type Outcome = Pick<RunManifest, 'recipe' | 'old' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'> & {
+type Outcome = Pick<
+  RunManifest,
+  'recipe' | 'old' | 'processes' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'
+> & {
   readonly session: Session;
+  /** The head's state, whole. */
+  readonly head: Iterable<readonly [string, Tensor]>;
   readonly dataset: Dataset;
 };
 
@@ -81,12 +96,12 @@ export const writeBackbone = (out: string, backbone: Module, network: NetworkRec
   writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
 
 /** Writes backbone and head, and returns the manifest that makes the run a finished one. */
-export function writeModel(out: string, { session, dataset, ...outcome }: Outcome): RunManifest {
+export function writeModel(out: string, { session, head, dataset, ...outcome }: Outcome): RunManifest {
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
   writeBackbone(out, session.backbone, outcome.recipe.network);
   if (session.projection) writeSafetensors(files.projection, session.projection.state());
-  writeSafetensors(files.head, session.head.state(), { head: JSON.stringify(outcome.recipe.head) });
+  writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
   return {
     kind: 'run',
     version: 1,

@@ -2,9 +2,9 @@ import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { methodNamed, type Running } from '../methods/index.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
-import { Linear, type Module } from '../nn/index.ts';
+import { Linear, type Module, type Pass } from '../nn/index.ts';
 import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
-import type { Tensor } from '../torch/index.ts';
+import { alone, type GradientBuckets, Group, type Team, type Tensor } from '../torch/index.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */
@@ -19,6 +19,11 @@ export type Session = {
   readonly parameters: readonly Tensor[];
   /** What counts in the gradient norm that clipping limits. */
   readonly clipped: readonly Tensor[];
+  /** How its modules are run in a training step. */
+  readonly pass: Pass;
+  readonly team: Team;
+  /** Averages the gradients of what every process holds; null if there is one process. */
+  readonly buckets: GradientBuckets | null;
 };
 
 /** What a recipe leaves open (null) is left to the backbone. */
@@ -30,12 +35,24 @@ export function backboneOf({ name, ...options }: NetworkRecipe, rng: Rng): Modul
 export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
   new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);
 
-/** Builds what a recipe describes, freshly initialised from streams of `rng`. */
-export function openSession(recipe: Recipe, classes: number, rng: Rng): Session {
+export type SessionOptions = {
+  /** The processes that train it together. */
+  readonly team?: Team;
+  /** Send gradients while backward computes others. */
+  readonly overlap?: boolean;
+};
+
+/** Builds what a recipe describes, freshly initialised from streams of `rng`: the same whatever the number of processes. */
+export function openSession(
+  recipe: Recipe,
+  classes: number,
+  rng: Rng,
+  { team = alone, overlap = true }: SessionOptions = {},
+): Session {
   const { embeddingDim } = recipe.network;
   const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
-  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'));
+  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), team);
   const { kind, ...options } = recipe.method;
   const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
   const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
@@ -54,6 +71,9 @@ export function openSession(recipe: Recipe, classes: number, rng: Rng): Session 
     optimizer: makeOptimizer(recipe.optimizer, parameters),
     parameters,
     clipped: head.clipped ? parameters : trunk,
+    pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
+    team,
+    buckets: team instanceof Group ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
   };
 }
 

@@ -2,19 +2,34 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { progress } from '../base/progress.ts';
+import { progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder, shuffledOrder } from '../data/index.ts';
+import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
-import { add, backward, defaultGenerator, inference, mul, scope, type Tensor, toFloat32 } from '../torch/index.ts';
+import {
+  add,
+  alone,
+  backward,
+  defaultGenerator,
+  inference,
+  type Joined,
+  mul,
+  narrow,
+  scope,
+  speaking,
+  type Tensor,
+  tensor,
+  toFloat32,
+} from '../torch/index.ts';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { Journal, type StepReport } from './journal.ts';
 import type { OldSupply } from './old.ts';
+import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
 import type { Recipe } from './recipe.ts';
 import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
-import { disposeSession, makeSchedule, openSession, type Session, sessionState } from './session.ts';
+import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -32,8 +47,14 @@ export type TrainOptions = {
   readonly logEvery?: number;
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
+  /** The processes that train it together, each with an equal share of every batch; the first one writes. */
+  readonly joined?: Joined | null;
+  /** Send gradients while backward computes others. */
+  readonly overlap?: boolean;
 };
 
+/** What names of the head's tensors begin with in a session's state. */
+const HEAD = 'head.';
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
@@ -44,36 +65,55 @@ export class Interrupted extends Error {
 
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
-  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, logEvery = 20, signal } = options;
+  const {
+    recipe,
+    dataset,
+    old,
+    out,
+    resume = false,
+    force = false,
+    workers = 1,
+    logEvery = 20,
+    signal,
+    joined = null,
+  } = options;
+  const team = joined?.group ?? alone;
+  const { processes, rank } = team;
+  const first = rank === 0;
   const { batchSize, epochs } = recipe;
   const stepsPerEpoch = Math.floor(dataset.size / batchSize);
   if (stepsPerEpoch === 0)
     throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, {
       hint: 'lower batchSize',
     });
+  const share = shareOf(batchSize, team);
   const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
   const files = runFiles(out);
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
-  checkRun(out, { resume, force });
+  joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
+  onFirst(joined, () => checkRun(out, { resume, force }));
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
-  const session = openSession(recipe, classes, rng);
+  const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
   const startedMs = performance.now();
-  const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
+  const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
   let step = 0;
+  let stopping = false;
   try {
-    if (resume) step = loadCheckpoint(files.checkpoint, identity, sessionState(session));
-    else {
+    if (resume) step = readWholeState(session, joined, (state) => loadCheckpoint(files.checkpoint, identity, state));
+    else if (first) {
       rmSync(out, { recursive: true, force: true });
       mkdirSync(out, { recursive: true });
     }
+    shareState(session, joined);
     const firstStep = step;
-    writeJson(files.recipe, recipe);
-    const journal = new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps });
-    const save = (): void => saveCheckpoint(files.checkpoint, { step, ...identity }, sessionState(session));
+    if (first) writeJson(files.recipe, recipe);
+    const journal = first ? new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps }) : null;
+    const save = (): void =>
+      withWholeState(session, joined, (state) => saveCheckpoint(files.checkpoint, { step, ...identity }, state));
     save();
 
     while (step < totalSteps) {
@@ -82,12 +122,19 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         await session.method.onEpoch?.({
           epoch,
           old: old.wholeSet,
-          embedTrainSet: () => embedAll(session, loader, dataset, recipe.network.inputSide),
+          embedTrainSet: () => {
+            shareState(session, joined); // running statistics are each process's own
+            return embedAll(session, loader, dataset, recipe.network.inputSide);
+          },
         });
       const batches = loader.epoch({
-        batchSize,
+        batchSize: share,
         imageSide: recipe.network.inputSide,
-        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed }),
+        // as many steps as one process would take, so that none is padded
+        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed, processes, rank }).slice(
+          0,
+          stepsPerEpoch * share,
+        ),
         dropLast: true,
         firstBatch: step % stepsPerEpoch,
         augment: recipe.augment,
@@ -102,7 +149,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           epoch,
           epochs,
           rng: rng.split('step', step),
-          count: journal.count.bind(journal),
+          count: (what: string, by: number) => journal?.count(what, by),
         };
         const seen = trainStep(session, batch, old, {
           ...at,
@@ -112,31 +159,42 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         });
         if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
         step++;
-        journal.report(step, epoch, { ...seen, lr, samples: batch.labels.length, waitedMs: batch.waitedMs });
-        if (signal?.aborted) break;
+        journal?.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
+        stopping = anyOf(team, signal?.aborted ?? false);
+        if (stopping) break;
       }
       save();
-      if (signal?.aborted && step < totalSteps)
+      if (stopping && step < totalSteps)
         throw new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
     }
 
-    const manifest = writeModel(out, {
-      recipe,
-      session,
-      dataset,
-      old: old.digest,
-      steps: step,
-      seconds: (performance.now() - startedMs) / 1000,
-      dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
-      badImages: loader.bad.length,
-      counts: journal.counts,
-    });
-    writeJson(join(out, MANIFEST), manifest);
-    rmSync(files.checkpoint, { force: true });
-    return manifest;
+    const [badImages] = sumOver(team, [loader.bad.length]);
+    const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
+      const manifest = writeModel(out, {
+        recipe,
+        session,
+        head,
+        dataset,
+        old: old.digest,
+        processes,
+        steps: step,
+        seconds: (performance.now() - startedMs) / 1000,
+        dataWaitShare: journal!.waitedMs / (performance.now() - startedMs),
+        badImages: badImages!,
+        counts: journal!.counts,
+      });
+      writeJson(join(out, MANIFEST), manifest);
+      rmSync(files.checkpoint, { force: true });
+      return manifest;
+    };
+    const ofHead = (name: string): boolean => name.startsWith(HEAD);
+    const bare = (state: Iterable<readonly [string, Tensor]>) =>
+      Array.from(state, ([name, value]) => [name.slice(HEAD.length), value] as const);
+    return withWholeState(session, joined, (state) => finish(bare(state)), ofHead);
   } catch (error) {
     // a new run that took no step leaves nothing; what is being resumed is never touched
-    if (step === 0 && !resume && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true });
+    if (first && step === 0 && !resume && !(error instanceof Interrupted))
+      rmSync(out, { recursive: true, force: true });
     throw error;
   } finally {
     bar.stop();
@@ -155,15 +213,20 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
   return classes;
 }
 
-/** Embeds the dataset in its order with the backbone as it is, without augmentation. → flat [N · D] in the old space */
+/**
+ * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share. → flat [N · D]
+ * in the old space
+ */
 async function embedAll(
-  { backbone, projection }: Session,
+  { backbone, projection, team }: Session,
   loader: Loader,
   dataset: Dataset,
   side: number,
 ): Promise<Float32Array> {
+  const each = Math.ceil(dataset.size / team.processes);
+  const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
   const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order: sequentialOrder(dataset.size) });
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order });
   for await (using batch of batches)
     parts.push(
       inference(() =>
@@ -180,7 +243,9 @@ async function embedAll(
     all.set(part, at);
     at += part.length;
   }
-  return all;
+  if (team.processes === 1) return all;
+  const dim = all.length / each;
+  return scope(() => toFloat32(narrow(team.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
 }
 
 type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
@@ -191,34 +256,39 @@ type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'
 
 /** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
 export function trainStep(
-  { backbone, projection, head, method, optimizer, parameters, clipped }: Session,
+  { backbone, projection, head, method, optimizer, parameters, clipped, pass, team, buckets }: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldSupply,
   { lr, clipNorm, side, ...at }: StepSettings,
 ): Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> {
   return scope(() => {
-    defaultGenerator().seed(at.rng.split('dropout').seed());
+    // random masks are each process's own
+    const masks = team.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', team.rank);
+    defaultGenerator().seed(masks.seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-    const embeddings = backbone.forward(images, { train: true }); // [B, D]
+    const embeddings = backbone.forward(images, pass); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({
       ...at,
       embeddings,
-      inOldSpace: projection ? projection.forward(embeddings, { train: true }) : embeddings,
+      inOldSpace: projection ? projection.forward(embeddings, pass) : embeddings,
       labels: labelTensor(batch.labels),
       head: classifier,
+      pass,
+      team,
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
-    backward(loss);
+    buckets?.arm();
+    speaking('backward', () => backward(loss));
+    buckets?.finish();
     const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
     optimizer.step(lr, chosen);
     clearGradients(parameters);
-    return {
-      loss: loss.item(),
-      terms: Object.fromEntries(Object.entries(terms).map(([name, { value }]) => [name, value.item()])),
-      gradNorm,
-    };
+    const names = Object.keys(terms);
+    const said = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
+    const [mean, ...means] = sumOver(team, said).map((sum) => sum / team.processes);
+    return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])), gradNorm };
   });
 }
 
