@@ -6,6 +6,7 @@
 #include "surface.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/Logging.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -338,6 +339,9 @@ napi_value dieWithParent(napi_env env, const Args&) {
 }  // namespace
 
 void defineDistributed(napi_env env, napi_value exports) {
+  // what c10d has to say comes as exceptions; its log of the same, with stacks, would bury our words
+  setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);
+  c10::initLogging();
 #define EXPORT(name) define<name>(env, exports, #name)
   EXPORT(tcpStore);
   EXPORT(fileStore);

@@ -8,6 +8,7 @@ import {
   command,
   force,
   interruptible,
+  joinOthers,
   preset,
   print,
   several,
@@ -42,9 +43,11 @@ export function trainCommand(): Command {
     .addOption(workers())
     .addOption(threads())
     .addOption(skipBad())
+    .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
     .addOption(force())
     .action(async (path: string, options) => {
       useThreads(options.threads);
+      const joined = joinOthers();
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openDataset(options.data);
       const paths = {
@@ -66,7 +69,11 @@ export function trainCommand(): Command {
         skipBadImages,
         logEvery,
         signal: interruptible(),
+        joined,
+        overlap: options.overlap,
       });
+      joined?.leave();
+      if (joined && joined.place.rank > 0) return;
       print(
         options,
         manifest,

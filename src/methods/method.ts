@@ -64,12 +64,9 @@ export interface Step<N extends Need = Need, W extends Need = never> {
   /** From 0. */
   readonly epoch: number;
   readonly epochs: number;
-  /** How modules of the method's own are run. */
+  /** How a method's own modules are run. */
   readonly pass: Pass;
-  /**
-   * The processes that share the batch: all of the above is this process's share of it, and a term's value is averaged over
-   * them. What looks beyond single samples (a draw, a count, a queue) asks the team.
-   */
+  /** Who shares the batch: the above is this process's share, and terms are averaged. What looks beyond single samples asks it. */
   readonly team: Team;
   /** A stream of this step alone, the same in every process. */
   readonly rng: Rng;
@@ -96,7 +93,7 @@ export interface Running<N extends Need = Need, W extends Need = never> {
   onEpoch?(start: EpochStart<N>): Promise<void>;
 }
 
-/** Sizes a method may build its parts from; `oldDim` is the size of the space that both models share. */
+/** Sizes a method may build its parts from; `oldDim` is that of the space both models share. */
 export type Setup = {
   readonly oldDim: number;
   /** Whether a projection leads there; otherwise it is the space of the new embeddings itself. */

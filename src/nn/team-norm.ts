@@ -3,24 +3,28 @@ import {
   type BatchNormState,
   copy_,
   div,
+  mean,
   mul,
   noGrad,
   reshape,
   scope,
+  select,
   sqrt,
   square,
+  stack,
   sub,
   sum,
   type Team,
   type Tensor,
+  to,
 } from '../torch/index.ts';
 
 /**
  * Batch normalisation with the statistics of the whole batch, of which each process has an equal share: value and gradient
  * are those of one process that has all of it. x [b, C, …] → the same. The running statistics, if any, move in place.
  *
- * The mean is exchanged before the squares about it, two all-reduces of C numbers, and two more backward: a difference of
- * two large sums would lose in single precision what the test of equal losses needs.
+ * Each process sends its mean, the mean's square and its squares about the mean, C numbers each in double precision: one
+ * all-reduce, and one more backward. A difference of two large sums would cost what single precision cannot spare.
  */
 export function teamBatchNorm(
   x: Tensor,
@@ -30,19 +34,27 @@ export function teamBatchNorm(
 ): Tensor {
   const channels = x.shape[1]!;
   const others = x.shape.flatMap((_, dim) => (dim === 1 ? [] : [dim]));
-  const count = (x.numel / channels) * team.processes;
+  const share = x.numel / channels;
+  const count = share * team.processes;
   const along = x.shape.map((size, dim) => (dim === 1 ? size : 1));
   return scope(() => {
-    const mean = div(team.sum(sum(x, { dim: others, keepDim: true })), count); // [1, C, 1, 1]
-    const centred = sub(x, mean);
-    const variance = div(team.sum(sum(square(centred), { dim: others, keepDim: true })), count);
+    const own = mean(x, { dim: others, keepDim: true }); // [1, C, 1, 1]
+    const squares = sum(square(sub(x, own)), { dim: others });
+    const exact = to(reshape(own, [channels]), { dtype: 'float64' });
+    const sums = team.sum(stack([exact, square(exact), to(squares, { dtype: 'float64' })]));
+    const [means, meanSquares, within] = [0, 1, 2].map((part) => select(sums, 0, part)) as [Tensor, Tensor, Tensor];
+    const centre = div(means, team.processes); // [C]
+    const between = sub(meanSquares, mul(square(centre), team.processes)); // Σ (own mean - mean)²
+    const squaresOfAll = add(within, between, { alpha: share });
+    const variance = div(squaresOfAll, count);
     if (runningMean && runningVar)
       noGrad(() => {
-        move(runningMean, reshape(mean, [channels]), momentum);
-        move(runningVar, mul(reshape(variance, [channels]), count / (count - 1)), momentum);
+        move(runningMean, centre, momentum);
+        move(runningVar, div(squaresOfAll, count - 1), momentum);
       });
-    const factor = div(reshape(weight, along), sqrt(add(variance, eps)));
-    return add(mul(centred, factor), reshape(bias, along));
+    const shaped = (perChannel: Tensor): Tensor => to(reshape(perChannel, along), { dtype: x.dtype });
+    const factor = shaped(div(weight, sqrt(add(variance, eps))));
+    return add(mul(sub(x, shaped(centre)), factor), shaped(bias));
   });
 }
 

@@ -10,7 +10,7 @@ export class PeerLost extends Error {
 }
 
 /** What a refusal of c10d says about the other processes. */
-const LOST = /connection (closed|reset|was)|broken pipe|timed out|socket|peer|aborted/i;
+const LOST = /connection (closed|reset|was)|broken pipe|timed out|timeout|socket|peer|aborted/i;
 
 /** Runs what may call c10d. @throws PeerLost if it failed because of another process. */
 export function speaking<T>(what: string, call: () => T): T {
@@ -53,17 +53,17 @@ export class Store {
     return new Store(native.prefixStore(this.handle, prefix));
   }
   set(key: string, value: string): void {
-    native.storeSet(this.handle, key, value);
+    speaking(`storing ${key}`, () => native.storeSet(this.handle, key, value));
   }
   get(key: string): string {
     return speaking(`waiting for ${key}`, () => native.storeGet(this.handle, key));
   }
   /** Adds to a number that starts at 0, and returns the sum. */
   add(key: string, amount: number): number {
-    return native.storeAdd(this.handle, key, amount);
+    return speaking(`adding to ${key}`, () => native.storeAdd(this.handle, key, amount));
   }
   has(key: string): boolean {
-    return native.storeHas(this.handle, key);
+    return speaking(`looking for ${key}`, () => native.storeHas(this.handle, key));
   }
   close(): void {
     native.storeClose(this.handle);

@@ -61,6 +61,8 @@ const JOIN_TIMEOUT_MS = 300_000;
 const TIMEOUT_MS = 1_800_000;
 /** Between two looks for those who have not come yet. */
 const POLL_MS = 20;
+/** How long the process that serves the store stays when it fails, so that the others hear why. */
+const LINGER_MS = 300;
 
 /** The processes of a run, connected. */
 export class Joined {
@@ -177,9 +179,13 @@ function openStore({ rank, address, port }: Place, options: { isServer: boolean;
 
 /** Waits until every rank has come once. Whoever finds that something does not fit tells the others, who fail alike. */
 function meet(store: Store, { rank, processes }: Place, timeoutMs: number): void {
+  const fail = (problem: string, advice: string): never => {
+    if (rank === 0) sleep(LINGER_MS); // it serves the store
+    throw new UserError(problem, { hint: advice });
+  };
   const refuse = (problem: string, advice: string): never => {
     store.set('refused', `${problem}\n${advice}`);
-    throw new UserError(problem, { hint: advice });
+    return fail(problem, advice);
   };
   if (store.add('askers', 1) === 1) store.set('processes', String(processes));
   const others = store.get('processes');
@@ -197,16 +203,16 @@ function meet(store: Store, { rank, processes }: Place, timeoutMs: number): void
     missing = missing.filter((other) => !store.has(`here/${other}`));
     if (store.has('refused')) {
       const [problem, advice] = store.get('refused').split('\n') as [string, string];
-      throw new UserError(problem, { hint: advice });
+      fail(problem, advice);
     }
     if (missing.length === 0) return;
     if (performance.now() > deadline)
-      throw new UserError(
+      refuse(
         `${missing.length} of ${processes} processes did not come within ${timeoutMs / 1000} s: rank ${missing.join(', ')}`,
-        {
-          hint: 'were all of them started, with the same MASTER_ADDR and MASTER_PORT, and not more than WORLD_SIZE says?',
-        },
+        'were all of them started, with the same MASTER_ADDR and MASTER_PORT, and not more than WORLD_SIZE says?',
       );
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);
+    sleep(POLL_MS);
   }
 }
+
+const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
