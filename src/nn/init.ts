@@ -31,7 +31,7 @@ export function normalRows(
   if (count === rows) return normal(shape, std, rng);
   const width = rest.reduce((product, size) => product * size, 1);
   const [first, end, total] = [start * width, (start + count) * width, rows * width];
-  const drawn = zeros([count * width]);
+  const drawn = zeros([count, ...rest]);
   const source = generator(rng.seed());
   for (let from = 0; from < end; ) {
     const left = total - from;
@@ -39,11 +39,15 @@ export function normalRows(
     scope(() => {
       const block = fillNormal(zeros([size]), source, 0, std);
       const [low, high] = [Math.max(first, from), Math.min(end, from + size)];
-      if (low < high) copy_(narrow(drawn, 0, low - first, high - low), narrow(block, 0, low - from, high - low));
+      if (low < high)
+        copy_(
+          narrow(reshape(drawn, [count * width]), 0, low - first, high - low),
+          narrow(block, 0, low - from, high - low),
+        );
     });
     from += size;
   }
-  return reshape(drawn, [count, ...rest]);
+  return drawn;
 }
 
 /** Uniform[-bound, bound). */

@@ -69,6 +69,7 @@ export class Joined {
   readonly place: Place;
   readonly group: Group;
   readonly #store: Store;
+  #comparisons = 0;
 
   constructor(place: Place, group: Group, store: Store) {
     this.place = place;
@@ -115,17 +116,20 @@ export class Joined {
   /** @throws UserError in every process, naming what differs, if they do not all say the same. */
   requireEqual(values: Readonly<Record<string, string>>): void {
     const { rank, processes } = this.place;
-    this.#store.set(`equal/${rank}`, JSON.stringify(values));
+    const round = `equal/${this.#comparisons++}`;
+    this.#store.set(`${round}/${rank}`, JSON.stringify(values));
     const said = Array.from(
       { length: processes },
-      (_, other) => JSON.parse(this.#store.get(`equal/${other}`)) as Record<string, string>,
+      (_, other) => JSON.parse(this.#store.get(`${round}/${other}`)) as Record<string, string>,
     );
     for (const [other, theirs] of said.entries())
       for (const [what, value] of Object.entries(theirs))
-        if (value !== said[0]![what])
+        if (value !== said[0]![what]) {
+          if (rank === 0) sleep(LINGER_MS);
           throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${said[0]![what]})`, {
             hint: `start every process with the same ${what}: same files, same --set`,
           });
+        }
   }
 
   /** Waits for the others, then frees connections and port. */
