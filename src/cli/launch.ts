@@ -55,7 +55,7 @@ export function launchCommand(): Command {
 }
 
 async function launch(words: readonly string[], options: LaunchOptions): Promise<void> {
-  check(words, options);
+  checkLaunch(words, options);
   const { nproc, nnodes, nodeRank } = options;
   const shared = {
     WORLD_SIZE: String(nproc * nnodes),
@@ -76,7 +76,10 @@ async function launch(words: readonly string[], options: LaunchOptions): Promise
 }
 
 /** @throws UserError naming the option that does not fit. */
-function check(words: readonly string[], { nproc, nnodes, nodeRank, masterAddr, masterPort }: LaunchOptions): void {
+export function checkLaunch(
+  words: readonly string[],
+  { nproc, nnodes, nodeRank, masterAddr, masterPort }: LaunchOptions,
+): void {
   if (!COMMANDS.includes(words[0]!))
     throw new UserError(`launch runs ${COMMANDS.join(' or ')}, not ${words[0]}`, {
       hint: 'mixbct launch --nproc 2 -- train …',

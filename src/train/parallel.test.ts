@@ -171,7 +171,7 @@ test('a checkpoint of four processes goes on with one, two, three or four, momen
     assertAlike(whole.out, at(`on-${processes}`), `on ${processes}`, { resumed: true });
 });
 
-test('a batch that does not divide, and an output that stands there, stop every process', async (t) => {
+test('a batch that does not divide, another recipe, and an output that stands there, stop every process', async (t) => {
   const { at, runOf } = await bench(t);
   const codes = async (run: Run): Promise<string[]> =>
     (await endsOf(2, 'training', [run])).map(({ code, err }) => {
@@ -180,6 +180,8 @@ test('a batch that does not divide, and an output that stands there, stop every 
     });
   for (const err of await codes(runOf('independent', 'odd', { batchSize: 9 })))
     assert.match(err, /batchSize 9 does not divide among 2 processes\n.*multiple of 2/);
+  for (const err of await codes({ ...runOf('independent', 'q'), quarrel: true }))
+    assert.match(err, /process 1 has another recipe than process 0 \(\w+, \w+\)\n.*same --set/);
   const [first, second] = await codes({ ...runOf('independent', 'x'), out: at('features') });
   assert.match(first!, /a finished run stands there/);
   assert.match(second!, /process 0 stopped: .*a finished run stands there/);

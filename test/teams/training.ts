@@ -12,6 +12,8 @@ export type Run = {
   readonly changes: Readonly<Record<string, unknown>>;
   readonly paths?: OldPaths;
   readonly resume?: boolean;
+  /** Whether each process has a recipe of its own. */
+  readonly quarrel?: boolean;
   /** A run's folder that is copied to `out` first. */
   readonly copyOf?: string;
   readonly overlap?: boolean;
@@ -22,10 +24,10 @@ export type Run = {
 export async function run(joined: Joined, runs: readonly Run[]) {
   const { rank, processes } = joined.place;
   const before = liveTensors();
-  for (const { prefix, out, changes, paths = {}, resume = false, copyOf, overlap = true, stopIn } of runs) {
+  for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, overlap = true, stopIn } of runs) {
     if (copyOf && rank === 0) cpSync(copyOf, out, { recursive: true });
     const dataset = openDataset(prefix);
-    const recipe = tinyRecipe(changes);
+    const recipe = tinyRecipe({ ...changes, ...(quarrel && { seed: rank }) });
     const supply = openOld(recipe, paths, dataset);
     const controller = new AbortController();
     let steps = 0;
