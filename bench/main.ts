@@ -4,13 +4,14 @@ import { UserError } from '../src/base/errors.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
+import { distributed } from './distributed.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
 import { step } from './step.ts';
 
 /** Every benchmark there is. To add one: write its file, and add it here. */
-const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing };
+const benches: Readonly<Record<string, Bench>> = { step, binding, memory, loader, methods, checkpointing, distributed };
 
 const usage = `npm run bench -- NAME [--runs n]
 
