@@ -27,16 +27,18 @@ struct Buckets::State {
   std::vector<at::Tensor> parameters;
   std::vector<Accumulator> accumulators;  // a parameter holds its own only weakly, and the hook hangs on it
   std::vector<size_t> bucketOf;
-  std::vector<bool> seen;
+  std::vector<int> expected;  // gradients that a parameter gets in a pass, as the first pass has counted them
+  std::vector<int> seen;
   std::vector<Bucket> buckets;
   size_t next = 0;  // the bucket to be sent next
   bool armed = false;
+  bool counted = false;
   std::mutex mutex;
 
   explicit State(Group& g) : group(g) {}
 
   void begin() {
-    std::fill(seen.begin(), seen.end(), false);
+    std::fill(seen.begin(), seen.end(), 0);
     for (auto& bucket : buckets) bucket.waiting = bucket.members.size();
     next = 0;
   }
@@ -44,8 +46,11 @@ struct Buckets::State {
   void ready(size_t parameter) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (!armed) return;
-    TORCH_CHECK(!seen[parameter], "gradient buckets: a parameter got a second gradient after its first was sent");
-    seen[parameter] = true;
+    seen[parameter]++;
+    if (!counted) return;
+    TORCH_CHECK(seen[parameter] <= expected[parameter] || expected[parameter] == 0,
+                "gradient buckets: a parameter got more gradients than in the first pass, whose sum has been sent");
+    if (seen[parameter] != expected[parameter]) return;
     buckets[bucketOf[parameter]].waiting--;
     while (next < buckets.size() && buckets[next].waiting == 0) send(buckets[next++]);
   }
@@ -104,6 +109,7 @@ Buckets::Buckets(Group& group, std::vector<at::Tensor> parameters, int64_t bytes
   s.parameters = std::move(parameters);
   s.bucketOf.resize(s.parameters.size());
   s.seen.resize(s.parameters.size());
+  s.expected.resize(s.parameters.size());
   int64_t filled = 0;
   for (size_t i = s.parameters.size(); i-- > 0;) {
     const auto& parameter = s.parameters[i];
@@ -137,6 +143,10 @@ void Buckets::arm() {
 void Buckets::finish() {
   auto& s = *state_;
   if (!s.armed) s.begin();
+  if (s.armed && !s.counted) {
+    s.expected = s.seen;
+    s.counted = true;
+  }
   s.armed = false;
   while (s.next < s.buckets.size()) s.send(s.buckets[s.next++]);
   for (auto& bucket : s.buckets) s.receive(bucket);

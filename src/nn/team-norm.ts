@@ -38,8 +38,9 @@ export function teamBatchNorm(
   const count = share * team.processes;
   const along = x.shape.map((size, dim) => (dim === 1 ? size : 1));
   return scope(() => {
-    const own = mean(x, { dim: others, keepDim: true }); // [1, C, 1, 1]
-    const squares = sum(square(sub(x, own)), { dim: others });
+    const values = to(x, { dtype: x.dtype === 'float64' ? 'float64' : 'float32' });
+    const own = mean(values, { dim: others, keepDim: true }); // [1, C, 1, 1]
+    const squares = sum(square(sub(values, own)), { dim: others });
     const exact = to(reshape(own, [channels]), { dtype: 'float64' });
     const sums = team.sum(stack([exact, square(exact), to(squares, { dtype: 'float64' })]));
     const [means, meanSquares, within] = [0, 1, 2].map((part) => select(sums, 0, part)) as [Tensor, Tensor, Tensor];
@@ -52,9 +53,9 @@ export function teamBatchNorm(
         move(runningMean, centre, momentum);
         move(runningVar, div(squaresOfAll, count - 1), momentum);
       });
-    const shaped = (perChannel: Tensor): Tensor => to(reshape(perChannel, along), { dtype: x.dtype });
+    const shaped = (perChannel: Tensor): Tensor => to(reshape(perChannel, along), { dtype: values.dtype });
     const factor = shaped(div(weight, sqrt(add(variance, eps))));
-    return add(mul(sub(x, shaped(centre)), factor), shaped(bias));
+    return to(add(mul(sub(values, shaped(centre)), factor), shaped(bias)), { dtype: x.dtype });
   });
 }
 

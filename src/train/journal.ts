@@ -15,7 +15,7 @@ export type StepReport = {
 
 /** Writes a run's log: a JSON line for programs and a readable line for people every `every` steps, means since the last. */
 export class Journal {
-  readonly #path: string;
+  readonly #path: string | null;
   readonly #every: number;
   readonly #totalSteps: number;
   readonly #counts = new Map<string, number>();
@@ -24,8 +24,9 @@ export class Journal {
   #sinceMs = performance.now();
   waitedMs = 0;
 
+  /** `path`: null in a process that only counts. */
   constructor(
-    path: string,
+    path: string | null,
     progress: Progress,
     {
       every,
@@ -37,7 +38,7 @@ export class Journal {
     this.#progress = progress;
     this.#every = every;
     this.#totalSteps = totalSteps;
-    forgetAfter(path, firstStep);
+    if (path) forgetAfter(path, firstStep);
   }
 
   count(what: string, by: number): void {
@@ -68,7 +69,7 @@ export class Journal {
       dataWaitShare: this.#since.reduce((sum, r) => sum + r.waitedMs, 0) / elapsedMs,
       counts: this.counts,
     };
-    appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
+    if (this.#path) appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
     const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
     this.#progress.update(

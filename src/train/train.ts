@@ -111,7 +111,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     shareState(session, joined);
     const firstStep = step;
     if (first) writeJson(files.recipe, recipe);
-    const journal = first ? new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps }) : null;
+    const journal = new Journal(first ? files.log : null, bar, { every: logEvery, firstStep, totalSteps });
     const save = (): void =>
       withWholeState(session, joined, (state) => saveCheckpoint(files.checkpoint, { step, ...identity }, state));
     save();
@@ -149,7 +149,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           epoch,
           epochs,
           rng: rng.split('step', step),
-          count: (what: string, by: number) => journal?.count(what, by),
+          count: journal.count.bind(journal),
         };
         const seen = trainStep(session, batch, old, {
           ...at,
@@ -159,7 +159,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         });
         if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
         step++;
-        journal?.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
+        journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
         stopping = anyOf(team, signal?.aborted ?? false);
         if (stopping) break;
       }
@@ -179,9 +179,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         processes,
         steps: step,
         seconds: (performance.now() - startedMs) / 1000,
-        dataWaitShare: journal!.waitedMs / (performance.now() - startedMs),
+        dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
         badImages: badImages!,
-        counts: journal!.counts,
+        counts: journal.counts,
       });
       writeJson(join(out, MANIFEST), manifest);
       rmSync(files.checkpoint, { force: true });
