@@ -57,13 +57,14 @@ export function decimal(text: string): number {
 /** For options that may be given several times. */
 export const several = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 
-/** A signal that the first Ctrl-C sets off; the second ends the process at once. */
+/** A signal that the first Ctrl-C, or a cluster's SIGTERM, sets off; the second ends the process at once. */
 export function interruptible(): AbortSignal {
   const controller = new AbortController();
-  process.once('SIGINT', () => {
-    process.stderr.write('\nstopping after this step … (Ctrl-C again to quit at once)\n');
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(1);
+    process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
     controller.abort();
-    process.once('SIGINT', () => process.exit(1));
-  });
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   return controller.signal;
 }

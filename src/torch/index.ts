@@ -1,9 +1,9 @@
 export type { MemoryFormat } from './aten.gen.ts';
-export { autocast, backward, gradients, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
+export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { type HostTensor, readPytorch } from './pytorch.ts';
-export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
+export { allocatorStats, bf16Instructions, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
 export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {

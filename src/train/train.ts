@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
+import { codeOf, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
@@ -9,12 +9,14 @@ import { type Batch, type Dataset, Loader, sequentialOrder, shuffledOrder } from
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
 import { add, backward, defaultGenerator, inference, mul, scope, type Tensor, toFloat32 } from '../torch/index.ts';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
+import { Leniency } from './leniency.ts';
 import type { OldSupply } from './old.ts';
+import { checkPrecision, inPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
 import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
-import { disposeSession, makeSchedule, openSession, type Session, sessionState } from './session.ts';
+import { disposeSession, embedBatch, makeSchedule, openSession, type Session, sessionState } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -28,12 +30,18 @@ export type TrainOptions = {
   /** Decoding threads beside the training thread. */
   readonly workers?: number;
   readonly skipBadImages?: boolean;
+  /** Batches whose loss is not finite that the run may leave out before it stops. */
+  readonly skipNonFinite?: number;
   /** Steps between two lines of the log. */
   readonly logEvery?: number;
+  /** Steps between two checkpoints of an epoch; there is one at its end in any case. */
+  readonly saveEvery?: number;
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
 };
 
+/** Steps between two checkpoints, unless told: minutes of a large run, fewer writes than anyone notices. */
+const SAVE_EVERY = 1000;
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
@@ -44,7 +52,8 @@ export class Interrupted extends Error {
 
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
-  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, logEvery = 20, signal } = options;
+  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
+  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0 } = options;
   const { batchSize, epochs } = recipe;
   const stepsPerEpoch = Math.floor(dataset.size / batchSize);
   if (stepsPerEpoch === 0)
@@ -58,23 +67,34 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
   checkRun(out, { resume, force });
+  checkPrecision(recipe.precision);
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
   const session = openSession(recipe, classes, rng);
   const startedMs = performance.now();
   const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
+  const checkpoints = new Generations(files);
+  const leniency = new Leniency(skipNonFinite, session);
+  const stopped = (): Interrupted =>
+    new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
   let step = 0;
+  let saved: number | undefined;
   try {
-    if (resume) step = loadCheckpoint(files.checkpoint, identity, sessionState(session));
-    else {
+    const state = () => sessionState(session);
+    if (!resume) {
       rmSync(out, { recursive: true, force: true });
       mkdirSync(out, { recursive: true });
     }
-    const firstStep = step;
+    const begun = resume ? checkpoints.load(identity, state) : { step: 0, counts: {} };
+    step = begun.step;
+    saved = step;
     writeJson(files.recipe, recipe);
-    const journal = new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps });
-    const save = (): void => saveCheckpoint(files.checkpoint, { step, ...identity }, sessionState(session));
-    save();
+    const journal = new Journal(files.log, bar, { every: logEvery, firstStep: step, totalSteps, counts: begun.counts });
+    const save = (): void => {
+      checkpoints.save({ step, counts: journal.counts, ...identity }, state);
+      saved = step;
+    };
+    if (!resume) save();
 
     while (step < totalSteps) {
       const epoch = Math.floor(step / stepsPerEpoch);
@@ -104,20 +124,21 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           rng: rng.split('step', step),
           count: journal.count.bind(journal),
         };
-        const seen = trainStep(session, batch, old, {
+        leniency.remember();
+        const { finite, ...seen } = trainStep(session, batch, old, {
           ...at,
           lr,
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
+        if (!finite) leniency.excuse({ step, terms: seen.terms, batch }, journal);
         step++;
         journal.report(step, epoch, { ...seen, lr, samples: batch.labels.length, waitedMs: batch.waitedMs });
         if (signal?.aborted) break;
+        if (step % saveEvery === 0 && step % stepsPerEpoch !== 0) save();
       }
       save();
-      if (signal?.aborted && step < totalSteps)
-        throw new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
+      if (signal?.aborted && step < totalSteps) throw stopped();
     }
 
     const manifest = writeModel(out, {
@@ -132,17 +153,27 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       counts: journal.counts,
     });
     writeJson(join(out, MANIFEST), manifest);
-    rmSync(files.checkpoint, { force: true });
+    checkpoints.remove();
     return manifest;
   } catch (error) {
     // a new run that took no step leaves nothing; what is being resumed is never touched
     if (step === 0 && !resume && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true });
+    if (['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '')) throw diskFull(out, step, saved, error);
     throw error;
   } finally {
     bar.stop();
     await loader.close();
+    leniency.dispose();
     disposeSession(session);
   }
+}
+
+function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {
+  const begun = saved !== undefined && step > 0;
+  return new UserError(
+    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
+    { hint: begun ? 'make room, then go on with --resume' : 'make room, then start it again', cause },
+  );
 }
 
 /** @throws UserError if the recipe pretends to fewer classes than the data have. */
@@ -157,7 +188,7 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
 
 /** Embeds the dataset in its order with the backbone as it is, without augmentation. → flat [N · D] in the old space */
 async function embedAll(
-  { backbone, projection }: Session,
+  { backbone, projection, precision }: Session,
   loader: Loader,
   dataset: Dataset,
   side: number,
@@ -169,7 +200,7 @@ async function embedAll(
       inference(() =>
         scope(() => {
           const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-          const embeddings = backbone.forward(images, { train: false });
+          const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
           return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
         }),
       ),
@@ -187,19 +218,28 @@ type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
+  /** Whether any process that shares the model says so: all leave out the same steps (D-22). */
+  readonly anywhere?: (flag: boolean) => boolean;
 };
 
-/** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
+/** `finite`: whether the loss is. A step that is left out has no gradient norm (NaN). */
+type Seen = Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> & { readonly finite: boolean };
+
+/**
+ * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A loss that is not
+ * finite, or gradients that overflow in half precision, change no weight and no optimiser state.
+ */
 export function trainStep(
-  { backbone, projection, head, method, optimizer, parameters, clipped }: Session,
+  session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldSupply,
-  { lr, clipNorm, side, ...at }: StepSettings,
-): Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> {
+  { lr, clipNorm, side, anywhere = (flag) => flag, ...at }: StepSettings,
+): Seen {
+  const { projection, head, method, optimizer, parameters, clipped, scaler } = session;
   return scope(() => {
     defaultGenerator().seed(at.rng.split('dropout').seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-    const embeddings = backbone.forward(images, { train: true }); // [B, D]
+    const embeddings = embedBatch(session, images); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({
       ...at,
@@ -210,15 +250,19 @@ export function trainStep(
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
-    backward(loss);
-    const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
-    optimizer.step(lr, chosen);
-    clearGradients(parameters);
-    return {
+    const seen = {
       loss: loss.item(),
       terms: Object.fromEntries(Object.entries(terms).map(([name, { value }]) => [name, value.item()])),
-      gradNorm,
     };
+    if (anywhere(!Number.isFinite(seen.loss))) return { ...seen, gradNorm: Number.NaN, finite: false };
+    backward(scaler ? scaler.scaled(loss) : loss);
+    const clean = !scaler || !anywhere(!scaler.unscale(chosen ? [...parameters, chosen.rows] : parameters));
+    const gradNorm = clean ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY) : Number.NaN;
+    if (clean) optimizer.step(lr, chosen);
+    else at.count('steps left out for gradients that overflow', 1);
+    scaler?.update(clean);
+    clearGradients(parameters);
+    return { ...seen, gradNorm, finite: true };
   });
 }
 
@@ -228,20 +272,4 @@ export function totalOf(terms: Terms): Tensor {
   const [first, ...rest] = parts;
   if (!first) throw new Error('a method returned no loss terms');
   return rest.reduce((sum, part) => add(sum, part), first);
-}
-
-function notFinite(
-  step: number,
-  { terms }: { readonly terms: Readonly<Record<string, number>> },
-  batch: Batch,
-): UserError {
-  const shown = Object.entries(terms)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ');
-  return new UserError(
-    `the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`,
-    {
-      hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
-    },
-  );
 }
