@@ -63,7 +63,7 @@ export function interruptible(): AbortSignal {
   const controller = new AbortController();
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(1);
-    process.stderr.write('\nstopping after this step … (Ctrl-C again to quit at once)\n');
+    process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
     controller.abort();
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);

@@ -39,6 +39,13 @@ export function trainCommand(): Command {
     .addOption(preset())
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
+    .option('--save-every <n>', 'steps between two checkpoints of an epoch', wholeNumber, 1000)
+    .option(
+      '--skip-non-finite <n>',
+      'batches to leave out for a loss that is not finite before stopping',
+      wholeNumber,
+      0,
+    )
     .option('--log-every <n>', 'steps between two lines of the log', wholeNumber, 20)
     .addOption(workers())
     .addOption(threads())
@@ -57,7 +64,7 @@ export function trainCommand(): Command {
         boundaries: options.oldBoundaries,
       };
       using old = openOld(recipe, paths, dataset);
-      const { resume, skipBadImages, logEvery, out } = options;
+      const { resume, skipBadImages, skipNonFinite, logEvery, saveEvery, out } = options;
       const manifest = await train({
         recipe,
         dataset,
@@ -67,7 +74,9 @@ export function trainCommand(): Command {
         force: options.force,
         workers: options.workers,
         skipBadImages,
+        skipNonFinite,
         logEvery,
+        saveEvery,
         signal: interruptible(),
         joined,
         overlap: options.overlap,

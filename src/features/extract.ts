@@ -13,6 +13,8 @@ export type Embedder = {
   readonly differences?: readonly string[];
   readonly dim: number;
   readonly side: number;
+  /** What it computes in; float32 unless told. */
+  readonly precision?: FeaturesInfo['precision'];
   embed(images: Uint8Array, count: number): Float32Array;
 };
 
@@ -23,6 +25,8 @@ export type ExtractOptions = {
   readonly flip?: 'none' | 'mean' | 'random';
   /** Seed of random flips. */
   readonly seed?: number;
+  /** Store float16: half the disk, and each number within 2⁻¹¹ of itself. */
+  readonly half?: boolean;
   readonly batchSize?: number;
   readonly workers?: number;
   /** Go on past an image that cannot be read: its row is the embedding of another image of its batch. */
@@ -40,6 +44,7 @@ export async function extractFeatures(
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
   const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
+  const { half = false } = options;
   const content = {
     dim: embedder.dim,
     classes: dataset.classes,
@@ -51,6 +56,8 @@ export async function extractFeatures(
     },
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     flip,
+    dtype: half ? ('float16' as const) : ('float32' as const),
+    precision: embedder.precision ?? 'float32',
     labels: dataset.labels(),
     families: dataset.families(),
   };

@@ -4,6 +4,7 @@ import { fileDigest, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { datasetReference, readManifest } from './artifact.ts';
+import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import { NpyFile, type NpyType, NpyWriter, writeNpy } from './npy.ts';
 
 const featuresSchema = z.object({
@@ -25,6 +26,10 @@ const featuresSchema = z.object({
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
+  /** How features.npy stores them. */
+  dtype: z.enum(['float32', 'float16']).default('float32'),
+  /** What the model computed in. */
+  precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
   /** Digest of features.npy. */
   digest: z.string(),
   mixbct: z.string(),
@@ -37,6 +42,14 @@ const files = (path: string) => ({
   families: join(path, 'families.npy'),
 });
 
+/** How a stored type is named in .npy. */
+const stored = { float32: '<f4', float16: '<f2' } as const;
+type Stored = keyof typeof stored;
+
+/** Numbers of features as they are on disk. */
+export const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
+  rows instanceof Uint16Array ? fromHalf(rows) : rows;
+
 const AGAIN = 'make the feature set again';
 
 /** Opens one array of a set. @throws FileError if it is missing, cut short, or not what the manifest says. */
@@ -48,18 +61,19 @@ function openArray<T extends NpyType>(path: string, type: T, wanted: readonly nu
 }
 
 /**
- * Embeddings of a dataset in dataset order: a folder with `features.npy` (float32 [N, D], as the backbone made them, not
- * normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
+ * Embeddings of a dataset in dataset order: a folder with `features.npy` ([N, D], float32 or float16, as the backbone made
+ * them, not normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
+ * Rows are read where they are wanted: memory does not grow with N, and processes share the system's one copy of the file.
  */
 export class FeatureSet implements Disposable {
   readonly path: string;
   readonly info: FeaturesInfo;
-  readonly #file: NpyFile<'<f4'>;
+  readonly #file: NpyFile<'<f2' | '<f4'>;
   #all: Float32Array | undefined;
   #labels: Int32Array | undefined;
   #families: Int32Array | undefined;
 
-  private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f4'>) {
+  private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f2' | '<f4'>) {
     this.path = path;
     this.info = info;
     this.#file = file;
@@ -71,7 +85,7 @@ export class FeatureSet implements Disposable {
     const at = files(path);
     openArray(at.labels, '<i8', [info.count]).close();
     openArray(at.families, '<i4', [info.count]).close();
-    return new FeatureSet(path, info, openArray(at.features, '<f4', [info.count, info.dim]));
+    return new FeatureSet(path, info, openArray(at.features, stored[info.dtype], [info.count, info.dim]));
   }
 
   get digest(): string {
@@ -80,12 +94,12 @@ export class FeatureSet implements Disposable {
 
   /** Embeddings at positions, flat [K · D]; read from disk each time. */
   rows(indices: ArrayLike<number>): Float32Array {
-    return this.#file.gather(indices);
+    return numbersOf(this.#file.gather(indices));
   }
 
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
   all(): Float32Array {
-    this.#all ??= this.#file.all();
+    this.#all ??= numbersOf(this.#file.all());
     return this.#all;
   }
 
@@ -125,7 +139,20 @@ export class FeatureSet implements Disposable {
 export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
   readonly labels: Int32Array;
   readonly families: Int32Array;
+  readonly dtype?: Stored;
+  readonly precision?: FeaturesInfo['precision'];
 };
+
+/** @throws UserError if a number is too large for float16. */
+function halfOf(rows: Float32Array, path: string): Uint16Array {
+  const half = toHalf(rows);
+  const over = fromHalf(half).findIndex((value) => !Number.isFinite(value));
+  if (over >= 0)
+    throw new UserError(`${path}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
+      hint: 'store these features as float32',
+    });
+  return half;
+}
 
 /** Position of the first value that is NaN or infinite, or -1. */
 export function firstNonFinite(values: Float32Array): number {
@@ -140,13 +167,13 @@ export function firstNonFinite(values: Float32Array): number {
  */
 export function writeFeatureSet(
   path: string,
-  { labels, families, ...info }: FeatureSetContent,
+  { labels, families, dtype = 'float32', precision = 'float32', ...info }: FeatureSetContent,
   { force = false }: { readonly force?: boolean },
   fill: (append: (rows: Float32Array) => void) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
   return writeArtifact(path, { force }, async (directory) => {
     const target = files(directory);
-    const writer = new NpyWriter(target.features, '<f4', [info.dim]);
+    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim]);
     let rows = 0;
     try {
       await fill((chunk) => {
@@ -155,7 +182,7 @@ export function writeFeatureSet(
           throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
             hint: 'the model that made it has diverged: train it again with a lower learning rate',
           });
-        writer.append(chunk);
+        writer.append(dtype === 'float16' ? halfOf(chunk, path) : chunk);
         rows += chunk.length / info.dim;
       });
     } finally {
@@ -169,6 +196,8 @@ export function writeFeatureSet(
       kind: 'features' as const,
       version: 1 as const,
       ...info,
+      dtype,
+      precision,
       count: rows,
       digest: fileDigest(target.features),
       mixbct: version,

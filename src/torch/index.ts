@@ -1,5 +1,5 @@
 export type { MemoryFormat } from './aten.gen.ts';
-export { autocast, backward, gradients, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
+export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
 export {
   alone,
   type BucketOptions,
@@ -18,7 +18,7 @@ export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts
 export * from './ops.ts';
 export { type HostTensor, readPytorch } from './pytorch.ts';
 export { type Joined, type JoinOptions, join, type Place, placeOf } from './rendezvous.ts';
-export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
+export { allocatorStats, bf16Instructions, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
 export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {

@@ -18,7 +18,7 @@ export class Journal {
   readonly #path: string | null;
   readonly #every: number;
   readonly #totalSteps: number;
-  readonly #counts = new Map<string, number>();
+  readonly #counts: Map<string, number>;
   readonly #progress: Progress;
   #since: StepReport[] = [];
   #sinceMs = performance.now();
@@ -32,12 +32,20 @@ export class Journal {
       every,
       firstStep,
       totalSteps,
-    }: { readonly every: number; readonly firstStep: number; readonly totalSteps: number },
+      counts = {},
+    }: {
+      readonly every: number;
+      readonly firstStep: number;
+      readonly totalSteps: number;
+      /** What an interrupted run had counted. */
+      readonly counts?: Readonly<Record<string, number>>;
+    },
   ) {
     this.#path = path;
     this.#progress = progress;
     this.#every = every;
     this.#totalSteps = totalSteps;
+    this.#counts = new Map(Object.entries(counts));
     if (path) forgetAfter(path, firstStep);
   }
 
@@ -49,15 +57,18 @@ export class Journal {
     return Object.fromEntries(this.#counts);
   }
 
-  /** `step` steps are done now, `epoch` of them whole. */
+  /** `step` steps are done now, `epoch` of them whole. Means leave out what is not finite; without any loss there is no line. */
   report(step: number, epoch: number, report: StepReport): void {
     this.#since.push(report);
     this.waitedMs += report.waitedMs;
     if (step % this.#every !== 0 && step !== this.#totalSteps) return;
     const now = performance.now();
     const elapsedMs = now - this.#sinceMs;
-    const mean = (of: (r: StepReport) => number): number =>
-      this.#since.reduce((sum, r) => sum + of(r), 0) / this.#since.length;
+    const mean = (of: (r: StepReport) => number): number => {
+      const values = this.#since.map(of).filter(Number.isFinite);
+      return values.reduce((sum, value) => sum + value, 0) / values.length;
+    };
+    if (!Number.isFinite(mean((r) => r.loss))) return;
     const line = {
       step,
       epoch,

@@ -116,6 +116,7 @@ test('convolutions with batch statistics of the whole batch, remembered or compu
   const cases = {
     r18: { network, ...short },
     again: { network: { ...network, checkpointEvery: 1 }, ...short },
+    parts: { network, accumulate: 3, ...short },
     softmax: { head: { kind: 'softmax' }, ...short },
     adamw: { optimizer: { kind: 'adamw', lr: 1e-3 }, ...short },
   };
@@ -180,6 +181,8 @@ test('a batch that does not divide, another recipe, and an output that stands th
     });
   for (const err of await codes(runOf('independent', 'odd', { batchSize: 9 })))
     assert.match(err, /batchSize 9 does not divide among 2 processes\n.*multiple of 2/);
+  for (const err of await codes(runOf('independent', 'odd', { accumulate: 4 })))
+    assert.match(err, /each of 2 processes has 6 images of a batch, which do not make 4 parts/);
   for (const err of await codes({ ...runOf('independent', 'q'), quarrel: true }))
     assert.match(err, /process 1 has another recipe than process 0 \(\w+, \w+\)\n.*same --set/);
   const [first, second] = await codes({ ...runOf('independent', 'x'), out: at('features') });

@@ -15,18 +15,30 @@ import {
   toNumbers,
   zeros,
 } from '../torch/index.ts';
+import type { Recipe } from './recipe.ts';
 import { type Session, sessionState } from './session.ts';
 
 /** Calls `body` where one process may; all get its result. */
 export const onFirst = <T>(joined: Joined | null, body: () => T): T => (joined ? joined.fromFirst(body) : body());
 
-/** b, what each process has of a batch. @throws UserError if they cannot have equal shares. */
-export function shareOf(batchSize: number, { processes }: Team): number {
+/** b, what each process has of a batch. @throws UserError if they cannot have equal shares, or those no equal parts. */
+export function shareOf(
+  { batchSize, accumulate }: Pick<Recipe, 'batchSize' | 'accumulate'>,
+  { processes }: Team,
+): number {
   if (batchSize % processes !== 0)
     throw new UserError(`batchSize ${batchSize} does not divide among ${processes} processes`, {
       hint: `batchSize counts over all processes: set it to a multiple of ${processes}`,
     });
-  return batchSize / processes;
+  const share = batchSize / processes;
+  if (share % accumulate !== 0)
+    throw new UserError(
+      `each of ${processes} processes has ${share} images of a batch, which do not make ${accumulate} parts`,
+      {
+        hint: 'set accumulate to a divisor of that: every process takes its share in so many parts',
+      },
+    );
+  return share;
 }
 
 /** Sums of numbers over the processes. */

@@ -19,6 +19,7 @@ import {
   writeSafetensors,
 } from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
+import { inPrecision, type Precision } from './precision.ts';
 import { differencesFromReference } from './preset.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
 import { backboneOf, projectionOf, type Session } from './session.ts';
@@ -28,6 +29,8 @@ export const runFiles = (out: string) => ({
   recipe: join(out, 'recipe.json'),
   log: join(out, 'log.jsonl'),
   checkpoint: join(out, 'checkpoint.safetensors'),
+  /** The one before. */
+  previous: join(out, 'checkpoint.previous.safetensors'),
   model: join(out, 'model.safetensors'),
   head: join(out, 'head.safetensors'),
   /** Only of recipes with a projection. */
@@ -64,10 +67,14 @@ const runManifestSchema = z.object({
 });
 export type RunManifest = z.infer<typeof runManifestSchema>;
 
+/** Whether an unfinished run can go on at `out`. */
+export const isBegun = (out: string): boolean =>
+  [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
+
 /** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
 export function checkRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
   const finished = existsSync(join(out, MANIFEST));
-  const begun = existsSync(runFiles(out).checkpoint);
+  const begun = isBegun(out);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
   if (resume && !begun)
     throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
@@ -128,7 +135,7 @@ export type TrainedModel = {
 
 export function readRunManifest(run: string): RunManifest {
   const path = join(run, MANIFEST);
-  const hint = existsSync(runFiles(run).checkpoint)
+  const hint = isBegun(run)
     ? `the run is unfinished: mixbct train … --out ${run} --resume`
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
@@ -163,11 +170,15 @@ export function loadModel(run: string): TrainedModel {
 export type Space = 'own' | 'old';
 
 /**
- * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its
+ * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it, float32 whatever was trained in. In the `old` space its
  * embeddings have gone through the projection.
  * @throws UserError if the old space is asked for and there is no projection to it.
  */
-export function embedderOf({ manifest, network, backbone, projection }: TrainedModel, space: Space = 'own'): Embedder {
+export function embedderOf(
+  { manifest, network, backbone, projection }: TrainedModel,
+  space: Space = 'own',
+  precision: Precision = 'float32',
+): Embedder {
   const through = space === 'old' ? projection : null;
   if (space === 'old' && !through)
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
@@ -180,12 +191,12 @@ export function embedderOf({ manifest, network, backbone, projection }: TrainedM
     differences: manifest.differences,
     dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
     side: network.inputSide,
+    precision,
     embed: (images, count) =>
       inference(() =>
         scope(() => {
-          const embeddings = backbone.forward(imageTensor({ images, count, side: network.inputSide }), {
-            train: false,
-          });
+          const pixels = imageTensor({ images, count, side: network.inputSide });
+          const embeddings = inPrecision(precision, pixels, (x) => backbone.forward(x, { train: false }));
           return toFloat32(through ? through.forward(embeddings, { train: false }) : embeddings);
         }),
       ),

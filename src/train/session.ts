@@ -3,8 +3,28 @@ import { type Head, makeHead } from '../heads/index.ts';
 import { methodNamed, type Running } from '../methods/index.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
 import { Linear, type Module, type Pass } from '../nn/index.ts';
-import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
-import { alone, type GradientBuckets, Group, type Team, type Tensor } from '../torch/index.ts';
+import {
+  AdamW,
+  constant,
+  cosine,
+  LossScaler,
+  type Optimizer,
+  polynomial,
+  type Schedule,
+  Sgd,
+  stepDecay,
+} from '../optim/index.ts';
+import {
+  alone,
+  concat,
+  type GradientBuckets,
+  Group,
+  narrow,
+  recomputed,
+  type Team,
+  type Tensor,
+} from '../torch/index.ts';
+import { inPrecision, type Precision } from './precision.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */
@@ -24,6 +44,11 @@ export type Session = {
   readonly team: Team;
   /** Averages the gradients of what every process holds; null if there is one process. */
   readonly buckets: GradientBuckets | null;
+  readonly precision: Precision;
+  /** Only in fp16, whose small gradients would vanish. */
+  readonly scaler: LossScaler | null;
+  /** Parts in which a batch goes through the backbone. */
+  readonly accumulate: number;
 };
 
 /** What a recipe leaves open (null) is left to the backbone. */
@@ -74,6 +99,9 @@ export function openSession(
     pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
     team,
     buckets: team instanceof Group ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
+    precision: recipe.precision,
+    scaler: recipe.precision === 'fp16' ? new LossScaler() : null,
+    accumulate: recipe.accumulate,
   };
 }
 
@@ -108,6 +136,20 @@ export function makeSchedule(
   }
 }
 
+/**
+ * A batch through the backbone in training: images [B, 3, S, S] → embeddings [B, D], float32. In several parts, only what
+ * leaves them is remembered and `backward` computes one after the other again, so that all that follows, and the gradient,
+ * is of the whole batch (D-20). Batch norms alone see parts: each takes its own statistics and moves the running ones.
+ */
+export function embedBatch({ backbone, pass, precision, accumulate }: Session, images: Tensor): Tensor {
+  const embed = (part: Tensor, again: boolean): Tensor =>
+    inPrecision(precision, part, (x) => backbone.forward(x, { ...pass, again }));
+  if (accumulate === 1) return embed(images, false);
+  const size = images.shape[0]! / accumulate;
+  const parts = Array.from({ length: accumulate }, (_, i) => narrow(images, 0, i * size, size));
+  return concat(parts.map((part) => recomputed((again) => embed(part, again))));
+}
+
 /** Every tensor that the next step depends on, by name. */
 export function* sessionState({
   backbone,
@@ -115,6 +157,7 @@ export function* sessionState({
   head,
   method,
   optimizer,
+  scaler,
 }: Session): Generator<readonly [string, Tensor]> {
   yield* backbone.state('backbone.');
   if (projection) yield* projection.state('projection.');
@@ -122,6 +165,7 @@ export function* sessionState({
   for (const [name, module] of Object.entries(method.modules ?? {})) yield* module.state(`method.${name}.`);
   for (const [name, value] of Object.entries(method.state ?? {})) yield [`method.${name}`, value];
   for (const [name, value] of optimizer.state()) yield [`optimizer.${name}`, value];
+  for (const [name, value] of scaler?.state() ?? []) yield [`scaler.${name}`, value];
 }
 
 export function disposeSession(session: Session): void {

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
+import { codeOf, UserError } from '../base/errors.ts';
 import { progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
@@ -19,17 +19,20 @@ import {
   narrow,
   scope,
   speaking,
+  type Team,
   type Tensor,
   tensor,
   toFloat32,
 } from '../torch/index.ts';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
+import { Leniency } from './leniency.ts';
 import type { OldSupply } from './old.ts';
 import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
+import { checkPrecision, inPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
 import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
-import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
+import { disposeSession, embedBatch, makeSchedule, openSession, type Session } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -43,8 +46,12 @@ export type TrainOptions = {
   /** Decoding threads beside the training thread. */
   readonly workers?: number;
   readonly skipBadImages?: boolean;
+  /** Batches whose loss is not finite that the run may leave out before it stops. */
+  readonly skipNonFinite?: number;
   /** Steps between two lines of the log. */
   readonly logEvery?: number;
+  /** Steps between two checkpoints of an epoch; there is one at its end in any case. */
+  readonly saveEvery?: number;
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
   /** The processes that train it together, each with an equal share of every batch; the first one writes. */
@@ -53,6 +60,8 @@ export type TrainOptions = {
   readonly overlap?: boolean;
 };
 
+/** Steps between two checkpoints, unless told: minutes of a large run, fewer writes than anyone notices. */
+const SAVE_EVERY = 1000;
 /** What names of the head's tensors begin with in a session's state. */
 const HEAD = 'head.';
 /** Images embedded at a time between epochs. */
@@ -65,18 +74,8 @@ export class Interrupted extends Error {
 
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
-  const {
-    recipe,
-    dataset,
-    old,
-    out,
-    resume = false,
-    force = false,
-    workers = 1,
-    logEvery = 20,
-    signal,
-    joined = null,
-  } = options;
+  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
+  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, joined = null } = options;
   const team = joined?.group ?? alone;
   const { processes, rank } = team;
   const first = rank === 0;
@@ -86,7 +85,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, {
       hint: 'lower batchSize',
     });
-  const share = shareOf(batchSize, team);
+  const share = shareOf(recipe, team);
   const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
@@ -95,26 +94,39 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
   joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
   onFirst(joined, () => checkRun(out, { resume, force }));
+  checkPrecision(recipe.precision);
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
   const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
   const startedMs = performance.now();
   const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
+  const checkpoints = new Generations(files);
+  const leniency = new Leniency(skipNonFinite, session);
+  const stopped = (): Interrupted =>
+    new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
   let step = 0;
   let stopping = false;
+  let saved: number | undefined;
   try {
-    if (resume) step = readWholeState(session, joined, (state) => loadCheckpoint(files.checkpoint, identity, state));
-    else if (first) {
+    if (!resume && first) {
       rmSync(out, { recursive: true, force: true });
       mkdirSync(out, { recursive: true });
     }
+    const begun = resume
+      ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
+      : { step: 0, counts: {} };
     shareState(session, joined);
-    const firstStep = step;
+    step = begun.step;
+    saved = step;
     if (first) writeJson(files.recipe, recipe);
-    const journal = new Journal(first ? files.log : null, bar, { every: logEvery, firstStep, totalSteps });
-    const save = (): void =>
-      withWholeState(session, joined, (state) => saveCheckpoint(files.checkpoint, { step, ...identity }, state));
-    save();
+    const settings = { every: logEvery, firstStep: step, totalSteps, counts: begun.counts };
+    const journal = new Journal(first ? files.log : null, bar, settings);
+    const save = (): void => {
+      const position = { step, counts: journal.counts, ...identity };
+      withWholeState(session, joined, (state) => checkpoints.save(position, () => state));
+      saved = step;
+    };
+    if (!resume) save();
 
     while (step < totalSteps) {
       const epoch = Math.floor(step / stepsPerEpoch);
@@ -151,21 +163,22 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           rng: rng.split('step', step),
           count: journal.count.bind(journal),
         };
-        const seen = trainStep(session, batch, old, {
+        leniency.remember();
+        const { finite, ...seen } = trainStep(session, batch, old, {
           ...at,
           lr,
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
+        if (!finite) leniency.excuse({ step, terms: seen.terms, batch }, journal);
         step++;
         journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
         stopping = anyOf(team, signal?.aborted ?? false);
         if (stopping) break;
+        if (step % saveEvery === 0 && step % stepsPerEpoch !== 0) save();
       }
       save();
-      if (stopping && step < totalSteps)
-        throw new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
+      if (stopping && step < totalSteps) throw stopped();
     }
 
     const [badImages] = sumOver(team, [loader.bad.length]);
@@ -184,7 +197,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         counts: journal.counts,
       });
       writeJson(join(out, MANIFEST), manifest);
-      rmSync(files.checkpoint, { force: true });
+      checkpoints.remove();
       return manifest;
     };
     const ofHead = (name: string): boolean => name.startsWith(HEAD);
@@ -195,12 +208,22 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     // a new run that took no step leaves nothing; what is being resumed is never touched
     if (first && step === 0 && !resume && !(error instanceof Interrupted))
       rmSync(out, { recursive: true, force: true });
+    if (['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '')) throw diskFull(out, step, saved, error);
     throw error;
   } finally {
     bar.stop();
     await loader.close();
+    leniency.dispose();
     disposeSession(session);
   }
+}
+
+function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {
+  const begun = saved !== undefined && step > 0;
+  return new UserError(
+    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
+    { hint: begun ? 'make room, then go on with --resume' : 'make room, then start it again', cause },
+  );
 }
 
 /** @throws UserError if the recipe pretends to fewer classes than the data have. */
@@ -218,7 +241,7 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
  * in the old space
  */
 async function embedAll(
-  { backbone, projection, team }: Session,
+  { backbone, projection, precision, team }: Session,
   loader: Loader,
   dataset: Dataset,
   side: number,
@@ -232,7 +255,7 @@ async function embedAll(
       inference(() =>
         scope(() => {
           const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-          const embeddings = backbone.forward(images, { train: false });
+          const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
           return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
         }),
       ),
@@ -252,21 +275,30 @@ type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
+  /** Whether any process that shares the model says so: all leave out the same steps (D-22). By default its team is asked. */
+  readonly anywhere?: (flag: boolean) => boolean;
 };
 
-/** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
+/** `finite`: whether the loss is. A step that is left out has no gradient norm (NaN). */
+type Seen = Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> & { readonly finite: boolean };
+
+/**
+ * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A loss that is not
+ * finite, or gradients that overflow in half precision, change no weight and no optimiser state.
+ */
 export function trainStep(
-  { backbone, projection, head, method, optimizer, parameters, clipped, pass, team, buckets }: Session,
+  session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldSupply,
-  { lr, clipNorm, side, ...at }: StepSettings,
-): Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> {
+  { lr, clipNorm, side, anywhere = (flag) => anyOf(session.team, flag), ...at }: StepSettings,
+): Seen {
+  const { projection, head, method, optimizer, parameters, clipped, scaler, pass, team, buckets } = session;
   return scope(() => {
     // random masks are each process's own
     const masks = team.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', team.rank);
     defaultGenerator().seed(masks.seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-    const embeddings = backbone.forward(images, pass); // [B, D]
+    const embeddings = embedBatch(session, images); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({
       ...at,
@@ -279,17 +311,27 @@ export function trainStep(
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
+    const seen = reported(loss, terms, team);
+    if (!Number.isFinite(seen.loss)) return { ...seen, gradNorm: Number.NaN, finite: false };
     buckets?.arm();
-    speaking('backward', () => backward(loss));
+    speaking('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
     buckets?.finish();
-    const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
-    optimizer.step(lr, chosen);
+    const clean = !scaler || !anywhere(!scaler.unscale(chosen ? [...parameters, chosen.rows] : parameters));
+    const gradNorm = clean ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY) : Number.NaN;
+    if (clean) optimizer.step(lr, chosen);
+    else at.count('steps left out for gradients that overflow', 1);
+    scaler?.update(clean);
     clearGradients(parameters);
-    const names = Object.keys(terms);
-    const said = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
-    const [mean, ...means] = sumOver(team, said).map((sum) => sum / team.processes);
-    return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])), gradNorm };
+    return { ...seen, gradNorm, finite: true };
   });
+}
+
+/** Loss and terms as numbers: means over the processes, of which one that is not finite makes all so. */
+function reported(loss: Tensor, terms: Terms, team: Team): Pick<Seen, 'loss' | 'terms'> {
+  const names = Object.keys(terms);
+  const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
+  const [mean, ...means] = sumOver(team, own).map((sum) => sum / team.processes);
+  return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
 }
 
 /** Σ weight · value of a method's terms. */
@@ -298,20 +340,4 @@ export function totalOf(terms: Terms): Tensor {
   const [first, ...rest] = parts;
   if (!first) throw new Error('a method returned no loss terms');
   return rest.reduce((sum, part) => add(sum, part), first);
-}
-
-function notFinite(
-  step: number,
-  { terms }: { readonly terms: Readonly<Record<string, number>> },
-  batch: Batch,
-): UserError {
-  const shown = Object.entries(terms)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ');
-  return new UserError(
-    `the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`,
-    {
-      hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
-    },
-  );
 }
