@@ -300,7 +300,12 @@ napi_value setAutocast(napi_env env, const Args& args) {
 napi_value generator(napi_env env, const Args& args) {
   return wrapGenerator(env, at::detail::createCPUGenerator(integerOf(env, args.at(0), "seed")));
 }
-napi_value defaultGenerator(napi_env env, const Args&) { return wrapGenerator(env, at::detail::getDefaultCPUGenerator()); }
+// defaultGenerator(device): of the CPU for devices that have none.
+napi_value defaultGenerator(napi_env env, const Args& args) {
+  const at::Device device(textOf(env, args.at(0)));
+  return wrapGenerator(env, device.is_cuda() ? at::globalContext().defaultGenerator(device)
+                                             : at::detail::getDefaultCPUGenerator());
+}
 
 at::Generator& generatorAt(napi_env env, const Args& args) {
   auto* slot = generatorOf(env, args.at(0));

@@ -14,7 +14,7 @@ const base = ['-std=c++20', '-fPIC', '-Wall', '-Wno-unknown-pragmas'];
 export async function buildAddons(libtorch) {
   if (!attempt(compiler, ['--version']).ok) aptInstall(['g++'], `no C++ compiler (${compiler})`);
   mkdirSync(build, { recursive: true });
-  const nccl = hasNccl(libtorch);
+  const nccl = ncclIncludes(libtorch);
   await addon('torch', {
     compile: [
       '-O2',
@@ -22,7 +22,7 @@ export async function buildAddons(libtorch) {
       ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
       '-DUSE_C10D_GLOO',
       ...['-idirafter', join(root, 'native/stubs')], // libtorch names Gloo's headers and does not ship them
-      ...(nccl ? ['-DUSE_C10D_NCCL'] : []),
+      ...(nccl ? ['-DUSE_C10D_NCCL', ...nccl.flatMap((folder) => ['-isystem', folder])] : []),
     ],
     link: [
       `-L${libtorch.lib}`,
@@ -44,14 +44,33 @@ export async function buildAddons(libtorch) {
   });
 }
 
-/** Whether processes can speak over NCCL: of a libtorch with CUDA, where the headers of both are found. */
-function hasNccl({ lib, includes }) {
-  if (!existsSync(join(lib, 'libtorch_cuda.so'))) return false;
-  const folders = includes.flatMap((folder) => ['-isystem', folder]);
-  const headers = ['cuda_runtime_api.h', 'nccl.h'].flatMap((header) => ['-include', header]);
-  const { ok } = attempt(compiler, ['-E', '-x', 'c++', ...folders, ...headers, '/dev/null']);
-  if (!ok) say('no headers of CUDA and NCCL: processes will speak over Gloo (CPATH tells where the headers are)');
-  return ok;
+/** Folders with the headers of CUDA and NCCL, so that processes can speak over it; null without them, or without CUDA. */
+function ncclIncludes({ lib, includes }) {
+  if (!existsSync(join(lib, 'libtorch_cuda.so'))) return null;
+  const wheels = join(lib, '../../nvidia'); // pip puts NVIDIA's packages beside torch
+  const beside = existsSync(wheels)
+    ? readdirSync(wheels)
+        .map((name) => join(wheels, name, 'include'))
+        .filter((folder) => existsSync(folder))
+    : [];
+  const folders = [...includes, ...beside].flatMap((folder) => ['-isystem', folder]);
+  const header = 'torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp';
+  const { ok } = attempt(compiler, [
+    '-E',
+    '-std=c++20',
+    '-DUSE_C10D_NCCL',
+    ...folders,
+    '-x',
+    'c++',
+    '-include',
+    header,
+    '/dev/null',
+  ]);
+  if (!ok)
+    say(
+      'no headers of CUDA and NCCL: several processes use CPUs only (CPATH may name folders with nccl.h and cuda_runtime_api.h)',
+    );
+  return ok ? beside : null;
 }
 
 function hasTurbojpeg() {

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { dieWithParent, type Joined, join, placeOf, setThreads } from '../torch/index.ts';
+import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
 export type Output = { readonly json: boolean };
@@ -73,6 +73,12 @@ export function interruptible(): AbortSignal {
 /** Variable by which `mixbct launch` tells a process the id of the one that started it. */
 export const LAUNCHER = 'MIXBCT_LAUNCHER';
 
+/** `--device`: where tensors live; each process of a machine has a CUDA device of its own. */
+export const device = (): Option =>
+  new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
+    .choices(['cpu', 'cuda'])
+    .default('cpu');
+
 /** A number of seconds in a variable of the environment, in milliseconds. */
 function secondsFrom(name: string): number | undefined {
   const text = process.env[name];
@@ -82,17 +88,23 @@ function secondsFrom(name: string): number | undefined {
 }
 
 /**
- * Meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is alone. A process that
- * `mixbct launch` started ends with it.
+ * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
+ * alone. A process that `mixbct launch` started ends with it.
  */
-export function joinOthers(): Joined | null {
+export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
   const launcher = process.env[LAUNCHER];
   if (launcher !== undefined) {
     dieWithParent();
     if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
   }
   const place = placeOf(process.env);
+  useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
   if (!place) return null;
   const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
-  return join(place, { ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
+  const cuda = kind === 'cuda' && hasNccl();
+  if (kind === 'cuda' && !cuda)
+    throw new UserError('several processes on CUDA devices need an addon with NCCL', {
+      hint: 'docs/cluster.md tells what it is built with',
+    });
+  return join(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
 }

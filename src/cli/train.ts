@@ -6,6 +6,7 @@ import { loadRecipe } from '../train/recipe.ts';
 import { train } from '../train/train.ts';
 import {
   command,
+  device,
   force,
   interruptible,
   joinOthers,
@@ -50,11 +51,12 @@ export function trainCommand(): Command {
     .addOption(workers())
     .addOption(threads())
     .addOption(skipBad())
+    .addOption(device())
     .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
     .addOption(force())
     .action(async (path: string, options) => {
       useThreads(options.threads);
-      const joined = joinOthers();
+      const joined = joinOthers(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openDataset(options.data);
       const paths = {

@@ -1,5 +1,6 @@
 export type { MemoryFormat } from './aten.gen.ts';
 export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
+export { homeDevice, useDevice } from './device.ts';
 export {
   alone,
   type BucketOptions,

@@ -119,7 +119,7 @@ export interface Native extends NativeDistributed {
   autocast(device: string): { readonly enabled: boolean; readonly dtype: Dtype };
   setAutocast(device: string, enabled: boolean, dtype: Dtype): void;
   generator(seed: number): Generator;
-  defaultGenerator(): Generator;
+  defaultGenerator(device: string): Generator;
   seed(generator: Generator, seed: number): void;
   generatorState(generator: Generator): Tensor;
   setGeneratorState(generator: Generator, state: Tensor): void;

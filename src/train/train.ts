@@ -13,6 +13,7 @@ import {
   alone,
   backward,
   defaultGenerator,
+  homeDevice,
   inference,
   type Joined,
   mul,
@@ -94,7 +95,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
   joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
   onFirst(joined, () => checkRun(out, { resume, force }));
-  checkPrecision(recipe.precision);
+  checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
   const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
