@@ -4,6 +4,7 @@ import { UserError } from '../src/base/errors.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
+import { distributed } from './distributed.ts';
 import { features } from './features.ts';
 import { ijb } from './ijb.ts';
 import { loader } from './loader.ts';
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, Bench>> = {
   methods,
   checkpointing,
   features,
+  distributed,
   ijb,
 };
 

@@ -49,6 +49,14 @@ export const oursCommand = (workload: Workload, env: Readonly<Record<string, str
   env: { ...allThreads(workload), ...env },
 });
 
+/** Two processes that share the batch; the first one answers for both. */
+export const teamCommand = (workload: Workload, overlap: boolean): Command => ({
+  name: `2 processes, overlap ${overlap ? 'on' : 'off'}`,
+  program: process.execPath,
+  args: [resolve(import.meta.dirname, 'ours/team.js'), JSON.stringify(workload), overlap ? 'overlap' : 'after'],
+  env: allThreads(workload),
+});
+
 export type PeerMode = 'stock' | 'tuned' | 'compiled' | 'same-ops';
 
 export const peerCommand = (

@@ -27,7 +27,7 @@ const isSharedByMethods = (path) =>
   path.startsWith('../../') ||
   !/^\.\/|^\.\.\/[a-z0-9]+\.ts$/.test(path);
 
-/** A method is a small file. */
+/** A method is a small file; method.ts is the contract of all. */
 const LINES_OF_A_METHOD = 120;
 
 const breaks = [];
@@ -36,7 +36,7 @@ for (const [layer, may] of Object.entries(allowed))
     if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
     const text = readFileSync(join(source, layer, file), 'utf8');
     const lines = text.split('\n').length - 1;
-    if (layer === 'methods' && lines > LINES_OF_A_METHOD)
+    if (layer === 'methods' && file !== 'method.ts' && lines > LINES_OF_A_METHOD)
       breaks.push(`methods/${file} has ${lines} lines, more than ${LINES_OF_A_METHOD}`);
     const imports = [...text.matchAll(/^(?:import|export) (?!type\b)[^;'"]*'([^']+)'/gm)].map(([, path]) => path);
     for (const path of imports) {

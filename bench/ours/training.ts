@@ -1,5 +1,6 @@
 import { Rng } from '../../src/base/rng.ts';
 import {
+  alone,
   copy_,
   fillNormal,
   fillUniform,
@@ -14,7 +15,7 @@ import {
 } from '../../src/torch/index.ts';
 import { noOld, type OldSupply } from '../../src/train/old.ts';
 import { parseRecipe } from '../../src/train/recipe.ts';
-import { openSession, type Session } from '../../src/train/session.ts';
+import { openSession, type Session, type SessionOptions } from '../../src/train/session.ts';
 import { trainStep } from '../../src/train/train.ts';
 import type { Workload } from '../workload.ts';
 
@@ -28,10 +29,16 @@ export type Training = {
   step(): number;
 };
 
-/** `changes`: sections of the recipe, and settings of its network, that are not the workload's. */
+type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldSupply };
+
+/**
+ * `changes`: sections of the recipe, and settings of its network, that are not the workload's. With a `team`, each process has
+ * an equal share of the batch.
+ */
 export function startTraining(
   { width, side, batch, dim, classes, threads }: Workload,
-  { network = {}, old = noOld, ...changes }: Readonly<Record<string, unknown>> & { readonly old?: OldSupply } = {},
+  { network = {}, old = noOld, ...changes }: Changes = {},
+  { team = alone, overlap = true }: SessionOptions = {},
 ): Training {
   setThreads(threads);
   const recipe = parseRecipe(
@@ -45,16 +52,18 @@ export function startTraining(
     'bench',
   );
   const rng = new Rng(0);
-  const session = openSession(recipe, classes, rng);
+  const session = openSession(recipe, classes, rng, { team, overlap });
   drawWeights(session);
   const pixels = scope(() =>
     toUint8(to(fillUniform(zeros([batch * side * side * 3]), generator(1), 0, 256), { dtype: 'uint8' })),
   );
-  const fixed = {
-    images: pixels,
-    labels: Int32Array.from({ length: batch }, (_, i) => (31 * i) % classes),
-    indices: Int32Array.from({ length: batch }, (_, i) => i),
-  };
+  const share = batch / team.processes;
+  const indices = Int32Array.from({ length: share }, (_, i) => i * team.processes + team.rank);
+  const bytes = side * side * 3;
+  const images = new Uint8Array(share * bytes);
+  for (const [i, index] of indices.entries())
+    images.set(pixels.subarray(index * bytes, (index + 1) * bytes), i * bytes);
+  const fixed = { images, labels: indices.map((i) => (31 * i) % classes), indices };
   const at = { progress: 0, epoch: 0, epochs: 1, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
   return { session, step: () => trainStep(session, fixed, old, at).loss };
 }

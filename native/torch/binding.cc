@@ -1,7 +1,9 @@
 // The addon's surface: what src/torch/native.ts types. Everything else of libtorch is reached through `call`.
 #include "allocator.h"
 #include "convert.h"
+#include "distributed.h"
 #include "handle.h"
+#include "surface.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -24,28 +26,6 @@
 namespace mixbct {
 namespace {
 
-using Args = std::vector<napi_value>;
-using Function = napi_value (*)(napi_env, const Args&);
-
-napi_value undefined(napi_env env) {
-  napi_value value;
-  check(napi_get_undefined(env, &value));
-  return value;
-}
-
-bool present(napi_env env, const Args& args, size_t i) {
-  if (i >= args.size()) return false;
-  napi_valuetype type;
-  check(napi_typeof(env, args[i], &type));
-  return type != napi_undefined && type != napi_null;
-}
-
-bool flagOf(napi_env env, const Args& args, size_t i) {
-  bool flag = false;
-  if (present(env, args, i)) check(napi_get_value_bool(env, args[i], &flag));
-  return flag;
-}
-
 std::vector<int64_t> integersOf(napi_env env, napi_value array) {
   uint32_t length = 0;
   if (napi_get_array_length(env, array, &length) != napi_ok) throw BadArgument("wanted an array of whole numbers");
@@ -56,18 +36,6 @@ std::vector<int64_t> integersOf(napi_env env, napi_value array) {
     numbers[i] = integerOf(env, element, "element");
   }
   return numbers;
-}
-
-std::vector<at::Tensor> tensorsOf(napi_env env, napi_value array, const char* what) {
-  uint32_t length = 0;
-  if (napi_get_array_length(env, array, &length) != napi_ok) throw BadArgument(std::string(what) + ": wanted an array");
-  std::vector<at::Tensor> tensors(length);
-  for (uint32_t i = 0; i < length; i++) {
-    napi_value element;
-    check(napi_get_element(env, array, i, &element));
-    if (slotOf(env, element) != nullptr) tensors[i] = tensorOf(env, element, what);
-  }
-  return tensors;
 }
 
 napi_value arrayOf(napi_env env, const std::vector<at::Tensor>& tensors) {
@@ -332,7 +300,12 @@ napi_value setAutocast(napi_env env, const Args& args) {
 napi_value generator(napi_env env, const Args& args) {
   return wrapGenerator(env, at::detail::createCPUGenerator(integerOf(env, args.at(0), "seed")));
 }
-napi_value defaultGenerator(napi_env env, const Args&) { return wrapGenerator(env, at::detail::getDefaultCPUGenerator()); }
+// defaultGenerator(device): of the CPU for devices that have none.
+napi_value defaultGenerator(napi_env env, const Args& args) {
+  const at::Device device(textOf(env, args.at(0)));
+  return wrapGenerator(env, device.is_cuda() ? at::globalContext().defaultGenerator(device)
+                                             : at::detail::getDefaultCPUGenerator());
+}
 
 at::Generator& generatorAt(napi_env env, const Args& args) {
   auto* slot = generatorOf(env, args.at(0));
@@ -410,42 +383,6 @@ napi_value build(napi_env env, const Args&) {
   return object;
 }
 
-// --- glue -----------------------------------------------------------------------------------------------------------
-
-void throwJs(napi_env env, const char* code, const std::string& message) {
-  napi_throw_error(env, code, message.c_str());
-}
-
-template <Function body>
-napi_value guarded(napi_env env, napi_callback_info info) {
-  size_t count = 24;
-  napi_value raw[24];
-  try {
-    check(napi_get_cb_info(env, info, &count, raw, nullptr, nullptr));
-    if (count > 24) throw BadArgument("too many arguments");
-    return body(env, Args(raw, raw + count));
-  } catch (const Pending&) {
-  } catch (const Disposed& error) {
-    throwJs(env, "DISPOSED", error.what());
-  } catch (const BadArgument& error) {
-    napi_throw_type_error(env, "ARGUMENT", error.what());
-  } catch (const c10::Error& error) {
-    throwJs(env, "TORCH", error.what_without_backtrace());
-  } catch (const std::out_of_range&) {
-    napi_throw_type_error(env, "ARGUMENT", "an argument is missing");
-  } catch (const std::exception& error) {
-    throwJs(env, "TORCH", error.what());
-  }
-  return nullptr;
-}
-
-template <Function body>
-void define(napi_env env, napi_value exports, const char* name) {
-  napi_value function;
-  check(napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<body>, nullptr, &function));
-  check(napi_set_named_property(env, exports, name, function));
-}
-
 }  // namespace
 }  // namespace mixbct
 
@@ -502,6 +439,7 @@ NAPI_MODULE_INIT() {
 #undef EXPORT
     define<disposeTensor>(env, exports, "dispose");
     define<live>(env, exports, "liveTensors");
+    defineDistributed(env, exports);
   } catch (const Pending&) {
     return nullptr;
   }

@@ -72,8 +72,9 @@ struct Prelu : torch::autograd::Function<Prelu> {
   }
 };
 
+// Under autocast x comes in half precision while the slope, a parameter, stays in float32; ATen's prelu wants one type.
 Tensor prelu(const Tensor& x, const Tensor& slope) {
-  return isFast(x, slope) ? Prelu::apply(x, slope) : at::prelu(x, slope);
+  return isFast(x, slope) ? Prelu::apply(x, slope) : at::prelu(x, slope.to(x.scalar_type()));
 }
 
 TORCH_LIBRARY(mixbct, library) {

@@ -14,17 +14,22 @@ const base = ['-std=c++20', '-fPIC', '-Wall', '-Wno-unknown-pragmas'];
 export async function buildAddons(libtorch) {
   if (!attempt(compiler, ['--version']).ok) aptInstall(['g++'], `no C++ compiler (${compiler})`);
   mkdirSync(build, { recursive: true });
+  const nccl = ncclIncludes(libtorch);
   await addon('torch', {
     compile: [
       '-O2',
       `-D_GLIBCXX_USE_CXX11_ABI=${libtorch.cxx11Abi ? 1 : 0}`,
       ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
+      '-DUSE_C10D_GLOO',
+      ...['-idirafter', join(root, 'native/stubs')], // libtorch names Gloo's headers and does not ship them
+      ...(nccl ? ['-DUSE_C10D_NCCL', ...nccl.flatMap((folder) => ['-isystem', folder])] : []),
     ],
     link: [
       `-L${libtorch.lib}`,
       '-ltorch',
       '-ltorch_cpu',
       '-lc10',
+      ...(nccl ? ['-ltorch_cuda', '-lc10_cuda'] : []),
       '-ldl',
       `-Wl,-rpath,${libtorch.lib}`,
       '-Wl,--no-as-needed',
@@ -37,6 +42,35 @@ export async function buildAddons(libtorch) {
     link: jpeg ? ['-lturbojpeg'] : [],
     identity: { jpeg },
   });
+}
+
+/** Folders with the headers of CUDA and NCCL, so that processes can speak over it; null without them, or without CUDA. */
+function ncclIncludes({ lib, includes }) {
+  if (!existsSync(join(lib, 'libtorch_cuda.so'))) return null;
+  const wheels = join(lib, '../../nvidia'); // pip puts NVIDIA's packages beside torch
+  const beside = existsSync(wheels)
+    ? readdirSync(wheels)
+        .map((name) => join(wheels, name, 'include'))
+        .filter((folder) => existsSync(folder))
+    : [];
+  const folders = [...includes, ...beside].flatMap((folder) => ['-isystem', folder]);
+  const header = 'torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp';
+  const { ok } = attempt(compiler, [
+    '-E',
+    '-std=c++20',
+    '-DUSE_C10D_NCCL',
+    ...folders,
+    '-x',
+    'c++',
+    '-include',
+    header,
+    '/dev/null',
+  ]);
+  if (!ok)
+    say(
+      'no headers of CUDA and NCCL: several processes use CPUs only (CPATH may name folders with nccl.h and cuda_runtime_api.h)',
+    );
+  return ok ? beside : null;
 }
 
 function hasTurbojpeg() {

@@ -7,6 +7,9 @@ export interface Progress {
   stop(): void;
 }
 
+/** For a job that another one shows. */
+export const silent: Progress = { update: () => undefined, stop: () => undefined };
+
 /** How often a job that has no terminal says where it is. */
 const LINE_EVERY_MS = 10_000;
 

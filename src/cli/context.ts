@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { setThreads } from '../torch/index.ts';
+import { UserError } from '../base/errors.ts';
+import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
 export type Output = { readonly json: boolean };
@@ -40,7 +41,7 @@ export const seed = (): Option =>
 export const threads = (): Option =>
   new Option('--threads <n>', 'threads that compute')
     .argParser(wholeNumber)
-    .default(availableParallelism(), 'all cores');
+    .default(Number(process.env['OMP_NUM_THREADS']) || availableParallelism(), 'OMP_NUM_THREADS, or all cores');
 export const useThreads = (count: number): void => setThreads(Math.max(1, count));
 
 export function wholeNumber(text: string): number {
@@ -57,13 +58,53 @@ export function decimal(text: string): number {
 /** For options that may be given several times. */
 export const several = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 
-/** A signal that the first Ctrl-C sets off; the second ends the process at once. */
+/** A signal that the first Ctrl-C, or a cluster's SIGTERM, sets off; the second ends the process at once. */
 export function interruptible(): AbortSignal {
   const controller = new AbortController();
-  process.once('SIGINT', () => {
-    process.stderr.write('\nstopping after this step … (Ctrl-C again to quit at once)\n');
+  const stop = (): void => {
+    if (controller.signal.aborted) process.exit(1);
+    process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
     controller.abort();
-    process.once('SIGINT', () => process.exit(1));
-  });
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
   return controller.signal;
+}
+
+/** Variable by which `mixbct launch` tells a process the id of the one that started it. */
+export const LAUNCHER = 'MIXBCT_LAUNCHER';
+
+/** `--device`: where tensors live; each process of a machine has a CUDA device of its own. */
+export const device = (): Option =>
+  new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
+    .choices(['cpu', 'cuda'])
+    .default('cpu');
+
+/** A number of seconds in a variable of the environment, in milliseconds. */
+function secondsFrom(name: string): number | undefined {
+  const text = process.env[name];
+  if (text === undefined) return undefined;
+  if (!(Number(text) > 0)) throw new UserError(`${name}=${text}: wanted a number of seconds above 0`);
+  return Number(text) * 1000;
+}
+
+/**
+ * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
+ * alone. A process that `mixbct launch` started ends with it.
+ */
+export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
+  const launcher = process.env[LAUNCHER];
+  if (launcher !== undefined) {
+    dieWithParent();
+    if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
+  }
+  const place = placeOf(process.env);
+  useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
+  if (!place) return null;
+  const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
+  const cuda = kind === 'cuda' && hasNccl();
+  if (kind === 'cuda' && !cuda)
+    throw new UserError('several processes on CUDA devices need an addon with NCCL', {
+      hint: 'docs/cluster.md tells what it is built with',
+    });
+  return join(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
 }

@@ -69,7 +69,7 @@ export function importFeaturesCommand(): Command {
     'take in embeddings of another system as .npy',
     'mixbct import-features features.npy --labels labels.npy --out features/old',
   )
-    .argument('<features>', 'float32 [N, D], in dataset order')
+    .argument('<features>', 'float32 or float16 [N, D], in dataset order')
     .requiredOption('--labels <file>', 'class ids [N], int32 or int64')
     .option('--data <dataset>', 'the dataset that the rows are embeddings of, in its order')
     .option('--families <file>', 'family ids [N], int32 or int64; -1 unknown')

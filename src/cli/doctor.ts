@@ -2,7 +2,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { version } from '../base/version.ts';
 import { nativeImage } from '../data/native-image.ts';
-import { allocatorStats, buildInfo, libtorchOrigin, threads } from '../torch/index.ts';
+import { allocatorStats, bf16Instructions, buildInfo, libtorchOrigin, threads } from '../torch/index.ts';
 import { command, print } from './context.ts';
 
 export function doctorCommand(): Command {
@@ -36,6 +36,7 @@ function examine(): Record<string, string | number | boolean> {
     oneDNN: info.onednn,
     OpenMP: info.openmp,
     'CPU instructions': capability,
+    'bf16 instructions': bf16Instructions().join(', ') || 'none (precision bf16 is slower than float32 here)',
     processor: `${cpus()[0]?.model ?? 'unknown'} (${availableParallelism()} threads)`,
     memory: `${(totalmem() / 2 ** 30).toFixed(1)} GB`,
     'compute threads': threads(),

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { openDataset } from '../data/index.ts';
 import { extractFeatures } from '../features/index.ts';
+import { checkPrecision, precisions } from '../train/precision.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
 import { command, force, print, seed, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
 
@@ -23,6 +24,10 @@ export function extractCommand(): Command {
         .choices(['own', 'old'])
         .default('own'),
     )
+    .option('--half', 'store float16: half the disk', false)
+    .addOption(
+      new Option('--precision <which>', 'what the backbone computes in').choices(precisions).default('float32'),
+    )
     .addOption(seed())
     .option('--batch-size <n>', 'images at a time', wholeNumber, 256)
     .addOption(workers())
@@ -31,10 +36,15 @@ export function extractCommand(): Command {
     .addOption(force())
     .action(async (run: string, options) => {
       useThreads(options.threads);
+      checkPrecision(options.precision);
       using dataset = openDataset(options.data);
       const model = loadModel(run);
       try {
-        const info = await extractFeatures(dataset, embedderOf(model, options.space), options);
+        const info = await extractFeatures(
+          dataset,
+          embedderOf(model, options.space, { precision: options.precision }),
+          options,
+        );
         print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}`);
       } finally {
         model.dispose();

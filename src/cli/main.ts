@@ -3,21 +3,24 @@ import { Command, CommanderError } from 'commander';
 import colors from 'picocolors';
 import { codeOf, messageOf, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
+import { PeerLost } from '../torch/index.ts';
 import { Interrupted } from '../train/train.ts';
 import { compareCommand } from './compare.ts';
+import { LAUNCHER } from './context.ts';
 import { dataCommand } from './data.ts';
 import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate.ts';
 import { extractCommand } from './extract.ts';
 import { importModelCommand } from './import-model.ts';
+import { launchCommand, PEER_LOST, ProcessFailed } from './launch.ts';
 import { recipesCommand } from './recipes.ts';
 import { reportCommand } from './report.ts';
 import { quickstartCommand, runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { trainCommand } from './train.ts';
 
-/** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend. */
+/** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */
 const [FAILED, MISUSED] = [1, 2];
 
 const program = new Command('mixbct')
@@ -31,6 +34,7 @@ for (const sub of [
   runCommand(),
   dataCommand(),
   trainCommand(),
+  launchCommand(),
   importModelCommand(),
   extractCommand(),
   denoiseCommand(),
@@ -72,16 +76,22 @@ function report(error: unknown): number {
     return MISUSED;
   }
   if (error instanceof Interrupted) {
-    process.stderr.write(`${error.message}\n  go on with: ${resumeLine()}\n`);
+    const hint = process.env[LAUNCHER] === undefined ? `\n  go on with: ${resumeLine()}` : ''; // else the launcher tells
+    process.stderr.write(`${error.message}${hint}\n`);
     return FAILED;
   }
+  if (error instanceof PeerLost) {
+    process.stderr.write(`${error.message}\n`);
+    return PEER_LOST;
+  }
+  if (error instanceof ProcessFailed) return error.code; // its own words stand on the screen
   process.stderr.write(`${colors.red('internal error:')} ${error instanceof Error ? error.stack : messageOf(error)}\n`);
   return FAILED;
 }
 
-/** This command line again; only `train` has to be told that it is to go on. */
+/** This command line again; only `train`, launched or not, has to be told that it is to go on. */
 function resumeLine(): string {
   const words = process.argv.slice(2);
-  const resume = words[0] === 'train' && !words.includes('--resume') ? ['--resume'] : [];
+  const resume = ['train', 'launch'].includes(words[0]!) && !words.includes('--resume') ? ['--resume'] : [];
   return ['mixbct', ...words.filter((word) => word !== '--force'), ...resume].join(' ');
 }

@@ -8,7 +8,7 @@ import { holdOut, openDataset, sampleImages, split } from '../data/index.ts';
 import { extractFeatures, FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
 import { openOld } from '../train/old.ts';
 import type { Recipe } from '../train/recipe.ts';
-import { embedderOf, loadModel, runFiles } from '../train/run.ts';
+import { embedderOf, isBegun, loadModel } from '../train/run.ts';
 import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
 import { evaluateStage } from './evaluate.ts';
@@ -194,6 +194,6 @@ async function trainStage(
   using dataset = openDataset(at(stage.on));
   const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));
   using supply = openOld(recipe, old, dataset);
-  const resume = !force && existsSync(runFiles(folder).checkpoint) && !existsSync(join(folder, MANIFEST));
+  const resume = !force && isBegun(folder) && !existsSync(join(folder, MANIFEST));
   await train({ recipe, dataset, old: supply, out: folder, resume, force: !resume, workers, signal });
 }

@@ -6,8 +6,10 @@ import { loadRecipe } from '../train/recipe.ts';
 import { train } from '../train/train.ts';
 import {
   command,
+  device,
   force,
   interruptible,
+  joinOthers,
   preset,
   print,
   several,
@@ -38,13 +40,23 @@ export function trainCommand(): Command {
     .addOption(preset())
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
+    .option('--save-every <n>', 'steps between two checkpoints of an epoch', wholeNumber, 1000)
+    .option(
+      '--skip-non-finite <n>',
+      'batches to leave out for a loss that is not finite before stopping',
+      wholeNumber,
+      0,
+    )
     .option('--log-every <n>', 'steps between two lines of the log', wholeNumber, 20)
     .addOption(workers())
     .addOption(threads())
     .addOption(skipBad())
+    .addOption(device())
+    .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
     .addOption(force())
     .action(async (path: string, options) => {
       useThreads(options.threads);
+      const joined = joinOthers(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openDataset(options.data);
       const paths = {
@@ -54,7 +66,7 @@ export function trainCommand(): Command {
         boundaries: options.oldBoundaries,
       };
       using old = openOld(recipe, paths, dataset);
-      const { resume, skipBadImages, logEvery, out } = options;
+      const { resume, skipBadImages, skipNonFinite, logEvery, saveEvery, out } = options;
       const manifest = await train({
         recipe,
         dataset,
@@ -64,9 +76,15 @@ export function trainCommand(): Command {
         force: options.force,
         workers: options.workers,
         skipBadImages,
+        skipNonFinite,
         logEvery,
+        saveEvery,
         signal: interruptible(),
+        joined,
+        overlap: options.overlap,
       });
+      joined?.leave();
+      if (joined && joined.place.rank > 0) return;
       print(
         options,
         manifest,

@@ -1,4 +1,4 @@
-import { add, div, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
+import { add, div, homeDevice, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
 
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
 export type Pixels = { readonly images: Uint8Array; readonly count: number; readonly side: number };
@@ -15,7 +15,8 @@ export function imageTensor(
   { divisor = PIXEL_DIVISOR.train }: { readonly divisor?: number } = {},
 ): Tensor {
   const bytes = share(images.subarray(0, count * side * side * 3), { shape: [count, side, side, 3] });
-  return add(div(to(permute(bytes, [0, 3, 1, 2]), { dtype: 'float32' }), divisor), -PIXEL_DIVISOR.train / divisor);
+  const there = to(permute(bytes, [0, 3, 1, 2]), { device: homeDevice() }); // as bytes, a quarter of the numbers
+  return add(div(to(there, { dtype: 'float32' }), divisor), -PIXEL_DIVISOR.train / divisor);
 }
 
 /** Class ids as int64 [B]. */

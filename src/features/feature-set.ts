@@ -6,6 +6,7 @@ import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
+import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import { NpyFile, type NpyType, NpyWriter, rowsWritten, writeNpy } from './npy.ts';
 
 /** What was done to pictures before the model saw them. */
@@ -37,6 +38,10 @@ const featuresSchema = z.object({
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
   preprocessing: preprocessingSchema.default(PLAIN),
+  /** How features.npy stores them. */
+  dtype: z.enum(['float32', 'float16']).default('float32'),
+  /** What the model computed in. */
+  precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
   /** Digest of features.npy. */
   digest: z.string(),
   mixbct: z.string(),
@@ -49,6 +54,14 @@ const files = (path: string) => ({
   families: join(path, 'families.npy'),
 });
 
+/** How a stored type is named in .npy. */
+const stored = { float32: '<f4', float16: '<f2' } as const;
+type Stored = keyof typeof stored;
+
+/** Numbers of features as they are on disk. */
+export const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
+  rows instanceof Uint16Array ? fromHalf(rows) : rows;
+
 const AGAIN = 'make the feature set again';
 
 /** Opens one array of a set. @throws FileError if it is missing, cut short, or not what the manifest says. */
@@ -60,19 +73,20 @@ function openArray<T extends NpyType>(path: string, type: T, wanted: readonly nu
 }
 
 /**
- * Embeddings of a dataset in dataset order: a folder with `features.npy` (float32 [N, D], as the backbone made them, not
- * normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
+ * Embeddings of a dataset in dataset order: a folder with `features.npy` ([N, D], float32 or float16, as the backbone made
+ * them, not normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
+ * Rows are read where they are wanted: memory does not grow with N, and processes share the system's one copy of the file.
  */
 export class FeatureSet implements Disposable {
   readonly path: string;
   readonly info: FeaturesInfo;
-  readonly #file: NpyFile<'<f4'>;
+  readonly #file: NpyFile<'<f2' | '<f4'>;
   #block = new Float32Array(0);
   #all: Float32Array | undefined;
   #labels: Int32Array | undefined;
   #families: Int32Array | undefined;
 
-  private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f4'>) {
+  private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f2' | '<f4'>) {
     this.path = path;
     this.info = info;
     this.#file = file;
@@ -84,7 +98,7 @@ export class FeatureSet implements Disposable {
     const at = files(path);
     openArray(at.labels, '<i8', [info.count]).close();
     openArray(at.families, '<i4', [info.count]).close();
-    return new FeatureSet(path, info, openArray(at.features, '<f4', [info.count, info.dim]));
+    return new FeatureSet(path, info, openArray(at.features, stored[info.dtype], [info.count, info.dim]));
   }
 
   get digest(): string {
@@ -93,18 +107,25 @@ export class FeatureSet implements Disposable {
 
   /** Embeddings at positions, flat [K · D], in `into` if it is given; read from disk each time. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array {
-    return this.#file.gather(indices, into);
+    return this.#numbers((target) => this.#file.gather(indices, target), into);
   }
 
   /** Embeddings `from` … `from + count - 1`, flat [count · D]; the next call uses their memory again. */
   block(from: number, count: number): Float32Array {
     if (this.#block.length < count * this.info.dim) this.#block = new Float32Array(count * this.info.dim);
-    return this.#file.read(from, count, this.#block.subarray(0, count * this.info.dim));
+    const into = this.#block.subarray(0, count * this.info.dim);
+    return this.#numbers((target) => this.#file.read(from, count, target), into);
+  }
+
+  /** What is read, as numbers in `into`: at once if they are stored as such. */
+  #numbers(read: (target?: Float32Array) => Float32Array | Uint16Array, into?: Float32Array): Float32Array {
+    const found = read(this.info.dtype === 'float32' ? into : undefined);
+    return found instanceof Uint16Array ? fromHalf(found, into) : found;
   }
 
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
   all(): Float32Array {
-    this.#all ??= this.#file.all();
+    this.#all ??= numbersOf(this.#file.all());
     return this.#all;
   }
 
@@ -163,7 +184,20 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly preprocessing?: Preprocessing;
   readonly labels: Int32Array;
   readonly families: Int32Array;
+  readonly dtype?: Stored;
+  readonly precision?: FeaturesInfo['precision'];
 };
+
+/** @throws UserError if a number is too large for float16. */
+function halfOf(rows: Float32Array, path: string): Uint16Array {
+  const half = toHalf(rows);
+  const over = fromHalf(half).findIndex((value) => !Number.isFinite(value));
+  if (over >= 0)
+    throw new UserError(`${path}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
+      hint: 'store these features as float32',
+    });
+  return half;
+}
 
 /** Position of the first value that is NaN or infinite, or -1. */
 export function firstNonFinite(values: Float32Array): number {
@@ -195,18 +229,18 @@ export type Filling = {
  */
 export function writeFeatureSet(
   path: string,
-  { labels, families, ...info }: FeatureSetContent,
+  { labels, families, dtype = 'float32', precision = 'float32', ...info }: FeatureSetContent,
   { force = false, resume }: FeatureSetOptions,
   fill: (filling: Filling) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
-  const rowsIn = (directory: string): number => rowsWritten(files(directory).features, '<f4', [info.dim]);
+  const rowsIn = (directory: string): number => rowsWritten(files(directory).features, stored[dtype], [info.dim]);
   const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
   return writeArtifact(path, { force, ...(keep && { resume: keep }) }, async (directory) => {
     const target = files(directory);
     const there = resume ? Math.min(rowsIn(directory), labels.length) : 0;
     const from = resume ? there - (there % resume.step) : 0;
     if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
-    const writer = new NpyWriter(target.features, '<f4', [info.dim], { rows: from });
+    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
     let rows = from;
     const append = (chunk: Float32Array): void => {
       const bad = firstNonFinite(chunk);
@@ -214,7 +248,7 @@ export function writeFeatureSet(
         throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
           hint: 'the model that made it has diverged: train it again with a lower learning rate',
         });
-      writer.append(chunk);
+      writer.append(dtype === 'float16' ? halfOf(chunk, path) : chunk);
       rows += chunk.length / info.dim;
     };
     try {
@@ -234,6 +268,8 @@ export function writeFeatureSet(
       version: 1 as const,
       ...info,
       preprocessing: info.preprocessing ?? PLAIN,
+      dtype,
+      precision,
       count: rows,
       digest: fileDigest(target.features),
       mixbct: version,

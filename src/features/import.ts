@@ -1,10 +1,10 @@
 import { FileError } from '../base/errors.ts';
 import { openDataset } from '../data/index.ts';
 import type { DatasetReference } from './artifact.ts';
-import { type FeaturesInfo, firstNonFinite, writeFeatureSet } from './feature-set.ts';
+import { type FeaturesInfo, firstNonFinite, numbersOf, writeFeatureSet } from './feature-set.ts';
 import { NpyFile, readNpy } from './npy.ts';
 
-/** Paths of .npy files from elsewhere: features float32 [N, D], labels and families whole numbers [N]. */
+/** Paths of .npy files from elsewhere: features float32 or float16 [N, D], labels and families whole numbers [N]. */
 export type NpyImport = {
   readonly features: string;
   readonly labels: string;
@@ -26,7 +26,7 @@ export async function importNpy(
   out: string,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<FeaturesInfo> {
-  using file = new NpyFile(paths.features, ['<f4']);
+  using file = new NpyFile(paths.features, ['<f4', '<f2']);
   const [count, dim] = file.shape;
   if (file.shape.length !== 2 || !dim)
     throw new FileError(paths.features, `has shape [${file.shape.join(', ')}], wanted [N, D]`);
@@ -35,13 +35,14 @@ export async function importNpy(
   const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
   const dataset = paths.dataset === undefined ? null : datasetOf(paths.dataset, labels, paths.labels);
   const classes = dataset?.classes ?? labels.reduce((most, label) => Math.max(most, label), 0) + 1;
+  const dtype = file.type === '<f2' ? 'float16' : 'float32';
   return await writeFeatureSet(
     out,
-    { dim, classes, model: null, dataset, flip: 'none', labels, families },
+    { dim, classes, model: null, dataset, flip: 'none', labels, families, dtype },
     { force },
     ({ append }) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
-        const rows = file.read(from, Math.min(CHUNK_ROWS, count! - from));
+        const rows = numbersOf(file.read(from, Math.min(CHUNK_ROWS, count! - from)));
         const bad = firstNonFinite(rows);
         if (bad >= 0)
           throw new FileError(

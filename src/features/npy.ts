@@ -8,6 +8,7 @@ const MAGIC = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]);
 const HEADER_BYTES = 128;
 
 const types = {
+  '<f2': Uint16Array, // bit patterns: half.ts tells the numbers
   '<f4': Float32Array,
   '<f8': Float64Array,
   '<i4': Int32Array,
@@ -17,6 +18,7 @@ const types = {
 } as const;
 export type NpyType = keyof typeof types;
 type Arrays = {
+  '<f2': Uint16Array;
   '<f4': Float32Array;
   '<f8': Float64Array;
   '<i4': Int32Array;

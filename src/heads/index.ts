@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
+import { alone } from '../torch/index.ts';
 import type { Head } from './head.ts';
 import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
@@ -8,7 +9,6 @@ export { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
 export { ArcFace, type ArcFaceOptions, arcfaceLogits, CosFace, type CosFaceOptions, cosfaceLogits } from './margin.ts';
 export { sampleClasses } from './sampling.ts';
 export {
-  alone,
   labelsInShard,
   type Reductions,
   type Shard,
@@ -49,12 +49,13 @@ export const headSchema = z.discriminatedUnion('kind', [
 ]);
 export type HeadRecipe = z.infer<typeof headSchema>;
 
-export function makeHead(recipe: HeadRecipe, embeddingDim: number, classes: number, rng: Rng): Head {
+/** A margin head's classes are spread over the processes of `team`; every process holds all of a softmax layer. */
+export function makeHead(recipe: HeadRecipe, embeddingDim: number, classes: number, rng: Rng, team = alone): Head {
   switch (recipe.kind) {
     case 'arcface':
-      return new ArcFace(embeddingDim, classes, recipe, rng);
+      return new ArcFace(embeddingDim, classes, recipe, rng, team);
     case 'cosface':
-      return new CosFace(embeddingDim, classes, recipe, rng);
+      return new CosFace(embeddingDim, classes, recipe, rng, team);
     case 'softmax':
       return new Softmax(embeddingDim, classes, rng);
   }

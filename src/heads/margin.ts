@@ -2,6 +2,7 @@ import type { Rng } from '../base/rng.ts';
 import { init, parameter } from '../nn/index.ts';
 import {
   add,
+  alone,
   clamp,
   cosines,
   gather,
@@ -14,13 +15,16 @@ import {
   sqrt,
   square,
   sub,
+  type Team,
   type Tensor,
   tensor,
+  toNumbers,
   unsqueeze,
   where,
 } from '../torch/index.ts';
 import { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
 import { placesIn, sampleClasses } from './sampling.ts';
+import { labelsInShard, shardedCrossEntropy, shardOf } from './shards.ts';
 
 /** 1 - cos² is held above this, so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
 export const SINE_SQUARED_FLOOR = 1e-12;
@@ -68,16 +72,21 @@ export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }:
     scale,
   );
 
-/** Class centres on the unit sphere, and a margin on the target's cosine. */
+/** Class centres on the unit sphere, and a margin on the target's cosine. Source: methods.md 2.3, in shards 2.8. */
 abstract class MarginHead extends Head {
   override readonly clipped = false;
-  override readonly weight: Tensor; // [C, D]
+  override readonly weight: Tensor; // [C, D], or the rows of a shard
+  override readonly shard: Head['shard'];
   readonly #sampleRate: number;
+  readonly #team: Team;
 
-  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng) {
+  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, team: Team) {
     super();
     this.#sampleRate = sampleRate;
-    this.weight = parameter(init.normal([classes, embeddingDim], 0.01, rng.split('weight')));
+    this.#team = team;
+    const rows = shardOf(classes, team);
+    this.shard = team.processes > 1 ? { ...rows, of: classes } : null;
+    this.weight = parameter(init.normalRows([classes, embeddingDim], 0.01, rng.split('weight'), rows));
   }
 
   protected abstract marginLogits(cos: Tensor, labels: Tensor): Tensor;
@@ -88,31 +97,49 @@ abstract class MarginHead extends Head {
   }
 
   override loss(embeddings: Tensor, labels: Tensor): Tensor {
-    return this.#lossAmong(this.weight, embeddings, labels);
+    return this.#lossAmong(this.weight, embeddings, this.#rowsOf(labels));
   }
 
-  /** centres [K, D], labels [B] as rows of them */
+  override overClasses(sum: Tensor): Tensor {
+    return this.#team.sumOfShards(sum);
+  }
+
+  /** The whole batch's labels as rows of `weight`, -1 for those of other shards. [b] int64 → [B] int64 */
+  #rowsOf(labels: Tensor): Tensor {
+    return this.shard ? labelsInShard(this.#team.gather(labels), this.shard) : labels;
+  }
+
+  /** centres [K, D], labels [B] of the whole batch as rows of them */
   #lossAmong(centres: Tensor, embeddings: Tensor, labels: Tensor): Tensor {
-    return saturatedCrossEntropy(this.marginLogits(cosinesTo(centres, embeddings), labels), labels);
+    const cos = cosinesTo(centres, this.#team.gather(embeddings)); // [B, K]
+    const logits = centres.shape[0] === 0 ? cos : this.marginLogits(cos, labels);
+    return this.shard ? shardedCrossEntropy([{ logits, labels }], this.#team) : saturatedCrossEntropy(logits, labels);
   }
 
   override forStep(labels: ArrayLike<number>, rng: Rng): HeadOfStep {
     if (this.#sampleRate === 1) return super.forStep(labels, rng);
     const classes = this.weight.shape[0]!;
     const count = Math.floor(this.#sampleRate * classes);
-    const sample = sampleClasses(labels, { classes, count }, () => rng.uniform());
+    const present = this.#rowsOf(tensor(BigInt64Array.from(Array.from(labels), BigInt)));
+    const draws = this.shard ? rng.split(this.#team.rank) : rng;
+    const sample = sampleClasses(toNumbers(present), { classes, count }, () => draws.uniform());
     const index = tensor(BigInt64Array.from(sample, BigInt));
     const rows = requireGrad(noGrad(() => selectRows(this.weight, index)));
     const places = tensor(placesIn(sample, classes));
     return {
       classifier: {
         weight: this.weight,
-        loss: (embeddings, among) => this.#lossAmong(rows, embeddings, selectRows(places, among)),
+        overClasses: (sum) => this.overClasses(sum),
+        loss: (embeddings, among) => this.#lossAmong(rows, embeddings, placesOf(this.#rowsOf(among), places)),
       },
       chosen: { whole: this.weight, index, rows },
     };
   }
 }
+
+/** Labels (-1: of another shard) as places in the sample. labels [B], places [C] → [B], all int64 */
+const placesOf = (labels: Tensor, places: Tensor): Tensor =>
+  places.numel === 0 ? labels : where(greater(labels, -1), selectRows(places, clamp(labels, 0)), labels);
 
 /** embeddings [B, D] → [B, K] in [-1, 1] */
 const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines(embeddings, centres), -1, 1);
@@ -120,8 +147,8 @@ const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines
 export class ArcFace extends MarginHead {
   readonly #options: ArcFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng) {
-    super(embeddingDim, classes, options, rng);
+  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, team = alone) {
+    super(embeddingDim, classes, options, rng, team);
     this.#options = options;
   }
 
@@ -137,8 +164,8 @@ export class ArcFace extends MarginHead {
 export class CosFace extends MarginHead {
   readonly #options: CosFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng) {
-    super(embeddingDim, classes, options, rng);
+  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, team = alone) {
+    super(embeddingDim, classes, options, rng, team);
     this.#options = options;
   }
 

@@ -1,5 +1,6 @@
 import {
   add,
+  alone,
   clamp,
   concat,
   detach,
@@ -47,11 +48,12 @@ export function labelsInShard(labels: Tensor, { start, count }: Shard): Tensor {
 /** What one shard says of a batch: logits of its classes [B, C_s], and each sample's class among them [B] int64 (-1: elsewhere). */
 export type ShardLogits = { readonly logits: Tensor; readonly labels: Tensor };
 
+/** A shard may hold no class at all. */
+const isEmpty = (logits: Tensor): boolean => logits.shape[1] === 0;
+const lowest = ({ shape, dtype }: Tensor): Tensor => full([shape[0]!, 1], Number.NEGATIVE_INFINITY, { dtype });
+
 /** What processes tell each other, element by element over all of them; each call is one all-reduce. Shapes stay. */
 export type Reductions = { max(x: Tensor): Tensor; sum(x: Tensor): Tensor };
-
-/** Of a process that holds every shard: nobody else is to be asked. */
-export const alone: Reductions = { max: (x) => x, sum: (x) => x };
 
 /**
  * Mean cross-entropy over classes that lie in shards: `saturatedCrossEntropy` of their concatenation, value and gradient,
@@ -63,7 +65,7 @@ export const alone: Reductions = { max: (x) => x, sum: (x) => x };
  */
 export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = alone): Tensor {
   const { value, towards } = noGrad(() => {
-    const maxima = shards.map(({ logits }) => largest(logits, 1));
+    const maxima = shards.map(({ logits }) => (isEmpty(logits) ? lowest(logits) : largest(logits, 1)));
     const most = across.max(largest(concat(maxima, 1), 1)); // [B, 1]
     const parts = shards.map(({ logits, labels }) => {
       const odds = exp(sub(logits, most)); // [B, C_s], probabilities but for a factor
@@ -71,14 +73,16 @@ export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Redu
       const owns = to(greater(column, -1), { dtype: logits.dtype }); // [B, 1], whether the own class is here
       return { odds, owns, place: clamp(column, 0) };
     });
-    const sums = parts.map(({ odds, owns, place }) =>
-      concat([sum(odds, { dim: 1, keepDim: true }), mul(gather(odds, 1, place), owns)], 1),
-    );
+    const sums = parts.map(({ odds, owns, place }) => {
+      const own = isEmpty(odds) ? owns : mul(gather(odds, 1, place), owns);
+      return concat([sum(odds, { dim: 1, keepDim: true }), own], 1);
+    });
     const both = across.sum(sums.reduce((a, b) => add(a, b))); // [B, 2]: of all classes, of the own one
     const [total, own] = [narrow(both, 1, 0, 1), narrow(both, 1, 1, 1)];
     return {
       value: neg(mean(log(clamp(div(own, total), LEAST_PROBABILITY)))),
       towards: parts.map(({ odds, owns, place }) => {
+        if (isEmpty(odds)) return odds;
         const onehot = scatter(zerosLike(odds), 1, place, owns);
         return div(sub(div(odds, total), onehot), odds.shape[0]!);
       }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
-import { BatchNorm, init, Linear, Module, parameter } from '../nn/index.ts';
+import { BatchNorm, init, Linear, Module, type Pass, parameter } from '../nn/index.ts';
 import { add, logSoftmax, mean, narrow, neg, normalizeRows, relu, type Tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { beyondBoundary } from './parts/boundary.ts';
@@ -19,8 +19,8 @@ export class Discriminator extends Module {
     this.dFc2 = new Linear(hidden, 2, {}, rng.split('d_fc2'));
   }
 
-  override forward(x: Tensor): Tensor {
-    return logSoftmax(this.dFc2.forward(relu(this.dBn1.forward(this.dFc1.forward(x), { train: true }))));
+  override forward(x: Tensor, pass: Pass): Tensor {
+    return logSoftmax(this.dFc2.forward(relu(this.dBn1.forward(this.dFc1.forward(x), pass))));
   }
 }
 
@@ -58,14 +58,15 @@ export const advbct = defineMethod({
     const eboundary = new ElasticBoundary(classes, rng.split('eboundary'));
     return {
       modules: { discriminator, eboundary },
-      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs }) {
+      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, team }) {
         const unit = normalizeRows(inOldSpace);
         const reversal = 2 / (1 + Math.exp(-10 * progress)) - 1; // 0 → 1
         // two passes, new before old: each moves the running statistics
-        const news = discriminator.forward(reverseGradient(unit, reversal));
-        const olds = discriminator.forward(old.oldEmbedding);
+        const news = discriminator.forward(reverseGradient(unit, reversal), pass);
+        const olds = discriminator.forward(old.oldEmbedding, pass);
         const told = neg(add(mean(narrow(news, 1, 0, 1)), mean(narrow(olds, 1, 1, 1))));
-        const beyond = beyondBoundary(unit, labels, { ...old.oldBoundaries, elastic: eboundary.weight, radius });
+        const elastic = { ...old.oldBoundaries, elastic: eboundary.weight, radius };
+        const beyond = beyondBoundary(unit, labels, elastic, team);
         return {
           classify: { value: head.loss(embeddings, labels), weight: 1 },
           boundary: { value: beyond, weight: boundaryWeight },

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
 import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
-import { setupOf, stepOf, termOf } from '../../test/helpers/step.ts';
+import { setupOf, stepOf, termOf, zeroHead } from '../../test/helpers/step.ts';
 import { Rng } from '../base/rng.ts';
 import { boundaries } from '../features/index.ts';
 import {
@@ -229,7 +229,7 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
     const running = nccl.start(options, setupOf({ oldDim: 4, classes: 5 }));
     const { queue, classes, next } = running.state as Record<string, Tensor>;
     const weight = fill([5, 4], 0.4, 0.7, 1, 'float32');
-    const head = { weight, loss: () => sum(zeros([1])) };
+    const head = { weight, loss: () => sum(zeros([1])), overClasses: (all: Tensor) => all };
     const left: number[] = [];
     const take = (seed: number, labels: readonly number[], credible?: Int32Array) => {
       const oldEmbedding = float32(fillUnitRows([4, 4], seed, 0.9));
@@ -333,8 +333,8 @@ test('AdvBCT: discriminator and reversed gradient equal the reference (8.11)', (
     into(net.dFc2.weight, fill([2, 100], 0.3, 0.17, 0.1));
     into(net.dFc2.bias!, fill([2], 0.4, 0.7, 0.1));
     const embeddings = requireGrad(fill([4, 4], 0.25, 1.7, 1, 'float32'));
-    const news = net.forward(reverseGradient(normalizeRows(embeddings), 0.5));
-    const olds = net.forward(float32(fillUnitRows([4, 4], 0.5, 0.9)));
+    const news = net.forward(reverseGradient(normalizeRows(embeddings), 0.5), { train: true });
+    const olds = net.forward(float32(fillUnitRows([4, 4], 0.5, 0.9)), { train: true });
     assert.ok(gap(news, vectors.AdvBCT_adv.out_new.flat()) < FLOAT32);
     assert.ok(gap(olds, vectors.AdvBCT_adv.out_old.flat()) < FLOAT32);
     const loss = -(mean(narrow(news, 1, 0, 1)).item() + mean(narrow(olds, 1, 1, 1)).item());
@@ -369,7 +369,7 @@ test('AdvBCT: terms weigh as published, and the adversary’s gradient turns wit
     };
     const toward = (progress: number): number[] => {
       const embeddings = requireGrad(fill([3, 4], 0.25, 1.7, 1, 'float32'));
-      const head = { weight: zeros([3, 4]), loss: () => sum(zeros([1])) };
+      const head = zeroHead(zeros([3, 4]));
       const step = stepOf({ embeddings, labels: int64([0, 1, 2]), old }, { progress, epoch: 3, epochs: 10, head });
       const terms = running.terms(step);
       assert.deepEqual([terms['boundary']!.weight, terms['adversarial']!.weight], [4, 4 * 0.8]);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
-import type { Module } from '../nn/index.ts';
-import type { Tensor } from '../torch/index.ts';
+import type { Module, Pass } from '../nn/index.ts';
+import type { Team, Tensor } from '../torch/index.ts';
 
 /** Per class, how far the old model's embeddings lie from their centre (artefact of `mixbct boundaries`). */
 export type Boundaries = {
@@ -44,8 +44,10 @@ export type Terms = Readonly<Record<string, { readonly value: Tensor; readonly w
 export interface Classifier {
   /** Mean over the batch of the classification loss. */
   loss(embeddings: Tensor, labels: Tensor): Tensor;
-  /** One row for each class. [C, D] */
+  /** One row for each class [C, D]; of several processes each may hold some of the rows. */
   readonly weight: Tensor;
+  /** Over all classes the sum of what is summed over the rows of `weight` here; with a gradient. */
+  overClasses(sum: Tensor): Tensor;
 }
 
 /** What a method sees of a training step. Of the old model it can read only what it declared. */
@@ -62,7 +64,11 @@ export interface Step<N extends Need = Need, W extends Need = never> {
   /** From 0. */
   readonly epoch: number;
   readonly epochs: number;
-  /** A stream of this step alone. */
+  /** How a method's own modules are run. */
+  readonly pass: Pass;
+  /** Who shares the batch: the above is this process's share, and terms are averaged. What looks beyond single samples asks it. */
+  readonly team: Team;
+  /** A stream of this step alone, the same in every process. */
   readonly rng: Rng;
   /** Adds to a counter of the run's log. */
   count(what: string, by: number): void;
@@ -87,7 +93,7 @@ export interface Running<N extends Need = Need, W extends Need = never> {
   onEpoch?(start: EpochStart<N>): Promise<void>;
 }
 
-/** Sizes a method may build its parts from; `oldDim` is the size of the space that both models share. */
+/** Sizes a method may build its parts from; `oldDim` is that of the space both models share. */
 export type Setup = {
   readonly oldDim: number;
   /** Whether a projection leads there; otherwise it is the space of the new embeddings itself. */

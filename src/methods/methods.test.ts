@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
 import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
-import { setupOf, stepOf } from '../../test/helpers/step.ts';
+import { setupOf, stepOf, zeroHead } from '../../test/helpers/step.ts';
 import { Rng } from '../base/rng.ts';
 import { arcfaceLogits, saturatedCrossEntropy } from '../heads/index.ts';
 import {
@@ -28,7 +28,7 @@ const setup = setupOf();
 const drawing = (rows: readonly number[]): Rng => Object.assign(new Rng(0), { sample: () => [...rows] });
 
 const arcHead = (weight: Tensor) => ({
-  weight,
+  ...zeroHead(weight),
   loss: (e: Tensor, y: Tensor) =>
     saturatedCrossEntropy(arcfaceLogits(clamp(cosines(e, weight), -1, 1), y, { marginRad: 0.5, scale: 64 }), y),
 });

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { replaceRows, selectRows, tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
+import { rowsHere, rowsOfBatch } from './parts/batch.ts';
 
 /**
  * A share of the batch's new embeddings is replaced by credible old ones of the same samples, and all are classified
@@ -21,16 +22,18 @@ export const mixbct = defineMethod({
       .describe('when a batch has fewer credible rows than the ratio asks for (D-32)'),
   }),
   start: ({ ratio, onShortage }) => ({
-    terms({ embeddings, labels, head, old, rng, count }) {
-      const wanted = Math.floor(embeddings.shape[0]! * ratio);
-      if (old.credible.length < wanted) {
+    terms({ embeddings, labels, head, old, rng, team, count }) {
+      const share = embeddings.shape[0]!;
+      const credible = rowsOfBatch(old.credible, share, team);
+      const wanted = Math.floor(share * team.processes * ratio);
+      if (credible.length < wanted) {
         if (onShortage === 'stop')
-          throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${old.credible.length} there`, {
+          throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${credible.length} there`, {
             hint: 'denoise with a larger --keep, lower method.ratio, or set method.onShortage to use-all',
           });
-        count('missing credible rows', wanted - old.credible.length);
+        count('missing credible rows', wanted - credible.length);
       }
-      const rows = tensor(rng.sample(old.credible, wanted), { dtype: 'int64' });
+      const rows = tensor(rowsHere(rng.sample(credible, wanted), team), { dtype: 'int64' });
       const mixed = replaceRows(embeddings, rows, selectRows(old.oldEmbedding, rows));
       return { classify: { value: head.loss(mixed, labels), weight: 1 } };
     },

@@ -20,18 +20,24 @@ import {
   type Tensor,
   tensor,
   transpose,
+  unsqueeze,
   zeros,
 } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
+import { rowsOfBatch } from './parts/batch.ts';
 import { neighbourhood } from './parts/neighbourhood.ts';
+
+/** Lengths of the class similarities of `rows` [K, D] under WᵀW [D, D], as a column (1) or a row (0). → [K, 1] or [1, K] */
+const lengths = (rows: Tensor, gram: Tensor, dim: 0 | 1): Tensor =>
+  unsqueeze(sqrt(clamp(sum(mul(matmul(rows, gram), rows), { dim: 1 }), NORM_EPS)), dim);
 
 /**
  * New embeddings are drawn to the old ones of their class, which a queue of the last batches holds: contrast of the
  * embeddings (alpha), and of the class similarities that the head gives them (beta).
  *
  * Two embeddings are alike in class similarity by the cosine of W^a and W^b, their cosines to all classes. ⟨W^a, W^b⟩ is
- * aᵀ(WᵀW)b: it needs no logits of the queue, so that memory does not grow with queue times classes, and it has a gradient,
- * unlike the reference's (D-06).
+ * aᵀ(WᵀW)b: it needs no logits of batch or queue, so that memory does not grow with them times classes, shards of the classes
+ * only add their WᵀW, and it has a gradient, unlike the reference's (D-06).
  */
 export const nccl = defineMethod({
   name: 'nccl',
@@ -79,13 +85,15 @@ export const nccl = defineMethod({
 
     return {
       state: { queue, classes, next },
-      terms({ embeddings, inOldSpace, labels, head, old, count }) {
+      terms({ embeddings, inOldSpace, labels, head, old, team, count }) {
         const { oldEmbedding, credible } = old;
         noGrad(() => {
-          if (!credible) return push(oldEmbedding, labels);
-          const rows = tensor(credible, { dtype: 'int32' });
-          count('old embeddings left out', labels.numel - credible.length);
-          push(selectRows(oldEmbedding, rows), selectRows(labels, rows));
+          const [olds, classes] = [team.gather(oldEmbedding), team.gather(labels)];
+          if (!credible) return push(olds, classes);
+          const trusted = rowsOfBatch(credible, labels.numel, team);
+          const rows = tensor(trusted, { dtype: 'int32' });
+          count('old embeddings left out', classes.numel - trusted.length);
+          push(selectRows(olds, rows), selectRows(classes, rows));
         });
         const target = { queue, classes, oldEmbedding, labels };
         const unit = normalizeRows(inOldSpace);
@@ -93,11 +101,12 @@ export const nccl = defineMethod({
         const contrast = { value: neighbourhood(mul(linear(unit, queue), 1 / temperature), target), weight: alpha };
         if (beta === 0) return { classify, contrast };
         const centres = normalizeRows(head.weight); // [C, D]
-        const profiles = normalizeRows(linear(unit, centres)); // [B, C]
-        const still = detach(centres);
-        const gram = matmul(transpose(still), still); // [D, D]
-        const lengths = sqrt(clamp(sum(mul(matmul(queue, gram), queue), { dim: 1 }), NORM_EPS)); // of the queue's profiles
-        const alike = div(linear(matmul(profiles, still), queue), lengths);
+        const gram = head.overClasses(matmul(transpose(centres), centres)); // [D, D]
+        const towards = head.overClasses(matmul(transpose(centres), detach(centres)));
+        const alike = div(
+          div(linear(matmul(unit, towards), queue), lengths(unit, gram, 1)),
+          lengths(queue, detach(gram), 0),
+        );
         return {
           classify,
           contrast,

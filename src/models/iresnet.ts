@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { BatchNorm, Conv2d, chain, Dropout, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
-import { add, requireGrad, type Tensor } from '../torch/index.ts';
+import { add, inFloat32, requireGrad, type Tensor } from '../torch/index.ts';
 import type { BackboneOptions } from './options.ts';
 
 /** Every convolution starts at Normal(0, 0.1), whatever its fan (the reference's choice). */
@@ -44,6 +44,7 @@ export class Block extends Module {
 /**
  * The residual network of face recognition. images [B, 3, S, S] → embeddings [B, D], not normalised.
  *
+ * Under autocast the last linear layer and batch norm keep float32 (methods.md 2.7).
  * Source: the reference's backbones/iresnet.py as methods.md 3.1 states it; state names are the reference's.
  */
 export class Iresnet extends Module {
@@ -96,7 +97,7 @@ export class Iresnet extends Module {
     let x = this.prelu.forward(this.bn1.forward(this.conv1.forward(images), pass));
     for (const stage of [this.layer1, this.layer2, this.layer3, this.layer4])
       x = chain(stage, x, pass, this.#checkpointEvery);
-    x = this.#flatten.forward(this.bn2.forward(x, pass));
-    return this.features.forward(this.fc.forward(this.#dropout.forward(x, pass)), pass);
+    x = this.#dropout.forward(this.#flatten.forward(this.bn2.forward(x, pass)), pass);
+    return inFloat32(x, (wide) => this.features.forward(this.fc.forward(wide), pass));
   }
 }

@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { BatchNorm, Conv2d, chain, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
-import { add, type Tensor } from '../torch/index.ts';
+import { add, inFloat32, type Tensor } from '../torch/index.ts';
 import type { BackboneOptions } from './options.ts';
 
 /** Kaiming's normal for ReLU by the outputs: each weight of an output channel is drawn with variance 2 / (out · k²). */
@@ -72,6 +72,7 @@ export type MobileFaceNetSize = {
 /**
  * The small network of face recognition. images [B, 3, S, S] → embeddings [B, D], not normalised.
  *
+ * Under autocast all behind the residual trunk keeps float32 (methods.md 2.7, 3.3).
  * Source: MobileFaceNets, arXiv:1804.07573, in the reference's form (methods.md 3.3); state names are the reference's.
  */
 export class MobileFaceNet extends Module {
@@ -117,6 +118,6 @@ export class MobileFaceNet extends Module {
 
   override forward(images: Tensor, pass: Pass): Tensor {
     const trunk = chain(this.layers, images, pass, this.#checkpointEvery);
-    return this.features.forward(this.convSep.forward(trunk, pass), pass);
+    return inFloat32(trunk, (wide) => this.features.forward(this.convSep.forward(wide, pass), pass));
   }
 }

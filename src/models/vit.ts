@@ -21,6 +21,7 @@ import {
   flatten,
   floor,
   gather,
+  inFloat32,
   matmul,
   mul,
   narrow,
@@ -61,9 +62,11 @@ class Attention extends Module {
     const [batch, tokens, dim] = x.shape as [number, number, number];
     const size = dim / HEADS;
     const split = permute(reshape(this.qkv.forward(x), [batch, tokens, 3, HEADS, size]), [2, 0, 3, 1, 4]);
-    const [q, k, v] = [0, 1, 2].map((part) => select(split, 0, part)) as [Tensor, Tensor, Tensor]; // [B, heads, T, size]
-    const attention = softmax(mul(matmul(q, transpose(k)), size ** -0.5));
-    return this.proj.forward(reshape(transpose(matmul(attention, v), 1, 2), [batch, tokens, dim]));
+    const attended = inFloat32(split, (wide) => {
+      const [q, k, v] = [0, 1, 2].map((part) => select(wide, 0, part)) as [Tensor, Tensor, Tensor]; // [B, heads, T, size]
+      return matmul(softmax(mul(matmul(q, transpose(k)), size ** -0.5)), v);
+    });
+    return this.proj.forward(reshape(transpose(attended, 1, 2), [batch, tokens, dim]));
   }
 }
 
@@ -124,7 +127,7 @@ class PatchEmbed extends Module {
   }
 
   override forward(images: Tensor): Tensor {
-    return transpose(flatten(this.proj.forward(images), 2), 1, 2);
+    return inFloat32(images, (wide) => transpose(flatten(this.proj.forward(wide), 2), 1, 2));
   }
 }
 
@@ -151,6 +154,7 @@ export type VitSize = {
  * A vision transformer without class token: all tokens together make the embedding. images [B, 3, S, S] → [B, D], not
  * normalised. Random draws (masked tokens, left-out branches) come from libtorch's default generator, which the trainer seeds.
  *
+ * Under autocast the linear layers of the blocks compute in half precision, the rest keeps float32 (methods.md 2.7).
  * Source: the reference's backbones/vit.py as methods.md 3.4 states it; state names are the reference's.
  */
 export class Vit extends Module {
@@ -197,6 +201,6 @@ export class Vit extends Module {
     const out = this.norm.forward(inside);
     const missing = (): Tensor => expand(this.maskToken, [batch, tokens - this.#seen, dim]);
     const whole = drawn ? tokensAt(concat([out, missing()], 1), drawn.places) : out;
-    return this.feature.forward(flatten(whole), pass);
+    return inFloat32(flatten(whole), (wide) => this.feature.forward(wide, pass));
   }
 }

@@ -9,7 +9,7 @@ import type { Module, Pass } from './module.ts';
 export function chain(modules: readonly Module[], x: Tensor, pass: Pass, every = 0): Tensor {
   const run = (group: readonly Module[], input: Tensor, how: Pass): Tensor =>
     group.reduce((value, module) => module.forward(value, how), input);
-  if (every === 0 || !pass.train || pass.again) return run(modules, x, pass);
+  if (every === 0 || !pass.train) return run(modules, x, pass);
   const groups = Array.from({ length: Math.ceil(modules.length / every) }, (_, i) =>
     modules.slice(i * every, (i + 1) * every),
   );

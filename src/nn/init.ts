@@ -1,9 +1,54 @@
 import type { Rng } from '../base/rng.ts';
-import { fillNormal, fillUniform, generator, type Tensor, zeros } from '../torch/index.ts';
+import {
+  copy_,
+  fillNormal,
+  fillUniform,
+  generator,
+  narrow,
+  reshape,
+  scope,
+  type Tensor,
+  zeros,
+} from '../torch/index.ts';
 
 /** Normal(0, std). */
 export const normal = (shape: readonly number[], std: number, rng: Rng): Tensor =>
   fillNormal(zeros(shape), generator(rng.seed()), 0, std);
+
+/** Elements drawn at a time: a multiple of 16, in which groups libtorch makes normal numbers of uniform ones. */
+const BLOCK = 2 ** 20;
+/** Fewer elements than this, at the end, are drawn with those before them. */
+const GROUP = 16;
+
+/** Rows `start` … `start + count - 1` of what `normal(shape, std, rng)` draws, to the bit, without the memory of the others. */
+export function normalRows(
+  shape: readonly [rows: number, ...rest: number[]],
+  std: number,
+  rng: Rng,
+  { start, count }: { readonly start: number; readonly count: number },
+): Tensor {
+  const [rows, ...rest] = shape;
+  if (count === rows) return normal(shape, std, rng);
+  const width = rest.reduce((product, size) => product * size, 1);
+  const [first, end, total] = [start * width, (start + count) * width, rows * width];
+  const drawn = zeros([count, ...rest]);
+  const source = generator(rng.seed());
+  for (let from = 0; from < end; ) {
+    const left = total - from;
+    const size = left - BLOCK < GROUP ? left : BLOCK;
+    scope(() => {
+      const block = fillNormal(zeros([size]), source, 0, std);
+      const [low, high] = [Math.max(first, from), Math.min(end, from + size)];
+      if (low < high)
+        copy_(
+          narrow(reshape(drawn, [count * width]), 0, low - first, high - low),
+          narrow(block, 0, low - from, high - low),
+        );
+    });
+    from += size;
+  }
+  return drawn;
+}
 
 /** Uniform[-bound, bound). */
 export const uniform = (shape: readonly number[], bound: number, rng: Rng): Tensor =>

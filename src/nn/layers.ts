@@ -4,6 +4,7 @@ import * as torch from '../torch/index.ts';
 import { chain } from './chain.ts';
 import { defaultUniform, fanIn } from './init.ts';
 import { Module, type Pass, parameter } from './module.ts';
+import { teamBatchNorm } from './team-norm.ts';
 
 export type Conv2dOptions = {
   readonly kernel: number;
@@ -84,10 +85,11 @@ export class BatchNorm extends Module {
     this.#options = { eps, momentum };
   }
 
-  override forward(x: Tensor, { train, again = false }: Pass): Tensor {
+  override forward(x: Tensor, { train, again = false, team }: Pass): Tensor {
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
+    if (train && team && team.processes > 1) return teamBatchNorm(x, state, team, this.#options);
     return torch.batchNorm(x, state, { training: train, ...this.#options });
   }
 }

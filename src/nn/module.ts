@@ -1,4 +1,4 @@
-import { isTensor, keep, requireGrad, type Tensor } from '../torch/index.ts';
+import { isTensor, keep, requireGrad, type Team, type Tensor } from '../torch/index.ts';
 
 /** A learned tensor, born outside every scope. */
 export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
@@ -9,6 +9,8 @@ export type Pass = {
   readonly train: boolean;
   /** Whether it repeats one for backward (`chain`): what a module counts for itself has been counted then. */
   readonly again?: boolean;
+  /** Processes over which batch statistics are taken; those of this process's share of the batch if absent. */
+  readonly team?: Team;
 };
 
 /**

@@ -57,6 +57,12 @@ export class AdamW implements Optimizer {
     yield ['steps', this.#steps];
   }
 
+  statesOf(parameter: Tensor): readonly Tensor[] {
+    return [...this.#means, ...this.#squares].filter(
+      (_, i) => this.#parameters[i % this.#parameters.length] === parameter,
+    );
+  }
+
   dispose(): void {
     for (const [, value] of this.state()) value.dispose();
   }

@@ -19,6 +19,8 @@ export interface Optimizer {
   step(lr: number, chosen?: ChosenRows | null): void;
   /** Every tensor that the next step depends on, by name, for checkpoints. Write into them to restore. */
   state(): Iterable<readonly [name: string, value: Tensor]>;
+  /** Of that, what belongs to one parameter, row for row. */
+  statesOf(parameter: Tensor): readonly Tensor[];
   dispose(): void;
 }
 

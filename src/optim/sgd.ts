@@ -38,6 +38,10 @@ export class Sgd implements Optimizer {
     for (const [i, v] of this.#velocities.entries()) yield [`velocity.${i}`, v];
   }
 
+  statesOf(parameter: Tensor): readonly Tensor[] {
+    return this.#velocities.filter((_, i) => this.#parameters[i] === parameter);
+  }
+
   dispose(): void {
     for (const v of this.#velocities) v.dispose();
   }

@@ -1,39 +1,50 @@
 import { native } from './native.ts';
-import { detach } from './ops.ts';
+import { detach, to } from './ops.ts';
 import { scope } from './scope.ts';
 import { type Dtype, defaultGenerator, type Tensor } from './tensor.ts';
 
 export type BackwardOptions = { readonly retainGraph?: boolean; readonly createGraph?: boolean };
 
 /** A stretch of a forward pass that `backward` runs again to differentiate it. */
-type Stretch = { readonly output: Tensor; readonly randomState: Tensor; readonly run: (again: boolean) => Tensor };
+type Stretch = {
+  readonly output: Tensor;
+  readonly randomState: Tensor;
+  readonly casting: Casting;
+  readonly run: (again: boolean) => Tensor;
+};
 const stretches: Stretch[] = [];
 
 /**
- * The result of `run(false)`, of which nothing is remembered: `backward` calls `run(true)` with the same random numbers to
- * differentiate it. `run` may read tensors that live until then, and parameters; its temporaries die at once, both times.
- * Each pass can be differentiated once, by `backward` and not by `gradients`.
+ * The result of `run(false)`, of which nothing is remembered: `backward` calls `run(true)` with the same random numbers and
+ * under the same autocast to differentiate it. `run` may read tensors that live until then, and parameters; its temporaries
+ * die at once, both times. Each pass can be differentiated once, by `backward` and not by `gradients`.
  */
 export function recomputed(run: (again: boolean) => Tensor): Tensor {
   if (!native.gradEnabled()) return run(false);
   const randomState = defaultGenerator().state;
   const output = requireGrad(noGrad(() => scope(() => detach(run(false)))));
-  stretches.push({ output, randomState, run });
+  stretches.push({ output, randomState, casting: castingNow(), run });
   return output;
 }
 
-/** Differentiates the stretches from the last to the first; each may add to the gradient of what went into it. */
-function backwardThroughStretches(): void {
-  for (let stretch = stretches.pop(); stretch; stretch = stretches.pop()) {
-    const { output, randomState, run } = stretch;
+/**
+ * Differentiates the stretches from the last to the first, down to the `done`-th; each may add to the gradient of what went
+ * into it, and may itself be made of stretches.
+ */
+function backwardThroughStretches(done = 0): void {
+  while (stretches.length > done) {
+    const stretch = stretches.pop()!;
+    const { output, randomState, casting, run } = stretch;
     // a pass whose scope has ended was never meant to be differentiated
     const gradient = output.isDisposed ? null : output.grad;
     if (!gradient) continue;
     const random = defaultGenerator();
+    const outer = stretches.length;
     scope(() => {
       const now = random.state;
       random.state = randomState;
-      native.backward([run(true)], [gradient], false, false);
+      native.backward([underCasting(casting, () => run(true))], [gradient], false, false);
+      backwardThroughStretches(outer);
       random.state = now;
     });
     output.grad = null;
@@ -81,15 +92,37 @@ export function inference<T>(body: () => T): T {
   }
 }
 
-export type AutocastOptions = { readonly device?: 'cpu' | 'cuda'; readonly dtype?: Dtype };
+/** What autocast does on each kind of device. */
+type Casting = Readonly<Record<'cpu' | 'cuda', ReturnType<typeof native.autocast>>>;
+const castingNow = (): Casting => ({ cpu: native.autocast('cpu'), cuda: native.autocast('cuda') });
 
-/** Runs `body` with libtorch's autocast choosing the precision of each operator. */
-export function autocast<T>(body: () => T, { device = 'cpu', dtype = 'bfloat16' }: AutocastOptions = {}): T {
-  const before = native.autocast(device);
-  native.setAutocast(device, true, dtype);
+function underCasting<T>(casting: Casting, body: () => T): T {
+  const before = castingNow();
+  const set = ({ cpu, cuda }: Casting): void => {
+    native.setAutocast('cpu', cpu.enabled, cpu.dtype);
+    native.setAutocast('cuda', cuda.enabled, cuda.dtype);
+  };
+  set(casting);
   try {
     return body();
   } finally {
-    native.setAutocast(device, before.enabled, before.dtype);
+    set(before);
   }
+}
+
+export type AutocastOptions = { readonly device?: 'cpu' | 'cuda'; readonly dtype?: Dtype };
+
+/**
+ * Runs `body` with libtorch's autocast choosing the precision of each operator: convolutions and products in `dtype`, what
+ * needs range or digits in float32. Call `backward` outside.
+ */
+export const autocast = <T>(body: () => T, { device = 'cpu', dtype = 'bfloat16' }: AutocastOptions = {}): T =>
+  underCasting({ ...castingNow(), [device]: { enabled: true, dtype } }, body);
+
+/** `body` of `x` in float32, without autocast: an island of full precision inside. Changes nothing where there is no autocast. */
+export function inFloat32(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
+  const now = castingNow();
+  if (!now.cpu.enabled && !now.cuda.enabled) return body(x);
+  const off = { cpu: { ...now.cpu, enabled: false }, cuda: { ...now.cuda, enabled: false } };
+  return underCasting(off, () => body(to(x, { dtype: 'float32' })));
 }

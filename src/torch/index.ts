@@ -1,9 +1,25 @@
 export type { MemoryFormat } from './aten.gen.ts';
-export { autocast, backward, gradients, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
+export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
+export { homeDevice, useDevice } from './device.ts';
+export {
+  alone,
+  type BucketOptions,
+  dieWithParent,
+  type GradientBuckets,
+  Group,
+  type GroupOptions,
+  hasNccl,
+  PeerLost,
+  Store,
+  speaking,
+  type Team,
+  type Work,
+} from './distributed.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { type HostTensor, readPytorch } from './pytorch.ts';
-export { allocatorStats, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
+export { type Joined, type JoinOptions, join, type Place, placeOf } from './rendezvous.ts';
+export { allocatorStats, bf16Instructions, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
 export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {

@@ -31,8 +31,53 @@ export type BuildInfo = {
   readonly mpi: boolean;
 };
 
+declare const handle: unique symbol;
+type Handle<Name extends string> = { readonly [handle]: Name };
+export type StoreHandle = Handle<'store'>;
+export type GroupHandle = Handle<'group'>;
+export type WorkHandle = Handle<'work'>;
+export type BucketsHandle = Handle<'buckets'>;
+
+/** What native/torch/distributed.cc adds to the surface. A group or store that is not closed lives as long as the process. */
+interface NativeDistributed {
+  tcpStore(host: string, port: number, isServer: boolean, timeoutMs: number): StoreHandle;
+  fileStore(path: string, processes: number, timeoutMs: number): StoreHandle;
+  prefixStore(store: StoreHandle, prefix: string): StoreHandle;
+  storeSet(store: StoreHandle, key: string, value: string): void;
+  storeGet(store: StoreHandle, key: string): string;
+  storeAdd(store: StoreHandle, key: string, amount: number): number;
+  storeHas(store: StoreHandle, key: string): boolean;
+  storeClose(store: StoreHandle): void;
+  glooGroup(
+    store: StoreHandle,
+    rank: number,
+    processes: number,
+    timeoutMs: number,
+    networkInterface: string,
+    host: string,
+  ): GroupHandle;
+  ncclGroup(store: StoreHandle, rank: number, processes: number, timeoutMs: number, device: number): GroupHandle;
+  hasNccl(): boolean;
+  groupClose(group: GroupHandle): void;
+  startAllReduce(group: GroupHandle, tensor: Tensor, how: 'sum' | 'max' | 'min'): WorkHandle;
+  startBroadcast(group: GroupHandle, tensor: Tensor, from: number): WorkHandle;
+  startAllGather(group: GroupHandle, into: Tensor, own: Tensor): WorkHandle;
+  startSend(group: GroupHandle, tensor: Tensor, to: number): WorkHandle;
+  startReceive(group: GroupHandle, tensor: Tensor, from: number): WorkHandle;
+  startBarrier(group: GroupHandle): WorkHandle;
+  workWait(work: WorkHandle): void;
+  workDone(work: WorkHandle): boolean;
+  sumAcross(group: GroupHandle, tensor: Tensor, scale: number): Tensor;
+  gatherAcross(group: GroupHandle, tensor: Tensor, scale: number): Tensor;
+  makeBuckets(group: GroupHandle, parameters: readonly Tensor[], bytes: number): BucketsHandle;
+  bucketsArm(buckets: BucketsHandle): void;
+  bucketsFinish(buckets: BucketsHandle): void;
+  bucketsCount(buckets: BucketsHandle): number;
+  dieWithParent(): void;
+}
+
 /** The addon's surface; native/torch/binding.cc is the other side of it. */
-export interface Native {
+export interface Native extends NativeDistributed {
   readonly Tensor: { readonly prototype: Tensor };
   readonly Generator: { readonly prototype: Generator };
   op(name: string, overload: string): number;
@@ -74,7 +119,7 @@ export interface Native {
   autocast(device: string): { readonly enabled: boolean; readonly dtype: Dtype };
   setAutocast(device: string, enabled: boolean, dtype: Dtype): void;
   generator(seed: number): Generator;
-  defaultGenerator(): Generator;
+  defaultGenerator(device: string): Generator;
   seed(generator: Generator, seed: number): void;
   generatorState(generator: Generator): Tensor;
   setGeneratorState(generator: Generator, state: Tensor): void;

@@ -2,6 +2,8 @@
 
 import type { MemoryFormat } from './aten.gen.ts';
 import { aten } from './aten.ts';
+import { homeDevice } from './device.ts';
+import { scope } from './scope.ts';
 import { type Dtype, type Generator, generator as seeded, type Tensor } from './tensor.ts';
 
 /** Operators that native/torch adds to libtorch's. */
@@ -18,35 +20,46 @@ export type DimOptions = { readonly dim?: number | readonly number[]; readonly k
 
 // --- making ---------------------------------------------------------------------------------------------------------
 
-export const zeros = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
-  aten.zeros(shape, { dtype, device });
-export const ones = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
-  aten.ones(shape, { dtype, device });
+export const zeros = (
+  shape: readonly number[],
+  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+): Tensor => aten.zeros(shape, { dtype, device });
+export const ones = (
+  shape: readonly number[],
+  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+): Tensor => aten.ones(shape, { dtype, device });
 export const full = (
   shape: readonly number[],
   value: number,
-  { dtype = 'float32', device = 'cpu' }: MakeOptions = {},
+  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
 ): Tensor => aten.full(shape, value, { dtype, device });
 export const zerosLike = (x: Tensor): Tensor => aten.zeros_like(x);
 export const onesLike = (x: Tensor): Tensor => aten.ones_like(x);
-export const eye = (n: number, { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
+export const eye = (n: number, { dtype = 'float32', device = homeDevice() }: MakeOptions = {}): Tensor =>
   aten.eye(n, { dtype, device });
 export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
 /** Uniform[0, 1) from the default generator. */
-export const rand = (shape: readonly number[], { dtype = 'float32', device = 'cpu' }: MakeOptions = {}): Tensor =>
-  aten.rand(shape, { dtype, device });
-export const arange = (end: number, { dtype = 'int64', device = 'cpu' }: MakeOptions = {}): Tensor =>
+export const rand = (
+  shape: readonly number[],
+  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+): Tensor => aten.rand(shape, { dtype, device });
+export const arange = (end: number, { dtype = 'int64', device = homeDevice() }: MakeOptions = {}): Tensor =>
   aten.arange(end, { dtype, device });
 /** A permutation of 0 … n-1 as PyTorch draws it from `torch.Generator().manual_seed(seed)`. → [n] int64 */
 export const randomPermutation = (n: number, seed: number): Tensor =>
   aten['randperm.generator'](n, { generator: seeded(seed), dtype: 'int64' });
 
+/** `fill` draws on the CPU, where generators of one's own are, whatever the device of `x`. */
+function drawn(x: Tensor, fill: (x: Tensor) => Tensor): Tensor {
+  if (x.device === 'cpu') return fill(x);
+  return scope(() => copy_(x, fill(zeros(x.shape, { dtype: x.dtype, device: 'cpu' }))));
+}
 /** Fills with Normal(mean, std) from `rng`, in place. */
 export const fillNormal = (x: Tensor, rng: Generator, mean = 0, std = 1): Tensor =>
-  aten.normal_(x, mean, std, { generator: rng });
+  drawn(x, (values) => aten.normal_(values, mean, std, { generator: rng }));
 /** Fills with Uniform[low, high) from `rng`, in place. */
 export const fillUniform = (x: Tensor, rng: Generator, low = 0, high = 1): Tensor =>
-  aten.uniform_(x, low, high, { generator: rng });
+  drawn(x, (values) => aten.uniform_(values, low, high, { generator: rng }));
 
 // --- arithmetic (shapes broadcast) ----------------------------------------------------------------------------------
 

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { type AllocatorStats, type BuildInfo, native } from './native.ts';
 
 /** How many threads libtorch uses inside one operator. */
@@ -15,3 +16,13 @@ export const allocatorStats = (): AllocatorStats => native.allocator();
 
 /** Returns idle memory of the caching allocator, and of malloc, to the system. */
 export const trimMemory = (): void => native.trim();
+
+/** Flags of /proc/cpuinfo for instructions that multiply bfloat16: oneDNN's bf16 kernels need one of the first three on x86. */
+const BF16_FLAGS = ['amx_bf16', 'avx512_bf16', 'avx_ne_convert', 'bf16', 'svebf16'];
+
+/** Instructions of this processor that multiply bfloat16; none where libtorch has to emulate them, slower than float32. */
+export function bf16Instructions(): string[] {
+  if (!existsSync('/proc/cpuinfo')) return [];
+  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(/\s+/) ?? [];
+  return BF16_FLAGS.filter((flag) => flags.includes(flag));
+}

@@ -51,17 +51,19 @@ export function writeSafetensors(
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   const temporary = `${path}.part`;
-  const file = openSync(temporary, 'w');
   try {
-    for (const chunk of [length, header, ...chunks]) writeAll(file, chunk);
-    fsyncSync(file);
-    closeSync(file);
+    const file = openSync(temporary, 'w');
+    try {
+      for (const chunk of [length, header, ...chunks]) writeAll(file, chunk);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
   } catch (error) {
-    closeSync(file);
     rmSync(temporary, { force: true });
     throw error;
   }
-  renameSync(temporary, path);
 }
 
 function writeAll(file: number, bytes: Uint8Array): void {

@@ -1,3 +1,5 @@
+import { aten } from './aten.ts';
+import { homeDevice } from './device.ts';
 import { native } from './native.ts';
 
 export type Dtype =
@@ -143,15 +145,19 @@ function dtypeOf(data: TypedArray): Dtype {
 export type FromArrayOptions = { readonly shape?: readonly number[]; readonly dtype?: Dtype };
 
 /**
- * A new tensor with a copy of `data`. A plain array becomes float32 unless `dtype` says float64 or int64. A typed array
+ * A new tensor with a copy of `data`, on the home device. A plain array becomes float32 unless `dtype` says float64 or int64. A typed array
  * keeps its type; `dtype` may reinterpret bytes of equal size (Uint16Array as float16 or bfloat16, Uint8Array as bool).
  */
 export function tensor(data: TypedArray | readonly number[], { shape, dtype }: FromArrayOptions = {}): Tensor {
   const typed = isTyped(data) ? data : typedOf(data, dtype ?? 'float32');
-  return native.fromArray(typed, dtype ?? dtypeOf(typed), shape ?? [data.length]);
+  const here = native.fromArray(typed, dtype ?? dtypeOf(typed), shape ?? [data.length]);
+  if (homeDevice() === 'cpu') return here;
+  const there = aten['to.dtype_layout'](here, { device: homeDevice() });
+  here.dispose();
+  return there;
 }
 
-/** A tensor over the memory of `data` itself, also of a SharedArrayBuffer: no copy, writes are seen on both sides. */
+/** A tensor over the memory of `data` itself, on the CPU, also of a SharedArrayBuffer: no copy, writes are seen on both sides. */
 export function share(data: TypedArray, { shape, dtype }: FromArrayOptions = {}): Tensor {
   return native.shareArray(data, dtype ?? dtypeOf(data), shape ?? [data.length]);
 }
@@ -227,4 +233,4 @@ export function toNumbers(x: Tensor): number[] {
 export const generator = (seed: number): Generator => native.generator(seed);
 
 /** The generator that operators without one draw from. */
-export const defaultGenerator = (): Generator => native.defaultGenerator();
+export const defaultGenerator = (): Generator => native.defaultGenerator(homeDevice());

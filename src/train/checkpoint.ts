@@ -1,55 +1,77 @@
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { copy_, noGrad, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
+import {
+  copy_,
+  type Metadata,
+  noGrad,
+  readSafetensors,
+  type Tensor,
+  toBytes,
+  writeSafetensors,
+} from '../torch/index.ts';
 
 /** Problems of one file that are listed. */
 const MOST_LISTED = 20;
 
+/** Digests of what a run was started with: another recipe or dataset may not continue it. */
+export type Identity = { readonly recipe: string; readonly dataset: string; readonly old: string };
+
 /** Where a run stands. Schedule and random streams are functions of the step and the seed, so this is all of it. */
-export type Position = {
+export type Position = Identity & {
   /** Optimiser steps taken. */
   readonly step: number;
-  /** Digests of what the run was started with: another recipe or dataset may not continue it. */
-  readonly recipe: string;
-  readonly dataset: string;
-  readonly old: string;
+  /** What the run has counted so far. */
+  readonly counts: Readonly<Record<string, number>>;
 };
 
-export function saveCheckpoint(path: string, position: Position, state: Iterable<readonly [string, Tensor]>): void {
-  writeSafetensors(
-    path,
-    state,
-    Object.fromEntries(Object.entries(position).map(([key, value]) => [key, String(value)])),
-  );
+type Named = Iterable<readonly [string, Tensor]>;
+
+/** SHA-256 of all that a checkpoint says. */
+function checksumOf(about: Metadata, state: Named): string {
+  const hash = createHash('sha256').update(canonicalJson(about));
+  for (const [name, value] of state) hash.update(`${name} ${value.dtype} ${value.shape}\n`).update(toBytes(value));
+  return hash.digest('hex');
+}
+
+/** Writes a checkpoint: all of it or, if that fails, nothing. `state` is walked twice. */
+export function saveCheckpoint(path: string, { step, counts, ...identity }: Position, state: () => Named): void {
+  const about = { ...identity, step: String(step), counts: canonicalJson(counts) };
+  writeSafetensors(path, state(), { ...about, checksum: checksumOf(about, state()) });
+}
+
+/** What a whole checkpoint holds; its tensors belong to the caller's scope. @throws FileError if it is torn or damaged. */
+export function readCheckpoint(path: string): {
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly metadata: Metadata;
+} {
+  const { tensors, metadata } = readSafetensors(path);
+  const { checksum, ...about } = metadata;
+  if (checksum !== checksumOf(about, tensors)) throw new FileError(path, 'is damaged (its checksum differs)');
+  return { tensors, metadata };
 }
 
 /**
- * Copies a checkpoint into `state` and returns the step it was taken at.
+ * Copies a checkpoint into `state` and returns where it was taken.
  * @throws UserError if it belongs to another recipe, dataset or old model, or lacks a tensor.
  */
-export function loadCheckpoint(
+export function applyCheckpoint(
   path: string,
-  expected: Omit<Position, 'step'>,
-  state: Iterable<readonly [string, Tensor]>,
-): number {
-  if (!existsSync(path))
-    throw new FileError(path, 'there is no checkpoint to resume from', 'start the run without --resume');
-  return scope(() => {
-    const { tensors, metadata } = readSafetensors(path);
-    for (const [what, digest] of Object.entries(expected))
-      if (metadata[what] !== digest)
-        throw new UserError(
-          `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
-          {
-            hint: 'resume with what the run was started with, or start anew with --force',
-          },
-        );
-    restore(path, tensors, state);
-    return Number(metadata['step']);
-  });
+  { tensors, metadata }: ReturnType<typeof readCheckpoint>,
+  expected: Identity,
+  state: Named,
+): Pick<Position, 'step' | 'counts'> {
+  for (const [what, digest] of Object.entries(expected))
+    if (metadata[what] !== digest)
+      throw new UserError(
+        `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
+        {
+          hint: 'resume with what the run was started with, or start anew with --force',
+        },
+      );
+  restore(path, tensors, state);
+  return { step: Number(metadata['step']), counts: JSON.parse(metadata['counts']!) };
 }
-
-type Named = Iterable<readonly [string, Tensor]>;
 
 /** What keeps `tensors` from being `state`: names missing, names too many, then other shapes, which may only follow from those. */
 export function mismatches(tensors: ReadonlyMap<string, Tensor>, state: Named): string[] {

@@ -82,6 +82,7 @@ export async function importModel(
         dataset: null,
         imported: { from: path, digest: fileDigest(path), leftOut },
         old: 'none',
+        processes: 1,
         steps: 0,
         seconds: 0,
         dataWaitShare: 0,

@@ -15,29 +15,38 @@ export type StepReport = {
 
 /** Writes a run's log: a JSON line for programs and a readable line for people every `every` steps, means since the last. */
 export class Journal {
-  readonly #path: string;
+  readonly #path: string | null;
   readonly #every: number;
   readonly #totalSteps: number;
-  readonly #counts = new Map<string, number>();
+  readonly #counts: Map<string, number>;
   readonly #progress: Progress;
   #since: StepReport[] = [];
   #sinceMs = performance.now();
   waitedMs = 0;
 
+  /** `path`: null in a process that only counts. */
   constructor(
-    path: string,
+    path: string | null,
     progress: Progress,
     {
       every,
       firstStep,
       totalSteps,
-    }: { readonly every: number; readonly firstStep: number; readonly totalSteps: number },
+      counts = {},
+    }: {
+      readonly every: number;
+      readonly firstStep: number;
+      readonly totalSteps: number;
+      /** What an interrupted run had counted. */
+      readonly counts?: Readonly<Record<string, number>>;
+    },
   ) {
     this.#path = path;
     this.#progress = progress;
     this.#every = every;
     this.#totalSteps = totalSteps;
-    forgetAfter(path, firstStep);
+    this.#counts = new Map(Object.entries(counts));
+    if (path) forgetAfter(path, firstStep);
   }
 
   count(what: string, by: number): void {
@@ -48,15 +57,18 @@ export class Journal {
     return Object.fromEntries(this.#counts);
   }
 
-  /** `step` steps are done now, `epoch` of them whole. */
+  /** `step` steps are done now, `epoch` of them whole. Means leave out what is not finite; without any loss there is no line. */
   report(step: number, epoch: number, report: StepReport): void {
     this.#since.push(report);
     this.waitedMs += report.waitedMs;
     if (step % this.#every !== 0 && step !== this.#totalSteps) return;
     const now = performance.now();
     const elapsedMs = now - this.#sinceMs;
-    const mean = (of: (r: StepReport) => number): number =>
-      this.#since.reduce((sum, r) => sum + of(r), 0) / this.#since.length;
+    const mean = (of: (r: StepReport) => number): number => {
+      const values = this.#since.map(of).filter(Number.isFinite);
+      return values.reduce((sum, value) => sum + value, 0) / values.length;
+    };
+    if (!Number.isFinite(mean((r) => r.loss))) return;
     const line = {
       step,
       epoch,
@@ -68,7 +80,7 @@ export class Journal {
       dataWaitShare: this.#since.reduce((sum, r) => sum + r.waitedMs, 0) / elapsedMs,
       counts: this.counts,
     };
-    appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
+    if (this.#path) appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
     const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
     this.#progress.update(

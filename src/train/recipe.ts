@@ -6,6 +6,7 @@ import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
 import { namedRecipe, suggestName } from './named.ts';
+import { precisions } from './precision.ts';
 import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
 
@@ -91,7 +92,22 @@ export const recipeSchema = z.strictObject({
   optimizer: optimizerSchema.default({ kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
   epochs: z.int().positive().default(35),
-  batchSize: z.int().positive().default(128).describe('B'),
+  batchSize: z.int().positive().default(128).describe('B, over all processes: each has an equal share'),
+  syncBatchNorm: z
+    .boolean()
+    .default(false)
+    .describe('batch statistics of the whole batch, where each process would take those of its share'),
+  accumulate: z
+    .int()
+    .positive()
+    .default(1)
+    .describe(
+      'parts in which a batch goes through the backbone: memory of one part, time of one more forward pass; methods see the whole batch, batch norms a part',
+    ),
+  precision: z
+    .enum(precisions)
+    .default('float32')
+    .describe('of the backbone, whatever the method (D-03); bf16 pays on processors that have it, fp16 on CUDA'),
   clipNorm: z
     .number()
     .positive()
@@ -134,7 +150,11 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: ${describeIssues(result.error, recipeSchema)}`, {
       hint: 'every option with its default: mixbct schema recipe',
     });
-  const { method, projection, network } = result.data;
+  const { method, projection, network, batchSize, accumulate } = result.data;
+  if (batchSize % accumulate !== 0)
+    throw new UserError(`${where}: batchSize ${batchSize} is no multiple of accumulate ${accumulate}`, {
+      hint: 'the parts of a batch must be of one size',
+    });
   const takes: readonly OwnOption[] = backbones[network.name as BackboneName].takes;
   const idle = ownOptions.filter((option) => network[option] && !takes.includes(option));
   if (idle.length > 0)

@@ -9,8 +9,17 @@ import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
 import type { Embedder } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
-import { buildInfo, inference, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
+import {
+  buildInfo,
+  inference,
+  readSafetensors,
+  scope,
+  type Tensor,
+  toFloat32,
+  writeSafetensors,
+} from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
+import { inPrecision, type Precision } from './precision.ts';
 import { differencesFromReference } from './preset.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
 import { backboneOf, projectionOf, type Session } from './session.ts';
@@ -20,6 +29,8 @@ export const runFiles = (out: string) => ({
   recipe: join(out, 'recipe.json'),
   log: join(out, 'log.jsonl'),
   checkpoint: join(out, 'checkpoint.safetensors'),
+  /** The one before. */
+  previous: join(out, 'checkpoint.previous.safetensors'),
   model: join(out, 'model.safetensors'),
   head: join(out, 'head.safetensors'),
   /** Only of recipes with a projection. */
@@ -41,6 +52,8 @@ const runManifestSchema = z.object({
     .nullable()
     .default(null),
   old: z.string(),
+  /** W */
+  processes: z.number().default(1),
   steps: z.number(),
   seconds: z.number(),
   dataWaitShare: z.number(),
@@ -54,10 +67,14 @@ const runManifestSchema = z.object({
 });
 export type RunManifest = z.infer<typeof runManifestSchema>;
 
+/** Whether an unfinished run can go on at `out`. */
+export const isBegun = (out: string): boolean =>
+  [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
+
 /** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
 export function checkRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
   const finished = existsSync(join(out, MANIFEST));
-  const begun = existsSync(runFiles(out).checkpoint);
+  const begun = isBegun(out);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
   if (resume && !begun)
     throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
@@ -72,8 +89,13 @@ export function checkRun(out: string, { resume, force }: { readonly resume: bool
     );
 }
 
-type Outcome = Pick<RunManifest, 'recipe' | 'old' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'> & {
+type Outcome = Pick<
+  RunManifest,
+  'recipe' | 'old' | 'processes' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'
+> & {
   readonly session: Session;
+  /** The head's state, whole. */
+  readonly head: Iterable<readonly [string, Tensor]>;
   readonly dataset: Dataset;
 };
 
@@ -81,12 +103,12 @@ export const writeBackbone = (out: string, backbone: Module, network: NetworkRec
   writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
 
 /** Writes backbone and head, and returns the manifest that makes the run a finished one. */
-export function writeModel(out: string, { session, dataset, ...outcome }: Outcome): RunManifest {
+export function writeModel(out: string, { session, head, dataset, ...outcome }: Outcome): RunManifest {
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
   writeBackbone(out, session.backbone, outcome.recipe.network);
   if (session.projection) writeSafetensors(files.projection, session.projection.state());
-  writeSafetensors(files.head, session.head.state(), { head: JSON.stringify(outcome.recipe.head) });
+  writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
   return {
     kind: 'run',
     version: 1,
@@ -113,7 +135,7 @@ export type TrainedModel = {
 
 export function readRunManifest(run: string): RunManifest {
   const path = join(run, MANIFEST);
-  const hint = existsSync(runFiles(run).checkpoint)
+  const hint = isBegun(run)
     ? `the run is unfinished: mixbct train … --out ${run} --resume`
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
@@ -148,14 +170,18 @@ export function loadModel(run: string): TrainedModel {
 export type Space = 'own' | 'old';
 
 /**
- * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its
- * embeddings have gone through the projection. `divisor` is what pixels less 127.5 are divided by: `PIXEL_DIVISOR`.
+ * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its embeddings
+ * have gone through the projection. `divisor` is what pixels less 127.5 are divided by: `PIXEL_DIVISOR`; `precision` what is
+ * computed in, whatever was trained in.
  * @throws UserError if the old space is asked for and there is no projection to it.
  */
 export function embedderOf(
   { manifest, network, backbone, projection }: TrainedModel,
   space: Space = 'own',
-  { divisor = PIXEL_DIVISOR.train }: { readonly divisor?: number } = {},
+  {
+    divisor = PIXEL_DIVISOR.train,
+    precision = 'float32',
+  }: { readonly divisor?: number; readonly precision?: Precision } = {},
 ): Embedder {
   const through = space === 'old' ? projection : null;
   if (space === 'old' && !through)
@@ -170,11 +196,12 @@ export function embedderOf(
     dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
     side: network.inputSide,
     pixelDivisor: divisor,
+    precision,
     embed: (images, count) =>
       inference(() =>
         scope(() => {
           const pixels = imageTensor({ images, count, side: network.inputSide }, { divisor });
-          const embeddings = backbone.forward(pixels, { train: false });
+          const embeddings = inPrecision(precision, pixels, (x) => backbone.forward(x, { train: false }));
           return toFloat32(through ? through.forward(embeddings, { train: false }) : embeddings);
         }),
       ),

@@ -2,9 +2,29 @@ import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { methodNamed, type Running } from '../methods/index.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
-import { Linear, type Module } from '../nn/index.ts';
-import { AdamW, constant, cosine, type Optimizer, polynomial, type Schedule, Sgd, stepDecay } from '../optim/index.ts';
-import type { Tensor } from '../torch/index.ts';
+import { Linear, type Module, type Pass } from '../nn/index.ts';
+import {
+  AdamW,
+  constant,
+  cosine,
+  LossScaler,
+  type Optimizer,
+  polynomial,
+  type Schedule,
+  Sgd,
+  stepDecay,
+} from '../optim/index.ts';
+import {
+  alone,
+  concat,
+  type GradientBuckets,
+  Group,
+  narrow,
+  recomputed,
+  type Team,
+  type Tensor,
+} from '../torch/index.ts';
+import { inPrecision, type Precision } from './precision.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */
@@ -19,6 +39,16 @@ export type Session = {
   readonly parameters: readonly Tensor[];
   /** What counts in the gradient norm that clipping limits. */
   readonly clipped: readonly Tensor[];
+  /** How its modules are run in a training step. */
+  readonly pass: Pass;
+  readonly team: Team;
+  /** Averages the gradients of what every process holds; null if there is one process. */
+  readonly buckets: GradientBuckets | null;
+  readonly precision: Precision;
+  /** Only in fp16, whose small gradients would vanish. */
+  readonly scaler: LossScaler | null;
+  /** Parts in which a batch goes through the backbone. */
+  readonly accumulate: number;
 };
 
 /** What a recipe leaves open (null) is left to the backbone. */
@@ -30,12 +60,24 @@ export function backboneOf({ name, ...options }: NetworkRecipe, rng: Rng): Modul
 export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
   new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);
 
-/** Builds what a recipe describes, freshly initialised from streams of `rng`. */
-export function openSession(recipe: Recipe, classes: number, rng: Rng): Session {
+export type SessionOptions = {
+  /** The processes that train it together. */
+  readonly team?: Team;
+  /** Send gradients while backward computes others. */
+  readonly overlap?: boolean;
+};
+
+/** Builds what a recipe describes, freshly initialised from streams of `rng`: the same whatever the number of processes. */
+export function openSession(
+  recipe: Recipe,
+  classes: number,
+  rng: Rng,
+  { team = alone, overlap = true }: SessionOptions = {},
+): Session {
   const { embeddingDim } = recipe.network;
   const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
-  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'));
+  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), team);
   const { kind, ...options } = recipe.method;
   const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
   const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
@@ -54,6 +96,12 @@ export function openSession(recipe: Recipe, classes: number, rng: Rng): Session 
     optimizer: makeOptimizer(recipe.optimizer, parameters),
     parameters,
     clipped: head.clipped ? parameters : trunk,
+    pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
+    team,
+    buckets: team instanceof Group ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
+    precision: recipe.precision,
+    scaler: recipe.precision === 'fp16' ? new LossScaler() : null,
+    accumulate: recipe.accumulate,
   };
 }
 
@@ -88,6 +136,20 @@ export function makeSchedule(
   }
 }
 
+/**
+ * A batch through the backbone in training: images [B, 3, S, S] → embeddings [B, D], float32. In several parts, only what
+ * leaves them is remembered and `backward` computes one after the other again, so that all that follows, and the gradient,
+ * is of the whole batch (D-20). Batch norms alone see parts: each takes its own statistics and moves the running ones.
+ */
+export function embedBatch({ backbone, pass, precision, accumulate }: Session, images: Tensor): Tensor {
+  const embed = (part: Tensor, again: boolean): Tensor =>
+    inPrecision(precision, part, (x) => backbone.forward(x, { ...pass, again }));
+  if (accumulate === 1) return embed(images, false);
+  const size = images.shape[0]! / accumulate;
+  const parts = Array.from({ length: accumulate }, (_, i) => narrow(images, 0, i * size, size));
+  return concat(parts.map((part) => recomputed((again) => embed(part, again))));
+}
+
 /** Every tensor that the next step depends on, by name. */
 export function* sessionState({
   backbone,
@@ -95,6 +157,7 @@ export function* sessionState({
   head,
   method,
   optimizer,
+  scaler,
 }: Session): Generator<readonly [string, Tensor]> {
   yield* backbone.state('backbone.');
   if (projection) yield* projection.state('projection.');
@@ -102,6 +165,7 @@ export function* sessionState({
   for (const [name, module] of Object.entries(method.modules ?? {})) yield* module.state(`method.${name}.`);
   for (const [name, value] of Object.entries(method.state ?? {})) yield [`method.${name}`, value];
   for (const [name, value] of optimizer.state()) yield [`optimizer.${name}`, value];
+  for (const [name, value] of scaler?.state() ?? []) yield [`scaler.${name}`, value];
 }
 
 export function disposeSession(session: Session): void {

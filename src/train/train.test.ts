@@ -95,9 +95,6 @@ test('a checkpoint continues only the run it belongs to', async (t) => {
   const signal = AbortSignal.abort();
   await assert.rejects(trained(dataset, out, {}, { signal }), Interrupted);
   await assert.rejects(trained(dataset, out, { seed: 3 }, { resume: true }), /written with another recipe/);
-  const { path } = { path: runFiles(out).checkpoint };
-  writeFileSync(path, readFileSync(path).subarray(0, 400));
-  await assert.rejects(trained(dataset, out, {}, { resume: true }), /checkpoint\.safetensors/);
   await trained(dataset, out, { epochs: 1 }, { force: true });
   await assert.rejects(trained(dataset, out, { epochs: 1 }), /a finished run stands there/);
   await assert.rejects(

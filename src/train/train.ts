@@ -1,20 +1,39 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
-import { progress } from '../base/progress.ts';
+import { codeOf, UserError } from '../base/errors.ts';
+import { progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder, shuffledOrder } from '../data/index.ts';
+import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
-import { add, backward, defaultGenerator, inference, mul, scope, type Tensor, toFloat32 } from '../torch/index.ts';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import {
+  add,
+  alone,
+  backward,
+  defaultGenerator,
+  homeDevice,
+  inference,
+  type Joined,
+  mul,
+  narrow,
+  scope,
+  speaking,
+  type Team,
+  type Tensor,
+  tensor,
+  toFloat32,
+} from '../torch/index.ts';
+import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
+import { Leniency } from './leniency.ts';
 import type { OldSupply } from './old.ts';
+import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
+import { checkPrecision, inPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
 import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
-import { disposeSession, makeSchedule, openSession, type Session, sessionState } from './session.ts';
+import { disposeSession, embedBatch, makeSchedule, openSession, type Session } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -28,12 +47,24 @@ export type TrainOptions = {
   /** Decoding threads beside the training thread. */
   readonly workers?: number;
   readonly skipBadImages?: boolean;
+  /** Batches whose loss is not finite that the run may leave out before it stops. */
+  readonly skipNonFinite?: number;
   /** Steps between two lines of the log. */
   readonly logEvery?: number;
+  /** Steps between two checkpoints of an epoch; there is one at its end in any case. */
+  readonly saveEvery?: number;
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
+  /** The processes that train it together, each with an equal share of every batch; the first one writes. */
+  readonly joined?: Joined | null;
+  /** Send gradients while backward computes others. */
+  readonly overlap?: boolean;
 };
 
+/** Steps between two checkpoints, unless told: minutes of a large run, fewer writes than anyone notices. */
+const SAVE_EVERY = 1000;
+/** What names of the head's tensors begin with in a session's state. */
+const HEAD = 'head.';
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
@@ -44,37 +75,59 @@ export class Interrupted extends Error {
 
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
-  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, logEvery = 20, signal } = options;
+  const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
+  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, joined = null } = options;
+  const team = joined?.group ?? alone;
+  const { processes, rank } = team;
+  const first = rank === 0;
   const { batchSize, epochs } = recipe;
   const stepsPerEpoch = Math.floor(dataset.size / batchSize);
   if (stepsPerEpoch === 0)
     throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, {
       hint: 'lower batchSize',
     });
+  const share = shareOf(recipe, team);
   const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
   const files = runFiles(out);
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
-  checkRun(out, { resume, force });
+  joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
+  onFirst(joined, () => checkRun(out, { resume, force }));
+  checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
-  const session = openSession(recipe, classes, rng);
+  const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
   const startedMs = performance.now();
-  const bar = progress(recipe.name ?? recipe.method.kind, totalSteps);
+  const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
+  const checkpoints = new Generations(files);
+  const leniency = new Leniency(skipNonFinite, session);
+  const stopped = (): Interrupted =>
+    new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
   let step = 0;
+  let stopping = false;
+  let saved: number | undefined;
   try {
-    if (resume) step = loadCheckpoint(files.checkpoint, identity, sessionState(session));
-    else {
+    if (!resume && first) {
       rmSync(out, { recursive: true, force: true });
       mkdirSync(out, { recursive: true });
     }
-    const firstStep = step;
-    writeJson(files.recipe, recipe);
-    const journal = new Journal(files.log, bar, { every: logEvery, firstStep, totalSteps });
-    const save = (): void => saveCheckpoint(files.checkpoint, { step, ...identity }, sessionState(session));
-    save();
+    const begun = resume
+      ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
+      : { step: 0, counts: {} };
+    shareState(session, joined);
+    step = begun.step;
+    saved = step;
+    if (first) writeJson(files.recipe, recipe);
+    const settings = { every: logEvery, firstStep: step, totalSteps, counts: begun.counts };
+    const journal = new Journal(first ? files.log : null, bar, settings);
+    const save = (): void => {
+      const position = { step, counts: journal.counts, ...identity };
+      withWholeState(session, joined, (state) => checkpoints.save(position, () => state));
+      saved = step;
+    };
+    if (!resume) save();
 
     while (step < totalSteps) {
       const epoch = Math.floor(step / stepsPerEpoch);
@@ -82,12 +135,19 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         await session.method.onEpoch?.({
           epoch,
           old: old.wholeSet,
-          embedTrainSet: () => embedAll(session, loader, dataset, recipe.network.inputSide),
+          embedTrainSet: () => {
+            shareState(session, joined); // running statistics are each process's own
+            return embedAll(session, loader, dataset, recipe.network.inputSide);
+          },
         });
       const batches = loader.epoch({
-        batchSize,
+        batchSize: share,
         imageSide: recipe.network.inputSide,
-        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed }),
+        // as many steps as one process would take, so that none is padded
+        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed, processes, rank }).slice(
+          0,
+          stepsPerEpoch * share,
+        ),
         dropLast: true,
         firstBatch: step % stepsPerEpoch,
         augment: recipe.augment,
@@ -104,45 +164,67 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           rng: rng.split('step', step),
           count: journal.count.bind(journal),
         };
-        const seen = trainStep(session, batch, old, {
+        leniency.remember();
+        const { finite, ...seen } = trainStep(session, batch, old, {
           ...at,
           lr,
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!Number.isFinite(seen.loss)) throw notFinite(step, seen, batch);
+        if (!finite) leniency.excuse({ step, terms: seen.terms, batch }, journal);
         step++;
-        journal.report(step, epoch, { ...seen, lr, samples: batch.labels.length, waitedMs: batch.waitedMs });
-        if (signal?.aborted) break;
+        journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
+        stopping = anyOf(team, signal?.aborted ?? false);
+        if (stopping) break;
+        if (step % saveEvery === 0 && step % stepsPerEpoch !== 0) save();
       }
       save();
-      if (signal?.aborted && step < totalSteps)
-        throw new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
+      if (stopping && step < totalSteps) throw stopped();
     }
 
-    const manifest = writeModel(out, {
-      recipe,
-      session,
-      dataset,
-      old: old.digest,
-      steps: step,
-      seconds: (performance.now() - startedMs) / 1000,
-      dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
-      badImages: loader.bad.length,
-      counts: journal.counts,
-    });
-    writeJson(join(out, MANIFEST), manifest);
-    rmSync(files.checkpoint, { force: true });
-    return manifest;
+    const [badImages] = sumOver(team, [loader.bad.length]);
+    const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
+      const manifest = writeModel(out, {
+        recipe,
+        session,
+        head,
+        dataset,
+        old: old.digest,
+        processes,
+        steps: step,
+        seconds: (performance.now() - startedMs) / 1000,
+        dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
+        badImages: badImages!,
+        counts: journal.counts,
+      });
+      writeJson(join(out, MANIFEST), manifest);
+      checkpoints.remove();
+      return manifest;
+    };
+    const ofHead = (name: string): boolean => name.startsWith(HEAD);
+    const bare = (state: Iterable<readonly [string, Tensor]>) =>
+      Array.from(state, ([name, value]) => [name.slice(HEAD.length), value] as const);
+    return withWholeState(session, joined, (state) => finish(bare(state)), ofHead);
   } catch (error) {
     // a new run that took no step leaves nothing; what is being resumed is never touched
-    if (step === 0 && !resume && !(error instanceof Interrupted)) rmSync(out, { recursive: true, force: true });
+    if (first && step === 0 && !resume && !(error instanceof Interrupted))
+      rmSync(out, { recursive: true, force: true });
+    if (['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '')) throw diskFull(out, step, saved, error);
     throw error;
   } finally {
     bar.stop();
     await loader.close();
+    leniency.dispose();
     disposeSession(session);
   }
+}
+
+function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {
+  const begun = saved !== undefined && step > 0;
+  return new UserError(
+    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
+    { hint: begun ? 'make room, then go on with --resume' : 'make room, then start it again', cause },
+  );
 }
 
 /** @throws UserError if the recipe pretends to fewer classes than the data have. */
@@ -155,21 +237,26 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
   return classes;
 }
 
-/** Embeds the dataset in its order with the backbone as it is, without augmentation. → flat [N · D] in the old space */
+/**
+ * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share. → flat [N · D]
+ * in the old space
+ */
 async function embedAll(
-  { backbone, projection }: Session,
+  { backbone, projection, precision, team }: Session,
   loader: Loader,
   dataset: Dataset,
   side: number,
 ): Promise<Float32Array> {
+  const each = Math.ceil(dataset.size / team.processes);
+  const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
   const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order: sequentialOrder(dataset.size) });
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order });
   for await (using batch of batches)
     parts.push(
       inference(() =>
         scope(() => {
           const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-          const embeddings = backbone.forward(images, { train: false });
+          const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
           return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
         }),
       ),
@@ -180,46 +267,72 @@ async function embedAll(
     all.set(part, at);
     at += part.length;
   }
-  return all;
+  if (team.processes === 1) return all;
+  const dim = all.length / each;
+  return scope(() => toFloat32(narrow(team.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
 }
 
 type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
+  /** Whether any process that shares the model says so: all leave out the same steps (D-22). By default its team is asked. */
+  readonly anywhere?: (flag: boolean) => boolean;
 };
 
-/** One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. */
+/** `finite`: whether the loss is. A step that is left out has no gradient norm (NaN). */
+type Seen = Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> & { readonly finite: boolean };
+
+/**
+ * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A loss that is not
+ * finite, or gradients that overflow in half precision, change no weight and no optimiser state.
+ */
 export function trainStep(
-  { backbone, projection, head, method, optimizer, parameters, clipped }: Session,
+  session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldSupply,
-  { lr, clipNorm, side, ...at }: StepSettings,
-): Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> {
+  { lr, clipNorm, side, anywhere = (flag) => anyOf(session.team, flag), ...at }: StepSettings,
+): Seen {
+  const { projection, head, method, optimizer, parameters, clipped, scaler, pass, team, buckets } = session;
   return scope(() => {
-    defaultGenerator().seed(at.rng.split('dropout').seed());
+    // random masks are each process's own
+    const masks = team.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', team.rank);
+    defaultGenerator().seed(masks.seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-    const embeddings = backbone.forward(images, { train: true }); // [B, D]
+    const embeddings = embedBatch(session, images); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({
       ...at,
       embeddings,
-      inOldSpace: projection ? projection.forward(embeddings, { train: true }) : embeddings,
+      inOldSpace: projection ? projection.forward(embeddings, pass) : embeddings,
       labels: labelTensor(batch.labels),
       head: classifier,
+      pass,
+      team,
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
-    backward(loss);
-    const gradNorm = clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY);
-    optimizer.step(lr, chosen);
+    const seen = reported(loss, terms, team);
+    if (!Number.isFinite(seen.loss)) return { ...seen, gradNorm: Number.NaN, finite: false };
+    buckets?.arm();
+    speaking('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
+    buckets?.finish();
+    const clean = !scaler || !anywhere(!scaler.unscale(chosen ? [...parameters, chosen.rows] : parameters));
+    const gradNorm = clean ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY) : Number.NaN;
+    if (clean) optimizer.step(lr, chosen);
+    else at.count('steps left out for gradients that overflow', 1);
+    scaler?.update(clean);
     clearGradients(parameters);
-    return {
-      loss: loss.item(),
-      terms: Object.fromEntries(Object.entries(terms).map(([name, { value }]) => [name, value.item()])),
-      gradNorm,
-    };
+    return { ...seen, gradNorm, finite: true };
   });
+}
+
+/** Loss and terms as numbers: means over the processes, of which one that is not finite makes all so. */
+function reported(loss: Tensor, terms: Terms, team: Team): Pick<Seen, 'loss' | 'terms'> {
+  const names = Object.keys(terms);
+  const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
+  const [mean, ...means] = sumOver(team, own).map((sum) => sum / team.processes);
+  return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
 }
 
 /** Σ weight · value of a method's terms. */
@@ -228,20 +341,4 @@ export function totalOf(terms: Terms): Tensor {
   const [first, ...rest] = parts;
   if (!first) throw new Error('a method returned no loss terms');
   return rest.reduce((sum, part) => add(sum, part), first);
-}
-
-function notFinite(
-  step: number,
-  { terms }: { readonly terms: Readonly<Record<string, number>> },
-  batch: Batch,
-): UserError {
-  const shown = Object.entries(terms)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ');
-  return new UserError(
-    `the loss is not finite at step ${step + 1}: ${shown}; samples ${Array.from(batch.indices.slice(0, 8)).join(', ')}, …`,
-    {
-      hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands, --resume continues from it',
-    },
-  );
 }

@@ -1,7 +1,7 @@
 """Ten training steps of a small iresnet18 in plain PyTorch, as numbers for src/train/ten-steps.test.ts.
 
 Written from methods.md alone (sections 2.3-2.7, 3.1, 4.5, 5.1-5.6; the repairs of D-04, D-06 and D-28 where it says so). All inputs are formulas, so that both sides make their own.
-Run: python3 test/golden/make_ten_steps.py   (PyTorch 2.13, CPU; rewrites ten_steps.json beside this file)
+Run: python3 test/golden/make_ten_steps.py   (PyTorch 2.13, CPU; rewrites ten_steps.json and ten_steps_half.json beside this file)
 """
 
 import json
@@ -37,8 +37,9 @@ class Block(nn.Module):
 
 
 class Iresnet18(nn.Module):
-    def __init__(self):
+    def __init__(self, dtype):
         super().__init__()
+        self.dtype = dtype
         self.conv1 = nn.Conv2d(3, CHANNELS[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(CHANNELS[0])
         self.prelu = nn.PReLU(CHANNELS[0])
@@ -52,10 +53,12 @@ class Iresnet18(nn.Module):
         self.features.weight.requires_grad = False
 
     def forward(self, x):
-        x = self.prelu(self.bn1(self.conv1(x)))
-        for stage in range(1, 5):
-            x = getattr(self, f"layer{stage}")(x)
-        return self.features(self.fc(torch.flatten(self.bn2(x), 1)))
+        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):  # the trunk alone (2.7)
+            x = self.prelu(self.bn1(self.conv1(x)))
+            for stage in range(1, 5):
+                x = getattr(self, f"layer{stage}")(x)
+            x = torch.flatten(self.bn2(x), 1)
+        return self.features(self.fc(x.float()))
 
 
 def noise(shape, stream, scale):
@@ -192,8 +195,9 @@ class Adversary(nn.Module):
         return 4 * torch.stack(beyond).mean() + 4 * 2 * adversarial  # (epochs - epoch + 1) / epochs = 2 in the only epoch
 
 
-def run(method, head, optimizer):
-    net = Iresnet18()
+def run(method, head, optimizer, precision="float32"):
+    net = Iresnet18({"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+    scaler = torch.amp.GradScaler("cpu", growth_interval=100, enabled=precision == "fp16")
     set_weights(net)
     weight = nn.Parameter(noise((C, D), 4000, 0.5).float())
     parameters = [p for p in net.parameters() if p.requires_grad]
@@ -247,15 +251,19 @@ def run(method, head, optimizer):
         else:
             loss = loss_of(embeddings, labels)
         opt.zero_grad(set_to_none=True)
-        loss.backward()
-        norms.append(nn.utils.clip_grad_norm_(clipped, CLIP).item())
-        opt.step()
+        scaler.scale(loss).backward()
+        scaler.unscale_(opt)
+        norm = nn.utils.clip_grad_norm_(clipped, CLIP).item()
+        norms.append(norm if math.isfinite(norm) else None)  # a step that the scaler leaves out
+        scaler.step(opt)
+        scaler.update()
         losses.append(loss.item())
     state = net.state_dict()
     return {
         "method": method,
         "head": head,
         "optimizer": optimizer,
+        "precision": precision,
         "losses": losses,
         "gradNorms": norms,
         "conv1": state["conv1.weight"].flatten()[:8].tolist(),
@@ -278,5 +286,8 @@ cases = [
     ("mixbct", "cosface", "sgd"),
     ("independent", "arcface", "adamw"),
 ]
-result = {"torch": torch.__version__, "cases": [run(*case) for case in cases]}
-Path(__file__).with_name("ten_steps.json").write_text(json.dumps(result, indent=1) + "\n")
+methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
+half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
+for name, runs in (("ten_steps", cases), ("ten_steps_half", half)):
+    result = {"torch": torch.__version__, "cases": [run(*case) for case in runs]}
+    Path(__file__).with_name(f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -1,6 +1,6 @@
 import { Rng } from '../../src/base/rng.ts';
 import type { Setup, Step, Supply } from '../../src/methods/index.ts';
-import { sum, type Tensor, zeros } from '../../src/torch/index.ts';
+import { alone, sum, type Tensor, zeros } from '../../src/torch/index.ts';
 
 /** What a method is started with in a test: 8 dimensions, 10 classes. */
 export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
@@ -15,6 +15,7 @@ export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
 export const zeroHead = (weight = zeros([10, 8], { dtype: 'float64' })): Step['head'] => ({
   weight,
   loss: () => sum(zeros([1], { dtype: 'float64' })),
+  overClasses: (all) => all,
 });
 
 type Given = Pick<Step, 'embeddings' | 'labels'> & { readonly old?: Partial<Supply> };
@@ -26,6 +27,8 @@ export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<Step> = {
   progress: 0,
   epoch: 0,
   epochs: 1,
+  pass: { train: true },
+  team: alone,
   rng: new Rng(0),
   count: () => undefined,
   old: old as Supply,

@@ -1,16 +1,19 @@
 import {
   abs,
   add,
+  alone,
   clamp,
   detach,
   div,
   greater,
   mul,
+  noGrad,
   norm,
   selectRows,
   sigmoid,
   sub,
   sum,
+  type Team,
   type Tensor,
   to,
   where,
@@ -31,11 +34,13 @@ export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): 
 /**
  * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer
  * than two kept distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
+ * Of a `team`, each process gets the part that its samples have in the mean over all of them, times W.
  */
 export function beyondBoundary(
   embeddings: Tensor,
   labels: Tensor,
   { centres, radii, several, elastic, radius }: Elastic,
+  team: Team = alone,
 ): Tensor {
   const of = (perClass: Tensor): Tensor => selectRows(perClass, labels);
   const largest = of(radii);
@@ -43,5 +48,9 @@ export function beyondBoundary(
   const boundary = where(greater(largest, radius), sub(largest, shift), add(largest, shift));
   const excess = sub(norm(sub(embeddings, of(centres)), { dim: 1 }), boundary);
   const counted = mul(to(greater(detach(excess), 0), { dtype: excess.dtype }), of(several));
-  return div(sum(mul(excess, counted)), clamp(sum(counted), 1));
+  const samples = clamp(
+    noGrad(() => team.sum(sum(counted))),
+    1,
+  );
+  return mul(div(sum(mul(excess, counted)), samples), team.processes);
 }

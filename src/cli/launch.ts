@@ -1,0 +1,213 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import { availableParallelism, constants } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import type { Command } from 'commander';
+import { UserError } from '../base/errors.ts';
+import { duration } from '../base/progress.ts';
+import { packageRoot } from '../base/version.ts';
+import { Interrupted } from '../train/train.ts';
+import { group, LAUNCHER, wholeNumber } from './context.ts';
+
+/** What a process ends with when not it but another one of its run failed. */
+export const PEER_LOST = 3;
+/** How long the others have to end by themselves when one has failed, before they are killed. */
+const GRACE_MS = 4000;
+/** Lines of a process's errors that are said again at the end. */
+const LAST_LINES = 20;
+/** Commands that know what to do with several processes. */
+const COMMANDS = ['train'];
+
+/** One of the processes failed; the launcher ends with the same code. */
+export class ProcessFailed extends Error {
+  override readonly name = 'ProcessFailed';
+  readonly code: number;
+  constructor(message: string, code: number) {
+    super(message);
+    this.code = code;
+  }
+}
+
+type LaunchOptions = {
+  readonly nproc: number;
+  readonly nnodes: number;
+  readonly nodeRank: number;
+  readonly masterAddr?: string;
+  readonly masterPort?: number;
+};
+
+export function launchCommand(): Command {
+  return group(
+    'launch',
+    'run a command as several processes that work together',
+    'mixbct launch --nproc 8 -- train recipes/glyphs/old.yaml --data data/k12/k12_32_train --out runs/old\n' +
+      'mixbct launch --nproc 8 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500 -- train …',
+  )
+    .argument('<command...>', `after --: ${COMMANDS.join(' or ')} and what belongs to it`)
+    .requiredOption('--nproc <n>', 'processes on this machine', wholeNumber)
+    .option('--nnodes <n>', 'machines', wholeNumber, 1)
+    .option('--node-rank <n>', 'which of the machines this is, from 0', wholeNumber, 0)
+    .option('--master-addr <address>', 'address of machine 0 (default: this machine)')
+    .option('--master-port <port>', 'a free port there (default: any, with one machine)', wholeNumber)
+    .action(launch);
+}
+
+async function launch(words: readonly string[], options: LaunchOptions): Promise<void> {
+  checkLaunch(words, options);
+  const { nproc, nnodes, nodeRank } = options;
+  const shared = {
+    WORLD_SIZE: String(nproc * nnodes),
+    LOCAL_WORLD_SIZE: String(nproc),
+    MASTER_ADDR: options.masterAddr ?? '127.0.0.1',
+    MASTER_PORT: String(options.masterPort ?? (await freePort())),
+    OMP_NUM_THREADS: process.env['OMP_NUM_THREADS'] ?? String(Math.max(1, Math.floor(availableParallelism() / nproc))),
+    [LAUNCHER]: String(process.pid),
+  };
+  const crew = new Crew(
+    Array.from({ length: nproc }, (_, localRank) => {
+      const rank = nodeRank * nproc + localRank;
+      return { rank, env: { ...process.env, ...shared, RANK: String(rank), LOCAL_RANK: String(localRank) } };
+    }),
+    words,
+  );
+  await crew.finished();
+}
+
+/** @throws UserError naming the option that does not fit. */
+export function checkLaunch(
+  words: readonly string[],
+  { nproc, nnodes, nodeRank, masterAddr, masterPort }: LaunchOptions,
+): void {
+  if (!COMMANDS.includes(words[0]!))
+    throw new UserError(`launch runs ${COMMANDS.join(' or ')}, not ${words[0]}`, {
+      hint: 'mixbct launch --nproc 2 -- train …',
+    });
+  if (nproc < 1) throw new UserError('--nproc 0: wanted at least one process');
+  if (nnodes < 1) throw new UserError('--nnodes 0: wanted at least one machine');
+  if (nodeRank >= nnodes)
+    throw new UserError(`--node-rank ${nodeRank} with --nnodes ${nnodes}: machines count from 0 to ${nnodes - 1}`);
+  if (nnodes > 1 && (masterAddr === undefined || masterPort === undefined))
+    throw new UserError('several machines have to be told where to meet', {
+      hint: 'give each the same --master-addr and --master-port, those of machine 0',
+    });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+/** A process, what it said last on standard error, and how it ended. */
+type Member = {
+  readonly rank: number;
+  readonly child: ChildProcess;
+  readonly lastLines: string[];
+  end: {
+    readonly code: number;
+    readonly how: string /** Ended because of another. */;
+    readonly victim: boolean;
+  } | null;
+};
+
+/** Processes that are started together and end together. */
+class Crew {
+  readonly #members: readonly Member[];
+  /** Those that failed, in the order in which they ended. */
+  readonly #failed: Member[] = [];
+  readonly #signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  #asked = 0;
+  #killer: NodeJS.Timeout | undefined;
+
+  constructor(places: readonly { readonly rank: number; readonly env: NodeJS.ProcessEnv }[], words: readonly string[]) {
+    const main = join(packageRoot, 'dist/src/cli/main.js');
+    this.#members = places.map(({ rank, env }) => {
+      // a session of its own: Ctrl-C reaches it once, through us
+      const child = spawn(process.execPath, [main, ...words], {
+        env,
+        detached: true,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const member: Member = { rank, child, lastLines: [], end: null };
+      relay(child.stdout, process.stdout, rank, () => undefined);
+      relay(child.stderr, process.stderr, rank, (line) => {
+        member.lastLines.push(line);
+        if (member.lastLines.length > LAST_LINES) member.lastLines.shift();
+      });
+      return member;
+    });
+  }
+
+  /** Waits until all have ended. @throws ProcessFailed after the words of the one that failed have been said again. */
+  async finished(): Promise<void> {
+    const startedMs = performance.now();
+    const pass = (signal: NodeJS.Signals): void => this.#pass(signal);
+    for (const signal of this.#signals) process.on(signal, pass);
+    try {
+      await Promise.all(this.#members.map((member) => this.#ended(member)));
+    } finally {
+      for (const signal of this.#signals) process.off(signal, pass);
+      clearTimeout(this.#killer);
+    }
+    // all may be victims if the cause is on another machine
+    const cause = this.#failed.find(({ end }) => !end!.victim) ?? this.#failed[0];
+    if (!cause) return;
+    if (this.#asked > 0) throw new Interrupted('all processes have stopped');
+    const { rank, lastLines, end } = cause;
+    process.stderr.write(
+      `\nprocess ${rank} ${end!.how} after ${duration(performance.now() - startedMs)}; the others were stopped. It said last:\n${lastLines.map((line) => `${line}\n`).join('')}`,
+    );
+    throw new ProcessFailed(`process ${rank} ${end!.how}`, end!.code);
+  }
+
+  #ended(member: Member): Promise<void> {
+    return new Promise((resolve) => {
+      member.child.once('error', (error) => member.lastLines.push(error.message));
+      // 'close' comes after the last line; a child that could not start has no 'exit'
+      member.child.once('close', (code, signal) => {
+        const number = signal ? 128 + constants.signals[signal] : 0;
+        member.end = {
+          code: code !== null && code >= 0 ? code : number || 1,
+          how: signal ? `was ended by ${signal}` : `ended with code ${code}`,
+          victim: code === PEER_LOST || (signal !== null && this.#killer !== undefined),
+        };
+        if (member.end.code !== 0) {
+          this.#failed.push(member);
+          this.#stop('SIGTERM');
+        }
+        resolve();
+      });
+    });
+  }
+
+  /** Passes a signal on; one more than it takes to stop in order ends all at once. */
+  #pass(signal: NodeJS.Signals): void {
+    this.#asked++;
+    this.#send(this.#asked > 2 ? 'SIGKILL' : signal);
+  }
+
+  /** Lets the others end by themselves, for a while. */
+  #stop(signal: NodeJS.Signals): void {
+    if (this.#killer) return;
+    this.#send(signal);
+    this.#killer = setTimeout(() => this.#send('SIGKILL'), GRACE_MS);
+  }
+
+  #send(signal: NodeJS.Signals): void {
+    for (const { child, end } of this.#members) if (!end) child.kill(signal);
+  }
+}
+
+/** Passes lines on with the rank before each. */
+function relay(from: Readable | null, to: Writable, rank: number, hear: (line: string) => void): void {
+  createInterface({ input: from! }).on('line', (line) => {
+    hear(line);
+    to.write(`[${rank}] ${line}\n`);
+  });
+}

@@ -1,0 +1,63 @@
+import {
+  add,
+  type BatchNormState,
+  copy_,
+  div,
+  mean,
+  mul,
+  noGrad,
+  reshape,
+  scope,
+  select,
+  sqrt,
+  square,
+  stack,
+  sub,
+  sum,
+  type Team,
+  type Tensor,
+  to,
+} from '../torch/index.ts';
+
+/**
+ * Batch normalisation with the statistics of the whole batch, of which each process has an equal share: value and gradient
+ * are those of one process that has all of it. x [b, C, …] → the same. The running statistics, if any, move in place.
+ *
+ * Each process sends its mean, the mean's square and its squares about the mean, C numbers each in double precision: one
+ * all-reduce, and one more backward. A difference of two large sums would cost what single precision cannot spare.
+ */
+export function teamBatchNorm(
+  x: Tensor,
+  { weight, bias, runningMean, runningVar }: BatchNormState,
+  team: Team,
+  { eps, momentum }: { readonly eps: number; readonly momentum: number },
+): Tensor {
+  const channels = x.shape[1]!;
+  const others = x.shape.flatMap((_, dim) => (dim === 1 ? [] : [dim]));
+  const share = x.numel / channels;
+  const count = share * team.processes;
+  const along = x.shape.map((size, dim) => (dim === 1 ? size : 1));
+  return scope(() => {
+    const values = to(x, { dtype: x.dtype === 'float64' ? 'float64' : 'float32' });
+    const own = mean(values, { dim: others, keepDim: true }); // [1, C, 1, 1]
+    const squares = sum(square(sub(values, own)), { dim: others });
+    const exact = to(reshape(own, [channels]), { dtype: 'float64' });
+    const sums = team.sum(stack([exact, square(exact), to(squares, { dtype: 'float64' })]));
+    const [means, meanSquares, within] = [0, 1, 2].map((part) => select(sums, 0, part)) as [Tensor, Tensor, Tensor];
+    const centre = div(means, team.processes); // [C]
+    const between = sub(meanSquares, mul(square(centre), team.processes)); // Σ (own mean - mean)²
+    const squaresOfAll = add(within, between, { alpha: share });
+    const variance = div(squaresOfAll, count);
+    if (runningMean && runningVar)
+      noGrad(() => {
+        move(runningMean, centre, momentum);
+        move(runningVar, div(squaresOfAll, count - 1), momentum);
+      });
+    const shaped = (perChannel: Tensor): Tensor => to(reshape(perChannel, along), { dtype: values.dtype });
+    const factor = shaped(div(weight, sqrt(add(variance, eps))));
+    return to(add(mul(sub(values, shaped(centre)), factor), shaped(bias)), { dtype: x.dtype });
+  });
+}
+
+const move = (running: Tensor, batch: Tensor, momentum: number): Tensor =>
+  copy_(running, add(mul(running, 1 - momentum), mul(batch, momentum)));

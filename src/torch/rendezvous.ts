@@ -1,0 +1,222 @@
+import { messageOf, UserError } from '../base/errors.ts';
+import { Group, PeerLost, Store } from './distributed.ts';
+import { scope } from './scope.ts';
+import { tensor, toNumbers, toUint8 } from './tensor.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where a process stands among the W of its run, in torchrun's variables. */
+export type Place = {
+  readonly rank: number;
+  readonly processes: number;
+  /** Among the processes of this machine. */
+  readonly localRank: number;
+  /** Of the process of rank 0. */
+  readonly address: string;
+  readonly port: number;
+};
+
+const hint = 'start the processes with mixbct launch or torchrun, or set the variables as docs/cluster.md shows';
+
+/**
+ * Reads RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; null if there is one process only.
+ * @throws UserError naming each variable that is missing or no number that fits.
+ */
+export function placeOf(env: Environment): Place | null {
+  const whole = (name: string, fallback?: number): number => {
+    const text = env[name];
+    if (text === undefined && fallback !== undefined) return fallback;
+    if (text === undefined) throw new UserError(`WORLD_SIZE is ${env['WORLD_SIZE']}, but ${name} is not set`, { hint });
+    if (!/^\d+$/.test(text)) throw new UserError(`${name}=${text}: wanted a whole number`, { hint });
+    return Number(text);
+  };
+  if (env['WORLD_SIZE'] === undefined) return null;
+  const processes = whole('WORLD_SIZE');
+  if (processes < 1) throw new UserError('WORLD_SIZE=0: wanted at least one process', { hint });
+  if (processes === 1) return null;
+  const rank = whole('RANK');
+  if (rank >= processes)
+    throw new UserError(`RANK=${rank} with WORLD_SIZE=${processes}: ranks go from 0 to ${processes - 1}`, { hint });
+  const address = env['MASTER_ADDR'];
+  if (!address) throw new UserError(`WORLD_SIZE is ${processes}, but MASTER_ADDR is not set`, { hint });
+  const port = whole('MASTER_PORT');
+  if (port < 1 || port > 65_535)
+    throw new UserError(`MASTER_PORT=${port}: wanted a port between 1 and 65535`, { hint });
+  return { rank, processes, localRank: whole('LOCAL_RANK', rank), address, port };
+}
+
+export type JoinOptions = {
+  /** How long to wait for the others to come. */
+  readonly joinTimeoutMs?: number;
+  /** How long a collective may take before the others count as lost. */
+  readonly timeoutMs?: number;
+  readonly env?: Environment;
+  /** Whether tensors on CUDA devices will be exchanged; this process uses the device of its local rank. */
+  readonly cuda?: boolean;
+};
+
+/** Nodes of a cluster start minutes apart. */
+const JOIN_TIMEOUT_MS = 300_000;
+/** The first process may write a large checkpoint while the others wait in a collective. */
+const TIMEOUT_MS = 1_800_000;
+/** Between two looks for those who have not come yet. */
+const POLL_MS = 20;
+/** How long the process that serves the store stays when it fails, so that the others hear why. */
+const LINGER_MS = 300;
+
+/** The processes of a run, connected. */
+export class Joined {
+  readonly place: Place;
+  readonly group: Group;
+  readonly #store: Store;
+  #comparisons = 0;
+
+  constructor(place: Place, group: Group, store: Store) {
+    this.place = place;
+    this.group = group;
+    this.#store = store;
+  }
+
+  /** Calls `body` on the process of rank 0 alone; all get its result, which must be JSON. @throws PeerLost elsewhere if it throws. */
+  fromFirst<T>(body: () => T): T {
+    if (this.place.rank === 0) {
+      let result: T;
+      try {
+        result = body();
+      } catch (error) {
+        this.#tell({ error: messageOf(error) });
+        throw error;
+      }
+      this.#tell({ result });
+      return result;
+    }
+    const said = this.#listen() as { readonly result: T; readonly error?: string };
+    if (said.error !== undefined) throw new PeerLost(`process 0 stopped: ${said.error}`);
+    return said.result;
+  }
+
+  #tell(value: unknown): void {
+    scope(() => {
+      const bytes = Buffer.from(JSON.stringify(value));
+      this.group.broadcast(tensor([bytes.length], { dtype: 'int64' })).wait();
+      this.group.broadcast(tensor(new Uint8Array(bytes))).wait();
+    });
+  }
+
+  #listen(): unknown {
+    return scope(() => {
+      const length = tensor([0], { dtype: 'int64' });
+      this.group.broadcast(length).wait();
+      const bytes = tensor(new Uint8Array(toNumbers(length)[0]!));
+      this.group.broadcast(bytes).wait();
+      return JSON.parse(Buffer.from(toUint8(bytes)).toString());
+    });
+  }
+
+  /** @throws UserError in every process, naming what differs, if they do not all say the same. */
+  requireEqual(values: Readonly<Record<string, string>>): void {
+    const { rank, processes } = this.place;
+    const round = `equal/${this.#comparisons++}`;
+    this.#store.set(`${round}/${rank}`, JSON.stringify(values));
+    const said = Array.from(
+      { length: processes },
+      (_, other) => JSON.parse(this.#store.get(`${round}/${other}`)) as Record<string, string>,
+    );
+    for (const [other, theirs] of said.entries())
+      for (const [what, value] of Object.entries(theirs))
+        if (value !== said[0]![what]) {
+          if (rank === 0) sleep(LINGER_MS);
+          throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${said[0]![what]})`, {
+            hint: `start every process with the same ${what}: same files, same --set`,
+          });
+        }
+  }
+
+  /** Waits for the others, then frees connections and port. */
+  leave(): void {
+    this.group.barrier().wait();
+    this.group.close();
+    this.#store.close();
+  }
+}
+
+/**
+ * Meets the other processes of the run at the address and port of rank 0.
+ * @throws UserError if the port is busy, the address cannot be reached, or the processes that come do not fit together.
+ */
+export function join(place: Place, options: JoinOptions = {}): Joined {
+  const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
+  const { rank, processes, localRank, address } = place;
+  // under torchrun its agent serves the store; each restart has names of its own
+  const served = env['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
+  const store = openStore(place, { isServer: rank === 0 && !served, timeoutMs: joinTimeoutMs }).prefixed(
+    `mixbct/${env['TORCHELASTIC_RESTART_COUNT'] ?? 0}`,
+  );
+  meet(store, place, joinTimeoutMs);
+  const group = new Group(store.prefixed('group'), {
+    rank,
+    processes,
+    timeoutMs,
+    networkInterface: env['GLOO_SOCKET_IFNAME'],
+    host: /^(localhost|127\.|::1$)/.test(address) ? address : undefined,
+    cudaDevice: cuda ? localRank : undefined,
+  });
+  return new Joined(place, group, store);
+}
+
+function openStore({ rank, address, port }: Place, options: { isServer: boolean; timeoutMs: number }): Store {
+  try {
+    return Store.tcp(address, port, options);
+  } catch (error) {
+    const problem = messageOf(error);
+    if (/in use|EADDRINUSE/i.test(problem))
+      throw new UserError(`port ${port} is busy on this machine, which is to be MASTER_ADDR ${address}`, {
+        hint: 'another run may use it: choose another MASTER_PORT (mixbct launch --master-port)',
+        cause: error,
+      });
+    throw new UserError(
+      `process ${rank} cannot reach process 0 at ${address}:${port} within ${options.timeoutMs / 1000} s`,
+      { hint: 'is process 0 running, and are MASTER_ADDR and MASTER_PORT those of its machine?', cause: error },
+    );
+  }
+}
+
+/** Waits until every rank has come once. Whoever finds that something does not fit tells the others, who fail alike. */
+function meet(store: Store, { rank, processes }: Place, timeoutMs: number): void {
+  const fail = (problem: string, advice: string): never => {
+    if (rank === 0) sleep(LINGER_MS); // it serves the store
+    throw new UserError(problem, { hint: advice });
+  };
+  const refuse = (problem: string, advice: string): never => {
+    store.set('refused', `${problem}\n${advice}`);
+    return fail(problem, advice);
+  };
+  if (store.add('askers', 1) === 1) store.set('processes', String(processes));
+  const others = store.get('processes');
+  if (others !== String(processes))
+    refuse(
+      `WORLD_SIZE is ${processes} in process ${rank} and ${others} in another of the same run`,
+      'start every process with the same number of processes',
+    );
+  if (store.add(`arrivals/${rank}`, 1) > 1)
+    refuse(`two processes of one run both have RANK ${rank}`, 'give each process a rank of its own');
+  store.set(`here/${rank}`, '');
+  const deadline = performance.now() + timeoutMs;
+  let missing = Array.from({ length: processes }, (_, other) => other);
+  for (;;) {
+    missing = missing.filter((other) => !store.has(`here/${other}`));
+    if (store.has('refused')) {
+      const [problem, advice] = store.get('refused').split('\n') as [string, string];
+      fail(problem, advice);
+    }
+    if (missing.length === 0) return;
+    if (performance.now() > deadline)
+      refuse(
+        `${missing.length} of ${processes} processes did not come within ${timeoutMs / 1000} s: rank ${missing.join(', ')}`,
+        'were all of them started, with the same MASTER_ADDR and MASTER_PORT, and not more than WORLD_SIZE says?',
+      );
+    sleep(POLL_MS);
+  }
+}
+
+const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);

@@ -1,0 +1,226 @@
+// What stops a run, and what is left of it.
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
+import type { Fault } from '../../test/helpers/train-with-fault.ts';
+import { MANIFEST, readJson } from '../base/artifact.ts';
+import { full, readSafetensors, scope, setThreads } from '../torch/index.ts';
+import { Leniency } from './leniency.ts';
+import { noOld, type OldSupply, openOld } from './old.ts';
+import { runFiles } from './run.ts';
+import { Interrupted, trainStep } from './train.ts';
+
+before(() => setThreads(1));
+
+/** Two epochs of six steps. */
+const short = { epochs: 2 };
+
+/** Trains to the end of a fault. → its exit */
+function withFault(prefix: string, out: string, fault: Fault, resume = false) {
+  const script = resolve(import.meta.dirname, '../../test/helpers/train-with-fault.js');
+  const args = [script, prefix, out, JSON.stringify(short), JSON.stringify(fault), resume ? 'resume' : ''];
+  const { status, signal, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  return { status, signal, stderr };
+}
+
+const stepOf = (path: string): number => scope(() => Number(readSafetensors(path).metadata['step']));
+
+const fresh = 'checkpoint.safetensors.new.part';
+/** Checkpoints are written at steps 0, 2, 4, 6, …; the one of step 6 fails, midway through each of its parts. */
+const faults: Readonly<Record<string, Omit<Fault, 'how'> & { readonly left: number }>> = {
+  'while the new one is written': { call: 'write', suffix: fresh, time: 4, left: 4 },
+  'before the new one has its first name': { call: 'rename', suffix: '.new', time: 4, left: 4 },
+  'before the latest becomes the previous': { call: 'rename', suffix: 'previous.safetensors', time: 3, left: 4 },
+  'between both': { call: 'rename', suffix: '/checkpoint.safetensors', time: 4, left: 4 },
+};
+
+test('killed at any moment of writing a checkpoint, a run goes on from the one before to the same bytes', async (t) => {
+  const { folder, prefix, dataset } = await tinySet(t);
+  const whole = join(folder, 'whole');
+  await trained(dataset, whole, short);
+  for (const [i, [when, { left, ...fault }]] of Object.entries(faults).entries()) {
+    const out = join(folder, `killed-${i}`);
+    const { signal, stderr } = withFault(prefix, out, { ...fault, how: 'kill' });
+    assert.equal(signal, 'SIGKILL', `${when}: ${stderr}`);
+    const { checkpoint, previous } = runFiles(out);
+    assert.equal(stepOf(existsSync(checkpoint) ? checkpoint : previous), left, when);
+    await trained(dataset, out, short, { resume: true });
+    assert.deepEqual(weights(out), weights(whole), when);
+    assert.deepEqual(
+      readdirSync(out).filter((name) => name.startsWith('checkpoint')),
+      [],
+      'nothing is left of them',
+    );
+  }
+});
+
+test('a full disk ends the run with what to do; its last checkpoint goes on to the same bytes', async (t) => {
+  const { folder, prefix, dataset } = await tinySet(t);
+  const [whole, out, none] = ['whole', 'out', 'none'].map((name) => join(folder, name)) as [string, string, string];
+  await trained(dataset, whole, short);
+  const fault = { call: 'write', suffix: fresh, time: 4, how: 'ENOSPC' } as const;
+  const { status, stderr } = withFault(prefix, out, fault);
+  assert.equal(status, 2);
+  assert.match(stderr, /out: the disk is full at step 6; the checkpoint of step 4 stands\n.*--resume/);
+  assert.equal(existsSync(join(out, fresh)), false, 'the torn one is removed');
+  await trained(dataset, out, short, { resume: true });
+  assert.deepEqual(weights(out), weights(whole));
+  const atOnce = withFault(prefix, none, { ...fault, time: 1 });
+  assert.match(atOnce.stderr, /none: the disk is full at step 0\n.*start it again/);
+  assert.equal(existsSync(none), false);
+});
+
+/** A run that was stopped at step 8: its latest checkpoint is of step 8, the one before of step 6. */
+async function stopped(out: string, dataset: Parameters<typeof trained>[0]): Promise<void> {
+  const controller = new AbortController();
+  let steps = 0;
+  const old: OldSupply = {
+    ...noOld,
+    forBatch: () => {
+      if (++steps === 8) controller.abort();
+      return {} as never;
+    },
+  };
+  await assert.rejects(trained(dataset, out, short, { old, signal: controller.signal }), Interrupted);
+}
+
+test('a torn or damaged checkpoint is noticed, and the one before is used', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const whole = join(folder, 'whole');
+  await trained(dataset, whole, short);
+  const damages: Readonly<Record<string, (bytes: Buffer) => Uint8Array>> = {
+    torn: (bytes) => bytes.subarray(0, bytes.length / 2),
+    empty: () => new Uint8Array(),
+    'one bit of a weight': (bytes) => flipped(bytes, bytes.length - 100),
+    'one digit of the step': (bytes) => flipped(bytes, bytes.indexOf('"step":"8"') + 8),
+  };
+  for (const [i, [what, damage]] of Object.entries(damages).entries()) {
+    const out = join(folder, `run-${i}`);
+    const { checkpoint, previous } = runFiles(out);
+    await stopped(out, dataset);
+    assert.deepEqual([stepOf(checkpoint), stepOf(previous)], [8, 6]);
+    writeFileSync(checkpoint, damage(readFileSync(checkpoint)));
+    const said = t.mock.method(process.stderr, 'write', () => true);
+    await trained(dataset, out, short, { resume: true });
+    const text = said.mock.calls.map(({ arguments: [line] }) => String(line)).join('');
+    said.mock.restore();
+    assert.match(text, /checkpoint\.safetensors: .*\n.*going on from the checkpoint before it, of step 6/, what);
+    assert.deepEqual(weights(out), weights(whole), what);
+  }
+  const out = join(folder, 'both');
+  const { checkpoint, previous } = runFiles(out);
+  await stopped(out, dataset);
+  for (const path of [checkpoint, previous]) writeFileSync(path, flipped(readFileSync(path), 2000));
+  await assert.rejects(
+    trained(dataset, out, short, { resume: true }),
+    /no checkpoint is whole:\n.*checkpoint\.safetensors.*\n.*previous.*\n.*--force/,
+  );
+  assert.ok(existsSync(checkpoint) && existsSync(previous), 'nothing is thrown away');
+});
+
+function flipped(bytes: Buffer, at: number): Buffer {
+  bytes[at]! ^= 1;
+  return bytes;
+}
+
+test('SIGTERM ends a run as Ctrl-C does: a checkpoint, exit code 1, how to go on', async (t) => {
+  const { folder, prefix, dataset } = await tinySet(t);
+  const [out, recipe, main] = [join(folder, 'run'), join(folder, 'recipe.json'), '../cli/main.js'];
+  writeFileSync(recipe, JSON.stringify({ ...tinyRecipe({ epochs: 1000 }) }));
+  const args = [
+    resolve(import.meta.dirname, main),
+    'train',
+    recipe,
+    '--data',
+    prefix,
+    '--out',
+    out,
+    '--threads',
+    '1',
+    '--log-every',
+    '1',
+  ];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let text = '';
+  child.stderr.on('data', (chunk) => {
+    text += chunk;
+  });
+  while (!existsSync(runFiles(out).log) && child.exitCode === null) await setTimeout(20);
+  child.kill('SIGTERM');
+  const [code] = await once(child, 'exit');
+  assert.equal(code, 1, text);
+  assert.match(text, /stopped at step \d+ of 6000; the checkpoint is written\n.*go on with: mixbct train .*--resume/);
+  assert.ok(stepOf(runFiles(out).checkpoint) > 0);
+  assert.equal(dataset.size, 50);
+});
+
+/** L2 against old embeddings of which those of one step, counted from 1, are not numbers. */
+function spoilt(bad: readonly number[], features: string, dataset: Parameters<typeof openOld>[2]) {
+  const supply = openOld(tinyRecipe(l2), { features }, dataset);
+  let steps = 0;
+  const forBatch: OldSupply['forBatch'] = (indices) => {
+    const of = supply.forBatch(indices);
+    return bad.includes(++steps) ? { ...of, oldEmbedding: full([indices.length, 8], Number.NaN) } : of;
+  };
+  return { ...supply, forBatch };
+}
+const l2 = { ...short, method: { kind: 'l2' } };
+
+test('a loss that is not finite stops the run with step, terms and samples; told to, it leaves such batches out', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const { features } = await oldSide(folder, dataset);
+  const [out, cut, none] = ['out', 'cut', 'none'].map((name) => join(folder, name)) as [string, string, string];
+  const paths = { features };
+  await assert.rejects(
+    trained(dataset, none, l2, { paths, old: spoilt([8], features, dataset) }),
+    /not finite at step 8: classify \d.*, regress NaN\n {2}samples: (\d+, ){7}\d+\n.*--skip-non-finite/,
+  );
+  assert.equal(stepOf(runFiles(none).checkpoint), 6, 'the checkpoint of the epoch before stands');
+  const { counts } = await trained(dataset, out, l2, {
+    paths,
+    old: spoilt([3, 8], features, dataset),
+    skipNonFinite: 2,
+  });
+  assert.deepEqual(counts, { 'batches left out for a loss that is not finite': 2 });
+  assert.deepEqual((readJson(join(out, MANIFEST)) as { counts: object }).counts, counts);
+  assert.ok(weights(out).length === 2);
+  // a resumed run remembers what it has left out
+  await assert.rejects(
+    trained(dataset, cut, l2, { paths, old: spoilt([3, 8], features, dataset), skipNonFinite: 1 }),
+    /not finite at step 8: .*, after 1 batches left out/,
+  );
+  await assert.rejects(
+    trained(dataset, cut, l2, { paths, old: spoilt([1], features, dataset), skipNonFinite: 1, resume: true }),
+    /not finite at step 7: .*, after 1 batches left out/,
+  );
+});
+
+test('a batch that is left out leaves nothing behind: no weight, no momentum, no running statistic', () => {
+  for (const method of [{ kind: 'l2' }, { kind: 'independent' }])
+    withSession({ method }, (session) => {
+      const leniency = new Leniency(1, session);
+      const before = sessionNumbers(session);
+      leniency.remember();
+      const old: OldSupply = { ...noOld, forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never };
+      // the head's own loss is spoilt where the method has nothing else
+      const head = method.kind === 'l2' ? session.head : { ...session.head, forStep: spoiltHead };
+      const { finite, ...seen } = trainStep({ ...session, head: head as never }, tinyBatch(6), old, stepAt());
+      assert.equal(finite, false);
+      assert.notDeepEqual(sessionNumbers(session), before, 'statistics have moved');
+      const counted: string[] = [];
+      const journal = { counts: {}, count: (what: string) => void counted.push(what) };
+      leniency.excuse({ step: 0, terms: seen.terms, batch: tinyBatch(6) }, journal);
+      assert.deepEqual(sessionNumbers(session), before);
+      assert.equal(counted.length, 1);
+      leniency.dispose();
+    });
+});
+
+const spoiltHead = () => ({ classifier: { loss: () => full([], Number.NaN), weight: full([6, 8], 0) }, chosen: null });

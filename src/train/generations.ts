@@ -1,0 +1,77 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { FileError } from '../base/errors.ts';
+import { say } from '../base/progress.ts';
+import { scope, type Tensor } from '../torch/index.ts';
+import { applyCheckpoint, type Identity, type Position, readCheckpoint, saveCheckpoint } from './checkpoint.ts';
+
+type State = () => Iterable<readonly [string, Tensor]>;
+
+/**
+ * A run's checkpoints: the latest, and the one before it for the day when the latest cannot be read. Whenever the process
+ * or the machine stops, one of both is whole, for a new one is written and synced beside them and renamed only then.
+ */
+export class Generations {
+  readonly #latest: string;
+  readonly #previous: string;
+  readonly #fresh: string;
+
+  constructor({ checkpoint, previous }: { readonly checkpoint: string; readonly previous: string }) {
+    this.#latest = checkpoint;
+    this.#previous = previous;
+    this.#fresh = `${checkpoint}.new`;
+  }
+
+  save(position: Position, state: State): void {
+    saveCheckpoint(this.#fresh, position, state);
+    if (existsSync(this.#latest)) renameSync(this.#latest, this.#previous);
+    renameSync(this.#fresh, this.#latest);
+    syncFolder(dirname(this.#latest));
+  }
+
+  /**
+   * Copies the latest whole checkpoint into `state` and returns where it was taken. One that is damaged is named and removed.
+   * @throws FileError if none is whole; UserError if it belongs to another run.
+   */
+  load(expected: Identity, state: State): Pick<Position, 'step' | 'counts'> {
+    return scope(() => {
+      const { path, checkpoint, damaged } = this.#latestWhole();
+      const at = applyCheckpoint(path, checkpoint, expected, state());
+      if (damaged) {
+        say(`${damaged.message}\n  going on from the checkpoint before it, of step ${at.step}`);
+        rmSync(damaged.path);
+      }
+      return at;
+    });
+  }
+
+  #latestWhole() {
+    const damaged: FileError[] = [];
+    for (const path of [this.#latest, this.#previous].filter((one) => existsSync(one)))
+      try {
+        return { path, checkpoint: readCheckpoint(path), damaged: damaged[0] };
+      } catch (error) {
+        if (!(error instanceof FileError)) throw error;
+        damaged.push(error);
+      }
+    if (damaged.length === 0)
+      throw new FileError(this.#latest, 'there is no checkpoint to resume from', 'start the run without --resume');
+    const problems = damaged.map(({ message }) => message).join('\n  ');
+    throw new FileError(dirname(this.#latest), `no checkpoint is whole:\n  ${problems}`, 'start anew with --force');
+  }
+
+  remove(): void {
+    for (const path of [this.#latest, this.#previous, this.#fresh, `${this.#fresh}.part`])
+      rmSync(path, { force: true });
+  }
+}
+
+/** Makes renames in a folder outlast a power failure. */
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

@@ -1,0 +1,51 @@
+import { Rng } from '../../src/base/rng.ts';
+import { toNumbers } from '../../src/torch/index.ts';
+import { disposeSession, openSession, type Session, sessionState } from '../../src/train/session.ts';
+import type { trainStep } from '../../src/train/train.ts';
+import { pattern } from './images.ts';
+import { tinyRecipe } from './recipes.ts';
+
+/** Classes of `tinyBatch`. */
+export const CLASSES = 6;
+
+/** A batch of patterns in 6 classes. With `repeat`, it is so many times the same images. */
+export function tinyBatch(count: number, { side = 16, repeat = 1 } = {}) {
+  const once = count / repeat;
+  const labels = Int32Array.from({ length: count }, (_, i) => (i % once) % CLASSES);
+  const images = new Uint8Array(count * side * side * 3);
+  for (const [i, label] of labels.entries()) {
+    const gray = pattern(label, i % once, side);
+    images.set(
+      Uint8Array.from({ length: gray.length * 3 }, (_, k) => gray[Math.floor(k / 3)]!),
+      i * gray.length * 3,
+    );
+  }
+  return { images, labels, indices: Int32Array.from({ length: count }, (_, i) => i % once) };
+}
+
+/** Settings of one step in a test. */
+export const stepAt = (changes: Partial<Parameters<typeof trainStep>[3]> = {}): Parameters<typeof trainStep>[3] => ({
+  progress: 0.3,
+  epoch: 0,
+  epochs: 1,
+  rng: new Rng(5),
+  count: () => undefined,
+  lr: 0.01,
+  clipNorm: 5,
+  side: 16,
+  ...changes,
+});
+
+/** `body` with a session of a tiny recipe, which is freed after it. */
+export function withSession<T>(changes: Record<string, unknown>, body: (session: Session) => T): T {
+  const session = openSession(tinyRecipe(changes), CLASSES, new Rng(1));
+  try {
+    return body(session);
+  } finally {
+    disposeSession(session);
+  }
+}
+
+/** Every number that the next step depends on, by name. */
+export const sessionNumbers = (session: Session): Record<string, number[]> =>
+  Object.fromEntries([...sessionState(session)].map(([name, value]) => [name, toNumbers(value)]));

@@ -1,0 +1,49 @@
+// Training runs of several processes, one after the other.
+import { cpSync } from 'node:fs';
+import { openDataset } from '../../src/data/index.ts';
+import { type Joined, liveTensors } from '../../src/torch/index.ts';
+import { type OldPaths, openOld } from '../../src/train/old.ts';
+import { Interrupted, train } from '../../src/train/train.ts';
+import { tinyRecipe } from '../helpers/recipes.ts';
+
+export type Run = {
+  readonly prefix: string;
+  readonly out: string;
+  readonly changes: Readonly<Record<string, unknown>>;
+  readonly paths?: OldPaths;
+  readonly resume?: boolean;
+  /** Whether each process has a recipe of its own. */
+  readonly quarrel?: boolean;
+  /** A run's folder that is copied to `out` first. */
+  readonly copyOf?: string;
+  readonly overlap?: boolean;
+  /** The last process alone is told to stop in this step of those it takes. */
+  readonly stopIn?: number;
+};
+
+export async function run(joined: Joined, runs: readonly Run[]) {
+  const { rank, processes } = joined.place;
+  const before = liveTensors();
+  for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, overlap = true, stopIn } of runs) {
+    if (copyOf && rank === 0) cpSync(copyOf, out, { recursive: true });
+    const dataset = openDataset(prefix);
+    const recipe = tinyRecipe({ ...changes, ...(quarrel && { seed: rank }) });
+    const supply = openOld(recipe, paths, dataset);
+    const controller = new AbortController();
+    let steps = 0;
+    const forBatch: typeof supply.forBatch = (indices) => {
+      if (++steps === stopIn && rank === processes - 1) controller.abort();
+      return supply.forBatch(indices);
+    };
+    const old = { ...supply, forBatch };
+    const { signal } = controller;
+    try {
+      await train({ recipe, dataset, old, out, resume, overlap, joined, signal, logEvery: 1, workers: 0 });
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+    supply[Symbol.dispose]();
+    dataset.close();
+  }
+  return { leaked: liveTensors() - before };
+}
