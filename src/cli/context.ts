@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
+import type { Together } from '../features/index.ts';
 import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
@@ -69,6 +70,14 @@ export function interruptible(): AbortSignal {
   process.on('SIGINT', stop).on('SIGTERM', stop);
   return controller.signal;
 }
+
+/** Processes as extraction sees them. */
+export const togetherOf = (joined: Joined): Together => ({
+  rank: joined.place.rank,
+  processes: joined.place.processes,
+  fromFirst: (body) => joined.fromFirst(body),
+  meet: () => joined.group.barrier().wait(),
+});
 
 /** Variable by which `mixbct launch` tells a process the id of the one that started it. */
 export const LAUNCHER = 'MIXBCT_LAUNCHER';

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { writeArtifact } from '../base/artifact.ts';
+import { refuseExisting, writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
@@ -13,9 +13,23 @@ import {
   type TemplateModel,
   type Templates,
 } from '../eval/index.ts';
-import { NpyWriter, writeNpz } from '../features/index.ts';
+import { type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import { renderTerminal } from '../report/index.ts';
-import { command, force, print, seed, several, threads, useThreads, wholeNumber, workers } from './context.ts';
+import type { Joined } from '../torch/index.ts';
+import type { Space } from '../train/run.ts';
+import {
+  command,
+  device,
+  force,
+  joinOthers,
+  print,
+  seed,
+  several,
+  threads,
+  useThreads,
+  wholeNumber,
+  workers,
+} from './context.ts';
 import {
   cachedFeatures,
   type ModelSource,
@@ -52,6 +66,7 @@ type IjbOptions = {
   readonly batchSize: number;
   readonly workers: number;
   readonly threads: number;
+  readonly device: 'cpu' | 'cuda';
   readonly force: boolean;
 };
 
@@ -81,16 +96,21 @@ export function evaluateIjbCommand(): Command {
     .option('--batch-size <n>', 'images at a time', wholeNumber, 128)
     .addOption(workers())
     .addOption(threads())
+    .addOption(device())
     .addOption(seed())
     .addOption(force())
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       useThreads(options.threads);
-      const evaluation = await evaluateIjb(options);
-      print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
+      const joined = joinOthers(options.device);
+      const evaluation = await evaluateIjb({ ...options, joined });
+      joined?.leave();
+      if (evaluation)
+        print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
 }
 
-async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
+/** Several processes extract features together; the first one then goes on alone, and has the result. */
+async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | null }): Promise<Evaluation | undefined> {
   const { model, old, oracle, protocol, out } = options;
   if (model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
   const sources = {
@@ -98,9 +118,14 @@ async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
     oracle: oracle === undefined ? undefined : modelSource(oracle),
     models: model.map(modelSource),
   };
-  requireDistinct([sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined));
+  const present = [sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined);
+  requireDistinct(present);
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
+  if (options.joined) {
+    await extractAll(options.joined, present, ijb, options);
+    if (options.joined.place.rank > 0) return undefined;
+  }
   let evaluation: Evaluation | undefined;
   await writeArtifact(out, { force: options.force }, async (directory) => {
     const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, options);
@@ -137,6 +162,30 @@ async function evaluateIjb(options: IjbOptions): Promise<Evaluation> {
   return evaluation!;
 }
 
+/** Keeps the features of all models, each process embedding a part of the images. */
+async function extractAll(
+  joined: Joined,
+  sources: readonly ModelSource[],
+  ijb: Ijb,
+  options: IjbOptions,
+): Promise<void> {
+  joined.fromFirst(() => refuseExisting(options.out, options.force));
+  for (const source of sources)
+    for (const space of source.projected ? (['own', 'old'] as const) : (['own'] as const)) {
+      using _ = await keptFeatures(source, space, ijb, { ...options, joined });
+    }
+}
+
+const keptFeatures = (
+  source: ModelSource,
+  space: Space,
+  ijb: Ijb,
+  options: IjbOptions & { readonly joined: Joined | null },
+): Promise<FeatureSet> => {
+  const dataset = { digest: cropsDigest(ijb), path: ijb.path, open: () => alignedDataset(ijb) };
+  return cachedFeatures(source, dataset, { ...options, flip: 'mean', space });
+};
+
 /** Extraction of one model after the other: two at once would be slower. */
 async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>): Promise<R[]> {
   const made: R[] = [];
@@ -146,9 +195,8 @@ async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>):
 
 /** A model's templates, of features that are kept. */
 async function templatesOf(source: ModelSource, ijb: Ijb, options: IjbOptions): Promise<TemplateModel> {
-  const dataset = { digest: cropsDigest(ijb), path: ijb.path, open: () => alignedDataset(ijb) };
-  const pool = async (space: 'own' | 'old'): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
-    using set = await cachedFeatures(source, dataset, { ...options, flip: 'mean', space });
+  const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
+    using set = await keptFeatures(source, space, ijb, { ...options, joined: null });
     const { count, dim, model } = set.info;
     const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows) };
     return {

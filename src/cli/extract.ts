@@ -1,9 +1,22 @@
 import { type Command, Option } from 'commander';
 import { openDataset } from '../data/index.ts';
-import { extractFeatures } from '../features/index.ts';
+import { extractFeatures, extractTogether } from '../features/index.ts';
 import { checkPrecision, precisions } from '../train/precision.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
-import { command, force, print, seed, skipBad, threads, useThreads, wholeNumber, workers } from './context.ts';
+import {
+  command,
+  device,
+  force,
+  joinOthers,
+  print,
+  seed,
+  skipBad,
+  threads,
+  togetherOf,
+  useThreads,
+  wholeNumber,
+  workers,
+} from './context.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -32,19 +45,22 @@ export function extractCommand(): Command {
     .option('--batch-size <n>', 'images at a time', wholeNumber, 256)
     .addOption(workers())
     .addOption(threads())
+    .addOption(device())
     .addOption(skipBad())
     .addOption(force())
     .action(async (run: string, options) => {
       useThreads(options.threads);
+      const joined = joinOthers(options.device);
       checkPrecision(options.precision);
       using dataset = openDataset(options.data);
       const model = loadModel(run);
       try {
-        const info = await extractFeatures(
-          dataset,
-          embedderOf(model, options.space, { precision: options.precision }),
-          options,
-        );
+        const embedder = embedderOf(model, options.space, { precision: options.precision });
+        const info = joined
+          ? await extractTogether(dataset, embedder, options, togetherOf(joined))
+          : await extractFeatures(dataset, embedder, options);
+        joined?.leave();
+        if (joined && joined.place.rank > 0) return;
         print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}`);
       } finally {
         model.dispose();

@@ -166,7 +166,7 @@ test('what cannot be launched is refused in words', () => {
   refused({ nnodes: 0 }, /--nnodes 0: wanted at least one machine/);
   refused({ nnodes: 2 }, /told where to meet\n.*--master-addr and --master-port/);
   refused({ nnodes: 2, nodeRank: 2 }, /--node-rank 2 with --nnodes 2: machines count from 0 to 1/);
-  refused({}, /launch runs train, not extract/, ['extract']);
+  refused({}, /launch runs train, extract, evaluate ijb, not denoise/, ['denoise']);
 });
 
 test('a busy port ends the launch in words', async (t) => {

@@ -18,7 +18,7 @@ const GRACE_MS = 4000;
 /** Lines of a process's errors that are said again at the end. */
 const LAST_LINES = 20;
 /** Commands that know what to do with several processes. */
-const COMMANDS = ['train'];
+const COMMANDS = ['train', 'extract', 'evaluate ijb'];
 
 /** One of the processes failed; the launcher ends with the same code. */
 export class ProcessFailed extends Error {
@@ -45,7 +45,7 @@ export function launchCommand(): Command {
     'mixbct launch --nproc 8 -- train recipes/glyphs/old.yaml --data data/k12/k12_32_train --out runs/old\n' +
       'mixbct launch --nproc 8 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500 -- train …',
   )
-    .argument('<command...>', `after --: ${COMMANDS.join(' or ')} and what belongs to it`)
+    .argument('<command...>', `after --: ${COMMANDS.join(', ')} and what belongs to it`)
     .requiredOption('--nproc <n>', 'processes on this machine', wholeNumber)
     .option('--nnodes <n>', 'machines', wholeNumber, 1)
     .option('--node-rank <n>', 'which of the machines this is, from 0', wholeNumber, 0)
@@ -80,8 +80,8 @@ export function checkLaunch(
   words: readonly string[],
   { nproc, nnodes, nodeRank, masterAddr, masterPort }: LaunchOptions,
 ): void {
-  if (!COMMANDS.includes(words[0]!))
-    throw new UserError(`launch runs ${COMMANDS.join(' or ')}, not ${words[0]}`, {
+  if (!COMMANDS.some((command) => command.split(' ').every((word, i) => words[i] === word)))
+    throw new UserError(`launch runs ${COMMANDS.join(', ')}, not ${words.slice(0, 2).join(' ')}`, {
       hint: 'mixbct launch --nproc 2 -- train …',
     });
   if (nproc < 1) throw new UserError('--nproc 0: wanted at least one process');

@@ -5,8 +5,10 @@ import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
-import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { extractFeatures, extractTogether, FeatureSet } from '../features/index.ts';
+import type { Joined } from '../torch/index.ts';
 import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
+import { togetherOf } from './context.ts';
 
 /** How pixels become numbers. */
 export type PixelMap = keyof typeof PIXEL_DIVISOR;
@@ -63,6 +65,8 @@ export type KeepOptions = {
   readonly space: Space;
   readonly batchSize: number;
   readonly workers: number;
+  /** The processes that extract together, if there are several. */
+  readonly joined: Joined | null;
 };
 
 /**
@@ -73,7 +77,7 @@ export type KeepOptions = {
 export async function cachedFeatures(
   source: ModelSource,
   dataset: KeptDataset,
-  { features, pixels: map, flip, space, ...options }: KeepOptions,
+  { features, pixels: map, flip, space, joined, ...options }: KeepOptions,
 ): Promise<FeatureSet> {
   if (source.kind === 'features') return ofDataset(FeatureSet.open(source.path), dataset);
   const manifest = readRunManifest(source.path);
@@ -82,11 +86,10 @@ export async function cachedFeatures(
     const model = loadModel(source.path);
     try {
       using images = dataset.open();
-      await extractFeatures(images, embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] }), {
-        ...options,
-        out,
-        flip,
-      });
+      const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] });
+      const to = { ...options, out, flip };
+      if (joined) await extractTogether(images, embedder, to, togetherOf(joined));
+      else await extractFeatures(images, embedder, to);
     } finally {
       model.dispose();
     }

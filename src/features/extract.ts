@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { canonicalJson, readJson, writeJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, readJson, writeJson } from '../base/artifact.ts';
 import { progress, say } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
@@ -35,6 +35,8 @@ export type ExtractOptions = {
   readonly half?: boolean;
   readonly batchSize?: number;
   readonly workers?: number;
+  /** Rows `from` … `to - 1` alone, as a set of their own; all if nothing is told. */
+  readonly range?: { readonly from: number; readonly to: number };
   /** Go on past an image that cannot be read: its row is the embedding of another image of its batch. */
   readonly skipBadImages?: boolean;
 };
@@ -50,49 +52,30 @@ export async function extractFeatures(
   embedder: Embedder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
-  const { out, force = false, flip = 'none', batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
-  const preprocessing = {
-    alignment: dataset.alignment ?? 'none',
-    pixelDivisor: embedder.pixelDivisor ?? PIXEL_DIVISOR.train,
-  } as const;
-  const { half = false } = options;
-  const content = {
-    dim: embedder.dim,
-    classes: dataset.classes,
-    model: {
-      name: embedder.name,
-      digest: embedder.digest,
-      preset: embedder.preset ?? 'default',
-      differences: [...(embedder.differences ?? [])],
-    },
-    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
-    flip,
-    preprocessing,
-    dtype: half ? ('float16' as const) : ('float32' as const),
-    precision: embedder.precision ?? 'float32',
-    labels: dataset.labels(),
-    families: dataset.families(),
-  };
+  const { out, force = false, batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
+  const { range = whole(dataset) } = options;
+  const content = describe(dataset, embedder, options);
+  const { flip, preprocessing } = content;
   const identity = canonicalJson({
     model: embedder.digest,
-    dataset: dataset.digest,
-    shape: [dataset.size, embedder.dim, embedder.side],
+    dataset: content.dataset.digest,
+    shape: [content.dataset.count, embedder.dim, embedder.side],
     flip: flip === 'random' ? [flip, seed] : flip,
     preprocessing,
-    stored: half ? 'float16' : 'float32',
-    precision: embedder.precision ?? 'float32',
+    dtype: content.dtype,
+    precision: content.precision,
   });
   const resume = { identity, step: batchSize };
   return writeFeatureSet(out, content, { force, resume }, async ({ append, from, directory }) => {
     await using loader = new Loader(dataset, { workers });
     const standIns = new StandIns(directory);
-    const bar = progress('extract', dataset.size);
+    const bar = progress('extract', content.dataset.count);
     let done = from;
     try {
       const batches = loader.epoch({
         batchSize,
         imageSide: embedder.side,
-        order: sequentialOrder(dataset.size),
+        order: sequentialOrder(dataset.size).subarray(range.from, range.to),
         firstBatch: from / batchSize,
         skipBad: skipBadImages,
         ...(flip === 'random' && { augment: { flip: true, rotateDeg: 0, scale: 0, shift: 0 }, seed }),
@@ -108,6 +91,42 @@ export async function extractFeatures(
     }
     standIns.tell();
   });
+}
+
+const whole = ({ size }: Dataset) => ({ from: 0, to: size });
+
+/** What a feature set is going to be. */
+export function describe(
+  dataset: Dataset,
+  embedder: Embedder,
+  { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
+) {
+  const { path, digest, size, classes } = dataset;
+  return {
+    dim: embedder.dim,
+    classes,
+    model: {
+      name: embedder.name,
+      digest: embedder.digest,
+      preset: embedder.preset ?? 'default',
+      differences: [...(embedder.differences ?? [])],
+    },
+    dataset: {
+      path,
+      digest: to - from === size ? digest : digestOf(digest, `${from}-${to}`),
+      count: to - from,
+      classes,
+    },
+    flip,
+    preprocessing: {
+      alignment: dataset.alignment ?? ('none' as const),
+      pixelDivisor: embedder.pixelDivisor ?? PIXEL_DIVISOR.train,
+    },
+    dtype: half ? ('float16' as const) : ('float32' as const),
+    precision: embedder.precision ?? ('float32' as const),
+    labels: dataset.labels().subarray(from, to),
+    families: dataset.families().subarray(from, to),
+  };
 }
 
 /** Rows that hold the embedding of another image: they look like any other, so they are named once, at the end. */

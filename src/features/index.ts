@@ -21,3 +21,4 @@ export { rowsByClass } from './groups.ts';
 export { importNpy } from './import.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
+export { extractTogether, type Together } from './together.ts';

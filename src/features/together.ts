@@ -1,0 +1,83 @@
+import { existsSync, rmSync } from 'node:fs';
+import { canonicalJson, refuseExisting } from '../base/artifact.ts';
+import type { Dataset } from '../data/index.ts';
+import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
+import { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+
+/** One of several processes that extract together. */
+export type Together = {
+  readonly rank: number;
+  readonly processes: number;
+  /** Calls `body` in the first process; all get its result. */
+  fromFirst<T>(body: () => T): T;
+  /** Waits for the others. */
+  meet(): void;
+};
+
+/** Rows copied at a time. */
+const JOINED_ROWS = 4096;
+
+/**
+ * `extractFeatures` by several processes on one file system: each embeds its stretch of the dataset into a set of its own beside
+ * `out`, which the first one then puts together in dataset order. An attempt by as many processes goes on where one was cut
+ * short. All get the manifest.
+ */
+export async function extractTogether(
+  dataset: Dataset,
+  embedder: Embedder,
+  options: ExtractOptions,
+  { rank, processes, fromFirst, meet }: Together,
+): Promise<FeaturesInfo> {
+  const { out, force = false } = options;
+  fromFirst(() => refuseExisting(out, force));
+  const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
+  const parts = edges.slice(0, -1).map((from, r) => ({
+    out: `${out}.part-${r + 1}-of-${processes}`,
+    range: { from, to: edges[r + 1]! },
+  }));
+  const own = parts[rank]!;
+  if (!holds(own.out, dataset, embedder, { ...options, ...own }))
+    await extractFeatures(dataset, embedder, { ...options, ...own, force: true });
+  meet();
+  if (rank === 0) {
+    await joinParts(
+      out,
+      dataset,
+      parts.map((part) => part.out),
+      force,
+    );
+    for (const part of parts) rmSync(part.out, { recursive: true });
+  }
+  meet();
+  using set = FeatureSet.open(out);
+  return set.info;
+}
+
+/** Whether an earlier attempt has finished this part. */
+function holds(path: string, dataset: Dataset, embedder: Embedder, options: ExtractOptions): boolean {
+  if (!existsSync(path)) return false;
+  using set = FeatureSet.open(path);
+  const { model, dataset: of, flip, preprocessing, dtype, precision } = set.info;
+  const wanted = describe(dataset, embedder, options);
+  return (
+    canonicalJson([model, of, flip, preprocessing, dtype, precision]) ===
+    canonicalJson([wanted.model, wanted.dataset, wanted.flip, wanted.preprocessing, wanted.dtype, wanted.precision])
+  );
+}
+
+async function joinParts(out: string, dataset: Dataset, paths: readonly string[], force: boolean): Promise<void> {
+  const sets = paths.map((path) => FeatureSet.open(path));
+  const { model, dim, classes, flip, preprocessing, dtype, precision } = sets[0]!.info;
+  const content = {
+    ...{ model, dim, classes, flip, preprocessing, dtype, precision },
+    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    labels: dataset.labels(),
+    families: dataset.families(),
+  };
+  await writeFeatureSet(out, content, { force }, ({ append }) => {
+    for (const set of sets)
+      for (let from = 0; from < set.info.count; from += JOINED_ROWS)
+        append(set.block(from, Math.min(JOINED_ROWS, set.info.count - from)));
+  });
+  for (const set of sets) set.close();
+}
