@@ -2,7 +2,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { version } from '../base/version.ts';
 import { nativeImage } from '../data/native-image.ts';
-import { allocatorStats, bf16Instructions, buildInfo, libtorchOrigin, threads } from '../torch/index.ts';
+import { allocatorStats, bf16Instructions, buildInfo, hasNccl, libtorchOrigin, threads } from '../torch/index.ts';
 import { command, print } from './context.ts';
 
 export function doctorCommand(): Command {
@@ -24,7 +24,7 @@ function examine(): Record<string, string | number | boolean> {
   const built = libtorchOrigin();
   const blas = /BLAS_INFO=(\w+)/.exec(info.config)?.[1] ?? (info.mkl ? 'mkl' : 'system');
   const capability = /CPU capability usage: (\w+)/.exec(info.config)?.[1] ?? 'unknown';
-  const distributed = [info.gloo && 'gloo', info.nccl && 'nccl', info.mpi && 'mpi'].filter(Boolean);
+  const distributed = [info.gloo && 'gloo', hasNccl() && 'nccl', info.mpi && 'mpi'].filter(Boolean);
   const allocator = allocatorStats();
   return {
     mixbct: version,

@@ -179,7 +179,7 @@ class Crew {
         };
         if (member.end.code !== 0) {
           this.#failed.push(member);
-          this.#stop('SIGTERM');
+          if (this.#asked === 0) this.#stop('SIGTERM'); // else all are on their way
         }
         resolve();
       });

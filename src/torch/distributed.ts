@@ -111,8 +111,6 @@ export interface Team {
    * i·W + r. [b, …] → [W·b, …]. Its gradient is for losses that every process computes whole, and made for averaging (2.9).
    */
   gather(rows: Tensor): Tensor;
-  /** The own rows of what `gather` has put together. [W·b, …] → [b, …] */
-  ownRows(all: Tensor): Tensor;
 }
 
 /** One process: everything is its own already. */
@@ -123,7 +121,6 @@ export const alone: Team = {
   sum: (x) => x,
   sumOfShards: (x) => x,
   gather: (rows) => rows,
-  ownRows: (all) => all,
 };
 
 export type GroupOptions = {
@@ -224,13 +221,6 @@ export class Group implements Team {
       const [each, ...rest] = rows.shape as [number, ...number[]];
       const all = speaking('gather', () => native.gatherAcross(this.#of(rows), rows, this.processes)); // [W, b, …]
       return reshape(transpose(all, 0, 1), [each * this.processes, ...rest]);
-    });
-  }
-  ownRows(all: Tensor): Tensor {
-    return scope(() => {
-      const [count, ...rest] = all.shape as [number, ...number[]];
-      const split = reshape(all, [count / this.processes, this.processes, ...rest]);
-      return reshape(narrow(split, 1, this.rank, 1), [count / this.processes, ...rest]);
     });
   }
 

@@ -62,7 +62,7 @@ export function run(joined: Joined) {
   return { ...seen, buckets, leaked: liveTensors() - before, first: joined.fromFirst(() => ({ rank })) };
 }
 
-/** Rows in the order of the batch, the own ones again, and the gradient of what stands at each. */
+/** Rows in the order of the batch, and the gradient of what stands at each. */
 function gathering(group: Joined['group']) {
   const rows = requireGrad(tensor(Float64Array.of(group.rank, 10 + group.rank), { shape: [2, 1] }));
   const all = group.gather(rows);
@@ -71,7 +71,7 @@ function gathering(group: Joined['group']) {
     { shape: all.shape },
   );
   const [gradient] = gradients(sum(mul(all, weights)), [rows]);
-  return { all: toNumbers(all), own: toNumbers(group.ownRows(all)), gradient: toNumbers(gradient!) };
+  return { all: toNumbers(all), gradient: toNumbers(gradient!) };
 }
 
 /** The gradient at a number of a sum over the processes, of which each makes (rank + 1) times as much. */
