@@ -6,6 +6,7 @@ import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
 import { distributed } from './distributed.ts';
 import { features } from './features.ts';
+import { footprint } from './footprint.ts';
 import { ijb } from './ijb.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, Bench>> = {
   features,
   distributed,
   ijb,
+  footprint,
 };
 
 const usage = `npm run bench -- NAME [--runs n] [--small]
