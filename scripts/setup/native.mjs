@@ -53,6 +53,8 @@ function ncclIncludes({ lib, includes }) {
         .map((name) => join(wheels, name, 'include'))
         .filter((folder) => existsSync(folder))
     : [];
+  const toolkit = join(process.env.CUDA_HOME ?? '/usr/local/cuda', 'include'); // the wheels lack what only nvcc ships
+  if (existsSync(toolkit)) beside.push(toolkit);
   const folders = [...includes, ...beside].flatMap((folder) => ['-isystem', folder]);
   const header = 'torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp';
   const { ok } = attempt(compiler, [
