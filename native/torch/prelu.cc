@@ -36,7 +36,7 @@ __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3"))) voi
 }
 
 std::tuple<Tensor, Tensor> preluBackward(const Tensor& grad, const Tensor& x, const Tensor& slope) {
-  const Tensor g = grad.contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor g = grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);  // under autocast it comes in half
   const int64_t channels = x.size(1), rows = x.numel() / channels;
   const int64_t blocks = std::min(kBlocks, std::max<int64_t>(rows, 1));
   Tensor gradX = at::empty_like(x, x.options(), at::MemoryFormat::ChannelsLast);
