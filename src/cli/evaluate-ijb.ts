@@ -142,7 +142,7 @@ async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | nul
       protocol: options.subset,
       dataset: {
         path: ijb.path,
-        digest: cropsDigest(ijb),
+        digest: ijb.digest,
         images: ijb.images.names.length,
         classes: ijb.templateIds.length,
         families: null,
