@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { z } from 'zod';
 import { FileError, messageOf } from '../base/errors.ts';
 import { BYTES, type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
@@ -66,41 +66,67 @@ export function writeSafetensors(
   }
 }
 
+/** Bytes handed to the system at a time: it takes less than 2 GiB. */
+const MOST_AT_ONCE = 1 << 30;
+
 function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(bytes.length - at, 1 << 30));
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(bytes.length - at, MOST_AT_ONCE));
 }
 
 export type TensorFile = { readonly tensors: Map<string, Tensor>; readonly metadata: Metadata };
 
-/** Reads a safetensors file; the tensors belong to the caller's scope. @throws FileError naming what is wrong with it. */
+/**
+ * Reads a safetensors file of any size, one tensor at a time; the tensors belong to the caller's scope.
+ * @throws FileError naming what is wrong with it.
+ */
 export function readSafetensors(path: string): TensorFile {
-  let data: Buffer;
+  let file: number;
   try {
-    data = readFileSync(path);
+    file = openSync(path, 'r');
   } catch (error) {
     throw new FileError(path, `cannot be read (${messageOf(error)})`);
   }
-  const headerLength = data.length >= 8 ? Number(data.readBigUInt64LE(0)) : Number.NaN;
-  if (!(headerLength > 0 && headerLength <= MAX_HEADER_BYTES && 8 + headerLength <= data.length))
+  try {
+    return readTensors(path, file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function readTensors(path: string, file: number): TensorFile {
+  const { size } = fstatSync(file);
+  const headerLength = size >= 8 ? Number(Buffer.from(readAll(path, file, 0, 8)).readBigUInt64LE(0)) : Number.NaN;
+  if (!(headerLength > 0 && headerLength <= MAX_HEADER_BYTES && 8 + headerLength <= size))
     throw new FileError(path, 'is not a safetensors file, or is cut short');
-  const { __metadata__: metadata, ...entries } = parseHeader(path, data.toString('utf8', 8, 8 + headerLength));
+  const text = Buffer.from(readAll(path, file, 8, headerLength)).toString('utf8');
+  const { __metadata__: metadata, ...entries } = parseHeader(path, text);
   const tensors = new Map<string, Tensor>();
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries as Record<string, Entry>)) {
     const known = NAMES[dtype];
     if (!known)
       throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
-    const bytes = shape.reduce((product, size) => product * size, BYTES[known]);
+    const bytes = shape.reduce((product, length) => product * length, BYTES[known]);
     if (offsets[1] - offsets[0] !== bytes)
       throw new FileError(
         path,
         `tensor ${name} [${shape.join(', ')}] of ${known} needs ${bytes} bytes, the header gives it ${offsets[1] - offsets[0]}`,
       );
-    const [start, end] = offsets.map((at) => 8 + headerLength + at) as [number, number];
-    if (end > data.length)
-      throw new FileError(path, `is cut short: tensor ${name} ends at byte ${end} of ${data.length}`);
-    tensors.set(name, tensor(new Uint8Array(data.subarray(start, end)), { shape, dtype: known }));
+    const start = 8 + headerLength + offsets[0];
+    if (start + bytes > size)
+      throw new FileError(path, `is cut short: tensor ${name} ends at byte ${start + bytes} of ${size}`);
+    tensors.set(name, tensor(readAll(path, file, start, bytes), { shape, dtype: known }));
   }
   return { tensors, metadata };
+}
+
+function readAll(path: string, file: number, from: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; ) {
+    const read = readSync(file, bytes, at, Math.min(length - at, MOST_AT_ONCE), from + at);
+    if (read === 0) throw new FileError(path, 'became shorter while it was read');
+    at += read;
+  }
+  return bytes;
 }
 
 function parseHeader(path: string, text: string): z.infer<typeof headerSchema> {

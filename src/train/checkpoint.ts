@@ -27,10 +27,17 @@ export type Position = Identity & {
 
 type Named = Iterable<readonly [string, Tensor]>;
 
+/** Bytes that are hashed at a time: more than 2 GiB are refused. */
+const HASHED_AT_ONCE = 1 << 30;
+
 /** SHA-256 of all that a checkpoint says. */
 function checksumOf(about: Metadata, state: Named): string {
   const hash = createHash('sha256').update(canonicalJson(about));
-  for (const [name, value] of state) hash.update(`${name} ${value.dtype} ${value.shape}\n`).update(toBytes(value));
+  for (const [name, value] of state) {
+    hash.update(`${name} ${value.dtype} ${value.shape}\n`);
+    const bytes = toBytes(value);
+    for (let at = 0; at < bytes.length; at += HASHED_AT_ONCE) hash.update(bytes.subarray(at, at + HASHED_AT_ONCE));
+  }
   return hash.digest('hex');
 }
 
