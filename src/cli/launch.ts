@@ -15,6 +15,8 @@ import { group, LAUNCHER, wholeNumber } from './context.ts';
 export const PEER_LOST = 3;
 /** How long the others have to end by themselves when one has failed, before they are killed. */
 const GRACE_MS = 4000;
+/** A process that has lost another one may end before it: so long the one that failed has to say why. */
+const LAST_WORDS_MS = 1000;
 /** Lines of a process's errors that are said again at the end. */
 const LAST_LINES = 20;
 /** Commands that know what to do with several processes. */
@@ -123,6 +125,7 @@ class Crew {
   readonly #failed: Member[] = [];
   readonly #signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   #asked = 0;
+  #stopper: NodeJS.Timeout | undefined;
   #killer: NodeJS.Timeout | undefined;
 
   constructor(places: readonly { readonly rank: number; readonly env: NodeJS.ProcessEnv }[], words: readonly string[]) {
@@ -153,6 +156,7 @@ class Crew {
       await Promise.all(this.#members.map((member) => this.#ended(member)));
     } finally {
       for (const signal of this.#signals) process.off(signal, pass);
+      clearTimeout(this.#stopper);
       clearTimeout(this.#killer);
     }
     // all may be victims if the cause is on another machine
@@ -179,7 +183,7 @@ class Crew {
         };
         if (member.end.code !== 0) {
           this.#failed.push(member);
-          if (this.#asked === 0) this.#stop('SIGTERM'); // else all are on their way
+          if (this.#asked === 0) this.#stopSoon(member.end.victim ? LAST_WORDS_MS : 0); // else all are on their way
         }
         resolve();
       });
@@ -193,9 +197,14 @@ class Crew {
   }
 
   /** Lets the others end by themselves, for a while. */
-  #stop(signal: NodeJS.Signals): void {
+  #stopSoon(delayMs: number): void {
+    this.#stopper ??= setTimeout(() => this.#stop(), delayMs);
+    if (delayMs === 0) this.#stop();
+  }
+
+  #stop(): void {
     if (this.#killer) return;
-    this.#send(signal);
+    this.#send('SIGTERM');
     this.#killer = setTimeout(() => this.#send('SIGKILL'), GRACE_MS);
   }
 
