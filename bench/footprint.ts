@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { writeFeatureSet } from '../src/features/index.ts';
+import { freePort } from '../test/helpers/team.ts';
 import { type Bench, measured, tell, worst } from './bench.ts';
 import { cleanEnvironment } from './contender.ts';
 import { benchFolder } from './room.ts';
@@ -122,11 +122,3 @@ async function memoryOf(one: FootprintCase): Promise<Bytes> {
   );
   return { kept: Math.max(...told.map(({ kept }) => kept)), peak: Math.max(...told.map(({ peak }) => peak)) };
 }
-
-const freePort = (): Promise<number> =>
-  new Promise((done) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
-    });
-  });

@@ -10,6 +10,7 @@ import {
   type Evaluation,
   evaluateTemplates,
   poolTemplates,
+  requireDistinctNames,
   type TemplateModel,
   type Templates,
 } from '../eval/index.ts';
@@ -32,11 +33,11 @@ import {
 } from './context.ts';
 import {
   cachedFeatures,
+  type KeptDataset,
   type ModelSource,
   modelSource,
   type PixelMap,
   pixels,
-  requireDistinct,
 } from './model-features.ts';
 import { writeReports } from './report.ts';
 
@@ -119,16 +120,20 @@ async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | nul
     models: model.map(modelSource),
   };
   const present = [sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined);
-  requireDistinct(present);
+  requireDistinctNames(
+    present.map(({ name }) => name),
+    '--model',
+  );
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
+  const crops = { path: ijb.path, digest: cropsDigest(ijb), open: () => alignedDataset(ijb) };
   if (options.joined) {
-    await extractAll(options.joined, present, ijb, options);
+    await extractAll(options.joined, present, crops, options);
     if (options.joined.place.rank > 0) return undefined;
   }
   let evaluation: Evaluation | undefined;
   await writeArtifact(out, { force: options.force }, async (directory) => {
-    const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, options);
+    const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, crops, options);
     const models = {
       old: sources.old && (await pooled(sources.old)),
       oracle: sources.oracle && (await pooled(sources.oracle)),
@@ -166,25 +171,22 @@ async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | nul
 async function extractAll(
   joined: Joined,
   sources: readonly ModelSource[],
-  ijb: Ijb,
+  crops: KeptDataset,
   options: IjbOptions,
 ): Promise<void> {
   joined.fromFirst(() => refuseExisting(options.out, options.force));
   for (const source of sources)
     for (const space of source.projected ? (['own', 'old'] as const) : (['own'] as const)) {
-      using _ = await keptFeatures(source, space, ijb, { ...options, joined });
+      using _ = await keptFeatures(source, space, crops, { ...options, joined });
     }
 }
 
 const keptFeatures = (
   source: ModelSource,
   space: Space,
-  ijb: Ijb,
+  crops: KeptDataset,
   options: IjbOptions & { readonly joined: Joined | null },
-): Promise<FeatureSet> => {
-  const dataset = { digest: cropsDigest(ijb), path: ijb.path, open: () => alignedDataset(ijb) };
-  return cachedFeatures(source, dataset, { ...options, flip: 'mean', space });
-};
+): Promise<FeatureSet> => cachedFeatures(source, crops, { ...options, flip: 'mean', space });
 
 /** Extraction of one model after the other: two at once would be slower. */
 async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>): Promise<R[]> {
@@ -194,9 +196,14 @@ async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>):
 }
 
 /** A model's templates, of features that are kept. */
-async function templatesOf(source: ModelSource, ijb: Ijb, options: IjbOptions): Promise<TemplateModel> {
+async function templatesOf(
+  source: ModelSource,
+  ijb: Ijb,
+  crops: KeptDataset,
+  options: IjbOptions,
+): Promise<TemplateModel> {
   const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
-    using set = await keptFeatures(source, space, ijb, { ...options, joined: null });
+    using set = await keptFeatures(source, space, crops, { ...options, joined: null });
     const { count, dim, model } = set.info;
     const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows) };
     return {

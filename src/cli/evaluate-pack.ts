@@ -5,12 +5,18 @@ import { UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { packDataset, readPack } from '../data/index.ts';
-import { type FoldedAccuracy, foldedAccuracy, packEmbeddings, pairDistances } from '../eval/index.ts';
+import {
+  type FoldedAccuracy,
+  foldedAccuracy,
+  packEmbeddings,
+  pairDistances,
+  requireDistinctNames,
+} from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
 import { textTable } from '../report/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
 import { command, force, print, several, threads, useThreads, wholeNumber, workers } from './context.ts';
-import { type ModelSource, modelSource, type PixelMap, pixels, requireDistinct } from './model-features.ts';
+import { type ModelSource, modelSource, type PixelMap, pixels } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
 type PackResult = FoldedAccuracy & {
@@ -85,7 +91,10 @@ async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
     throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
-  requireDistinct(sources);
+  requireDistinctNames(
+    sources.map(({ name }) => name),
+    '--model',
+  );
   const stray = sources.find(({ kind }) => kind !== 'run');
   if (stray) throw new UserError(`${stray.path}: holds features, wanted the folder of a run`);
   const results: PackResult[] = [];

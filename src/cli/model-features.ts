@@ -45,15 +45,6 @@ export function modelSource(text: string): ModelSource {
   return { name, path, kind: 'run', projected: readRunManifest(path).recipe.projection !== null };
 }
 
-/** @throws UserError if two are called the same: reports tell models apart by their names. */
-export function requireDistinct(sources: readonly ModelSource[]): void {
-  const twice = sources.find(({ name }, i) => sources.findIndex((other) => other.name === name) !== i);
-  if (twice)
-    throw new UserError(`two models are called ${twice.name}`, {
-      hint: 'give each a name of its own: --model name=folder',
-    });
-}
-
 /** Images that features are kept of. */
 export type KeptDataset = { readonly path: string; readonly digest: string; open(): Dataset };
 

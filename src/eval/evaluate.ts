@@ -19,6 +19,7 @@ import {
   judgeSearches,
   type VerificationResult,
 } from './judge.ts';
+import { requireDistinctNames } from './names.ts';
 import {
   type IdentificationProtocol,
   type Identities,
@@ -130,10 +131,10 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   for (const { name, rows, dim } of [old, ...news, ...news.map((model) => ({ ...meeting(model), name: model.name }))])
     if (rows.length !== labels.length * dim)
       throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
-  const names = [old, ...news].map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined)
-    throw new UserError(`two models are called ${twice}`, { hint: 'give each a name of its own: --new name=folder' });
+  requireDistinctNames(
+    [old, ...news].map(({ name }) => name),
+    '--new',
+  );
 
   const rng = new Rng(seed).split('evaluate');
   const protocol = {

@@ -14,6 +14,7 @@ import {
   judgeSearches,
   type VerificationResult,
 } from './judge.ts';
+import { requireDistinctNames } from './names.ts';
 import { auc, equalErrorRate, FAR_TARGETS, tarNearest } from './roc.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 
@@ -86,7 +87,10 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = 500 } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
-  requireDistinct(models);
+  requireDistinctNames(
+    models.map(({ name }) => name),
+    '--model',
+  );
   for (const model of old ? candidates : [])
     if (!meets(model, old!))
       throw new UserError(
@@ -160,13 +164,6 @@ const meeting = (model: TemplateModel): Templates => model.inOldSpace ?? model.t
 const meets = (model: TemplateModel, old: TemplateModel): boolean => meeting(model).dim === old.templates.dim;
 /** The queries of a test. */
 const asking = ({ query, gallery }: Test): Templates => (query === gallery ? query.templates : meeting(query));
-
-function requireDistinct(models: readonly TemplateModel[]): void {
-  const names = models.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined)
-    throw new UserError(`two models are called ${twice}`, { hint: 'give each a name of its own: --model name=folder' });
-}
 
 type Context = Pick<TemplateEvaluation, 'onStep' | 'onScores'> & { readonly resamples: number; readonly rng: Rng };
 

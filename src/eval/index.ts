@@ -32,6 +32,7 @@ export {
   type TemplateProtocol,
 } from './ijb.ts';
 export type { IdentificationResult, VerificationResult } from './judge.ts';
+export { requireDistinctNames } from './names.ts';
 export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
 export {
   auc,
