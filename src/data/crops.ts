@@ -65,6 +65,8 @@ export function alignedDataset(ijb: Ijb): Dataset {
     labels: () => labels,
     families: () => media,
     record: (i) => ({ labels: [labels[i]!, media[i]!], id: i, image: readFileSync(path(i)) }),
+    id: (i) => names[i]!,
+    hasOwnIds: true,
     name: (i) => `${path(i)} (line ${i + 1} of ${basename(ijb.files.list)})`,
     source: { kind: 'crops', folder, names, landmarks },
     close: () => undefined,

@@ -1,6 +1,6 @@
 import { refuseExisting } from '../base/artifact.ts';
 import { progress } from '../base/progress.ts';
-import type { Dataset } from './dataset.ts';
+import { type Dataset, idsOf } from './dataset.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
 import { writeSidecar } from './sidecar.ts';
 import type { Written } from './split.ts';
@@ -34,6 +34,6 @@ export async function importDataset(
   } finally {
     bar.stop();
   }
-  writeSidecar(prefix, dataset.sidecar);
+  writeSidecar(prefix, dataset.sidecar, idsOf(dataset, order));
   return { prefix, images: order.length, classes: dataset.classes };
 }

@@ -133,6 +133,8 @@ export function packDataset({ path, digest, images, same }: Pack): Dataset {
     labels: () => labels,
     families: () => new Int32Array(images.length).fill(NO_FAMILY),
     record: (i) => ({ labels: [labels[i]!], id: i, image: images[i]! }),
+    id: String,
+    hasOwnIds: false,
     name: (i) => `${path}: image ${i} (pair ${i >> 1})`,
     source: { kind: 'pack', images },
     close: () => undefined,

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
 import { readJson, writeJson } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
+import { writeIds } from '../base/id-list.ts';
 
 const sidecarSchema = z.strictObject({
   format: z.literal('mixbct-dataset'),
@@ -26,6 +27,9 @@ export const NO_FAMILY = -1;
 
 export const sidecarPath = (prefix: string): string => `${prefix}.json`;
 
+/** Where a record set keeps what its images were called before they became records (`id-list.ts`). */
+export const idsPath = (prefix: string): string => `${prefix}.ids.jsonl`;
+
 export function readSidecar(prefix: string): Sidecar {
   const path = sidecarPath(prefix);
   if (!existsSync(path)) return {};
@@ -40,5 +44,9 @@ export function readSidecar(prefix: string): Sidecar {
   return sidecar;
 }
 
-export const writeSidecar = (prefix: string, sidecar: Sidecar): void =>
+/** Writes the description of a record set, and the ids of its images: without any, those of an older set are removed. */
+export function writeSidecar(prefix: string, sidecar: Sidecar, ids?: Iterable<string>): void {
+  if (ids) writeIds(idsPath(prefix), ids);
+  else rmSync(idsPath(prefix), { force: true });
   writeJson(sidecarPath(prefix), { format: 'mixbct-dataset', version: 1, ...sidecar });
+}

@@ -2,7 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { refuseExisting } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import type { Dataset } from './dataset.ts';
+import { type Dataset, idsOf } from './dataset.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
 import { type Sidecar, writeSidecar } from './sidecar.ts';
 
@@ -192,5 +192,6 @@ async function writePart(dataset: Dataset, { prefix, entries, classes, sidecar }
     }
   });
   const { imageDigest: _, ...kept } = sidecar;
-  writeSidecar(prefix, kept);
+  const positions = entries.map(({ index }) => index);
+  writeSidecar(prefix, kept, idsOf(dataset, positions));
 }

@@ -142,6 +142,8 @@ const view = (dataset: Dataset): Dataset => ({
   labels: () => dataset.labels(),
   families: () => dataset.families(),
   record: (i) => dataset.record(i),
+  id: (i) => dataset.id(i),
+  hasOwnIds: dataset.hasOwnIds,
   name: (i) => dataset.name(i),
   close: () => undefined,
   [Symbol.dispose]: () => undefined,
