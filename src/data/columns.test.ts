@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type Column, linesEndingIn, readTable, type TableOptions } from './columns.ts';
+import { type Column, linesEndingInOne, readTable, type TableOptions } from './columns.ts';
 
 function tableOf(t: TestContext) {
   const path = join(testFolder(t), 'table.txt');
@@ -83,13 +83,16 @@ test('what is wrong is told with file, line and column', (t) => {
   const cases: readonly (readonly [string, readonly Column[], RegExp, TableOptions?])[] = [
     ['1 2 3\n4 5\n', ['integer', 'integer', 'integer'], /table\.txt: line 2: wanted 3 columns, got 2/],
     ['1 2 3 4\n', ['integer', 'integer', 'integer'], /line 1: wanted 3 columns, got 4/],
-    ['1,2,3\n', ['integer', 'integer', 'integer'], /wanted 3 columns, got 1\n.*single spaces/],
+    ['1,2,3\n', ['integer', 'integer', 'integer'], /wanted 3 columns, got 1\n.*blanks or tabs/],
     ['1 2\n', ['integer', 'integer'], /wanted 2 columns, got 1\n.*commas/, { separator: ',' }],
     ['1 -2\n', ['integer', 'integer'], /line 1, column 2: wanted a whole number from 0 to 2147483647, got "-2"/],
     ['1 2147483648\n', ['integer', 'integer'], /column 2: .* got "2147483648"/],
     [`1 ${'9'.repeat(500)}\n`, ['integer', 'integer'], /column 2: .* got "9{40}"/],
-    ['1  2\n', ['integer', 'integer'], /wanted 2 columns, got 3/],
-    ['1 \n', ['integer', 'integer'], /column 2: .* got ""/],
+    ['1 \n', ['integer', 'integer'], /line 1: wanted 2 columns, got 1/],
+    ['1,,2\n', ['integer', 'integer'], /line 1, column 2: .* got ""/, { separator: ',', more: true }],
+    ['\ufeff1 2\n3 x\n', ['integer', 'integer'], /line 2, column 2: .* got "x"/],
+    ['1 2 \n \t\n3 4\n', ['integer', 'integer'], /line 2: is empty, but more lines follow/],
+    ['x7,8\n9,10\n', ['integer', 'integer'], /line 1, column 1: .* got "x7"/, { separator: ',', header: true }],
     ['1 2.0\n', ['integer', 'integer'], /column 2: .* got "2\.0"/],
     ['a 1\nb nan\n', ['text', 'number'], /line 2, column 2: wanted a number, got "nan"/],
     ['a 1e999\n', ['text', 'number'], /wanted a number, got "1e999"/],
@@ -107,15 +110,43 @@ test('what is wrong is told with file, line and column', (t) => {
   assert.throws(() => [...readTable('/no/such/table', ['integer'])], /no such file/);
 });
 
-test('lines that end in something are found without reading the others, in order, across blocks', (t) => {
+test('blanks, tabs, a byte order mark and a header that is not there change nothing', (t) => {
+  const read = tableOf(t);
+  const kinds = ['text', 'integer', 'number'] as const;
+  const plain = read('a.jpg 1 .5\nb.jpg 2 -1\n', kinds);
+  for (const text of [
+    '\ufeffa.jpg 1 .5\nb.jpg 2 -1',
+    'a.jpg\t1\t.5\nb.jpg\t2\t-1\t\n',
+    'a.jpg  1   .5  \r\nb.jpg 2 -1 \r\n \r\n',
+    ' a.jpg 1 .5\n\tb.jpg 2 \t-1\n\n \n',
+  ])
+    assert.deepEqual(read(text, kinds), plain, JSON.stringify(text));
+  const csv = { separator: ',', header: true, more: true } as const;
+  const rows = (from: number) => [{ from, count: 2, columns: [[7, 9], [8, 10]] }]; // biome-ignore format: short
+  for (const [text, from] of [
+    ['7,8,x\n9,10\n', 1],
+    ['\ufeff7,8\n9,10', 1],
+    [' 7 , 8 ,x y\r\n9\t,\t10 \r\n', 1],
+    ['\ufeffTEMPLATE_ID,SUBJECT_ID,FILENAME\r\n7, 8\n9,10\n \n', 2],
+  ] as const)
+    assert.deepEqual(read(text, ['integer', 'integer'], csv), rows(from), JSON.stringify(text));
+  const path = join(testFolder(t), 'utf16.txt');
+  writeFileSync(path, '\ufeff1 2\n', 'utf16le');
+  assert.throws(() => [...readTable(path, ['integer', 'integer'])], /utf16\.txt: is text in UTF-16, wanted UTF-8/);
+});
+
+test('lines whose last cell is 1 are found without reading the others, in order, across blocks', (t) => {
   const path = join(testFolder(t), 'pairs.txt');
   const label = (i: number): number => Number(i % 7 === 0 || i % 11 === 3);
   const lines = Array.from({ length: 200_000 }, (_, i) => `${i} 1${i} ${label(i)}`);
-  const wanted = lines.filter((_, i) => label(i) === 1).map((line) => line.slice(0, -2));
-  for (const end of ['\n', '\r\n']) {
+  const wanted = lines.filter((_, i) => label(i) === 1);
+  for (const end of ['\n', '\r\n', ' \n', '\t\r\n']) {
     writeFileSync(path, lines.join(end)); // the last line has no end
-    assert.deepEqual([...linesEndingIn(path, ' 1')], wanted);
+    assert.deepEqual(
+      [...linesEndingInOne(path)].map((line) => line.trim()),
+      wanted,
+    );
   }
-  writeFileSync(path, '1 2 1\r\n3 4 1\n5 6 0\n');
-  assert.deepEqual([...linesEndingIn(path, ' 1')], ['1 2', '3 4']);
+  writeFileSync(path, '\ufeff1 2 1\r\n3 4 1\n5 6 0\n7 8 01\n9 0\t1\n1 2 11\n1 2 10\n');
+  assert.deepEqual([...linesEndingInOne(path)], ['1 2 1', '3 4 1', '7 8 01', '9 0\t1']);
 });

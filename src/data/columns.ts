@@ -13,8 +13,9 @@ export type Rows<C extends readonly Column[]> = {
 };
 
 export type TableOptions = {
+  /** ' ': any run of blanks and tabs. ',': one comma, blanks around it do not matter. */
   readonly separator?: ' ' | ',';
-  /** Pass over the first line. */
+  /** The first line may be a header: it is skipped if no integer stands where integers are wanted. */
   readonly header?: boolean;
   /** Lines may go on after the columns that are read. */
   readonly more?: boolean;
@@ -26,6 +27,9 @@ const BLOCK_BYTES = 1 << 20;
 /** A cell of one character and what ends it: a file has no more rows than fit, and no more room is made for them. */
 const LEAST_CELL = 2;
 const [NEWLINE, RETURN, POINT, ZERO] = [0x0a, 0x0d, 0x2e, 0x30];
+const [BLANK, TAB, COMMA] = [0x20, 0x09, 0x2c];
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
+const UTF_16_MARKS = [Buffer.from([0xff, 0xfe]), Buffer.from([0xfe, 0xff])];
 const MOST_INTEGER = 2 ** 31 - 1;
 /** Digits whose whole number a double holds; dividing it by an exact power of ten then rounds as reading the text does. */
 const EXACT_DIGITS = 15;
@@ -38,8 +42,9 @@ const WORDS = {
 } as const;
 
 /**
- * Reads a text table of any length, one separator between two columns, `chunk` rows at a time; what is handed out is the
- * caller's. Memory holds one chunk and one block of the file. Lines end in \n or \r\n; empty lines may stand at the end only.
+ * Reads a text table of any length, `chunk` rows at a time; what is handed out is the caller's. Memory holds one chunk and one
+ * block of the file. Lines end in \n or \r\n, the last one may have no end; blanks at either end of a line do not matter, nor
+ * does a byte order mark; empty lines may stand at the end only.
  * @throws FileError naming file and line.
  */
 export function* readTable<const C extends readonly Column[]>(
@@ -49,9 +54,9 @@ export function* readTable<const C extends readonly Column[]>(
 ): Generator<Rows<C>, void, undefined> {
   const lines = new Lines(path);
   try {
-    if (header) lines.skip();
+    if (header && isHeader(lines.firstLine(), columns, separator)) lines.skip();
     const rows = Math.min(chunk, Math.ceil((lines.size + 1) / LEAST_CELL / columns.length));
-    const parser = new Parser(path, columns, separator.charCodeAt(0), more);
+    const parser = new Parser(path, columns, separator, more);
     for (;;) {
       const from = lines.read + 1;
       const room = columns.map((kind) => roomFor(kind, rows));
@@ -65,20 +70,44 @@ export function* readTable<const C extends readonly Column[]>(
   }
 }
 
-/** The lines of a table that end in `ending`, which is not told with them. @throws FileError if there is no such file. */
-export function* linesEndingIn(path: string, ending: string): Generator<string, void, undefined> {
+const isInteger = (cell: string): boolean => /^\d+$/.test(cell) && Number(cell) <= MOST_INTEGER;
+
+const isHeader = (line: string, columns: readonly Column[], separator: ' ' | ','): boolean =>
+  line.trim() !== '' && !cellsOf(line, separator).some((cell, c) => columns[c] === 'integer' && isInteger(cell));
+
+const cellsOf = (line: string, separator: ' ' | ','): string[] =>
+  separator === ',' ? line.split(',').map((cell) => cell.trim()) : line.trim().split(/[ \t]+/);
+
+/**
+ * The lines of a table of integers whose last cell is 1. Other lines are not parsed, which is many times faster than to read all.
+ * @throws FileError if there is no such file
+ */
+export function* linesEndingInOne(path: string): Generator<string, void, undefined> {
   const lines = new Lines(path);
   try {
     while (lines.fill()) {
       const block = lines.bytes.subarray(lines.at, lines.end);
-      const ends = block.includes(RETURN) ? ['\n', '\r\n'] : ['\n'];
-      const found = ends.flatMap((end) => placesOf(block, ending + end));
-      for (const at of found.sort((a, b) => a - b))
-        yield block.toString('utf8', block.lastIndexOf(NEWLINE, at) + 1, at);
+      if (UNUSUAL_ENDS.some((end) => block.includes(end)))
+        yield* block.toString('utf8').split('\n').filter((line) => /(^|[ \t])0*1[ \t]*\r?$/.test(line)); // biome-ignore format: short
+      else yield* linesBefore(block, block.includes(RETURN) ? ['1\n', '1\r\n'] : ['1\n']);
       lines.at = lines.end;
     }
   } finally {
     lines.close();
+  }
+}
+
+const UNUSUAL_ENDS = [' \n', '\t\n', ' \r', '\t\r'];
+
+/** Lines of `block` that have one of `ends` and a last cell of value 1. */
+function* linesBefore(block: Buffer, ends: readonly string[]): Generator<string, void, undefined> {
+  const found = ends.flatMap((end) => placesOf(block, end));
+  for (const at of ends.length > 1 ? found.sort((a, b) => a - b) : found) {
+    let before = at - 1;
+    while (block[before] === ZERO) before--;
+    const byte = block[before];
+    if (before < 0 || byte === BLANK || byte === TAB || byte === NEWLINE)
+      yield block.toString('utf8', block.lastIndexOf(NEWLINE, at) + 1, at + 1);
   }
 }
 
@@ -114,6 +143,13 @@ class Lines {
     this.#fd = openSync(path, 'r');
     this.size = fstatSync(this.#fd).size;
     this.bytes = Buffer.allocUnsafe(Math.min(this.size, BLOCK_BYTES) + 1);
+    if (!this.fill()) return;
+    const starts = (mark: Buffer): boolean => this.bytes.subarray(0, mark.length).equals(mark);
+    if (UTF_16_MARKS.some(starts)) {
+      this.close();
+      throw new FileError(path, 'is text in UTF-16, wanted UTF-8', 'save it again as UTF-8');
+    }
+    if (starts(BYTE_ORDER_MARK)) this.at = BYTE_ORDER_MARK.length;
   }
 
   /** Makes sure that a whole line is there. → false at the end of the file */
@@ -139,6 +175,10 @@ class Lines {
     return this.at < this.end;
   }
 
+  firstLine(): string {
+    return this.fill() ? this.bytes.toString('utf8', this.at, this.bytes.indexOf(NEWLINE, this.at)) : '';
+  }
+
   skip(): void {
     if (!this.fill()) return;
     this.at = this.bytes.indexOf(NEWLINE, this.at) + 1;
@@ -153,15 +193,17 @@ class Lines {
 class Parser {
   readonly #path: string;
   readonly #columns: readonly Column[];
-  readonly #separator: number;
+  readonly #separator: ' ' | ',';
+  readonly #commas: boolean;
   readonly #more: boolean;
   /** Where the number that was read last ends; -1 if there was none. */
   #stop = 0;
 
-  constructor(path: string, columns: readonly Column[], separator: number, more: boolean) {
+  constructor(path: string, columns: readonly Column[], separator: ' ' | ',', more: boolean) {
     this.#path = path;
     this.#columns = columns;
     this.#separator = separator;
+    this.#commas = separator === ',';
     this.#more = more;
   }
 
@@ -172,12 +214,13 @@ class Parser {
     let at = lines.at;
     const first = row;
     while (at < end && row < chunk) {
+      const start = at;
+      at = afterBlanks(bytes, at);
       if (bytes[at] === NEWLINE || (bytes[at] === RETURN && bytes[at + 1] === NEWLINE)) {
         this.#onlyEmpty(lines, at, row - first);
         at = lines.end;
         break;
       }
-      const start = at;
       for (let c = 0; c <= last; c++) {
         const values = room[c]!;
         if (values instanceof Int32Array) {
@@ -195,11 +238,11 @@ class Parser {
           if (values) values.push(bytes.toString('utf8', at, stop));
           at = stop;
         }
-        if (c < last ? bytes[at] !== this.#separator : !this.#ends(bytes, at))
-          throw this.#problem(bytes, start, lines.read + row - first + 1);
-        at++;
+        const next = this.#cellEnds(bytes, at, c === last);
+        if (next < 0) throw this.#problem(bytes, start, lines.read + row - first + 1);
+        at = next;
       }
-      if (bytes[at - 1] !== NEWLINE) at = bytes.indexOf(NEWLINE, at) + 1;
+      at = bytes.indexOf(NEWLINE, at) + 1;
       row++;
     }
     lines.at = at;
@@ -207,11 +250,15 @@ class Parser {
     return row - first;
   }
 
-  #ends(bytes: Buffer, at: number): boolean {
-    const byte = bytes[at];
-    return (
-      byte === NEWLINE || (byte === RETURN && bytes[at + 1] === NEWLINE) || (this.#more && byte === this.#separator)
-    );
+  /** Where the next cell starts, or for the last cell where the rest of the line does. → -1 if the cell does not end at `at` */
+  #cellEnds(bytes: Buffer, at: number, last: boolean): number {
+    const next = afterBlanks(bytes, at);
+    const byte = bytes[next];
+    const lineEnds = byte === NEWLINE || (byte === RETURN && bytes[next + 1] === NEWLINE);
+    const separated = this.#commas ? byte === COMMA : next > at && !lineEnds;
+    if (last) return lineEnds || (this.#more && separated) ? next : -1;
+    if (!separated) return -1;
+    return this.#commas ? afterBlanks(bytes, next + 1) : next;
   }
 
   #number(bytes: Buffer, from: number): number {
@@ -229,7 +276,8 @@ class Parser {
     }
     this.#stop = at;
     const byte = bytes[at]!;
-    const whole = byte === this.#separator || byte === NEWLINE || byte === RETURN;
+    const whole =
+      byte === BLANK || byte === TAB || byte === NEWLINE || byte === RETURN || (this.#commas && byte === COMMA);
     if (digits > 0 && digits <= EXACT_DIGITS && whole) return (negative ? -value : value) / POWERS[decimals]!;
     return this.#unusual(bytes, from);
   }
@@ -245,8 +293,9 @@ class Parser {
 
   #textEnd(bytes: Buffer, from: number): number {
     let at = from;
-    while (bytes[at] !== this.#separator && bytes[at] !== NEWLINE) at++;
-    return bytes[at] === NEWLINE && at > from && bytes[at - 1] === RETURN ? at - 1 : at;
+    for (let byte = bytes[at]; byte !== NEWLINE; byte = bytes[++at])
+      if (this.#commas ? byte === COMMA : byte === BLANK || byte === TAB) return at;
+    return at > from && bytes[at - 1] === RETURN ? at - 1 : at;
   }
 
   /** Reads to the end of the file. @throws FileError if anything but empty lines is left. */
@@ -255,7 +304,7 @@ class Parser {
     for (let at = from; ; at = lines.at) {
       for (; at < lines.end; at++) {
         if (lines.bytes[at] === NEWLINE) line++;
-        else if (lines.bytes[at] !== RETURN)
+        else if (![RETURN, BLANK, TAB].includes(lines.bytes[at]!))
           throw new FileError(this.#path, `line ${line}: is empty, but more lines follow`);
       }
       lines.at = lines.end;
@@ -265,13 +314,11 @@ class Parser {
 
   #problem(bytes: Buffer, start: number, line: number): FileError {
     const text = bytes.toString('utf8', start, bytes.indexOf(NEWLINE, start)).replace(/\r$/, '');
-    const cells = text.split(String.fromCharCode(this.#separator));
+    const cells = cellsOf(text, this.#separator);
     const wanted = this.#columns.length;
     if (cells.length < wanted || (cells.length > wanted && !this.#more)) {
       const hint =
-        cells.length === 1
-          ? `columns are separated by ${this.#separator === 0x2c ? 'commas' : 'single spaces'}`
-          : undefined;
+        cells.length === 1 ? `columns are separated by ${this.#commas ? 'commas' : 'blanks or tabs'}` : undefined;
       return new FileError(this.#path, `line ${line}: wanted ${wanted} columns, got ${cells.length}`, hint);
     }
     const bad = this.#columns.findIndex((kind, c) => !this.#fits(kind, cells[c]!));
@@ -283,9 +330,15 @@ class Parser {
   }
 
   #fits(kind: Column, cell: string): boolean {
-    if (kind === 'integer') return /^\d+$/.test(cell) && Number(cell) <= MOST_INTEGER;
+    if (kind === 'integer') return isInteger(cell);
     if (kind !== 'number') return true;
     this.#number(Buffer.from(`${cell}\n`), 0);
     return this.#stop >= 0;
   }
+}
+
+function afterBlanks(bytes: Buffer, from: number): number {
+  let at = from;
+  while (bytes[at] === BLANK || bytes[at] === TAB) at++;
+  return at;
 }

@@ -131,6 +131,7 @@ async function refused(t: TestContext, damage: Breaking, use: Use, message: RegE
 
 const opened: Use = () => undefined;
 const pairs: Use = (ijb) => [...ijb.pairs()];
+const genuine: Use = (ijb) => ijb.genuinePairs();
 const identification: Use = (ijb) => ijb.identification();
 const LIST = 'face_tid_mid.txt';
 const POINTS = 'name_5pts_score.txt';
@@ -157,10 +158,36 @@ const damages: readonly (readonly [what: string, damage: Breaking, use: Use, mes
   ['a subject in both galleries', (edit, { galleries }) => edit(G2, (l) => l.push(`${galleries[0]!.get(0)},1000`)), identification, /G2\.csv: line \d+: template (\d+) shows subject 1000, as does template \1 of ijbc_1N_gallery_G1\.csv/],
   ['two templates of one subject', (edit, { rows }) => edit(G1, (l) => l.push(`${rows.find(({ subject, face }) => subject === 0 && face === 6)!.template},1000`)), identification, /template \d+ shows subject 1000, as does template \d+ of ijbc_1N_gallery_G1\.csv/],
   ['an empty gallery', (edit) => edit(G2, (l) => l.slice(0, 1)), identification, /G2\.csv: holds no templates/],
+  ['no pair of one subject', (edit) => edit(PAIRS, (l) => l.map((line) => line.replace(/1$/, '0'))), genuine, /pair_label\.txt: holds no pair of label 1/],
+  ['a genuine pair of a stranger', (edit) => edit(PAIRS, (l) => (l[4] = '99999 1 1')), genuine, /pair_label\.txt: line 5: template 99999 has no images/],
+  ['a genuine pair of two cells', (edit) => edit(PAIRS, (l) => (l[4] = '7 1')), genuine, /pair_label\.txt: line 5: wanted 3 columns, got 2/],
   ['probes of one column', (edit) => edit(PROBES, (l) => (l[1] = '7')), identification, /probe_mixed\.csv: line 2: wanted 2 columns, got 1/],
 ]; // biome-ignore format: a table
 
 for (const [what, ...rest] of damages) test(`refused: ${what}`, (t) => refused(t, ...rest));
+
+test('lists with tabs, trailing blanks, CRLF, a byte order mark and no header say what the plain ones say', async (t) => {
+  const root = testFolder(t);
+  const made = await writeSmallIjb(root, { subjects: 6 });
+  const all = (): unknown[] => {
+    const ijb = openIjb(root, 'IJBC');
+    return [ijb.images, [...ijb.pairs()], ijb.genuinePairs(), ijb.identification()];
+  };
+  const plain = all();
+  assert.equal(openIjb(root, 'IJBC').genuinePairs().gallery.length, made.pairs.filter(([, , same]) => same).length);
+  const files = [LIST, POINTS, PAIRS, G1, G2, PROBES].map((name) => join(root, 'IJBC/meta', `ijbc_${name}`));
+  const texts = files.map((file) => readFileSync(file, 'utf8'));
+  const changes: readonly ((text: string) => string)[] = [
+    (text) => text.replaceAll('\n', ' \n'),
+    (text) => `\ufeff${text.replaceAll(' ', '\t')}`,
+    (text) => text.replaceAll(' ', '  ').replaceAll('\n', '\t\r\n').trimEnd(),
+    (text) => text.replace(/^TEMPLATE.*\n/, '').replaceAll(',', ' , '),
+  ];
+  for (const change of changes) {
+    for (const [i, file] of files.entries()) writeFileSync(file, change(texts[i]!));
+    assert.deepEqual(all(), plain, String(change));
+  }
+});
 
 test('files that are not asked for need not be there; one that is, is named', async (t) => {
   const root = testFolder(t);

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { FIVE_POINTS, similarity } from './align.ts';
-import { linesEndingIn, readTable } from './columns.ts';
+import { linesEndingInOne, readTable } from './columns.ts';
 
 /** The two benchmarks there are, and what their files and galleries are called (methods.md 6.1). */
 const subsets = {
@@ -111,15 +111,29 @@ export class Ijb {
   /**
    * The pairs of label 1 alone, in order. Their lines are searched for by their ends, which is many times faster than to
    * read all; `pairs` checks the others.
+   * @throws FileError naming file and line if a pair of label 1 is malformed, or if there is none
    */
   genuinePairs(): Omit<IjbPairs, 'same'> {
     const found: { gallery: number[]; query: number[] } = { gallery: [], query: [] };
-    for (const line of linesEndingIn(this.files.pairs, ' 1')) {
-      const [gallery, query] = line.split(' ').map(Number) as [number, number];
+    for (const line of linesEndingInOne(this.files.pairs)) {
+      const cells = /^[ \t]*(\d+)[ \t]+(\d+)[ \t]+0*1[ \t]*\r?$/.exec(line);
+      const [gallery, query] = [Number(cells?.[1]), Number(cells?.[2])];
+      if (!(this.#hasImages(gallery) && this.#hasImages(query))) return this.#refusePairs();
       found.gallery.push(gallery);
       found.query.push(query);
     }
+    if (found.gallery.length === 0) return this.#refusePairs();
     return { gallery: Int32Array.from(found.gallery), query: Int32Array.from(found.query) };
+  }
+
+  /** Reads all pairs to find the line that is malformed. */
+  #refusePairs(): never {
+    for (const _ of this.pairs());
+    throw new FileError(
+      this.files.pairs,
+      'holds no pair of label 1',
+      'wanted "template template label", label 1 where both show the same subject',
+    );
   }
 
   /** The 1:N protocol. A subject has one template in one gallery; one probe may show somebody who is in none. */
