@@ -1,6 +1,7 @@
 import { refuseExisting } from '../base/artifact.ts';
 import { progress } from '../base/progress.ts';
 import { type Dataset, idsOf } from './dataset.ts';
+import { lineageOf, originOfPart } from './lineage.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
 import { writeSidecar } from './sidecar.ts';
 import type { Written } from './split.ts';
@@ -34,6 +35,6 @@ export async function importDataset(
   } finally {
     bar.stop();
   }
-  writeSidecar(prefix, dataset.sidecar, idsOf(dataset, order));
+  writeSidecar(prefix, { ...dataset.sidecar, origin: originOfPart(lineageOf(dataset)) }, idsOf(dataset, order));
   return { prefix, images: order.length, classes: dataset.classes };
 }

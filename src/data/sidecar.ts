@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { readJson, writeJson } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { writeIds } from '../base/id-list.ts';
+import { sidecarOriginSchema } from './lineage.ts';
 
 const sidecarSchema = z.strictObject({
   format: z.literal('mixbct-dataset'),
@@ -14,6 +15,8 @@ const sidecarSchema = z.strictObject({
   note: z.string().optional(),
   /** Digest of the decoded images, where the maker pins it. */
   imageDigest: z.string().optional(),
+  /** The dataset that this one is a part of. */
+  origin: sidecarOriginSchema.optional(),
 });
 
 /**

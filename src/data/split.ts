@@ -3,6 +3,7 @@ import { refuseExisting } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
+import { type Draw, lineageOf, originOfPart } from './lineage.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
 import { type Sidecar, writeSidecar } from './sidecar.ts';
 
@@ -55,39 +56,59 @@ export async function split(dataset: Dataset, { by, ratio, out, force = false }:
 
 type Content = Omit<Part, 'prefix'>;
 
-function byClass({ classes, sidecar }: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
+function byClass(dataset: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
+  const { classes } = dataset;
   const boundary = roundHalfEven(classes * ratio);
   if (boundary === 0 || boundary === classes)
     throw new UserError(`a share of ${ratio} of ${classes} classes leaves one part empty`);
   const firstImage = labels.findIndex((label) => label >= boundary);
   const images = firstImage < 0 ? labels.length : firstImage;
   const entries = Array.from(labels, (label, index) => ({ index, label: label < boundary ? label : label - boundary }));
-  const named = (from: number, to?: number): Sidecar => ({
-    ...sidecar,
-    ...(sidecar.classes && { classes: sidecar.classes.slice(from, to) }),
-  });
+  const ids = Array.from({ length: classes }, (_, i) => i);
   return [
-    { entries: entries.slice(0, images), classes: boundary, sidecar: named(0, boundary) },
-    { entries: entries.slice(images), classes: classes - boundary, sidecar: named(boundary) },
+    { entries: entries.slice(0, images), ...withClasses(dataset, ids.slice(0, boundary)) },
+    { entries: entries.slice(images), ...withClasses(dataset, ids.slice(boundary)) },
   ];
 }
 
-function byData({ classes, sidecar }: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
+/** The description of a part that has some classes of a dataset, in this order. */
+function withClasses(dataset: Dataset, chosen: readonly number[]): Pick<Part, 'classes' | 'sidecar'> {
+  const { sidecar } = dataset;
+  return {
+    classes: chosen.length,
+    sidecar: {
+      ...sidecar,
+      ...(sidecar.classes && { classes: chosen.map((id) => sidecar.classes![id]!) }),
+      origin: originOfPart(lineageOf(dataset), { chosen }),
+    },
+  };
+}
+
+/** The description of a part that has some images of all classes. */
+const withDraw = (dataset: Dataset, draw: Draw): Pick<Part, 'classes' | 'sidecar'> => ({
+  classes: dataset.classes,
+  sidecar: { ...dataset.sidecar, origin: originOfPart(lineageOf(dataset), { draw }) },
+});
+
+function byData(dataset: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
   const parts: [Entry[], Entry[]] = [[], []];
+  let shared = 0;
   for (let from = 0; from < labels.length; ) {
     const label = labels[from]!;
     let to = from;
     while (to < labels.length && labels[to] === label) to++;
     const first = firstShare(to - from, ratio);
+    if (to - from === 1) shared++;
     for (let index = from; index < to; index++) {
       if (to - from === 1 || index < from + first) parts[0].push({ index, label });
       if (to - from === 1 || index >= from + first) parts[1].push({ index, label });
     }
     from = to;
   }
+  const draw = { of: dataset.digest, ratio, shared };
   return [
-    { entries: parts[0], classes, sidecar },
-    { entries: parts[1], classes, sidecar },
+    { entries: parts[0], ...withDraw(dataset, { ...draw, part: 'first' }) },
+    { entries: parts[1], ...withDraw(dataset, { ...draw, part: 'second' }) },
   ];
 }
 
@@ -138,11 +159,7 @@ export async function holdOut(
   const part = (name: string, chosen: readonly number[]): Part => ({
     prefix: join(out ?? dirname(dataset.path), `${basename(dataset.path)}_${name}`),
     entries: chosen.flatMap((old, label) => byLabel[old]!.map((index) => ({ index, label }))),
-    classes: chosen.length,
-    sidecar: {
-      ...dataset.sidecar,
-      ...(dataset.sidecar.classes && { classes: chosen.map((old) => dataset.sidecar.classes![old]!) }),
-    },
+    ...withClasses(dataset, chosen),
   });
   return writeParts(dataset, [part('eval', drawn.slice(0, classes)), part('train', drawn.slice(classes))], force);
 }
@@ -171,8 +188,8 @@ export async function sampleImages(
     .sort((a, b) => a - b)
     .map((index) => ({ index, label: labels[index]! }));
   const prefix = join(out ?? dirname(dataset.path), `${basename(dataset.path)}_sample_${perClass}`);
-  const { classes, sidecar } = dataset;
-  const [written] = await writeParts(dataset, [{ prefix, entries, classes, sidecar }], force);
+  const draw = { of: dataset.digest, perClass, seed };
+  const [written] = await writeParts(dataset, [{ prefix, entries, ...withDraw(dataset, draw) }], force);
   return written!;
 }
 

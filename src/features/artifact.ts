@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
+import type { Dataset } from '../data/index.ts';
+import { lineageOf, originSchema } from '../data/lineage.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type NpyArray, type NpyType, readNpy } from './npy.ts';
 
@@ -13,8 +15,18 @@ export const datasetReference = z.object({
   digest: z.string(),
   count: z.number(),
   classes: z.number(),
+  /** The dataset that it is a part of, itself if of none; absent: not known. */
+  origin: originSchema.optional(),
 });
 export type DatasetReference = z.infer<typeof datasetReference>;
+
+export const referenceTo = (dataset: Dataset): DatasetReference => ({
+  path: dataset.path,
+  digest: dataset.digest,
+  count: dataset.size,
+  classes: dataset.classes,
+  origin: lineageOf(dataset).origin,
+});
 
 /** Reads and checks an artefact's manifest. @throws FileError saying which command makes the thing that was wanted. */
 export function readManifest<S extends z.ZodType>(

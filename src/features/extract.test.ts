@@ -76,7 +76,13 @@ test('an extraction killed in its middle goes on to the same bytes, and looks at
   assert.match(text, /cut: goes on from row 12 of 30/);
   assert.deepEqual(batches, [4, 4, 4, 4, 2]);
   assert.deepEqual(readdirSync(made).sort(), ['cut', 'whole']);
-  assert.deepEqual(readdirSync(out).sort(), ['families.npy', 'features.npy', 'labels.npy', 'manifest.json']);
+  assert.deepEqual(readdirSync(out).sort(), [
+    'classes.npy',
+    'families.npy',
+    'features.npy',
+    'labels.npy',
+    'manifest.json',
+  ]);
   assert.deepEqual(contents(out), contents(whole));
 });
 
@@ -168,7 +174,13 @@ test('an image that cannot be read costs no rows, and stand-ins of earlier attem
   const text = await said(t, () => extractFeatures(dataset, embedder, skip));
   assert.match(text, /goes on from row 24 of 30/);
   assert.match(text, /could not be read \(2\):\n {2}row 1: .*001\.pgm .*\n {2}row 21: .*021\.pgm /);
-  assert.deepEqual(readdirSync(out).sort(), ['families.npy', 'features.npy', 'labels.npy', 'manifest.json']);
+  assert.deepEqual(readdirSync(out).sort(), [
+    'classes.npy',
+    'families.npy',
+    'features.npy',
+    'labels.npy',
+    'manifest.json',
+  ]);
 });
 
 test('a manifest tells how pictures were made ready; unequal sets are told apart, old manifests are plain', async (t) => {

@@ -5,6 +5,8 @@ import { progress, say } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { type BadImage, type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import { type DatasetReference, referenceTo } from './artifact.ts';
+import { type ClassKeys, classKeysOf } from './class-keys.ts';
 import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
@@ -15,6 +17,8 @@ export type Embedder = {
   /** Preset of behaviour it was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
   readonly differences?: readonly string[];
+  /** What it was trained on, and the keys of its classes if they were kept; absent or null: not known. */
+  readonly trainedOn?: { readonly dataset: DatasetReference; readonly classKeys: ClassKeys | null } | null;
   readonly dim: number;
   readonly side: number;
   /** What it divides pixels less 127.5 by. */
@@ -101,7 +105,8 @@ export function describe(
   embedder: Embedder,
   { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
 ) {
-  const { path, digest, size, classes } = dataset;
+  const { digest, size, classes } = dataset;
+  const { trainedOn = null } = embedder;
   return {
     dim: embedder.dim,
     classes,
@@ -110,13 +115,15 @@ export function describe(
       digest: embedder.digest,
       preset: embedder.preset ?? 'default',
       differences: [...(embedder.differences ?? [])],
+      trainedOn: trainedOn?.dataset ?? null,
     },
     dataset: {
-      path,
+      ...referenceTo(dataset),
       digest: to - from === size ? digest : digestOf(digest, `${from}-${to}`),
       count: to - from,
-      classes,
     },
+    classKeys: classKeysOf(dataset),
+    trainedClassKeys: trainedOn?.classKeys ?? null,
     flip,
     preprocessing: {
       alignment: dataset.alignment ?? ('none' as const),

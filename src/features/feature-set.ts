@@ -6,6 +6,7 @@ import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
+import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
 import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import { NpyFile, type NpyType, NpyWriter, rowsWritten, writeNpy } from './npy.ts';
 
@@ -32,6 +33,8 @@ const featuresSchema = z.object({
       digest: z.string(),
       preset: z.string().default('default'),
       differences: z.array(z.string()).default([]),
+      /** What it was trained on; null if that is not known. */
+      trainedOn: datasetReference.nullable().default(null),
     })
     .nullable(),
   dataset: datasetReference.nullable(),
@@ -144,6 +147,17 @@ export class FeatureSet implements Disposable {
     return this.#families;
   }
 
+  /** What tells the classes of its dataset from those of others; null if that is not known. */
+  classKeys(): ClassKeys | null {
+    return this.info.dataset && readClassKeys(classesPath(this.path), this.info.dataset.classes);
+  }
+
+  /** The same of the classes that its model was trained on. */
+  trainedClassKeys(): ClassKeys | null {
+    const trainedOn = this.info.model?.trainedOn;
+    return trainedOn ? readClassKeys(trainedClassesPath(this.path), trainedOn.classes) : null;
+  }
+
   #readLabels(): Int32Array {
     const { count, classes } = this.info;
     using file = openArray(files(this.path).labels, '<i8', [count]);
@@ -184,6 +198,8 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly preprocessing?: Preprocessing;
   readonly labels: Int32Array;
   readonly families: Int32Array;
+  readonly classKeys?: ClassKeys | null;
+  readonly trainedClassKeys?: ClassKeys | null;
   readonly dtype?: Stored;
   readonly precision?: FeaturesInfo['precision'];
 };
@@ -229,7 +245,15 @@ export type Filling = {
  */
 export function writeFeatureSet(
   path: string,
-  { labels, families, dtype = 'float32', precision = 'float32', ...info }: FeatureSetContent,
+  {
+    labels,
+    families,
+    classKeys = null,
+    trainedClassKeys = null,
+    dtype = 'float32',
+    precision = 'float32',
+    ...info
+  }: FeatureSetContent,
   { force = false, resume }: FeatureSetOptions,
   fill: (filling: Filling) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
@@ -263,6 +287,8 @@ export function writeFeatureSet(
       throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
     writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
     writeNpy(target.families, '<i4', families);
+    if (classKeys) writeClassKeys(classesPath(directory), classKeys);
+    if (trainedClassKeys) writeClassKeys(trainedClassesPath(directory), trainedClassKeys);
     return {
       kind: 'features' as const,
       version: 1 as const,

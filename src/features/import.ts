@@ -1,6 +1,7 @@
 import { FileError } from '../base/errors.ts';
 import { openDataset } from '../data/index.ts';
-import type { DatasetReference } from './artifact.ts';
+import { type DatasetReference, referenceTo } from './artifact.ts';
+import { type ClassKeys, classKeysOf } from './class-keys.ts';
 import { type FeaturesInfo, firstNonFinite, numbersOf, writeFeatureSet } from './feature-set.ts';
 import { NpyFile, readNpy } from './npy.ts';
 
@@ -33,12 +34,13 @@ export async function importNpy(
   if (count === 0) throw new FileError(paths.features, 'holds no rows');
   const labels = column(paths.labels, count!);
   const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
-  const dataset = paths.dataset === undefined ? null : datasetOf(paths.dataset, labels, paths.labels);
+  const known = paths.dataset === undefined ? null : datasetOf(paths.dataset, labels, paths.labels);
+  const { dataset, classKeys } = known ?? { dataset: null, classKeys: null };
   const classes = dataset?.classes ?? labels.reduce((most, label) => Math.max(most, label), 0) + 1;
   const dtype = file.type === '<f2' ? 'float16' : 'float32';
   return await writeFeatureSet(
     out,
-    { dim, classes, model: null, dataset, flip: 'none', labels, families, dtype },
+    { dim, classes, model: null, dataset, flip: 'none', labels, families, classKeys, dtype },
     { force },
     ({ append }) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
@@ -57,7 +59,11 @@ export async function importNpy(
 }
 
 /** The reference to a dataset whose labels, image by image, are these. @throws FileError naming the first that differs. */
-function datasetOf(path: string, labels: Int32Array, from: string): DatasetReference {
+function datasetOf(
+  path: string,
+  labels: Int32Array,
+  from: string,
+): { readonly dataset: DatasetReference; readonly classKeys: ClassKeys } {
   using dataset = openDataset(path);
   if (dataset.size !== labels.length)
     throw new FileError(from, `holds ${labels.length} labels, ${path} ${dataset.size} images`);
@@ -69,7 +75,7 @@ function datasetOf(path: string, labels: Int32Array, from: string): DatasetRefer
       `entry ${row} is class ${labels[row]}, image ${row} of ${path} is of class ${theirs[row]}`,
       'bring the rows in the order of the dataset',
     );
-  return { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes };
+  return { dataset: referenceTo(dataset), classKeys: classKeysOf(dataset) };
 }
 
 function column(path: string, count: number, least = 0): Int32Array {

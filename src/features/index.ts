@@ -1,4 +1,4 @@
-export { type DatasetReference, requireSameDataset } from './artifact.ts';
+export { type DatasetReference, datasetReference, referenceTo, requireSameDataset } from './artifact.ts';
 export { average, openPrototypes, type PrototypesInfo, writePrototypes } from './average.ts';
 export {
   type BoundariesInfo,
@@ -7,6 +7,7 @@ export {
   openBoundaries,
   writeBoundaries,
 } from './boundaries.ts';
+export { type ClassKeys, classKeysOf, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
 export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
 export { credibleByEntropy } from './entropy.ts';
 export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';

@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { canonicalJson, refuseExisting } from '../base/artifact.ts';
 import type { Dataset } from '../data/index.ts';
+import { referenceTo } from './artifact.ts';
 import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 
@@ -70,7 +71,9 @@ async function joinParts(out: string, dataset: Dataset, paths: readonly string[]
   const { model, dim, classes, flip, preprocessing, dtype, precision } = sets[0]!.info;
   const content = {
     ...{ model, dim, classes, flip, preprocessing, dtype, precision },
-    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    dataset: referenceTo(dataset),
+    classKeys: sets[0]!.classKeys(),
+    trainedClassKeys: sets[0]!.trainedClassKeys(),
     labels: dataset.labels(),
     families: dataset.families(),
   };

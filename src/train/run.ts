@@ -7,7 +7,16 @@ import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
-import type { Embedder } from '../features/index.ts';
+import {
+  type ClassKeys,
+  classKeysOf,
+  datasetReference,
+  type Embedder,
+  readClassKeys,
+  referenceTo,
+  trainedClassesPath,
+  writeClassKeys,
+} from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
 import {
   buildInfo,
@@ -45,7 +54,7 @@ const runManifestSchema = z.object({
   model: z.string(),
   recipe: recipeSchema,
   /** What it was trained on; null if that is not known. */
-  dataset: z.object({ path: z.string(), digest: z.string(), count: z.number(), classes: z.number() }).nullable(),
+  dataset: datasetReference.nullable(),
   /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
   imported: z
     .object({ from: z.string(), digest: z.string(), leftOut: z.array(z.string()) })
@@ -108,13 +117,14 @@ export function writeModel(out: string, { session, head, dataset, ...outcome }: 
   const files = runFiles(out);
   writeBackbone(out, session.backbone, outcome.recipe.network);
   if (session.projection) writeSafetensors(files.projection, session.projection.state());
+  writeClassKeys(trainedClassesPath(out), classKeysOf(dataset));
   writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
   return {
     kind: 'run',
     version: 1,
     name: outcome.recipe.name ?? basename(out),
     model: fileDigest(files.model),
-    dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
+    dataset: referenceTo(dataset),
     imported: null,
     ...outcome,
     preset: outcome.recipe.preset,
@@ -130,6 +140,8 @@ export type TrainedModel = {
   readonly network: NetworkRecipe;
   readonly backbone: Module;
   readonly projection: Module | null;
+  /** What tells the classes that it was trained on from others; null if that is not known. */
+  readonly trainedClassKeys: ClassKeys | null;
   dispose(): void;
 };
 
@@ -164,7 +176,8 @@ export function loadModel(run: string): TrainedModel {
     backbone.dispose();
     projection?.dispose();
   };
-  return { manifest, network, backbone, projection, dispose };
+  const trainedClassKeys = manifest.dataset && readClassKeys(trainedClassesPath(run), manifest.dataset.classes);
+  return { manifest, network, backbone, projection, trainedClassKeys, dispose };
 }
 
 export type Space = 'own' | 'old';
@@ -176,7 +189,7 @@ export type Space = 'own' | 'old';
  * @throws UserError if the old space is asked for and there is no projection to it.
  */
 export function embedderOf(
-  { manifest, network, backbone, projection }: TrainedModel,
+  { manifest, network, backbone, projection, trainedClassKeys }: TrainedModel,
   space: Space = 'own',
   {
     divisor = PIXEL_DIVISOR.train,
@@ -193,6 +206,7 @@ export function embedderOf(
     digest: space === 'old' ? digestOf(manifest.model, 'old') : manifest.model,
     preset: manifest.preset,
     differences: manifest.differences,
+    trainedOn: manifest.dataset && { dataset: manifest.dataset, classKeys: trainedClassKeys },
     dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
     side: network.inputSide,
     pixelDivisor: divisor,

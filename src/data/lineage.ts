@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { FileError } from '../base/errors.ts';
+import { formatRanges, parseRanges } from './ranges.ts';
+
+const of = z.string();
+const drawSchema = z.union([
+  /** One side of a split of each class's images; `shared`: images that both sides have. */
+  z.strictObject({ of, ratio: z.number(), part: z.enum(['first', 'second']), shared: z.int().default(0) }),
+  /** Some images of each class. */
+  z.strictObject({ of, perClass: z.int(), seed: z.int() }),
+]);
+
+/** How some of each class's images were taken; `of` is the digest of the dataset they were taken from. */
+export type Draw = z.infer<typeof drawSchema>;
+
+/** The dataset at the root of a lineage, and how images were taken from it, the first draw first. */
+export const originSchema = z.strictObject({ digest: z.string(), draws: z.array(drawSchema).default([]) });
+export type Origin = z.infer<typeof originSchema>;
+
+/** The same in a sidecar: with the id of each class in the origin as ranges (`0-27999,31`); absent: 0 … C-1. */
+export const sidecarOriginSchema = originSchema.extend({ classes: z.string().optional() });
+export type SidecarOrigin = z.infer<typeof sidecarOriginSchema>;
+
+/**
+ * Where a dataset comes from: parts of one dataset know their classes by the ids of the origin, so that they can be compared
+ * though classes have no names and each part numbers them anew.
+ */
+export type Lineage = {
+  readonly origin: Origin;
+  /** Id in the origin of each class [C]. */
+  readonly classes: Int32Array;
+};
+
+/** A dataset that was not made of another is its own origin. @throws FileError if the sidecar's ranges are not C ids. */
+export function lineageOf(dataset: {
+  readonly path: string;
+  readonly digest: string;
+  readonly classes: number;
+  readonly sidecar: { readonly origin?: SidecarOrigin | undefined };
+}): Lineage {
+  const { digest, draws, classes } = dataset.sidecar.origin ?? { digest: dataset.digest, draws: [] };
+  const ids = classes === undefined ? Int32Array.from({ length: dataset.classes }, (_, i) => i) : parsed();
+  function parsed(): Int32Array {
+    const found = parseRanges(classes!, dataset.classes);
+    if (found) return found;
+    throw new FileError(
+      `${dataset.path}.json`,
+      `origin.classes does not list the ${dataset.classes} classes of the dataset`,
+      'split the data set again, or remove "origin" from the file',
+    );
+  }
+  return { origin: { digest, draws }, classes: ids };
+}
+
+/** What the sidecar of a part says: the classes `chosen` of a dataset, in this order (all if absent), and how images were drawn. */
+export function originOfPart(
+  { origin, classes }: Lineage,
+  { chosen, draw }: { readonly chosen?: ArrayLike<number>; readonly draw?: Draw } = {},
+): SidecarOrigin {
+  const ids = chosen ? Int32Array.from(chosen, (id) => classes[id]!) : classes;
+  return {
+    digest: origin.digest,
+    draws: draw ? [...origin.draws, draw] : origin.draws,
+    ...(ids.some((id, i) => id !== i) || ids.length === 0 ? { classes: formatRanges(ids) } : {}),
+  };
+}
