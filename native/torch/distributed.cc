@@ -17,10 +17,14 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <chrono>
 #include <cstdlib>
+#include <system_error>
 
 namespace mixbct {
 
@@ -96,15 +100,50 @@ std::chrono::milliseconds msOf(napi_env env, const Args& args, size_t i) {
 
 // --- stores ---------------------------------------------------------------------------------------------------------
 
-// tcpStore(host, port, isServer, timeoutMs)
+#if TORCH_VERSION_MAJOR >= 2
+// A socket that listens on the loopback interface alone, at the port or at any free one if it is 0.
+int loopbackListener(uint16_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw std::system_error(errno, std::generic_category(), "socket");
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
+  const int problem = errno;
+  close(fd);
+  throw std::system_error(problem, std::generic_category(), problem == EADDRINUSE ? "EADDRINUSE" : "bind");
+}
+#endif
+
+// tcpStore(host, port, isServer, timeoutMs, loopback): a server listens on all interfaces, or on loopback alone (libtorch 2;
+// 1.13 knows no such thing). Port 0 is any free one.
 napi_value tcpStore(napi_env env, const Args& args) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(integerOf(env, args.at(1), "port"));
   options.isServer = flagOf(env, args, 2);
   options.waitWorkers = false;
   options.timeout = msOf(env, args, 3);
+#if TORCH_VERSION_MAJOR >= 2
+  if (options.isServer && flagOf(env, args, 4)) {
+    const int fd = loopbackListener(options.port);
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+    options.port = ntohs(address.sin_port);
+    options.masterListenFd = fd;  // the store closes it
+  }
+#endif
   StorePointer store = c10::make_intrusive<c10d::TCPStore>(textOf(env, args.at(0)), options);
   return handOver(env, std::make_unique<StoreSlot>(std::move(store)));
+}
+// storePort(store): of a store on TCP.
+napi_value storePort(napi_env env, const Args& args) {
+  const auto* store = dynamic_cast<c10d::TCPStore*>(&storeAt(env, args));
+  if (store == nullptr) throw BadArgument("this store has no port");
+  return toJs(env, static_cast<int64_t>(store->getPort()));
 }
 // fileStore(path, processes, timeoutMs)
 napi_value fileStore(napi_env env, const Args& args) {
@@ -344,6 +383,7 @@ void defineDistributed(napi_env env, napi_value exports) {
   c10::initLogging();
 #define EXPORT(name) define<name>(env, exports, #name)
   EXPORT(tcpStore);
+  EXPORT(storePort);
   EXPORT(fileStore);
   EXPORT(prefixStore);
   EXPORT(storeSet);

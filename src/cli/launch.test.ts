@@ -9,6 +9,7 @@ import { stringify } from 'yaml';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { listeners, pester } from '../../test/helpers/sockets.ts';
 import { freePort } from '../../test/helpers/team.ts';
 import { checkLaunch } from './launch.ts';
 
@@ -61,6 +62,9 @@ class Launched {
     }
   }
 }
+
+/** Connections of strangers to each port. */
+const STRANGERS = 20;
 
 const begun = (folder: string) => (): boolean => {
   const log = join(folder, 'run/log.jsonl');
@@ -118,6 +122,20 @@ test('when one process is killed, all end, its fate stands last, and neither pro
   assert.match(resumed.err, /written with another recipe/, 'there is a checkpoint, of this recipe alone');
 });
 
+test('processes of one machine listen on loopback alone, and strangers at their ports do no harm', async (t) => {
+  const folder = await workshop(t, 40);
+  const launched = new Launched(folder, '--nproc', '2', ...training);
+  await launched.until(begun(folder));
+  const listening = [...launched.processes().values()].flatMap(listeners);
+  assert.ok(listening.length > 0, 'Gloo listens');
+  for (const { address, port } of listening) {
+    assert.equal(address, '127.0.0.1');
+    for (let i = 0; i < STRANGERS; i++) await pester(port, i);
+  }
+  assert.equal(await launched.ended, 0, launched.text);
+  assert.match(launched.text, /run trained in 160 steps/);
+});
+
 test('an error of all processes stands last, with its exit code', async (t) => {
   const folder = await workshop(t, 1);
   const { code, err } = mixbct(folder, 'launch', '--nproc', '5', ...training);
@@ -165,6 +183,10 @@ test('what cannot be launched is refused in words', () => {
   refused({ nproc: 0 }, /--nproc 0: wanted at least one process/);
   refused({ nnodes: 0 }, /--nnodes 0: wanted at least one machine/);
   refused({ nnodes: 2 }, /told where to meet\n.*--master-addr and --master-port/);
+  const met = { nnodes: 2, masterAddr: '10.0.0.1', masterPort: 29500 };
+  refused(met, /need a secret .*\n.*--rdzv-secret/);
+  checkLaunch(['train'], { ...one, ...met, rdzvSecret: 'secret.txt' });
+  checkLaunch(['train'], { ...one, ...met }, { MIXBCT_RDZV_SECRET: 'of the environment' });
   refused({ nnodes: 2, nodeRank: 2 }, /--node-rank 2 with --nnodes 2: machines count from 0 to 1/);
   refused({}, /launch runs train, extract, evaluate ijb, not denoise/, ['denoise']);
 });
@@ -184,7 +206,15 @@ test('a machine whose others do not come gives up, and says who is missing', asy
   const folder = await workshop(t, 1);
   process.env['MIXBCT_JOIN_SECONDS'] = '2';
   t.after(() => delete process.env['MIXBCT_JOIN_SECONDS']);
-  const where = ['--master-addr', '127.0.0.1', '--master-port', String(await freePort())];
+  writeFileSync(join(folder, 'secret.txt'), 'known to both machines', { mode: 0o600 });
+  const where = [
+    '--master-addr',
+    '127.0.0.1',
+    '--master-port',
+    String(await freePort()),
+    '--rdzv-secret',
+    'secret.txt',
+  ];
   const { code, err } = mixbct(folder, 'launch', '--nproc', '2', '--nnodes', '2', ...where, ...training);
   assert.equal(code, 2);
   assert.match(err, /2 of 4 processes did not come within 2 s: rank 2, 3/);

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createServer } from 'node:net';
-import { availableParallelism, constants } from 'node:os';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, constants, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { duration } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
+import { RENDEZVOUS_FILE } from '../torch/index.ts';
 import { Interrupted } from '../train/train.ts';
 import { group, LAUNCHER, wholeNumber } from './context.ts';
 
@@ -38,6 +39,7 @@ type LaunchOptions = {
   readonly nodeRank: number;
   readonly masterAddr?: string;
   readonly masterPort?: number;
+  readonly rdzvSecret?: string;
 };
 
 export function launchCommand(): Command {
@@ -45,25 +47,32 @@ export function launchCommand(): Command {
     'launch',
     'run a command as several processes that work together',
     'mixbct launch --nproc 8 -- train recipes/glyphs/old.yaml --data data/k12/k12_32_train --out runs/old\n' +
-      'mixbct launch --nproc 8 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500 -- train …',
+      'mixbct launch --nproc 8 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500 --rdzv-secret secret.txt -- train …',
   )
     .argument('<command...>', `after --: ${COMMANDS.join(', ')} and what belongs to it`)
     .requiredOption('--nproc <n>', 'processes on this machine', wholeNumber)
     .option('--nnodes <n>', 'machines', wholeNumber, 1)
     .option('--node-rank <n>', 'which of the machines this is, from 0', wholeNumber, 0)
     .option('--master-addr <address>', 'address of machine 0 (default: this machine)')
-    .option('--master-port <port>', 'a free port there (default: any, with one machine)', wholeNumber)
+    .option('--master-port <port>', 'a free port there (one machine needs none)', wholeNumber)
+    .addOption(
+      new Option(
+        '--rdzv-secret <file>',
+        'file with a secret that the processes on several machines know each other by (or MIXBCT_RDZV_SECRET)',
+      ).env('MIXBCT_RDZV_SECRET_FILE'),
+    )
     .action(launch);
 }
 
 async function launch(words: readonly string[], options: LaunchOptions): Promise<void> {
   checkLaunch(words, options);
-  const { nproc, nnodes, nodeRank } = options;
+  const { nproc, nnodes, nodeRank, rdzvSecret } = options;
+  const meeting = meetingPlace(options);
   const shared = {
     WORLD_SIZE: String(nproc * nnodes),
     LOCAL_WORLD_SIZE: String(nproc),
-    MASTER_ADDR: options.masterAddr ?? '127.0.0.1',
-    MASTER_PORT: String(options.masterPort ?? (await freePort())),
+    ...meeting.variables,
+    ...(rdzvSecret !== undefined && { MIXBCT_RDZV_SECRET_FILE: resolve(rdzvSecret) }),
     OMP_NUM_THREADS: process.env['OMP_NUM_THREADS'] ?? String(Math.max(1, Math.floor(availableParallelism() / nproc))),
     [LAUNCHER]: String(process.pid),
   };
@@ -74,13 +83,29 @@ async function launch(words: readonly string[], options: LaunchOptions): Promise
     }),
     words,
   );
-  await crew.finished();
+  try {
+    await crew.finished();
+  } finally {
+    meeting.remove();
+  }
+}
+
+/** Where the processes meet: on one machine in a private folder, unless a port is asked for. */
+function meetingPlace({ masterAddr = '127.0.0.1', masterPort }: LaunchOptions) {
+  if (masterPort !== undefined)
+    return { variables: { MASTER_ADDR: masterAddr, MASTER_PORT: String(masterPort) }, remove: () => undefined };
+  const folder = mkdtempSync(join(tmpdir(), 'mixbct-launch-')); // for this user alone
+  return {
+    variables: { [RENDEZVOUS_FILE]: join(folder, 'rendezvous') },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 /** @throws UserError naming the option that does not fit. */
 export function checkLaunch(
   words: readonly string[],
-  { nproc, nnodes, nodeRank, masterAddr, masterPort }: LaunchOptions,
+  { nproc, nnodes, nodeRank, masterAddr, masterPort, rdzvSecret }: LaunchOptions,
+  env: NodeJS.ProcessEnv = process.env,
 ): void {
   if (!COMMANDS.some((command) => command.split(' ').every((word, i) => words[i] === word)))
     throw new UserError(`launch runs ${COMMANDS.join(', ')}, not ${words.slice(0, 2).join(' ')}`, {
@@ -94,16 +119,10 @@ export function checkLaunch(
     throw new UserError('several machines have to be told where to meet', {
       hint: 'give each the same --master-addr and --master-port, those of machine 0',
     });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+  if (nnodes > 1 && rdzvSecret === undefined && env['MIXBCT_RDZV_SECRET'] === undefined)
+    throw new UserError('several machines need a secret by which their processes know each other', {
+      hint: 'openssl rand -hex 32 > secret.txt && chmod 600 secret.txt, copy it to each, and pass --rdzv-secret secret.txt',
     });
-  });
 }
 
 /** A process, what it said last on standard error, and how it ended. */

@@ -1,11 +1,16 @@
 // Collectives between real processes, and what keeps processes from meeting.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join as pathOf } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { listeners } from '../../test/helpers/sockets.ts';
 import { endsOf, freePort, inProcesses } from '../../test/helpers/team.ts';
-import { alone, hasNccl, join, placeOf, Store, scope, tensor, toNumbers } from './index.ts';
+import { alone, buildInfo, hasNccl, join, placeOf, Store, scope, tensor, toNumbers } from './index.ts';
+
+/** Connections of strangers to the port. */
+const STRANGERS = 20;
 
 const place = { RANK: '1', WORLD_SIZE: '2', LOCAL_RANK: '0', MASTER_ADDR: '127.0.0.1', MASTER_PORT: '29500' };
 
@@ -123,6 +128,50 @@ test('processes that do not fit together are refused, all with the same words', 
     assert.match(err, /1 of 3 processes did not come within 2 s: rank 2/);
   for (const err of await errorsOf(2, undefined, 'mismatch'))
     assert.match(err, /process 1 has another recipe than process 0 \(b, a\)/);
+});
+
+const SECRET = 'known to the processes of this run alone';
+
+test('processes with a secret meet through an encrypted port, which drops whoever does not know it', async (t) => {
+  const folder = testFolder(t);
+  const secret = pathOf(folder, 'secret');
+  writeFileSync(secret, `${SECRET}\n`, { mode: 0o600 });
+  const port = String(await freePort());
+  const env = { MASTER_PORT: port, MIXBCT_RDZV_SECRET_FILE: secret, MIXBCT_TEST_JOIN_MS: '60000' };
+  const ends = endsOf(2, 'strangers', STRANGERS, () => env);
+  const [first, second] = await ends;
+  assert.deepEqual([first!.code, second!.code], [0, 0], first!.err + second!.err);
+  assert.deepEqual(JSON.parse(first!.out), { sum: 3, addresses: ['127.0.0.1'] });
+  const dropped = first!.err.match(
+    /rendezvous: dropped a connection(?: from 127\.0\.0\.1)? that does not know the secret/g,
+  );
+  assert.equal(dropped?.length, 5, first!.err);
+  assert.match(first!.err, /\(more are not reported\)/);
+});
+
+test('another secret is refused, and none is wanted where others could connect', async (t) => {
+  const [right, wrong] = await endsOf(2, 'collectives', null, (rank) => ({
+    MIXBCT_RDZV_SECRET: rank === 0 ? SECRET : `${SECRET}?`,
+    MIXBCT_TEST_JOIN_MS: '4000',
+  }));
+  assert.match(wrong!.err, /process 1 was refused at 127\.0\.0\.1:\d+: the secrets differ/);
+  assert.match(right!.err, /1 of 2 processes did not come within 4 s: rank 1/);
+  const far = { rank: 0, processes: 2, localRank: 0, address: '192.0.2.1', port: 29500 };
+  assert.throws(() => join(far, { env: {} }), /MASTER_ADDR is 192\.0\.2\.1.*no secret.*\n.*MIXBCT_RDZV_SECRET_FILE/);
+  assert.throws(() => join(far, { env: { MIXBCT_RDZV_SECRET: 'short' } }), /secret has 5 characters, at least 16/);
+  const open = pathOf(testFolder(t), 'open');
+  writeFileSync(open, SECRET, { mode: 0o644 });
+  assert.throws(() => join(far, { env: { MIXBCT_RDZV_SECRET_FILE: open } }), /other users may read.*\n.*chmod 600/);
+  const absent = { MIXBCT_RDZV_SECRET_FILE: `${open}-absent` };
+  assert.throws(() => join(far, { env: absent }), /no such file, a rendezvous secret was expected/);
+});
+
+test('a store on loopback is not reachable from elsewhere', () => {
+  const store = Store.tcp('127.0.0.1', 0, { isServer: true, timeoutMs: 2000, loopback: true });
+  const major = Number(buildInfo().libtorch.split('.')[0]);
+  const at = listeners(process.pid).filter(({ port }) => port === store.port);
+  assert.deepEqual(at.map(({ address }) => address), [major >= 2 ? '127.0.0.1' : '::']); // biome-ignore format: short
+  store.close();
 });
 
 test('a group over NCCL', { skip: hasNccl() ? false : 'this addon was built without NCCL' }, () => {

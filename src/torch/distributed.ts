@@ -31,13 +31,20 @@ export class Store {
     this.handle = handle;
   }
 
-  /** On a TCP port, which one of the processes (`isServer`) opens and serves from a thread of its own. */
+  /**
+   * On a TCP port, which one of the processes (`isServer`) opens and serves from a thread of its own: on all network
+   * interfaces, or with `loopback` to this machine alone (from libtorch 2 on). Port 0 is any free one.
+   */
   static tcp(
     host: string,
     port: number,
-    { isServer, timeoutMs }: { readonly isServer: boolean; readonly timeoutMs: number },
+    {
+      isServer,
+      timeoutMs,
+      loopback,
+    }: { readonly isServer: boolean; readonly timeoutMs: number; readonly loopback: boolean },
   ): Store {
-    return new Store(native.tcpStore(host, port, isServer, timeoutMs));
+    return new Store(native.tcpStore(host, port, isServer, timeoutMs, loopback));
   }
 
   /** In a file that all processes reach; the last one to leave removes it. */
@@ -61,6 +68,10 @@ export class Store {
   /** Adds to a number that starts at 0, and returns the sum. */
   add(key: string, amount: number): number {
     return speaking(`adding to ${key}`, () => native.storeAdd(this.handle, key, amount));
+  }
+  /** Of a store on TCP. */
+  get port(): number {
+    return native.storePort(this.handle);
   }
   has(key: string): boolean {
     return speaking(`looking for ${key}`, () => native.storeHas(this.handle, key));

@@ -40,7 +40,8 @@ export type BucketsHandle = Handle<'buckets'>;
 
 /** What native/torch/distributed.cc adds to the surface. A group or store that is not closed lives as long as the process. */
 interface NativeDistributed {
-  tcpStore(host: string, port: number, isServer: boolean, timeoutMs: number): StoreHandle;
+  tcpStore(host: string, port: number, isServer: boolean, timeoutMs: number, loopback: boolean): StoreHandle;
+  storePort(store: StoreHandle): number;
   fileStore(path: string, processes: number, timeoutMs: number): StoreHandle;
   prefixStore(store: StoreHandle, prefix: string): StoreHandle;
   storeSet(store: StoreHandle, key: string, value: string): void;

@@ -2,6 +2,10 @@ import { messageOf, UserError } from '../base/errors.ts';
 import { Group, PeerLost, Store } from './distributed.ts';
 import { scope } from './scope.ts';
 import { tensor, toNumbers, toUint8 } from './tensor.ts';
+import { rendezvousSecret, Tunnel, TunnelError } from './tunnel.ts';
+
+const LOOPBACK = '127.0.0.1';
+const isLoopback = (address: string): boolean => /^(localhost$|127\.|::1$)/.test(address);
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -14,12 +18,17 @@ export type Place = {
   /** Of the process of rank 0. */
   readonly address: string;
   readonly port: number;
+  /** A file in a private folder, where processes of one machine meet instead: then no port is opened for it. */
+  readonly file?: string;
 };
 
 const hint = 'start the processes with mixbct launch or torchrun, or set the variables as docs/cluster.md shows';
 
+/** Variable with the file of `Place.file`. */
+export const RENDEZVOUS_FILE = 'MIXBCT_RDZV_FILE';
+
 /**
- * Reads RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; null if there is one process only.
+ * Reads RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and MASTER_PORT or MIXBCT_RDZV_FILE; null if there is one process only.
  * @throws UserError naming each variable that is missing or no number that fits.
  */
 export function placeOf(env: Environment): Place | null {
@@ -37,12 +46,15 @@ export function placeOf(env: Environment): Place | null {
   const rank = whole('RANK');
   if (rank >= processes)
     throw new UserError(`RANK=${rank} with WORLD_SIZE=${processes}: ranks go from 0 to ${processes - 1}`, { hint });
+  const localRank = whole('LOCAL_RANK', rank);
+  const file = env[RENDEZVOUS_FILE];
+  if (file !== undefined) return { rank, processes, localRank, address: LOOPBACK, port: 0, file };
   const address = env['MASTER_ADDR'];
   if (!address) throw new UserError(`WORLD_SIZE is ${processes}, but MASTER_ADDR is not set`, { hint });
   const port = whole('MASTER_PORT');
   if (port < 1 || port > 65_535)
     throw new UserError(`MASTER_PORT=${port}: wanted a port between 1 and 65535`, { hint });
-  return { rank, processes, localRank: whole('LOCAL_RANK', rank), address, port };
+  return { rank, processes, localRank, address, port };
 }
 
 export type JoinOptions = {
@@ -69,12 +81,14 @@ export class Joined {
   readonly place: Place;
   readonly group: Group;
   readonly #store: Store;
+  readonly #close: () => void;
   #comparisons = 0;
 
-  constructor(place: Place, group: Group, store: Store) {
+  constructor(place: Place, group: Group, { store, close }: OpenStore) {
     this.place = place;
     this.group = group;
     this.#store = store;
+    this.#close = close;
   }
 
   /** Calls `body` on the process of rank 0 alone; all get its result, which must be JSON. @throws PeerLost elsewhere if it throws. */
@@ -136,7 +150,7 @@ export class Joined {
   leave(): void {
     this.group.barrier().wait();
     this.group.close();
-    this.#store.close();
+    this.#close();
   }
 }
 
@@ -147,37 +161,89 @@ export class Joined {
 export function join(place: Place, options: JoinOptions = {}): Joined {
   const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
   const { rank, processes, localRank, address } = place;
-  // under torchrun its agent serves the store; each restart has names of its own
-  const served = env['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
-  const store = openStore(place, { isServer: rank === 0 && !served, timeoutMs: joinTimeoutMs }).prefixed(
-    `mixbct/${env['TORCHELASTIC_RESTART_COUNT'] ?? 0}`,
-  );
-  meet(store, place, joinTimeoutMs);
-  const group = new Group(store.prefixed('group'), {
+  const opened = openStore(place, { timeoutMs: joinTimeoutMs, env });
+  meet(opened.store, place, joinTimeoutMs);
+  const group = new Group(opened.store.prefixed('group'), {
     rank,
     processes,
     timeoutMs,
     networkInterface: env['GLOO_SOCKET_IFNAME'],
-    host: /^(localhost|127\.|::1$)/.test(address) ? address : undefined,
+    host: isLoopback(address) ? address : undefined,
     cudaDevice: cuda ? localRank : undefined,
   });
-  return new Joined(place, group, store);
+  return new Joined(place, group, opened);
 }
 
-function openStore({ rank, address, port }: Place, options: { isServer: boolean; timeoutMs: number }): Store {
+/** The store that processes meet at, and what frees it. */
+type OpenStore = { readonly store: Store; readonly close: () => void };
+type StoreOptions = { readonly timeoutMs: number; readonly env: Environment };
+
+/**
+ * One machine: a file in a private folder, or a port on loopback. Several: whoever connects first proves that it knows the
+ * secret of the run. Under torchrun its agent serves the store, as torchrun decides.
+ */
+function openStore(place: Place, { timeoutMs, env }: StoreOptions): OpenStore {
+  const { rank, processes, address, port, file } = place;
+  const closing = (store: Store, more: () => void = () => undefined): OpenStore => {
+    // under torchrun each restart has names of its own
+    const prefixed = store.prefixed(`mixbct/${env['TORCHELASTIC_RESTART_COUNT'] ?? 0}`);
+    const close = (): void => {
+      prefixed.close();
+      store.close();
+      more();
+    };
+    return { store: prefixed, close };
+  };
+  if (file !== undefined) return closing(Store.file(file, { processes, timeoutMs }));
+  const agent = env['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
+  const isServer = rank === 0 && !agent;
+  const secret = agent ? undefined : rendezvousSecret(env);
+  if (secret === undefined) {
+    if (!agent && !isLoopback(address))
+      throw new UserError(`MASTER_ADDR is ${address}, and there is no secret by which the processes know each other`, {
+        hint: 'set MIXBCT_RDZV_SECRET_FILE to a file that every machine has (docs/cluster.md); on one machine set MASTER_ADDR=127.0.0.1',
+      });
+    return closing(
+      connectStore(place, () => Store.tcp(address, port, { isServer, timeoutMs, loopback: true }), timeoutMs),
+    );
+  }
+  return connectStore(
+    place,
+    () => {
+      if (!isServer) {
+        const tunnel = Tunnel.open({ side: 'client', host: address, port, timeoutMs }, secret);
+        return closing(Store.tcp(LOOPBACK, tunnel.port, { isServer, timeoutMs, loopback: true }), () => tunnel.close());
+      }
+      const store = Store.tcp(LOOPBACK, 0, { isServer, timeoutMs, loopback: true });
+      const tunnel = Tunnel.open({ side: 'server', host: address, port, target: store.port }, secret);
+      return closing(store, () => tunnel.close());
+    },
+    timeoutMs,
+  );
+}
+
+/** @throws UserError in the words of the user's variables if `open` does not get through. */
+function connectStore<T>({ rank, address, port }: Place, open: () => T, timeoutMs: number): T {
   try {
-    return Store.tcp(address, port, options);
+    return open();
   } catch (error) {
     const problem = messageOf(error);
-    if (/in use|EADDRINUSE/i.test(problem))
+    const reason = error instanceof TunnelError ? error.problem : undefined;
+    if (error instanceof UserError) throw error;
+    if (reason === 'busy' || /in use|EADDRINUSE/i.test(problem))
       throw new UserError(`port ${port} is busy on this machine, which is to be MASTER_ADDR ${address}`, {
         hint: 'another run may use it: choose another MASTER_PORT (mixbct launch --master-port)',
         cause: error,
       });
-    throw new UserError(
-      `process ${rank} cannot reach process 0 at ${address}:${port} within ${options.timeoutMs / 1000} s`,
-      { hint: 'is process 0 running, and are MASTER_ADDR and MASTER_PORT those of its machine?', cause: error },
-    );
+    if (reason === 'refused')
+      throw new UserError(`process ${rank} was refused at ${address}:${port}: the secrets differ (${problem})`, {
+        hint: 'give every process the same MIXBCT_RDZV_SECRET_FILE, and no other program that port',
+        cause: error,
+      });
+    throw new UserError(`process ${rank} cannot reach process 0 at ${address}:${port} within ${timeoutMs / 1000} s`, {
+      hint: 'is process 0 running, and are MASTER_ADDR and MASTER_PORT those of its machine?',
+      cause: error,
+    });
   }
 }
 
