@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, readSync } from 'node:fs';
 import { writeAtomic } from './artifact.ts';
 import { FileError } from './errors.ts';
+import { openRegularFile } from './regular-file.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
 export interface IdList {
@@ -66,7 +67,7 @@ function readLines(path: string, count: number): { readonly bytes: Buffer; reado
 
 /** A whole file, also beyond the 2 GB that `readFileSync` reads. */
 function readBytes(path: string): Buffer {
-  const fd = openSync(path, 'r');
+  const fd = openRegularFile(path);
   try {
     const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
     for (let at = 0; at < bytes.length; ) {

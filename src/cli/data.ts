@@ -2,18 +2,20 @@ import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import {
+  datasetInfoLines,
   describeDataset,
   type GlyphSetName,
   getGlyphs,
   glyphSources,
   holdOut,
   importDataset,
-  openDataset,
+  importLines,
   sampleImages,
   split,
   type Written,
 } from '../data/index.ts';
-import { command, decimal, force, group, print, seed, wholeNumber } from './context.ts';
+import { command, decimal, force, group, print, seed, skipBad, wholeNumber } from './context.ts';
+import { openInputDataset } from './input-dataset.ts';
 
 export const dataFolder = (): Option =>
   new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
@@ -66,11 +68,13 @@ function importCommand(): Command {
   )
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <prefix>', 'prefix of the new .rec and .idx')
+    .option('--no-check', 'do not decode each image first')
+    .addOption(skipBad())
     .addOption(force())
     .action(async (path: string, options) => {
-      using dataset = openDataset(path);
-      const written = await importDataset(dataset, options.out, options);
-      print(options, written, told([written]));
+      using dataset = openInputDataset(path);
+      const imported = await importDataset(dataset, options.out, options);
+      print(options, imported, [told([imported]), ...importLines(imported)].join('\n'));
     });
 }
 
@@ -95,7 +99,7 @@ function splitCommand(): Command {
     .action(async (path: string, options) => {
       if ((options.by === undefined) === (options.holdOut === undefined))
         throw new UserError('wanted either --by class|data or --hold-out CLASSES');
-      using dataset = openDataset(path);
+      using dataset = openInputDataset(path);
       const parts =
         options.by === undefined
           ? await holdOut(dataset, { ...options, classes: options.holdOut })
@@ -116,7 +120,7 @@ function sampleCommand(): Command {
     .addOption(seed())
     .addOption(force())
     .action(async (path: string, options) => {
-      using dataset = openDataset(path);
+      using dataset = openInputDataset(path);
       const written = await sampleImages(dataset, options);
       print(options, written, told([written]));
     });
@@ -134,17 +138,9 @@ function infoCommand(): Command {
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .option('--verify', 'decode every image', false)
     .action(async (path: string, options) => {
-      using dataset = openDataset(path);
+      using dataset = openInputDataset(path);
       const info = await describeDataset(dataset, options);
-      const { least, mean, most } = info.imagesPerClass;
-      const lines = [
-        `${info.path} (digest ${info.digest})`,
-        `  ${info.images} images of ${info.classes} classes: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
-        `  ${info.families === null ? 'no families known' : `${info.families} families`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
-        `  ${info.decoded} decoded: ${info.sizes.map(({ size, images }) => `${images} of ${size}`).join(', ')}; ${info.bad.length} unreadable`,
-        ...info.bad.map(({ name, problem }) => `    ${name}: ${problem}`),
-      ];
-      print(options, info, lines.join('\n'));
+      print(options, info, datasetInfoLines(info).join('\n'));
       if (info.bad.length > 0) throw new UserError(`${info.bad.length} of ${info.decoded} images cannot be read`);
     });
 }

@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander';
-import { openDataset } from '../data/index.ts';
 import { extractFeatures, extractTogether } from '../features/index.ts';
 import { checkPrecision, precisions } from '../train/precision.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
@@ -17,6 +16,7 @@ import {
   wholeNumber,
   workers,
 } from './context.ts';
+import { openInputDataset } from './input-dataset.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -52,7 +52,7 @@ export function extractCommand(): Command {
       useThreads(options.threads);
       const joined = joinOthers(options.device);
       checkPrecision(options.precision);
-      using dataset = openDataset(options.data);
+      using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const model = loadModel(run);
       try {
         const embedder = embedderOf(model, options.space, { precision: options.precision });

@@ -13,6 +13,7 @@ import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
 import { evaluateStage } from './evaluate.ts';
 import { type Experiment, neededFor, referencesOf, type Stage } from './experiment.ts';
+import { openInputDataset } from './input-dataset.ts';
 
 export type StageOptions = {
   /** The experiment's folder: a folder for each stage. */
@@ -117,7 +118,7 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
           .prefix,
       };
     case 'hold-out': {
-      using dataset = openDataset(at(stage.of));
+      using dataset = openInputDataset(at(stage.of));
       const [evaluation, rest] = await holdOut(dataset, {
         classes: stage.classes,
         seed: experiment.seed,
@@ -127,13 +128,13 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       return { [`${id}.eval`]: evaluation!.prefix, [`${id}.train`]: rest!.prefix };
     }
     case 'sample': {
-      using dataset = openDataset(at(stage.of));
+      using dataset = openInputDataset(at(stage.of));
       const { perClass } = stage;
       const { prefix } = await sampleImages(dataset, { perClass, seed: experiment.seed, out: folder, ...force });
       return { [id]: prefix };
     }
     case 'split': {
-      using dataset = openDataset(at(stage.of));
+      using dataset = openInputDataset(at(stage.of));
       const [first, second] = await split(dataset, { by: stage.by, ratio: stage.ratio, out: folder, ...force });
       return { [`${id}.first`]: first!.prefix, [`${id}.second`]: second!.prefix };
     }
@@ -141,7 +142,7 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       await trainStage(stage, context);
       break;
     case 'extract': {
-      using dataset = openDataset(at(stage.of));
+      using dataset = openInputDataset(at(stage.of));
       const model = loadModel(at(stage.model));
       const { flip, space } = stage;
       const { seed } = experiment;
@@ -191,7 +192,7 @@ async function trainStage(
   { folder, at, workers, signal, force }: Context,
 ): Promise<void> {
   const recipe = stage.recipe as Recipe;
-  using dataset = openDataset(at(stage.on));
+  using dataset = openInputDataset(at(stage.on));
   const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));
   using supply = openOld(recipe, old, dataset);
   const resume = !force && isBegun(folder) && !existsSync(join(folder, MANIFEST));

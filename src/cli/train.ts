@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { duration } from '../base/progress.ts';
-import { openDataset } from '../data/index.ts';
 import { openOld } from '../train/old.ts';
 import { loadRecipe } from '../train/recipe.ts';
 import { train } from '../train/train.ts';
@@ -19,6 +18,7 @@ import {
   wholeNumber,
   workers,
 } from './context.ts';
+import { openInputDataset } from './input-dataset.ts';
 
 export function trainCommand(): Command {
   return command(
@@ -58,7 +58,7 @@ export function trainCommand(): Command {
       useThreads(options.threads);
       const joined = joinOthers(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
-      using dataset = openDataset(options.data);
+      using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const paths = {
         features: options.oldFeatures,
         credible: options.oldCredible,
@@ -87,7 +87,7 @@ export function trainCommand(): Command {
       if (joined && joined.place.rank > 0) return;
       print(
         options,
-        manifest,
+        { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },
         `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
       );
     });

@@ -1,5 +1,6 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
+import { openRegularFile } from '../base/regular-file.ts';
 
 /** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or what nobody wants to read. */
 export type Column = 'integer' | 'number' | 'text' | 'skip';
@@ -140,7 +141,7 @@ class Lines {
   constructor(path: string) {
     if (!existsSync(path)) throw new FileError(path, 'no such file');
     this.#path = path;
-    this.#fd = openSync(path, 'r');
+    this.#fd = openRegularFile(path);
     this.size = fstatSync(this.#fd).size;
     this.bytes = Buffer.allocUnsafe(Math.min(this.size, BLOCK_BYTES) + 1);
     if (!this.fill()) return;

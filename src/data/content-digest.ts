@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, readSync, statSync } from 'node:fs';
+import { openRegularFile } from '../base/regular-file.ts';
 
 const WHOLE_BELOW_BYTES = 256 * 2 ** 20;
 const SAMPLES = 256;
@@ -17,7 +18,7 @@ export function contentDigest(files: readonly string[], names: readonly string[]
   const stride = total <= WHOLE_BELOW_BYTES ? 0 : Math.floor(total / SAMPLES);
   let before = 0;
   for (const [i, file] of files.entries()) {
-    const fd = openSync(file, 'r');
+    const fd = openRegularFile(file);
     try {
       let at = stride === 0 ? 0 : (stride - (before % stride)) % stride;
       while (at < sizes[i]!) {

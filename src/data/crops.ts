@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { readRegularFile } from '../base/regular-file.ts';
 import { alignment, FIVE_POINTS } from './align.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import type { Ijb } from './ijb.ts';
@@ -18,7 +19,7 @@ export type CropSource = {
 const LANDMARK_MARGIN = 0.5;
 
 export const openCrops = ({ folder, names, landmarks }: CropSource): ImageFile => ({
-  encoded: (i) => readFileSync(join(folder, names[i]!)),
+  encoded: (i) => readRegularFile(join(folder, names[i]!)),
   place: (i, size, side) => {
     const own = landmarks.subarray(i * 10, i * 10 + 10);
     requireInside(own, size);
@@ -64,7 +65,7 @@ export function alignedDataset(ijb: Ijb): Dataset {
     alignment: 'five-points',
     labels: () => labels,
     families: () => media,
-    record: (i) => ({ labels: [labels[i]!, media[i]!], id: i, image: readFileSync(path(i)) }),
+    record: (i) => ({ labels: [labels[i]!, media[i]!], id: i, image: readRegularFile(path(i)) }),
     id: (i) => names[i]!,
     hasOwnIds: true,
     name: (i) => `${path(i)} (line ${i + 1} of ${basename(ijb.files.list)})`,

@@ -6,6 +6,7 @@ import { openPackImages, type PackSource } from './packs.ts';
 import { openRecords, RecordSet, type RecordSource } from './record-set.ts';
 import { type ImageRecord, recordFiles } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
+import type { SkippedFiles } from './skipped-files.ts';
 
 /** Where encoded images lie, as a worker thread is told it. */
 export type Source = RecordSource | FileSource | CropSource | PackSource;
@@ -38,6 +39,8 @@ export interface Dataset extends Disposable {
   readonly hasOwnIds: boolean;
   /** What a message calls image `i`. */
   name(i: number): string;
+  /** What the folder holds beside the images of its classes; absent where nothing can be skipped. */
+  readonly skippedFiles?: SkippedFiles;
   readonly source: Source;
   close(): void;
 }

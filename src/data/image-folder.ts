@@ -1,22 +1,22 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { extname, join, relative, sep } from 'node:path';
+import { join } from 'node:path';
 import { FileError } from '../base/errors.ts';
+import { readRegularFile } from '../base/regular-file.ts';
+import { walkClassFolders } from './class-folders.ts';
 import { contentDigest } from './content-digest.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import type { ImageRecord } from './recordio.ts';
 import { NO_FAMILY, type Sidecar } from './sidecar.ts';
+import { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
 
 /** Files that hold one image each, as a worker thread is told them. */
 export type FileSource = { readonly kind: 'files'; readonly files: readonly string[] };
 
 export const openFiles = ({ files }: FileSource): ImageFile => ({
-  encoded: (i) => readFileSync(files[i]!),
+  encoded: (i) => readRegularFile(files[i]!),
   close: () => undefined,
 });
 
-const IMAGE_EXTENSIONS = new Set(['.jpg', '.jpeg', '.png', '.webp', '.pgm', '.ppm']);
-
-/** A folder of `class/instance.jpg`. */
+/** A folder of `class/instance.jpg`: `class-folders.ts` says what belongs to it. */
 export class ImageFolder implements Dataset {
   readonly path: string;
   readonly digest: string;
@@ -24,32 +24,29 @@ export class ImageFolder implements Dataset {
   readonly classes: number;
   readonly sidecar: Sidecar;
   readonly source: FileSource;
+  readonly hasOwnIds = true;
+  readonly skippedFiles: SkippedFiles;
+  readonly #ids: readonly string[];
   readonly #labels: Int32Array;
 
   constructor(path: string) {
-    const names = sorted(
-      readdirSync(path, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map(({ name }) => name),
-    );
-    const labels: number[] = [];
-    const files: string[] = [];
-    for (const [label, name] of names.entries())
-      for (const file of sorted(readdirSync(join(path, name)))) {
-        if (!IMAGE_EXTENSIONS.has(extname(file).toLowerCase())) continue;
-        files.push(join(path, name, file));
-        labels.push(label);
-      }
-    if (files.length === 0) throw new FileError(path, 'holds no images', 'wanted class/instance.jpg, .png or .webp');
+    const { classes, ids, labels, skipped } = walkClassFolders(path);
+    if (ids.length === 0) {
+      const what = describeSkippedFiles(skipped).map((line) => `\n  ${line}`);
+      throw new FileError(path, `holds no images${what.join('')}`, 'wanted class/instance.jpg, .png, .webp, …');
+    }
+    const files = ids.map((id) => join(path, id));
     this.path = path;
     this.source = { kind: 'files', files };
-    this.sidecar = { classes: names };
+    this.sidecar = { classes: [...classes] };
     this.size = files.length;
-    this.classes = names.length;
-    this.#labels = Int32Array.from(labels);
+    this.classes = classes.length;
+    this.skippedFiles = skipped;
+    this.#ids = ids;
+    this.#labels = labels;
     this.digest = contentDigest(
       files,
-      files.map((file) => file.slice(path.length)),
+      ids.map((id) => `/${id}`),
     );
   }
 
@@ -62,13 +59,11 @@ export class ImageFolder implements Dataset {
   }
 
   record(i: number): ImageRecord {
-    return { labels: [this.#labels[i]!], id: i, image: readFileSync(this.source.files[i]!) };
+    return { labels: [this.#labels[i]!], id: i, image: readRegularFile(this.source.files[i]!) };
   }
 
-  readonly hasOwnIds = true;
-
   id(i: number): string {
-    return relative(this.path, this.source.files[i]!).replaceAll(sep, '/');
+    return this.#ids[i]!;
   }
 
   name(i: number): string {
@@ -79,6 +74,3 @@ export class ImageFolder implements Dataset {
 
   [Symbol.dispose](): void {}
 }
-
-/** By code unit, so that positions do not depend on the machine's language. */
-const sorted = (names: string[]): string[] => names.sort((a, b) => (a < b ? -1 : 1));

@@ -1,40 +1,137 @@
 import { refuseExisting } from '../base/artifact.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { type Dataset, idsOf } from './dataset.ts';
+import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
-import { writeSidecar } from './sidecar.ts';
+import { type Sidecar, writeSidecar } from './sidecar.ts';
+import type { SkippedFiles } from './skipped-files.ts';
 import type { Written } from './split.ts';
+
+export type ImportOptions = {
+  readonly force?: boolean;
+  /** Decode every image first, so that what is unreadable is told under its own name. */
+  readonly check?: boolean;
+  /** Leave out and list what is unreadable, instead of stopping. */
+  readonly skipBadImages?: boolean;
+};
+
+/** An image that the import left out. */
+export type SkippedImage = { readonly id: string; readonly problem: string };
+
+export type Imported = Written & {
+  readonly skippedImages: readonly SkippedImage[];
+  /** Names of classes that only had unreadable images: they are no classes of the new set. */
+  readonly skippedClasses: readonly string[];
+  readonly skippedFiles?: SkippedFiles;
+};
 
 /**
  * Writes a dataset (an image folder, or a record set in any order) as a record set sorted by class, with its header
- * record and its description beside it. The encoded bytes are carried over untouched.
+ * record, its description and its ids beside it. The encoded bytes are carried over untouched.
+ * @throws UserError that lists unreadable images, unless `skipBadImages`
  */
 export async function importDataset(
   dataset: Dataset,
   prefix: string,
-  { force = false }: { readonly force?: boolean } = {},
-): Promise<Written> {
+  { force = false, check = true, skipBadImages = false }: ImportOptions = {},
+): Promise<Imported> {
   refuseExisting(recordFiles(prefix).rec, force);
-  const labels = dataset.labels();
-  const order = Array.from(labels.keys()).sort((a, b) => labels[a]! - labels[b]! || a - b);
+  const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();
+  if (unreadable.size > 0 && !skipBadImages) throw unreadableError(dataset, unreadable);
+  const { order, labels, sidecar, skippedClasses } = contentOf(dataset, unreadable);
+  if (order.length === 0) throw unreadableError(dataset, unreadable);
+  const classes = dataset.classes - skippedClasses.length;
   const bar = progress('import', order.length);
   try {
     await writeRecords(prefix, (writer) => {
-      writer.write(0, packImage({ labels: [order.length + 1, dataset.classes], id: 0, image: new Uint8Array() }));
+      writer.write(0, packImage({ labels: [order.length + 1, classes], id: 0, image: new Uint8Array() }));
       for (const [i, index] of order.entries()) {
         const record = dataset.record(index);
-        const { length } = record.labels;
-        writer.write(
-          i + 1,
-          packImage({ ...record, labels: length > 1 ? record.labels : [...record.labels, 0], id: i + 1 }),
-        );
+        if (record.image.length === 0)
+          throw new FileError(dataset.name(index), 'is empty', 'remove it, or import without --no-check');
+        const [, ...others] = record.labels;
+        const own = [labels[index]!, ...(others.length > 0 ? others : [0])];
+        writer.write(i + 1, packImage({ ...record, labels: own, id: i + 1 }));
         bar.update(i + 1);
       }
     });
   } finally {
     bar.stop();
   }
-  writeSidecar(prefix, { ...dataset.sidecar, origin: originOfPart(lineageOf(dataset)) }, idsOf(dataset, order));
-  return { prefix, images: order.length, classes: dataset.classes };
+  writeSidecar(prefix, sidecar, idsOf(dataset, order));
+  return {
+    prefix,
+    images: order.length,
+    classes,
+    skippedImages: [...unreadable].map(([i, problem]) => ({ id: dataset.id(i), problem })),
+    skippedClasses,
+    ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }),
+  };
+}
+
+/** Problem of each image that cannot be decoded, by position. */
+async function unreadableImages(dataset: Dataset): Promise<Map<number, string>> {
+  const found: [number, string][] = [];
+  const positions = Int32Array.from({ length: dataset.size }, (_, i) => i);
+  await checkImages(dataset, positions, (result) => {
+    if ('problem' in result) found.push([result.i, result.problem]);
+  });
+  return new Map(found.sort(([a], [b]) => a - b));
+}
+
+/** Unreadable images that the message names. */
+const MOST_NAMED = 20;
+
+function unreadableError(dataset: Dataset, unreadable: ReadonlyMap<number, string>): UserError {
+  const lines = [...unreadable]
+    .slice(0, MOST_NAMED)
+    .map(([i, problem]) => `\n  ${dataset.name(i)}: cannot be read (${problem})`);
+  const more = unreadable.size > MOST_NAMED ? `\n  and ${unreadable.size - MOST_NAMED} more` : '';
+  const all = unreadable.size === dataset.size ? 'none' : `${unreadable.size}`;
+  return new UserError(
+    `${dataset.path}: ${all} of ${dataset.size} images ${all === 'none' ? 'can' : 'cannot'} be read${lines.join('')}${more}`,
+    { hint: 'mend or remove them, or pass --skip-bad-images to go on without them' },
+  );
+}
+
+/** Which images the new set has, sorted by class, under which labels. Classes that lost all their images lose their place. */
+function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
+  const before = dataset.labels();
+  const order = Array.from(before.keys())
+    .filter((i) => !unreadable.has(i))
+    .sort((a, b) => before[a]! - before[b]! || a - b);
+  const left = new Set(order.map((i) => before[i]!));
+  const lost = new Set([...unreadable.keys()].map((i) => before[i]!).filter((label) => !left.has(label)));
+  const kept = Array.from({ length: dataset.classes }, (_, label) => label).filter((label) => !lost.has(label));
+  const { classes: names } = dataset.sidecar;
+  const place = new Map(kept.map((label, i) => [label, i]));
+  const sidecar: Sidecar = {
+    ...dataset.sidecar,
+    ...(names && { classes: kept.map((label) => names[label]!) }),
+    origin: originOfPart(lineageOf(dataset), { chosen: kept }),
+  };
+  return {
+    order,
+    labels: before.map((label) => place.get(label) ?? -1),
+    sidecar,
+    skippedClasses: [...lost].sort((a, b) => a - b).map((label) => names?.[label] ?? String(label)),
+  };
+}
+
+/** What the import left out, a line each. */
+export function importLines({ skippedImages, skippedClasses }: Imported): string[] {
+  const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
+  return [
+    ...(skippedImages.length > 0 ? [`${skippedImages.length} unreadable images skipped:`, ...named] : []),
+    ...(skippedImages.length > MOST_NAMED
+      ? [`  and ${skippedImages.length - MOST_NAMED} more (--json lists all)`]
+      : []),
+    ...(skippedClasses.length > 0
+      ? [
+          `${skippedClasses.length} classes without a readable image are no classes of the new set: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
+        ]
+      : []),
+  ];
 }

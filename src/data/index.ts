@@ -11,9 +11,10 @@ export {
   type IjbSubset,
   openIjb,
 } from './ijb.ts';
-export { importDataset } from './import.ts';
-export { type DatasetInfo, describeDataset } from './info.ts';
+export { importDataset, importLines } from './import.ts';
+export { type DatasetInfo, datasetInfoLines, describeDataset } from './info.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
+export { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
 export { holdOut, sampleImages, split, type Written } from './split.ts';

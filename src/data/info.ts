@@ -1,7 +1,6 @@
-import { messageOf } from '../base/errors.ts';
-import { progress } from '../base/progress.ts';
-import { type Dataset, NO_FAMILY, openSource } from './dataset.ts';
-import { decode } from './decode.ts';
+import { type Dataset, NO_FAMILY } from './dataset.ts';
+import { checkImages } from './decode-check.ts';
+import type { SkippedFiles } from './skipped-files.ts';
 
 /** What `mixbct data info` tells of a dataset. */
 export type DatasetInfo = {
@@ -11,12 +10,15 @@ export type DatasetInfo = {
   readonly classes: number;
   readonly imagesPerClass: { readonly least: number; readonly mean: number; readonly most: number };
   readonly classesWithoutImages: number;
+  /** Classes of a single image: no genuine pair comes of them. */
+  readonly classesOfOneImage: number;
   readonly sortedByClass: boolean;
   readonly families: number | null;
-  /** `[height, width]` of the images looked at, and how many had it. */
+  /** `[height, width]` of the images looked at, and how many had it: the most frequent first. */
   readonly sizes: readonly { readonly size: string; readonly images: number }[];
   readonly decoded: number;
   readonly bad: readonly { readonly name: string; readonly problem: string }[];
+  readonly skippedFiles?: SkippedFiles;
 };
 
 /** Images that are decoded unless all are asked for. */
@@ -33,25 +35,19 @@ export async function describeDataset(
   const families = new Set(dataset.families());
   families.delete(NO_FAMILY);
   const step = verify ? 1 : Math.max(1, Math.floor(dataset.size / SAMPLED));
-  const sizes = new Map<string, number>();
-  const bad: { name: string; problem: string }[] = [];
-  const source = openSource(dataset.source);
-  const bar = progress('decode', Math.ceil(dataset.size / step));
-  let decoded = 0;
-  try {
-    for (let i = 0; i < dataset.size; i += step) {
-      try {
-        const { height, width } = await decode(source.encoded(i));
-        sizes.set(`${height}×${width}`, (sizes.get(`${height}×${width}`) ?? 0) + 1);
-      } catch (error) {
-        bad.push({ name: dataset.name(i), problem: messageOf(error) });
-      }
-      bar.update(++decoded);
+  const positions = Int32Array.from({ length: Math.ceil(dataset.size / step) }, (_, k) => k * step);
+  const sizes = new Map<string, { readonly pixels: number; images: number }>();
+  const bad: { readonly i: number; readonly name: string; readonly problem: string }[] = [];
+  await checkImages(dataset, positions, (result) => {
+    if ('problem' in result) {
+      bad.push({ i: result.i, name: dataset.name(result.i), problem: result.problem });
+      return;
     }
-  } finally {
-    bar.stop();
-    source.close();
-  }
+    const size = `${result.height}×${result.width}`;
+    const entry = sizes.get(size) ?? { pixels: result.height * result.width, images: 0 };
+    entry.images++;
+    sizes.set(size, entry);
+  });
   return {
     path: dataset.path,
     digest: dataset.digest,
@@ -63,10 +59,48 @@ export async function describeDataset(
       most: counts.reduce((a, b) => Math.max(a, b)),
     },
     classesWithoutImages: counts.filter((count) => count === 0).length,
+    classesOfOneImage: counts.filter((count) => count === 1).length,
     sortedByClass: labels.every((label, i) => i === 0 || label >= labels[i - 1]!),
     families: families.size > 0 ? families.size : null,
-    sizes: [...sizes].map(([size, images]) => ({ size, images })),
-    decoded,
-    bad,
+    sizes: [...sizes]
+      .sort(([a, x], [b, y]) => y.images - x.images || x.pixels - y.pixels || (a < b ? -1 : 1))
+      .map(([size, { images }]) => ({ size, images })),
+    decoded: positions.length,
+    bad: bad.sort((a, b) => a.i - b.i).map(({ name, problem }) => ({ name, problem })),
+    ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }),
   };
+}
+
+/** Sizes, and unreadable images, that the text names. JSON has all. */
+const SIZES_TOLD = 4;
+const BAD_TOLD = 20;
+
+/** The same as text, a line each. */
+export function datasetInfoLines(info: DatasetInfo): string[] {
+  const { least, mean, most } = info.imagesPerClass;
+  const outstanding = [
+    ...(info.classesWithoutImages > 0 ? [`${info.classesWithoutImages} classes without images`] : []),
+    ...(info.classesOfOneImage > 0 ? [`${info.classesOfOneImage} classes of one image, too few for a pair`] : []),
+  ];
+  return [
+    `${info.path} (digest ${info.digest})`,
+    `  ${info.images} images of ${info.classes} classes: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
+    ...(outstanding.length > 0 ? [`  ${outstanding.join('; ')}`] : []),
+    `  ${info.families === null ? 'no families known' : `${info.families} families`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
+    `  ${info.decoded} decoded${sizesText(info.sizes)}; ${info.bad.length} unreadable`,
+    ...info.bad.slice(0, BAD_TOLD).map(({ name, problem }) => `    ${name}: ${problem}`),
+    ...(info.bad.length > BAD_TOLD ? [`    and ${info.bad.length - BAD_TOLD} more (--json lists all)`] : []),
+  ];
+}
+
+function sizesText(sizes: DatasetInfo['sizes']): string {
+  if (sizes.length === 0) return '';
+  const told = sizes.slice(0, SIZES_TOLD).map(({ size, images }) => `${images} of ${size}`);
+  if (sizes.length <= SIZES_TOLD) return `: ${told.join(', ')}`;
+  const rest = sizes.slice(SIZES_TOLD).reduce((sum, { images }) => sum + images, 0);
+  const range = (axis: 0 | 1): string => {
+    const values = sizes.map(({ size }) => Number(size.split('×')[axis]));
+    return `${values.reduce((a, b) => Math.min(a, b))} … ${values.reduce((a, b) => Math.max(a, b))}`;
+  };
+  return `: ${told.join(', ')}, ${rest} of ${sizes.length - SIZES_TOLD} other sizes (height ${range(0)}, width ${range(1)})`;
 }

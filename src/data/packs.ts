@@ -1,7 +1,8 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
 import { fileDigest } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, Malformed, PickleGlobal, readPickle } from '../base/pickle.ts';
+import { openRegularFile } from '../base/regular-file.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
 
@@ -45,7 +46,7 @@ export function readPack(path: string): Pack {
 /** A whole file in memory that threads share. */
 function readShared(path: string): Uint8Array {
   if (!existsSync(path)) throw new FileError(path, 'no such file', 'wanted a verification pack, such as lfw.bin');
-  const fd = openSync(path, 'r');
+  const fd = openRegularFile(path);
   try {
     const { size } = fstatSync(fd);
     if (size > MOST_BYTES) throw new FileError(path, `is larger than a verification pack may be (${MOST_BYTES} bytes)`);

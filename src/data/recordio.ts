@@ -4,7 +4,6 @@ import {
   fstatSync,
   mkdirSync,
   openSync,
-  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { FileError } from '../base/errors.ts';
+import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 
 // MXNet's RecordIO (methods.md 1.1): `<prefix>.rec` holds chunks, `<prefix>.idx` one line `key \t offset` per record.
 
@@ -38,7 +38,7 @@ export type RecordIndex = { readonly keys: Int32Array; readonly offsets: Float64
 /** Parses an index file. @throws FileError naming the first line that is none. */
 export function readIndex(path: string): RecordIndex {
   if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
-  const text = readFileSync(path);
+  const text = readRegularFile(path);
   let lines = 0;
   for (const byte of text) if (byte === 0x0a) lines++;
   if (text.length > 0 && text.at(-1) !== 0x0a) lines++;
@@ -70,7 +70,7 @@ export class RecordFile {
   constructor(path: string) {
     if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
     this.path = path;
-    this.#fd = openSync(path, 'r');
+    this.#fd = openRegularFile(path);
     this.size = fstatSync(this.#fd).size;
   }
 

@@ -1,0 +1,10 @@
+import { say } from '../base/progress.ts';
+import { type Dataset, describeSkippedFiles, openDataset } from '../data/index.ts';
+
+/** Opens the dataset that a command was given, and tells what in its folder is no image of it, unless another process does. */
+export function openInputDataset(path: string, { report = true }: { readonly report?: boolean } = {}): Dataset {
+  const dataset = openDataset(path);
+  if (report && dataset.skippedFiles)
+    for (const line of describeSkippedFiles(dataset.skippedFiles)) say(`${path}: ${line}`);
+  return dataset;
+}

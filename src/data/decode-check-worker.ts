@@ -1,0 +1,9 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { openSource, type Source } from './dataset.ts';
+import { type CheckAnswer, type CheckOrder, decodeAll } from './decode-check.ts';
+
+const source = openSource((workerData as { readonly source: Source }).source);
+
+parentPort!.on('message', async (positions: CheckOrder) => {
+  parentPort!.postMessage((await decodeAll(source, positions)) satisfies CheckAnswer);
+});

@@ -1,0 +1,98 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { messageOf } from '../base/errors.ts';
+import { progress } from '../base/progress.ts';
+import { type Dataset, type ImageFile, openSource } from './dataset.ts';
+import { decode } from './decode.ts';
+
+/** Height and width of an image that can be decoded, or what is wrong with it. */
+export type Decoded =
+  | { readonly i: number; readonly height: number; readonly width: number }
+  | { readonly i: number; readonly problem: string };
+
+/** Main thread → worker: decode these. Worker → main thread: what came of it, in their order. */
+export type CheckOrder = Int32Array;
+export type CheckAnswer = readonly Decoded[];
+
+/** Images that one message to a worker names. */
+const CHUNK = 64;
+/** Threads take 50 ms to start: fewer images are decoded sooner without. */
+const ALONE_BELOW = 512;
+
+/** Decodes images. What cannot be decoded is told, not thrown. */
+export async function decodeAll(source: ImageFile, positions: Iterable<number>): Promise<Decoded[]> {
+  const results: Decoded[] = [];
+  for (const i of positions) {
+    try {
+      const { height, width } = await decode(source.encoded(i));
+      results.push({ i, height, width });
+    } catch (error) {
+      results.push({ i, problem: messageOf(error) });
+    }
+  }
+  return results;
+}
+
+/**
+ * Decodes the images at `positions` in as many threads as the machine has cores, and tells of each what came of it, in no
+ * particular order.
+ */
+export async function checkImages(
+  { source }: Pick<Dataset, 'source'>,
+  positions: Int32Array,
+  take: (result: Decoded) => void,
+): Promise<void> {
+  const bar = progress('decode', positions.length);
+  let done = 0;
+  const takeAll = (results: CheckAnswer): void => {
+    for (const result of results) take(result);
+    done += results.length;
+    bar.update(done);
+  };
+  try {
+    if (positions.length < ALONE_BELOW) {
+      const file = openSource(source);
+      try {
+        for (let at = 0; at < positions.length; at += CHUNK)
+          takeAll(await decodeAll(file, positions.subarray(at, at + CHUNK)));
+      } finally {
+        file.close();
+      }
+    } else await inThreads(source, positions, takeAll);
+  } finally {
+    bar.stop();
+  }
+}
+
+async function inThreads(
+  source: Dataset['source'],
+  positions: Int32Array,
+  take: (results: CheckAnswer) => void,
+): Promise<void> {
+  let next = 0;
+  const work = (worker: Worker): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const order = (): void => {
+        if (next >= positions.length) resolve();
+        else worker.postMessage(positions.slice(next, next + CHUNK) satisfies CheckOrder);
+        next += CHUNK;
+      };
+      worker.on('message', (results: CheckAnswer) => {
+        take(results);
+        order();
+      });
+      worker.on('error', reject);
+      worker.on('exit', (code) => reject(new Error(`a thread that decodes images ended with code ${code}`)));
+      order();
+    });
+  const count = Math.min(availableParallelism(), Math.ceil(positions.length / CHUNK));
+  const workers = Array.from(
+    { length: count },
+    () => new Worker(new URL('./decode-check-worker.js', import.meta.url), { workerData: { source } }),
+  );
+  try {
+    await Promise.all(workers.map(work));
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+}
