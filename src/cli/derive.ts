@@ -23,7 +23,11 @@ export function denoiseCommand(): Command {
       useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeCredible(options.out, features, options, options);
-      print(options, info, `${options.out}: ${info.kept} of ${info.count} old features are credible`);
+      print(
+        options,
+        info,
+        `${options.out}: ${info.kept} of ${info.count} old features are credible${info.missing > 0 ? `, ${info.missing} are missing` : ''}`,
+      );
     });
 }
 

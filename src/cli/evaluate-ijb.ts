@@ -205,7 +205,7 @@ async function templatesOf(
   const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
     using set = await keptFeatures(source, space, crops, { ...options, joined: null });
     const { count, dim, model } = set.info;
-    const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows) };
+    const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows), missing: set.missing() };
     return {
       ...poolTemplates(faces, ijb.images),
       ...(model && { preset: model.preset, differences: model.differences }),

@@ -12,6 +12,8 @@ export interface Batch extends Disposable {
   readonly labels: Int32Array; // [B]
   /** Positions in the dataset, [B]. */
   readonly indices: Int32Array;
+  /** Rows whose image could not be read, under `skipBad: 'blank'`: their pixels are zeros. */
+  readonly blank: readonly number[];
   /** How long the consumer stood still for this batch. */
   readonly waitedMs: number;
 }
@@ -29,8 +31,11 @@ export type EpochOptions = {
   readonly augment?: Augment | null;
   readonly seed?: number;
   readonly epoch?: number;
-  /** Stand another image of the batch in for one that cannot be read, and list it in `bad`, instead of stopping. */
-  readonly skipBad?: boolean;
+  /**
+   * Go on past an image that cannot be read, and list it in `bad`: another image of the batch takes its place, or with
+   * `blank` its pixels are zeros and the batch says so.
+   */
+  readonly skipBad?: boolean | 'blank';
 };
 
 /** An image that could not be read. */
@@ -88,11 +93,14 @@ export class Loader implements AsyncDisposable {
         const from = performance.now();
         const bad = await job.done;
         const waitedMs = performance.now() - from;
-        if (bad.length > 0) this.#replace(job, bad, side, skipBad);
+        if (bad.length > 0) this.#remember(job, bad, skipBad !== false);
+        if (skipBad === 'blank') blankOut(job, bad, side);
+        else if (bad.length > 0) this.#replace(job, bad, side);
         yield {
           images: job.pixels.subarray(0, job.indices.length * side * side * 3),
           labels: job.indices.map((index) => this.#labels[index]!),
           indices: job.indices,
+          blank: skipBad === 'blank' ? bad.map(({ row }) => row) : [],
           waitedMs,
           [Symbol.dispose]: () => {
             free.push(job.pixels);
@@ -106,8 +114,7 @@ export class Loader implements AsyncDisposable {
     }
   }
 
-  /** The first image of the batch that could be read takes the place of each that could not. */
-  #replace({ indices, pixels }: Job, bad: readonly Bad[], side: number, skip: boolean): void {
+  #remember({ indices }: Job, bad: readonly Bad[], skip: boolean): void {
     for (const { row, problem } of bad) {
       const index = indices[row]!;
       const name = this.#dataset.name(index);
@@ -119,6 +126,10 @@ export class Loader implements AsyncDisposable {
         );
       this.#bad.set(index, { index, name, problem });
     }
+  }
+
+  /** The first image of the batch that could be read takes the place of each that could not. */
+  #replace({ indices, pixels }: Job, bad: readonly Bad[], side: number): void {
     const broken = new Set(bad.map(({ row }) => row));
     const good = indices.findIndex((_, row) => !broken.has(row));
     if (good < 0)
@@ -139,6 +150,11 @@ export class Loader implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function blankOut({ pixels }: Job, bad: readonly Bad[], side: number): void {
+  const bytes = side * side * 3;
+  for (const { row } of bad) pixels.fill(0, row * bytes, (row + 1) * bytes);
 }
 
 /** Who fills batches. */

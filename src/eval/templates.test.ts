@@ -151,6 +151,24 @@ test('a template with one image is that image, and ids may be as large as they l
   assert.deepEqual([...templatePositions(single, [2 ** 31 - 1, 5])], [3, 2]);
 });
 
+test('a missing image counts in no medium and no template: the rest is pooled as if it had never been', () => {
+  const pooled = poolTemplates({ ...news, missing: new Set([1, 3, 4]) }, images);
+  const rest = [0, 2, 5, 6];
+  const of = (values: ArrayLike<number>): number[] => rest.map((i) => values[i]!);
+  const without = poolTemplates(
+    {
+      count: 4,
+      dim: 4,
+      block: (from, count) => rest.slice(from, from + count).flatMap((i) => Array.from(news.block(i, 1))),
+    },
+    { templates: of(images.templates), media: of(images.media), detector: of(images.detector) },
+  );
+  assert.deepEqual([...pooled.ids], [1, 2, 5]);
+  assert.deepEqual([...pooled.rows.slice(0, 4)], [...without.rows.slice(0, 4)]);
+  assert.deepEqual([...pooled.rows.slice(4, 8)], [0, 0, 0, 0], 'a template of missing images alone is zeros');
+  assert.deepEqual([...pooled.rows.slice(8)], [...without.rows.slice(4)]);
+});
+
 test('scores made in blocks and one by one are the products of the rows', () => {
   const rng = new Rng('pairs');
   const dim = 7;

@@ -11,6 +11,8 @@ export type FaceEmbeddings = {
   readonly dim: number;
   /** The next call may use its memory again. */
   block(from: number, count: number): ArrayLike<number>;
+  /** Images without an embedding: they count in no template and no medium. */
+  readonly missing?: ReadonlySet<number>;
 };
 
 /** What is known of each image: its template, its medium (a photograph, or all frames of a video), the detector's score. [N] each */
@@ -43,7 +45,7 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
     if (length !== count) throw new UserError(`${count} embeddings, but ${length} ${what}`);
   const ids = Int32Array.from(new Set(Array.from(images.templates))).sort();
   const places = templatePositions({ ids }, images.templates);
-  const weights = imageWeights(places, images);
+  const weights = imageWeights(places, images, faces.missing ?? new Set());
   const rows = new Float64Array(ids.length * dim);
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
@@ -71,15 +73,20 @@ function addScaled(
   for (let d = 0; d < dim; d++) sums[into + d]! += values[from + d]! * weight;
 }
 
-/** Each image's detector score over the images of its medium. A medium may be in several templates, where it is several media. */
-function imageWeights(places: Int32Array, { media, detector }: FaceImages): Float64Array {
+/**
+ * Each image's detector score over the images of its medium, 0 if it is missing. A medium may be in several templates, where
+ * it is several media.
+ */
+function imageWeights(places: Int32Array, { media, detector }: FaceImages, missing: ReadonlySet<number>): Float64Array {
   const order = Int32Array.from(places.keys());
   order.sort((a, b) => places[a]! - places[b]! || media[a]! - media[b]!);
   const weights = new Float64Array(order.length);
   for (let from = 0, to = 0; from < order.length; from = to) {
     const first = order[from]!;
     while (to < order.length && places[order[to]!] === places[first] && media[order[to]!] === media[first]) to++;
-    for (let k = from; k < to; k++) weights[order[k]!] = detector[order[k]!]! / (to - from);
+    const medium = order.subarray(from, to);
+    const present = missing.size === 0 ? medium : medium.filter((i) => !missing.has(i));
+    for (const i of present) weights[i] = detector[i]! / present.length;
   }
   return weights;
 }

@@ -2,22 +2,25 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { say } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, type Rows, rowsOf } from './groups.ts';
+import { classBlocks, lostClasses, type Rows, rowsOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /**
- * Class prototypes (methods.md 4.3): the mean of each class's raw features, then divided by its length. → flat [C · D]
+ * Class prototypes (methods.md 4.3): the mean of each class's raw features, then divided by its length; zeros for a class
+ * whose rows are all missing. → flat [C · D]
  * @throws UserError naming the first class without a row: prototypes are looked up by label.
  */
 export function average(features: Rows): Float32Array {
   const { dim, classes } = features.info;
+  const lost = new Set(lostClasses(features));
   const prototypes = new Float32Array(classes * dim);
   for (const block of classBlocks(features)) {
     const { first, starts } = block;
-    const empty = starts.findIndex((start, k) => start === starts[k + 1]);
+    const empty = starts.findIndex((start, k) => start === starts[k + 1] && !lost.has(first + k));
     if (empty >= 0)
       throw new UserError(`class ${first + empty} of ${classes} has no features`, {
         hint: 'labels must be 0 … C-1, each present',
@@ -35,6 +38,8 @@ const prototypesSchema = z.object({
   kind: z.literal('prototypes'),
   classes: z.int(),
   dim: z.int(),
+  /** Classes whose rows are all missing: their prototypes are zeros. */
+  empty: z.array(z.int().nonnegative()).default([]),
 });
 export type PrototypesInfo = z.infer<typeof prototypesSchema>;
 
@@ -50,7 +55,10 @@ export function writePrototypes(
     const rows = average(features);
     const { dim, classes } = features.info;
     writeNpy(rowsFile(directory), '<f4', rows, [dim]);
-    return { ...derivedFrom(features, [rows]), kind: 'prototypes' as const, classes, dim };
+    const empty = lostClasses(features);
+    if (empty.length > 0)
+      say(`${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`);
+    return { ...derivedFrom(features, [rows]), kind: 'prototypes' as const, classes, dim, empty };
   });
 }
 

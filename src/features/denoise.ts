@@ -20,8 +20,8 @@ export type DenoiseOptions = {
 
 /**
  * Which old features may be trusted (methods.md 4.2): → [N], 1 or 0. A class's rows, of length 1 (zero rows stay zero)
- * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. Rows are read block by
- * block, whatever N is, twice if columns are normalised.
+ * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. A missing row is not trusted
+ * and counts for no class. Rows are read block by block, whatever N is, twice if columns are normalised.
  * @throws UserError if `keep` is out of range or there are no features.
  */
 export function denoise(
@@ -30,10 +30,10 @@ export function denoise(
 ): Uint8Array {
   if (!(keep > 0 && keep <= 1))
     throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
-  const { count, classes, dim } = features.info;
+  const { count, dim } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
   if (rule === 'entropy') return credibleByEntropy(features);
-  const order = sortByClass(features.labels(), classes);
+  const order = sortByClass(features);
   const factors = columnNormalize ? columnFactors(features, order) : new Float64Array(dim).fill(1);
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order)) {
@@ -72,6 +72,8 @@ const credibleSchema = z.object({
   columnNormalize: z.boolean(),
   rule: z.enum(['distance', 'entropy']).default('distance'),
   kept: z.int(),
+  /** Rows without an embedding, which are not trusted. */
+  missing: z.int().default(0),
 });
 export type CredibleInfo = z.infer<typeof credibleSchema>;
 
@@ -94,6 +96,7 @@ export function writeCredible(
       columnNormalize,
       rule,
       kept: mask.reduce((sum, bit) => sum + bit, 0),
+      missing: features.missing().size,
     };
   });
 }

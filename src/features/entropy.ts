@@ -15,7 +15,7 @@ import {
   toFloat32,
   unsqueeze,
 } from '../torch/index.ts';
-import { classBlocks, type Rows, spreadOf } from './groups.ts';
+import { classBlocks, type Rows, sortByClass, spreadOf } from './groups.ts';
 
 /** Keeps the variance of a class whose distances are all equal above 0. */
 const LEAST_VARIANCE = 1e-10;
@@ -25,20 +25,25 @@ const BLOCK = 1 << 24;
 /**
  * Which old features may be trusted, by how surely they belong to one class: p_ik = softmax over the class centres of
  * -‖x_i - c_k‖ / v, with unit rows x and v the variance of the own class's distances; a sample is kept if the entropy of
- * p_i is at most ln(C)/2. → [N], 1 or 0
+ * p_i is at most ln(C)/2. Classes without a row have no centre and are none of the C; a missing row is not trusted.
+ * → [N], 1 or 0
  *
  * Source: methods.md 4.4, the rule that was meant (D-13: as written, the reference's selects everything).
  */
 export function credibleByEntropy(features: Rows): Uint8Array {
-  const { dim, count, classes } = features.info;
+  const { dim, count } = features.info;
+  const order = sortByClass(features);
+  const classes = order.starts.reduce((some, start, k) => some + (start < order.starts[k + 1]! ? 1 : 0), 0);
   const centres = new Float32Array(classes * dim);
-  const variances = new Float32Array(count);
+  const variances = new Float32Array(count).fill(1);
   const factors = new Float64Array(dim).fill(1);
-  for (const block of classBlocks(features)) {
-    const { first, starts, rows } = block;
+  let place = 0;
+  for (const block of classBlocks(features, order)) {
+    const { starts, rows } = block;
     const { means, distances } = spreadOf(block, factors);
-    centres.set(means, first * dim);
     for (let k = 0; k + 1 < starts.length; k++) {
+      if (starts[k] === starts[k + 1]) continue;
+      centres.set(means.subarray(k * dim, (k + 1) * dim), place++ * dim);
       const variance = varianceOf(distances.subarray(starts[k], starts[k + 1])) + LEAST_VARIANCE;
       for (const row of rows.subarray(starts[k], starts[k + 1])) variances[row] = variance;
     }
@@ -61,6 +66,7 @@ export function credibleByEntropy(features: Rows): Uint8Array {
     });
     for (const [i, entropy] of entropies.entries()) if (entropy <= most) mask[from + i] = 1;
   }
+  for (const row of features.missing?.() ?? []) mask[row] = 0;
   return mask;
 }
 

@@ -1,13 +1,12 @@
-import { existsSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { canonicalJson, digestOf, readJson, writeJson } from '../base/artifact.ts';
-import { progress, say } from '../base/progress.ts';
+import { canonicalJson, digestOf } from '../base/artifact.ts';
+import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
-import { type BadImage, type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { type DatasetReference, referenceTo } from './artifact.ts';
 import { type ClassKeys, classKeysOf } from './class-keys.ts';
 import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import { announceMissing, forgetMissing, keepMissing, type MissingRow, missingSoFar } from './missing.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
 export type Embedder = {
@@ -41,7 +40,7 @@ export type ExtractOptions = {
   readonly workers?: number;
   /** Rows `from` … `to - 1` alone, as a set of their own; all if nothing is told. */
   readonly range?: { readonly from: number; readonly to: number };
-  /** Go on past an image that cannot be read: its row is the embedding of another image of its batch. */
+  /** Go on past an image that cannot be read: its row is zeros and marked missing. */
   readonly skipBadImages?: boolean;
 };
 
@@ -68,11 +67,17 @@ export async function extractFeatures(
     preprocessing,
     dtype: content.dtype,
     precision: content.precision,
+    missing: 'zeros',
   });
-  const resume = { identity, step: batchSize };
-  return writeFeatureSet(out, content, { force, resume }, async ({ append, from, directory }) => {
+  // without leave to skip images, those that an earlier attempt could not read are read again
+  const valid = (directory: string): number =>
+    skipBadImages ? Number.POSITIVE_INFINITY : (missingSoFar(directory)[0]?.row ?? Number.POSITIVE_INFINITY);
+  const resume = { identity, step: batchSize, valid };
+  return await writeFeatureSet(out, content, { force, resume }, async ({ append, markMissing, from, directory }) => {
     await using loader = new Loader(dataset, { workers });
-    const standIns = new StandIns(directory);
+    const before = missingSoFar(directory).filter(({ row }) => row < from);
+    if (from > 0) keepMissing(directory, before); // those that follow are read again
+    let missing = before;
     const bar = progress('extract', content.dataset.count);
     let done = from;
     try {
@@ -81,20 +86,36 @@ export async function extractFeatures(
         imageSide: embedder.side,
         order: sequentialOrder(dataset.size).subarray(range.from, range.to),
         firstBatch: from / batchSize,
-        skipBad: skipBadImages,
+        skipBad: skipBadImages && 'blank',
         ...(flip === 'random' && { augment: { flip: true, rotateDeg: 0, scale: 0, shift: 0 }, seed }),
       });
       for await (using batch of batches) {
-        standIns.remember(loader.bad);
-        append(flip === 'mean' ? embedBoth(batch, embedder) : embedder.embed(batch.images, batch.labels.length));
+        if (batch.blank.length > 0) {
+          missing = [...before, ...missingOf(loader, dataset, range.from)];
+          keepMissing(directory, missing);
+        }
+        append(embedBatch(batch, embedder, flip));
         done += batch.labels.length;
         bar.update(done);
       }
     } finally {
       bar.stop();
     }
-    standIns.tell();
+    if (!options.range) announceMissing(out, missing, content.dataset.count);
+    forgetMissing(directory);
+    markMissing(missing);
   });
+}
+
+/** The images that the loader could not read, as rows of a set that begins at image `first`. */
+const missingOf = ({ bad }: Loader, dataset: Dataset, first: number): MissingRow[] =>
+  bad.map(({ index, problem }) => ({ row: index - first, id: dataset.id(index), problem }));
+
+/** Embeddings of a batch, flat [B · D]; zeros for images that could not be read. */
+function embedBatch(batch: Batch, embedder: Embedder, flip: ExtractOptions['flip']): Float32Array {
+  const rows = flip === 'mean' ? embedBoth(batch, embedder) : embedder.embed(batch.images, batch.labels.length);
+  for (const row of batch.blank) rows.fill(0, row * embedder.dim, (row + 1) * embedder.dim);
+  return rows;
 }
 
 const whole = ({ size }: Dataset) => ({ from: 0, to: size });
@@ -134,40 +155,6 @@ export function describe(
     labels: dataset.labels().subarray(from, to),
     families: dataset.families().subarray(from, to),
   };
-}
-
-/** Rows that hold the embedding of another image: they look like any other, so they are named once, at the end. */
-class StandIns {
-  readonly #file: string;
-  readonly #before: readonly BadImage[];
-  #now: readonly BadImage[] = [];
-
-  /** Those of earlier attempts are remembered in a file. */
-  constructor(directory: string) {
-    this.#file = join(directory, 'stand-ins.json');
-    this.#before = existsSync(this.#file) ? (readJson(this.#file) as BadImage[]) : [];
-  }
-
-  remember(bad: readonly BadImage[]): void {
-    if (bad.length === this.#now.length) return;
-    this.#now = bad;
-    writeJson(this.#file, this.#all());
-  }
-
-  #all(): BadImage[] {
-    const now = new Set(this.#now.map(({ index }) => index));
-    return [...this.#before.filter(({ index }) => !now.has(index)), ...this.#now];
-  }
-
-  tell(): void {
-    const bad = this.#all();
-    rmSync(this.#file, { force: true });
-    if (bad.length === 0) return;
-    const rows = bad.slice(0, 10).map(({ index, name, problem }) => `  row ${index}: ${name} (${problem})`);
-    say(
-      `rows that hold the embedding of another image, for their own could not be read (${bad.length}):\n${rows.join('\n')}`,
-    );
-  }
 }
 
 /**

@@ -8,6 +8,7 @@ import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
 import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
 import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
+import { type MissingRow, missingPositions, missingSchema } from './missing.ts';
 import { NpyFile, type NpyType, NpyWriter, rowsWritten, writeNpy } from './npy.ts';
 
 /** What was done to pictures before the model saw them. */
@@ -45,6 +46,8 @@ const featuresSchema = z.object({
   dtype: z.enum(['float32', 'float16']).default('float32'),
   /** What the model computed in. */
   precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
+  /** Rows that have no embedding, ascending. */
+  missing: missingSchema,
   /** Digest of features.npy. */
   digest: z.string(),
   mixbct: z.string(),
@@ -78,12 +81,14 @@ function openArray<T extends NpyType>(path: string, type: T, wanted: readonly nu
 /**
  * Embeddings of a dataset in dataset order: a folder with `features.npy` ([N, D], float32 or float16, as the backbone made
  * them, not normalised), `labels.npy` (int64 [N]), `families.npy` (int32 [N], -1 unknown) and a manifest. NumPy reads all three.
+ * A row whose image has no embedding is zeros and listed in the manifest as `missing`: nothing may take it for one.
  * Rows are read where they are wanted: memory does not grow with N, and processes share the system's one copy of the file.
  */
 export class FeatureSet implements Disposable {
   readonly path: string;
   readonly info: FeaturesInfo;
   readonly #file: NpyFile<'<f2' | '<f4'>;
+  readonly #missing: ReadonlySet<number>;
   #block = new Float32Array(0);
   #all: Float32Array | undefined;
   #labels: Int32Array | undefined;
@@ -93,6 +98,7 @@ export class FeatureSet implements Disposable {
     this.path = path;
     this.info = info;
     this.#file = file;
+    this.#missing = missingPositions(path, info.missing, info.count);
   }
 
   /** @throws FileError if `path` is no finished feature set or its files do not agree. */
@@ -106,6 +112,11 @@ export class FeatureSet implements Disposable {
 
   get digest(): string {
     return this.info.digest;
+  }
+
+  /** Positions of the rows that have no embedding: zeros, which all that reads the set leaves out. */
+  missing(): ReadonlySet<number> {
+    return this.#missing;
   }
 
   /** Embeddings at positions, flat [K · D], in `into` if it is given; read from disk each time. */
@@ -227,12 +238,19 @@ export type FeatureSetOptions = {
    * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
    * multiple of `step`: what was made in steps is then made in the same ones.
    */
-  readonly resume?: { readonly identity: string; readonly step: number };
+  readonly resume?: {
+    readonly identity: string;
+    readonly step: number;
+    /** How many of the rows in the attempt's folder may be kept; all if it is not given. */
+    readonly valid?: (directory: string) => number;
+  };
 };
 
 /** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
 export type Filling = {
   readonly append: (rows: Float32Array) => void;
+  /** Tells which of all rows have no embedding, ascending; they were appended as zeros. */
+  readonly markMissing: (rows: readonly MissingRow[]) => void;
   readonly from: number;
   readonly directory: string;
 };
@@ -261,7 +279,8 @@ export function writeFeatureSet(
   const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
   return writeArtifact(path, { force, ...(keep && { resume: keep }) }, async (directory) => {
     const target = files(directory);
-    const there = resume ? Math.min(rowsIn(directory), labels.length) : 0;
+    const valid = resume?.valid?.(directory) ?? labels.length;
+    const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
     const from = resume ? there - (there % resume.step) : 0;
     if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
     const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
@@ -275,8 +294,16 @@ export function writeFeatureSet(
       writer.append(dtype === 'float16' ? halfOf(chunk, path) : chunk);
       rows += chunk.length / info.dim;
     };
+    let missing: readonly MissingRow[] = [];
     try {
-      await fill({ append, from, directory });
+      await fill({
+        append,
+        from,
+        directory,
+        markMissing: (marked) => {
+          missing = marked;
+        },
+      });
     } catch (error) {
       if (resume && rows > 0) say(`${path}: ${rows} rows are kept, the same command goes on from there`);
       throw error;
@@ -297,6 +324,7 @@ export function writeFeatureSet(
       dtype,
       precision,
       count: rows,
+      missing: [...missing],
       digest: fileDigest(target.features),
       mixbct: version,
     };

@@ -287,7 +287,7 @@ test('embeddings that are not finite, or do not fit the labels, make no set', as
   assert.deepEqual(readdirSync(folder), []);
 });
 
-test('extraction stops at an image that cannot be read; skipping it names the row', async (t) => {
+test('extraction stops at an image that cannot be read; skipping it marks the row as missing', async (t) => {
   const folder = testFolder(t);
   const images = join(folder, 'images', 'a');
   mkdirSync(images, { recursive: true });
@@ -305,7 +305,7 @@ test('extraction stops at an image that cannot be read; skipping it names the ro
   await extractFeatures(dataset, embedder, { out, workers: 0, skipBadImages: true });
   const text = said.mock.calls.map(({ arguments: [chunk] }) => String(chunk)).join('');
   said.mock.restore();
-  assert.match(text, /another image, for their own could not be read \(1\):\n {2}row 1: .*1\.pgm/);
+  assert.match(text, /features: 1 of 3 rows have no embedding; they are zeros, marked missing.*\n {2}row 1: .*1\.pgm/);
   using features = FeatureSet.open(out);
   assert.deepEqual(features.all(), Float32Array.of(0, 0, 100));
 });

@@ -6,25 +6,45 @@ export type Rows = {
   /** Embeddings at positions, flat [K · D]; in `into`, which they fill, if it is given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
   labels(): Int32Array;
+  /** Positions without an embedding: no class has them. */
+  missing?(): ReadonlySet<number>;
 };
 
-/** Positions of each class's rows, by label, in order. A class without rows has an empty list. labels [N] */
-export function rowsByClass(labels: Int32Array, classes: number): Int32Array[] {
-  const { order, starts } = sortByClass(labels, classes);
+/** Positions of each class's rows, missing ones left out, by label, in order. A class without rows has an empty list. */
+export function rowsByClass(features: Rows, classes = features.info.classes): Int32Array[] {
+  const { order, starts } = sortByClass(features, classes);
   return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
 }
 
-/** Positions [N] class by class, in order within each, and where each class starts among them [C + 1]. */
+/** Positions of the rows that are not missing, class by class, in order within each, and where each class starts [C + 1]. */
 export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
 
-export function sortByClass(labels: Int32Array, classes: number): ClassOrder {
+export function sortByClass(features: Rows, classes = features.info.classes): ClassOrder {
+  const labels = features.labels();
+  const missing = features.missing?.() ?? NONE;
   const starts = new Int32Array(classes + 1);
   for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
+  for (const row of missing) starts[labels[row]! + 1]!--;
   for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
   const next = starts.slice();
-  const order = new Int32Array(labels.length);
-  for (let row = 0; row < labels.length; row++) order[next[labels[row]!]!++] = row;
+  const order = new Int32Array(labels.length - missing.size);
+  for (let row = 0; row < labels.length; row++) {
+    if (missing.size > 0 && missing.has(row)) continue;
+    order[next[labels[row]!]!++] = row;
+  }
   return { order, starts };
+}
+const NONE: ReadonlySet<number> = new Set();
+
+/** Classes whose rows are all missing, ascending. */
+export function lostClasses(features: Rows): number[] {
+  const missing = features.missing?.() ?? NONE;
+  if (missing.size === 0) return [];
+  const labels = features.labels();
+  const present = new Set<number>();
+  for (const [row, label] of labels.entries()) if (!missing.has(row)) present.add(label);
+  const lost = new Set(Array.from(missing, (row) => labels[row]!).filter((label) => !present.has(label)));
+  return [...lost].sort((a, b) => a - b);
 }
 
 /** Rows of a few whole classes. */
@@ -49,7 +69,7 @@ const BLOCK_ELEMENTS = 1 << 18;
  */
 export function* classBlocks(
   features: Rows,
-  { order, starts }: ClassOrder = sortByClass(features.labels(), features.info.classes),
+  { order, starts }: ClassOrder = sortByClass(features),
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
   const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));

@@ -18,8 +18,9 @@ export {
   requireSamePreprocessing,
   writeFeatureSet,
 } from './feature-set.ts';
-export { rowsByClass } from './groups.ts';
+export { lostClasses, rowsByClass } from './groups.ts';
 export { importNpy } from './import.ts';
+export type { MissingRow } from './missing.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
 export { extractTogether, type Together } from './together.ts';

@@ -4,6 +4,7 @@ import type { Dataset } from '../data/index.ts';
 import { referenceTo } from './artifact.ts';
 import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import { announceMissing } from './missing.ts';
 
 /** One of several processes that extract together. */
 export type Together = {
@@ -59,6 +60,7 @@ function holds(path: string, dataset: Dataset, embedder: Embedder, options: Extr
   if (!existsSync(path)) return false;
   using set = FeatureSet.open(path);
   const { model, dataset: of, flip, preprocessing, dtype, precision } = set.info;
+  if (set.info.missing.length > 0 && !options.skipBadImages) return false;
   const wanted = describe(dataset, embedder, options);
   return (
     canonicalJson([model, of, flip, preprocessing, dtype, precision]) ===
@@ -77,10 +79,18 @@ async function joinParts(out: string, dataset: Dataset, paths: readonly string[]
     labels: dataset.labels(),
     families: dataset.families(),
   };
-  await writeFeatureSet(out, content, { force }, ({ append }) => {
+  await writeFeatureSet(out, content, { force }, ({ append, markMissing }) => {
     for (const set of sets)
       for (let from = 0; from < set.info.count; from += JOINED_ROWS)
         append(set.block(from, Math.min(JOINED_ROWS, set.info.count - from)));
+    let first = 0;
+    const missing = sets.flatMap(({ info }) => {
+      const rows = info.missing.map((lost) => ({ ...lost, row: first + lost.row }));
+      first += info.count;
+      return rows;
+    });
+    announceMissing(out, missing, dataset.size);
+    markMissing(missing);
   });
   for (const set of sets) set.close();
 }

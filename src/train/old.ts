@@ -3,6 +3,7 @@ import { FileError, UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import {
   FeatureSet,
+  lostClasses,
   openBoundaries,
   openCredible,
   openPrototypes,
@@ -19,6 +20,8 @@ export interface OldSupply {
   readonly digest: string;
   /** What is the same for every batch. The parts that the method did not declare are absent, and its types cannot read them. */
   readonly wholeSet: WholeSet;
+  /** Positions of the samples of which the old model left what the method needs; absent: all. */
+  readonly samples?: Int32Array | undefined;
   /** `indices` are positions in the dataset. Tensors belong to the caller's scope. */
   forBatch(indices: Int32Array): Supply;
 }
@@ -106,7 +109,7 @@ export function openOld(
     ...(features && {
       oldRows: {
         rows: (indices: ArrayLike<number>) => features.rows(indices),
-        byClass: () => rowsByClass(features.labels(), dataset.classes),
+        byClass: () => rowsByClass(features, dataset.classes),
       },
     }),
   } as WholeSet;
@@ -115,6 +118,14 @@ export function openOld(
   return {
     digest: digests.length > 0 ? digestOf(...digests) : 'none',
     wholeSet,
+    samples: samplesWith(dataset, {
+      missing: wantsEmbedding ? features.missing() : new Set(),
+      classes: new Set([
+        ...(features && needs.includes('oldRows') ? lostClasses(features) : []),
+        ...(prototypes?.info.empty ?? []),
+        ...(boundaries ? [...boundaries.kept.keys()].filter((label) => boundaries.kept[label] === 0) : []),
+      ]),
+    }),
     forBatch: (indices) =>
       ({
         ...wholeSet,
@@ -126,6 +137,17 @@ export function openOld(
       for (const part of kept) part.dispose();
     },
   };
+}
+
+/** Positions of the samples that are not missing and of no class without old embeddings; undefined if these are all. */
+function samplesWith(
+  dataset: Dataset,
+  { missing, classes }: { readonly missing: ReadonlySet<number>; readonly classes: ReadonlySet<number> },
+): Int32Array | undefined {
+  if (missing.size === 0 && classes.size === 0) return undefined;
+  const labels = dataset.labels();
+  const samples = Int32Array.from(labels.keys()).filter((i) => !missing.has(i) && !classes.has(labels[i]!));
+  return samples.length < dataset.size ? samples : undefined;
 }
 
 /** What to do when the dimensions of the two models differ. */

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
 import { codeOf, UserError } from '../base/errors.ts';
-import { progress, silent } from '../base/progress.ts';
+import { progress, say, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
@@ -65,6 +65,8 @@ export type TrainOptions = {
 const SAVE_EVERY = 1000;
 /** What names of the head's tensors begin with in a session's state. */
 const HEAD = 'head.';
+/** The count of images that the old model left nothing of. */
+const WITHOUT_OLD = 'images without an old embedding';
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
@@ -76,16 +78,22 @@ export class Interrupted extends Error {
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
   const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
-  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, joined = null } = options;
+  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, skipBadImages = false, joined = null } = options;
   const team = joined?.group ?? alone;
   const { processes, rank } = team;
   const first = rank === 0;
   const { batchSize, epochs } = recipe;
-  const stepsPerEpoch = Math.floor(dataset.size / batchSize);
+  const { samples } = old;
+  const size = samples?.length ?? dataset.size;
+  const withoutOld = dataset.size - size;
+  const stepsPerEpoch = Math.floor(size / batchSize);
   if (stepsPerEpoch === 0)
-    throw new UserError(`${dataset.path}: ${dataset.size} images do not fill one batch of ${batchSize}`, {
-      hint: 'lower batchSize',
-    });
+    throw new UserError(
+      `${dataset.path}: ${size} images do not fill one batch of ${batchSize}${withoutOld > 0 ? ` (${withoutOld} more have no old embedding)` : ''}`,
+      {
+        hint: 'lower batchSize',
+      },
+    );
   const share = shareOf(recipe, team);
   const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
@@ -115,7 +123,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     }
     const begun = resume
       ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
-      : { step: 0, counts: {} };
+      : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
     shareState(session, joined);
     step = begun.step;
     saved = step;
@@ -128,6 +136,10 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       saved = step;
     };
     if (!resume) save();
+    if (first && withoutOld > 0)
+      say(
+        `${out}: ${withoutOld} of ${dataset.size} images are left out of training, for the old model has no embedding of them`,
+      );
 
     while (step < totalSteps) {
       const epoch = Math.floor(step / stepsPerEpoch);
@@ -137,23 +149,22 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           old: old.wholeSet,
           embedTrainSet: () => {
             shareState(session, joined); // running statistics are each process's own
-            return embedAll(session, loader, dataset, recipe.network.inputSide);
+            return embedAll(session, loader, dataset, recipe.network.inputSide, skipBadImages && 'blank');
           },
         });
       const batches = loader.epoch({
         batchSize: share,
         imageSide: recipe.network.inputSide,
         // as many steps as one process would take, so that none is padded
-        order: shuffledOrder(dataset.size, epoch, { seed: recipe.seed, processes, rank }).slice(
-          0,
-          stepsPerEpoch * share,
-        ),
+        order: shuffledOrder(size, epoch, { seed: recipe.seed, processes, rank })
+          .slice(0, stepsPerEpoch * share)
+          .map((i) => samples?.[i] ?? i),
         dropLast: true,
         firstBatch: step % stepsPerEpoch,
         augment: recipe.augment,
         seed: recipe.seed,
         epoch,
-        skipBad: options.skipBadImages ?? false,
+        skipBad: skipBadImages,
       });
       for await (using batch of batches) {
         const lr = lrAt(step);
@@ -238,29 +249,33 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
 }
 
 /**
- * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share. → flat [N · D]
- * in the old space
+ * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share; with `blank`,
+ * images that cannot be read have embeddings of zeros. → flat [N · D] in the old space
  */
 async function embedAll(
   { backbone, projection, precision, team }: Session,
   loader: Loader,
   dataset: Dataset,
   side: number,
+  skipBad: false | 'blank',
 ): Promise<Float32Array> {
   const each = Math.ceil(dataset.size / team.processes);
   const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
   const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order });
-  for await (using batch of batches)
-    parts.push(
-      inference(() =>
-        scope(() => {
-          const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
-          const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
-          return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
-        }),
-      ),
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order, skipBad });
+  for await (using batch of batches) {
+    const count = batch.labels.length;
+    const rows = inference(() =>
+      scope(() => {
+        const images = imageTensor({ images: batch.images, count, side });
+        const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
+        return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
+      }),
     );
+    const dim = rows.length / count;
+    for (const row of batch.blank) rows.fill(0, row * dim, (row + 1) * dim);
+    parts.push(rows);
+  }
   const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
   for (const part of parts) {
