@@ -1,18 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FileError, messageOf, UserError } from './errors.ts';
+import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
+import { FileError, messageOf } from './errors.ts';
+import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
+import type { OutputLock } from './output-lock.ts';
+
+export { writeAtomic, writeJson } from './durable-write.ts';
 
 /** Name of the manifest that every artefact directory holds. It is written last: a directory without it is unfinished. */
 export const MANIFEST = 'manifest.json';
@@ -59,22 +53,6 @@ export function readJson(path: string, hint?: string): unknown {
   }
 }
 
-/** Writes a file so that readers see the old one or the whole new one, never a part. */
-export function writeAtomic(path: string, data: string | Uint8Array): void {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.${randomBytes(4).toString('hex')}.part`;
-  try {
-    writeFileSync(temporary, data);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-}
-
-export const writeJson = (path: string, value: unknown): void =>
-  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
-
 /** For what takes long to make: an attempt that failed or was killed leaves its folder to the next one with the same key. */
 export type Resume = {
   /** Digest of all that decides what is made. Folders of other keys are removed. */
@@ -83,40 +61,60 @@ export type Resume = {
   readonly worth: (directory: string) => boolean;
 };
 
-/**
- * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last and which is then
- * renamed to `path`. If `make` throws, nothing remains (but what `resume` keeps) and what stood at `path` is untouched.
- *
- * @throws UserError if `path` exists and `force` is not set.
- */
-export async function writeArtifact<M extends object>(
-  path: string,
-  { force = false, resume }: { readonly force?: boolean; readonly resume?: Resume },
-  make: (directory: string) => Promise<M> | M,
-): Promise<M> {
-  const target = resolve(path);
-  refuseExisting(target, force);
-  const key = resume?.key ?? randomBytes(4).toString('hex');
-  const temporary = join(dirname(target), `.${basename(target)}.${key}.part`);
-  mkdirSync(temporary, { recursive: true });
-  if (resume)
-    for (const left of readdirSync(dirname(target)))
-      if (left !== basename(temporary) && left.replace(/\.[0-9a-f]{16}\.part$/, '') === `.${basename(target)}`)
-        rmSync(join(dirname(target), left), { recursive: true, force: true });
+export type ArtifactOptions = Replacing & {
+  /** `kind` of its manifest: `force` replaces an artefact of this kind only. */
+  readonly kind: string;
+  readonly resume?: Resume;
+  /** Bytes it will take, if that is known: checked before anything is made. */
+  readonly bytes?: number;
+  /** The output's lock, if the caller holds it already. */
+  readonly lock?: OutputLock;
+};
+
+/** Artefact directories of a kind, as `--force` knows them: by their manifest. */
+export const artifactOf = (kind: string): OutputKind => ({
+  what: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
+  is: (path) => kindAt(path) === kind,
+});
+
+/** `kind` of the manifest at `path`, or null. */
+export function kindAt(path: string): string | null {
   try {
-    const manifest = await make(temporary);
-    writeJson(join(temporary, MANIFEST), manifest);
-    rmSync(target, { recursive: true, force: true });
-    renameSync(temporary, target);
-    return manifest;
-  } catch (error) {
-    if (!resume?.worth(temporary)) rmSync(temporary, { recursive: true, force: true });
-    throw error;
+    const { kind } = JSON.parse(readFileSync(join(path, MANIFEST), 'utf8'));
+    return typeof kind === 'string' ? kind : null;
+  } catch {
+    return null;
   }
 }
 
-/** @throws UserError if something stands at `path` and `force` is not set. */
-export function refuseExisting(path: string, force: boolean): void {
-  if (existsSync(path) && !force)
-    throw new UserError(`${path} exists already`, { hint: 'choose another --out, or pass --force to replace it' });
+/**
+ * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last, which is then brought to
+ * the disk and renamed to `path`. One process at a time does that. If `make` throws, nothing remains (but what `resume`
+ * keeps) and what stood at `path` is untouched.
+ *
+ * @throws UserError if another process writes `path`, what stands there may not be replaced (`requireReplaceable`) or the
+ * disk is full.
+ */
+export async function writeArtifact<M extends object>(
+  path: string,
+  { kind, resume, bytes = 0, lock, ...replacing }: ArtifactOptions,
+  make: (directory: string) => Promise<M> | M,
+): Promise<M> {
+  const target = resolve(path);
+  using _ = lock ? null : claimOutput(path, artifactOf(kind), replacing);
+  const name = `.${basename(target)}.${resume?.key ?? randomBytes(4).toString('hex')}.part`;
+  const temporary = join(dirname(target), name);
+  removeLeftovers(path, name);
+  try {
+    if (!existsSync(temporary)) requireRoom(path, bytes);
+    mkdirSync(temporary, { recursive: true });
+    const manifest = await make(temporary);
+    writeJson(join(temporary, MANIFEST), manifest);
+    syncTree(temporary);
+    replaceFolder(temporary, target);
+    return manifest;
+  } catch (error) {
+    if (!resume?.worth(temporary)) rmSync(temporary, { recursive: true, force: true });
+    throw asDiskFull(path, error);
+  }
 }

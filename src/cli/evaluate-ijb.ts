@@ -1,8 +1,10 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { refuseExisting, writeArtifact } from '../base/artifact.ts';
+import { artifactOf, writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { claimOutput } from '../base/output-claim.ts';
+import type { OutputLock } from '../base/output-lock.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { alignedDataset, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
@@ -14,7 +16,7 @@ import {
   type TemplateModel,
   type Templates,
 } from '../eval/index.ts';
-import { type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
+import { claimedByFirst, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import { renderTerminal } from '../report/index.ts';
 import type { Joined } from '../torch/index.ts';
 import type { Space } from '../train/run.ts';
@@ -127,12 +129,16 @@ async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | nul
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
   const crops = { path: ijb.path, digest: cropsDigest(ijb), open: () => alignedDataset(ijb) };
-  if (options.joined) {
-    await extractAll(options.joined, present, crops, options);
-    if (options.joined.place.rank > 0) return undefined;
+  const { joined } = options;
+  const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
+  const claim = (): OutputLock => claimOutput(out, artifactOf('evaluation'), replacing);
+  using lock = joined ? claimedByFirst((body) => joined.fromFirst(body), claim) : claim();
+  if (joined) {
+    await extractAll(joined, present, crops, options);
+    if (joined.place.rank > 0) return undefined;
   }
   let evaluation: Evaluation | undefined;
-  await writeArtifact(out, { force: options.force }, async (directory) => {
+  await writeArtifact(out, { kind: 'evaluation', ...replacing, lock: lock! }, async (directory) => {
     const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, crops, options);
     const models = {
       old: sources.old && (await pooled(sources.old)),
@@ -174,7 +180,6 @@ async function extractAll(
   crops: KeptDataset,
   options: IjbOptions,
 ): Promise<void> {
-  joined.fromFirst(() => refuseExisting(options.out, options.force));
   for (const source of sources)
     for (const space of source.projected ? (['own', 'old'] as const) : (['own'] as const)) {
       using _ = await keptFeatures(source, space, crops, { ...options, joined });

@@ -76,8 +76,9 @@ async function written(
   make: (options: PackOptions) => Promise<PackResult[]>,
   options: PackOptions,
 ): Promise<PackResult[]> {
+  const inputs = [...options.pack, ...[options.old, ...options.model].map((text) => text && modelSource(text).path)];
   let results: PackResult[] = [];
-  await writeArtifact(out, { force: replace }, async (folder) => {
+  await writeArtifact(out, { kind: 'pack-accuracy', force: replace, inputs }, async (folder) => {
     results = await make(options);
     writeJson(join(folder, 'accuracy.json'), results);
     return { kind: 'pack-accuracy', version: 1, mixbct: version };

@@ -42,8 +42,13 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     const { model, dim } = set.info;
     return { name, rows: set.all(), dim, ...(model && { preset: model.preset, differences: model.differences }) };
   };
+  const inputs = [
+    stage.old,
+    stage.oracle,
+    ...stage.candidates.flatMap(({ features: own, inOldSpace }) => [own, inOldSpace]),
+  ];
   let evaluation: Evaluation | undefined;
-  await writeArtifact(out, { force }, async (directory) => {
+  await writeArtifact(out, { kind: 'evaluation', force, inputs }, async (directory) => {
     const bar = progress('evaluate', 2 + 2 * stage.candidates.length);
     evaluation = evaluate({
       title: stage.title,

@@ -54,11 +54,12 @@ export function extractCommand(): Command {
       checkPrecision(options.precision);
       using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const model = loadModel(run);
+      const replacing = { ...options, inputs: [run] };
       try {
         const embedder = embedderOf(model, options.space, { precision: options.precision });
         const info = joined
-          ? await extractTogether(dataset, embedder, options, togetherOf(joined))
-          : await extractFeatures(dataset, embedder, options);
+          ? await extractTogether(dataset, embedder, replacing, togetherOf(joined))
+          : await extractFeatures(dataset, embedder, replacing);
         joined?.leave();
         if (joined && joined.place.rank > 0) return;
         print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}`);

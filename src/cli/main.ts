@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import colors from 'picocolors';
+import { asDiskFull } from '../base/durable-write.ts';
 import { codeOf, messageOf, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { PeerLost } from '../torch/index.ts';
@@ -71,8 +72,9 @@ try {
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED; // commander has said it already
-  if (error instanceof UserError) {
-    process.stderr.write(`${colors.red('error:')} ${error.message}\n`);
+  const known = asDiskFull(process.cwd(), error);
+  if (known instanceof UserError) {
+    process.stderr.write(`${colors.red('error:')} ${known.message}\n`);
     return MISUSED;
   }
   if (error instanceof Interrupted) {

@@ -74,6 +74,7 @@ export function trainCommand(): Command {
         out,
         resume,
         force: options.force,
+        inputs: [path, ...Object.values(paths)],
         workers: options.workers,
         skipBadImages,
         skipNonFinite,

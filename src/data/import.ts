@@ -1,11 +1,11 @@
-import { refuseExisting } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
-import { packImage, recordFiles, writeRecords } from './recordio.ts';
-import { type Sidecar, writeSidecar } from './sidecar.ts';
+import { bytesOf, requireReplaceableSet, writeRecordSets } from './record-output.ts';
+import { packImage, type RecordWriter } from './recordio.ts';
+import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
 import type { Written } from './split.ts';
 
@@ -37,16 +37,17 @@ export async function importDataset(
   prefix: string,
   { force = false, check = true, skipBadImages = false }: ImportOptions = {},
 ): Promise<Imported> {
-  refuseExisting(recordFiles(prefix).rec, force);
+  const replacing = { force, inputs: [dataset.path] };
+  requireReplaceableSet(prefix, replacing); // before all images are decoded
   const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();
   if (unreadable.size > 0 && !skipBadImages) throw unreadableError(dataset, unreadable);
   const { order, labels, sidecar, skippedClasses } = contentOf(dataset, unreadable);
   if (order.length === 0) throw unreadableError(dataset, unreadable);
   const classes = dataset.classes - skippedClasses.length;
-  const bar = progress('import', order.length);
-  try {
-    await writeRecords(prefix, (writer) => {
-      writer.write(0, packImage({ labels: [order.length + 1, classes], id: 0, image: new Uint8Array() }));
+  const fill = (writer: RecordWriter): void => {
+    writer.write(0, packImage({ labels: [order.length + 1, classes], id: 0, image: new Uint8Array() }));
+    const bar = progress('import', order.length);
+    try {
       for (const [i, index] of order.entries()) {
         const record = dataset.record(index);
         if (record.image.length === 0)
@@ -56,11 +57,12 @@ export async function importDataset(
         writer.write(i + 1, packImage({ ...record, labels: own, id: i + 1 }));
         bar.update(i + 1);
       }
-    });
-  } finally {
-    bar.stop();
-  }
-  writeSidecar(prefix, sidecar, idsOf(dataset, order));
+    } finally {
+      bar.stop();
+    }
+  };
+  const about = () => ({ sidecar, ids: idsOf(dataset, order) });
+  await writeRecordSets([{ prefix, fill, about, bytes: bytesOf(dataset) }], replacing);
   return {
     prefix,
     images: order.length,

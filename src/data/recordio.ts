@@ -1,21 +1,13 @@
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { asDiskFull, renameInto, requireSize, sync, writeAll, writeWhole } from '../base/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 
 // MXNet's RecordIO (methods.md 1.1): `<prefix>.rec` holds chunks, `<prefix>.idx` one line `key \t offset` per record.
 
-const MAGIC = 0xced7230a;
+/** What every record begins with. */
+export const RECORD_MAGIC = 0xced7230a;
 const MAGIC_BYTES = Buffer.from([0x0a, 0x23, 0xd7, 0xce]);
 const CHUNK_HEADER = 8;
 const LENGTH_BITS = 29;
@@ -82,7 +74,7 @@ export class RecordFile {
     const parts: Buffer[] = [];
     for (let at = offset; ; ) {
       const header = this.#bytes(at, CHUNK_HEADER, key, offset);
-      if (header.readUInt32LE(0) !== MAGIC)
+      if (header.readUInt32LE(0) !== RECORD_MAGIC)
         throw this.#bad(
           key,
           offset,
@@ -152,6 +144,7 @@ export class RecordWriter {
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #offset = 0;
+  #open = true;
 
   constructor(prefix: string) {
     this.#files = recordFiles(prefix);
@@ -177,7 +170,7 @@ export class RecordWriter {
     if (payload.length > MAX_LENGTH)
       throw new FileError(this.#files.rec, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
     const chunk = Buffer.alloc(CHUNK_HEADER + padded(payload.length));
-    chunk.writeUInt32LE(MAGIC, 0);
+    chunk.writeUInt32LE(RECORD_MAGIC, 0);
     chunk.writeUInt32LE(((flag << LENGTH_BITS) | payload.length) >>> 0, 4);
     payload.copy(chunk, CHUNK_HEADER);
     this.#pending.push(chunk);
@@ -186,26 +179,29 @@ export class RecordWriter {
   }
 
   #flush(): void {
-    const bytes = Buffer.concat(this.#pending);
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#rec, bytes, done);
+    writeAll(this.#rec, Buffer.concat(this.#pending));
     this.#pending = [];
     this.#pendingBytes = 0;
   }
 
+  /** Brings both files to the disk, then gives them their names, the index last. */
   close(): void {
+    const { rec, idx } = this.#files;
     this.#flush();
+    requireSize(rec, this.#rec, this.#offset);
     closeSync(this.#rec);
-    const idx = openSync(`${this.#files.idx}.part`, 'w');
-    writeSync(idx, this.#lines.join(''));
-    closeSync(idx);
-    renameSync(`${this.#files.rec}.part`, this.#files.rec);
-    renameSync(`${this.#files.idx}.part`, this.#files.idx);
+    this.#open = false;
+    sync(`${rec}.part`);
+    writeWhole(`${idx}.part`, [Buffer.from(this.#lines.join(''))]);
+    renameInto(`${rec}.part`, rec);
+    renameInto(`${idx}.part`, idx);
   }
 
   /** Drops what was written: for a caller whose input failed midway. */
   abort(): void {
-    closeSync(this.#rec);
-    rmSync(`${this.#files.rec}.part`, { force: true });
+    if (this.#open) closeSync(this.#rec);
+    this.#open = false;
+    for (const file of [this.#files.rec, this.#files.idx]) rmSync(`${file}.part`, { force: true });
   }
 }
 
@@ -217,11 +213,11 @@ export async function writeRecords(
   const writer = new RecordWriter(prefix);
   try {
     await fill(writer);
+    writer.close();
   } catch (error) {
     writer.abort();
-    throw error;
+    throw asDiskFull(prefix, error);
   }
-  writer.close();
 }
 
 /** Positions of the magic word at multiples of 4: where a payload must be cut. */

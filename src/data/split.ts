@@ -1,11 +1,11 @@
 import { basename, dirname, join } from 'node:path';
-import { refuseExisting } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { type Draw, lineageOf, originOfPart } from './lineage.ts';
-import { packImage, recordFiles, writeRecords } from './recordio.ts';
-import { type Sidecar, writeSidecar } from './sidecar.ts';
+import { bytesOf, type RecordSetContent, writeRecordSets } from './record-output.ts';
+import { packImage } from './recordio.ts';
+import type { Sidecar } from './sidecar.ts';
 
 /** One image of a new record set: which image of the dataset, under which label. */
 type Entry = { readonly index: number; readonly label: number };
@@ -194,21 +194,30 @@ export async function sampleImages(
 }
 
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<Written[]> {
-  for (const { prefix } of parts) refuseExisting(recordFiles(prefix).rec, force);
-  for (const part of parts) await writePart(dataset, part);
+  const each = bytesOf(dataset) / dataset.size;
+  const sets = parts.map((part) => ({ ...recordSetOf(dataset, part), bytes: each * part.entries.length }));
+  await writeRecordSets(sets, { force, inputs: [dataset.path] });
   return parts.map(({ prefix, entries, classes }) => ({ prefix, images: entries.length, classes }));
 }
 
 /** A record set of images of `dataset`: header [n+1, C], keys and ids from 1 on. */
-async function writePart(dataset: Dataset, { prefix, entries, classes, sidecar }: Part): Promise<void> {
-  await writeRecords(prefix, (writer) => {
-    writer.write(0, packImage({ labels: [entries.length + 1, classes], id: 0, image: new Uint8Array() }));
-    for (const [i, { index, label }] of entries.entries()) {
-      const { labels, image } = dataset.record(index);
-      writer.write(i + 1, packImage({ labels: [label, ...labels.slice(1)], id: i + 1, image }));
-    }
-  });
+function recordSetOf(dataset: Dataset, { prefix, entries, classes, sidecar }: Part): RecordSetContent {
   const { imageDigest: _, ...kept } = sidecar;
-  const positions = entries.map(({ index }) => index);
-  writeSidecar(prefix, kept, idsOf(dataset, positions));
+  return {
+    prefix,
+    fill: (writer) => {
+      writer.write(0, packImage({ labels: [entries.length + 1, classes], id: 0, image: new Uint8Array() }));
+      for (const [i, { index, label }] of entries.entries()) {
+        const { labels, image } = dataset.record(index);
+        writer.write(i + 1, packImage({ labels: [label, ...labels.slice(1)], id: i + 1, image }));
+      }
+    },
+    about: () => ({
+      sidecar: kept,
+      ids: idsOf(
+        dataset,
+        entries.map(({ index }) => index),
+      ),
+    }),
+  };
 }

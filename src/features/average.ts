@@ -51,7 +51,7 @@ export function writePrototypes(
   features: FeatureSet,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<PrototypesInfo> {
-  return writeArtifact(path, { force }, (directory) => {
+  return writeArtifact(path, { kind: 'prototypes', force, inputs: [features.path] }, (directory) => {
     const rows = average(features);
     const { dim, classes } = features.info;
     writeNpy(rowsFile(directory), '<f4', rows, [dim]);

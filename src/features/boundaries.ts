@@ -75,7 +75,7 @@ export function writeBoundaries(
   features: FeatureSet,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<BoundariesInfo> {
-  return writeArtifact(path, { force }, (directory) => {
+  return writeArtifact(path, { kind: 'boundaries', force, inputs: [features.path] }, (directory) => {
     const { centres, largest, kept } = boundaries(features);
     const { dim, classes } = features.info;
     const at = files(directory);

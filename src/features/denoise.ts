@@ -86,7 +86,7 @@ export function writeCredible(
   { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<CredibleInfo> {
-  return writeArtifact(path, { force }, (directory) => {
+  return writeArtifact(path, { kind: 'credible', force, inputs: [features.path] }, (directory) => {
     const mask = denoise(features, { keep, columnNormalize, rule });
     writeNpy(maskFile(directory), '|b1', mask);
     return {

@@ -1,4 +1,4 @@
-import { canonicalJson, digestOf } from '../base/artifact.ts';
+import { type ArtifactOptions, canonicalJson, digestOf } from '../base/artifact.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
@@ -27,9 +27,8 @@ export type Embedder = {
   embed(images: Uint8Array, count: number): Float32Array;
 };
 
-export type ExtractOptions = {
+export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
   readonly out: string;
-  readonly force?: boolean;
   /** `none`: features of the image itself; `mean` of image and mirror; `random`: one of both, as the reference does (D-07). */
   readonly flip?: 'none' | 'mean' | 'random';
   /** Seed of random flips. */
@@ -55,7 +54,7 @@ export async function extractFeatures(
   embedder: Embedder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
-  const { out, force = false, batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
+  const { out, force = false, inputs = [], batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
   const { range = whole(dataset) } = options;
   const content = describe(dataset, embedder, options);
   const { flip, preprocessing } = content;
@@ -73,7 +72,9 @@ export async function extractFeatures(
   const valid = (directory: string): number =>
     skipBadImages ? Number.POSITIVE_INFINITY : (missingSoFar(directory)[0]?.row ?? Number.POSITIVE_INFINITY);
   const resume = { identity, step: batchSize, valid };
-  return await writeFeatureSet(out, content, { force, resume }, async ({ append, markMissing, from, directory }) => {
+  const replacing = { force, inputs: [dataset.path, ...inputs] };
+  const how = { ...replacing, resume };
+  return await writeFeatureSet(out, content, how, async ({ append, markMissing, from, directory }) => {
     await using loader = new Loader(dataset, { workers });
     const before = missingSoFar(directory).filter(({ row }) => row < from);
     if (from > 0) keepMissing(directory, before); // those that follow are read again

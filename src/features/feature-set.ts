@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, fileDigest, writeArtifact } from '../base/artifact.ts';
+import { type ArtifactOptions, digestOf, fileDigest, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
@@ -63,6 +63,8 @@ const files = (path: string) => ({
 /** How a stored type is named in .npy. */
 const stored = { float32: '<f4', float16: '<f2' } as const;
 type Stored = keyof typeof stored;
+/** Of a number of features, and of a row's label and family. */
+const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
 
 /** Numbers of features as they are on disk. */
 export const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
@@ -232,8 +234,7 @@ export function firstNonFinite(values: Float32Array): number {
   return -1;
 }
 
-export type FeatureSetOptions = {
-  readonly force?: boolean;
+export type FeatureSetOptions = Pick<ArtifactOptions, 'force' | 'inputs' | 'lock'> & {
   /**
    * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
    * multiple of `step`: what was made in steps is then made in the same ones.
@@ -272,12 +273,14 @@ export function writeFeatureSet(
     precision = 'float32',
     ...info
   }: FeatureSetContent,
-  { force = false, resume }: FeatureSetOptions,
+  { resume, ...options }: FeatureSetOptions,
   fill: (filling: Filling) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
   const rowsIn = (directory: string): number => rowsWritten(files(directory).features, stored[dtype], [info.dim]);
   const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
-  return writeArtifact(path, { force, ...(keep && { resume: keep }) }, async (directory) => {
+  const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
+  const how = { kind: 'features', ...options, bytes, ...(keep && { resume: keep }) };
+  return writeArtifact(path, how, async (directory) => {
     const target = files(directory);
     const valid = resume?.valid?.(directory) ?? labels.length;
     const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;

@@ -41,7 +41,7 @@ export async function importNpy(
   return await writeFeatureSet(
     out,
     { dim, classes, model: null, dataset, flip: 'none', labels, families, classKeys, dtype },
-    { force },
+    { force, inputs: Object.values(paths) },
     ({ append }) => {
       for (let from = 0; from < count!; from += CHUNK_ROWS) {
         const rows = numbersOf(file.read(from, Math.min(CHUNK_ROWS, count! - from)));

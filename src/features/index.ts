@@ -23,4 +23,4 @@ export { importNpy } from './import.ts';
 export type { MissingRow } from './missing.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
-export { extractTogether, type Together } from './together.ts';
+export { claimedByFirst, extractTogether, type Together } from './together.ts';

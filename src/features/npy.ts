@@ -1,4 +1,5 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
+import { requireSize, writeAll } from '../base/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
@@ -152,14 +153,17 @@ export function rowsWritten(path: string, type: NpyType, rowShape: readonly numb
 
 /** Writes an array row by row; the number of rows is known at the end. */
 export class NpyWriter<T extends NpyType> {
+  readonly #path: string;
   readonly #fd: number;
   readonly #type: T;
   readonly #rowShape: readonly number[];
   #rows = 0;
   #position = HEADER_BYTES;
+  #torn = false;
 
   /** Goes on after the first `rows` of what a writer that came to no end left in the file; what follows them is cut off. */
   constructor(path: string, type: T, rowShape: readonly number[] = [], { rows = 0 }: { readonly rows?: number } = {}) {
+    this.#path = path;
     this.#fd = openSync(path, rows > 0 ? 'r+' : 'w');
     this.#type = type;
     this.#rowShape = rowShape;
@@ -174,13 +178,19 @@ export class NpyWriter<T extends NpyType> {
     if (!Number.isInteger(count))
       throw new RangeError(`${rows.length} elements are no whole rows of [${this.#rowShape.join(', ')}]`);
     const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
-    for (let done = 0; done < bytes.length; )
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
+    this.#torn = true;
+    writeAll(this.#fd, bytes, this.#position);
+    this.#torn = false;
     this.#position += bytes.length;
     this.#rows += count;
   }
 
+  /** Writes the header, unless the last `append` failed: such a file has none. */
   close(): void {
+    if (this.#torn) {
+      closeSync(this.#fd);
+      return;
+    }
     const shape = [this.#rows, ...this.#rowShape];
     const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
     const text = `{'descr': '${this.#type}', 'fortran_order': False, 'shape': ${tuple}, }`;
@@ -191,8 +201,12 @@ export class NpyWriter<T extends NpyType> {
     header.writeUInt16LE(HEADER_BYTES - 10, 8);
     header.write(text, 10, 'latin1');
     header.write('\n', HEADER_BYTES - 1);
-    writeSync(this.#fd, header, 0, HEADER_BYTES, 0);
-    closeSync(this.#fd);
+    try {
+      writeAll(this.#fd, header, 0);
+      requireSize(this.#path, this.#fd, this.#position);
+    } finally {
+      closeSync(this.#fd);
+    }
   }
 }
 

@@ -1,9 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
-import { canonicalJson, refuseExisting } from '../base/artifact.ts';
+import { artifactOf, canonicalJson } from '../base/artifact.ts';
+import { claimOutput } from '../base/output-claim.ts';
+import type { OutputLock } from '../base/output-lock.ts';
 import type { Dataset } from '../data/index.ts';
 import { referenceTo } from './artifact.ts';
 import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
-import { FeatureSet, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import { FeatureSet, type FeatureSetOptions, type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
 import { announceMissing } from './missing.ts';
 
 /** One of several processes that extract together. */
@@ -15,6 +17,16 @@ export type Together = {
   /** Waits for the others. */
   meet(): void;
 };
+
+/** `claim`, called in the first process, which holds the lock; all fail if it does. */
+export function claimedByFirst(fromFirst: Together['fromFirst'], claim: () => OutputLock): OutputLock | null {
+  let lock: OutputLock | null = null;
+  fromFirst(() => {
+    lock = claim();
+    return null;
+  });
+  return lock;
+}
 
 /** Rows copied at a time. */
 const JOINED_ROWS = 4096;
@@ -30,8 +42,9 @@ export async function extractTogether(
   options: ExtractOptions,
   { rank, processes, fromFirst, meet }: Together,
 ): Promise<FeaturesInfo> {
-  const { out, force = false } = options;
-  fromFirst(() => refuseExisting(out, force));
+  const { out, force = false, inputs = [] } = options;
+  const replacing = { force, inputs: [dataset.path, ...inputs] };
+  using lock = claimedByFirst(fromFirst, () => claimOutput(out, artifactOf('features'), replacing));
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({
     out: `${out}.part-${r + 1}-of-${processes}`,
@@ -46,7 +59,7 @@ export async function extractTogether(
       out,
       dataset,
       parts.map((part) => part.out),
-      force,
+      { ...replacing, lock: lock! },
     );
     for (const part of parts) rmSync(part.out, { recursive: true });
   }
@@ -68,7 +81,12 @@ function holds(path: string, dataset: Dataset, embedder: Embedder, options: Extr
   );
 }
 
-async function joinParts(out: string, dataset: Dataset, paths: readonly string[], force: boolean): Promise<void> {
+async function joinParts(
+  out: string,
+  dataset: Dataset,
+  paths: readonly string[],
+  options: FeatureSetOptions,
+): Promise<void> {
   const sets = paths.map((path) => FeatureSet.open(path));
   const { model, dim, classes, flip, preprocessing, dtype, precision } = sets[0]!.info;
   const content = {
@@ -79,7 +97,7 @@ async function joinParts(out: string, dataset: Dataset, paths: readonly string[]
     labels: dataset.labels(),
     families: dataset.families(),
   };
-  await writeFeatureSet(out, content, { force }, ({ append, markMissing }) => {
+  await writeFeatureSet(out, content, options, ({ append, markMissing }) => {
     for (const set of sets)
       for (let from = 0; from < set.info.count; from += JOINED_ROWS)
         append(set.block(from, Math.min(JOINED_ROWS, set.info.count - from)));

@@ -23,6 +23,7 @@ export { allocatorStats, bf16Instructions, buildInfo, setThreads, threads, trimM
 export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {
+  BYTES,
   type Dtype,
   defaultGenerator,
   type Generator,

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { z } from 'zod';
+import { renameInto, writeWhole } from '../base/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
 import { BYTES, type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
 
@@ -51,27 +52,12 @@ export function writeSafetensors(
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   const temporary = `${path}.part`;
-  try {
-    const file = openSync(temporary, 'w');
-    try {
-      for (const chunk of [length, header, ...chunks]) writeAll(file, chunk);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  writeWhole(temporary, [length, header, ...chunks]);
+  renameInto(temporary, path);
 }
 
-/** Bytes handed to the system at a time: it takes less than 2 GiB. */
+/** Bytes read at a time: the system hands out less than 2 GiB. */
 const MOST_AT_ONCE = 1 << 30;
-
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(bytes.length - at, MOST_AT_ONCE));
-}
 
 export type TensorFile = { readonly tensors: Map<string, Tensor>; readonly metadata: Metadata };
 

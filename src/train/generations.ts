@@ -1,5 +1,6 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { sync } from '../base/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { scope, type Tensor } from '../torch/index.ts';
@@ -26,7 +27,7 @@ export class Generations {
     saveCheckpoint(this.#fresh, position, state);
     if (existsSync(this.#latest)) renameSync(this.#latest, this.#previous);
     renameSync(this.#fresh, this.#latest);
-    syncFolder(dirname(this.#latest));
+    sync(dirname(this.#latest));
   }
 
   /**
@@ -63,15 +64,5 @@ export class Generations {
   remove(): void {
     for (const path of [this.#latest, this.#previous, this.#fresh, `${this.#fresh}.part`])
       rmSync(path, { force: true });
-  }
-}
-
-/** Makes renames in a folder outlast a power failure. */
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
   }
 }

@@ -53,7 +53,7 @@ export async function importModel(
   const recipeOf = (embeddingDim: number): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
   recipeOf(1); // what was asked for is checked before anything is read or written
-  return await writeArtifact(out, { force }, async (folder) => {
+  return await writeArtifact(out, { kind: 'run', force, inputs: [path] }, async (folder) => {
     const open = await opened(path);
     return scope(() => {
       const tensors = withoutWrapper(open());

@@ -1,7 +1,7 @@
-import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
-import { codeOf, UserError } from '../base/errors.ts';
+import { isDiskFull, requireRoom } from '../base/durable-write.ts';
+import { UserError } from '../base/errors.ts';
 import { progress, say, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
@@ -11,6 +11,7 @@ import { clearGradients, clipGradients } from '../optim/index.ts';
 import {
   add,
   alone,
+  BYTES,
   backward,
   defaultGenerator,
   homeDevice,
@@ -32,8 +33,9 @@ import type { OldSupply } from './old.ts';
 import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
 import { checkPrecision, inPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
-import { checkRun, type RunManifest, runFiles, writeModel } from './run.ts';
-import { disposeSession, embedBatch, makeSchedule, openSession, type Session } from './session.ts';
+import { type RunManifest, runFiles, writeModel } from './run.ts';
+import { RunOutput } from './run-output.ts';
+import { disposeSession, embedBatch, makeSchedule, openSession, type Session, sessionState } from './session.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
@@ -44,6 +46,8 @@ export type TrainOptions = {
   readonly out: string;
   readonly resume?: boolean;
   readonly force?: boolean;
+  /** What else the command reads: `force` does not replace it. */
+  readonly inputs?: readonly (string | undefined)[];
   /** Decoding threads beside the training thread. */
   readonly workers?: number;
   readonly skipBadImages?: boolean;
@@ -67,6 +71,8 @@ const SAVE_EVERY = 1000;
 const HEAD = 'head.';
 /** The count of images that the old model left nothing of. */
 const WITHOUT_OLD = 'images without an old embedding';
+/** Checkpoints that lie side by side while one is written. */
+const CHECKPOINTS = 3;
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
@@ -102,7 +108,12 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
   joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
-  onFirst(joined, () => checkRun(out, { resume, force }));
+  let claimed: RunOutput | undefined;
+  onFirst(joined, () => {
+    claimed = RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...(options.inputs ?? [])] });
+    return null;
+  });
+  using output = claimed;
   checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
   const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
@@ -117,10 +128,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   let stopping = false;
   let saved: number | undefined;
   try {
-    if (!resume && first) {
-      rmSync(out, { recursive: true, force: true });
-      mkdirSync(out, { recursive: true });
-    }
+    if (!resume) output?.begin();
+    if (first) requireRoom(join(out, MANIFEST), stateBytes(session) * (resume ? 1 : CHECKPOINTS));
     const begun = resume
       ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
       : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
@@ -210,6 +219,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       });
       writeJson(join(out, MANIFEST), manifest);
       checkpoints.remove();
+      output?.finish();
       return manifest;
     };
     const ofHead = (name: string): boolean => name.startsWith(HEAD);
@@ -218,9 +228,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     return withWholeState(session, joined, (state) => finish(bare(state)), ofHead);
   } catch (error) {
     // a new run that took no step leaves nothing; what is being resumed is never touched
-    if (first && step === 0 && !resume && !(error instanceof Interrupted))
-      rmSync(out, { recursive: true, force: true });
-    if (['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '')) throw diskFull(out, step, saved, error);
+    if (step === 0 && !resume && !(error instanceof Interrupted)) output?.abandon();
+    if (isDiskFull(error)) throw diskFull(out, step, saved, error);
     throw error;
   } finally {
     bar.stop();
@@ -228,6 +237,13 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     leniency.dispose();
     disposeSession(session);
   }
+}
+
+/** Bytes of one checkpoint. */
+function stateBytes(session: Session): number {
+  let bytes = 0;
+  for (const [, { numel, dtype }] of sessionState(session)) bytes += numel * BYTES[dtype];
+  return bytes;
 }
 
 function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {

@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { asDiskFull, writeAll } from '../../base/durable-write.ts';
 import { progress } from '../../base/progress.ts';
 import { encodePgm } from '../decode.ts';
-import { packImage, writeRecords } from '../recordio.ts';
-import { writeSidecar } from '../sidecar.ts';
+import { writeRecordSets } from '../record-output.ts';
+import { packImage, type RecordWriter } from '../recordio.ts';
+import type { Sidecar } from '../sidecar.ts';
 import type { Face } from './faces.ts';
 
 export type GlyphSet = {
@@ -42,15 +44,15 @@ export async function buildGlyphs(
       drawn,
       classes,
       faces.map(({ family }) => families.indexOf(family)),
-      { side, prefix },
+      {
+        side,
+        prefix,
+        about: { classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)), families, note },
+      },
     );
-    writeSidecar(prefix, {
-      classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)),
-      families,
-      note,
-      imageDigest: set.imageDigest,
-    });
     return { ...set, families: families.length };
+  } catch (error) {
+    throw asDiskFull(folder, error);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -71,7 +73,7 @@ function drawFace(face: Face, codePoints: readonly number[], side: number, file:
   for (const picture of pictures.values()) {
     if (!picture) continue;
     slots[picture.at] = slot++;
-    writeSync(fd, picture.pixels);
+    writeAll(fd, picture.pixels);
   }
   closeSync(fd);
   return { file, slots };
@@ -81,7 +83,7 @@ async function merge(
   drawn: readonly Drawn[],
   classes: readonly number[],
   familyOf: readonly number[],
-  { side, prefix }: { readonly side: number; readonly prefix: string },
+  { side, prefix, about }: { readonly side: number; readonly prefix: string; readonly about: Sidecar },
 ) {
   const images = classes.reduce((sum, i) => sum + drawn.filter(({ slots }) => slots[i]! >= 0).length, 0);
   const files = drawn.map(({ file }) => openSync(file, 'r'));
@@ -89,7 +91,7 @@ async function merge(
   const pixels = new Uint8Array(side * side);
   let key = 0;
   try {
-    await writeRecords(prefix, (writer) => {
+    const fill = (writer: RecordWriter): void => {
       writer.write(key++, packImage({ labels: [images + 1, classes.length], id: 0, image: new Uint8Array() }));
       for (const [label, i] of classes.entries())
         for (const [face, { slots }] of drawn.entries()) {
@@ -102,9 +104,12 @@ async function merge(
           );
           key++;
         }
-    });
+    };
+    const digest = (): string => hash.copy().digest('hex').slice(0, 16);
+    const set = { prefix, fill, about: () => ({ sidecar: { ...about, imageDigest: digest() } }) };
+    await writeRecordSets([set], { force: true }); // its place in the folder of data sets is its own
+    return { images, classes: classes.length, imageDigest: digest() };
   } finally {
     for (const fd of files) closeSync(fd);
   }
-  return { images, classes: classes.length, imageDigest: hash.digest('hex').slice(0, 16) };
 }

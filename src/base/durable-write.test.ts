@@ -1,0 +1,91 @@
+// Files are written whole, or an error says so and nothing stands at their name.
+import assert from 'node:assert/strict';
+import fs, { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { packImage, readIndex, writeRecords } from '../data/recordio.ts';
+import { writeNpy } from '../features/index.ts';
+import { writeSafetensors } from '../torch/index.ts';
+import { writeArtifact } from './artifact.ts';
+import { DiskFullError, formatBytes, requireRoom, writeAtomic } from './durable-write.ts';
+import { UserError } from './errors.ts';
+
+/** Lets the system take at most `most` bytes at a time, as it may. */
+function shortWrites(t: TestContext, most: number): void {
+  const { writeSync } = fs;
+  fs.writeSync = ((fd: number, bytes: Uint8Array, offset: number, length: number, position: number | null) =>
+    writeSync(fd, bytes, offset, Math.min(length, most), position)) as typeof fs.writeSync;
+  syncBuiltinESMExports();
+  t.after(() => {
+    fs.writeSync = writeSync;
+    syncBuiltinESMExports();
+  });
+}
+
+const files = {
+  'a.json': (path: string) => writeAtomic(path, 'x'.repeat(5000)),
+  'a.npy': (path: string) =>
+    writeNpy(
+      path,
+      '<f4',
+      Float32Array.from({ length: 999 }, (_, i) => i),
+      [3],
+    ),
+  'a.rec': (path: string) =>
+    writeRecords(path, (writer) => {
+      for (let key = 0; key < 50; key++)
+        writer.write(key, packImage({ labels: [key], id: key, image: new Uint8Array(key) }));
+    }),
+};
+
+test('a system that takes seven bytes at a time changes no byte of any file', async (t) => {
+  const folder = testFolder(t);
+  for (const [name, write] of Object.entries(files)) await write(join(folder, `whole-${name}`));
+  shortWrites(t, 7);
+  for (const [name, write] of Object.entries(files)) await write(join(folder, `short-${name}`));
+  for (const name of [...Object.keys(files), 'a.idx'])
+    assert.ok(readFileSync(join(folder, `short-${name}`)).equals(readFileSync(join(folder, `whole-${name}`))), name);
+  assert.equal(readIndex(join(folder, 'short-a.idx')).keys.length, 50);
+});
+
+test('a full disk is said in plain words, and leaves nothing', async (t) => {
+  const disk = smallDisk(t, 64 * 1024);
+  if (!disk) return;
+  const bytes = new Uint8Array(200_000);
+  const writers = {
+    json: (path: string) => writeAtomic(path, bytes),
+    rec: (path: string) =>
+      writeRecords(path, (writer) => writer.write(0, packImage({ labels: [0], id: 0, image: bytes }))),
+    artefact: (path: string) =>
+      writeArtifact(path, { kind: 'x' }, (folder) => {
+        writeNpy(join(folder, 'a.npy'), '|u1', bytes);
+        return { kind: 'x' };
+      }),
+    safetensors: (path: string) => writeSafetensors(path, [], { text: 'x'.repeat(200_000) }),
+  };
+  for (const [what, write] of Object.entries(writers)) {
+    await assert.rejects(
+      async () => write(join(disk, what)),
+      (error) => {
+        assert.ok(error instanceof DiskFullError && error instanceof UserError, `${what}: ${error}`);
+        assert.match(error.message, /: the disk is full \(.*, .* left\)\n {2}hint: free some space there/);
+        return true;
+      },
+    );
+    assert.deepEqual(readdirSync(disk), [], what);
+  }
+});
+
+test('what will not fit is told before it is made', (t) => {
+  const folder = testFolder(t);
+  assert.throws(
+    () => requireRoom(join(folder, 'a', 'b'), 4.1e18),
+    new RegExp(`b: need 4100000.0 TB, have [\\d.]+ [MGT]B in ${folder}\n`),
+  );
+  requireRoom(join(folder, 'a'), 1);
+  writeFileSync(join(folder, 'a'), 'x');
+  assert.deepEqual([999, 1000, 4.1e9, 2e12].map(formatBytes), ['999 bytes', '1.0 kB', '4.1 GB', '2.0 TB']);
+});

@@ -1,0 +1,161 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { codeOf, UserError } from './errors.ts';
+
+/** Bytes handed to the system at a time: it takes less than 2 GiB. */
+const MOST_AT_ONCE = 1 << 30;
+
+/** A disk or a quota is full. `code` is the system's. */
+export class DiskFullError extends UserError {
+  readonly code: string;
+  constructor(path: string, code: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
+    const what = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full';
+    const free = freeBytes(dirname(resolve(path)));
+    const left = free === null ? '' : `, ${formatBytes(free)} left`;
+    super(`${path}: ${what} (${folderOf(path)}${left})`, { hint: FREE_SOMETHING, ...options });
+    this.code = code;
+  }
+}
+
+const FREE_SOMETHING = 'free some space there (checkpoints, features, old runs), or choose another folder; then repeat';
+
+export const isDiskFull = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '');
+
+/** A full disk as a `DiskFullError` that names what was written; any other error as it is. */
+export function asDiskFull(path: string, error: unknown): unknown {
+  if (error instanceof DiskFullError || !isDiskFull(error)) return error;
+  return new DiskFullError(path, codeOf(error)!, { cause: error });
+}
+
+/** The nearest folder above `path` that exists. */
+function folderOf(path: string): string {
+  let folder = dirname(resolve(path));
+  while (!existsSync(folder)) folder = dirname(folder);
+  return folder;
+}
+
+/** Bytes that may be written below `folder`; null if its file system does not tell. */
+function freeBytes(folder: string): number | null {
+  try {
+    const { bavail, bsize, blocks } = statfsSync(folderOf(join(folder, 'x')));
+    return blocks > 0 ? bavail * bsize : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Bytes as people say them: `4.1 GB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
+  return `${unit === 0 ? bytes : (bytes / 1000 ** unit).toFixed(1)} ${units[unit]}`;
+}
+
+/** @throws UserError if the disk of `path` has less than `bytes` left: `need 4.1 GB, have 2.0 GB in /data`. */
+export function requireRoom(path: string, bytes: number): void {
+  const free = freeBytes(dirname(resolve(path)));
+  if (free === null || free >= bytes) return;
+  throw new UserError(`${path}: need ${formatBytes(bytes)}, have ${formatBytes(free)} in ${folderOf(path)}`, {
+    hint: FREE_SOMETHING,
+  });
+}
+
+/** Writes all of `bytes` at `position`, or where the file stands: one call to the system may write less than it is given. */
+export function writeAll(fd: number, bytes: Uint8Array, position?: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    const at = position === undefined ? null : position + done;
+    const written = writeSync(fd, bytes, done, Math.min(bytes.length - done, MOST_AT_ONCE), at);
+    if (written === 0) throw Object.assign(new Error('ENOSPC: nothing was written'), { code: 'ENOSPC' });
+    done += written;
+  }
+}
+
+/** Makes a file, or the names in a folder, outlast a power failure. */
+export function sync(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    if (codeOf(error) !== 'EINVAL') throw error; // some file systems cannot sync folders
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** `sync` for all files and folders below and with `folder`. */
+export function syncTree(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) syncTree(path);
+    else if (entry.isFile()) sync(path);
+  }
+  sync(folder);
+}
+
+/**
+ * Writes a file by chunks: `path` then holds all of it, on the disk, or nothing that can be taken for it.
+ * @throws DiskFullError; an Error if the file is not as long as what was written.
+ */
+export function writeWhole(path: string, chunks: Iterable<Uint8Array>): void {
+  try {
+    const fd = openSync(path, 'w');
+    try {
+      let bytes = 0;
+      for (const chunk of chunks) {
+        writeAll(fd, chunk);
+        bytes += chunk.length;
+      }
+      fsyncSync(fd);
+      requireSize(path, fd, bytes);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw asDiskFull(path, error);
+  }
+}
+
+/** @throws Error if an open file is not `bytes` long: what was written has not arrived. */
+export function requireSize(path: string, fd: number, bytes: number): void {
+  const { size } = fstatSync(fd);
+  if (size !== bytes) throw new Error(`${path}: ${bytes} bytes were written, ${size} are there`);
+}
+
+/** Renames a finished file, and makes that outlast a power failure. */
+export function renameInto(from: string, to: string): void {
+  renameSync(from, to);
+  sync(dirname(resolve(to)));
+}
+
+/** A name beside `path` that no other writer has, in this process or another, here or on another machine. */
+const temporaryFor = (path: string): string => `${path}.${randomBytes(8).toString('hex')}.part`;
+
+/** Writes a file so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
+export function writeAtomic(path: string, data: string | Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = temporaryFor(path);
+  try {
+    writeWhole(temporary, [typeof data === 'string' ? Buffer.from(data) : data]);
+    renameInto(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw asDiskFull(path, error);
+  }
+}
+
+export const writeJson = (path: string, value: unknown): void =>
+  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);

@@ -1,0 +1,134 @@
+import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { sync } from './durable-write.ts';
+import { UserError } from './errors.ts';
+import { lockOutput, type OutputLock } from './output-lock.ts';
+import { say } from './progress.ts';
+
+/** What a command may write over. */
+export type Replacing = {
+  /** Replace what stands there, if it is of the kind that the command writes. */
+  readonly force?: boolean;
+  /** What the command reads (paths, or prefixes of record sets): nothing that is or holds one of them is replaced. */
+  readonly inputs?: readonly (string | undefined)[];
+};
+
+/** A kind of output: what it is called, and whether what stands at a path is one. */
+export type OutputKind = { readonly what: string; readonly is: (path: string) => boolean };
+
+const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
+
+/** The path without links, as far as it exists. */
+function realPath(path: string): string {
+  const full = resolve(path);
+  if (there(full)) {
+    try {
+      return realpathSync(full);
+    } catch {
+      return full; // a link to nothing
+    }
+  }
+  const parent = dirname(full);
+  return parent === full ? full : join(realPath(parent), basename(full));
+}
+
+const holds = (folder: string, path: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+
+/** The files that an input may consist of: itself, or a record set's. */
+const filesOf = (input: string): string[] => [input, `${input}.rec`, `${input}.idx`].filter((path) => there(path));
+
+/**
+ * @throws UserError if something stands at `path` and `force` is not set, or may not be replaced: it is of another kind, an
+ * input of the command or a folder that holds one, the current folder or one above it, or a link.
+ */
+export function requireReplaceable(
+  path: string,
+  { what, is }: OutputKind,
+  { force = false, inputs = [] }: Replacing,
+): void {
+  const found = there(path);
+  if (!found) return;
+  if (!force)
+    throw new UserError(`${path} exists already`, { hint: 'choose another --out, or pass --force to replace it' });
+  if (found.isSymbolicLink())
+    throw new UserError(`${path} is a link to ${readlinkSync(path)}, which --force does not follow`, {
+      hint: `name the place itself (${realPath(path)}), or remove the link`,
+    });
+  const target = realPath(path);
+  if (found.isDirectory() && holds(target, realPath(process.cwd())))
+    throw new UserError(`${path} is the current folder or holds it: --force does not replace it`, {
+      hint: 'choose another --out',
+    });
+  for (const input of inputs)
+    if (input !== undefined && filesOf(input).some((file) => holds(target, realPath(file))))
+      throw new UserError(`${path} is or holds ${input}, which this command reads: --force does not replace it`, {
+        hint: 'choose another --out',
+      });
+  if (!is(path) && !(found.isDirectory() && readdirSync(path).length === 0))
+    throw new UserError(`${path} is not ${what}: --force replaces nothing else`, {
+      hint: 'move it away yourself, or choose another --out',
+    });
+}
+
+/** Where what stood at an output is kept until the new one is complete. */
+export const replacedPath = (path: string): string =>
+  join(dirname(resolve(path)), `.${basename(resolve(path))}.replaced`);
+
+/**
+ * The right to write the output at `path` (its lock), when what stands there may be replaced. What an attempt that was killed
+ * had moved aside is back at its place then.
+ * @throws UserError if another process writes it, or `requireReplaceable` refuses.
+ */
+export function claimOutput(path: string, kind: OutputKind, replacing: Replacing): OutputLock {
+  requireReplaceable(path, kind, replacing); // before anything is written beside it
+  const lock = lockOutput(path);
+  try {
+    putBack(path);
+    requireReplaceable(path, kind, replacing);
+    return lock;
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Moves back what an attempt that came to no end had moved aside, if its place is empty. */
+export function putBack(path: string): void {
+  const aside = replacedPath(path);
+  if (!existsSync(aside) || there(path)) return;
+  renameSync(aside, path);
+  say(`${path}: put back what an attempt that was killed had moved aside`);
+}
+
+/** Puts a finished folder at `path`; what stood there is moved aside first and removed when the new one is in its place. */
+export function replaceFolder(finished: string, path: string): void {
+  const aside = replacedPath(path);
+  const replaces = there(path) !== undefined;
+  if (replaces) {
+    rmSync(aside, { recursive: true, force: true });
+    renameSync(path, aside);
+  }
+  try {
+    renameSync(finished, path);
+  } catch (error) {
+    if (replaces) renameSync(aside, path);
+    throw error;
+  }
+  sync(dirname(resolve(path)));
+  rmSync(aside, { recursive: true, force: true });
+}
+
+/** Removes what killed attempts at `path` left beside it, but `keep`, and says so. The caller holds the lock. */
+export function removeLeftovers(path: string, keep?: string): void {
+  const [folder, name] = [dirname(resolve(path)), basename(resolve(path))];
+  mkdirSync(folder, { recursive: true });
+  let removed = 0;
+  for (const entry of readdirSync(folder)) {
+    const rest = entry.startsWith(`.${name}.`) ? entry.slice(name.length + 2) : '';
+    if (!/^[0-9a-f]{8}([0-9a-f]{8})?\.part$/.test(rest) || entry === keep) continue;
+    rmSync(join(folder, entry), { recursive: true, force: true });
+    removed++;
+  }
+  if (removed > 0) say(`${path}: removed what an attempt that came to no end had left`);
+}

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { writeAll } from './durable-write.ts';
+import { codeOf, UserError } from './errors.ts';
+
+const holderSchema = z.object({
+  host: z.string(),
+  /** Id of the installed system, where it has one: host names repeat. */
+  machine: z.string(),
+  /** Start of the machine, and its process namespace: ids mean nothing elsewhere. */
+  boot: z.string(),
+  namespace: z.string(),
+  pid: z.int(),
+  /** When the process started, in ticks since the machine did: tells it from a later one with the same id. */
+  start: z.string(),
+  since: z.string(),
+  command: z.string(),
+  /** Tells two locks of one process apart. */
+  nonce: z.string(),
+});
+
+/** The process that holds a lock. */
+export type LockHolder = z.infer<typeof holderSchema>;
+
+/** Most of a command line that a lock names. */
+const LONGEST_COMMAND = 300;
+/** Looks at a lock that is being written, and between two of them: only where a file system cannot link. */
+const [LOOKS, LOOK_MS] = [5, 20];
+
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+const machineOf = (): string => textOf('/etc/machine-id')?.trim() ?? '';
+const bootOf = (): string => textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
+
+/** State and start of a process, from the fields after its name, which may hold anything; null if there is none. */
+function processOf(pid: number): { readonly state: string; readonly start: string } | null {
+  const fields = textOf(`/proc/${pid}/stat`)
+    ?.replace(/^.*\) /s, '')
+    .split(' ');
+  return fields ? { state: fields[0]!, start: fields[19]! } : null;
+}
+
+const ourselves = (): LockHolder => ({
+  host: hostname(),
+  machine: machineOf(),
+  boot: bootOf(),
+  namespace: namespaceOf(),
+  pid: process.pid,
+  start: processOf(process.pid)?.start ?? '',
+  since: new Date().toISOString(),
+  command: ['mixbct', ...process.argv.slice(2)].join(' ').slice(0, LONGEST_COMMAND),
+  nonce: randomBytes(8).toString('hex'),
+});
+
+/** Whether a holder is alive: known of processes that this one can see; `unknown` on other machines and in other containers. */
+export function stateOf(holder: LockHolder): 'alive' | 'dead' | 'unknown' {
+  if (holder.host !== hostname() || holder.machine !== machineOf()) return 'unknown';
+  if (holder.boot !== bootOf()) return 'dead'; // the machine has started anew since
+  if (holder.namespace !== namespaceOf()) return 'unknown';
+  const found = processOf(holder.pid);
+  if (!found) return 'dead';
+  return found.start === holder.start && !'ZX'.includes(found.state) ? 'alive' : 'dead';
+}
+
+/** The lock of an output stands beside it. */
+const lockPath = (output: string): string => join(dirname(resolve(output)), `.${basename(resolve(output))}.lock`);
+
+/** Locks of this process that are held now. */
+const held = new Map<string, string>();
+process.on('exit', () => {
+  for (const [path, text] of held) release(path, text);
+});
+
+/** The right to write one output. */
+export type OutputLock = Disposable;
+
+/**
+ * Takes the lock of an output: one process at a time writes it. The lock of a process that has ended is taken over.
+ * @throws UserError naming the process that holds it.
+ */
+export function lockOutput(output: string): OutputLock {
+  const path = lockPath(output);
+  mkdirSync(dirname(path), { recursive: true });
+  const text = `${JSON.stringify(ourselves())}\n`;
+  acquire(path, text, output);
+  held.set(path, text);
+  return { [Symbol.dispose]: () => release(path, text) };
+}
+
+/** The locks of several outputs, or none of them. */
+export function lockOutputs(outputs: readonly string[]): OutputLock {
+  const locks: OutputLock[] = [];
+  const dispose = (): void => {
+    for (const lock of locks.splice(0)) lock[Symbol.dispose]();
+  };
+  try {
+    for (const output of outputs) locks.push(lockOutput(output));
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return { [Symbol.dispose]: dispose };
+}
+
+function release(path: string, text: string): void {
+  held.delete(path);
+  if (textOf(path) === text) rmSync(path, { force: true });
+}
+
+/**
+ * Who wants a dead holder's lock takes the lock on taking it over first, looks again, and only then puts its own in its
+ * place: so none removes a lock that another has just taken.
+ */
+function acquire(path: string, text: string, output: string): void {
+  for (let looks = 0; ; ) {
+    if (create(path, text)) return;
+    const found = textOf(path);
+    if (found === null) continue; // released between both calls
+    const holder = holderOf(found);
+    if (!holder && ++looks < LOOKS) {
+      pause(LOOK_MS);
+      continue;
+    }
+    if (holder && stateOf(holder) !== 'dead') throw refusal(path, holder, output);
+    const takeover = `${path}.takeover`;
+    acquire(takeover, text, output);
+    try {
+      if (textOf(path) !== found) continue;
+      const own = temporary(path);
+      writeText(own, text);
+      renameSync(own, path);
+      return;
+    } finally {
+      release(takeover, text);
+    }
+  }
+}
+
+const temporary = (path: string): string => `${path}.${randomBytes(8).toString('hex')}`;
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+/** A lock appears with all that it says: it is linked to its name, which fails if there is one. → whether it was free */
+function create(path: string, text: string): boolean {
+  if (existsSync(path)) return false;
+  const own = temporary(path);
+  try {
+    writeText(own, text);
+    linkSync(own, path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error;
+    return createWithoutLink(path, text);
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** For file systems that have no links. */
+function createWithoutLink(path: string, text: string): boolean {
+  try {
+    writeText(path, text);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** Writes a file that must not exist. */
+function writeText(path: string, text: string): void {
+  const fd = openSync(path, 'wx');
+  try {
+    writeAll(fd, Buffer.from(text));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function holderOf(text: string): LockHolder | null {
+  try {
+    return holderSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+function refusal(path: string, holder: LockHolder, output: string): UserError {
+  const { pid, host, since, command } = holder;
+  const elsewhere = stateOf(holder) === 'unknown';
+  const hint = elsewhere
+    ? `whether it still runs cannot be seen from here; if it has ended, remove ${path}`
+    : 'wait until it has ended, or choose another output';
+  return new UserError(
+    `${output}: process ${pid}${elsewhere ? ` on ${host}` : ''} is writing it since ${since} (${command})`,
+    { hint },
+  );
+}

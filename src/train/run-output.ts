@@ -1,0 +1,81 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { artifactOf, kindAt, MANIFEST } from '../base/artifact.ts';
+import { sync } from '../base/durable-write.ts';
+import { type OutputKind, putBack, type Replacing, replacedPath, requireReplaceable } from '../base/output-claim.ts';
+import { lockOutput, type OutputLock } from '../base/output-lock.ts';
+import { say } from '../base/progress.ts';
+import { checkRun, isBegun, runFiles } from './run.ts';
+
+/** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
+const runKind: OutputKind = {
+  what: 'a run',
+  is: (path) => artifactOf('run').is(path) || (kindAt(path) === null && (isBegun(path) || hasOnlyRunFiles(path))),
+};
+
+function hasOnlyRunFiles(path: string): boolean {
+  const known = new Set([MANIFEST, ...Object.values(runFiles('')).map((file) => basename(file))]);
+  return readdirSync(path).every((name) => known.has(name.replace(/(\.new)?(\.[0-9a-f]+)?\.part$/, '')));
+}
+
+/**
+ * The right to write a run's directory, which, unlike other artefacts, stands under its name while it is made. A run that it
+ * replaces is kept beside it until the new one is finished, and is back if the new one fails before its first step.
+ */
+export class RunOutput implements Disposable {
+  readonly #out: string;
+  readonly #aside: string;
+  readonly #lock: OutputLock;
+
+  private constructor(out: string, lock: OutputLock) {
+    this.#out = out;
+    this.#aside = replacedPath(out);
+    this.#lock = lock;
+  }
+
+  /** @throws UserError if another process writes it, or what stands there may be neither gone on with nor replaced. */
+  static claim(out: string, { resume, ...replacing }: Replacing & { readonly resume: boolean }): RunOutput {
+    const check = (): void => {
+      checkRun(out, { resume, force: replacing.force ?? false });
+      if (!resume) requireReplaceable(out, runKind, replacing);
+    };
+    if (!existsSync(replacedPath(out))) check(); // before anything is written beside it
+    const lock = lockOutput(out);
+    try {
+      putBack(out);
+      if (existsSync(join(out, MANIFEST))) rmSync(replacedPath(out), { recursive: true, force: true });
+      check();
+      return new RunOutput(out, lock);
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** An empty directory for a new run. */
+  begin(): void {
+    if (existsSync(this.#aside)) rmSync(this.#out, { recursive: true, force: true });
+    else if (existsSync(this.#out)) renameSync(this.#out, this.#aside);
+    mkdirSync(this.#out, { recursive: true });
+  }
+
+  /** The new run comes to nothing: what stood there is back. */
+  abandon(): void {
+    rmSync(this.#out, { recursive: true, force: true });
+    if (existsSync(this.#aside)) renameSync(this.#aside, this.#out);
+  }
+
+  /** The new run is finished. */
+  finish(): void {
+    if (existsSync(runFiles(this.#out).log)) sync(runFiles(this.#out).log);
+    sync(this.#out);
+    sync(dirname(resolve(this.#out)));
+    rmSync(this.#aside, { recursive: true, force: true });
+  }
+
+  [Symbol.dispose](): void {
+    if (existsSync(this.#aside) && existsSync(this.#out))
+      say(`${this.#out}: the run that stood there is kept in ${this.#aside} until this one is finished`);
+    this.#lock[Symbol.dispose]();
+  }
+}

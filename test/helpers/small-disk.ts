@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+
+/** Mounts a disk of so many bytes; null where that is not allowed. */
+export function mountSmallDisk(bytes: number): { readonly path: string; unmount(): void } | null {
+  const path = mkdtempSync(join(tmpdir(), 'mixbct-disk-'));
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path]);
+  const unmount = (): void => {
+    if (status === 0) spawnSync('umount', ['-l', path]);
+    rmSync(path, { recursive: true, force: true });
+  };
+  if (status === 0) return { path, unmount };
+  unmount();
+  return null;
+}
+
+/** A disk of so many bytes for one test, which is skipped where none may be mounted. */
+export function smallDisk(t: TestContext, bytes: number): string | null {
+  const disk = mountSmallDisk(bytes);
+  t.after(() => disk?.unmount());
+  if (!disk) t.skip('only root may mount a small disk');
+  return disk?.path ?? null;
+}
