@@ -82,7 +82,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
   return places;
 }
 
-const isThere = (place: string): boolean => existsSync(place) || existsSync(`${place}.rec`);
+const isThere = (place: string): boolean => existsSync(place) || existsSync(`${place}.idx`); // renamed last
 
 /** What a stage's inputs are told apart by: the manifest of an artefact, the content of a data set. */
 function digestAt(place: string): string {

@@ -45,7 +45,6 @@ export async function importDataset(
   if (order.length === 0) throw unreadableError(dataset, unreadable);
   const classes = dataset.classes - skippedClasses.length;
   const fill = (writer: RecordWriter): void => {
-    writer.write(0, packImage({ labels: [order.length + 1, classes], id: 0, image: new Uint8Array() }));
     const bar = progress('import', order.length);
     try {
       for (const [i, index] of order.entries()) {
@@ -62,7 +61,8 @@ export async function importDataset(
     }
   };
   const about = () => ({ sidecar, ids: idsOf(dataset, order) });
-  await writeRecordSets([{ prefix, fill, about, bytes: bytesOf(dataset) }], replacing);
+  const set = { prefix, images: order.length, classes, fill, about, bytes: bytesOf(dataset) };
+  await writeRecordSets([set], replacing);
   return {
     prefix,
     images: order.length,

@@ -2,17 +2,21 @@ import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, rename
 import { basename, dirname, join, resolve } from 'node:path';
 import { readJson, writeJson } from '../base/artifact.ts';
 import { asDiskFull, requireRoom, sync, syncTree } from '../base/durable-write.ts';
+import { UserError } from '../base/errors.ts';
 import { type Replacing, requireReplaceable } from '../base/output-claim.ts';
 import { lockOutputs } from '../base/output-lock.ts';
 import { say } from '../base/progress.ts';
 import type { Dataset } from './dataset.ts';
-import { RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
+import { MOST_EXACT, packImage, RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
 import { idsPath, type Sidecar, sidecarPath, writeSidecar } from './sidecar.ts';
 
 /** A record set to be written. */
 export type RecordSetContent = {
   /** Prefix of its files. */
   readonly prefix: string;
+  readonly images: number;
+  readonly classes: number;
+  /** Writes the images, with the keys 1 … `images`. */
   readonly fill: (writer: RecordWriter) => void | Promise<void>;
   /** Its description and what its images are called; asked for after `fill`. */
   readonly about: () => { readonly sidecar: Sidecar; readonly ids?: Iterable<string> };
@@ -27,30 +31,40 @@ const COMPLETE = 'complete';
 /**
  * Writes record sets with their descriptions: all of them appear, each with all of its files, or none. One process at a time
  * writes a set. An attempt that was killed when all were complete is brought to its end by the next one, any other is removed.
- * @throws UserError if another process writes one of them, something stands there that may not be replaced, or the disk is full.
+ * A set that such an attempt left, or one of several that stands alone, is taken if it has the same bytes, so that the same
+ * command can be repeated.
+ * @throws UserError if another process writes one of them, something stands there that may not be replaced, the disk is full,
+ * two sets have one name, or a class count is one that a record does not hold
  */
 export async function writeRecordSets(sets: readonly RecordSetContent[], replacing: Replacing): Promise<void> {
   const prefixes = sets.map(({ prefix }) => recordFiles(prefix).prefix);
-  const check = (): void => {
-    for (const prefix of prefixes) requireReplaceableSet(prefix, replacing);
+  requireDistinct(prefixes);
+  sets.forEach(requireExactClasses);
+  const check = (some: readonly string[]): void => {
+    for (const prefix of some) requireReplaceableSet(prefix, replacing);
   };
-  if (!prefixes.some((prefix) => existsSync(stagingOf(prefix)))) check(); // before anything is written beside them
+  // Before anything is written beside them. Some of several sets may be what the same command left.
+  if (replacing.force || prefixes.every(isWhole)) check(prefixes.filter((prefix) => !existsSync(stagingOf(prefix))));
   using _ = lockOutputs(prefixes);
-  prefixes.forEach(recover);
-  check();
+  const recovered = prefixes.filter(recover);
+  if (replacing.force || (recovered.length === 0 && prefixes.every(isWhole))) check(prefixes);
   requireRoom(
     prefixes[0]!,
     sets.reduce((sum, { bytes = 0 }) => sum + bytes, 0),
   );
   try {
-    for (const { prefix, fill, about } of sets) {
+    for (const { prefix, images, classes, fill, about } of sets) {
       const staged = join(stagingOf(prefix), basename(recordFiles(prefix).prefix));
       mkdirSync(stagingOf(prefix), { recursive: true });
-      await writeRecords(staged, fill);
+      await writeRecords(staged, (writer) => {
+        writer.write(0, packImage({ labels: [images + 1, classes], id: 0, image: new Uint8Array() }));
+        return fill(writer);
+      });
       const { sidecar, ids } = about();
       writeSidecar(staged, sidecar, ids);
       syncTree(stagingOf(prefix));
     }
+    if (!replacing.force) check(prefixes.filter((prefix) => !standsAsStaged(prefix)));
     for (const prefix of prefixes) writeJson(join(stagingOf(prefix), COMPLETE), prefixes.map((one) => basename(one))); // biome-ignore format: short
   } catch (error) {
     for (const prefix of prefixes) rmSync(stagingOf(prefix), { recursive: true, force: true });
@@ -60,20 +74,67 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
   for (const prefix of prefixes) rmSync(stagingOf(prefix), { recursive: true });
 }
 
-/** Brings to its end, or removes, what a killed attempt left. */
-function recover(prefix: string): void {
+function requireDistinct(prefixes: readonly string[]): void {
+  const seen = new Set<string>();
+  for (const prefix of prefixes) {
+    if (seen.has(resolve(prefix))) throw new UserError(`${prefix}: two record sets would be written to this name`);
+    seen.add(resolve(prefix));
+  }
+}
+
+function requireExactClasses({ prefix, classes }: RecordSetContent): void {
+  if (classes >= 1 && classes < MOST_EXACT) return;
+  throw new UserError(`${prefix}: ${classes} classes, but a record set holds 1 to ${MOST_EXACT - 1}`, {
+    hint: 'labels are float32 in RecordIO, which does not tell larger whole numbers apart',
+  });
+}
+
+/** All files of a record set; the index, which appears last, stands last. */
+function filesOf(prefix: string): readonly string[] {
+  const { rec, idx } = recordFiles(prefix);
+  return [idsPath(prefix), sidecarPath(prefix), rec, idx];
+}
+
+const isWhole = (prefix: string): boolean => existsSync(recordFiles(prefix).idx);
+
+/** Whether each file that stands at a prefix, if any, has the bytes of the finished one. */
+const standsAsStaged = (prefix: string): boolean =>
+  filesOf(prefix)
+    .filter(isThere)
+    .every((file) => sameBytes(file, join(stagingOf(prefix), basename(file))));
+
+function sameBytes(a: string, b: string): boolean {
+  if (![a, b].every((path) => statSync(path, { throwIfNoEntry: false })?.isFile())) return false;
+  if (statSync(a).size !== statSync(b).size) return false;
+  const [fdA, fdB] = [openSync(a, 'r'), openSync(b, 'r')];
+  try {
+    const [first, second] = [Buffer.allocUnsafe(1 << 20), Buffer.allocUnsafe(1 << 20)];
+    for (;;) {
+      const read = readSync(fdA, first);
+      if (readSync(fdB, second) !== read || first.compare(second, 0, read, 0, read) !== 0) return false;
+      if (read === 0) return true;
+    }
+  } finally {
+    closeSync(fdA);
+    closeSync(fdB);
+  }
+}
+
+/** Brings to its end, or removes, what a killed attempt left. → whether it was complete */
+function recover(prefix: string): boolean {
   const staging = stagingOf(prefix);
-  if (!existsSync(staging)) return;
+  if (!existsSync(staging)) return false;
   const note = join(staging, COMPLETE);
   if (!existsSync(note)) {
     rmSync(staging, { recursive: true });
     say(`${prefix}: removed what an attempt that came to no end had left`);
-    return;
+    return false;
   }
   const all = (readJson(note) as readonly string[]).map((name) => join(dirname(prefix), name));
   for (const one of all.filter((name) => existsSync(stagingOf(name)))) appear(one);
   for (const one of all) rmSync(stagingOf(one), { recursive: true, force: true });
   say(`${all.join(', ')}: brought an attempt to its end that was killed when all was written`);
+  return true;
 }
 
 /**
@@ -83,14 +144,14 @@ function recover(prefix: string): void {
 function appear(prefix: string): void {
   const staging = stagingOf(prefix);
   const [moving, replaced] = [join(staging, 'moving'), join(staging, 'replaced')];
-  const { rec, idx } = recordFiles(prefix);
-  const [ids, sidecar] = [idsPath(prefix), sidecarPath(prefix)];
+  const files = filesOf(prefix);
+  if (!existsSync(join(staging, basename(files.at(-1)!)))) return; // all have appeared
   if (!existsSync(replaced)) {
     mkdirSync(moving, { recursive: true });
-    for (const file of [idx, rec, sidecar, ids].filter(isThere)) renameSync(file, join(moving, basename(file)));
+    for (const file of files.toReversed().filter(isThere)) renameSync(file, join(moving, basename(file)));
     renameSync(moving, replaced);
   }
-  for (const file of [ids, sidecar, rec, idx]) {
+  for (const file of files) {
     const finished = join(staging, basename(file));
     if (existsSync(finished)) renameSync(finished, file);
   }
@@ -101,8 +162,7 @@ const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: fal
 
 /** `requireReplaceable` for each file of a record set. */
 export function requireReplaceableSet(prefix: string, replacing: Replacing): void {
-  const { rec, idx } = recordFiles(prefix);
-  for (const file of [rec, idx, sidecarPath(prefix), idsPath(prefix)])
+  for (const file of filesOf(prefix).toReversed())
     requireReplaceable(file, { what: 'a file of a record set', is: isOfSet }, replacing);
 }
 

@@ -1,7 +1,7 @@
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { asDiskFull, renameInto, requireSize, sync, writeAll, writeWhole } from '../base/durable-write.ts';
-import { FileError } from '../base/errors.ts';
+import { asDiskFull, renameInto, requireSize, writeAll } from '../base/durable-write.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 
 // MXNet's RecordIO (methods.md 1.1): `<prefix>.rec` holds chunks, `<prefix>.idx` one line `key \t offset` per record.
@@ -138,22 +138,18 @@ export class RecordFile {
 
 /** Writes a record set. Both files appear under their names at `close`, or not at all. */
 export class RecordWriter {
-  readonly #files: ReturnType<typeof recordFiles>;
-  readonly #rec: number;
-  readonly #lines: string[] = [];
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-  #offset = 0;
-  #open = true;
+  readonly #rec: OutputFile;
+  readonly #idx: OutputFile;
 
   constructor(prefix: string) {
-    this.#files = recordFiles(prefix);
-    mkdirSync(dirname(this.#files.rec), { recursive: true });
-    this.#rec = openSync(`${this.#files.rec}.part`, 'w');
+    const { rec, idx } = recordFiles(prefix);
+    mkdirSync(dirname(rec), { recursive: true });
+    this.#rec = new OutputFile(rec);
+    this.#idx = new OutputFile(idx);
   }
 
   write(key: number, payload: Uint8Array): void {
-    this.#lines.push(`${key}\t${this.#offset}\n`);
+    this.#idx.append(Buffer.from(`${key}\t${this.#rec.size}\n`));
     const data = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     const cuts = alignedMagic(data);
     let from = 0;
@@ -163,45 +159,84 @@ export class RecordWriter {
       this.#chunk(flag, data.subarray(from, cut));
       from = cut + MAGIC_BYTES.length;
     }
-    if (this.#pendingBytes > 4 * 1024 * 1024) this.#flush();
   }
 
   #chunk(flag: number, payload: Buffer): void {
     if (payload.length > MAX_LENGTH)
-      throw new FileError(this.#files.rec, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
+      throw new FileError(this.#rec.path, `a record of ${payload.length} bytes does not fit (limit ${MAX_LENGTH})`);
     const chunk = Buffer.alloc(CHUNK_HEADER + padded(payload.length));
     chunk.writeUInt32LE(RECORD_MAGIC, 0);
     chunk.writeUInt32LE(((flag << LENGTH_BITS) | payload.length) >>> 0, 4);
     payload.copy(chunk, CHUNK_HEADER);
-    this.#pending.push(chunk);
-    this.#pendingBytes += chunk.length;
-    this.#offset += chunk.length;
-  }
-
-  #flush(): void {
-    writeAll(this.#rec, Buffer.concat(this.#pending));
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    this.#rec.append(chunk);
   }
 
   /** Brings both files to the disk, then gives them their names, the index last. */
   close(): void {
-    const { rec, idx } = this.#files;
-    this.#flush();
-    requireSize(rec, this.#rec, this.#offset);
-    closeSync(this.#rec);
-    this.#open = false;
-    sync(`${rec}.part`);
-    writeWhole(`${idx}.part`, [Buffer.from(this.#lines.join(''))]);
-    renameInto(`${rec}.part`, rec);
-    renameInto(`${idx}.part`, idx);
+    this.#rec.finish();
+    this.#idx.finish();
+    this.#rec.appear();
+    this.#idx.appear();
   }
 
   /** Drops what was written: for a caller whose input failed midway. */
   abort(): void {
-    if (this.#open) closeSync(this.#rec);
+    this.#rec.abort();
+    this.#idx.abort();
+  }
+}
+
+const FLUSH_BYTES = 4 * 1024 * 1024;
+
+/** A file that is written from start to end in blocks, as `<path>.part` until it appears. */
+class OutputFile {
+  readonly path: string;
+  /** Bytes appended so far. */
+  size = 0;
+  readonly #part: string;
+  readonly #fd: number;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #open = true;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#part = `${path}.part`;
+    this.#fd = openSync(this.#part, 'w');
+  }
+
+  append(bytes: Buffer): void {
+    this.#pending.push(bytes);
+    this.#pendingBytes += bytes.length;
+    this.size += bytes.length;
+    if (this.#pendingBytes > FLUSH_BYTES) this.#flush();
+  }
+
+  #flush(): void {
+    writeAll(this.#fd, Buffer.concat(this.#pending));
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+
+  finish(): void {
+    this.#flush();
+    requireSize(this.path, this.#fd, this.size);
+    fsyncSync(this.#fd);
+    this.#close();
+  }
+
+  appear(): void {
+    renameInto(this.#part, this.path);
+  }
+
+  abort(): void {
+    this.#close();
+    rmSync(this.#part, { force: true });
+  }
+
+  #close(): void {
+    if (this.#open) closeSync(this.#fd);
     this.#open = false;
-    for (const file of [this.#files.rec, this.#files.idx]) rmSync(`${file}.part`, { force: true });
   }
 }
 
@@ -238,8 +273,18 @@ const RECORD_HEADER = 24;
 /** Bytes that hold the header and the two labels this project reads. */
 export const LABEL_BYTES = RECORD_HEADER + 8;
 
-/** One label is stored as a scalar (flag 0), several as a vector, as MXNet's `pack` does. */
+/** Labels are float32 in a record, which carries every whole number below this exactly. */
+export const MOST_EXACT = 2 ** 24;
+
+/**
+ * One label is stored as a scalar (flag 0), several as a vector, as MXNet's `pack` does.
+ * @throws UserError if the class id of an image is one that float32 does not tell from others
+ */
 export function packImage({ labels, id, image }: ImageRecord): Buffer {
+  if (image.length > 0 && labels[0]! >= MOST_EXACT)
+    throw new UserError(`image ${id}: class id ${labels[0]}, but a record holds ids below ${MOST_EXACT}`, {
+      hint: 'labels are float32 in RecordIO: number the classes from 0 without holes',
+    });
   const scalar = labels.length === 1;
   const count = scalar ? 0 : labels.length;
   const payload = Buffer.alloc(RECORD_HEADER + 4 * count + image.length);

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { writeIds } from '../base/id-list.ts';
+import { Rng } from '../base/rng.ts';
 import { type Dataset, openDataset } from './dataset.ts';
+import { writeRecordSets } from './record-output.ts';
 import { packImage, RecordFile, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
-import { firstShare, holdOut, roundHalfEven, sampleImages, split } from './split.ts';
+import { firstShare, holdOut, partNames, roundHalfEven, sampleImages, split, type Written } from './split.ts';
 
 /** All records of a set, header included. */
 function records(prefix: string) {
@@ -160,3 +164,125 @@ test('a sample keeps some images of each class in their order, drawn anew for an
   assert.notDeepEqual(await drawn(1, 'c'), await drawn(2, 'd'));
   await assert.rejects(sampleImages(dataset, { perClass: 0, seed: 1 }), /--per-class 0: wanted a whole number/);
 });
+
+test('parts of every ratio have names of their own', async (t) => {
+  assert.deepEqual(partNames(0.3), ['part_30', 'part_70']);
+  assert.deepEqual(partNames(0.301), ['part_30.1', 'part_69.9']);
+  assert.deepEqual(partNames(0.29), ['part_29', 'part_71']);
+  assert.deepEqual(partNames(1e-7), ['part_0.00001', 'part_99.99999']);
+  const rng = new Rng('ratios');
+  const ratios = [0.5, 0.3, 0.7, 0.301, 0.304, 1 / 3, 2 / 3, 1e-9, ...Array.from({ length: 500 }, () => rng.uniform())];
+  assert.equal(new Set(ratios.flatMap((ratio) => [...partNames(ratio)])).size, 2 * ratios.length);
+  const prefix = join(testFolder(t), 'set');
+  await writeTinySet(prefix, { perClass: Array(8).fill(6) });
+  const dataset = opened(t, prefix);
+  for (const by of ['class', 'data'] as const) {
+    const parts = [];
+    for (const ratio of [0.5, 0.3, 0.7, 0.51, 0.504]) parts.push(...(await split(dataset, { by, ratio })));
+    const sizes = parts.map((part) => opened(t, part.prefix).size);
+    assert.deepEqual(sizes, parts.map(({ images }) => images)); // biome-ignore format: short
+    assert.equal(sizes.reduce((a, b) => a + b), 5 * 48, by); // biome-ignore format: short
+  }
+});
+
+test('two record sets of one name are refused before anything is written', async (t) => {
+  const folder = testFolder(t);
+  const about = () => ({ sidecar: {} });
+  const set = { images: 1, classes: 1, about, fill: () => assert.fail('nothing is written') };
+  for (const force of [false, true])
+    await assert.rejects(
+      writeRecordSets(
+        [
+          { ...set, prefix: join(folder, 'a') },
+          { ...set, prefix: `${folder}/b/../a` },
+        ],
+        { force },
+      ),
+      /two record sets would be written to this name/,
+    );
+  await assert.rejects(
+    writeRecordSets([{ ...set, prefix: join(folder, 'a'), classes: 2 ** 24 }], {}),
+    /a: 16777216 classes, but a record set holds 1 to 16777215/,
+  );
+  assert.deepEqual(readdirSync(folder), []);
+});
+
+type Command = (dataset: Dataset, out: string, force?: boolean) => Promise<readonly Written[]>;
+const commands: readonly (readonly [string, Command])[] = [
+  ['split by class', (dataset, out, force = false) => split(dataset, { by: 'class', ratio: 0.5, out, force })],
+  ['split by data', (dataset, out, force = false) => split(dataset, { by: 'data', ratio: 0.3, out, force })],
+  ['hold-out', (dataset, out, force = false) => holdOut(dataset, { classes: 3, seed: 1, out, force })],
+  ['sample', async (dataset, out, force = false) => [await sampleImages(dataset, { perClass: 2, seed: 1, out, force })]],
+]; // biome-ignore format: a table
+
+const contents = (folder: string): Record<string, string> =>
+  Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'hex')]));
+
+for (const [name, command] of commands)
+  test(`${name}: whatever a kill left, the same command again gives the same bytes`, async (t) => {
+    const folder = testFolder(t);
+    const [source, whole] = [join(folder, 'set'), join(folder, 'whole')];
+    await writeTinySet(source, { perClass: [3, 1, 4, 2, 5], families: 2 });
+    writeIds(
+      `${source}.ids.jsonl`,
+      Array.from({ length: 15 }, (_, i) => `class/${i}.png`),
+    );
+    const dataset = opened(t, source);
+    await command(dataset, whole);
+    const expected = contents(whole);
+    const files = Object.keys(expected);
+    assert.ok(files.some((file) => file.endsWith('.ids.jsonl')));
+    await assert.rejects(command(dataset, whole), /exists already/);
+    await command(dataset, whole, true);
+    assert.deepEqual(contents(whole), expected);
+    const ends = ['.ids.jsonl', '.json', '.rec', '.idx'];
+    const names = files.filter((file) => file.endsWith('.idx')).map((file) => file.slice(0, -4));
+    // Killed while the finished files appear one by one.
+    for (let appeared = 0; appeared <= files.length; appeared++) {
+      const out = join(folder, `appeared ${appeared}`);
+      mkdirSync(out);
+      for (const [n, prefix] of names.entries()) {
+        const staging = join(out, `.${prefix}.set.part`);
+        mkdirSync(staging);
+        if (appeared > 4 * n) mkdirSync(join(staging, 'replaced'));
+        writeFileSync(join(staging, 'complete'), JSON.stringify(names));
+        for (const [i, end] of ends.entries())
+          copyFileSync(join(whole, prefix + end), join(4 * n + i < appeared ? out : staging, prefix + end));
+      }
+      await command(dataset, out);
+      assert.deepEqual(contents(out), expected, `${appeared} had appeared`);
+    }
+    // One of two is there, or files that an older version left without their index.
+    for (const left of [names.slice(1).flatMap((prefix) => ends.map((end) => prefix + end)), [`${names[0]}.rec`]]) {
+      const out = join(folder, `left ${left.length}`);
+      mkdirSync(out);
+      for (const file of left) copyFileSync(join(whole, file), join(out, file));
+      await command(dataset, out);
+      assert.deepEqual(contents(out), expected, left.join());
+    }
+  });
+
+for (const [name, command] of commands)
+  test(`${name}: an image that cannot be read, or a file of somebody else, leaves everything as it was`, async (t) => {
+    const folder = testFolder(t);
+    const source = join(folder, 'set');
+    await writeRecords(source, (writer) => {
+      writer.write(0, packImage({ labels: [11, 5], id: 0, image: new Uint8Array() }));
+      for (let i = 0; i < 10; i++)
+        writer.write(i + 1, packImage({ labels: [i >> 1, 0], id: i + 1, image: Buffer.from(i === 9 ? '' : `image ${i}`) })); // biome-ignore format: a record
+    });
+    const dataset = opened(t, source);
+    const out = join(folder, 'out');
+    await assert.rejects(command(dataset, out), /record with key 10 .* holds no image/);
+    assert.deepEqual(existsSync(out) ? readdirSync(out) : [], []);
+    await writeTinySet(join(folder, 'good', 'set'), { perClass: [3, 3, 3, 3, 3] });
+    const good = opened(t, join(folder, 'good', 'set'));
+    const [first] = await command(good, join(folder, 'made'));
+    for (const end of ['.rec', '.idx', '.json', '.ids.jsonl']) {
+      const [stranger, taken] = [join(folder, `taken${end}`), `${basename(first!.prefix)}${end}`];
+      mkdirSync(stranger);
+      writeFileSync(join(stranger, taken), 'of somebody else');
+      await assert.rejects(command(good, stranger), /exists already/);
+      assert.deepEqual(contents(stranger), { [taken]: Buffer.from('of somebody else').toString('hex') });
+    }
+  });

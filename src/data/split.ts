@@ -7,12 +7,11 @@ import { bytesOf, type RecordSetContent, writeRecordSets } from './record-output
 import { packImage } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 
-/** One image of a new record set: which image of the dataset, under which label. */
-type Entry = { readonly index: number; readonly label: number };
-
+/** Images of a new record set: their positions in the dataset, and the label of each in the new set. [n] each */
 type Part = {
   readonly prefix: string;
-  readonly entries: readonly Entry[];
+  readonly positions: Int32Array;
+  readonly labels: Int32Array;
   readonly classes: number;
   readonly sidecar: Sidecar;
 };
@@ -32,7 +31,7 @@ export type SplitOptions = {
 
 /**
  * Splits a record set sorted by class in two, `<base>_part_30_class` and `<base>_part_70_class` (or `_data`), by position
- * alone, with the counting, relabelling and header rules of methods.md 1.3. Where the reference only warns of unsorted
+ * alone (for the names see `partNames`), with the counting, relabelling and header rules of methods.md 1.3. Where the reference only warns of unsorted
  * labels, and reads the image count from a literal, this validates and reads the header.
  */
 export async function split(dataset: Dataset, { by, ratio, out, force = false }: SplitOptions): Promise<Written[]> {
@@ -40,18 +39,35 @@ export async function split(dataset: Dataset, { by, ratio, out, force = false }:
     throw new UserError(`--ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
   const labels = dataset.labels();
   requireSorted(dataset, labels);
-  const percent = Math.round(ratio * 100);
   const base = join(out ?? dirname(dataset.path), basename(dataset.path));
-  const named = (share: number): string => `${base}_part_${share}_${by}`;
+  const [first, second] = partNames(ratio);
   const parts = by === 'class' ? byClass(dataset, labels, ratio) : byData(dataset, labels, ratio);
   return writeParts(
     dataset,
     [
-      { prefix: named(percent), ...parts[0] },
-      { prefix: named(100 - percent), ...parts[1] },
+      { prefix: `${base}_${first}_${by}`, ...parts[0] },
+      { prefix: `${base}_${second}_${by}`, ...parts[1] },
     ],
     force,
   );
+}
+
+/**
+ * What the two parts are called: their percentages in full, `part_30` and `part_70` for 0.3, `part_30.1` and `part_69.9` for
+ * 0.301. From one half on the names say which part is which, so that the parts of 0.3 and 0.7 have four names.
+ */
+export function partNames(ratio: number): readonly [first: string, second: string] {
+  const [digits, exponent = '0'] = String(ratio).split('e') as [string, string?];
+  const [whole, fraction = ''] = digits.split('.') as [string, string?];
+  const decimals = Math.max(2, fraction.length - Number(exponent));
+  const share = BigInt(whole + fraction) * 10n ** BigInt(decimals + Number(exponent) - fraction.length);
+  const onePercent = 10n ** BigInt(decimals - 2);
+  const percent = (value: bigint): string => {
+    const rest = String(value % onePercent).padStart(decimals - 2, '0').replace(/0+$/, ''); // biome-ignore format: short
+    return `${value / onePercent}${rest && `.${rest}`}`;
+  };
+  const names = [percent(share), percent(10n ** BigInt(decimals) - share)] as const;
+  return ratio < 0.5 ? [`part_${names[0]}`, `part_${names[1]}`] : [`part_${names[0]}_first`, `part_${names[1]}_last`];
 }
 
 type Content = Omit<Part, 'prefix'>;
@@ -63,11 +79,19 @@ function byClass(dataset: Dataset, labels: Int32Array, ratio: number): [Content,
     throw new UserError(`a share of ${ratio} of ${classes} classes leaves one part empty`);
   const firstImage = labels.findIndex((label) => label >= boundary);
   const images = firstImage < 0 ? labels.length : firstImage;
-  const entries = Array.from(labels, (label, index) => ({ index, label: label < boundary ? label : label - boundary }));
+  const positions = Int32Array.from(labels.keys());
   const ids = Array.from({ length: classes }, (_, i) => i);
   return [
-    { entries: entries.slice(0, images), ...withClasses(dataset, ids.slice(0, boundary)) },
-    { entries: entries.slice(images), ...withClasses(dataset, ids.slice(boundary)) },
+    {
+      positions: positions.subarray(0, images),
+      labels: labels.subarray(0, images),
+      ...withClasses(dataset, ids.slice(0, boundary)),
+    },
+    {
+      positions: positions.subarray(images),
+      labels: labels.subarray(images).map((label) => label - boundary),
+      ...withClasses(dataset, ids.slice(boundary)),
+    },
   ];
 }
 
@@ -91,7 +115,7 @@ const withDraw = (dataset: Dataset, draw: Draw): Pick<Part, 'classes' | 'sidecar
 });
 
 function byData(dataset: Dataset, labels: Int32Array, ratio: number): [Content, Content] {
-  const parts: [Entry[], Entry[]] = [[], []];
+  const parts: [number[], number[]] = [[], []];
   let shared = 0;
   for (let from = 0; from < labels.length; ) {
     const label = labels[from]!;
@@ -100,16 +124,17 @@ function byData(dataset: Dataset, labels: Int32Array, ratio: number): [Content, 
     const first = firstShare(to - from, ratio);
     if (to - from === 1) shared++;
     for (let index = from; index < to; index++) {
-      if (to - from === 1 || index < from + first) parts[0].push({ index, label });
-      if (to - from === 1 || index >= from + first) parts[1].push({ index, label });
+      if (to - from === 1 || index < from + first) parts[0].push(index);
+      if (to - from === 1 || index >= from + first) parts[1].push(index);
     }
     from = to;
   }
-  const draw = { of: dataset.digest, ratio, shared };
-  return [
-    { entries: parts[0], ...withDraw(dataset, { ...draw, part: 'first' }) },
-    { entries: parts[1], ...withDraw(dataset, { ...draw, part: 'second' }) },
-  ];
+  const content = (part: 'first' | 'second', chosen: readonly number[]): Content => {
+    const positions = Int32Array.from(chosen);
+    const draw = { of: dataset.digest, ratio, shared, part };
+    return { positions, labels: positions.map((index) => labels[index]!), ...withDraw(dataset, draw) };
+  };
+  return [content('first', parts[0]), content('second', parts[1])];
 }
 
 /** How many of a class's n images the first part gets: at least one; a single image goes to both parts. */
@@ -154,14 +179,30 @@ export async function holdOut(
     throw new UserError(`--hold-out ${classes}: wanted a whole number of classes below ${dataset.classes}`);
   const all = Array.from({ length: dataset.classes }, (_, i) => i);
   const drawn = new Rng(seed).split('hold out').sample(all, all.length);
-  const byLabel: number[][] = all.map(() => []);
-  for (const [index, label] of dataset.labels().entries()) byLabel[label]!.push(index);
-  const part = (name: string, chosen: readonly number[]): Part => ({
-    prefix: join(out ?? dirname(dataset.path), `${basename(dataset.path)}_${name}`),
-    entries: chosen.flatMap((old, label) => byLabel[old]!.map((index) => ({ index, label }))),
-    ...withClasses(dataset, chosen),
-  });
+  const labels = dataset.labels();
+  const byLabel = positionsByLabel(labels, dataset.classes);
+  const part = (name: string, chosen: readonly number[]): Part => {
+    const positions = Int32Array.from(chosen.flatMap((old) => byLabel(old)));
+    const renumbered = new Map(chosen.map((old, label) => [old, label]));
+    return {
+      prefix: join(out ?? dirname(dataset.path), `${basename(dataset.path)}_${name}`),
+      positions,
+      labels: positions.map((index) => renumbered.get(labels[index]!)!),
+      ...withClasses(dataset, chosen),
+    };
+  };
   return writeParts(dataset, [part('eval', drawn.slice(0, classes)), part('train', drawn.slice(classes))], force);
+}
+
+/** → the positions of a class's images, ascending */
+function positionsByLabel(labels: Int32Array, classes: number): (label: number) => number[] {
+  const starts = new Int32Array(classes + 1);
+  for (const label of labels) starts[label + 1]!++;
+  for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
+  const next = starts.slice();
+  const positions = new Int32Array(labels.length);
+  for (const [index, label] of labels.entries()) positions[next[label]!++] = index;
+  return (label) => Array.from(positions.subarray(starts[label], starts[label + 1]));
 }
 
 export type SampleOptions = {
@@ -180,44 +221,37 @@ export async function sampleImages(
   if (!(Number.isInteger(perClass) && perClass > 0))
     throw new UserError(`--per-class ${perClass}: wanted a whole number of images, at least 1`);
   const labels = dataset.labels();
-  const byLabel: number[][] = Array.from({ length: dataset.classes }, () => []);
-  for (const [index, label] of labels.entries()) byLabel[label]!.push(index);
+  const byLabel = positionsByLabel(labels, dataset.classes);
   const rng = new Rng(seed).split('sample');
-  const entries = byLabel
-    .flatMap((indices, label) => rng.split(label).sample(indices, perClass))
-    .sort((a, b) => a - b)
-    .map((index) => ({ index, label: labels[index]! }));
+  const positions = Int32Array.from(
+    Array.from({ length: dataset.classes }, (_, label) => rng.split(label).sample(byLabel(label), perClass)).flat(),
+  ).sort();
   const prefix = join(out ?? dirname(dataset.path), `${basename(dataset.path)}_sample_${perClass}`);
-  const draw = { of: dataset.digest, perClass, seed };
-  const [written] = await writeParts(dataset, [{ prefix, entries, ...withDraw(dataset, draw) }], force);
+  const draw = withDraw(dataset, { of: dataset.digest, perClass, seed });
+  const part = { prefix, positions, labels: positions.map((index) => labels[index]!), ...draw };
+  const [written] = await writeParts(dataset, [part], force);
   return written!;
 }
 
+/** Writes all parts whole, or none. Keys and ids count from 1 in each. */
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<Written[]> {
-  const each = bytesOf(dataset) / dataset.size;
-  const sets = parts.map((part) => ({ ...recordSetOf(dataset, part), bytes: each * part.entries.length }));
+  const bytesEach = bytesOf(dataset) / dataset.size;
+  const sets = parts.map(({ prefix, positions, labels, classes, sidecar }): RecordSetContent => {
+    const { imageDigest: _, ...kept } = sidecar;
+    return {
+      prefix,
+      images: positions.length,
+      classes,
+      about: () => ({ sidecar: kept, ids: idsOf(dataset, positions) }),
+      bytes: bytesEach * positions.length,
+      fill: (writer) => {
+        for (const [i, index] of positions.entries()) {
+          const { labels: stored, image } = dataset.record(index);
+          writer.write(i + 1, packImage({ labels: [labels[i]!, ...stored.slice(1)], id: i + 1, image }));
+        }
+      },
+    };
+  });
   await writeRecordSets(sets, { force, inputs: [dataset.path] });
-  return parts.map(({ prefix, entries, classes }) => ({ prefix, images: entries.length, classes }));
-}
-
-/** A record set of images of `dataset`: header [n+1, C], keys and ids from 1 on. */
-function recordSetOf(dataset: Dataset, { prefix, entries, classes, sidecar }: Part): RecordSetContent {
-  const { imageDigest: _, ...kept } = sidecar;
-  return {
-    prefix,
-    fill: (writer) => {
-      writer.write(0, packImage({ labels: [entries.length + 1, classes], id: 0, image: new Uint8Array() }));
-      for (const [i, { index, label }] of entries.entries()) {
-        const { labels, image } = dataset.record(index);
-        writer.write(i + 1, packImage({ labels: [label, ...labels.slice(1)], id: i + 1, image }));
-      }
-    },
-    about: () => ({
-      sidecar: kept,
-      ids: idsOf(
-        dataset,
-        entries.map(({ index }) => index),
-      ),
-    }),
-  };
+  return sets.map(({ prefix, images, classes }) => ({ prefix, images, classes }));
 }

@@ -89,10 +89,9 @@ async function merge(
   const files = drawn.map(({ file }) => openSync(file, 'r'));
   const hash = createHash('sha256');
   const pixels = new Uint8Array(side * side);
-  let key = 0;
+  let key = 1;
   try {
     const fill = (writer: RecordWriter): void => {
-      writer.write(key++, packImage({ labels: [images + 1, classes.length], id: 0, image: new Uint8Array() }));
       for (const [label, i] of classes.entries())
         for (const [face, { slots }] of drawn.entries()) {
           if (slots[i]! < 0) continue;
@@ -106,7 +105,13 @@ async function merge(
         }
     };
     const digest = (): string => hash.copy().digest('hex').slice(0, 16);
-    const set = { prefix, fill, about: () => ({ sidecar: { ...about, imageDigest: digest() } }) };
+    const set = {
+      prefix,
+      images,
+      classes: classes.length,
+      fill,
+      about: () => ({ sidecar: { ...about, imageDigest: digest() } }),
+    };
     await writeRecordSets([set], { force: true }); // its place in the folder of data sets is its own
     return { images, classes: classes.length, imageDigest: digest() };
   } finally {
