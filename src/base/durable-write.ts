@@ -13,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { codeOf, UserError } from './errors.ts';
+import { codeOf, type Hint, UserError } from './errors.ts';
 
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */
 const MOST_AT_ONCE = 1 << 30;
@@ -21,7 +21,7 @@ const MOST_AT_ONCE = 1 << 30;
 /** A disk or a quota is full. `code` is the system's. */
 export class DiskFullError extends UserError {
   readonly code: string;
-  constructor(path: string, code: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
+  constructor(path: string, code: string, options: { readonly hint?: Hint; readonly cause?: unknown } = {}) {
     const what = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full';
     const free = freeBytes(dirname(resolve(path)));
     const left = free === null ? '' : `, ${formatBytes(free)} left`;

@@ -1,18 +1,70 @@
+/** A way out that names an option: only commands that have every option in `text` show it. Make one with `optionHint`. */
+export class OptionHint {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** The options that the text names, such as `--force`. */
+  get options(): readonly string[] {
+    return this.text.match(OPTION) ?? [];
+  }
+}
+
+/** `optionHint('pass --force to replace it')`: library code does not know which command runs it, the command line does. */
+export const optionHint = (text: string): OptionHint => new OptionHint(text);
+
+/** A long option as messages name one. */
+const OPTION = /(?<![\w-])--[a-z][a-z0-9-]*/g;
+
+/** What to do about an error: one way, or several of which each would do. */
+export type Hint = string | OptionHint | readonly (string | OptionHint)[];
+
 /** A problem the user can fix: bad input, a missing file, a wrong option. The command line prints it without a stack and exits 2. */
 export class UserError extends Error {
   override readonly name = 'UserError';
-  constructor(message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
-    super(options.hint ? `${message}\n  hint: ${options.hint}` : message, { cause: options.cause });
+  /** The message without the hint. */
+  readonly problem: string;
+  readonly #hints: readonly (string | OptionHint)[];
+
+  constructor(problem: string, options: { readonly hint?: Hint | undefined; readonly cause?: unknown } = {}) {
+    const hints = [options.hint ?? []].flat().filter((hint) => hint !== '');
+    super(withHints(problem, hints), { cause: options.cause });
+    this.problem = problem;
+    this.#hints = hints;
   }
+
+  /** The message as a command shows it that has just the options for which `has` holds. */
+  messageFor(has: (option: string) => boolean): string {
+    return withHints(
+      this.problem,
+      this.#hints.filter((hint) => typeof hint === 'string' || hint.options.every(has)),
+    );
+  }
+}
+
+function withHints(problem: string, hints: readonly (string | OptionHint)[]): string {
+  const texts = hints.map((hint) => (typeof hint === 'string' ? hint : hint.text));
+  return texts.length > 0 ? `${problem}\n  hint: ${texts.join(', or ')}` : problem;
 }
 
 /** A file that is not what it should be: names the file, what was wanted and what came. */
 export class FileError extends UserError {
   readonly path: string;
-  constructor(path: string, problem: string, hint?: string) {
-    super(`${path}: ${problem}`, hint === undefined ? {} : { hint });
+  constructor(path: string, problem: string, hint?: Hint) {
+    super(`${path}: ${problem}`, { hint });
     this.path = path;
   }
+}
+
+/** Thrown after an interrupted run has written its checkpoint. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+/** Another process of the run has gone, or was not heard of in time: what failed here is not the cause. */
+export class PeerLost extends Error {
+  override readonly name = 'PeerLost';
 }
 
 /** The message of anything that was thrown. */

@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { sync } from './durable-write.ts';
-import { UserError } from './errors.ts';
+import { optionHint, UserError } from './errors.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
 import { say } from './progress.ts';
 
@@ -50,24 +50,26 @@ export function requireReplaceable(
   const found = there(path);
   if (!found) return;
   if (!force)
-    throw new UserError(`${path} exists already`, { hint: 'choose another --out, or pass --force to replace it' });
+    throw new UserError(`${path} exists already`, {
+      hint: [optionHint('choose another --out'), optionHint('pass --force to replace it')],
+    });
   if (found.isSymbolicLink())
-    throw new UserError(`${path} is a link to ${readlinkSync(path)}, which --force does not follow`, {
+    throw new UserError(`${path} is a link to ${readlinkSync(path)}, which is not followed`, {
       hint: `name the place itself (${realPath(path)}), or remove the link`,
     });
   const target = realPath(path);
   if (found.isDirectory() && holds(target, realPath(process.cwd())))
-    throw new UserError(`${path} is the current folder or holds it: --force does not replace it`, {
-      hint: 'choose another --out',
+    throw new UserError(`${path} is the current folder or holds it: it is never replaced`, {
+      hint: optionHint('choose another --out'),
     });
   for (const input of inputs)
     if (input !== undefined && filesOf(input).some((file) => holds(target, realPath(file))))
-      throw new UserError(`${path} is or holds ${input}, which this command reads: --force does not replace it`, {
-        hint: 'choose another --out',
+      throw new UserError(`${path} is or holds ${input}, which this command reads: it is never replaced`, {
+        hint: optionHint('choose another --out'),
       });
   if (!is(path) && !(found.isDirectory() && readdirSync(path).length === 0))
-    throw new UserError(`${path} is not ${what}: --force replaces nothing else`, {
-      hint: 'move it away yourself, or choose another --out',
+    throw new UserError(`${path} is not ${what}: nothing else is replaced`, {
+      hint: ['move it away yourself', optionHint('choose another --out')],
     });
 }
 

@@ -160,6 +160,8 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
       /unknown option '--worker'\n\(Did you mean --workers\?\)/,
     ],
     [['doctor', '--verbose'], /unknown option '--verbose'/],
+    [['launch', '--nproc', '0', '--', 'train', 'recipe.yaml'], /--nproc 0: wanted a whole number from 1 to \d+/],
+    [['launch', '--nproc', '2', '--nnodes', '0', '--', 'train', 'x'], /--nnodes 0: wanted a whole number from 1/],
     [['schema', 'receipt'], /value 'receipt' is invalid.*recipe, experiment/],
     [['data', 'get', 'k13'], /value 'k13' is invalid.*k12, k55/],
     [['data', 'get', 'k12', '--side', '4'], /--side 4: wanted a whole number of pixels from 8 to 512/],
@@ -169,7 +171,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [['data', 'import', 'other', '--out', 'set'], /set\.rec exists already/],
     [['data', 'split', 'set'], /wanted either --by class\|data or --hold-out/],
     [['data', 'split', 'set', '--by', 'class', '--ratio', '3'], /--ratio 3: wanted a share between 0 and 1/],
-    [['data', 'split', 'set', '--hold-out', '14'], /--hold-out 14: wanted a whole number of classes below 14/],
+    [['data', 'split', 'set', '--hold-out', '14'], /hold-out 14: wanted a whole number of classes below 14/],
     [
       ['data', 'split', 'magic', '--by', 'data', '--out', 'out'],
       /magic\.rec: record with key 1 at offset 40: wanted the magic word/,
@@ -185,7 +187,10 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     ],
     [train('recipe.yaml', '--data', 'short'), /short\.rec: record with key 84 at offset \d+: cut short/],
     [train('recipe.yaml', '--data', 'label'), /label 99 is out of range \(the header promises 14 classes\)/],
-    [train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2'), /method l2 needs --old-features/],
+    [
+      train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2'),
+      /method l2 needs old-features\n.*--old-features/,
+    ],
     [
       train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2', '--old-features', 'other-features'),
       /other-features: made from .*other .*does not belong to set/,

@@ -3,9 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { textTable } from '../report/index.ts';
-import { lastReport } from '../train/journal.ts';
-import { readRunManifest, runFiles } from '../train/run.ts';
+import { textTable } from '../report/terminal.ts';
 import { command, print } from './context.ts';
 
 /** A setting or result that two runs do not share; a side that lacks it has null. */
@@ -19,8 +17,8 @@ export function compareCommand(): Command {
   )
     .argument('<a>', 'folder of a finished run, or of an evaluation')
     .argument('<b>', 'another of the same kind')
-    .action((a: string, b: string, options) => {
-      const [first, second] = [facts(a), facts(b)];
+    .action(async (a: string, b: string, options) => {
+      const [first, second] = [await facts(a), await facts(b)];
       if (first['kind'] !== second['kind'])
         throw new UserError(`${a} is of kind ${first['kind']}, ${b} of kind ${second['kind']}`, {
           hint: 'compare two of one kind',
@@ -43,11 +41,15 @@ const shown = (value: unknown): string =>
   value === null ? '–' : typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
 
 /** Every fact on a run or an evaluation that is worth comparing, by path. */
-function facts(path: string): Record<string, unknown> {
+async function facts(path: string): Promise<Record<string, unknown>> {
   const evaluation = join(path, 'evaluation.json');
   if (existsSync(evaluation)) return factsOfEvaluation(readJson(evaluation) as EvaluationFile);
   if (!existsSync(join(path, MANIFEST)))
     throw new FileError(path, 'is neither a finished run nor an evaluation', 'train one: mixbct train');
+  const [{ readRunManifest, runFiles }, { lastReport }] = await Promise.all([
+    import('../train/run.ts'),
+    import('../train/journal.ts'),
+  ]);
   const { recipe, dataset, imported, differences, counts, kind, ...rest } = readRunManifest(path);
   const result = lastReport(runFiles(path).log);
   return {

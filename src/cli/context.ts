@@ -1,8 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { UserError } from '../base/errors.ts';
-import type { Together } from '../features/index.ts';
-import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
+import { Command, Option } from 'commander';
+import { mostThreads, wholeOption } from './numbers.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
 export type Output = { readonly json: boolean };
@@ -32,28 +30,26 @@ export const preset = (): Option =>
     'reference',
   ]);
 export const workers = (): Option =>
-  new Option('--workers <n>', 'threads that decode images').argParser(wholeNumber).default(1);
+  wholeOption('--workers <n>', 'threads that decode images', { least: 0, most: mostThreads() }, 1);
 export const skipBad = (): Option =>
   new Option('--skip-bad-images', 'count and list images that cannot be read, instead of stopping').default(false);
-export const seed = (): Option =>
-  new Option('--seed <n>', 'seed of every random draw').argParser(wholeNumber).default(0);
+export const seed = (fallback = 0): Option =>
+  wholeOption('--seed <n>', 'seed of every random draw', { least: 0 }, fallback);
+export const batchSize = (fallback: number): Option =>
+  wholeOption('--batch-size <n>', 'images at a time', { least: 1, most: 8192 }, fallback);
+export const resamples = (): Option =>
+  wholeOption('--resamples <n>', 'bootstrap resamples', { least: 1, most: 100_000 }, 500);
 
 /** `--threads`: of libtorch. Two processes that each use all cores are slower than one. */
 export const threads = (): Option =>
-  new Option('--threads <n>', 'threads that compute')
-    .argParser(wholeNumber)
-    .default(Number(process.env['OMP_NUM_THREADS']) || availableParallelism(), 'OMP_NUM_THREADS, or all cores');
-export const useThreads = (count: number): void => setThreads(Math.max(1, count));
+  wholeOption('--threads <n>', 'threads that compute', { least: 1, most: mostThreads() }).default(
+    threadsByDefault(),
+    'OMP_NUM_THREADS, or all cores',
+  );
 
-export function wholeNumber(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('wanted a whole number.');
-  return Number(text);
-}
-
-export function decimal(text: string): number {
-  const number = Number(text);
-  if (text.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('wanted a number.');
-  return number;
+function threadsByDefault(): number {
+  const wish = Number(process.env['OMP_NUM_THREADS']);
+  return Number.isInteger(wish) && wish >= 1 && wish <= mostThreads() ? wish : availableParallelism();
 }
 
 /** For options that may be given several times. */
@@ -71,14 +67,6 @@ export function interruptible(): AbortSignal {
   return controller.signal;
 }
 
-/** Processes as extraction sees them. */
-export const togetherOf = (joined: Joined): Together => ({
-  rank: joined.place.rank,
-  processes: joined.place.processes,
-  fromFirst: (body) => joined.fromFirst(body),
-  meet: () => joined.group.barrier().wait(),
-});
-
 /** Variable by which `mixbct launch` tells a process the id of the one that started it. */
 export const LAUNCHER = 'MIXBCT_LAUNCHER';
 
@@ -87,33 +75,3 @@ export const device = (): Option =>
   new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
     .choices(['cpu', 'cuda'])
     .default('cpu');
-
-/** A number of seconds in a variable of the environment, in milliseconds. */
-function secondsFrom(name: string): number | undefined {
-  const text = process.env[name];
-  if (text === undefined) return undefined;
-  if (!(Number(text) > 0)) throw new UserError(`${name}=${text}: wanted a number of seconds above 0`);
-  return Number(text) * 1000;
-}
-
-/**
- * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
- * alone. A process that `mixbct launch` started ends with it.
- */
-export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
-  const launcher = process.env[LAUNCHER];
-  if (launcher !== undefined) {
-    dieWithParent();
-    if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
-  }
-  const place = placeOf(process.env);
-  useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
-  if (!place) return null;
-  const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
-  const cuda = kind === 'cuda' && hasNccl();
-  if (kind === 'cuda' && !cuda)
-    throw new UserError('several processes on CUDA devices need an addon with NCCL', {
-      hint: 'docs/cluster.md tells what it is built with',
-    });
-  return join(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
-}

@@ -1,21 +1,13 @@
 import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
-import {
-  datasetInfoLines,
-  describeDataset,
-  type GlyphSetName,
-  getGlyphs,
-  glyphSources,
-  holdOut,
-  importDataset,
-  importLines,
-  sampleImages,
-  split,
-  type Written,
-} from '../data/index.ts';
-import { command, decimal, force, group, print, seed, skipBad, wholeNumber } from './context.ts';
-import { openInputDataset } from './input-dataset.ts';
+import { glyphSetNames } from '../data/glyphs/names.ts';
+import type { GlyphSetName, getGlyphs, Written } from '../data/index.ts';
+import { command, force, group, print, seed, skipBad } from './context.ts';
+import { numberOption, wholeOption } from './numbers.ts';
+
+/** Commands that only list, split or import need no decoder and no libtorch until they run. */
+const data = async () => ({ ...(await import('../data/index.ts')), ...(await import('./input-dataset.ts')) });
 
 export const dataFolder = (): Option =>
   new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
@@ -35,9 +27,16 @@ function getCommand(): Command {
     'fetch a public data set and prepare it',
     'mixbct data get k12\nmixbct data get k55 --folder /data --side 64',
   )
-    .addArgument(new Argument('<set>', 'which one').choices(Object.keys(glyphSources)))
+    .addArgument(new Argument('<set>', 'which one').choices(glyphSetNames))
     .addOption(dataFolder())
-    .option('--side <pixels>', 'side of an image', wholeNumber, 32)
+    .addOption(
+      wholeOption(
+        '--side <pixels>',
+        'side of an image',
+        { least: 8, most: 512, called: 'a whole number of pixels' },
+        32,
+      ),
+    )
     .addOption(
       new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'),
     )
@@ -51,6 +50,7 @@ function getCommand(): Command {
 
 /** Fetches a set, with a word on what is fetched and one if it is not what it was when it was pinned. */
 export async function fetchSet(name: GlyphSetName, options: Parameters<typeof getGlyphs>[1]) {
+  const { getGlyphs, glyphSources } = await data();
   say(`${glyphSources[name].title} (${glyphSources[name].download})`);
   const result = await getGlyphs(name, options);
   if (result.expected !== null && result.expected !== result.imageDigest)
@@ -72,6 +72,7 @@ function importCommand(): Command {
     .addOption(skipBad())
     .addOption(force())
     .action(async (path: string, options) => {
+      const { importDataset, importLines, openInputDataset } = await data();
       using dataset = openInputDataset(path);
       const imported = await importDataset(dataset, options.out, options);
       print(options, imported, [told([imported]), ...importLines(imported)].join('\n'));
@@ -91,14 +92,17 @@ function splitCommand(): Command {
         'data',
       ]),
     )
-    .option('--ratio <share>', 'share of the first part', decimal, 0.3)
-    .option('--hold-out <classes>', 'draw this many classes that no training may see', wholeNumber)
+    .addOption(
+      numberOption('--ratio <share>', 'share of the first part', { above: 0, below: 1, called: 'a share' }, 0.3),
+    )
+    .addOption(wholeOption('--hold-out <classes>', 'draw this many classes that no training may see', { least: 1 }))
     .option('--out <folder>', 'folder of the parts (default: beside the data set)')
     .addOption(seed())
     .addOption(force())
     .action(async (path: string, options) => {
       if ((options.by === undefined) === (options.holdOut === undefined))
         throw new UserError('wanted either --by class|data or --hold-out CLASSES');
+      const { holdOut, openInputDataset, split } = await data();
       using dataset = openInputDataset(path);
       const parts =
         options.by === undefined
@@ -115,11 +119,16 @@ function sampleCommand(): Command {
     'mixbct data sample data/k55/k55_32 --per-class 12 --seed 1',
   )
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
-    .requiredOption('--per-class <n>', 'images of each class; a class with fewer keeps all', wholeNumber)
+    .addOption(
+      wholeOption('--per-class <n>', 'images of each class; a class with fewer keeps all', {
+        least: 1,
+      }).makeOptionMandatory(),
+    )
     .option('--out <folder>', 'folder of the sample (default: beside the data set)')
     .addOption(seed())
     .addOption(force())
     .action(async (path: string, options) => {
+      const { openInputDataset, sampleImages } = await data();
       using dataset = openInputDataset(path);
       const written = await sampleImages(dataset, options);
       print(options, written, told([written]));
@@ -138,6 +147,7 @@ function infoCommand(): Command {
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .option('--verify', 'decode every image', false)
     .action(async (path: string, options) => {
+      const { datasetInfoLines, describeDataset, openInputDataset } = await data();
       using dataset = openInputDataset(path);
       const info = await describeDataset(dataset, options);
       print(options, info, datasetInfoLines(info).join('\n'));

@@ -1,6 +1,9 @@
 import { type Command, Option } from 'commander';
-import { FeatureSet, importNpy, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
-import { command, decimal, force, print, threads, useThreads } from './context.ts';
+import { command, force, print, threads } from './context.ts';
+import { numberOption } from './numbers.ts';
+
+const featureTools = () => import('../features/index.ts');
+const processes = () => import('./processes.ts');
 
 export function denoiseCommand(): Command {
   return command(
@@ -10,7 +13,9 @@ export function denoiseCommand(): Command {
   )
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the mask')
-    .option('--keep <share>', 'share of each class to trust', decimal, 0.9)
+    .addOption(
+      numberOption('--keep <share>', 'share of each class to trust', { above: 0, most: 1, called: 'a share' }, 0.9),
+    )
     .addOption(
       new Option('--rule <rule>', 'distance to the class mean, or entropy over the class means')
         .choices(['distance', 'entropy'])
@@ -20,7 +25,8 @@ export function denoiseCommand(): Command {
     .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
-      useThreads(options.threads);
+      const { FeatureSet, writeCredible } = await featureTools();
+      (await processes()).useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeCredible(options.out, features, options, options);
       print(
@@ -42,7 +48,8 @@ export function averageCommand(): Command {
     .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
-      useThreads(options.threads);
+      const { FeatureSet, writePrototypes } = await featureTools();
+      (await processes()).useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writePrototypes(options.out, features, options);
       print(options, info, `${options.out}: ${info.classes} prototypes of ${info.dim} dimensions`);
@@ -60,7 +67,8 @@ export function boundariesCommand(): Command {
     .addOption(threads())
     .addOption(force())
     .action(async (path: string, options) => {
-      useThreads(options.threads);
+      const { FeatureSet, writeBoundaries } = await featureTools();
+      (await processes()).useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeBoundaries(options.out, features, options);
       print(options, info, `${options.out}: boundaries of ${info.classes} classes`);
@@ -80,6 +88,7 @@ export function importFeaturesCommand(): Command {
     .requiredOption('--out <folder>', 'folder of the feature set')
     .addOption(force())
     .action(async (features: string, options) => {
+      const { importNpy } = await featureTools();
       const info = await importNpy(
         { features, labels: options.labels, families: options.families, dataset: options.data },
         options.out,

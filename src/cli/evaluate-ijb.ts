@@ -1,8 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, Option } from 'commander';
 import { artifactOf, writeArtifact } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
 import { claimOutput } from '../base/output-claim.ts';
 import type { OutputLock } from '../base/output-lock.ts';
 import { progress } from '../base/progress.ts';
@@ -17,42 +15,12 @@ import {
   type Templates,
 } from '../eval/index.ts';
 import { claimedByFirst, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
-import { renderTerminal } from '../report/index.ts';
 import type { Joined } from '../torch/index.ts';
 import type { Space } from '../train/run.ts';
-import {
-  command,
-  device,
-  force,
-  joinOthers,
-  print,
-  seed,
-  several,
-  threads,
-  useThreads,
-  wholeNumber,
-  workers,
-} from './context.ts';
-import {
-  cachedFeatures,
-  type KeptDataset,
-  type ModelSource,
-  modelSource,
-  type PixelMap,
-  pixels,
-} from './model-features.ts';
+import { cachedFeatures, type KeptDataset, type ModelSource, modelSource, type PixelMap } from './model-features.ts';
 import { writeReports } from './report.ts';
 
-const PROTOCOLS = ['11', '1N'] as const;
-
-function protocols(text: string): readonly string[] {
-  const wanted = text.split(',');
-  const unknown = wanted.find((name) => !(PROTOCOLS as readonly string[]).includes(name));
-  if (unknown !== undefined) throw new UserError(`--protocol ${text}: wanted 11, 1N or 11,1N`);
-  return wanted;
-}
-
-type IjbOptions = {
+export type IjbOptions = {
   readonly data: string;
   readonly subset: 'IJBC' | 'IJBB';
   readonly model: readonly string[];
@@ -73,59 +41,18 @@ type IjbOptions = {
   readonly force: boolean;
 };
 
-export function evaluateIjbCommand(): Command {
-  return command(
-    'ijb',
-    'judge models on IJB-C or IJB-B: 1:1 and 1:N, each on itself and on the old gallery',
-    'mixbct evaluate ijb --data ijb --model runs/new1 --model runs/new2 --old runs/old --protocol 11,1N --out runs/ijbc',
-  )
-    .requiredOption('--data <folder>', 'folder that holds IJBC/ or IJBB/, with loose_crop/ and meta/')
-    .addOption(new Option('--subset <name>', 'which benchmark').choices(['IJBC', 'IJBB']).default('IJBC'))
-    .requiredOption(
-      '--model <[name=]run>',
-      'a model to judge: folder of a run, or of a feature set of the benchmark; may be repeated',
-      several,
-      [],
-    )
-    .option('--old <[name=]run>', 'the model of the old gallery')
-    .option('--oracle <[name=]run>', 'a new model trained without regard to the old one')
-    .option('--protocol <list>', '11, 1N or both', protocols, PROTOCOLS)
-    .option('--features <folder>', 'where each model’s features are kept for later evaluations', 'features/ijb')
-    .addOption(pixels())
-    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
-    .option('--scores', 'write the scores of all pairs as .npz, too', false)
-    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
-    .option('--resamples <n>', 'bootstrap resamples', wholeNumber, 500)
-    .option('--batch-size <n>', 'images at a time', wholeNumber, 128)
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(device())
-    .addOption(seed())
-    .addOption(force())
-    .action(async (options: IjbOptions & { readonly json: boolean }) => {
-      useThreads(options.threads);
-      const joined = joinOthers(options.device);
-      const evaluation = await evaluateIjb({ ...options, joined });
-      joined?.leave();
-      if (evaluation)
-        print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
-    });
-}
-
 /** Several processes extract features together; the first one then goes on alone, and has the result. */
-async function evaluateIjb(options: IjbOptions & { readonly joined: Joined | null }): Promise<Evaluation | undefined> {
+export async function evaluateIjb(
+  options: IjbOptions & { readonly joined: Joined | null },
+): Promise<Evaluation | undefined> {
   const { model, old, oracle, protocol, out } = options;
-  if (model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
   const sources = {
     old: old === undefined ? undefined : modelSource(old),
     oracle: oracle === undefined ? undefined : modelSource(oracle),
     models: model.map(modelSource),
   };
   const present = [sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined);
-  requireDistinctNames(
-    present.map(({ name }) => name),
-    '--model',
-  );
+  requireDistinctNames(present.map(({ name }) => name));
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
   const crops = { path: ijb.path, digest: cropsDigest(ijb), open: () => alignedDataset(ijb) };

@@ -1,5 +1,4 @@
 import { basename, join } from 'node:path';
-import type { Command } from 'commander';
 import { writeArtifact, writeJson } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
@@ -13,13 +12,11 @@ import {
   requireDistinctNames,
 } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
-import { textTable } from '../report/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
-import { command, force, print, several, threads, useThreads, wholeNumber, workers } from './context.ts';
-import { type ModelSource, modelSource, type PixelMap, pixels } from './model-features.ts';
+import { type ModelSource, modelSource, type PixelMap } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
-type PackResult = FoldedAccuracy & {
+export type PackResult = FoldedAccuracy & {
   readonly pack: string;
   readonly query: string;
   readonly gallery: string;
@@ -27,7 +24,7 @@ type PackResult = FoldedAccuracy & {
   readonly meanNorm: number;
 };
 
-type PackOptions = {
+export type PackOptions = {
   readonly pack: readonly string[];
   readonly model: readonly string[];
   readonly old?: string;
@@ -39,47 +36,14 @@ type PackOptions = {
   readonly force: boolean;
 };
 
-export function evaluatePackCommand(): Command {
-  return command(
-    'pack',
-    'judge models on verification packs such as lfw.bin: accuracy in ten folds',
-    'mixbct evaluate pack --pack packs/lfw.bin --pack packs/cfp_fp.bin --model runs/new --old runs/old',
-  )
-    .requiredOption('--pack <file>', 'a .bin of encoded images and labels; may be repeated', several, [])
-    .requiredOption('--model <[name=]run>', 'a model to judge; may be repeated', several, [])
-    .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
-    .option('--out <folder>', 'write accuracy.json with every fold there')
-    .addOption(pixels())
-    .option('--batch-size <n>', 'images at a time', wholeNumber, 128)
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(force())
-    .action(async (options: PackOptions & { readonly json: boolean }) => {
-      useThreads(options.threads);
-      const { out } = options;
-      const results =
-        out === undefined ? await evaluatePacks(options) : await written(out, options.force, evaluatePacks, options);
-      const percent = (x: number): string => (100 * x).toFixed(2);
-      const rows = results.map(({ pack, query, gallery, mean, std, meanNorm }) => [
-        pack,
-        `${query} → ${gallery}`,
-        `${percent(mean)} ± ${percent(std)}`,
-        meanNorm.toFixed(2),
-      ]);
-      print(options, results, textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm'], rows));
-    });
-}
-
-async function written(
-  out: string,
-  replace: boolean,
-  make: (options: PackOptions) => Promise<PackResult[]>,
-  options: PackOptions,
-): Promise<PackResult[]> {
+/** Judges the models, and writes accuracy.json if a folder is given for it. */
+export async function packStage(options: PackOptions): Promise<PackResult[]> {
+  const { out, force } = options;
+  if (out === undefined) return await evaluatePacks(options);
   const inputs = [...options.pack, ...[options.old, ...options.model].map((text) => text && modelSource(text).path)];
   let results: PackResult[] = [];
-  await writeArtifact(out, { kind: 'pack-accuracy', force: replace, inputs }, async (folder) => {
-    results = await make(options);
+  await writeArtifact(out, { kind: 'pack-accuracy', force, inputs }, async (folder) => {
+    results = await evaluatePacks(options);
     writeJson(join(folder, 'accuracy.json'), results);
     return { kind: 'pack-accuracy', version: 1, mixbct: version };
   });
@@ -88,14 +52,9 @@ async function written(
 
 /** Each model on itself, and each new one on the old one's gallery. Source: methods.md 2.11. */
 async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
-  if (options.pack.length === 0 || options.model.length === 0)
-    throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
-  requireDistinctNames(
-    sources.map(({ name }) => name),
-    '--model',
-  );
+  requireDistinctNames(sources.map(({ name }) => name));
   const stray = sources.find(({ kind }) => kind !== 'run');
   if (stray) throw new UserError(`${stray.path}: holds features, wanted the folder of a run`);
   const results: PackResult[] = [];

@@ -1,15 +1,9 @@
-import { join } from 'node:path';
-import type { Command } from 'commander';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Evaluation, evaluate, type ModelFeatures } from '../eval/index.ts';
 import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
-import { renderTerminal } from '../report/index.ts';
-import { command, force, group, print, seed, several, wholeNumber } from './context.ts';
-import { evaluateIjbCommand } from './evaluate-ijb.ts';
-import { evaluatePackCommand } from './evaluate-pack.ts';
 import { writeReports } from './report.ts';
 
 export type EvaluateStage = {
@@ -87,50 +81,4 @@ function requireSameSet(old: FeatureSet, other: FeatureSet): void {
         hint: 'extract both from one evaluation set',
       },
     );
-}
-
-export function evaluateCommand(): Command {
-  return group(
-    'evaluate',
-    'judge new models against the old one',
-    'mixbct evaluate --old features/old-eval --new mixbct=features/mixbct-eval --out runs/evaluation\nmixbct evaluate ijb --data ijb --model runs/new --old runs/old --out runs/ijbc',
-  )
-    .addCommand(evaluateSetsCommand(), { isDefault: true })
-    .addCommand(evaluateIjbCommand())
-    .addCommand(evaluatePackCommand());
-}
-
-function evaluateSetsCommand(): Command {
-  return command(
-    'sets',
-    'judge models by feature sets of classes that none was trained on (what evaluate does if no other is named)',
-    'mixbct evaluate --old features/old-eval --oracle features/oracle-eval --new mixbct=features/mixbct-eval --out runs/evaluation',
-  )
-    .requiredOption('--old <features>', "the old model's feature set")
-    .option('--oracle <features>', 'feature set of a new model trained without regard to the old one')
-    .option(
-      '--new <name=features>',
-      'feature set of a new model, or own,old if it has a projection: the sets in both spaces; may be repeated',
-      several,
-      [],
-    )
-    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
-    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
-    .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .option('--impostors <n>', 'impostor pairs to draw', wholeNumber, 2_000_000)
-    .option('--resamples <n>', 'bootstrap resamples', wholeNumber, 500)
-    .addOption(seed())
-    .addOption(force())
-    .action(async (options) => {
-      const candidates = (options.new as string[]).map((text) => {
-        const at = text.indexOf('=');
-        if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
-        const [features, inOldSpace] = text.slice(at + 1).split(',') as [string, string?];
-        return { name: text.slice(0, at), features, ...(inOldSpace !== undefined && { inOldSpace }) };
-      });
-      if (candidates.length === 0 && options.oracle === undefined)
-        throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
-      const evaluation = await evaluateStage({ ...options, candidates });
-      print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
-    });
 }

@@ -84,7 +84,7 @@ test('--only names a stage and brings what it needs, through aliases and parts',
   assert.deepEqual([...needed].sort(), ['classes', 'data', 'eval', 'glyphs', 'oracle', 'oracle-eval', 'sample']);
   const judged = neededFor(experiment, ['judge']);
   assert.ok(judged.has('unibct') && !judged.has('old-arcface'));
-  assert.throws(() => neededFor(experiment, ['jugde']), /--only jugde: no such stage; did you mean judge\?/);
+  assert.throws(() => neededFor(experiment, ['jugde']), /jugde: no such stage; did you mean judge\?/);
   const own = { ...experiment, aliases: { ...experiment.aliases, glyphs: 'data/mine/train' } };
   assert.ok(!neededFor(own, ['judge']).has('glyphs'), 'an alias takes the place of a stage');
 });

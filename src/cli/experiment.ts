@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
-import { glyphSources } from '../data/index.ts';
+import { glyphSetNames } from '../data/glyphs/names.ts';
 import { parseRecipe, readYaml } from '../train/recipe.ts';
 import { applySettings, describeIssues, suggestion } from '../train/settings.ts';
 
@@ -14,7 +14,7 @@ const datasetReference = reference.describe(
 const stageSchema = z.discriminatedUnion('do', [
   z.strictObject({
     do: z.literal('get'),
-    set: z.enum(Object.keys(glyphSources) as [keyof typeof glyphSources]),
+    set: z.enum(glyphSetNames),
     side: z.int().min(8).max(512).default(32),
     levels: z.union([z.literal(1), z.literal(2)]).default(1),
   }),
@@ -151,7 +151,7 @@ export function neededFor(experiment: Experiment, wanted: readonly string[]): Re
   };
   for (const id of wanted) {
     if (!(id in experiment.stages))
-      throw new UserError(`--only ${id}: no such stage${suggestion(id, Object.keys(experiment.stages))}`);
+      throw new UserError(`${id}: no such stage${suggestion(id, Object.keys(experiment.stages))}`);
     visit(id);
   }
   return needed;

@@ -1,22 +1,6 @@
 import { type Command, Option } from 'commander';
-import { extractFeatures, extractTogether } from '../features/index.ts';
-import { checkPrecision, precisions } from '../train/precision.ts';
-import { embedderOf, loadModel } from '../train/run.ts';
-import {
-  command,
-  device,
-  force,
-  joinOthers,
-  print,
-  seed,
-  skipBad,
-  threads,
-  togetherOf,
-  useThreads,
-  wholeNumber,
-  workers,
-} from './context.ts';
-import { openInputDataset } from './input-dataset.ts';
+import { precisions } from '../train/precisions.ts';
+import { batchSize, command, device, force, print, seed, skipBad, threads, workers } from './context.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -42,13 +26,25 @@ export function extractCommand(): Command {
       new Option('--precision <which>', 'what the backbone computes in').choices(precisions).default('float32'),
     )
     .addOption(seed())
-    .option('--batch-size <n>', 'images at a time', wholeNumber, 256)
+    .addOption(batchSize(256))
     .addOption(workers())
     .addOption(threads())
     .addOption(device())
     .addOption(skipBad())
     .addOption(force())
     .action(async (run: string, options) => {
+      const [
+        { openInputDataset },
+        { extractFeatures, extractTogether },
+        { checkPrecision },
+        { embedderOf, loadModel },
+      ] = await Promise.all([
+        import('./input-dataset.ts'),
+        import('../features/index.ts'),
+        import('../train/precision.ts'),
+        import('../train/run.ts'),
+      ]);
+      const { joinOthers, togetherOf, useThreads } = await import('./processes.ts');
       useThreads(options.threads);
       const joined = joinOthers(options.device);
       checkPrecision(options.precision);

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
-import { backboneNames } from '../models/index.ts';
-import { importModel } from '../train/import.ts';
-import { command, decimal, force, print, wholeNumber } from './context.ts';
+import { backboneNames } from '../models/names.ts';
+import { command, force, print } from './context.ts';
+import { numberOption, wholeOption } from './numbers.ts';
 
 export function importModelCommand(): Command {
   return command(
@@ -14,10 +14,13 @@ export function importModelCommand(): Command {
       new Option('--network <name>', 'backbone it is the state of').choices(backboneNames).makeOptionMandatory(),
     )
     .requiredOption('--out <folder>', 'folder of the run')
-    .option('--side <pixels>', 'height and width of its input', wholeNumber, 112)
-    .option('--width <factor>', 'its channel counts, times those of the full network', decimal, 1)
+    .addOption(wholeOption('--side <pixels>', 'height and width of its input', { least: 1, most: 1024 }, 112))
+    .addOption(
+      numberOption('--width <factor>', 'its channel counts, times those of the full network', { above: 0, most: 4 }, 1),
+    )
     .addOption(force())
     .action(async (file: string, options) => {
+      const { importModel } = await import('../train/import.ts');
       const manifest = await importModel(file, options, options.out, options);
       const parts = [...new Set(manifest.imported!.leftOut.map((name) => name.split('.', 1)[0]!))];
       const { name, embeddingDim } = manifest.recipe.network;

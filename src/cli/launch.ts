@@ -5,12 +5,12 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { type Command, Option } from 'commander';
-import { UserError } from '../base/errors.ts';
+import { Interrupted, UserError } from '../base/errors.ts';
 import { duration } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
-import { RENDEZVOUS_FILE } from '../torch/index.ts';
-import { Interrupted } from '../train/train.ts';
-import { group, LAUNCHER, wholeNumber } from './context.ts';
+import { RENDEZVOUS_FILE } from '../torch/variables.ts';
+import { group, LAUNCHER } from './context.ts';
+import { mostThreads, wholeOption } from './numbers.ts';
 
 /** What a process ends with when not it but another one of its run failed. */
 export const PEER_LOST = 3;
@@ -50,11 +50,15 @@ export function launchCommand(): Command {
       'mixbct launch --nproc 8 --nnodes 2 --node-rank 0 --master-addr 10.0.0.1 --master-port 29500 --rdzv-secret secret.txt -- train …',
   )
     .argument('<command...>', `after --: ${COMMANDS.join(', ')} and what belongs to it`)
-    .requiredOption('--nproc <n>', 'processes on this machine', wholeNumber)
-    .option('--nnodes <n>', 'machines', wholeNumber, 1)
-    .option('--node-rank <n>', 'which of the machines this is, from 0', wholeNumber, 0)
+    .addOption(
+      wholeOption('--nproc <n>', 'processes on this machine', { least: 1, most: mostThreads() }).makeOptionMandatory(),
+    )
+    .addOption(wholeOption('--nnodes <n>', 'machines', { least: 1, most: 65_536 }, 1))
+    .addOption(wholeOption('--node-rank <n>', 'which of the machines this is, from 0', { least: 0 }, 0))
     .option('--master-addr <address>', 'address of machine 0 (default: this machine)')
-    .option('--master-port <port>', 'a free port there (one machine needs none)', wholeNumber)
+    .addOption(
+      wholeOption('--master-port <port>', 'a free port there (one machine needs none)', { least: 1, most: 65_535 }),
+    )
     .addOption(
       new Option(
         '--rdzv-secret <file>',
@@ -104,15 +108,13 @@ function meetingPlace({ masterAddr = '127.0.0.1', masterPort }: LaunchOptions) {
 /** @throws UserError naming the option that does not fit. */
 export function checkLaunch(
   words: readonly string[],
-  { nproc, nnodes, nodeRank, masterAddr, masterPort, rdzvSecret }: LaunchOptions,
+  { nnodes, nodeRank, masterAddr, masterPort, rdzvSecret }: Omit<LaunchOptions, 'nproc'>,
   env: NodeJS.ProcessEnv = process.env,
 ): void {
   if (!COMMANDS.some((command) => command.split(' ').every((word, i) => words[i] === word)))
     throw new UserError(`launch runs ${COMMANDS.join(', ')}, not ${words.slice(0, 2).join(' ')}`, {
       hint: 'mixbct launch --nproc 2 -- train …',
     });
-  if (nproc < 1) throw new UserError('--nproc 0: wanted at least one process');
-  if (nnodes < 1) throw new UserError('--nnodes 0: wanted at least one machine');
   if (nodeRank >= nnodes)
     throw new UserError(`--node-rank ${nodeRank} with --nnodes ${nnodes}: machines count from 0 to ${nnodes - 1}`);
   if (nnodes > 1 && (masterAddr === undefined || masterPort === undefined))

@@ -1,62 +1,21 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { CommanderError } from 'commander';
 import colors from 'picocolors';
 import { asDiskFull } from '../base/durable-write.ts';
-import { codeOf, messageOf, UserError } from '../base/errors.ts';
-import { version } from '../base/version.ts';
-import { PeerLost } from '../torch/index.ts';
-import { Interrupted } from '../train/train.ts';
-import { compareCommand } from './compare.ts';
+import { codeOf, Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { LAUNCHER } from './context.ts';
-import { dataCommand } from './data.ts';
-import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
-import { doctorCommand } from './doctor.ts';
-import { evaluateCommand } from './evaluate.ts';
-import { extractCommand } from './extract.ts';
-import { importModelCommand } from './import-model.ts';
-import { launchCommand, PEER_LOST, ProcessFailed } from './launch.ts';
-import { recipesCommand } from './recipes.ts';
-import { reportCommand } from './report.ts';
-import { quickstartCommand, runCommand } from './run.ts';
-import { schemaCommand } from './schema.ts';
-import { trainCommand } from './train.ts';
+import { PEER_LOST, ProcessFailed } from './launch.ts';
+import { commandNamed, hasOption, program } from './program.ts';
 
 /** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */
 const [FAILED, MISUSED] = [1, 2];
 
-const program = new Command('mixbct')
-  .description('Backward-compatible training: new embedding models whose queries work on the old gallery.')
-  .version(version)
-  .showHelpAfterError('(add --help for the commands)')
-  .addHelpText('after', '\nStart with:\n  mixbct quickstart');
-
-for (const sub of [
-  quickstartCommand(),
-  runCommand(),
-  dataCommand(),
-  trainCommand(),
-  launchCommand(),
-  importModelCommand(),
-  extractCommand(),
-  denoiseCommand(),
-  averageCommand(),
-  boundariesCommand(),
-  importFeaturesCommand(),
-  evaluateCommand(),
-  reportCommand(),
-  compareCommand(),
-  recipesCommand(),
-  schemaCommand(),
-  doctorCommand(),
-])
-  program.addCommand(sub);
-
-/** Commander throws instead of leaving, so that usage errors get the exit code of every other misuse. */
-const throwing = (command: Command): void => {
-  command.exitOverride();
-  command.commands.forEach(throwing);
-};
-throwing(program);
+const root = program();
+/** The command whose action runs. */
+let running = root;
+root.hook('preAction', (_, command) => {
+  running = command;
+});
 
 // a reader that has seen enough (`| head`) is no failure
 process.stdout.on('error', (error) => {
@@ -65,7 +24,7 @@ process.stdout.on('error', (error) => {
 });
 
 try {
-  await program.parseAsync();
+  await root.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }
@@ -74,7 +33,8 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED; // commander has said it already
   const known = asDiskFull(process.cwd(), error);
   if (known instanceof UserError) {
-    process.stderr.write(`${colors.red('error:')} ${known.message}\n`);
+    const message = known.messageFor((option) => hasOption(running, option));
+    process.stderr.write(`${colors.red('error:')} ${message}\n`);
     return MISUSED;
   }
   if (error instanceof Interrupted) {
@@ -91,9 +51,11 @@ function report(error: unknown): number {
   return FAILED;
 }
 
-/** This command line again; only `train`, launched or not, has to be told that it is to go on. */
+/** This command line again, with `--resume` if it is of a command, launched or not, that has to be told to go on. */
 function resumeLine(): string {
   const words = process.argv.slice(2);
-  const resume = ['train', 'launch'].includes(words[0]!) && !words.includes('--resume') ? ['--resume'] : [];
+  const launched = words[0] === 'launch' ? words.slice(words.indexOf('--') + 1) : words;
+  const { command } = commandNamed(root, launched);
+  const resume = hasOption(command, '--resume') && !words.includes('--resume') ? ['--resume'] : [];
   return ['mixbct', ...words.filter((word) => word !== '--force'), ...resume].join(' ');
 }

@@ -1,25 +1,16 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { Option } from 'commander';
 import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { PIXEL_DIVISOR } from '../data/collate.ts';
 import type { Dataset } from '../data/index.ts';
+import { PIXEL_DIVISOR } from '../data/pixels.ts';
 import { extractFeatures, extractTogether, FeatureSet } from '../features/index.ts';
 import type { Joined } from '../torch/index.ts';
 import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
-import { togetherOf } from './context.ts';
+import { togetherOf } from './processes.ts';
 
 /** How pixels become numbers. */
 export type PixelMap = keyof typeof PIXEL_DIVISOR;
-
-export const pixels = (): Option =>
-  new Option(
-    '--pixels <map>',
-    'train: (x - 127.5) / 127.5 as in training; ijb: / 128, as the published numbers were made',
-  )
-    .choices(Object.keys(PIXEL_DIVISOR))
-    .default('train');
 
 /** A model as a command is told it: a finished run, or its features of the benchmark. */
 export type ModelSource = {

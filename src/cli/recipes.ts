@@ -1,10 +1,7 @@
 import type { Command } from 'commander';
-import { stringify } from 'yaml';
 import { UserError } from '../base/errors.ts';
-import { textTable } from '../report/index.ts';
+import { textTable } from '../report/terminal.ts';
 import { namedRecipe, namedRecipes, suggestName } from '../train/named.ts';
-import { differencesFromReference, keptRepairs } from '../train/preset.ts';
-import { loadRecipe } from '../train/recipe.ts';
 import { command, preset, print } from './context.ts';
 
 export function recipesCommand(): Command {
@@ -15,7 +12,7 @@ export function recipesCommand(): Command {
   )
     .argument('[name]', 'print this one as YAML')
     .addOption(preset())
-    .action((name: string | undefined, options) => {
+    .action(async (name: string | undefined, options) => {
       if (name === undefined)
         return print(
           options,
@@ -29,6 +26,11 @@ export function recipesCommand(): Command {
         throw new UserError(`${name}: no recipe of that name${suggestName(name)}`, {
           hint: 'the names: mixbct recipes',
         });
+      const [{ stringify }, { differencesFromReference, keptRepairs }, { loadRecipe }] = await Promise.all([
+        import('yaml'),
+        import('../train/preset.ts'),
+        import('../train/recipe.ts'),
+      ]);
       const recipe = loadRecipe(name, { preset: options.preset });
       const differences = [...differencesFromReference(recipe), ...keptRepairs];
       const comments = differences.map((line) => `#   ${line}\n`).join('');

@@ -4,29 +4,25 @@ import type { Command } from 'commander';
 import { readJson, writeAtomic } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import type { Evaluation } from '../eval/index.ts';
-import {
-  figures,
-  type Run,
-  renderHtml,
-  renderMarkdown,
-  renderPng,
-  renderSeries,
-  renderSeriesHtml,
-  renderSeriesMarkdown,
-  renderTerminal,
-} from '../report/index.ts';
+import type { Run } from '../report/index.ts';
+import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
+import { renderSeries, renderTerminal } from '../report/terminal.ts';
 import { command, print } from './context.ts';
+
+/** Curves need a document and a plotting library, which take longer to load than a table to print. */
+const pictures = () => import('../report/index.ts');
 
 /** Writes evaluation.json, report.html, report.md and, if asked, the figures. */
 export async function writeReports(
   directory: string,
   evaluation: Evaluation,
-  { figures: pictures = false }: { readonly figures?: boolean },
+  { figures = false }: { readonly figures?: boolean },
 ): Promise<void> {
+  const { renderHtml } = await pictures();
   writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
   writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
   writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
-  if (pictures) await writeFigures(directory, [{ name: '', evaluation }]);
+  if (figures) await writeFigures(directory, [{ name: '', evaluation }]);
 }
 
 export function reportCommand(): Command {
@@ -45,7 +41,10 @@ export function reportCommand(): Command {
       const evaluations = runs.map(({ evaluation }) => evaluation);
       const [evaluation] = evaluations as [Evaluation];
       const alone = runs.length === 1;
-      if (options.html) writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
+      if (options.html) {
+        const { renderHtml, renderSeriesHtml } = await pictures();
+        writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
+      }
       if (options.markdown)
         writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
       if (options.figures) await writeFigures(options.figures, runs);
@@ -56,6 +55,7 @@ export function reportCommand(): Command {
 
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
 async function writeFigures(folder: string, runs: readonly Run[]): Promise<void> {
+  const { figures, renderPng } = await pictures();
   for (const { name, svg } of figures(runs)) {
     writeAtomic(join(folder, `${name}.svg`), svg);
     writeAtomic(join(folder, `${name}.png`), await renderPng(svg));

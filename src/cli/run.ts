@@ -5,11 +5,9 @@ import { readJson } from '../base/artifact.ts';
 import { duration, say } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import type { Evaluation } from '../eval/index.ts';
-import { renderTerminal } from '../report/index.ts';
-import { command, force, interruptible, print, several, threads, useThreads, wholeNumber, workers } from './context.ts';
+import { renderTerminal } from '../report/terminal.ts';
+import { command, force, interruptible, print, seed, several, threads, workers } from './context.ts';
 import { dataFolder } from './data.ts';
-import { loadExperiment } from './experiment.ts';
-import { runStages } from './stages.ts';
 
 type RunOptions = {
   readonly out: string;
@@ -55,7 +53,7 @@ export function quickstartCommand(): Command {
     'from nothing to a judged upgrade, on real data, in minutes',
     'mixbct quickstart\nmixbct quickstart --seed 2',
   )
-    .option('--seed <n>', 'seed of every random draw, of the classes too', wholeNumber, 1)
+    .addOption(seed(1))
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
     .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED)')
     .addOption(dataFolder())
@@ -74,6 +72,11 @@ export function quickstartCommand(): Command {
 }
 
 async function runExperiment(file: string, options: RunOptions): Promise<void> {
+  const [{ loadExperiment }, { useThreads }, { runStages }] = await Promise.all([
+    import('./experiment.ts'),
+    import('./processes.ts'),
+    import('./stages.ts'),
+  ]);
   const experiment = loadExperiment(file, options.set);
   useThreads(options.threads);
   const start = performance.now();

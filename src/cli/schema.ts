@@ -1,10 +1,10 @@
 import { Argument, type Command } from 'commander';
-import { z } from 'zod';
-import { recipeSchema } from '../train/recipe.ts';
 import { command } from './context.ts';
-import { experimentSchema } from './experiment.ts';
 
-const schemas = { recipe: recipeSchema, experiment: experimentSchema } as const;
+const schemas = {
+  recipe: async () => (await import('../train/recipe.ts')).recipeSchema,
+  experiment: async () => (await import('./experiment.ts')).experimentSchema,
+} as const;
 
 export function schemaCommand(): Command {
   return command(
@@ -13,7 +13,8 @@ export function schemaCommand(): Command {
     'mixbct schema recipe > recipe.schema.json',
   )
     .addArgument(new Argument('<of>', 'which one').choices(Object.keys(schemas)))
-    .action((of: keyof typeof schemas) => {
-      process.stdout.write(`${JSON.stringify(z.toJSONSchema(schemas[of], { io: 'input' }), null, 2)}\n`);
+    .action(async (of: keyof typeof schemas) => {
+      const [{ z }, schema] = await Promise.all([import('zod'), schemas[of]()]);
+      process.stdout.write(`${JSON.stringify(z.toJSONSchema(schema, { io: 'input' }), null, 2)}\n`);
     });
 }

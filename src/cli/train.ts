@@ -1,24 +1,7 @@
 import type { Command } from 'commander';
 import { duration } from '../base/progress.ts';
-import { openOld } from '../train/old.ts';
-import { loadRecipe } from '../train/recipe.ts';
-import { train } from '../train/train.ts';
-import {
-  command,
-  device,
-  force,
-  interruptible,
-  joinOthers,
-  preset,
-  print,
-  several,
-  skipBad,
-  threads,
-  useThreads,
-  wholeNumber,
-  workers,
-} from './context.ts';
-import { openInputDataset } from './input-dataset.ts';
+import { command, device, force, interruptible, preset, print, several, skipBad, threads, workers } from './context.ts';
+import { wholeOption } from './numbers.ts';
 
 export function trainCommand(): Command {
   return command(
@@ -40,14 +23,16 @@ export function trainCommand(): Command {
     .addOption(preset())
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
-    .option('--save-every <n>', 'steps between two checkpoints of an epoch', wholeNumber, 1000)
-    .option(
-      '--skip-non-finite <n>',
-      'batches to leave out for a loss that is not finite before stopping',
-      wholeNumber,
-      0,
+    .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
+    .addOption(
+      wholeOption(
+        '--skip-non-finite <n>',
+        'batches to leave out for a loss that is not finite before stopping',
+        { least: 0 },
+        0,
+      ),
     )
-    .option('--log-every <n>', 'steps between two lines of the log', wholeNumber, 20)
+    .addOption(wholeOption('--log-every <n>', 'steps between two lines of the log', { least: 1 }, 20))
     .addOption(workers())
     .addOption(threads())
     .addOption(skipBad())
@@ -55,6 +40,14 @@ export function trainCommand(): Command {
     .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
     .addOption(force())
     .action(async (path: string, options) => {
+      const [{ openInputDataset }, { openOld }, { loadRecipe }, { train }, { joinOthers, useThreads }] =
+        await Promise.all([
+          import('./input-dataset.ts'),
+          import('../train/old.ts'),
+          import('../train/recipe.ts'),
+          import('../train/train.ts'),
+          import('./processes.ts'),
+        ]);
       useThreads(options.threads);
       const joined = joinOthers(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });

@@ -1,10 +1,10 @@
 import { add, div, homeDevice, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
+import { PIXEL_DIVISOR } from './pixels.ts';
+
+export { PIXEL_DIVISOR };
 
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
 export type Pixels = { readonly images: Uint8Array; readonly count: number; readonly side: number };
-
-/** What pixels less 127.5 are divided by: in training, and in the reference's IJB evaluation (D-12). */
-export const PIXEL_DIVISOR = { train: 127.5, ijb: 128 } as const;
 
 /**
  * Pixels as a backbone takes them: (x - 127.5) / divisor, float32 [B, 3, S, S]. The bytes are interleaved already, so the result

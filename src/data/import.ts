@@ -1,4 +1,4 @@
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
@@ -50,7 +50,7 @@ export async function importDataset(
       for (const [i, index] of order.entries()) {
         const record = dataset.record(index);
         if (record.image.length === 0)
-          throw new FileError(dataset.name(index), 'is empty', 'remove it, or import without --no-check');
+          throw new FileError(dataset.name(index), 'is empty', ['remove it', optionHint('import without --no-check')]);
         const [, ...others] = record.labels;
         const own = [labels[index]!, ...(others.length > 0 ? others : [0])];
         writer.write(i + 1, packImage({ ...record, labels: own, id: i + 1 }));
@@ -94,7 +94,7 @@ function unreadableError(dataset: Dataset, unreadable: ReadonlyMap<number, strin
   const all = unreadable.size === dataset.size ? 'none' : `${unreadable.size}`;
   return new UserError(
     `${dataset.path}: ${all} of ${dataset.size} images ${all === 'none' ? 'can' : 'cannot'} be read${lines.join('')}${more}`,
-    { hint: 'mend or remove them, or pass --skip-bad-images to go on without them' },
+    { hint: ['mend or remove them', optionHint('pass --skip-bad-images to go on without them')] },
   );
 }
 

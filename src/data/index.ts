@@ -1,7 +1,14 @@
 export type { Augment } from './augment.ts';
 export { alignedDataset, cropsDigest } from './crops.ts';
 export { type Dataset, NO_FAMILY, openDataset } from './dataset.ts';
-export { type GetResult, type GlyphSetName, getGlyphs, glyphPrefix, glyphSources } from './glyphs/index.ts';
+export {
+  type GetResult,
+  type GlyphSetName,
+  getGlyphs,
+  glyphPrefix,
+  glyphSetNames,
+  glyphSources,
+} from './glyphs/index.ts';
 export {
   type Enrolment,
   type Ijb,

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augment } from './augment.ts';
 import { type Dataset, type ImageFile, openSource } from './dataset.ts';
 import { type Bad, type FillTask, fillBatch } from './fill.ts';
@@ -119,11 +119,10 @@ export class Loader implements AsyncDisposable {
       const index = indices[row]!;
       const name = this.#dataset.name(index);
       if (!skip)
-        throw new FileError(
-          name,
-          `cannot be read (${problem})`,
-          'mend or remove it, or pass --skip-bad-images to go on without it',
-        );
+        throw new FileError(name, `cannot be read (${problem})`, [
+          'mend or remove it',
+          optionHint('pass --skip-bad-images to go on without it'),
+        ]);
       this.#bad.set(index, { index, name, problem });
     }
   }

@@ -162,7 +162,7 @@ test('a sample keeps some images of each class in their order, drawn anew for an
   };
   assert.deepEqual(await drawn(1, 'a'), await drawn(1, 'b'));
   assert.notDeepEqual(await drawn(1, 'c'), await drawn(2, 'd'));
-  await assert.rejects(sampleImages(dataset, { perClass: 0, seed: 1 }), /--per-class 0: wanted a whole number/);
+  await assert.rejects(sampleImages(dataset, { perClass: 0, seed: 1 }), /per-class 0: wanted a whole number/);
 });
 
 test('parts of every ratio have names of their own', async (t) => {

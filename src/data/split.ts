@@ -35,8 +35,7 @@ export type SplitOptions = {
  * labels, and reads the image count from a literal, this validates and reads the header.
  */
 export async function split(dataset: Dataset, { by, ratio, out, force = false }: SplitOptions): Promise<Written[]> {
-  if (!(ratio > 0 && ratio < 1))
-    throw new UserError(`--ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
+  if (!(ratio > 0 && ratio < 1)) throw new UserError(`ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
   const labels = dataset.labels();
   requireSorted(dataset, labels);
   const base = join(out ?? dirname(dataset.path), basename(dataset.path));
@@ -176,7 +175,7 @@ export async function holdOut(
   { classes, seed, out, force = false }: HoldOutOptions,
 ): Promise<Written[]> {
   if (!(Number.isInteger(classes) && classes > 0 && classes < dataset.classes))
-    throw new UserError(`--hold-out ${classes}: wanted a whole number of classes below ${dataset.classes}`);
+    throw new UserError(`hold-out ${classes}: wanted a whole number of classes below ${dataset.classes}`);
   const all = Array.from({ length: dataset.classes }, (_, i) => i);
   const drawn = new Rng(seed).split('hold out').sample(all, all.length);
   const labels = dataset.labels();
@@ -219,7 +218,7 @@ export async function sampleImages(
   { perClass, seed, out, force = false }: SampleOptions,
 ): Promise<Written> {
   if (!(Number.isInteger(perClass) && perClass > 0))
-    throw new UserError(`--per-class ${perClass}: wanted a whole number of images, at least 1`);
+    throw new UserError(`per-class ${perClass}: wanted a whole number of images, at least 1`);
   const labels = dataset.labels();
   const byLabel = positionsByLabel(labels, dataset.classes);
   const rng = new Rng(seed).split('sample');

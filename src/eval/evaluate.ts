@@ -131,10 +131,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   for (const { name, rows, dim } of [old, ...news, ...news.map((model) => ({ ...meeting(model), name: model.name }))])
     if (rows.length !== labels.length * dim)
       throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
-  requireDistinctNames(
-    [old, ...news].map(({ name }) => name),
-    '--new',
-  );
+  requireDistinctNames([old, ...news].map(({ name }) => name));
 
   const rng = new Rng(seed).split('evaluate');
   const protocol = {

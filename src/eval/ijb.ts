@@ -1,4 +1,4 @@
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { estimate, type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compare, type Measured } from './compatibility.ts';
@@ -87,15 +87,12 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = 500 } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
-  requireDistinctNames(
-    models.map(({ name }) => name),
-    '--model',
-  );
+  requireDistinctNames(models.map(({ name }) => name));
   for (const model of old ? candidates : [])
     if (!meets(model, old!))
       throw new UserError(
         `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
-        { hint: 'evaluate it without --old, or as the --oracle' },
+        { hint: [optionHint('evaluate it without --old'), optionHint('evaluate it as the --oracle')] },
       );
   const tests: Test[] = [
     ...(old ? [{ query: old, gallery: old }] : []),

@@ -28,8 +28,7 @@ export function denoise(
   features: Rows,
   { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
 ): Uint8Array {
-  if (!(keep > 0 && keep <= 1))
-    throw new UserError(`--keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
+  if (!(keep > 0 && keep <= 1)) throw new UserError(`keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
   const { count, dim } = features.info;
   if (count === 0) throw new UserError('there are no features to denoise');
   if (rule === 'entropy') return credibleByEntropy(features);

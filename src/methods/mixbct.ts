@@ -29,7 +29,7 @@ export const mixbct = defineMethod({
       if (credible.length < wanted) {
         if (onShortage === 'stop')
           throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${credible.length} there`, {
-            hint: 'denoise with a larger --keep, lower method.ratio, or set method.onShortage to use-all',
+            hint: 'keep a larger share in denoise, lower method.ratio, or set method.onShortage to use-all',
           });
         count('missing credible rows', wanted - credible.length);
       }

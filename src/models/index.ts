@@ -2,9 +2,11 @@ import type { Rng } from '../base/rng.ts';
 import type { Module } from '../nn/index.ts';
 import { Iresnet } from './iresnet.ts';
 import { MobileFaceNet, type MobileFaceNetSize } from './mobilefacenet.ts';
+import type { BackboneName } from './names.ts';
 import type { BackboneOptions } from './options.ts';
 import { Vit, type VitSize } from './vit.ts';
 
+export { type BackboneName, backboneNames } from './names.ts';
 export type { BackboneOptions } from './options.ts';
 
 /** Options that only some backbones know. */
@@ -55,10 +57,7 @@ export const backbones = {
   vit_b: vit({ dim: 512, depth: 24 }, { dropPath: 0.1, maskRatio: 0.1, checkpointEvery: 1 }),
   vit_b_dp005_mask_005: vit({ dim: 512, depth: 24 }, { dropPath: 0.05, maskRatio: 0.05, checkpointEvery: 1 }),
   vit_l_dp005_mask_005: vit({ dim: 768, depth: 24 }, { dropPath: 0.05, maskRatio: 0.05, checkpointEvery: 1 }),
-} as const satisfies Readonly<Record<string, Backbone>>;
-
-export type BackboneName = keyof typeof backbones;
-export const backboneNames = Object.keys(backbones) as BackboneName[];
+} as const satisfies Readonly<Record<BackboneName, Backbone>>;
 
 /** A fresh backbone: images [B, 3, S, S] → embeddings [B, D], always and only. Options left out are its own. */
 export const makeBackbone = (name: BackboneName, options: BackboneOptions, rng: Rng): Module =>

@@ -1,13 +1,10 @@
-import { codeOf, messageOf } from '../base/errors.ts';
+import { codeOf, messageOf, PeerLost } from '../base/errors.ts';
 import { type BucketsHandle, type GroupHandle, native, type StoreHandle, type WorkHandle } from './native.ts';
 import { clone, contiguous, narrow, reshape, transpose } from './ops.ts';
 import { scope } from './scope.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Another process of the run has gone, or was not heard of in time: what failed here is not the cause. */
-export class PeerLost extends Error {
-  override readonly name = 'PeerLost';
-}
+export { PeerLost };
 
 /** What a refusal of c10d says about the other processes. */
 const LOST = /connection (closed|reset|was)|broken pipe|timed out|timeout|socket|peer|aborted/i;

@@ -169,4 +169,20 @@ function cacheBound(): number {
   return megabytes * 2 ** 20;
 }
 
-export const native: Native = load();
+/** What is done with the addon as soon as it is loaded. */
+const atLoad: ((addon: Native) => void)[] = [];
+
+/** Calls `equip` when the addon is loaded. */
+export const whenLoaded = (equip: (addon: Native) => void): void => void atLoad.push(equip);
+
+/**
+ * The addon. It is loaded, and libtorch with it, when something of it is used first, so that a command that computes nothing
+ * does not wait for it; from then on this is the addon itself.
+ */
+export let native: Native = new Proxy({} as Native, {
+  get(_, name: keyof Native) {
+    native = load();
+    for (const equip of atLoad) equip(native);
+    return native[name];
+  },
+});

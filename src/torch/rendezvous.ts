@@ -1,8 +1,9 @@
-import { messageOf, UserError } from '../base/errors.ts';
+import { messageOf, optionHint, UserError } from '../base/errors.ts';
 import { Group, PeerLost, Store } from './distributed.ts';
 import { scope } from './scope.ts';
 import { tensor, toNumbers, toUint8 } from './tensor.ts';
 import { rendezvousSecret, Tunnel, TunnelError } from './tunnel.ts';
+import { RENDEZVOUS_FILE } from './variables.ts';
 
 const LOOPBACK = '127.0.0.1';
 const isLoopback = (address: string): boolean => /^(localhost$|127\.|::1$)/.test(address);
@@ -23,9 +24,6 @@ export type Place = {
 };
 
 const hint = 'start the processes with mixbct launch or torchrun, or set the variables as docs/cluster.md shows';
-
-/** Variable with the file of `Place.file`. */
-export const RENDEZVOUS_FILE = 'MIXBCT_RDZV_FILE';
 
 /**
  * Reads RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and MASTER_PORT or MIXBCT_RDZV_FILE; null if there is one process only.
@@ -141,7 +139,7 @@ export class Joined {
         if (value !== said[0]![what]) {
           if (rank === 0) sleep(LINGER_MS);
           throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${said[0]![what]})`, {
-            hint: `start every process with the same ${what}: same files, same --set`,
+            hint: [`start every process with the same ${what}`, optionHint('give all the same --set')],
           });
         }
   }

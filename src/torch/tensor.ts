@@ -1,6 +1,6 @@
 import { aten } from './aten.ts';
 import { homeDevice } from './device.ts';
-import { native } from './native.ts';
+import { native, whenLoaded } from './native.ts';
 
 export type Dtype =
   | 'float32'
@@ -42,81 +42,83 @@ export interface Generator {
   seed(seed: number): void;
 }
 
-Object.defineProperties(native.Tensor.prototype, {
-  shape: {
-    get: function (this: Tensor) {
-      return native.shape(this);
+whenLoaded((addon) => {
+  Object.defineProperties(addon.Tensor.prototype, {
+    shape: {
+      get: function (this: Tensor) {
+        return native.shape(this);
+      },
     },
-  },
-  strides: {
-    get: function (this: Tensor) {
-      return native.strides(this);
+    strides: {
+      get: function (this: Tensor) {
+        return native.strides(this);
+      },
     },
-  },
-  dtype: {
-    get: function (this: Tensor) {
-      return native.dtype(this);
+    dtype: {
+      get: function (this: Tensor) {
+        return native.dtype(this);
+      },
     },
-  },
-  device: {
-    get: function (this: Tensor) {
-      return native.device(this);
+    device: {
+      get: function (this: Tensor) {
+        return native.device(this);
+      },
     },
-  },
-  numel: {
-    get: function (this: Tensor) {
-      return native.numel(this);
+    numel: {
+      get: function (this: Tensor) {
+        return native.numel(this);
+      },
     },
-  },
-  isDisposed: {
-    get: function (this: Tensor) {
-      return native.isDisposed(this);
+    isDisposed: {
+      get: function (this: Tensor) {
+        return native.isDisposed(this);
+      },
     },
-  },
-  requiresGrad: {
-    get: function (this: Tensor) {
-      return native.requiresGrad(this);
+    requiresGrad: {
+      get: function (this: Tensor) {
+        return native.requiresGrad(this);
+      },
     },
-  },
-  grad: {
-    get: function (this: Tensor) {
-      return native.gradient(this);
+    grad: {
+      get: function (this: Tensor) {
+        return native.gradient(this);
+      },
+      set: function (this: Tensor, gradient: Tensor | null) {
+        native.setGradient(this, gradient);
+      },
     },
-    set: function (this: Tensor, gradient: Tensor | null) {
-      native.setGradient(this, gradient);
+    item: {
+      value(this: Tensor) {
+        return native.item(this);
+      },
     },
-  },
-  item: {
-    value(this: Tensor) {
-      return native.item(this);
+    dispose: {
+      value(this: Tensor) {
+        native.dispose(this);
+      },
     },
-  },
-  dispose: {
-    value(this: Tensor) {
-      native.dispose(this);
+    [Symbol.dispose]: {
+      value(this: Tensor) {
+        native.dispose(this);
+      },
     },
-  },
-  [Symbol.dispose]: {
-    value(this: Tensor) {
-      native.dispose(this);
-    },
-  },
-});
+  });
 
-Object.defineProperties(native.Generator.prototype, {
-  state: {
-    get: function (this: Generator) {
-      return native.generatorState(this);
+  Object.defineProperties(addon.Generator.prototype, {
+    state: {
+      get: function (this: Generator) {
+        return native.generatorState(this);
+      },
+      set: function (this: Generator, state: Tensor) {
+        native.setGeneratorState(this, state);
+      },
     },
-    set: function (this: Generator, state: Tensor) {
-      native.setGeneratorState(this, state);
+    seed: {
+      value(this: Generator, seed: number) {
+        native.seed(this, seed);
+      },
     },
-  },
-  seed: {
-    value(this: Generator, seed: number) {
-      native.seed(this, seed);
-    },
-  },
+  });
 });
 
 export const isTensor = (value: unknown): value is Tensor => native.isTensor(value);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import {
   copy_,
   type Metadata,
@@ -73,7 +73,7 @@ export function applyCheckpoint(
       throw new UserError(
         `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
         {
-          hint: 'resume with what the run was started with, or start anew with --force',
+          hint: ['resume with what the run was started with', optionHint('start anew with --force')],
         },
       );
   restore(path, tensors, state);

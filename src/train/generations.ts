@@ -1,7 +1,7 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { sync } from '../base/durable-write.ts';
-import { FileError } from '../base/errors.ts';
+import { FileError, optionHint } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { scope, type Tensor } from '../torch/index.ts';
 import { applyCheckpoint, type Identity, type Position, readCheckpoint, saveCheckpoint } from './checkpoint.ts';
@@ -56,9 +56,17 @@ export class Generations {
         damaged.push(error);
       }
     if (damaged.length === 0)
-      throw new FileError(this.#latest, 'there is no checkpoint to resume from', 'start the run without --resume');
+      throw new FileError(
+        this.#latest,
+        'there is no checkpoint to resume from',
+        optionHint('start the run without --resume'),
+      );
     const problems = damaged.map(({ message }) => message).join('\n  ');
-    throw new FileError(dirname(this.#latest), `no checkpoint is whole:\n  ${problems}`, 'start anew with --force');
+    throw new FileError(
+      dirname(this.#latest),
+      `no checkpoint is whole:\n  ${problems}`,
+      optionHint('start anew with --force'),
+    );
   }
 
   remove(): void {

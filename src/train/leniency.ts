@@ -1,4 +1,4 @@
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, keep, noGrad, type Tensor } from '../torch/index.ts';
 import type { Journal } from './journal.ts';
@@ -64,7 +64,10 @@ function notFinite({ step, terms, batch }: Failure, already: number): UserError 
     `the loss is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${already} batches left out` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
-      hint: 'lower optimizer.lr or raise schedule.warmupEpochs; the last checkpoint stands: --resume goes on from it, with --skip-non-finite n past n such batches',
+      hint: [
+        'lower optimizer.lr or raise schedule.warmupEpochs',
+        optionHint('go on from the last checkpoint with --resume, past n such batches with --skip-non-finite n'),
+      ],
     },
   );
 }

@@ -98,12 +98,9 @@ test('a method gets what it needs and what it wants, and refuses what it has no 
     openOld(tinyRecipe({ method: sectionOf(kind) }), paths, dataset)[Symbol.dispose]();
   for (const kind of Object.keys(methods)) open(kind, pathsOf(kind, side));
   open('nccl', { features: side.features });
-  assert.throws(() => open('bct', { features: side.features }), /bct needs --old-prototypes\n.*mixbct average/);
-  assert.throws(
-    () => open('advbct', { features: side.features }),
-    /advbct needs --old-boundaries\n.*mixbct boundaries/,
-  );
-  assert.throws(() => open('bct', side), /bct has no use for --old-features/);
+  assert.throws(() => open('bct', { features: side.features }), /bct needs old-prototypes\n.*mixbct average/);
+  assert.throws(() => open('advbct', { features: side.features }), /advbct needs old-boundaries\n.*mixbct boundaries/);
+  assert.throws(() => open('bct', side), /bct has no use for old-features/);
 });
 
 test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async (t) => {

@@ -1,5 +1,5 @@
 import { digestOf } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import {
   FeatureSet,
@@ -61,14 +61,17 @@ export function openOld(
   const { needs, wants = [] } = methodNamed(kind);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
-    throw new UserError(`method ${kind} needs ${missing.map(({ from }) => `--old-${from}`).join(' and ')}`, {
-      hint: `make it with ${missing.map(({ make }) => make).join(' and ')}`,
+    throw new UserError(`method ${kind} needs ${missing.map(({ from }) => `old-${from}`).join(' and ')}`, {
+      hint: [
+        `make it with ${missing.map(({ make }) => make).join(' and ')}`,
+        optionHint(`pass ${missing.map(({ from }) => `--old-${from}`).join(' and ')}`),
+      ],
     });
   const used = new Set([...needs, ...wants].map((need) => sources[need].from));
   const unused = (Object.keys(paths) as (keyof OldPaths)[]).find(
     (from) => paths[from] !== undefined && !used.has(from),
   );
-  if (unused) throw new UserError(`method ${kind} has no use for --old-${unused}`, { hint: 'leave it out' });
+  if (unused) throw new UserError(`method ${kind} has no use for old-${unused}`, { hint: 'leave it out' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
   const open = <T extends Opened>(from: keyof OldPaths, opener: (path: string) => T): T | null => {

@@ -1,10 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { autocast, bf16Instructions, buildInfo, type Dtype, type Tensor } from '../torch/index.ts';
-
-/** What a backbone computes in. Weights, the last layers, heads, losses and optimisers keep float32 under all of them. */
-export const precisions = ['float32', 'bf16', 'fp16'] as const;
-export type Precision = (typeof precisions)[number];
+import type { Precision } from './precisions.ts';
 
 const HALF: Readonly<Record<Exclude<Precision, 'float32'>, Dtype>> = { bf16: 'bfloat16', fp16: 'float16' };
 

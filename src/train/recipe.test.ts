@@ -29,7 +29,7 @@ test('--set changes a value, makes what is missing, and is checked like the file
     () => parseRecipe(raw, 'a test', { settings: ['network.widht=0.5'] }),
     /network\.widht: no such key; did you mean width\?/,
   );
-  assert.throws(() => parseRecipe(raw, 'a test', { settings: ['width'] }), /--set width: wanted path=value/);
+  assert.throws(() => parseRecipe(raw, 'a test', { settings: ['width'] }), /setting width: wanted path=value/);
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['method.kind=l3'] }), /method/);
 });
 

@@ -6,7 +6,7 @@ import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
 import { namedRecipe, suggestName } from './named.ts';
-import { precisions } from './precision.ts';
+import { precisions } from './precisions.ts';
 import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
 
@@ -15,7 +15,7 @@ const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)
 const inEpochs = 'in epochs; fractions are allowed';
 
 export const networkSchema = z.strictObject({
-  name: z.enum(backboneNames as [string, ...string[]]).describe('backbone'),
+  name: z.enum(backboneNames).describe('backbone'),
   embeddingDim: z.int().positive().describe('D, size of an embedding'),
   inputSide: z.int().positive().multipleOf(16).default(112).describe('height and width of the input, in pixels'),
   width: z.number().positive().max(4).default(1).describe('multiplies the channel counts'),

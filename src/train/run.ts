@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { digestOf, fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
@@ -28,7 +28,8 @@ import {
   writeSafetensors,
 } from '../torch/index.ts';
 import { restore } from './checkpoint.ts';
-import { inPrecision, type Precision } from './precision.ts';
+import { inPrecision } from './precision.ts';
+import type { Precision } from './precisions.ts';
 import { differencesFromReference } from './preset.ts';
 import { type NetworkRecipe, recipeSchema } from './recipe.ts';
 import { backboneOf, projectionOf, type Session } from './session.ts';
@@ -86,14 +87,20 @@ export function checkRun(out: string, { resume, force }: { readonly resume: bool
   const begun = isBegun(out);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
   if (resume && !begun)
-    throw new UserError(`${out}: there is no checkpoint to resume from`, { hint: 'start the run without --resume' });
+    throw new UserError(`${out}: there is no checkpoint to resume from`, {
+      hint: optionHint('start the run without --resume'),
+    });
   if (!resume && !force && existsSync(out))
     throw new UserError(
       finished
         ? `${out}: a finished run stands there`
         : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`,
       {
-        hint: `${begun && !finished ? 'pass --resume to go on with it, ' : ''}choose another --out, or pass --force to replace it`,
+        hint: [
+          ...(begun && !finished ? [optionHint('pass --resume to go on with it')] : []),
+          optionHint('choose another --out'),
+          optionHint('pass --force to replace it'),
+        ],
       },
     );
 }
@@ -160,7 +167,8 @@ export function readRunManifest(run: string): RunManifest {
 export function loadModel(run: string): TrainedModel {
   const manifest = readRunManifest(run);
   const { model } = runFiles(run);
-  if (!existsSync(model)) throw new FileError(model, 'no such file', 'the run is damaged: train it again with --force');
+  if (!existsSync(model))
+    throw new FileError(model, 'no such file', 'the run is damaged: train it again with mixbct train … --force');
   if (fileDigest(model) !== manifest.model)
     throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
@@ -199,7 +207,7 @@ export function embedderOf(
   const through = space === 'old' ? projection : null;
   if (space === 'old' && !through)
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
-      hint: 'leave --space out',
+      hint: optionHint('leave --space out'),
     });
   return {
     name: manifest.name,

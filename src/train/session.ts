@@ -24,7 +24,8 @@ import {
   type Team,
   type Tensor,
 } from '../torch/index.ts';
-import { inPrecision, type Precision } from './precision.ts';
+import { inPrecision } from './precision.ts';
+import type { Precision } from './precisions.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */

@@ -7,7 +7,7 @@ export function applySettings(raw: unknown, settings: readonly string[]): unknow
   const result = structuredClone(raw ?? {}) as Record<string, unknown>;
   for (const setting of settings) {
     const at = setting.indexOf('=');
-    if (at < 1) throw new UserError(`--set ${setting}: wanted path=value, for example --set method.ratio=0.5`);
+    if (at < 1) throw new UserError(`setting ${setting}: wanted path=value, for example method.ratio=0.5`);
     const keys = setting.slice(0, at).split('.');
     let node = result;
     for (const key of keys.slice(0, -1)) {

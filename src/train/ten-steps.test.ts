@@ -18,7 +18,7 @@ import {
   zero_,
 } from '../torch/index.ts';
 import { noOld } from './old.ts';
-import type { Precision } from './precision.ts';
+import type { Precision } from './precisions.ts';
 import { parseRecipe } from './recipe.ts';
 import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
 import { trainStep } from './train.ts';

@@ -138,7 +138,7 @@ test('what the old model left must fit: dataset, dimension, artefacts', async (t
   const paths = await featuresAndMask(folder, dataset);
   assert.throws(
     () => openOld(tinyRecipe({ method: { kind: 'mixbct' } }), {}, dataset),
-    /method mixbct needs --old-features and --old-credible\n.*mixbct extract and mixbct denoise/,
+    /method mixbct needs old-features and old-credible\n.*mixbct extract and mixbct denoise/,
   );
   assert.throws(
     () => openOld(wide, paths, dataset),
@@ -161,7 +161,7 @@ test('what the old model left must fit: dataset, dimension, artefacts', async (t
   const stop = { method: { kind: 'mixbct', ratio: 0.9, onShortage: 'stop' } };
   await assert.rejects(
     trained(dataset, join(folder, 'short'), stop, { paths }),
-    /7 credible rows wanted in this batch, \d there\n.*--keep/,
+    /7 credible rows wanted in this batch, \d there\n.*keep a larger share/,
   );
 });
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
 import { isDiskFull, requireRoom } from '../base/durable-write.ts';
-import { UserError } from '../base/errors.ts';
+import { Interrupted, optionHint, UserError } from '../base/errors.ts';
 import { progress, say, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
@@ -76,10 +76,7 @@ const CHECKPOINTS = 3;
 /** Images embedded at a time between epochs. */
 const EMBED_BATCH = 256;
 
-/** Thrown after an interrupted run has written its checkpoint. */
-export class Interrupted extends Error {
-  override readonly name = 'Interrupted';
-}
+export { Interrupted };
 
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
@@ -250,7 +247,12 @@ function diskFull(out: string, step: number, saved: number | undefined, cause: u
   const begun = saved !== undefined && step > 0;
   return new UserError(
     `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
-    { hint: begun ? 'make room, then go on with --resume' : 'make room, then start it again', cause },
+    {
+      hint: begun
+        ? ['make room, then start it again', optionHint('go on with --resume')]
+        : 'make room, then start it again',
+      cause,
+    },
   );
 }
 

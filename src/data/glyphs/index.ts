@@ -4,10 +4,12 @@ import { UserError } from '../../base/errors.ts';
 import { recordFiles } from '../recordio.ts';
 import { readSidecar } from '../sidecar.ts';
 import { buildGlyphs, type GlyphSet } from './build.ts';
-import { type GlyphSetName, glyphSources } from './sets.ts';
+import type { GlyphSetName } from './names.ts';
+import { glyphSources } from './sets.ts';
 
 export type { GlyphSet } from './build.ts';
-export { type GlyphSetName, glyphSources } from './sets.ts';
+export { type GlyphSetName, glyphSetNames } from './names.ts';
+export { glyphSources } from './sets.ts';
 
 export type GetOptions = {
   /** The folder for all data sets: the set goes to `<folder>/<name>/`, its typefaces to `<folder>/<name>/typefaces`. */
@@ -35,7 +37,7 @@ export const glyphPrefix = (name: GlyphSetName, { folder, side = 32, levels = 1 
 export async function getGlyphs(name: GlyphSetName, options: GetOptions): Promise<GetResult> {
   const { folder, side = 32, levels = 1, force = false } = options;
   if (!(Number.isInteger(side) && side >= 8 && side <= 512))
-    throw new UserError(`--side ${side}: wanted a whole number of pixels from 8 to 512`);
+    throw new UserError(`side ${side}: wanted a whole number of pixels from 8 to 512`);
   const source = glyphSources[name];
   const prefix = glyphPrefix(name, options);
   const expected = source.pinned[`${side}/${levels}`] ?? null;

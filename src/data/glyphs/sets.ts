@@ -4,6 +4,7 @@ import { packageRoot } from '../../base/version.ts';
 import { type Face, fileFace, slicedFace } from './faces.ts';
 import { fetchDebian, fetchNpm } from './fetch.ts';
 import { jisLevel1, jisLevel2 } from './jis.ts';
+import type { GlyphSetName } from './names.ts';
 
 /** A glyph-identity data set: class = character, instance = one typeface's drawing of it. */
 export type GlyphSource = {
@@ -44,7 +45,7 @@ type DebianFace = {
 const codePoints = (levels: 1 | 2): number[] => (levels === 1 ? jisLevel1() : [...jisLevel1(), ...jisLevel2()]);
 
 /** The sets `mixbct data get` knows. */
-export const glyphSources: Readonly<Record<'k12' | 'k55', GlyphSource>> = {
+export const glyphSources: Readonly<Record<GlyphSetName, GlyphSource>> = {
   k12: {
     title: 'K12: glyph identity, 12 typefaces from npm',
     note: 'JIS X 0208 kanji drawn by 12 typefaces (OFL-1.1; Kosugi Maru Apache-2.0)',
@@ -72,4 +73,3 @@ export const glyphSources: Readonly<Record<'k12' | 'k55', GlyphSource>> = {
     pinned: { '32/1': 'c04db39973227056' },
   },
 };
-export type GlyphSetName = keyof typeof glyphSources;

@@ -1,0 +1,164 @@
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { UserError } from '../base/errors.ts';
+import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import { renderTerminal, textTable } from '../report/terminal.ts';
+import {
+  batchSize,
+  command,
+  device,
+  force,
+  group,
+  print,
+  resamples,
+  seed,
+  several,
+  threads,
+  workers,
+} from './context.ts';
+import type { IjbOptions } from './evaluate-ijb.ts';
+import type { PackOptions } from './evaluate-pack.ts';
+import { wholeOption } from './numbers.ts';
+
+export function evaluateCommand(): Command {
+  return group(
+    'evaluate',
+    'judge new models against the old one',
+    'mixbct evaluate --old features/old-eval --new mixbct=features/mixbct-eval --out runs/evaluation\nmixbct evaluate ijb --data ijb --model runs/new --old runs/old --out runs/ijbc',
+  )
+    .addCommand(evaluateSetsCommand(), { isDefault: true })
+    .addCommand(evaluateIjbCommand())
+    .addCommand(evaluatePackCommand());
+}
+
+function evaluateSetsCommand(): Command {
+  return command(
+    'sets',
+    'judge models by feature sets of classes that none was trained on (what evaluate does if no other is named)',
+    'mixbct evaluate --old features/old-eval --oracle features/oracle-eval --new mixbct=features/mixbct-eval --out runs/evaluation',
+  )
+    .requiredOption('--old <features>', "the old model's feature set")
+    .option('--oracle <features>', 'feature set of a new model trained without regard to the old one')
+    .option(
+      '--new <name=features>',
+      'feature set of a new model, or own,old if it has a projection: the sets in both spaces; may be repeated',
+      several,
+      [],
+    )
+    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
+    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
+    .option('--title <text>', 'title of the report', 'Backward compatibility')
+    .addOption(wholeOption('--impostors <n>', 'impostor pairs to draw', { least: 1, most: 1_000_000_000 }, 2_000_000))
+    .addOption(resamples())
+    .addOption(seed())
+    .addOption(force())
+    .action(async (options) => {
+      const candidates = (options.new as string[]).map((text) => {
+        const at = text.indexOf('=');
+        if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
+        const [features, inOldSpace] = text.slice(at + 1).split(',') as [string, string?];
+        return { name: text.slice(0, at), features, ...(inOldSpace !== undefined && { inOldSpace }) };
+      });
+      if (candidates.length === 0 && options.oracle === undefined)
+        throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
+      const { evaluateStage } = await import('./evaluate.ts');
+      const evaluation = await evaluateStage({ ...options, candidates });
+      print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
+    });
+}
+
+const pixels = (): Option =>
+  new Option(
+    '--pixels <map>',
+    'train: (x - 127.5) / 127.5 as in training; ijb: / 128, as the published numbers were made',
+  )
+    .choices(Object.keys(PIXEL_DIVISOR))
+    .default('train');
+
+const PROTOCOLS = ['11', '1N'] as const;
+
+function protocols(text: string): readonly string[] {
+  const wanted = text.split(',');
+  const unknown = wanted.find((name) => !(PROTOCOLS as readonly string[]).includes(name));
+  if (unknown !== undefined) throw new UserError(`--protocol ${text}: wanted 11, 1N or 11,1N`);
+  return wanted;
+}
+
+function evaluateIjbCommand(): Command {
+  return command(
+    'ijb',
+    'judge models on IJB-C or IJB-B: 1:1 and 1:N, each on itself and on the old gallery',
+    'mixbct evaluate ijb --data ijb --model runs/new1 --model runs/new2 --old runs/old --protocol 11,1N --out runs/ijbc',
+  )
+    .requiredOption('--data <folder>', 'folder that holds IJBC/ or IJBB/, with loose_crop/ and meta/')
+    .addOption(new Option('--subset <name>', 'which benchmark').choices(['IJBC', 'IJBB']).default('IJBC'))
+    .requiredOption(
+      '--model <[name=]run>',
+      'a model to judge: folder of a run, or of a feature set of the benchmark; may be repeated',
+      several,
+      [],
+    )
+    .option('--old <[name=]run>', 'the model of the old gallery')
+    .option('--oracle <[name=]run>', 'a new model trained without regard to the old one')
+    .option('--protocol <list>', '11, 1N or both', protocols, PROTOCOLS)
+    .option('--features <folder>', 'where each model’s features are kept for later evaluations', 'features/ijb')
+    .addOption(pixels())
+    .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
+    .option('--scores', 'write the scores of all pairs as .npz, too', false)
+    .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
+    .addOption(resamples())
+    .addOption(batchSize(128))
+    .addOption(workers())
+    .addOption(threads())
+    .addOption(device())
+    .addOption(seed())
+    .addOption(force())
+    .action(async (options: IjbOptions & { readonly json: boolean }) => {
+      if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
+      const [{ evaluateIjb }, { joinOthers, useThreads }] = await Promise.all([
+        import('./evaluate-ijb.ts'),
+        import('./processes.ts'),
+      ]);
+      useThreads(options.threads);
+      const joined = joinOthers(options.device);
+      const evaluation = await evaluateIjb({ ...options, joined });
+      joined?.leave();
+      if (evaluation)
+        print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
+    });
+}
+
+function evaluatePackCommand(): Command {
+  return command(
+    'pack',
+    'judge models on verification packs such as lfw.bin: accuracy in ten folds',
+    'mixbct evaluate pack --pack packs/lfw.bin --pack packs/cfp_fp.bin --model runs/new --old runs/old',
+  )
+    .requiredOption('--pack <file>', 'a .bin of encoded images and labels; may be repeated', several, [])
+    .requiredOption('--model <[name=]run>', 'a model to judge; may be repeated', several, [])
+    .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
+    .option('--out <folder>', 'write accuracy.json with every fold there')
+    .addOption(pixels())
+    .addOption(batchSize(128))
+    .addOption(workers())
+    .addOption(threads())
+    .addOption(force())
+    .action(async (options: PackOptions & { readonly json: boolean }) => {
+      if (options.pack.length === 0 || options.model.length === 0)
+        throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
+      const [{ packStage }, { useThreads }] = await Promise.all([
+        import('./evaluate-pack.ts'),
+        import('./processes.ts'),
+      ]);
+      useThreads(options.threads);
+      const results = await packStage(options);
+      const percent = (x: number): string => (100 * x).toFixed(2);
+      const rows = results.map(({ pack, query, gallery, mean, std, meanNorm }) => [
+        pack,
+        `${query} → ${gallery}`,
+        `${percent(mean)} ± ${percent(std)}`,
+        meanNorm.toFixed(2),
+      ]);
+      print(options, results, textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm'], rows));
+    });
+}

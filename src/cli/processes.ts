@@ -1,0 +1,44 @@
+import { UserError } from '../base/errors.ts';
+import type { Together } from '../features/index.ts';
+import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
+import { LAUNCHER } from './context.ts';
+
+export const useThreads = (count: number): void => setThreads(count);
+
+/** Processes as extraction sees them. */
+export const togetherOf = (joined: Joined): Together => ({
+  rank: joined.place.rank,
+  processes: joined.place.processes,
+  fromFirst: (body) => joined.fromFirst(body),
+  meet: () => joined.group.barrier().wait(),
+});
+
+/** A number of seconds in a variable of the environment, in milliseconds. */
+function secondsFrom(name: string): number | undefined {
+  const text = process.env[name];
+  if (text === undefined) return undefined;
+  if (!(Number(text) > 0)) throw new UserError(`${name}=${text}: wanted a number of seconds above 0`);
+  return Number(text) * 1000;
+}
+
+/**
+ * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
+ * alone. A process that `mixbct launch` started ends with it.
+ */
+export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
+  const launcher = process.env[LAUNCHER];
+  if (launcher !== undefined) {
+    dieWithParent();
+    if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
+  }
+  const place = placeOf(process.env);
+  useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
+  if (!place) return null;
+  const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
+  const cuda = kind === 'cuda' && hasNccl();
+  if (kind === 'cuda' && !cuda)
+    throw new UserError('several processes on CUDA devices need an addon with NCCL', {
+      hint: 'docs/cluster.md tells what it is built with',
+    });
+  return join(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
+}
