@@ -79,18 +79,21 @@ export function importFeaturesCommand(): Command {
   return command(
     'import-features',
     'take in embeddings of another system as .npy',
-    'mixbct import-features features.npy --labels labels.npy --out features/old',
+    'mixbct import-features features.npy --labels labels.npy --out features/old\n' +
+      'mixbct import-features features.npy --ids names.txt --data data/photos/train --out features/old',
   )
-    .argument('<features>', 'float32 or float16 [N, D], in dataset order')
-    .requiredOption('--labels <file>', 'class ids [N], int32 or int64')
-    .option('--data <dataset>', 'the dataset that the rows are embeddings of, in its order')
-    .option('--families <file>', 'family ids [N], int32 or int64; -1 unknown')
+    .argument('<features>', 'float16, float32 or float64 [N, D]')
+    .option('--labels <file>', 'class ids [N], whole numbers of any type; not needed with --data and --ids')
+    .option('--data <dataset>', 'the dataset that the rows are embeddings of: in its order, unless --ids are given')
+    .option('--ids <file>', 'what the image of each row is called: one id a line, in a .jsonl one JSON string a line')
+    .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
+    .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .addOption(force())
     .action(async (features: string, options) => {
       const { importNpy } = await featureTools();
       const info = await importNpy(
-        { features, labels: options.labels, families: options.families, dataset: options.data },
+        { features, dataset: options.data, labels: options.labels, families: options.families, ids: options.ids },
         options.out,
         options,
       );

@@ -6,7 +6,7 @@ import { say } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, lostClasses, type Rows, rowsOf } from './groups.ts';
+import { classBlocks, lostClasses, type Rows, rowsOf, sortByClass } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /**
@@ -17,8 +17,9 @@ import { writeNpy } from './npy.ts';
 export function average(features: Rows): Float32Array {
   const { dim, classes } = features.info;
   const lost = new Set(lostClasses(features));
+  const order = sortByClass(features);
   const prototypes = new Float32Array(classes * dim);
-  for (const block of classBlocks(features)) {
+  for (const block of classBlocks(features, order)) {
     const { first, starts } = block;
     const empty = starts.findIndex((start, k) => start === starts[k + 1] && !lost.has(first + k));
     if (empty >= 0)

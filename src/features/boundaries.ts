@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, type Rows, spreadOf } from './groups.ts';
+import { classBlocks, type Rows, sortByClass, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
@@ -24,13 +24,14 @@ export type ClassBoundaries = {
  */
 export function boundaries(features: Rows): ClassBoundaries {
   const { dim, classes } = features.info;
+  const order = sortByClass(features);
   const [centres, largest, kept] = [
     new Float32Array(classes * dim),
     new Float32Array(classes),
     new Int32Array(classes),
   ];
   const factors = new Float64Array(dim).fill(1);
-  for (const block of classBlocks(features)) {
+  for (const block of classBlocks(features, order)) {
     const { first, starts } = block;
     const { means, distances } = spreadOf(block, factors);
     centres.set(means, first * dim);

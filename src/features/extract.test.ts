@@ -80,6 +80,7 @@ test('an extraction killed in its middle goes on to the same bytes, and looks at
     'classes.npy',
     'families.npy',
     'features.npy',
+    'ids.jsonl',
     'labels.npy',
     'manifest.json',
   ]);
@@ -178,6 +179,7 @@ test('an image that cannot be read costs no rows, and those that earlier attempt
     'classes.npy',
     'families.npy',
     'features.npy',
+    'ids.jsonl',
     'labels.npy',
     'manifest.json',
   ]);

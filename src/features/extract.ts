@@ -146,6 +146,7 @@ export function describe(
     },
     classKeys: classKeysOf(dataset),
     trainedClassKeys: trainedOn?.classKeys ?? null,
+    id: dataset.hasOwnIds ? (row: number) => dataset.id(from + row) : null,
     flip,
     preprocessing: {
       alignment: dataset.alignment ?? ('none' as const),

@@ -1,7 +1,9 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type ArtifactOptions, digestOf, fileDigest, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { type IdList, readIds, writeIds } from '../base/id-list.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
@@ -58,6 +60,10 @@ const files = (path: string) => ({
   features: join(path, 'features.npy'),
   labels: join(path, 'labels.npy'),
   families: join(path, 'families.npy'),
+  /** Only where ids are known. */
+  ids: join(path, 'ids.jsonl'),
+  /** Only where classes were numbered. */
+  classIds: join(path, 'class-ids.npy'),
 });
 
 /** How a stored type is named in .npy. */
@@ -95,6 +101,7 @@ export class FeatureSet implements Disposable {
   #all: Float32Array | undefined;
   #labels: Int32Array | undefined;
   #families: Int32Array | undefined;
+  #ids: IdList | null | undefined;
 
   private constructor(path: string, info: FeaturesInfo, file: NpyFile<'<f2' | '<f4'>) {
     this.path = path;
@@ -160,6 +167,26 @@ export class FeatureSet implements Disposable {
     return this.#families;
   }
 
+  /** What the image of a row is called; null if that is not known. */
+  id(row: number): string | null {
+    this.#ids ??= existsSync(files(this.path).ids) ? readIds(files(this.path).ids, this.info.count) : null;
+    return this.#ids?.at(row) ?? null;
+  }
+
+  /** What messages call a row: "row 17 (anna/3.jpg)". */
+  name(row: number): string {
+    const id = this.id(row);
+    return `row ${row}${id === null ? '' : ` (${id})`}`;
+  }
+
+  /** The ids that its classes had before they were numbered 0 … C-1; null if they had these. [C] */
+  classIds(): BigInt64Array | null {
+    const { classIds } = files(this.path);
+    if (!existsSync(classIds)) return null;
+    using file = openArray(classIds, '<i8', [this.info.classes]);
+    return file.all();
+  }
+
   /** What tells the classes of its dataset from those of others; null if that is not known. */
   classKeys(): ClassKeys | null {
     return this.info.dataset && readClassKeys(classesPath(this.path), this.info.dataset.classes);
@@ -213,19 +240,27 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly families: Int32Array;
   readonly classKeys?: ClassKeys | null;
   readonly trainedClassKeys?: ClassKeys | null;
+  /** The ids that classes had before they were numbered 0 … C-1; null if they had these. [C] */
+  readonly classIds?: BigInt64Array | null;
+  /** What each row's image is called; null if that is not known. */
+  readonly id?: ((row: number) => string) | null;
   readonly dtype?: Stored;
   readonly precision?: FeaturesInfo['precision'];
 };
 
 /** @throws UserError if a number is too large for float16. */
-function halfOf(rows: Float32Array, path: string): Uint16Array {
+function halfOf(rows: Float32Array, nameOf: (i: number) => string): Uint16Array {
   const half = toHalf(rows);
   const over = fromHalf(half).findIndex((value) => !Number.isFinite(value));
   if (over >= 0)
-    throw new UserError(`${path}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
+    throw new UserError(`${nameOf(over)}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
       hint: 'store these features as float32',
     });
   return half;
+}
+
+function* idsOf(id: (row: number) => string, count: number): Iterable<string> {
+  for (let row = 0; row < count; row++) yield id(row);
 }
 
 /** Position of the first value that is NaN or infinite, or -1. */
@@ -269,6 +304,8 @@ export function writeFeatureSet(
     families,
     classKeys = null,
     trainedClassKeys = null,
+    classIds = null,
+    id = null,
     dtype = 'float32',
     precision = 'float32',
     ...info
@@ -288,13 +325,16 @@ export function writeFeatureSet(
     if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
     const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
     let rows = from;
+    const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;
     const append = (chunk: Float32Array): void => {
       const bad = firstNonFinite(chunk);
       if (bad >= 0)
-        throw new UserError(`${path}: embedding ${rows + Math.floor(bad / info.dim)} holds ${chunk[bad]}`, {
+        throw new UserError(`${path}: ${nameOf(rows + Math.floor(bad / info.dim))} holds ${chunk[bad]}`, {
           hint: 'the model that made it has diverged: train it again with a lower learning rate',
         });
-      writer.append(dtype === 'float16' ? halfOf(chunk, path) : chunk);
+      writer.append(
+        dtype === 'float16' ? halfOf(chunk, (i) => `${path}: ${nameOf(rows + Math.floor(i / info.dim))}`) : chunk,
+      );
       rows += chunk.length / info.dim;
     };
     let missing: readonly MissingRow[] = [];
@@ -317,6 +357,8 @@ export function writeFeatureSet(
       throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
     writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
     writeNpy(target.families, '<i4', families);
+    if (classIds) writeNpy(target.classIds, '<i8', classIds);
+    if (id) writeIds(target.ids, idsOf(id, rows));
     if (classKeys) writeClassKeys(classesPath(directory), classKeys);
     if (trainedClassKeys) writeClassKeys(trainedClassesPath(directory), trainedClassKeys);
     return {

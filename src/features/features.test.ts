@@ -16,6 +16,7 @@ import { classBlocks, type Rows, spreadOf } from './groups.ts';
 import {
   extractFeatures,
   FeatureSet,
+  type FeatureSetContent,
   importNpy,
   openCredible,
   openPrototypes,
@@ -197,6 +198,7 @@ test('extraction keeps dataset order, and the mean of both flips is symmetric', 
   assert.deepEqual([features.info.count, features.info.dim, features.info.classes], [12, 2, 3]);
   assert.deepEqual(features.labels(), dataset.labels());
   assert.deepEqual(features.families(), dataset.families());
+  assert.equal(features.id(7), null, 'a record set that kept no ids has none to give');
   const [left, right] = features.rows([7]);
   assert.notEqual(left, right);
   assert.deepEqual(Array.from(both.rows([7])), [(left! + right!) / 2, (left! + right!) / 2]);
@@ -278,9 +280,11 @@ test('embeddings that are not finite, or do not fit the labels, make no set', as
     labels: new Int32Array(3),
     families: new Int32Array(3),
   };
-  const write = (rows: readonly number[], changed: Partial<typeof content> = {}) =>
+  const write = (rows: readonly number[], changed: Partial<FeatureSetContent> = {}) =>
     writeFeatureSet(join(folder, 'x'), { ...content, ...changed }, {}, ({ append }) => append(Float32Array.from(rows)));
   await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6]), /x: embedding 1 holds NaN\n.*diverged/);
+  const named = { ...content, id: (row: number) => `anna/${row}.jpg` };
+  await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6], named), /x: embedding 1 \(anna\/1\.jpg\) holds NaN/);
   await assert.rejects(write([1, 2, 3, 4, 5]), /5 elements are no whole rows of \[2\]/);
   await assert.rejects(write([1, 2, 3, 4]), /2 embeddings, 3 labels, 3 families/);
   await assert.rejects(write([1, 2, 3, 4, 5, 6], { families: new Int32Array(2) }), /3 labels, 2 families/);
@@ -308,6 +312,8 @@ test('extraction stops at an image that cannot be read; skipping it marks the ro
   assert.match(text, /features: 1 of 3 rows have no embedding; they are zeros, marked missing.*\n {2}row 1: .*1\.pgm/);
   using features = FeatureSet.open(out);
   assert.deepEqual(features.all(), Float32Array.of(0, 0, 100));
+  assert.deepEqual([features.id(0), features.name(2)], ['a/0.pgm', 'row 2 (a/2.pgm)']);
+  assert.deepEqual(features.info.missing.map(({ row, id }) => [row, id]), [[1, 'a/1.pgm']]); // biome-ignore format: short
 });
 
 test('arrays from elsewhere become a feature set, or are refused', async (t) => {
@@ -331,8 +337,11 @@ test('arrays from elsewhere become a feature set, or are refused', async (t) => 
   );
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, -1n, 0n));
   await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /entry 1 is -1/);
-  writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 2n ** 32n + 1n));
-  await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /entry 2 is 4294967297/);
+  writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 2n ** 60n + 1n));
+  await assert.rejects(
+    importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')),
+    /entry 2 is 1152921504606846977/,
+  );
   writeNpy(at('l.npy'), '<i8', BigInt64Array.of(0n, 1n, 1n));
   writeNpy(at('f.npy'), '<f4', Float32Array.of(1, 2, 3, Number.NaN, 5, 6), [2]);
   await assert.rejects(importNpy({ features: at('f.npy'), labels: at('l.npy') }, at('b')), /row 1 holds NaN/);

@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** What is derived from features reads: any object with rows at positions. */
@@ -6,6 +7,8 @@ export type Rows = {
   /** Embeddings at positions, flat [K · D]; in `into`, which they fill, if it is given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
   labels(): Int32Array;
+  /** Where they lie, for messages. */
+  readonly path?: string;
   /** Positions without an embedding: no class has them. */
   missing?(): ReadonlySet<number>;
 };
@@ -19,7 +22,16 @@ export function rowsByClass(features: Rows, classes = features.info.classes): In
 /** Positions of the rows that are not missing, class by class, in order within each, and where each class starts [C + 1]. */
 export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
 
+/** Classes that a set may state beyond its rows: what is allocated for each must be worth its data. */
+const [CLASSES_FOR_A_ROW, SPARE_CLASSES] = [4, 1024];
+
+/** @throws UserError if the features state so many classes that their ids must have holes. */
 export function sortByClass(features: Rows, classes = features.info.classes): ClassOrder {
+  const { count } = features.info;
+  if (classes > CLASSES_FOR_A_ROW * count + SPARE_CLASSES)
+    throw new UserError(`${features.path ?? 'the features'}: states ${classes} classes for ${count} rows`, {
+      hint: 'its class ids have holes: mixbct import-features numbers them 0 … C-1 and keeps the ids',
+    });
   const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
   const starts = new Int32Array(classes + 1);

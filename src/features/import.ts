@@ -1,89 +1,129 @@
 import { FileError } from '../base/errors.ts';
-import { openDataset } from '../data/index.ts';
-import { type DatasetReference, referenceTo } from './artifact.ts';
-import { type ClassKeys, classKeysOf } from './class-keys.ts';
-import { type FeaturesInfo, firstNonFinite, numbersOf, writeFeatureSet } from './feature-set.ts';
-import { NpyFile, readNpy } from './npy.ts';
+import { say } from '../base/progress.ts';
+import { type Dataset, openDataset } from '../data/index.ts';
+import { referenceTo } from './artifact.ts';
+import { classKeysOf } from './class-keys.ts';
+import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import { ForeignNpy } from './foreign-npy.ts';
+import { numberClasses, readClassIds, readFamilyIds } from './id-columns.ts';
+import { readIdFile } from './id-file.ts';
+import { announceMissing } from './missing.ts';
+import { alignById, appendPlaced, type Placement, rowByRow } from './placement.ts';
 
-/** Paths of .npy files from elsewhere: features float32 or float16 [N, D], labels and families whole numbers [N]. */
+/** Files from elsewhere, whose rows i belong together. Arrays are .npy of any byte and element order. */
 export type NpyImport = {
+  /** float16, float32 or float64 [N, D] */
   readonly features: string;
-  readonly labels: string;
+  /** Class ids: whole numbers of any type, [N] or [N, 1]. With `dataset` and `ids` they may be left out. */
+  readonly labels?: string | undefined;
+  /** Family ids, in the same way; -1 unknown. */
   readonly families?: string | undefined;
-  /** The dataset whose embeddings these are, row by row; methods that look rows up by position then know it. */
+  /** What each row's image is called: one id a line, or in a .jsonl one JSON string a line. */
+  readonly ids?: string | undefined;
+  /** The dataset whose embeddings these are: image by image as `ids` say, without them row by row. */
   readonly dataset?: string | undefined;
 };
 
-const CHUNK_ROWS = 65536;
-/** Ids are int32 inside; a larger one would come back as another. */
-const MOST_ID = 2 ** 31 - 2;
+export type ImportOptions = {
+  readonly force?: boolean;
+  /** An image of the dataset that no id names becomes a missing row, instead of an error. */
+  readonly allowMissing?: boolean;
+};
+
+/** Elements converted at a time. */
+const CHUNK_ELEMENTS = 1 << 22;
 
 /**
  * Makes a feature set of arrays that another system wrote; the way out needs no command, for a feature set's files are
- * .npy. @throws FileError if there are no rows, counts disagree, an id is out of range or a feature is not finite.
+ * .npy. Class ids that are not 0 … C-1 are numbered so, and kept in `class-ids.npy`; with a dataset they must be its own.
+ * @throws FileError if there are no rows, counts or ids disagree, an id is out of range or a feature is not finite.
  */
 export async function importNpy(
   paths: NpyImport,
   out: string,
-  { force = false }: { readonly force?: boolean } = {},
+  { force = false, allowMissing = false }: ImportOptions = {},
 ): Promise<FeaturesInfo> {
-  using file = new NpyFile(paths.features, ['<f4', '<f2']);
-  const [count, dim] = file.shape;
-  if (file.shape.length !== 2 || !dim)
-    throw new FileError(paths.features, `has shape [${file.shape.join(', ')}], wanted [N, D]`);
-  if (count === 0) throw new FileError(paths.features, 'holds no rows');
-  const labels = column(paths.labels, count!);
-  const families = paths.families === undefined ? new Int32Array(count!).fill(-1) : column(paths.families, count!, -1);
-  const known = paths.dataset === undefined ? null : datasetOf(paths.dataset, labels, paths.labels);
-  const { dataset, classKeys } = known ?? { dataset: null, classKeys: null };
-  const classes = dataset?.classes ?? labels.reduce((most, label) => Math.max(most, label), 0) + 1;
-  const dtype = file.type === '<f2' ? 'float16' : 'float32';
-  return await writeFeatureSet(
-    out,
-    { dim, classes, model: null, dataset, flip: 'none', labels, families, classKeys, dtype },
-    { force, inputs: Object.values(paths) },
-    ({ append }) => {
-      for (let from = 0; from < count!; from += CHUNK_ROWS) {
-        const rows = numbersOf(file.read(from, Math.min(CHUNK_ROWS, count! - from)));
-        const bad = firstNonFinite(rows);
-        if (bad >= 0)
-          throw new FileError(
-            paths.features,
-            `row ${from + Math.floor(bad / dim)} holds ${rows[bad]}`,
-            'features must be finite',
-          );
-        append(rows);
-      }
-    },
-  );
+  using file = new ForeignNpy(paths.features);
+  const [count, dim] = shapeOf(file);
+  using dataset = paths.dataset === undefined ? null : openDataset(paths.dataset);
+  const ids = paths.ids === undefined ? null : readIdFile(paths.ids, count);
+  if (ids) file.nameOf = (row) => `row ${row} (${ids[row]})`;
+  const classIds = paths.labels === undefined ? null : readClassIds(paths.labels, count);
+  const families = paths.families === undefined ? null : readFamilyIds(paths.families, count);
+  const placement = dataset && ids ? alignById({ path: paths.ids!, ids }, dataset, allowMissing) : rowByRow(count);
+  const of = dataset ? ofDataset(dataset, paths, { classIds, ids, placement }) : ofClasses(paths, classIds, ids);
+  const content = {
+    ...of,
+    dim,
+    model: null,
+    flip: 'none' as const,
+    families: placement.rows.map((row) => (row < 0 ? -1 : (families?.[row] ?? -1))),
+    dtype: file.width === 2 ? ('float16' as const) : ('float32' as const),
+  };
+  const inputs = Object.values(paths).filter((path) => path !== undefined);
+  return await writeFeatureSet(out, content, { force, inputs }, ({ append, markMissing, directory }) => {
+    appendPlaced(file, placement, { append, directory, chunk: Math.max(1, Math.floor(CHUNK_ELEMENTS / dim)) });
+    announceMissing(out, placement.missing, placement.rows.length);
+    markMissing(placement.missing);
+  });
 }
 
-/** The reference to a dataset whose labels, image by image, are these. @throws FileError naming the first that differs. */
-function datasetOf(
-  path: string,
-  labels: Int32Array,
-  from: string,
-): { readonly dataset: DatasetReference; readonly classKeys: ClassKeys } {
-  using dataset = openDataset(path);
-  if (dataset.size !== labels.length)
-    throw new FileError(from, `holds ${labels.length} labels, ${path} ${dataset.size} images`);
-  const theirs = dataset.labels();
-  const row = labels.findIndex((label, i) => label !== theirs[i]);
-  if (row >= 0)
+/** N and D. @throws FileError if the array holds no features. */
+function shapeOf(file: ForeignNpy): readonly [number, number] {
+  const { path, shape, described } = file;
+  const [count, dim] = shape;
+  if (shape.length !== 2 || !dim) throw new FileError(path, `has shape [${shape.join(', ')}], wanted [N, D]`);
+  if (file.kind !== 'f')
+    throw new FileError(path, `holds ${described}, wanted floats`, 'convert it in NumPy with .astype("float32")');
+  if (!count) throw new FileError(path, 'holds no rows');
+  if (described !== 'float32' && described !== 'float16')
+    say(`${path}: ${described}; stored as ${file.width === 2 ? 'float16' : 'float32'} in C order`);
+  return [count, dim];
+}
+
+/** What a set without a dataset holds beside its features. */
+function ofClasses(
+  { features, labels: path }: NpyImport,
+  classIds: Float64Array | null,
+  ids: readonly string[] | null,
+) {
+  if (!classIds)
+    throw new FileError(features, 'comes without class ids', 'give them with --labels, or give --data and --ids');
+  const { labels, classes, ids: kept } = numberClasses(classIds);
+  if (kept) say(`${path}: ${classes} classes are numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`);
+  return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
+}
+
+type OfRows = {
+  readonly classIds: Float64Array | null;
+  readonly ids: readonly string[] | null;
+  readonly placement: Placement;
+};
+
+/** What a set of a dataset's images holds beside its features. @throws FileError naming the first row of another class. */
+function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, placement: { rows } }: OfRows) {
+  const { path } = dataset;
+  if (!classIds && !ids)
+    throw new FileError(paths.features, 'comes without class ids and ids', 'give one of them with --labels or --ids');
+  const labels = dataset.labels();
+  if (rows.length !== dataset.size)
     throw new FileError(
-      from,
-      `entry ${row} is class ${labels[row]}, image ${row} of ${path} is of class ${theirs[row]}`,
-      'bring the rows in the order of the dataset',
+      paths.labels!,
+      `holds ${rows.length} labels, ${path} ${dataset.size} images`,
+      'give the ids of the rows with --ids, if they are of a part of its images',
     );
-  return { dataset: referenceTo(dataset), classKeys: classKeysOf(dataset) };
-}
-
-function column(path: string, count: number, least = 0): Int32Array {
-  const { data, shape } = readNpy(path, ['<i8', '<i4']);
-  if (String(shape) !== String([count]))
-    throw new FileError(path, `has shape [${shape.join(', ')}], wanted [${count}], one entry for each feature`);
-  const bad = (data as ArrayLike<number | bigint> as Int32Array).findIndex((id) => id < least || id > MOST_ID);
-  if (bad >= 0)
-    throw new FileError(path, `entry ${bad} is ${data[bad]}`, `wanted whole numbers from ${least} to ${MOST_ID}`);
-  return Int32Array.from(data as ArrayLike<number | bigint> as ArrayLike<number>, Number);
+  for (const [i, row] of rows.entries())
+    if (classIds && row >= 0 && classIds[row] !== labels[i])
+      throw new FileError(
+        paths.labels!,
+        `entry ${row} is class ${classIds[row]}, image ${ids ? ids[row] : i} of ${path} is of class ${labels[i]}`,
+        ids ? 'class ids must be those of the dataset' : 'bring the rows in the order of the dataset, or give --ids',
+      );
+  return {
+    labels,
+    classes: dataset.classes,
+    dataset: referenceTo(dataset),
+    classKeys: classKeysOf(dataset),
+    id: dataset.hasOwnIds ? (row: number) => dataset.id(row) : null,
+  };
 }

@@ -13,13 +13,14 @@ export { credibleByEntropy } from './entropy.ts';
 export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
 export {
   FeatureSet,
+  type FeatureSetContent,
   type FeaturesInfo,
   type Preprocessing,
   requireSamePreprocessing,
   writeFeatureSet,
 } from './feature-set.ts';
 export { lostClasses, rowsByClass } from './groups.ts';
-export { importNpy } from './import.ts';
+export { importNpy, type NpyImport } from './import.ts';
 export type { MissingRow } from './missing.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';

@@ -31,6 +31,42 @@ export type NpyArray<T extends NpyType = NpyType> = Arrays[T];
 
 const elements = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
+/** What the head of a .npy file says: type of the elements in NumPy's spelling, element order, shape, where the elements begin. */
+export type NpyHeader = {
+  readonly descr: string;
+  readonly fortran: boolean;
+  readonly shape: readonly number[];
+  readonly start: number;
+};
+
+/** @throws FileError if the file has fewer bytes than its header says, with elements of `width` bytes. */
+export function requireWhole(
+  fd: number,
+  path: string,
+  { descr, shape, start }: Omit<NpyHeader, 'fortran'>,
+  width: number,
+): void {
+  const [expected, size] = [start + elements(shape) * width, fstatSync(fd).size];
+  if (size < expected)
+    throw new FileError(path, `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`);
+}
+
+/** Opens a .npy file for reading. @throws FileError if there is none. */
+export function openNpy(path: string): number {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found?.isFile()) throw new FileError(path, found ? 'is no file, wanted a .npy file' : 'no such file');
+  return openSync(path, 'r');
+}
+
+/** Fills `target` with the bytes of a file from `position` on. @throws FileError if it ends before. */
+export function readFully(fd: number, path: string, target: Uint8Array, position: number): void {
+  for (let done = 0; done < target.length; ) {
+    const read = readSync(fd, target, done, target.length - done, position + done);
+    if (read === 0) throw new FileError(path, `ends at byte ${position + done}, before its last element`);
+    done += read;
+  }
+}
+
 /** Reads rows of an array on disk. Nothing of it stays in memory. */
 export class NpyFile<T extends NpyType = NpyType> implements Disposable {
   readonly path: string;
@@ -44,12 +80,11 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
 
   /** @throws FileError if `path` is no .npy file of one of the types `wanted`, in C order, whole. */
   constructor(path: string, wanted: readonly T[]) {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (!found?.isFile()) throw new FileError(path, found ? 'is no file, wanted a .npy file' : 'no such file');
     this.path = path;
-    this.#fd = openSync(path, 'r');
+    this.#fd = openNpy(path);
     try {
-      const { descr, shape, start } = readHeader(this.#fd, path);
+      const { descr, fortran, shape, start } = readNpyHeader(this.#fd, path);
+      if (fortran) throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
       if (!(wanted as readonly string[]).includes(descr))
         throw new FileError(path, `holds ${descr}, wanted ${wanted.join(' or ')}`, 'convert it in NumPy with .astype');
       this.type = descr as T;
@@ -57,12 +92,7 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       this.#start = start;
       this.#row = elements(shape.slice(1));
       this.#width = types[this.type].BYTES_PER_ELEMENT;
-      const [expected, size] = [start + (shape[0] ?? 1) * this.#row * this.#width, fstatSync(this.#fd).size];
-      if (size < expected)
-        throw new FileError(
-          path,
-          `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`,
-        );
+      requireWhole(this.#fd, path, { descr, shape, start }, this.#width);
     } catch (error) {
       closeSync(this.#fd);
       throw error;
@@ -98,11 +128,7 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       throw new RangeError(`${this.path}: rows ${from} … ${from + count - 1} of ${rows}`);
     const bytes = this.#row * this.#width;
     const target = new Uint8Array(into.buffer, into.byteOffset + row * bytes, count * bytes);
-    for (let done = 0; done < target.length; ) {
-      const read = readSync(this.#fd, target, done, target.length - done, this.#start + from * bytes + done);
-      if (read === 0) throw new FileError(this.path, `ends before row ${from + count - 1}`);
-      done += read;
-    }
+    readFully(this.#fd, this.path, target, this.#start + from * bytes);
   }
 
   close(): void {
@@ -114,10 +140,8 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
   }
 }
 
-function readHeader(
-  fd: number,
-  path: string,
-): { readonly descr: string; readonly shape: number[]; readonly start: number } {
+/** @throws FileError if the file is no .npy file that we know how to read. */
+export function readNpyHeader(fd: number, path: string): NpyHeader {
   const head = Buffer.alloc(12);
   readSync(fd, head, 0, 12, 0);
   if (!head.subarray(0, 6).equals(MAGIC))
@@ -137,9 +161,9 @@ function readHeader(
   const sizes = shape.split(',').map((n) => n.trim()).filter((n) => n !== ''); // biome-ignore format: short
   if (!sizes.every((n) => /^\d+$/.test(n) && Number.isSafeInteger(Number(n))))
     throw new FileError(path, `has the shape (${shape.trim()}), wanted whole numbers`);
-  if (order === 'True') throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
   return {
     descr,
+    fortran: order === 'True',
     shape: sizes.map(Number),
     start: prefix + length,
   };

@@ -96,6 +96,7 @@ async function joinParts(
     trainedClassKeys: sets[0]!.trainedClassKeys(),
     labels: dataset.labels(),
     families: dataset.families(),
+    id: dataset.hasOwnIds ? (row: number) => dataset.id(row) : null,
   };
   await writeFeatureSet(out, content, options, ({ append, markMissing }) => {
     for (const set of sets)

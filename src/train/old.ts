@@ -168,8 +168,10 @@ function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
   if (row >= 0)
     throw new FileError(
       features.path,
-      `row ${row} is of class ${theirs[row]}, image ${row} of ${dataset.path} of class ${ours[row]}`,
-      'rows are looked up by position: bring the features in dataset order',
+      `${features.name(row)} is of class ${theirs[row]}, image ${row} of ${dataset.path} (${dataset.id(row)}) of class ${ours[row]}`,
+      features.classIds()
+        ? 'its classes were numbered at import: import it with --data, which keeps the class ids of the dataset'
+        : 'rows are looked up by position: bring the features in dataset order',
     );
 }
 
