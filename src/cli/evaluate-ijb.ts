@@ -13,6 +13,7 @@ import {
   requireDistinctNames,
   type TemplateModel,
   type Templates,
+  withholdVerdicts,
 } from '../eval/index.ts';
 import { claimedByFirst, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import type { Joined } from '../torch/index.ts';
@@ -93,6 +94,7 @@ export async function evaluateIjb(
       ...(scores && { onScores: (query, gallery, block) => scores.append(query, gallery, block) }),
     });
     bar.stop();
+    evaluation = withholdVerdicts(evaluation);
     await scores?.pack();
     await writeReports(directory, evaluation, options);
     return { kind: 'evaluation', version: 1, seed: options.seed, data: evaluation.dataset.digest, mixbct: version };

@@ -70,6 +70,7 @@ const stageSchema = z.discriminatedUnion('do', [
       .describe('features of each new model; of one with a projection, in its own and in the old space'),
     impostors: z.int().positive().optional(),
     resamples: z.int().positive().optional(),
+    trial: z.boolean().optional().describe('no verdict: the run only shows that every stage works'),
   }),
 ]);
 export type Stage = z.infer<typeof stageSchema>;

@@ -18,6 +18,8 @@ type RunOptions = {
   readonly workers: number;
   readonly threads: number;
   readonly json: boolean;
+  /** Said after the results. */
+  readonly closing?: string;
 };
 
 export function runCommand(): Command {
@@ -45,7 +47,10 @@ export function runCommand(): Command {
 /** The smallest setting of the quick start shows that every stage works; its models are no good. */
 const smallest = ['old', 'oracle', 'l2', 'mixbct']
   .map((stage) => `stages.${stage}.recipe.epochs=1`)
-  .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000');
+  .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
+
+const SMALLEST_CLOSING =
+  'This was the smallest quick start, one epoch for each model: it shows that every stage works and proves nothing about models.\nThe whole one takes minutes: mixbct quickstart';
 
 export function quickstartCommand(): Command {
   return command(
@@ -67,6 +72,7 @@ export function quickstartCommand(): Command {
         ...options,
         set,
         out: options.out ?? join('runs', name),
+        ...(options.smallest && { closing: SMALLEST_CLOSING }),
       });
     });
 }
@@ -92,4 +98,5 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
     [...evaluations.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n'),
   );
   say(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
+  if (options.closing !== undefined) say(options.closing);
 }

@@ -166,7 +166,7 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       break;
     }
     case 'evaluate': {
-      const { impostors, resamples } = stage;
+      const { impostors, resamples, trial } = stage;
       await evaluateStage({
         title: experiment.title,
         old: at(stage.old),
@@ -179,6 +179,7 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
         seed: experiment.seed,
         ...(impostors !== undefined && { impostors }),
         ...(resamples !== undefined && { resamples }),
+        ...(trial !== undefined && { trial }),
         out: folder,
         ...force,
       });

@@ -12,8 +12,8 @@ export type Comparison = {
   readonly oracle: number | null;
   /** M(new, old) - M(old, old): positive is the criterion of backward compatibility (methods.md 7.1). */
   readonly difference: Estimate;
-  /** `met`: the interval of the difference lies above 0. `missed`: below. */
-  readonly criterion: 'met' | 'undecided' | 'missed';
+  /** `met`: the interval of the difference lies above 0. `missed`: below. `withheld`: nothing can be concluded from it. */
+  readonly criterion: 'met' | 'undecided' | 'missed' | 'withheld';
   /** Share of what the oracle gains over the old model that comes without re-embedding the gallery; null without an oracle. */
   readonly updateGain: Estimate | null;
   /** What compatibility costs: M(oracle, oracle) - M(new, new). */

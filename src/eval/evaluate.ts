@@ -29,6 +29,8 @@ import {
 } from './protocol.ts';
 import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest } from './roc.ts';
 import { type Embeddings, pairScores, similarities, unitEmbeddings } from './scores.ts';
+import type { TrainingData } from './training-data.ts';
+import type { Withheld } from './verdict.ts';
 
 /** A model's embeddings of the evaluation set, flat [N · D], as its backbone made them. */
 export type ModelFeatures = {
@@ -38,6 +40,8 @@ export type ModelFeatures = {
   /** Preset of behaviour that the model was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
   readonly differences?: readonly string[];
+  /** How its training set stands to the evaluation set. */
+  readonly trainingData?: TrainingData;
   /** The same images in the old space, if a projection leads there; otherwise its own space is the old one. */
   readonly inOldSpace?: { readonly rows: Float32Array; readonly dim: number };
 };
@@ -71,7 +75,12 @@ export type TestResult = {
   readonly identification: IdentificationResult | null;
 };
 
-export type CandidateResult = { readonly name: string; readonly comparisons: readonly Comparison[] };
+export type CandidateResult = {
+  readonly name: string;
+  /** Why the criterion of all comparisons is withheld; absent if it is not. */
+  readonly withheld?: Withheld;
+  readonly comparisons: readonly Comparison[];
+};
 
 export type Evaluation = {
   readonly kind: 'evaluation';
@@ -101,12 +110,14 @@ export type Evaluation = {
     readonly dim: number;
     readonly preset?: string;
     readonly differences?: readonly string[];
+    /** Missing where nobody has compared, and from evaluations made before it was compared. */
+    readonly trainingData?: TrainingData;
   }[];
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];
 };
 
-/** Judges new models on classes that none of them was trained on, against themselves and against the old model's gallery. */
+/** Judges new models against themselves and against the old model's gallery. */
 export function evaluate(options: EvaluateOptions): Evaluation {
   const {
     title,
@@ -175,11 +186,12 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries: protocol.split.galleries.map(({ entries }) => entries.length),
       resamples,
     },
-    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [] }) => ({
+    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [], trainingData }) => ({
       name,
       dim,
       preset,
       differences,
+      ...(trainingData && { trainingData }),
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
     })),
     tests: [...judged.values()].map(({ result }) => result),

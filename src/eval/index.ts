@@ -53,4 +53,6 @@ export {
   templatePositions,
   templateScores,
 } from './templates.ts';
+export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
+export { type Withheld, withholdVerdicts } from './verdict.ts';
 export { type FoldedAccuracy, foldedAccuracy, packEmbeddings, pairDistances } from './verification.ts';

@@ -2,16 +2,8 @@ import type { Evaluation } from '../eval/index.ts';
 import { figures, type Run } from './curves.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
-import {
-  glossary,
-  htmlText,
-  judgementColumns,
-  judgementRow,
-  presetLines,
-  protocolText,
-  testTable,
-  verdict,
-} from './words.ts';
+import { verdict } from './verdict.ts';
+import { glossary, htmlText, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
 export function renderHtml(evaluation: Evaluation): string {
@@ -20,8 +12,8 @@ export function renderHtml(evaluation: Evaluation): string {
     `<p>${htmlText(protocolText(evaluation))}</p>`,
     ...(evaluation.candidates.length > 1 ? series([evaluation]) : []),
     ...evaluation.candidates.map(
-      ({ name, comparisons }) =>
-        `<h2>Can ${htmlText(name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(name, comparisons))}.</p>\n${table(judgementColumns, comparisons.map(judgementRow))}`,
+      (candidate) =>
+        `<h2>Can ${htmlText(candidate.name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>\n${table(judgementColumns, candidate.comparisons.map(judgementRow))}`,
     ),
     `<h2>All tests</h2>\n${table(tests.header, tests.rows)}`,
     ...protocolTables(evaluation).map(titled),

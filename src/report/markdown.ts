@@ -1,15 +1,16 @@
 import type { Evaluation } from '../eval/index.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
-import { glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable, verdict } from './words.ts';
+import { verdict } from './verdict.ts';
+import { glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   const glance = evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSeriesMarkdown([evaluation])}`] : [];
   const candidates = evaluation.candidates.map(
-    ({ name, comparisons }) =>
-      `## Can ${markdownText(name)} serve the old gallery?\n\n${markdownText(verdict(name, comparisons))}.\n\n${table(judgementColumns, comparisons.map(judgementRow))}`,
+    (candidate) =>
+      `## Can ${markdownText(candidate.name)} serve the old gallery?\n\n${markdownText(verdict(evaluation, candidate))}.\n\n${table(judgementColumns, candidate.comparisons.map(judgementRow))}`,
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');

@@ -49,7 +49,7 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
   const differences = comparisons.map(
     ({ difference: { value, low, high } }) => `${points(value)} [${points(low)}, ${points(high)}]`,
   );
-  const verdicts = (['met', 'undecided', 'missed'] as const).flatMap((criterion) => {
+  const verdicts = (['met', 'undecided', 'missed', 'withheld'] as const).flatMap((criterion) => {
     const count = comparisons.filter((comparison) => comparison.criterion === criterion).length;
     return count === 0 ? [] : [comparisons.length === 1 ? criterion : `${criterion} ${count}`];
   });

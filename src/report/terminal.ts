@@ -2,7 +2,8 @@ import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
-import { glossary, judgementColumns, judgementRow, protocolText, testTable, verdict } from './words.ts';
+import { verdict } from './verdict.ts';
+import { glossary, judgementColumns, judgementRow, protocolText, testTable } from './words.ts';
 
 /** More new models than this are shown in one table, not in one each. */
 const MOST_IN_DETAIL = 3;
@@ -24,7 +25,8 @@ export function renderTerminal(evaluation: Evaluation): string {
   ];
   const many = evaluation.candidates.length > MOST_IN_DETAIL;
   if (many) parts.push(...seriesTables([evaluation]).map(titled));
-  for (const { name, comparisons } of evaluation.candidates) {
+  for (const candidate of evaluation.candidates) {
+    const { name, comparisons } = candidate;
     if (!many)
       parts.push(
         `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`,
@@ -34,7 +36,7 @@ export function renderTerminal(evaluation: Evaluation): string {
       : comparisons.some(({ criterion }) => criterion === 'met')
         ? colors.green
         : colors.yellow;
-    parts.push(paint(wrap(verdict(name, comparisons))));
+    parts.push(paint(wrap(verdict(evaluation, candidate))));
   }
   parts.push(
     colors.dim(

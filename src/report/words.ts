@@ -1,4 +1,5 @@
 import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index.ts';
+import { dataText } from './verdict.ts';
 
 /** Shares as people compare them: percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
@@ -74,32 +75,14 @@ export const judgementRow = (c: Comparison): string[] => [
   c.tax ? points(c.tax.value) : '–',
 ];
 
-/** One sentence on a new model, for someone who reads nothing else. */
-export function verdict(name: string, comparisons: readonly Comparison[]): string {
-  const named = (criterion: Comparison['criterion']): string =>
-    comparisons
-      .filter((c) => c.criterion === criterion)
-      .map(({ metric }) => metric)
-      .join(', ');
-  const [met, missed, undecided] = [named('met'), named('missed'), named('undecided')];
-  if (met && !missed)
-    return `${name} can serve the old gallery: its queries beat the old model's own (${met})${undecided ? `; undecided: ${undecided}` : ''}`;
-  if (missed && !met)
-    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${undecided ? `; undecided: ${undecided}` : ''}`;
-  if (met && missed)
-    return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
-  return `${name}: no difference to the old model's queries on the old gallery can be told`;
-}
-
-/** How it was measured, in two sentences. */
+/** What was measured, and how. */
 export function protocolText(evaluation: Evaluation): string {
-  const { dataset, protocol, tests } = evaluation;
+  const { protocol, tests } = evaluation;
   if (protocol.name !== undefined) return templatesText(evaluation);
   const { genuinePairs, impostorPairs, allImpostors, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
-  const families = dataset.families === null ? '' : ` in ${n(dataset.families)} families`;
   return [
-    `${n(dataset.images)} images of ${n(dataset.classes)} classes that no model was trained on${families}.`,
+    dataText(evaluation),
     ...(tests.some(({ verification }) => verification)
       ? [
           `1:1: ${n(genuinePairs)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs.`,
@@ -151,7 +134,7 @@ export const glossary: readonly (readonly [term: string, meaning: string])[] = [
   ],
   [
     'criterion',
-    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0',
+    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0; withheld: nothing can be concluded, for the reason given',
   ],
   [
     'update gain',

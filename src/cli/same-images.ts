@@ -1,0 +1,73 @@
+import { digestOf } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { say } from '../base/progress.ts';
+import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
+
+/**
+ * Checks that the feature sets at `paths` are embeddings of the same images in the same order. → the one, open, that knows most
+ * of these images: its labels and families hold for all. A set from elsewhere that names no dataset passes, with a note, if
+ * its labels agree.
+ * @throws UserError naming two sets that do not belong together.
+ */
+export function openSameImages(paths: readonly string[]): FeatureSet {
+  const known = paths.map(knowledgeOf);
+  const reference = FeatureSet.open(paths[known.indexOf(Math.max(...known))]!);
+  try {
+    for (const path of paths) {
+      using set = FeatureSet.open(path);
+      requireSameSet(reference, set);
+      requireSamePreprocessing(reference, set);
+    }
+    return reference;
+  } catch (error) {
+    reference.close();
+    throw error;
+  }
+}
+
+/** 0: no dataset is named. 1: one is. 2: what it is a part of, too. */
+function knowledgeOf(path: string): number {
+  using set = FeatureSet.open(path);
+  const { dataset } = set.info;
+  return dataset === null ? 0 : dataset.origin === undefined ? 1 : 2;
+}
+
+/** Rows of both sets must be the same images in the same order. */
+function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
+  const [a, b] = [reference.info.dataset, other.info.dataset];
+  const sameColumn = (ours: Int32Array, theirs: Int32Array): boolean => ours.every((id, i) => id === theirs[i]);
+  const hasFamilies = (families: Int32Array): boolean => families.some((family) => family >= 0);
+  const sameRows = (): boolean => {
+    const [ours, theirs] = [reference.families(), other.families()];
+    return (
+      sameColumn(reference.labels(), other.labels()) &&
+      (!hasFamilies(ours) || !hasFamilies(theirs) || sameColumn(ours, theirs))
+    );
+  };
+  const same = reference.info.count === other.info.count && (a && b ? a.digest === b.digest : sameRows());
+  if (!same)
+    throw new UserError(
+      `${other.path} (${b?.path ?? 'unknown origin'}, ${other.info.count} rows) and ${reference.path} (${a?.path ?? 'unknown origin'}, ${reference.info.count} rows) are not embeddings of the same images`,
+      {
+        hint: 'extract both from one evaluation set',
+      },
+    );
+  if (!b && other.path !== reference.path)
+    say(
+      `note: ${other.path} names no dataset; its rows are taken for those of ${reference.path}, whose labels are the same`,
+    );
+}
+
+/** @throws UserError if the embeddings in the old space are known to be of another model than the model's own. */
+export function requireSameModel(ownPath: string, inOldSpacePath: string): void {
+  using own = FeatureSet.open(ownPath);
+  using inOldSpace = FeatureSet.open(inOldSpacePath);
+  const [a, b] = [own.info.model, inOldSpace.info.model];
+  if (a && b && b.digest !== digestOf(a.digest, 'old'))
+    throw new UserError(
+      `${inOldSpace.path} (model ${b.name}) does not hold the projected embeddings of ${own.path} (model ${a.name})`,
+      {
+        hint: 'extract both with the same run, the second with --space old',
+      },
+    );
+}

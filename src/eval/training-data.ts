@@ -1,0 +1,89 @@
+import { canonicalJson } from '../base/artifact.ts';
+import type { ClassKeys, DatasetReference } from '../features/index.ts';
+
+/** How the data that a model was trained on stands to the evaluation set. */
+export type TrainingData = {
+  /**
+   * `same`: every image of the evaluation set is in its training set. `overlapping`: some classes are in both. `disjoint`: no
+   * class is. `unknown`: nothing is known of one of the two, or they have nothing in common to compare by.
+   */
+  readonly relation: 'same' | 'overlapping' | 'disjoint' | 'unknown';
+  /** Classes of the evaluation set that the model was trained on; absent if unknown. */
+  readonly sharedClasses?: number;
+  /** Whether images of these classes are in both sets; absent if that is not known. */
+  readonly images?: 'shared' | 'different';
+  /** What was compared: the digests of the datasets, class ids of the dataset that both are parts of, or class names. */
+  readonly comparedBy?: 'digest' | 'origin' | 'names';
+  /** Path of the training set, as the training was told it. */
+  readonly path?: string;
+};
+
+/** A dataset, the keys of its classes if they are known, and the class ids that count, all if absent. */
+export type KnownData = {
+  readonly dataset: DatasetReference;
+  readonly classKeys: ClassKeys | null;
+  readonly labels?: Int32Array;
+};
+
+/** Compares a training set with the evaluation set; null where a dataset is not known. */
+export function relateTrainingData(training: KnownData | null, evaluation: KnownData | null): TrainingData {
+  if (!training) return { relation: 'unknown' };
+  const { path } = training.dataset;
+  if (!evaluation) return { relation: 'unknown', path };
+  const present = [...new Set(evaluation.labels ?? Array(evaluation.dataset.classes).keys())];
+  if (training.dataset.digest === evaluation.dataset.digest)
+    return { relation: 'same', sharedClasses: present.length, images: 'shared', comparedBy: 'digest', path };
+  return {
+    ...(byOrigin(training, evaluation, present) ?? byNames(training, evaluation, present) ?? { relation: 'unknown' }),
+    path,
+  };
+}
+
+type Draws = NonNullable<DatasetReference['origin']>['draws'];
+
+/** Datasets of earlier versions do not know what they are a part of: they count as their own origin. */
+function lineage({ dataset, classKeys }: KnownData) {
+  const { digest, draws } = dataset.origin ?? { digest: dataset.digest, draws: [] };
+  const ids = classKeys?.ids ?? (dataset.origin ? null : Int32Array.from({ length: dataset.classes }, (_, i) => i));
+  return { digest, draws, ids };
+}
+
+function byOrigin(training: KnownData, evaluation: KnownData, present: readonly number[]): TrainingData | null {
+  const [ours, theirs] = [lineage(training), lineage(evaluation)];
+  if (ours.digest !== theirs.digest || !ours.ids || !theirs.ids) return null;
+  const trained = new Set(ours.ids);
+  const sharedClasses = present.filter((label) => trained.has(theirs.ids![label]!)).length;
+  if (sharedClasses === 0) return { relation: 'disjoint', sharedClasses, comparedBy: 'origin' };
+  const images = relateImages(ours.draws, theirs.draws);
+  const inside = sharedClasses === present.length && startsWith(theirs.draws, ours.draws);
+  return {
+    relation: inside ? 'same' : 'overlapping',
+    sharedClasses,
+    ...(images && { images }),
+    comparedBy: 'origin',
+  };
+}
+
+/** Images of one class, drawn from it in two ways. */
+function relateImages(a: Draws, b: Draws): 'shared' | 'different' | undefined {
+  if (startsWith(a, b) || startsWith(b, a)) return 'shared';
+  const opposite = a.some(
+    (one) =>
+      'part' in one &&
+      one.shared === 0 &&
+      b.some((other) => 'part' in other && other.of === one.of && other.ratio === one.ratio && other.part !== one.part),
+  );
+  return opposite ? 'different' : undefined;
+}
+
+/** Whether draws `b` were made first in `a`: then `a` has a part of the images that `b` has. */
+const startsWith = (a: Draws, b: Draws): boolean =>
+  b.length <= a.length && canonicalJson(a.slice(0, b.length)) === canonicalJson(b);
+
+function byNames(training: KnownData, evaluation: KnownData, present: readonly number[]): TrainingData | null {
+  const [ours, theirs] = [training.classKeys?.names, evaluation.classKeys?.names];
+  if (!ours || !theirs) return null;
+  const trained = new Set(ours);
+  const sharedClasses = present.filter((label) => trained.has(theirs[label]!)).length;
+  return { relation: sharedClasses > 0 ? 'overlapping' : 'disjoint', sharedClasses, comparedBy: 'names' };
+}

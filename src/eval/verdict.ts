@@ -1,0 +1,48 @@
+import type { Evaluation } from './evaluate.ts';
+
+/** Why numbers are shown but nothing is concluded from them. */
+export type Withheld =
+  | { readonly reason: 'trial' | 'training images' }
+  | { readonly reason: 'too few identities'; readonly identities: number; readonly needed: number };
+
+/**
+ * Identities that a verdict rests on at the least. With fewer, one identity is more than a percentage point of rank-1, a
+ * gallery has under 50 entries, and the 95 % interval, a bootstrap of the identities, holds too rarely (docs/evaluation.md).
+ */
+const LEAST_IDENTITIES = 100;
+
+/** Identities that searches tell apart or, without searches, that pairs are made of. */
+function identitiesOf({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
+  const enrolled = protocol.galleries.reduce((sum, entries) => sum + entries, 0);
+  return protocol.galleries.length > 0 ? Math.min(enrolled, dataset.classes) : dataset.classes;
+}
+
+/**
+ * Withholds the criterion of new models of which nothing can be concluded: of all if the models are those of a trial run or
+ * the evaluation set is too small, and of a model if its training set, or the old model's, has images of the evaluation set.
+ */
+export function withholdVerdicts(
+  evaluation: Evaluation,
+  { trial = false }: { readonly trial?: boolean } = {},
+): Evaluation {
+  const sawImages = (name: string): boolean =>
+    evaluation.models.find((model) => model.name === name)?.trainingData?.images === 'shared';
+  const oldSawImages = evaluation.models.some(({ name, role }) => role === 'old' && sawImages(name));
+  const identities = identitiesOf(evaluation);
+  const reasonFor = (name: string): Withheld | null => {
+    if (oldSawImages || sawImages(name)) return { reason: 'training images' };
+    if (trial) return { reason: 'trial' };
+    return identities < LEAST_IDENTITIES
+      ? { reason: 'too few identities', identities, needed: LEAST_IDENTITIES }
+      : null;
+  };
+  return {
+    ...evaluation,
+    candidates: evaluation.candidates.map((candidate) => {
+      const withheld = reasonFor(candidate.name);
+      if (!withheld) return candidate;
+      const comparisons = candidate.comparisons.map((c) => ({ ...c, criterion: 'withheld' as const }));
+      return { ...candidate, withheld, comparisons };
+    }),
+  };
+}

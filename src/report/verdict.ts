@@ -1,0 +1,91 @@
+import type { CandidateResult, Comparison, Evaluation, TrainingData } from '../eval/index.ts';
+
+const grouped = (x: number): string => x.toLocaleString('en-US');
+
+/** One sentence on a new model, for someone who reads nothing else. */
+export function verdict(evaluation: Evaluation, { name, comparisons, withheld }: CandidateResult): string {
+  if (!withheld) return [comparedToOld(name, comparisons), ...cautions(evaluation, name)].join('; ');
+  switch (withheld.reason) {
+    case 'training images':
+      return `no verdict on ${name}: ${trainingImages(evaluation, name)}`;
+    case 'trial':
+      return `no verdict on ${name}: a trial run shows that every stage works, and says nothing about models`;
+    case 'too few identities':
+      return `no verdict on ${name}: ${withheld.identities} identities are too few, a verdict needs ${withheld.needed}`;
+  }
+}
+
+function comparedToOld(name: string, comparisons: readonly Comparison[]): string {
+  const named = (criterion: Comparison['criterion']): string =>
+    comparisons
+      .filter((c) => c.criterion === criterion)
+      .map(({ metric }) => metric)
+      .join(', ');
+  const [met, missed, undecided] = [named('met'), named('missed'), named('undecided')];
+  if (met && !missed)
+    return `${name} can serve the old gallery: its queries beat the old model's own (${met})${undecided ? `; undecided: ${undecided}` : ''}`;
+  if (missed && !met)
+    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${undecided ? `; undecided: ${undecided}` : ''}`;
+  if (met && missed)
+    return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
+  return `${name}: no difference to the old model's queries on the old gallery can be told`;
+}
+
+type Model = Evaluation['models'][number];
+
+/** The models that a verdict on `name` rests on. */
+const modelsOf = ({ models }: Evaluation, name: string): readonly Model[] =>
+  models.filter((model) => model.name === name || model.role === 'old');
+
+function trainingImages(evaluation: Evaluation, name: string): string {
+  const known = modelsOf(evaluation, name).filter(({ trainingData }) => trainingData?.images === 'shared');
+  const sentence = (which: string, models: readonly Model[]): string[] =>
+    models.length === 0
+      ? []
+      : [`${which} are in the training set of ${models.map((model) => model.name).join(' and ')}`];
+  const all = known.filter(({ trainingData }) => trainingData!.relation === 'same');
+  const some = known.filter((model) => !all.includes(model));
+  return [...sentence('these images', all), ...sentence('some of these images', some)].join(', ');
+}
+
+function cautions(evaluation: Evaluation, name: string): string[] {
+  const { classes } = evaluation.dataset;
+  return modelsOf(evaluation, name).flatMap(({ name, trainingData }) =>
+    trainingData?.relation === 'overlapping'
+      ? [`caution: ${name} was trained on ${grouped(trainingData.sharedClasses!)} of these ${grouped(classes)} classes`]
+      : [],
+  );
+}
+
+/** The evaluation set, and what is known of the models' training on its classes. */
+export function dataText({ dataset, models }: Evaluation): string {
+  const families = dataset.families === null ? '' : ` in ${grouped(dataset.families)} families`;
+  const of = ({ trainingData }: Model): TrainingData => trainingData ?? { relation: 'unknown' };
+  const [images, classes] = [grouped(dataset.images), grouped(dataset.classes)];
+  if (models.every((model) => of(model).relation === 'disjoint')) {
+    const byNames = models.some((model) => of(model).comparedBy === 'names');
+    return `${images} images of ${classes} classes that no model was trained on (checked${byNames ? ' by class names' : ''})${families}.`;
+  }
+  const set = `${images} images of ${classes} classes${families}.`;
+  if (models.every((model) => of(model).relation === 'unknown'))
+    return `${set} Whether a model was trained on these classes is not known.`;
+  const groups = new Map<string, string[]>();
+  for (const model of models) {
+    const what = relationText(of(model));
+    groups.set(what, [...(groups.get(what) ?? []), model.name]);
+  }
+  return `${set} Trained on: ${[...groups].map(([what, names]) => `${what}: ${names.join(', ')}`).join('; ')}.`;
+}
+
+function relationText({ relation, sharedClasses, images }: TrainingData): string {
+  switch (relation) {
+    case 'disjoint':
+      return 'none of these classes';
+    case 'same':
+      return 'these images';
+    case 'unknown':
+      return 'not known';
+    case 'overlapping':
+      return `${grouped(sharedClasses!)} of these classes${images === undefined ? '' : images === 'shared' ? ' and some of these images' : ', other images'}`;
+  }
+}
