@@ -19,6 +19,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** The operands of opcodes, read one after the other. Every reader checks that its bytes are there. */
 export class PickleBytes {
   at = 0;
+  /** Where the opcode stands whose operands are read. */
+  opcodeAt = 0;
   readonly #bytes: Buffer;
 
   constructor(bytes: Uint8Array) {

@@ -21,9 +21,25 @@ export class PickleGlobal {
   }
 }
 
+/**
+ * What a pickle names and the reader does not know, or made of it: a name and where it stands. It is neither looked up, built
+ * nor called; what is put into it is dropped.
+ */
+export class Opaque {
+  readonly name: string;
+  /** Of the opcode that named it. */
+  readonly offset: number;
+  constructor(name: string, offset: number) {
+    this.name = name;
+    this.offset = offset;
+  }
+}
+
 export type PickleOptions = {
-  /** All that may be named. Anything else is refused. */
+  /** All that may be named. */
   readonly globals?: readonly PickleGlobal[];
+  /** Anything else that is named is refused, or becomes an `Opaque`. */
+  readonly unknown?: 'refuse' | 'opaque';
   /** Resolves the ids of what a program keeps outside the pickle; without it, such ids are refused. */
   readonly persistent?: (id: unknown) => unknown;
   /** What a string of Python 2 becomes: its bytes (images), or a string of characters up to U+00FF (names). */
@@ -44,25 +60,47 @@ const MOST_REMEMBERED = 1 << 24;
  * Source: the opcodes' descriptions in Python's own pickletools module.
  * @throws FileError naming `path`, the opcode and its offset.
  */
-export function readPickle(path: string, bytes: Uint8Array, options: PickleOptions = {}): unknown {
+export const readPickle = (path: string, bytes: Uint8Array, options: PickleOptions = {}): unknown =>
+  readFirstPickle(path, bytes, options).value;
+
+/** `readPickle` for one pickle of several in a row: its value, and how many bytes it takes. */
+export function readFirstPickle(
+  path: string,
+  bytes: Uint8Array,
+  options: PickleOptions = {},
+): { readonly value: unknown; readonly length: number } {
   const source = new PickleBytes(bytes);
   const machine = new Machine(source, options);
   let [at, name] = [0, 'the first'];
   try {
     while (!machine.stopped) {
       at = source.at;
+      source.opcodeAt = at;
       const code = source.byte();
       const operation = operations.get(code);
       name = operation?.name ?? `0x${code.toString(16).padStart(2, '0')}`;
       if (!operation) throw new Malformed('there is no such opcode');
       operation.run(machine, source);
     }
-    return machine.pop();
+    return { value: machine.pop(), length: source.at };
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
-    throw new FileError(path, `is no pickle of data: opcode ${name} at byte ${at}: ${error.message}`, error.hint);
+    throw notData(path, name, at, error);
   }
 }
+
+const notData = (path: string, opcode: string, at: number, { message, hint }: Malformed): FileError =>
+  new FileError(path, `is no pickle of data: opcode ${opcode} at byte ${at}: ${message}`, hint);
+
+/** What `readPickle` says of a name that it refuses. */
+export const unknownName = (path: string, { name, offset }: Opaque): FileError =>
+  notData(path, 'GLOBAL', offset, notKnown(name));
+
+const notKnown = (name: string): Malformed =>
+  new Malformed(
+    `it names ${shortened(name)}, which this program does not know and will not run`,
+    'only pickles of plain data can be read',
+  );
 
 /** The pickle machine's stack and memory. Every operation is a few pushes and pops; nothing here calls itself. */
 class Machine {
@@ -141,12 +179,14 @@ class Machine {
   /** The list that a value is appended to. */
   list(): unknown[] {
     const value = this.top();
+    if (value instanceof Opaque) return [];
     if (!Array.isArray(value) || Object.isFrozen(value)) throw new Malformed('wanted a list to append to');
     return value;
   }
 
   set(items: Readonly<unknown[]>): void {
     const value = this.top();
+    if (value instanceof Opaque) return;
     if (!(value instanceof Set)) throw new Malformed('wanted a set to add to');
     for (const item of items) value.add(item);
   }
@@ -154,6 +194,7 @@ class Machine {
   /** Enters keys and values by turns into the dict on top, which may be one that a global made. */
   enter(items: readonly unknown[]): void {
     const value = this.top();
+    if (value instanceof Opaque) return;
     if (!(value instanceof Map)) throw new Malformed('wanted a dict to enter into');
     fill(value, items);
   }
@@ -164,16 +205,23 @@ class Machine {
 
   global(module: unknown, name: unknown): void {
     if (typeof module !== 'string' || typeof name !== 'string') throw new Malformed('wanted two names');
-    const global = this.#globals.get(`${module}.${name}`);
-    if (!global)
-      throw new Malformed(
-        `it names ${shortened(`${module}.${name}`)}, which this program does not know and will not run`,
-        'only pickles of plain data can be read',
-      );
-    this.push(global);
+    const full = `${module}.${name}`;
+    const global = this.#globals.get(full);
+    if (global) this.push(global);
+    else this.opaque(full);
+  }
+
+  /** For what only an unknown class needs. @throws Malformed unless such classes are passed over. */
+  opaque(name: string, refusal = notKnown(name)): void {
+    if (this.#options.unknown !== 'opaque') throw refusal;
+    this.push(new Opaque(name, this.#source.opcodeAt));
   }
 
   call(callee: unknown, args: unknown): void {
+    if (callee instanceof Opaque) {
+      this.push(new Opaque(callee.name, callee.offset));
+      return;
+    }
     if (!(callee instanceof PickleGlobal)) throw new Malformed('calls what is no class and no function');
     if (!callee.call) throw new Malformed(`calls ${callee.name}, which may only be named`);
     if (!Array.isArray(args)) throw new Malformed(`calls ${callee.name} with arguments that are no tuple`);
@@ -182,8 +230,15 @@ class Machine {
     this.push(made);
   }
 
+  /** Of an unknown class alone: those that data need are called otherwise. */
+  instance(callee: unknown, what: string): void {
+    if (!(callee instanceof Opaque)) throw notNeeded(what);
+    this.call(callee, []);
+  }
+
   build(state: unknown): void {
     const made = this.top();
+    if (made instanceof Opaque) return;
     const maker = made !== null && typeof made === 'object' ? this.#makers.get(made) : undefined;
     if (!maker) throw new Malformed('sets the state of what no global made');
     maker.build?.(made as object, state);
@@ -293,9 +348,9 @@ const operations: ReadonlyMap<number, Operation> = new Map(
       [0x50, 'PERSID', (m, s) => m.persistent(s.line())],
       [0x51, 'BINPERSID', (m) => m.persistent(m.pop())],
       // known, but nothing that data needs
-      [0x69, 'INST', (_, s) => refuse(`${s.line()}.${s.line()}`)],
-      [0x6f, 'OBJ', () => refuse('an instance of an old-style class')],
-      [0x92, 'NEWOBJ_EX', () => refuse('a constructor with named arguments')],
+      [0x69, 'INST', (m, s) => { m.popToMark(); const name = `${s.line()}.${s.line()}`; m.opaque(name, notNeeded(name)); }],
+      [0x6f, 'OBJ', (m) => { const [callee] = m.popToMark(); m.instance(callee, 'an instance of an old-style class'); }],
+      [0x92, 'NEWOBJ_EX', (m) => { const [callee] = m.popMany(3); m.instance(callee, 'a constructor with named arguments'); }],
       [0x82, 'EXT1', () => refuse('a registered extension')],
       [0x83, 'EXT2', () => refuse('a registered extension')],
       [0x84, 'EXT4', () => refuse('a registered extension')],
@@ -305,8 +360,11 @@ const operations: ReadonlyMap<number, Operation> = new Map(
   ).map(([code, name, run]) => [code, { name, run }]),
 );
 
+const notNeeded = (what: string): Malformed =>
+  new Malformed(`it wants ${shortened(what)}, which no pickle of data needs`);
+
 function refuse(what: string): never {
-  throw new Malformed(`it wants ${shortened(what)}, which no pickle of data needs`);
+  throw notNeeded(what);
 }
 
 /**

@@ -22,14 +22,15 @@ export function importModelCommand(): Command {
     .action(async (file: string, options) => {
       const { importModel } = await import('../train/import.ts');
       const manifest = await importModel(file, options, options.out, options);
-      const parts = [...new Set(manifest.imported!.leftOut.map((name) => name.split('.', 1)[0]!))];
+      const { leftOut, prefix, skipped } = manifest.imported!;
+      const parts = [...new Set(leftOut.map((name) => name.split('.', 1)[0]!))];
       const { name, embeddingDim } = manifest.recipe.network;
-      print(
-        options,
-        manifest,
-        `${options.out}: ${name} with embeddings of ${embeddingDim} dimensions${
-          parts.length > 0 ? `; left out, as only training needs them: ${parts.join(', ')}` : ''
-        }`,
-      );
+      const notes = [
+        ...(prefix ? [`names taken without ${prefix}`] : []),
+        ...(parts.length > 0 ? [`left out, as only training needs them: ${parts.join(', ')}`] : []),
+        ...(skipped.length > 0 ? [`skipped, as they are no plain tensors: ${skipped.join(', ')}`] : []),
+      ];
+      const model = `${options.out}: ${name} with embeddings of ${embeddingDim} dimensions`;
+      print(options, manifest, [model, ...notes].join('; '));
     });
 }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
+import { checkpointPath, checkpoints, oddCheckpointPath, oddCheckpoints } from '../../test/helpers/checkpoints.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { zipOf } from '../../test/helpers/zip.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type HostTensor, readPytorch, scope, tensor, to } from './index.ts';
+import { type HostTensor, readPytorch, readPytorchState, scope, tensor, to } from './index.ts';
 import { openZip } from './zip.ts';
 
 /** The numbers are stored, not computed. */
@@ -41,6 +41,44 @@ test('the state is found, also as one part of a checkpoint and in half precision
   assert.equal(half.get('bn1.num_batches_tracked')!.dtype, 'int64');
 });
 
+test('the format before PyTorch 1.6 is read, views of one storage and all', async () => {
+  const read = await readPytorch(oddCheckpointPath('views_legacy.pt'));
+  assert.deepEqual([...read.keys()], Object.keys(oddCheckpoints.views));
+  for (const [name, { shape, numbers }] of Object.entries(oddCheckpoints.views)) {
+    assert.deepEqual(read.get(name)!.shape, shape, name);
+    assert.equal(distance(read.get(name)!, numbers), EXACT, name);
+  }
+  assert.deepEqual([...(await readPytorch(checkpointPath('legacy.pt'))).keys()], ['weight']);
+});
+
+test('a file of that format that is cut short anywhere, or lies about its sizes, is refused', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const whole = readFileSync(oddCheckpointPath('views_legacy.pt'));
+  for (let length = 0; length < whole.length; length += 7) {
+    writeFileSync(path, whole.subarray(0, length));
+    await assert.rejects(readPytorch(path), FileError, `${length} of ${whole.length} bytes`);
+  }
+  const lying = Buffer.from(whole);
+  lying.writeBigInt64LE(2n ** 60n, whole.lastIndexOf(Buffer.from([24, 0, 0, 0, 0, 0, 0, 0]))); // elements of the storage
+  writeFileSync(path, lying);
+  await assert.rejects(readPytorch(path), /is cut short: storage \d+ at byte \d+/);
+});
+
+test('objects beside a state, and entries of it that are no tensors, are skipped and never made', async () => {
+  for (const file of ['beside.pt', 'beside_legacy.pt', 'protocol4.pt']) {
+    const { tensors, skipped } = await readPytorchState(oddCheckpointPath(file));
+    assert.equal(tensors.size, oddCheckpoints.networks[0]!.entries, file);
+    assert.ok([...tensors.keys()].every((name) => name.startsWith('module._orig_mod.backbone.')));
+    assert.deepEqual(skipped, []);
+  }
+  const { skipped } = await readPytorchState(oddCheckpointPath('inside.pt'));
+  assert.deepEqual(
+    skipped.map((entry) => entry.split(' ')[0]),
+    ['_extra', 'step', 'note', 'scale'],
+  );
+  assert.match(skipped[0]!, /train_script\.Meter/);
+});
+
 const data = 'r/data.pkl';
 const vector = (key: string, { numel = 2, offset = 0, shape = '\x85', stride = 1 } = {}): string =>
   `ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x01${key}U\x03cpuK${String.fromCharCode(numel)}tQ` +
@@ -70,9 +108,14 @@ test('what is no state is refused with what it is and what to do', async (t) => 
     ['', /is no checkpoint/],
     [whole.subarray(0, 100_000), /or it is cut short/],
     [flipped, /is damaged: .*checksum/],
-    [readFileSync(checkpointPath('legacy.pt')), /is no checkpoint of PyTorch 1\.6 or newer/],
-    [readFileSync(checkpointPath('script.pt')), /is a TorchScript program, wanted a state_dict/],
-    [readFileSync(checkpointPath('module.pt')), /it names torch\.nn\.modules\.linear\.Linear/],
+    [
+      readFileSync(checkpointPath('script.pt')),
+      /is a TorchScript program, wanted a state_dict\n.*torch\.jit\.load\(.*torch\.save|is a TorchScript program.*\n.*torch\.save\(torch\.jit\.load/,
+    ],
+    [
+      readFileSync(checkpointPath('module.pt')),
+      /it names torch\.nn\.modules\.linear\.Linear.*\n.*weights_only=False\)\.state_dict\(\)/,
+    ],
     [archive('cos\nsystem\nU\x04true\x85R'), /GLOBAL at byte 2: it names os\.system/],
     [archive(state, { 'r/byteorder': 'big' }), /big-endian/],
     [zipOf({ 'r/other': 'x' }), /is a ZIP archive, but no checkpoint/],
@@ -112,10 +155,16 @@ test('five hundred damaged checkpoints are read or refused cleanly', async (t) =
   const parts: Record<string, Uint8Array> = {};
   for (const name of zip.names) parts[name] = await zip.read(name);
   const pickle = Buffer.from(parts['tensors/data.pkl']!);
+  const legacy = readFileSync(oddCheckpointPath('views_legacy.pt'));
   let refused = 0;
   for (let i = 0; i < 500; i++) {
-    // the archive itself, or a pickle whose checksum is right
-    const content = i % 2 ? damaged(whole) : zipOf({ ...parts, 'tensors/data.pkl': damaged(pickle) });
+    // the older format, the archive itself, or a pickle whose checksum is right
+    const content =
+      i % 3 === 0
+        ? damaged(legacy)
+        : i % 3 === 1
+          ? damaged(whole)
+          : zipOf({ ...parts, 'tensors/data.pkl': damaged(pickle) });
     writeFileSync(path, content);
     await readPytorch(path).catch((error) => {
       assert.ok(error instanceof FileError, String(error?.stack));

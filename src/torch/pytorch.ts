@@ -1,5 +1,9 @@
-import { FileError } from '../base/errors.ts';
-import { bytesGlobals, Malformed, PickleGlobal, readPickle } from '../base/pickle.ts';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { basename } from 'node:path';
+import { FileError, messageOf } from '../base/errors.ts';
+import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
+import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
+import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
 import { BYTES, type Dtype } from './tensor.ts';
 import { openZip, type Zip } from './zip.ts';
 
@@ -12,55 +16,63 @@ const RESAVE = 'in Python: torch.save(model.state_dict(), "model.pt")';
 /** Views may overlap, so a small file may describe more than it holds; no checkpoint does by more than this. */
 const [MOST_TIMES_FILE, AND_BYTES] = [4, 1 << 20];
 
-const STORAGES: Readonly<Record<string, Dtype>> = {
-  DoubleStorage: 'float64',
-  FloatStorage: 'float32',
-  HalfStorage: 'float16',
-  BFloat16Storage: 'bfloat16',
-  LongStorage: 'int64',
-  IntStorage: 'int32',
-  ShortStorage: 'int16',
-  CharStorage: 'int8',
-  ByteStorage: 'uint8',
-  BoolStorage: 'bool',
+/** A checkpoint that has been opened: what was saved, and the bytes of the storages it refers to. */
+type Archive = {
+  /** Bytes of the file. */
+  readonly size: number;
+  readonly content: unknown;
+  /** The bytes of a storage and what it is called in messages; undefined if the file lacks it. */
+  storage(key: string): Promise<Uint8Array | undefined>;
+  nameOf(key: string): string;
 };
 
-/** Elements of one dtype in an entry of the archive, not read yet. */
-type StorageFields = { readonly key: string; readonly dtype: Dtype; readonly numel: number };
-/** A view of a storage; offset and strides count elements. */
-type ViewFields = {
-  readonly storage: Storage;
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-};
+/** A state as it was saved, and the entries beside its tensors, which are no plain tensors: `name (what it is)`. */
+export type PytorchState = { readonly tensors: Map<string, HostTensor>; readonly skipped: readonly string[] };
 
-// classes, so that nothing a file describes can pass for one
-class Storage {
-  readonly of: StorageFields;
-  constructor(of: StorageFields) {
-    this.of = of;
-  }
-}
-
-class View {
-  readonly of: ViewFields;
-  readonly numel: number;
-  constructor(of: ViewFields) {
-    this.of = of;
-    this.numel = of.shape.reduce((product, size) => product * size, 1);
-  }
-}
+/** `readPytorchState` without what was skipped. */
+export const readPytorch = async (path: string): Promise<Map<string, HostTensor>> =>
+  (await readPytorchState(path)).tensors;
 
 /**
- * The named tensors of a checkpoint that PyTorch 1.6 or newer wrote with torch.save: a state_dict, or a dict of several parts
- * of which exactly one is a state under a name such as `state_dict_backbone`, `state_dict` or `model`. Runs nothing of what
- * the file names. In file order; views that share a storage or are laid out otherwise become tensors of their own.
+ * The named tensors of a checkpoint that torch.save wrote, in the ZIP format or the one before PyTorch 1.6: a state_dict, or a
+ * dict of several parts of which exactly one is a state under a name such as `state_dict_backbone`, `state_dict` or `model`.
+ * Runs nothing of what the file names: objects of classes other than tensors and containers are skipped. In file order;
+ * views that share a storage or are laid out otherwise become tensors of their own.
  *
  * Source: methods.md 2.10 and 3.1 on what is saved; the layout of the archive as torch.save (2.13) writes it.
  * @throws FileError naming what is wrong: no such archive, cut short, damaged, big-endian, TorchScript, a whole module, …
  */
-export async function readPytorch(path: string): Promise<Map<string, HostTensor>> {
+export async function readPytorchState(path: string): Promise<PytorchState> {
+  const archive = isLegacyCheckpoint(startOf(path)) ? legacyArchive(path) : await zipArchive(path);
+  const { state, skipped } = stateOf(path, archive.content);
+  const total = [...state.values()].reduce((sum, view) => sum + view.numel * BYTES[view.of.dtype], 0);
+  if (!(total <= MOST_TIMES_FILE * archive.size + AND_BYTES))
+    throw new FileError(path, `describes ${total} bytes of tensors, but is itself ${archive.size} bytes long`, RESAVE);
+  return { tensors: await readViews(path, archive, state), skipped };
+}
+
+/** The first bytes of a regular file. */
+function startOf(path: string): Uint8Array {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    if (!fstatSync(fd).isFile()) throw new Error('it is no file');
+    const start = new Uint8Array(32);
+    return start.subarray(0, readSync(fd, start));
+  } catch (error) {
+    throw new FileError(path, `cannot be read (${messageOf(error)})`);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+function legacyArchive(path: string): Archive {
+  const data = readFileSync(path);
+  const { content, storage } = readLegacyCheckpoint(path, data, RESAVE);
+  return { size: data.length, content, storage: async (key) => storage(key), nameOf: (key) => `storage ${key}` };
+}
+
+async function zipArchive(path: string): Promise<Archive> {
   const zip = await openZip(path, RESAVE);
   const root = rootOf(path, zip);
   if (zip.has(`${root}byteorder`)) {
@@ -68,11 +80,13 @@ export async function readPytorch(path: string): Promise<Map<string, HostTensor>
     if (order !== 'little')
       throw new FileError(path, `its numbers are ${order}-endian, wanted little-endian`, 'save it on another machine');
   }
-  const state = stateOf(path, readPickle(path, await zip.read(`${root}data.pkl`), pickleOptions()));
-  const total = [...state.values()].reduce((sum, view) => sum + view.numel * BYTES[view.of.storage.of.dtype], 0);
-  if (!(total <= MOST_TIMES_FILE * zip.size + AND_BYTES))
-    throw new FileError(path, `describes ${total} bytes of tensors, but is itself ${zip.size} bytes long`, RESAVE);
-  return await readViews(path, zip, root, state);
+  const nameOf = (key: string): string => `${root}data/${key}`;
+  return {
+    size: zip.size,
+    content: readPickle(path, await zip.read(`${root}data.pkl`), checkpointPickle()),
+    storage: async (key) => (zip.has(nameOf(key)) ? await zip.read(nameOf(key)) : undefined),
+    nameOf,
+  };
 }
 
 /** The folder inside the archive that everything stands in, with its slash. */
@@ -82,85 +96,66 @@ function rootOf(path: string, zip: Zip): string {
   if (pickles.length !== 1 || root === undefined)
     throw new FileError(path, 'is a ZIP archive, but no checkpoint of PyTorch: wanted one data.pkl in it', RESAVE);
   if (zip.has(`${root}constants.pkl`) || zip.names.some((name) => name.startsWith(`${root}code/`)))
-    throw new FileError(path, 'is a TorchScript program, wanted a state_dict', RESAVE);
+    throw new FileError(
+      path,
+      'is a TorchScript program, wanted a state_dict',
+      `in Python: torch.save(torch.jit.load("${basename(path)}").state_dict(), "model.pt")`,
+    );
   return root;
 }
 
-function pickleOptions() {
-  const storages = new Map(
-    Object.entries(STORAGES).map(([name, dtype]) => [new PickleGlobal(`torch.${name}`) as unknown, dtype] as const),
-  );
-  return {
-    globals: [
-      ...(storages.keys() as Iterable<PickleGlobal>),
-      ...bytesGlobals(),
-      new PickleGlobal('torch._utils._rebuild_tensor_v2', viewOf),
-      new PickleGlobal('torch._utils._rebuild_parameter', ([view]) => view),
-      new PickleGlobal('torch.Size', ([sizes]) => sizes),
-      new PickleGlobal('torch.device', ([kind]) => kind),
-      new PickleGlobal('collections.OrderedDict', dictOf),
-      new PickleGlobal('collections.defaultdict', () => new Map()),
-    ],
-    persistent: (id: unknown): Storage => {
-      const [what, kind, key, , numel] = Array.isArray(id) ? id : [];
-      const dtype = storages.get(kind);
-      if (what !== 'storage' || !dtype || typeof key !== 'string' || !isCount(numel))
-        throw new Malformed('refers to something that is no storage of tensors');
-      return new Storage({ key, dtype, numel });
-    },
-  };
-}
+type State = ReadonlyMap<string, View>;
+type Parts = ReadonlyMap<unknown, unknown>;
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-const isCounts = (value: unknown): value is readonly number[] => Array.isArray(value) && value.every(isCount);
-
-/** The arguments that torch gives to rebuild a dense tensor: storage, offset, shape, strides, and what concerns training. */
-function viewOf([storage, offset, shape, strides]: readonly unknown[]): View {
-  if (!(storage instanceof Storage) || !isCount(offset) || !isCounts(shape) || !isCounts(strides))
-    throw new Malformed('a tensor without storage, offset, shape and strides');
-  if (shape.length !== strides.length) throw new Malformed('a tensor with more sizes than strides, or fewer');
-  const last = shape.reduce((at, size, i) => at + (size - 1) * strides[i]!, offset);
-  if (!shape.includes(0) && !(last < storage.of.numel))
-    throw new Malformed(`a tensor that ends at element ${last} of a storage of ${storage.of.numel}`);
-  return new View({ storage, offset, shape, strides });
-}
-
-/** Nothing, or pairs in a list as protocols 0 and 1 of other writers have it. */
-function dictOf([pairs = []]: readonly unknown[]): Map<unknown, unknown> {
-  if (!Array.isArray(pairs) || !pairs.every((pair) => Array.isArray(pair) && pair.length === 2))
-    throw new Malformed('a dict that is not made of pairs');
-  return new Map(pairs as [unknown, unknown][]);
-}
-
-const isState = (value: unknown): value is Map<string, View> =>
-  value instanceof Map &&
-  value.size > 0 &&
-  [...value].every(([name, view]) => typeof name === 'string' && view instanceof View);
+const named = (value: unknown): value is ReadonlyMap<string, unknown> =>
+  value instanceof Map && value.size > 0 && [...value.keys()].every((name) => typeof name === 'string');
+const isState = (value: unknown): value is State =>
+  named(value) && [...value.values()].every((view) => view instanceof View);
+/** A state with other things in it. */
+const holdsTensors = (value: unknown): value is ReadonlyMap<string, unknown> =>
+  named(value) && [...value.values()].some((view) => view instanceof View);
 
 /** The state itself, or the one part of a checkpoint that is one. @throws FileError listing the keys there are. */
-function stateOf(path: string, content: unknown): Map<string, View> {
-  if (isState(content)) return content;
+function stateOf(path: string, content: unknown): { state: State; skipped: string[] } {
+  if (isState(content)) return { state: content, skipped: [] };
+  const unpickle = `torch.load("${basename(path)}", weights_only=False)`;
+  if (content instanceof Opaque) {
+    const { problem } = unknownName(path, content);
+    const hint = `if it is a whole model, in Python: torch.save(${unpickle}.state_dict(), "model.pt")`;
+    throw new FileError(path, problem.slice(`${path}: `.length), hint);
+  }
   if (!(content instanceof Map)) throw new FileError(path, 'holds no dict of tensors', RESAVE);
-  const found = STATE_KEYS.filter((key) => isState(content.get(key)));
-  const [only] = found;
-  if (only !== undefined && found.length === 1) return content.get(only) as Map<string, View>;
-  const keys = [...content.keys()].map((key) => (typeof key === 'string' ? key : typeof key)).slice(0, 20);
+  const parts: Parts = content;
+  const found = STATE_KEYS.filter((key) => holdsTensors(parts.get(key)));
+  if (found.length === 1) return onlyTensors(parts.get(found[0]) as ReadonlyMap<string, unknown>);
+  if (found.length === 0 && holdsTensors(content)) return onlyTensors(content);
+  const keys = [...parts].map(([key, value]) => described(key, value)).slice(0, 20);
   throw new FileError(
     path,
     found.length > 1
       ? `holds several states (${found.join(', ')}): which one is meant?`
       : `is neither a dict of tensors nor has one under ${STATE_KEYS.join(', ')}; its keys are: ${keys.join(', ') || 'none'}`,
-    'in Python, save the state_dict on its own: torch.save(checkpoint["…"], "model.pt")',
+    `in Python, save the state_dict on its own: torch.save(${unpickle}["…"], "model.pt")`,
   );
 }
 
+/** An entry that is no tensor, in words. */
+function described(key: unknown, value: unknown): string {
+  const name = typeof key === 'string' ? key : typeof key;
+  return value instanceof Opaque ? `${name} (${value.name})` : name;
+}
+
+function onlyTensors(entries: ReadonlyMap<string, unknown>): { state: State; skipped: string[] } {
+  const state = new Map<string, View>();
+  const skipped: string[] = [];
+  for (const [name, value] of entries)
+    if (value instanceof View) state.set(name, value);
+    else skipped.push(described(name, value));
+  return { state, skipped };
+}
+
 /** Reads each storage once, however many views it has. */
-async function readViews(
-  path: string,
-  zip: Zip,
-  root: string,
-  state: ReadonlyMap<string, View>,
-): Promise<Map<string, HostTensor>> {
+async function readViews(path: string, archive: Archive, state: State): Promise<Map<string, HostTensor>> {
   const byKey = new Map<string, [string, View][]>();
   for (const [name, view] of state) {
     const { key } = view.of.storage.of;
@@ -170,32 +165,15 @@ async function readViews(
   }
   const read = new Map<string, HostTensor>();
   for (const [key, views] of byKey) {
-    const entry = `${root}data/${key}`;
-    if (!zip.has(entry)) throw new FileError(path, `the numbers of ${views[0]![0]} (${entry}) are missing`, RESAVE);
-    const data = await zip.read(entry);
+    const [entry, data] = [archive.nameOf(key), await archive.storage(key)];
+    if (!data) throw new FileError(path, `the numbers of ${views[0]![0]} (${entry}) are missing`, RESAVE);
     for (const [name, view] of views) {
-      const { dtype, numel } = view.of.storage.of;
+      const { dtype, shape, storage } = view.of;
+      const numel = storage.of.start + storage.of.numel;
       if (numel * BYTES[dtype] > data.length)
         throw new FileError(path, `${entry} has ${data.length} bytes, ${name} wants ${numel} elements of ${dtype}`);
-      read.set(name, { dtype, shape: view.of.shape, bytes: contiguous(view, data) });
+      read.set(name, { dtype, shape, bytes: contiguous(view, data) });
     }
   }
   return new Map([...state.keys()].map((name) => [name, read.get(name)!]));
-}
-
-/** The elements of a view in row-major order, in memory of their own. */
-function contiguous({ of: { storage, offset, shape, strides }, numel }: View, data: Uint8Array): Uint8Array {
-  const size = BYTES[storage.of.dtype];
-  const out = new Uint8Array(numel * size);
-  if (numel === 0) return out;
-  // the innermost dimensions that are laid out in order are copied as one run
-  let [run, outer] = [1, shape.length];
-  while (outer > 0 && (shape[outer - 1] === 1 || strides[outer - 1] === run)) run *= shape[--outer]!;
-  const index = new Array<number>(outer).fill(0);
-  for (let to = 0; to < numel; to += run) {
-    const from = index.reduce((at, i, axis) => at + i * strides[axis]!, offset);
-    out.set(data.subarray(from * size, (from + run) * size), to * size);
-    for (let axis = outer - 1; axis >= 0 && ++index[axis]! === shape[axis]; axis--) index[axis] = 0;
-  }
-  return out;
 }

@@ -3,7 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
-import { type CheckpointFixture, checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
+import {
+  type CheckpointFixture,
+  checkpointPath,
+  checkpoints,
+  oddCheckpointPath,
+  oddCheckpoints,
+} from '../../test/helpers/checkpoints.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { fill, gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
@@ -14,7 +20,7 @@ import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import.ts';
-import { embedderOf, loadModel, runFiles } from './run.ts';
+import { embedderOf, loadModel, type RunManifest, runFiles } from './run.ts';
 
 /**
  * A whole network in float32 against the same in PyTorch: other convolution algorithms, other order of sums. Of embeddings
@@ -48,6 +54,36 @@ for (const fixture of fixtures)
     assert.deepEqual([...manifest.imported!.leftOut].sort(), [...fixture.leftOut].sort());
     assert.equal(liveTensors(), before);
   });
+
+for (const fixture of oddCheckpoints.networks)
+  test(`${fixture.file} embeds as in PyTorch, whatever stands around its state`, async (t) => {
+    const out = join(testFolder(t), 'old');
+    assert.ok((await distance(oddCheckpointPath(fixture.file), out, fixture)) < FLOAT32_NETWORK);
+  });
+
+test('prefixes of wrappers are taken off in any order, when that makes the names fit, and told', async (t) => {
+  const folder = testFolder(t);
+  const out = join(folder, 'out');
+  const importing = async (
+    prefixes: readonly string[],
+    others: readonly string[] = [],
+  ): Promise<RunManifest['imported']> => {
+    const file = join(folder, 'renamed.safetensors');
+    await importModel(checkpointPath(r18.file), r18, join(folder, 'whole'), { force: true });
+    scope(() => {
+      const { tensors } = readSafetensors(runFiles(join(folder, 'whole')).model);
+      const renamed = prefixes.flatMap((prefix) => [...tensors].map(([name, x]) => [prefix + name, x] as const));
+      writeSafetensors(file, new Map([...renamed, ...others.map((name) => [name, tensors.get('bn1.bias')!] as const)]));
+    });
+    return (await importModel(file, r18, out, { force: true })).imported;
+  };
+  for (const prefix of ['', 'module.', '_orig_mod.', 'module._orig_mod.', 'model.backbone.', 'module.model._orig_mod.'])
+    assert.equal((await importing([prefix]))!.prefix, prefix);
+  const beside = await importing(['module.backbone.'], ['module.head.weight', 'conv1.weight']);
+  assert.deepEqual([beside!.prefix, beside!.leftOut], ['module.backbone.', ['module.head.weight', 'conv1.weight']]);
+  await assert.rejects(importing(['model.', 'backbone.']), /several times, under model\. and backbone\./);
+  await assert.rejects(importing(['teacher.']), /conv1\.weight is missing/);
+});
 
 function loaded(out: string) {
   const model = loadModel(out);

@@ -7,12 +7,13 @@ import { backboneNames } from '../models/index.ts';
 import {
   buildInfo,
   finite,
-  readPytorch,
+  readPytorchState,
   readSafetensors,
   scope,
   type Tensor,
   tensor,
   toUint8,
+  zeros,
 } from '../torch/index.ts';
 import { misfit, mismatches, restore } from './checkpoint.ts';
 import { networkSchema, parseRecipe, type Recipe } from './recipe.ts';
@@ -30,8 +31,10 @@ export type ImportedNetwork = {
 
 type State = ReadonlyMap<string, Tensor>;
 
-/** What wrappers of data-parallel training put before every name. */
-const WRAPPER = 'module.';
+/** What wrappers put before names: data-parallel training, torch.compile, a module that holds the backbone; in any order. */
+const WRAPPERS = /^(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)*/;
+/** How many batches a batch norm has seen: PyTorch does without it, and nothing here reads it. */
+const UNREAD = '.num_batches_tracked';
 /** A backbone as small as it gets has the names of the full one, which is all that is wanted of it. */
 const SMALLEST = 1 / 64;
 
@@ -54,13 +57,17 @@ export async function importModel(
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
   recipeOf(1); // what was asked for is checked before anything is read or written
   return await writeArtifact(out, { kind: 'run', force, inputs: [path] }, async (folder) => {
-    const open = await opened(path);
+    const opened = await openState(path);
     return scope(() => {
-      const tensors = withoutWrapper(open());
       const names = namesOf(network, side);
-      const { state, leftOut } = withoutTraining(tensors, names);
+      const { tensors, prefix, shadowed } = withoutPrefix(path, opened.tensors(), names);
+      const { state, leftOut } = withoutTraining(withUnread(tensors, names), names);
       const refuse = (problems: readonly string[]): never => {
-        throw misfit(path, problems, `${asked} was asked for; ${advice(tensors, network, side)}`);
+        throw misfit(
+          path,
+          problems,
+          `${asked} was asked for; ${advice(tensors, network, side)}${skippedNote(opened.skipped)}`,
+        );
       };
       const recipe = recipeOf(dimensionOf(state, names, refuse));
       const backbone = backboneOf(recipe.network, new Rng(0));
@@ -80,7 +87,13 @@ export async function importModel(
         model: fileDigest(runFiles(folder).model),
         recipe,
         dataset: null,
-        imported: { from: path, digest: fileDigest(path), leftOut },
+        imported: {
+          from: path,
+          digest: fileDigest(path),
+          leftOut: [...leftOut, ...shadowed],
+          prefix,
+          skipped: [...opened.skipped],
+        },
         old: 'none',
         processes: 1,
         steps: 0,
@@ -98,16 +111,61 @@ export async function importModel(
 }
 
 /** Reads the file now, and makes its tensors when called: a scope cannot wait for a file. */
-async function opened(path: string): Promise<() => State> {
-  if (path.endsWith('.safetensors')) return () => readSafetensors(path).tensors;
-  const read = await readPytorch(path);
-  return () => new Map([...read].map(([name, { bytes, ...about }]) => [name, tensor(bytes, about)]));
+async function openState(path: string): Promise<{ tensors(): State; readonly skipped: readonly string[] }> {
+  if (path.endsWith('.safetensors')) return { tensors: () => readSafetensors(path).tensors, skipped: [] };
+  const { tensors, skipped } = await readPytorchState(path);
+  return {
+    tensors: () => new Map([...tensors].map(([name, { bytes, ...about }]) => [name, tensor(bytes, about)])),
+    skipped,
+  };
 }
 
-function withoutWrapper(tensors: State): State {
-  const names = [...tensors.keys()];
-  if (names.length === 0 || !names.every((name) => name.startsWith(WRAPPER))) return tensors;
-  return new Map([...tensors].map(([name, value]) => [name.slice(WRAPPER.length), value]));
+/**
+ * The tensors by the backbone's own names: what stands before all of them in the file is taken off where it stands. Without
+ * a prefix that makes all names fit, the one with which most do, so that a message tells what is missing.
+ * @throws FileError if the file holds the backbone under several prefixes.
+ */
+function withoutPrefix(
+  path: string,
+  tensors: State,
+  names: readonly string[],
+): { tensors: State; prefix: string; shadowed: readonly string[] } {
+  const wanted = names.filter((name) => !name.endsWith(UNREAD));
+  const fits = (prefix: string): number => wanted.filter((name) => tensors.has(prefix + name)).length;
+  const prefixes = [...new Set([...tensors.keys()].map((name) => WRAPPERS.exec(name)![0]).flatMap(stackOf))];
+  const ranked = prefixes.map((prefix) => ({ prefix, fit: fits(prefix) })).sort((a, b) => b.fit - a.fit);
+  const whole = ranked.filter(({ fit }) => fit === wanted.length);
+  if (whole.length > 1)
+    throw new FileError(
+      path,
+      `holds this network several times, under ${whole.map(({ prefix }) => prefix || 'no prefix').join(' and ')}`,
+      'in Python, save the one that is meant on its own: torch.save(model.state_dict(), "model.pt")',
+    );
+  const prefix = whole[0]?.prefix ?? (ranked[0] && ranked[0].fit > 0 ? ranked[0].prefix : '');
+  if (prefix === '') return { tensors, prefix, shadowed: [] };
+  const bare = (name: string): string => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
+  const own = new Set([...tensors.keys()].filter((name) => name.startsWith(prefix)).map(bare));
+  // an entry without the prefix that is called like one with it is another one
+  const shadowed = [...tensors.keys()].filter((name) => !name.startsWith(prefix) && own.has(name));
+  const kept = [...tensors].filter(([name]) => !shadowed.includes(name));
+  return { tensors: new Map(kept.map(([name, value]) => [bare(name), value])), prefix, shadowed };
+}
+
+/** `a.b.` → '', `a.`, `a.b.`: a name of the backbone may begin like a wrapper. */
+function stackOf(wrappers: string): string[] {
+  const parts = wrappers.split('.').slice(0, -1);
+  return Array.from({ length: parts.length + 1 }, (_, i) =>
+    parts
+      .slice(0, i)
+      .map((part) => `${part}.`)
+      .join(''),
+  );
+}
+
+/** With a zero for each counter of batches that the file lacks, as PyTorch has it for checkpoints before version 0.4. */
+function withUnread(tensors: State, names: readonly string[]): State {
+  const lacking = names.filter((name) => name.endsWith(UNREAD) && !tensors.has(name));
+  return new Map([...tensors, ...lacking.map((name) => [name, zeros([], { dtype: 'int64', device: 'cpu' })] as const)]);
 }
 
 const partOf = (name: string): string => name.split('.', 1)[0]!;
@@ -143,11 +201,17 @@ function dimensionOf(state: State, names: readonly string[], refuse: (problems: 
   ]);
 }
 
+function skippedNote(skipped: readonly string[]): string {
+  if (skipped.length === 0) return '';
+  const shown = skipped.length > 5 ? [...skipped.slice(0, 5), '…'] : skipped;
+  return `; skipped, as no plain tensors: ${shown.join(', ')} (in Python, save plain ones: {k: v.float() for k, v in state.items()})`;
+}
+
 /** What to try instead of what was asked for, going by the names in the file. */
 function advice(tensors: State, network: string, side: number): string {
   const fitting = backboneNames.filter((name) => {
     const names = namesOf(name, side);
-    const { state } = withoutTraining(tensors, names);
+    const { state } = withoutTraining(withUnread(tensors, names), names);
     return names.length === state.size && names.every((entry) => state.has(entry));
   }) as string[];
   if (fitting.includes(network)) return 'the names fit, so give the --side and --width it was trained with';

@@ -58,7 +58,15 @@ const runManifestSchema = z.object({
   dataset: datasetReference.nullable(),
   /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
   imported: z
-    .object({ from: z.string(), digest: z.string(), leftOut: z.array(z.string()) })
+    .object({
+      from: z.string(),
+      digest: z.string(),
+      leftOut: z.array(z.string()),
+      /** What stood before the names of the network. */
+      prefix: z.string().default(''),
+      /** Entries of the state that are no plain tensors. */
+      skipped: z.array(z.string()).default([]),
+    })
     .nullable()
     .default(null),
   old: z.string(),

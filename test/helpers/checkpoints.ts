@@ -24,5 +24,14 @@ export const checkpoints: {
   readonly tensors: Readonly<Record<string, TensorFixture>>;
 } = golden('state_dicts.json');
 
+/** What test/golden/make_checkpoints.py wrote: other objects, prefixes, formats and float types. */
+export const oddCheckpoints: {
+  readonly networks: readonly CheckpointFixture[];
+  readonly views: Readonly<Record<string, TensorFixture>>;
+} = golden('checkpoints.json');
+
+export const oddCheckpointPath = (file: string): string =>
+  resolve(import.meta.dirname, '../../../test/golden/checkpoints', file);
+
 export const checkpointPath = (file: string): string =>
   resolve(import.meta.dirname, '../../../test/golden/state_dicts', file);
