@@ -3,7 +3,7 @@ import type { Rng } from '../base/rng.ts';
 import { BatchNorm, init, Linear, Module, type Pass, parameter } from '../nn/index.ts';
 import { add, logSoftmax, mean, narrow, neg, normalizeRows, relu, type Tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { beyondBoundary } from './parts/boundary.ts';
+import { beyondBoundary, withoutBoundary } from './parts/boundary.ts';
 import { reverseGradient } from './parts/reversal.ts';
 
 /** Tells new embeddings from old ones. [B, D] → log probabilities of new and of old, [B, 2] */
@@ -58,7 +58,7 @@ export const advbct = defineMethod({
     const eboundary = new ElasticBoundary(classes, rng.split('eboundary'));
     return {
       modules: { discriminator, eboundary },
-      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, team }) {
+      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, team, count }) {
         const unit = normalizeRows(inOldSpace);
         const reversal = 2 / (1 + Math.exp(-10 * progress)) - 1; // 0 → 1
         // two passes, new before old: each moves the running statistics
@@ -66,6 +66,7 @@ export const advbct = defineMethod({
         const olds = discriminator.forward(old.oldEmbedding, pass);
         const told = neg(add(mean(narrow(news, 1, 0, 1)), mean(narrow(olds, 1, 1, 1))));
         const elastic = { ...old.oldBoundaries, elastic: eboundary.weight, radius };
+        count('samples of classes without a boundary', withoutBoundary(labels, old.oldBoundaries, team));
         const beyond = beyondBoundary(unit, labels, elastic, team);
         return {
           classify: { value: head.loss(embeddings, labels), weight: 1 },

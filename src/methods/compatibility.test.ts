@@ -235,7 +235,7 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
       const oldEmbedding = float32(fillUnitRows([4, 4], seed, 0.9));
       const embeddings = fill([4, 4], seed + 1, 1.3, 1, 'float32');
       const old = { oldEmbedding, ...(credible && { credible }) };
-      const count = (_: string, by: number): void => void left.push(by);
+      const count = (_: string, by: number): void => void (by > 0 && left.push(by));
       return { terms: running.terms(stepOf({ embeddings, labels: int64(labels), old }, { head, count })), embeddings };
     };
     take(0.5, [0, 1, 0, 3]);

@@ -89,6 +89,8 @@ export interface Running<N extends Need = Need, W extends Need = never> {
   readonly modules?: Readonly<Record<string, Module>>;
   /** Tensors that later steps depend on (a queue): checkpointed. */
   readonly state?: Readonly<Record<string, Tensor>>;
+  /** Those of them that `terms` writes into: put back when a step is left out. */
+  readonly written?: readonly Tensor[];
   /** Runs before the first step of each epoch. */
   onEpoch?(start: EpochStart<N>): Promise<void>;
 }

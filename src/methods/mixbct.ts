@@ -33,6 +33,7 @@ export const mixbct = defineMethod({
           });
         count('missing credible rows', wanted - credible.length);
       }
+      if (wanted === 0 && ratio > 0) count('batches too small for the ratio to replace a row', 1);
       const rows = tensor(rowsHere(rng.sample(credible, wanted), team), { dtype: 'int64' });
       const mixed = replaceRows(embeddings, rows, selectRows(old.oldEmbedding, rows));
       return { classify: { value: head.loss(mixed, labels), weight: 1 } };

@@ -1,9 +1,7 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import {
-  add,
   clamp,
-  copy_,
   detach,
   div,
   keep,
@@ -11,7 +9,6 @@ import {
   matmul,
   mul,
   NORM_EPS,
-  narrow,
   noGrad,
   normalizeRows,
   selectRows,
@@ -25,11 +22,15 @@ import {
 } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { rowsOfBatch } from './parts/batch.ts';
-import { neighbourhood } from './parts/neighbourhood.ts';
+import { neighbourhood, withoutAlike } from './parts/neighbourhood.ts';
+import { push } from './parts/queue.ts';
 
 /** Lengths of the class similarities of `rows` [K, D] under WᵀW [D, D], as a column (1) or a row (0). → [K, 1] or [1, K] */
 const lengths = (rows: Tensor, gram: Tensor, dim: 0 | 1): Tensor =>
   unsqueeze(sqrt(clamp(sum(mul(matmul(rows, gram), rows), { dim: 1 }), NORM_EPS)), dim);
+
+/** How a manifest counts samples that add 0 to both contrasts. */
+const LONELY = 'samples without an old embedding of their class in the queue';
 
 /**
  * New embeddings are drawn to the old ones of their class, which a queue of the last batches holds: contrast of the
@@ -65,35 +66,26 @@ export const nccl = defineMethod({
       throw new UserError('nccl: class similarities of the old embeddings need the new model’s own dimension', {
         hint: 'set method.beta to 0, or leave the projection out',
       });
-    const queue = keep(zeros([queueSize, oldDim])); // rows of length 1; 0 while empty
-    const classes = keep(zeros([queueSize], { dtype: 'int64' })); // class + 1; 0 while empty
+    const queue = keep(zeros([queueSize, oldDim])); // rows of length 1
+    const classes = keep(zeros([queueSize], { dtype: 'int64' }));
     const next = keep(zeros([1], { dtype: 'int64' }));
-
-    /** Writes rows at the ring's position, in one or two slices. */
-    function push(rows: Tensor, labels: Tensor): void {
-      const count = Math.min(rows.shape[0]!, queueSize);
-      let at = next.item();
-      for (let done = 0; done < count; ) {
-        const length = Math.min(count - done, queueSize - at);
-        copy_(narrow(queue, 0, at, length), narrow(rows, 0, done, length));
-        copy_(narrow(classes, 0, at, length), add(narrow(labels, 0, done, length), 1));
-        done += length;
-        at = (at + length) % queueSize;
-      }
-      copy_(next, tensor([at], { dtype: 'int64' }));
-    }
-
+    const ring = { rows: queue, classes, next };
     return {
       state: { queue, classes, next },
+      written: [queue, classes, next],
       terms({ embeddings, inOldSpace, labels, head, old, team, count }) {
         const { oldEmbedding, credible } = old;
         noGrad(() => {
-          const [olds, classes] = [team.gather(oldEmbedding), team.gather(labels)];
-          if (!credible) return push(olds, classes);
-          const trusted = rowsOfBatch(credible, labels.numel, team);
-          const rows = tensor(trusted, { dtype: 'int32' });
-          count('old embeddings left out', classes.numel - trusted.length);
-          push(selectRows(olds, rows), selectRows(classes, rows));
+          const [olds, own] = [team.gather(oldEmbedding), team.gather(labels)];
+          if (!credible) push(ring, olds, own);
+          else {
+            const trusted = rowsOfBatch(credible, labels.numel, team);
+            const rows = tensor(trusted, { dtype: 'int32' });
+            count('old embeddings left out', own.numel - trusted.length);
+            push(ring, selectRows(olds, rows), selectRows(own, rows));
+          }
+          // whoever is in the queue is alike to itself
+          if (credible || own.numel > queueSize) count(LONELY, withoutAlike(own, classes));
         });
         const target = { queue, classes, oldEmbedding, labels };
         const unit = normalizeRows(inOldSpace);

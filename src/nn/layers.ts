@@ -16,11 +16,18 @@ export type Conv2dOptions = {
   readonly init?: (shape: readonly number[], rng: Rng) => Tensor;
 };
 
-/** x [B, in, H, W] → [B, out, H', W']; weight [out, in/groups, k, k]. */
+/**
+ * x [B, in, H, W] → [B, out, H', W']; weight [out, in/groups, k, k].
+ *
+ * oneDNN writes past its workspace in the weight gradient of a strided 1×1 convolution over fewer input channels than a vector
+ * holds: wrong gradients, or a crash (oneDNN issue 6035; 3.12 in PyTorch 2.13). There the stride is taken beforehand.
+ */
 export class Conv2d extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
   readonly #options: torch.ConvOptions;
+  /** A stride that is taken before the convolution, not by it. */
+  readonly #step: number;
 
   constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
     super();
@@ -31,11 +38,14 @@ export class Conv2d extends Module {
       init ? init(shape, rng.split('weight')) : defaultUniform(shape, inputsSeen, rng.split('weight')),
     );
     this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
-    this.#options = { stride, padding, groups };
+    const before = kernel === 1 && padding === 0 && inputs / groups < torch.vectorFloats();
+    this.#step = before ? stride : 1;
+    this.#options = { stride: before ? 1 : stride, padding, groups };
   }
 
   override forward(x: Tensor): Tensor {
-    return torch.conv2d(x, this.weight, this.bias, this.#options);
+    const seen = this.#step === 1 ? x : torch.subsample(x, this.#step);
+    return torch.conv2d(seen, this.weight, this.bias, this.#options);
   }
 }
 

@@ -138,6 +138,26 @@ test('clipping scales to the norm (8.5), leaves small gradients alone, and equal
   });
 });
 
+test('a gradient that is not finite spoils the norm, also one that does not count in it, and nothing is scaled', () => {
+  const [own, other] = [leaf([0, 0]), leaf([0, 0])];
+  for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, 1e300]) // the last one’s square is beyond float64
+    scope(() => {
+      own.grad = tensor([3, 4], { dtype: 'float64' });
+      other.grad = tensor([bad, 0], { dtype: 'float64' });
+      assert.equal(Number.isFinite(clipGradients([own], 1, [other])), false);
+      assert.deepEqual(toNumbers(own.grad), [3, 4]);
+      assert.equal(Number.isFinite(clipGradients([other], 1, [own])), false);
+      assert.deepEqual(toNumbers(other.grad), [bad, 0]);
+    });
+  scope(() => {
+    own.grad = tensor([3, 4], { dtype: 'float64' });
+    other.grad = tensor([30, 40], { dtype: 'float64' });
+    assert.equal(clipGradients([own], 1, [other]), 5);
+    assert.deepEqual(toNumbers(other.grad), [30, 40], 'what does not count is not scaled');
+    assert.equal(clipGradients([], 1, [other]), 0);
+  });
+});
+
 test('the polynomial schedule equals the reference (8.4)', () => {
   const at = (warmupSteps: number, rows: readonly (readonly [number, number])[]): void => {
     const lr = polynomial({ base: 0.1, totalSteps: 100, warmupSteps });

@@ -19,7 +19,15 @@ export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts
 export * from './ops.ts';
 export { type HostTensor, type PytorchState, readPytorch, readPytorchState } from './pytorch.ts';
 export { type Joined, type JoinOptions, join, type Place, placeOf } from './rendezvous.ts';
-export { allocatorStats, bf16Instructions, buildInfo, setThreads, threads, trimMemory } from './runtime.ts';
+export {
+  allocatorStats,
+  bf16Instructions,
+  buildInfo,
+  setThreads,
+  threads,
+  trimMemory,
+  vectorFloats,
+} from './runtime.ts';
 export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {

@@ -199,6 +199,12 @@ export const conv2d = (
   { stride = 1, padding = 0, groups = 1 }: ConvOptions = {},
 ): Tensor => aten.conv2d(x, weight, bias, [stride, stride], [padding, padding], [1, 1], groups);
 
+/**
+ * Every `step`-th pixel of both sides, from the first one on: the mean over windows of one pixel, for the gradient of a slice
+ * does not keep the layout. [B, C, H, W] → [B, C, ⌈H/step⌉, ⌈W/step⌉]
+ */
+export const subsample = (x: Tensor, step: number): Tensor => aten.avg_pool2d(x, [1, 1], [step, step]);
+
 export type BatchNormState = {
   readonly weight: Tensor;
   readonly bias: Tensor;

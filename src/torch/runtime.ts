@@ -20,9 +20,19 @@ export const trimMemory = (): void => native.trim();
 /** Flags of /proc/cpuinfo for instructions that multiply bfloat16: oneDNN's bf16 kernels need one of the first three on x86. */
 const BF16_FLAGS = ['amx_bf16', 'avx512_bf16', 'avx_ne_convert', 'bf16', 'svebf16'];
 
+let flags: readonly string[] | undefined;
+
+/** What /proc/cpuinfo says that this processor can do; nothing where it does not say. */
+function cpuFlags(): readonly string[] {
+  const text = (): string => (existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '');
+  flags ??= /^(?:flags|Features)\s*:(.*)$/m.exec(text())?.[1]?.trim().split(/\s+/) ?? [];
+  return flags;
+}
+
+/** Single-precision numbers that a vector of this processor holds, as oneDNN uses it: 16 unless it is known to be 8. */
+export const vectorFloats = (): number => (cpuFlags().includes('avx2') && !cpuFlags().includes('avx512f') ? 8 : 16);
+
 /** Instructions of this processor that multiply bfloat16; none where libtorch has to emulate them, slower than float32. */
 export function bf16Instructions(): string[] {
-  if (!existsSync('/proc/cpuinfo')) return [];
-  const flags = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(/\s+/) ?? [];
-  return BF16_FLAGS.filter((flag) => flags.includes(flag));
+  return BF16_FLAGS.filter((flag) => cpuFlags().includes(flag));
 }

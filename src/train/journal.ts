@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeAtomic } from '../base/artifact.ts';
-import type { Progress } from '../base/progress.ts';
+import { type Progress, say } from '../base/progress.ts';
 
 /** What one step tells. */
 export type StepReport = {
@@ -49,7 +49,10 @@ export class Journal {
     if (path) forgetAfter(path, firstStep);
   }
 
+  /** Adds to a counter of log and manifest; the first time that there is something to count, it is said. */
   count(what: string, by: number): void {
+    if (by === 0) return;
+    if (this.#path && !this.#counts.has(what)) say(`${what}: ${by} in this step; log and manifest count them`);
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + by);
   }
 

@@ -40,6 +40,8 @@ export type Session = {
   readonly parameters: readonly Tensor[];
   /** What counts in the gradient norm that clipping limits. */
   readonly clipped: readonly Tensor[];
+  /** The rest of `parameters`. */
+  readonly unclipped: readonly Tensor[];
   /** How its modules are run in a training step. */
   readonly pass: Pass;
   readonly team: Team;
@@ -97,6 +99,7 @@ export function openSession(
     optimizer: makeOptimizer(recipe.optimizer, parameters),
     parameters,
     clipped: head.clipped ? parameters : trunk,
+    unclipped: head.clipped ? [] : learned(head),
     pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
     team,
     buckets: team instanceof Group ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,

@@ -28,7 +28,7 @@ import {
 } from '../torch/index.ts';
 import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
-import { Leniency } from './leniency.ts';
+import { Leniency, requireFiniteState } from './leniency.ts';
 import type { OldSupply } from './old.ts';
 import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
 import { checkPrecision, inPrecision } from './precision.ts';
@@ -51,7 +51,7 @@ export type TrainOptions = {
   /** Decoding threads beside the training thread. */
   readonly workers?: number;
   readonly skipBadImages?: boolean;
-  /** Batches whose loss is not finite that the run may leave out before it stops. */
+  /** Batches whose loss or gradient is not finite that the run may leave out before it stops. */
   readonly skipNonFinite?: number;
   /** Steps between two lines of the log. */
   readonly logEvery?: number;
@@ -137,6 +137,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     const settings = { every: logEvery, firstStep: step, totalSteps, counts: begun.counts };
     const journal = new Journal(first ? files.log : null, bar, settings);
     const save = (): void => {
+      requireFiniteState(session, step, saved);
       const position = { step, counts: journal.counts, ...identity };
       withWholeState(session, joined, (state) => checkpoints.save(position, () => state));
       saved = step;
@@ -188,7 +189,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!finite) leniency.excuse({ step, terms: seen.terms, batch }, journal);
+        if (!finite) leniency.excuse({ step, loss: seen.loss, terms: seen.terms, batch }, journal);
+        else if (Number.isNaN(seen.gradNorm)) leniency.forget();
         step++;
         journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
         stopping = anyOf(team, signal?.aborted ?? false);
@@ -199,6 +201,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       if (stopping && step < totalSteps) throw stopped();
     }
 
+    requireFiniteState(session, step, saved); // a checkpoint of an older version may hold any numbers
     const [badImages] = sumOver(team, [loader.bad.length]);
     const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
       const manifest = writeModel(out, {
@@ -313,12 +316,15 @@ type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'
   readonly anywhere?: (flag: boolean) => boolean;
 };
 
-/** `finite`: whether the loss is. A step that is left out has no gradient norm (NaN). */
+/**
+ * `finite`: whether the loss and its gradient are; what overflows in fp16 for its scale alone does not count. A step that
+ * is left out has no gradient norm (NaN).
+ */
 type Seen = Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> & { readonly finite: boolean };
 
 /**
- * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A loss that is not
- * finite, or gradients that overflow in half precision, change no weight and no optimiser state.
+ * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A loss or a gradient
+ * that is not finite changes no weight and no optimiser state, in any process.
  */
 export function trainStep(
   session: Session,
@@ -326,7 +332,7 @@ export function trainStep(
   old: OldSupply,
   { lr, clipNorm, side, anywhere = (flag) => anyOf(session.team, flag), ...at }: StepSettings,
 ): Seen {
-  const { projection, head, method, optimizer, parameters, clipped, scaler, pass, team, buckets } = session;
+  const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, team, buckets } = session;
   return scope(() => {
     // random masks are each process's own
     const masks = team.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', team.rank);
@@ -350,13 +356,17 @@ export function trainStep(
     buckets?.arm();
     speaking('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
     buckets?.finish();
-    const clean = !scaler || !anywhere(!scaler.unscale(chosen ? [...parameters, chosen.rows] : parameters));
-    const gradNorm = clean ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY) : Number.NaN;
+    const others = chosen ? [...unclipped, chosen.rows] : unclipped;
+    const fits = !scaler || scaler.unscale([...clipped, ...others]);
+    const gradNorm = fits ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY, others) : Number.NaN;
+    const clean = !anywhere(!Number.isFinite(gradNorm));
+    // at a scale of 1 or less it is not the scale that overflows
+    const overflows = !clean && scaler !== null && scaler.scale > 1;
     if (clean) optimizer.step(lr, chosen);
-    else at.count('steps left out for gradients that overflow', 1);
+    else if (overflows) at.count('steps left out for gradients that overflow', 1);
     scaler?.update(clean);
     clearGradients(parameters);
-    return { ...seen, gradNorm, finite: true };
+    return { ...seen, gradNorm: clean ? gradNorm : Number.NaN, finite: clean || overflows };
   });
 }
 

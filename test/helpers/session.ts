@@ -1,5 +1,6 @@
 import { Rng } from '../../src/base/rng.ts';
-import { toNumbers } from '../../src/torch/index.ts';
+import type { Head } from '../../src/heads/index.ts';
+import { add, mul, sqrt, sum, toNumbers } from '../../src/torch/index.ts';
 import { disposeSession, openSession, type Session, sessionState } from '../../src/train/session.ts';
 import type { trainStep } from '../../src/train/train.ts';
 import { pattern } from './images.ts';
@@ -45,6 +46,20 @@ export function withSession<T>(changes: Record<string, unknown>, body: (session:
     disposeSession(session);
   }
 }
+
+/** A head whose loss is right and has a gradient of NaN, with regard to the embeddings or to its own weight. */
+export const spoiltHead = (head: Head, by: 'embeddings' | 'weight' = 'embeddings'): Head =>
+  Object.assign(Object.create(head) as Head, {
+    forStep: (...given: Parameters<Head['forStep']>) => {
+      const { classifier, chosen } = head.forStep(...given);
+      const loss: Head['loss'] = (embeddings, labels) => {
+        const spoilt = by === 'weight' ? classifier.weight : embeddings;
+        return add(classifier.loss(embeddings, labels), sum(sqrt(mul(spoilt, 0)))); // 0, of infinite slope
+      };
+      const { weight } = classifier;
+      return { classifier: { weight, loss, overClasses: (all: typeof weight) => classifier.overClasses(all) }, chosen };
+    },
+  });
 
 /** Every number that the next step depends on, by name. */
 export const sessionNumbers = (session: Session): Record<string, number[]> =>

@@ -7,6 +7,7 @@ import {
   div,
   greater,
   mul,
+  neg,
   noGrad,
   norm,
   selectRows,
@@ -30,6 +31,10 @@ export type Elastic = Boundaries & {
 /** How far a class's boundary moves from its largest old distance towards τ. largest [..], elastic [..] → [..] */
 export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): Tensor =>
   mul(abs(sub(largest, radius)), sigmoid(elastic));
+
+/** How many samples of the whole batch are of classes without a boundary: they add 0. labels [B] */
+export const withoutBoundary = (labels: Tensor, { several }: Pick<Boundaries, 'several'>, team: Team): number =>
+  noGrad(() => team.sum(sum(add(neg(selectRows(several, labels)), 1)))).item();
 
 /**
  * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer

@@ -11,6 +11,7 @@ import {
   sum,
   type Tensor,
   to,
+  toNumbers,
   unsqueeze,
 } from '../../torch/index.ts';
 
@@ -23,6 +24,12 @@ export type Neighbours = {
   readonly oldEmbedding: Tensor;
   readonly labels: Tensor; // [B] int64
 };
+
+/** How many samples of classes `labels` [B] have none of their class in a queue of `classes` [Q]. */
+export function withoutAlike(labels: Tensor, classes: Tensor): number {
+  const there = new Set(toNumbers(classes));
+  return toNumbers(labels).filter((label) => !there.has(label + 1)).length;
+}
 
 /**
  * -mean_i Σ_j p_ij w_ij log softmax(similarity)_ij / Σ_j p_ij over the queue, where p_ij marks equal classes and w_ij =

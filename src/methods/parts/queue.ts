@@ -1,0 +1,26 @@
+import { add, copy_, narrow, type Tensor, tensor } from '../../torch/index.ts';
+
+/** The last embeddings and their classes, as a ring. */
+export type Queue = {
+  /** [Q, D]; 0 while empty */
+  readonly rows: Tensor;
+  /** Class + 1; 0 while empty. [Q] int64 */
+  readonly classes: Tensor;
+  /** Where the next row goes. [1] int64 */
+  readonly next: Tensor;
+};
+
+/** Writes rows [K, D] of classes [K], in place, in at most two slices. Of more than Q rows the last Q remain. */
+export function push({ rows, classes, next }: Queue, news: Tensor, labels: Tensor): void {
+  const [size, given] = [rows.shape[0]!, news.shape[0]!];
+  const passed = Math.max(0, given - size);
+  let at = (next.item() + passed) % size;
+  for (let done = passed; done < given; ) {
+    const length = Math.min(given - done, size - at);
+    copy_(narrow(rows, 0, at, length), narrow(news, 0, done, length));
+    copy_(narrow(classes, 0, at, length), add(narrow(labels, 0, done, length), 1));
+    done += length;
+    at = (at + length) % size;
+  }
+  copy_(next, tensor([at], { dtype: 'int64' }));
+}
