@@ -27,7 +27,7 @@ export function trainCommand(): Command {
     .addOption(
       wholeOption(
         '--skip-non-finite <n>',
-        'batches to leave out for a loss that is not finite before stopping',
+        'batches to skip for a loss or gradient that is not finite before stopping',
         { least: 0 },
         0,
       ),

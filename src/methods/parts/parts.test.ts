@@ -3,9 +3,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../../test/helpers/formula.ts';
 import { golden, PRINTED } from '../../../test/helpers/golden.ts';
-import { eye, mul, narrow, normalizeRows, scope, solve, sub, sum, tensor } from '../../torch/index.ts';
+import {
+  eye,
+  mul,
+  narrow,
+  normalizeRows,
+  scope,
+  solve,
+  sub,
+  sum,
+  tensor,
+  toNumbers,
+  zeros,
+} from '../../torch/index.ts';
 import { beyondBoundary, elasticShift } from './boundary.ts';
 import { influence } from './influence.ts';
+import { push } from './queue.ts';
 import { neighbourGraph } from './refine.ts';
 
 const vectors = golden('parity_vectors.json').methods;
@@ -47,6 +60,28 @@ test('UniBCT: the graph and what it propagates are the reference’s on both axe
       assert.ok(gap(sums, vectors.UniBCT.colsum_P_dim0) < PRINTED, 'nothing is lost along the axis');
     }
   }));
+
+test('NCCL: of a batch larger than the queue the last rows remain, where a longer ring would have put them', () => {
+  for (const size of [2, 3, 5, 8])
+    scope(() => {
+      const queue = { rows: zeros([size, 1]), classes: int64(new Array(size).fill(0)), next: int64([0]) };
+      const kept: number[] = new Array(size).fill(0); // the slow twin: row by row
+      let at = 0;
+      for (const [batch, count] of [4, 1, 7, 0, 3].entries()) {
+        const news = Array.from({ length: count }, (_, i) => 10 * batch + i + 1);
+        push(queue, tensor(Float32Array.from(news), { shape: [count, 1] }), int64(news));
+        for (const row of news) {
+          kept[at] = row;
+          at = (at + 1) % size;
+        }
+        assert.deepEqual([toNumbers(queue.rows), queue.next.item()], [kept, at], `${size} places, batch ${batch}`);
+        assert.deepEqual(
+          toNumbers(queue.classes),
+          kept.map((row) => (row === 0 ? 0 : row + 1)),
+        );
+      }
+    });
+});
 
 test('AdvBCT: each shift of a boundary and each distance beyond it are the reference’s (8.11)', () =>
   scope(() => {
