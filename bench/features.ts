@@ -144,7 +144,8 @@ const shown = ({ ok }: { readonly ok: boolean }): string => (ok ? 'met' : 'MISSE
 
 /** One command in a process of its own, which measures itself from opening the features to having written its results. */
 function run(program: string, args: readonly string[]): Cost {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env: cleanEnvironment() });
+  const env = { ...cleanEnvironment(), MIXBCT_VERIFY_GB: '0' }; // NumPy does not check digests either
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env });
   if (status !== 0) throw new Error(`${args.join(' ')}: ${error?.message ?? stderr.trim().split('\n').at(-1)}`);
   return JSON.parse(stdout);
 }

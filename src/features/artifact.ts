@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { changed, isVerified } from '../base/remembered-digest.ts';
 import { version } from '../base/version.ts';
 import type { Dataset } from '../data/index.ts';
 import { lineageOf, originSchema } from '../data/lineage.ts';
@@ -82,6 +83,9 @@ export const derivedFields = {
   dataset: datasetReference.nullable(),
   /** Digest of the features. */
   features: z.string(),
+  /** The model that made the features; null if they came from outside, absent if that is not known. */
+  model: z.object({ name: z.string(), digest: z.string() }).nullable().optional(),
+  /** Digest of the arrays. */
   digest: z.string(),
   mixbct: z.string(),
 };
@@ -92,11 +96,49 @@ export const derivedFrom = (features: FeatureSet, arrays: readonly ArrayBufferVi
   count: features.info.count,
   dataset: features.info.dataset,
   features: features.digest,
-  digest: digestOf(
-    ...arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)),
-  ),
+  model: features.info.model && { name: features.info.model.name, digest: features.info.model.digest },
+  digest: digestOfArrays(arrays),
   mixbct: version,
 });
+
+const digestOfArrays = (arrays: readonly ArrayBufferView[]): string =>
+  digestOf(...arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)));
+
+/** @throws FileError if the arrays of a derived artefact are not those that its manifest describes. */
+export function requireArrays(
+  path: string,
+  { digest: wanted }: { readonly digest: string },
+  { arrays, command }: { readonly arrays: readonly ArrayBufferView[]; readonly command: string },
+): void {
+  if (!isVerified(arrays.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) return;
+  const digest = digestOfArrays(arrays);
+  if (digest !== wanted) throw changed(path, digest, wanted, `make it again with: ${command}`);
+}
+
+/** What `requireSameSource` compares: a feature set, or what is derived from one. */
+export type Sourced = {
+  readonly path: string;
+  /** Digest of the features; for a feature set its own. */
+  readonly features: string;
+  readonly model?: { readonly name: string; readonly digest: string } | null | undefined;
+  /** It is only good with the very features that it was made from. */
+  readonly ofRows?: boolean;
+};
+
+/**
+ * @throws UserError if two artefacts come from different features, unless both say that the features are of one model and
+ * neither is a mask of single rows.
+ */
+export function requireSameSource(one: Sourced, other: Sourced): void {
+  if (one.features === other.features) return;
+  const known = one.model && other.model;
+  if (known && one.model.digest === other.model.digest && !one.ofRows && !other.ofRows) return;
+  const from = ({ path, model, features }: Sourced): string =>
+    `${path} (${model ? `model ${model.name} ${model.digest}, ` : ''}features ${features})`;
+  throw new UserError(`${from(other)} does not belong to ${from(one)}`, {
+    hint: 'make masks, prototypes and boundaries from the very features that they are used with',
+  });
+}
 
 /** Reads an array of an artefact, whose manifest tells its shape. @throws FileError if it has another. */
 export function readArray<T extends NpyType>(

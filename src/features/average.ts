@@ -4,7 +4,7 @@ import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
-import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
+import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { classBlocks, lostClasses, type Rows, rowsOf, sortByClass } from './groups.ts';
 import { writeNpy } from './npy.ts';
@@ -71,5 +71,6 @@ export function openPrototypes(path: string): {
 } {
   const info = readManifest(path, prototypesSchema, { what: 'class prototypes', command: 'mixbct average' });
   const rows = readArray(rowsFile(path), '<f4', { shape: [info.classes, info.dim], command: 'mixbct average' });
+  requireArrays(path, info, { arrays: [rows], command: 'mixbct average' });
   return { info, rows, digest: info.digest };
 }

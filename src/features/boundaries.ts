@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
-import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
+import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { classBlocks, type Rows, sortByClass, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
@@ -95,11 +95,9 @@ export function openBoundaries(
   const { classes, dim } = info;
   const at = files(path);
   const of = (...shape: readonly number[]) => ({ shape, command: 'mixbct boundaries' });
-  return {
-    info,
-    digest: info.digest,
-    centres: readArray(at.centres, '<f4', of(classes, dim)),
-    largest: readArray(at.largest, '<f4', of(classes)),
-    kept: readArray(at.kept, '<i4', of(classes)),
-  };
+  const centres = readArray(at.centres, '<f4', of(classes, dim));
+  const largest = readArray(at.largest, '<f4', of(classes));
+  const kept = readArray(at.kept, '<i4', of(classes));
+  requireArrays(path, info, { arrays: [centres, largest, kept], command: 'mixbct boundaries' });
+  return { info, digest: info.digest, centres, largest, kept };
 }

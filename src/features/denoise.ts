@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { scope, toFloat64, unitSquares } from '../torch/index.ts';
-import { derivedFields, derivedFrom, readArray, readManifest } from './artifact.ts';
+import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type ClassOrder, classBlocks, type Rows, rowsOf, sortByClass, spreadOf } from './groups.ts';
@@ -108,5 +108,6 @@ export function openCredible(path: string): {
 } {
   const info = readManifest(path, credibleSchema, { what: 'a mask of credible samples', command: 'mixbct denoise' });
   const mask = readArray(maskFile(path), '|b1', { shape: [info.count], command: 'mixbct denoise' });
+  requireArrays(path, info, { arrays: [mask], command: 'mixbct denoise' });
   return { info, mask, digest: info.digest };
 }

@@ -5,7 +5,8 @@ import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import { type DatasetReference, referenceTo } from './artifact.ts';
 import { type ClassKeys, classKeysOf } from './class-keys.ts';
-import { type FeaturesInfo, writeFeatureSet } from './feature-set.ts';
+import type { FeaturesInfo } from './feature-set.ts';
+import { writeFeatureSet } from './feature-set-writer.ts';
 import { announceMissing, forgetMissing, keepMissing, type MissingRow, missingSoFar } from './missing.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */

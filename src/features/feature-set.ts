@@ -1,17 +1,15 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { type ArtifactOptions, digestOf, fileDigest, writeArtifact } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { type IdList, readIds, writeIds } from '../base/id-list.ts';
-import { say } from '../base/progress.ts';
-import { version } from '../base/version.ts';
+import { type IdList, readIds } from '../base/id-list.ts';
+import { requireDigest } from '../base/remembered-digest.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
-import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
-import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
-import { type MissingRow, missingPositions, missingSchema } from './missing.ts';
-import { NpyFile, type NpyType, NpyWriter, rowsWritten, writeNpy } from './npy.ts';
+import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath } from './class-keys.ts';
+import { fromHalf } from './half.ts';
+import { missingPositions, missingSchema } from './missing.ts';
+import { NpyFile, type NpyType } from './npy.ts';
 
 /** What was done to pictures before the model saw them. */
 const preprocessingSchema = z.object({
@@ -20,7 +18,7 @@ const preprocessingSchema = z.object({
   pixelDivisor: z.number().positive(),
 });
 export type Preprocessing = z.infer<typeof preprocessingSchema>;
-const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
+export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
 
 const featuresSchema = z.object({
   kind: z.literal('features'),
@@ -52,11 +50,14 @@ const featuresSchema = z.object({
   missing: missingSchema,
   /** Digest of features.npy. */
   digest: z.string(),
+  /** Digests of the other files, by name. */
+  files: z.record(z.string(), z.string()).default({}),
   mixbct: z.string(),
 });
 export type FeaturesInfo = z.infer<typeof featuresSchema>;
 
-const files = (path: string) => ({
+/** The files of a set. */
+export const featureFiles = (path: string) => ({
   features: join(path, 'features.npy'),
   labels: join(path, 'labels.npy'),
   families: join(path, 'families.npy'),
@@ -67,13 +68,11 @@ const files = (path: string) => ({
 });
 
 /** How a stored type is named in .npy. */
-const stored = { float32: '<f4', float16: '<f2' } as const;
-type Stored = keyof typeof stored;
-/** Of a number of features, and of a row's label and family. */
-const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
+export const stored = { float32: '<f4', float16: '<f2' } as const;
+export type Stored = keyof typeof stored;
 
 /** Numbers of features as they are on disk. */
-export const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
+const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
   rows instanceof Uint16Array ? fromHalf(rows) : rows;
 
 const AGAIN = 'make the feature set again';
@@ -110,13 +109,27 @@ export class FeatureSet implements Disposable {
     this.#missing = missingPositions(path, info.missing, info.count);
   }
 
-  /** @throws FileError if `path` is no finished feature set or its files do not agree. */
-  static open(path: string): FeatureSet {
+  /**
+   * @throws FileError if `path` is no finished feature set, its files do not agree, or one is not the file of that digest,
+   * which is looked at once for each process: MIXBCT_VERIFY_GB says up to which size, `verify: false` not at all.
+   */
+  static open(path: string, { verify = true }: { readonly verify?: boolean } = {}): FeatureSet {
     const info = readManifest(path, featuresSchema, { what: 'a feature set', command: 'mixbct extract' });
-    const at = files(path);
+    const at = featureFiles(path);
     openArray(at.labels, '<i8', [info.count]).close();
     openArray(at.families, '<i4', [info.count]).close();
-    return new FeatureSet(path, info, openArray(at.features, stored[info.dtype], [info.count, info.dim]));
+    const file = openArray(at.features, stored[info.dtype], [info.count, info.dim]);
+    try {
+      if (verify) {
+        for (const [name, digest] of Object.entries(info.files))
+          requireDigest(join(path, basename(name)), digest, AGAIN);
+        requireDigest(at.features, info.digest, AGAIN);
+      }
+      return new FeatureSet(path, info, file);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
 
   get digest(): string {
@@ -161,7 +174,7 @@ export class FeatureSet implements Disposable {
   /** Family ids [N], -1 where unknown. */
   families(): Int32Array {
     if (!this.#families) {
-      using file = openArray(files(this.path).families, '<i4', [this.info.count]);
+      using file = openArray(featureFiles(this.path).families, '<i4', [this.info.count]);
       this.#families = file.all();
     }
     return this.#families;
@@ -169,7 +182,9 @@ export class FeatureSet implements Disposable {
 
   /** What the image of a row is called; null if that is not known. */
   id(row: number): string | null {
-    this.#ids ??= existsSync(files(this.path).ids) ? readIds(files(this.path).ids, this.info.count) : null;
+    this.#ids ??= existsSync(featureFiles(this.path).ids)
+      ? readIds(featureFiles(this.path).ids, this.info.count)
+      : null;
     return this.#ids?.at(row) ?? null;
   }
 
@@ -181,7 +196,7 @@ export class FeatureSet implements Disposable {
 
   /** The ids that its classes had before they were numbered 0 … C-1; null if they had these. [C] */
   classIds(): BigInt64Array | null {
-    const { classIds } = files(this.path);
+    const { classIds } = featureFiles(this.path);
     if (!existsSync(classIds)) return null;
     using file = openArray(classIds, '<i8', [this.info.classes]);
     return file.all();
@@ -200,7 +215,7 @@ export class FeatureSet implements Disposable {
 
   #readLabels(): Int32Array {
     const { count, classes } = this.info;
-    using file = openArray(files(this.path).labels, '<i8', [count]);
+    using file = openArray(featureFiles(this.path).labels, '<i8', [count]);
     const labels = file.all();
     // as halves of 32 bits, the lower first: millions of BigInts take their time
     const halves = new Int32Array(labels.buffer, labels.byteOffset, 2 * count);
@@ -232,146 +247,4 @@ export function requireSamePreprocessing(a: FeatureSet, b: FeatureSet): void {
     throw new UserError(`${a.path} (${one}) and ${b.path} (${other}) come from pictures made ready in different ways`, {
       hint: 'extract both in the same way',
     });
-}
-
-export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
-  readonly preprocessing?: Preprocessing;
-  readonly labels: Int32Array;
-  readonly families: Int32Array;
-  readonly classKeys?: ClassKeys | null;
-  readonly trainedClassKeys?: ClassKeys | null;
-  /** The ids that classes had before they were numbered 0 … C-1; null if they had these. [C] */
-  readonly classIds?: BigInt64Array | null;
-  /** What each row's image is called; null if that is not known. */
-  readonly id?: ((row: number) => string) | null;
-  readonly dtype?: Stored;
-  readonly precision?: FeaturesInfo['precision'];
-};
-
-/** @throws UserError if a number is too large for float16. */
-function halfOf(rows: Float32Array, nameOf: (i: number) => string): Uint16Array {
-  const half = toHalf(rows);
-  const over = fromHalf(half).findIndex((value) => !Number.isFinite(value));
-  if (over >= 0)
-    throw new UserError(`${nameOf(over)}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
-      hint: 'store these features as float32',
-    });
-  return half;
-}
-
-function* idsOf(id: (row: number) => string, count: number): Iterable<string> {
-  for (let row = 0; row < count; row++) yield id(row);
-}
-
-/** Position of the first value that is NaN or infinite, or -1. */
-export function firstNonFinite(values: Float32Array): number {
-  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i;
-  return -1;
-}
-
-export type FeatureSetOptions = Pick<ArtifactOptions, 'force' | 'inputs' | 'lock'> & {
-  /**
-   * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
-   * multiple of `step`: what was made in steps is then made in the same ones.
-   */
-  readonly resume?: {
-    readonly identity: string;
-    readonly step: number;
-    /** How many of the rows in the attempt's folder may be kept; all if it is not given. */
-    readonly valid?: (directory: string) => number;
-  };
-};
-
-/** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
-export type Filling = {
-  readonly append: (rows: Float32Array) => void;
-  /** Tells which of all rows have no embedding, ascending; they were appended as zeros. */
-  readonly markMissing: (rows: readonly MissingRow[]) => void;
-  readonly from: number;
-  readonly directory: string;
-};
-
-/**
- * Writes a feature set; `fill` appends whole rows in dataset order, from row `from` on. Nothing is left if it throws, unless
- * `resume` is given and there are rows.
- * @throws UserError if something stands at `path` and `force` is not set, or an embedding is not finite: distances and
- * means would be NaN without a word.
- */
-export function writeFeatureSet(
-  path: string,
-  {
-    labels,
-    families,
-    classKeys = null,
-    trainedClassKeys = null,
-    classIds = null,
-    id = null,
-    dtype = 'float32',
-    precision = 'float32',
-    ...info
-  }: FeatureSetContent,
-  { resume, ...options }: FeatureSetOptions,
-  fill: (filling: Filling) => Promise<void> | void,
-): Promise<FeaturesInfo> {
-  const rowsIn = (directory: string): number => rowsWritten(files(directory).features, stored[dtype], [info.dim]);
-  const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
-  const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
-  const how = { kind: 'features', ...options, bytes, ...(keep && { resume: keep }) };
-  return writeArtifact(path, how, async (directory) => {
-    const target = files(directory);
-    const valid = resume?.valid?.(directory) ?? labels.length;
-    const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
-    const from = resume ? there - (there % resume.step) : 0;
-    if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
-    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
-    let rows = from;
-    const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;
-    const append = (chunk: Float32Array): void => {
-      const bad = firstNonFinite(chunk);
-      if (bad >= 0)
-        throw new UserError(`${path}: ${nameOf(rows + Math.floor(bad / info.dim))} holds ${chunk[bad]}`, {
-          hint: 'the model that made it has diverged: train it again with a lower learning rate',
-        });
-      writer.append(
-        dtype === 'float16' ? halfOf(chunk, (i) => `${path}: ${nameOf(rows + Math.floor(i / info.dim))}`) : chunk,
-      );
-      rows += chunk.length / info.dim;
-    };
-    let missing: readonly MissingRow[] = [];
-    try {
-      await fill({
-        append,
-        from,
-        directory,
-        markMissing: (marked) => {
-          missing = marked;
-        },
-      });
-    } catch (error) {
-      if (resume && rows > 0) say(`${path}: ${rows} rows are kept, the same command goes on from there`);
-      throw error;
-    } finally {
-      writer.close();
-    }
-    if (rows !== labels.length || rows !== families.length)
-      throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
-    writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
-    writeNpy(target.families, '<i4', families);
-    if (classIds) writeNpy(target.classIds, '<i8', classIds);
-    if (id) writeIds(target.ids, idsOf(id, rows));
-    if (classKeys) writeClassKeys(classesPath(directory), classKeys);
-    if (trainedClassKeys) writeClassKeys(trainedClassesPath(directory), trainedClassKeys);
-    return {
-      kind: 'features' as const,
-      version: 1 as const,
-      ...info,
-      preprocessing: info.preprocessing ?? PLAIN,
-      dtype,
-      precision,
-      count: rows,
-      missing: [...missing],
-      digest: fileDigest(target.features),
-      mixbct: version,
-    };
-  });
 }

@@ -122,7 +122,7 @@ test('denoise and average equal their slow twins, with labels in any order and a
     );
   }
   assert.throws(() => denoise(inMemory(new Float32Array(), [], dim), { keep: 0.9 }), /no features to denoise/);
-  assert.throws(() => denoise(features, { keep: 0 }), /--keep 0: wanted a share above 0/);
+  assert.throws(() => denoise(features, { keep: 0 }), /keep 0: wanted a share above 0/);
   assert.throws(
     () =>
       average(
@@ -242,6 +242,8 @@ test('masks and prototypes are artefacts: whole, checked when opened, never over
   assert.throws(() => FeatureSet.open(out), /features\.npy: has shape \[12, 2\], the manifest says \[12, 3\]/);
   writeJson(join(out, 'manifest.json'), features.info);
   writeNpy(join(out, 'labels.npy'), '<i8', new BigInt64Array(12).fill(3n));
+  assert.throws(() => FeatureSet.open(out), /labels\.npy: was changed or damaged since it was made/);
+  writeJson(join(out, 'manifest.json'), { ...features.info, files: {} });
   using changed = FeatureSet.open(out);
   assert.throws(() => changed.labels(), /labels\.npy: entry 0 is 3, wanted 0 … 2/);
   rmSync(join(out, 'families.npy'));

@@ -1,4 +1,11 @@
-export { type DatasetReference, datasetReference, referenceTo, requireSameDataset } from './artifact.ts';
+export {
+  type DatasetReference,
+  datasetReference,
+  referenceTo,
+  requireSameDataset,
+  requireSameSource,
+  type Sourced,
+} from './artifact.ts';
 export { average, openPrototypes, type PrototypesInfo, writePrototypes } from './average.ts';
 export {
   type BoundariesInfo,
@@ -13,12 +20,11 @@ export { credibleByEntropy } from './entropy.ts';
 export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
 export {
   FeatureSet,
-  type FeatureSetContent,
   type FeaturesInfo,
   type Preprocessing,
   requireSamePreprocessing,
-  writeFeatureSet,
 } from './feature-set.ts';
+export { type FeatureSetContent, writeFeatureSet } from './feature-set-writer.ts';
 export { lostClasses, rowsByClass } from './groups.ts';
 export { importNpy, type NpyImport } from './import.ts';
 export type { MissingRow } from './missing.ts';

@@ -8,7 +8,9 @@ import {
   openCredible,
   openPrototypes,
   requireSameDataset,
+  requireSameSource,
   rowsByClass,
+  type Sourced,
 } from '../features/index.ts';
 import { methodNamed, type Need, type Supply, type WholeSet } from '../methods/index.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
@@ -45,12 +47,16 @@ const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly m
   oldBoundaries: { from: 'boundaries', make: 'mixbct boundaries' },
 };
 
-/** An artefact of the old model as this file checks it. */
-type Opened = { readonly info: Parameters<typeof requireSameDataset>[0] & { readonly dim?: number } };
+/** An artefact of the old model as this file checks it: a feature set, or what names the features that it is derived from. */
+type Opened = {
+  readonly digest: string;
+  readonly info: Parameters<typeof requireSameDataset>[0] &
+    Pick<Sourced, 'model'> & { readonly features?: string; readonly dim?: number; readonly classes?: number };
+};
 
 /**
- * Opens what a method needs, and of what it wants that which is given; checks that all was made from just this dataset and
- * has the dimension of the space that both models share.
+ * Opens what a method needs, and of what it wants that which is given; checks that all was made from just this dataset and by
+ * one model, and has the dimension of the space that both models share.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
 export function openOld(
@@ -74,12 +80,20 @@ export function openOld(
   if (unused) throw new UserError(`method ${kind} has no use for old-${unused}`, { hint: 'leave it out' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
+  const opens: Sourced[] = [];
   const open = <T extends Opened>(from: keyof OldPaths, opener: (path: string) => T): T | null => {
     const path = paths[from];
     if (path === undefined) return null;
     const opened = opener(path);
     requireSameDataset(opened.info, dataset, path);
-    const { dim } = opened.info;
+    const { dim, classes, model, features = opened.digest } = opened.info;
+    const source = { path, features, model, ofRows: from === 'credible' };
+    for (const other of opens) requireSameSource(other, source);
+    opens.push(source);
+    if (from !== 'features' && classes !== undefined && classes !== dataset.classes)
+      throw new UserError(`${path}: made of ${classes} classes, ${dataset.path} has ${dataset.classes}`, {
+        hint: 'classes are looked up by number: import the features with --data, then make it again',
+      });
     if (dim !== undefined && dim !== oldDim)
       throw new UserError(
         `${path}: old embeddings have ${dim} dimensions, the new model ${projection ? 'projects to' : 'makes'} ${oldDim}`,
@@ -168,7 +182,7 @@ function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
   if (row >= 0)
     throw new FileError(
       features.path,
-      `${features.name(row)} is of class ${theirs[row]}, image ${row} of ${dataset.path} (${dataset.id(row)}) of class ${ours[row]}`,
+      `${features.name(row)} is of class ${theirs[row]}, image ${row} of ${dataset.path}${dataset.hasOwnIds ? ` (${dataset.id(row)})` : ''} of class ${ours[row]}`,
       features.classIds()
         ? 'its classes were numbered at import: import it with --data, which keeps the class ids of the dataset'
         : 'rows are looked up by position: bring the features in dataset order',

@@ -1,11 +1,19 @@
-// Training with an old model that has no embedding of some samples, or of a whole class.
+// What an old model left: samples or classes that it has nothing of, and artefacts that do not belong together.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
+import { readJson, writeJson } from '../base/artifact.ts';
 import type { Dataset } from '../data/index.ts';
-import { FeatureSet, writeBoundaries, writeCredible, writeFeatureSet, writePrototypes } from '../features/index.ts';
+import {
+  FeatureSet,
+  type FeaturesInfo,
+  writeBoundaries,
+  writeCredible,
+  writeFeatureSet,
+  writePrototypes,
+} from '../features/index.ts';
 import { type OldPaths, openOld } from './old.ts';
 import { train } from './train.ts';
 
@@ -13,11 +21,16 @@ import { train } from './train.ts';
 const MISSING = [3, 12, 17, 18, 19, 20, 21, 22, 23];
 
 /** An old model's features of a set, without those of some rows, and what is derived of them. */
-async function oldSideWithout(dataset: Dataset, folder: string, missing: readonly number[]): Promise<OldSide> {
+async function oldSideWithout(
+  dataset: Dataset,
+  folder: string,
+  missing: readonly number[],
+  model: FeaturesInfo['model'] = null,
+): Promise<OldSide> {
   const at = (name: string): string => join(folder, name);
   const dim = 8;
   const content = {
-    ...{ dim, classes: dataset.classes, model: null, flip: 'none' as const },
+    ...{ dim, classes: dataset.classes, model, flip: 'none' as const },
     dataset: { path: dataset.path, digest: dataset.digest, count: dataset.size, classes: dataset.classes },
     labels: dataset.labels(),
     families: dataset.families(),
@@ -26,7 +39,7 @@ async function oldSideWithout(dataset: Dataset, folder: string, missing: readonl
     for (let row = 0; row < dataset.size; row++)
       append(
         Float32Array.from({ length: dim }, (_, d) =>
-          missing.includes(row) ? 0 : Math.sin(content.labels[row]! * 7 + d + row / 90),
+          missing.includes(row) ? 0 : Math.sin(content.labels[row]! * 7 + d + row / 90 + (model?.name.length ?? 0)),
         ),
       );
     markMissing(missing.map((row) => ({ row, id: `image ${row}`, problem: 'for the test' })));
@@ -108,4 +121,64 @@ test('a run with samples left out goes on to the same bytes, and counts them onc
   const { counts } = await train({ recipe, dataset, old, out: cut, resume: true });
   assert.equal(counts['images without an old embedding'], 9);
   assert.deepEqual(weights(cut), weights(whole));
+});
+
+const modelNamed = (name: string): FeaturesInfo['model'] => ({
+  ...{ name, digest: `digest of ${name}`, preset: 'default', differences: [], trainedOn: null },
+});
+
+test('masks, prototypes and boundaries of another model or of other features are refused', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const [a, b, again] = await Promise.all(
+    [
+      ['a', modelNamed('a'), []],
+      ['b', modelNamed('other'), []],
+      ['again', modelNamed('a'), [4]],
+    ].map(([name, model, missing]) =>
+      oldSideWithout(dataset, join(folder, name as string), missing as number[], model as FeaturesInfo['model']),
+    ),
+  );
+  const open = (kind: string, paths: OldPaths): void =>
+    openOld(tinyRecipe({ method: { kind } }), paths, dataset)[Symbol.dispose]();
+  open('mixbct', { features: a!.features, credible: a!.credible });
+  open('advbct', { features: a!.features, boundaries: a!.boundaries });
+  open('advbct', { features: a!.features, boundaries: again!.boundaries });
+  assert.throws(
+    () => open('mixbct', { features: a!.features, credible: b!.credible }),
+    /b\/credible \(model other .*\) does not belong to .*a\/features \(model a /,
+  );
+  assert.throws(
+    () => open('mixbct', { features: a!.features, credible: again!.credible }),
+    /again\/credible .* does not belong to/,
+    'a mask is of single rows: those of other features may be other ones',
+  );
+  assert.throws(
+    () => open('advbct', { features: a!.features, boundaries: b!.boundaries }),
+    /b\/boundaries .* does not belong to/,
+  );
+  const manifest = join(b!.boundaries, 'manifest.json');
+  const { model: _, ...before } = readJson(manifest) as Record<string, unknown>;
+  writeJson(manifest, before);
+  assert.throws(
+    () => open('advbct', { features: a!.features, boundaries: b!.boundaries }),
+    /b\/boundaries \(features [0-9a-f]+\) does not belong to/,
+    'boundaries of an older version name their features alone',
+  );
+  open('advbct', { features: b!.features, boundaries: b!.boundaries });
+});
+
+test('prototypes of fewer classes than the dataset has are refused: they are looked up by label', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const content = { dim: 8, classes: 5, model: null, dataset: null, flip: 'none' as const };
+  const labels = dataset.labels().map((label) => Math.min(label, 4));
+  const path = join(folder, 'foreign');
+  await writeFeatureSet(path, { ...content, labels, families: labels }, {}, ({ append }) =>
+    append(Float32Array.from({ length: 50 * 8 }, (_, i) => Math.sin(i))),
+  );
+  using set = FeatureSet.open(path);
+  await writePrototypes(join(folder, 'prototypes'), set);
+  assert.throws(
+    () => openOld(tinyRecipe({ method: { kind: 'bct' } }), { prototypes: join(folder, 'prototypes') }, dataset),
+    /prototypes: made of 5 classes, .*set has 6\n.*--data/,
+  );
 });

@@ -1,0 +1,46 @@
+import { statSync } from 'node:fs';
+import { fileDigest } from './artifact.ts';
+import { FileError, UserError } from './errors.ts';
+
+/** Names the variable that says up to how many gigabytes a file's digest is checked when it is opened; absent: always. */
+const LIMIT = 'MIXBCT_VERIFY_GB';
+/** A file changed less than this ago may change again without its time of change telling. */
+const SETTLED_MS = 1000;
+
+/** Digests by the file's identity, size and times of change. */
+const remembered = new Map<string, string>();
+
+/** `fileDigest`; a file that did not change since this process took its digest is not read again. */
+export function rememberedDigest(path: string): string {
+  const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = statSync(path, { bigint: true });
+  const key = [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+  const known = remembered.get(key);
+  if (known !== undefined) return known;
+  const digest = fileDigest(path);
+  if (Date.now() - Number(mtimeMs) > SETTLED_MS) remembered.set(key, digest);
+  return digest;
+}
+
+/** Whether the digest of so many bytes is to be checked. @throws UserError if the limit is no number. */
+export function isVerified(bytes: number): boolean {
+  const text = process.env[LIMIT] ?? '';
+  if (text === '') return true;
+  const limit = Number(text);
+  if (!(limit >= 0))
+    throw new UserError(`${LIMIT}=${text}: wanted a number of gigabytes`, {
+      hint: 'the digest of a larger file is not checked when it is opened; 0 checks none',
+    });
+  return bytes <= limit * 1e9;
+}
+
+/** @throws FileError if a file is not there or not the one with the digest `wanted`. Files above the limit pass. */
+export function requireDigest(path: string, wanted: string, hint: string): void {
+  const size = statSync(path, { throwIfNoEntry: false })?.size;
+  if (size === undefined) throw new FileError(path, 'no such file', hint);
+  if (!isVerified(size)) return;
+  const digest = rememberedDigest(path);
+  if (digest !== wanted) throw changed(path, digest, wanted, hint);
+}
+
+export const changed = (path: string, digest: string, wanted: string, hint: string): FileError =>
+  new FileError(path, `was changed or damaged since it was made (digest ${digest}, its manifest says ${wanted})`, hint);

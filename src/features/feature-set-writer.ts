@@ -1,0 +1,165 @@
+import { basename } from 'node:path';
+import { type ArtifactOptions, digestOf, writeArtifact } from '../base/artifact.ts';
+import { UserError } from '../base/errors.ts';
+import { writeIds } from '../base/id-list.ts';
+import { say } from '../base/progress.ts';
+import { rememberedDigest } from '../base/remembered-digest.ts';
+import { version } from '../base/version.ts';
+import { type ClassKeys, classesPath, trainedClassesPath, writeClassKeys } from './class-keys.ts';
+import { type FeaturesInfo, featureFiles, PLAIN, type Preprocessing, type Stored, stored } from './feature-set.ts';
+import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
+import type { MissingRow } from './missing.ts';
+import { NpyWriter, rowsWritten, writeNpy } from './npy.ts';
+
+/** Of a number of features, and of a row's label and family. */
+const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
+
+/** What a set holds beside its embeddings. */
+export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
+  readonly preprocessing?: Preprocessing;
+  readonly labels: Int32Array;
+  readonly families: Int32Array;
+  readonly classKeys?: ClassKeys | null;
+  readonly trainedClassKeys?: ClassKeys | null;
+  /** The ids that classes had before they were numbered 0 … C-1; null if they had these. [C] */
+  readonly classIds?: BigInt64Array | null;
+  /** What each row's image is called; null if that is not known. */
+  readonly id?: ((row: number) => string) | null;
+  readonly dtype?: Stored;
+  readonly precision?: FeaturesInfo['precision'];
+};
+
+/** @throws UserError if a number is too large for float16. */
+function halfOf(rows: Float32Array, nameOf: (i: number) => string): Uint16Array {
+  const half = toHalf(rows);
+  const over = fromHalf(half).findIndex((value) => !Number.isFinite(value));
+  if (over >= 0)
+    throw new UserError(`${nameOf(over)}: ${rows[over]} is beyond float16, which ends at ${LARGEST_HALF}`, {
+      hint: 'store these features as float32',
+    });
+  return half;
+}
+
+function* idsOf(id: (row: number) => string, count: number): Iterable<string> {
+  for (let row = 0; row < count; row++) yield id(row);
+}
+
+/** Position of the first value that is NaN or infinite, or -1. */
+function firstNonFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i;
+  return -1;
+}
+
+export type FeatureSetOptions = Pick<ArtifactOptions, 'force' | 'inputs' | 'lock'> & {
+  /**
+   * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
+   * multiple of `step`: what was made in steps is then made in the same ones.
+   */
+  readonly resume?: {
+    readonly identity: string;
+    readonly step: number;
+    /** How many of the rows in the attempt's folder may be kept; all if it is not given. */
+    readonly valid?: (directory: string) => number;
+  };
+};
+
+/** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
+export type Filling = {
+  readonly append: (rows: Float32Array) => void;
+  /** Tells which of all rows have no embedding, ascending; they were appended as zeros. */
+  readonly markMissing: (rows: readonly MissingRow[]) => void;
+  readonly from: number;
+  readonly directory: string;
+};
+
+/**
+ * Writes a feature set; `fill` appends whole rows in dataset order, from row `from` on. Nothing is left if it throws, unless
+ * `resume` is given and there are rows.
+ * @throws UserError if something stands at `path` and `force` is not set, or an embedding is not finite: distances and
+ * means would be NaN without a word.
+ */
+export function writeFeatureSet(
+  path: string,
+  {
+    labels,
+    families,
+    classKeys = null,
+    trainedClassKeys = null,
+    classIds = null,
+    id = null,
+    dtype = 'float32',
+    precision = 'float32',
+    ...info
+  }: FeatureSetContent,
+  { resume, ...options }: FeatureSetOptions,
+  fill: (filling: Filling) => Promise<void> | void,
+): Promise<FeaturesInfo> {
+  const rowsIn = (directory: string): number =>
+    rowsWritten(featureFiles(directory).features, stored[dtype], [info.dim]);
+  const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
+  const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
+  const how = { kind: 'features', ...options, bytes, ...(keep && { resume: keep }) };
+  return writeArtifact(path, how, async (directory) => {
+    const target = featureFiles(directory);
+    const valid = resume?.valid?.(directory) ?? labels.length;
+    const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
+    const from = resume ? there - (there % resume.step) : 0;
+    if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
+    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
+    let rows = from;
+    const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;
+    const append = (chunk: Float32Array): void => {
+      const bad = firstNonFinite(chunk);
+      if (bad >= 0)
+        throw new UserError(`${path}: ${nameOf(rows + Math.floor(bad / info.dim))} holds ${chunk[bad]}`, {
+          hint: 'the model that made it has diverged: train it again with a lower learning rate',
+        });
+      writer.append(
+        dtype === 'float16' ? halfOf(chunk, (i) => `${path}: ${nameOf(rows + Math.floor(i / info.dim))}`) : chunk,
+      );
+      rows += chunk.length / info.dim;
+    };
+    let missing: readonly MissingRow[] = [];
+    try {
+      await fill({
+        append,
+        from,
+        directory,
+        markMissing: (marked) => {
+          missing = marked;
+        },
+      });
+    } catch (error) {
+      if (resume && rows > 0) say(`${path}: ${rows} rows are kept, the same command goes on from there`);
+      throw error;
+    } finally {
+      writer.close();
+    }
+    if (rows !== labels.length || rows !== families.length)
+      throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
+    const others = [target.labels, target.families];
+    const also = (file: string, write: (file: string) => void): void => {
+      write(file);
+      others.push(file);
+    };
+    writeNpy(target.labels, '<i8', BigInt64Array.from(labels, BigInt));
+    writeNpy(target.families, '<i4', families);
+    if (classIds) also(target.classIds, (file) => writeNpy(file, '<i8', classIds));
+    if (id) also(target.ids, (file) => writeIds(file, idsOf(id, rows)));
+    if (classKeys) also(classesPath(directory), (file) => writeClassKeys(file, classKeys));
+    if (trainedClassKeys) also(trainedClassesPath(directory), (file) => writeClassKeys(file, trainedClassKeys));
+    return {
+      kind: 'features' as const,
+      version: 1 as const,
+      ...info,
+      preprocessing: info.preprocessing ?? PLAIN,
+      dtype,
+      precision,
+      count: rows,
+      missing: [...missing],
+      digest: rememberedDigest(target.features),
+      files: Object.fromEntries(others.map((file) => [basename(file), rememberedDigest(file)])),
+      mixbct: version,
+    };
+  });
+}
