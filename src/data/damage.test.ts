@@ -20,7 +20,7 @@ test('damaged record sets', async (t) => {
     await writeRecords(prefix, (writer) => {
       if (header) writer.write(0, packImage({ labels: [5, 3], id: 0, image: new Uint8Array() }));
       for (let key = 1; key < 5; key++)
-        writer.write(key, packImage({ labels: [key % 3, 0], id: key, image: Buffer.from([9, 9, 9, 9, 0x0a, 0x23, 0xd7, 0xce, key]) })); // biome-ignore format: a record
+        writer.write(key, packImage({ labels: [header ? key % 3 : 1000 * key, 0], id: key, image: Buffer.from([9, 9, 9, 9, 0x0a, 0x23, 0xd7, 0xce, key]) })); // biome-ignore format: a record
     });
     const { rec, idx } = recordFiles(prefix);
     sources.push(readFileSync(rec), readFileSync(idx));
@@ -36,6 +36,8 @@ test('damaged record sets', async (t) => {
     assert.equal(labels.length, dataset.size);
     assert.ok(labels.every((label) => label >= 0 && label < dataset.classes));
     assert.ok(dataset.size <= 3 * size, 'no more images than lines');
+    assert.ok(dataset.classes <= dataset.size + 2 ** 20, 'classes are bounded by images');
+    assert.ok((dataset.sidecar.classes?.length ?? dataset.classes) === dataset.classes);
     for (let i = 0; i < dataset.size; i++) assert.ok(dataset.record(i).image.length <= 1000);
   });
   assert.ok(counts.read > 500 && counts.refused > 500, JSON.stringify(counts));

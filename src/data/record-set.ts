@@ -1,18 +1,21 @@
 import { existsSync } from 'node:fs';
+import { digestOf } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { type IdList, readIds } from '../base/id-list.ts';
 import { contentDigest } from './content-digest.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
+import { layoutOf, numberClasses } from './record-layout.ts';
 import {
   type ImageRecord,
   LABEL_BYTES,
+  MOST_EXACT,
   RecordFile,
   readIndex,
   recordFiles,
   unpackImage,
   unpackLabels,
 } from './recordio.ts';
-import { idsPath, NO_FAMILY, readSidecar, type Sidecar } from './sidecar.ts';
+import { idsPath, NO_FAMILY, readSidecar, type Sidecar, sidecarPath } from './sidecar.ts';
 
 /** A record set, as a worker thread is told it. */
 export type RecordSource = {
@@ -48,7 +51,10 @@ function unpack<T>(file: RecordFile, key: number, offset: number, take: (payload
   }
 }
 
-/** A RecordIO set: `<prefix>.rec` and `<prefix>.idx`, with its sidecar. */
+/**
+ * A RecordIO set: `<prefix>.rec` and `<prefix>.idx`, with its sidecar. Without a header and names of classes, labels with holes
+ * are numbered 0 … C-1 in their order, and `sidecar.classes` keeps the original ones.
+ */
 export class RecordSet implements Dataset {
   readonly path: string;
   readonly digest: string;
@@ -57,22 +63,38 @@ export class RecordSet implements Dataset {
   readonly sidecar: Sidecar;
   readonly source: RecordSource;
   readonly #file: RecordFile;
-  readonly #header: { readonly classes: number } | null;
   readonly #ids: IdList | null;
-  #columns: { readonly labels: Int32Array; readonly families: Int32Array } | undefined;
+  readonly #families: number | undefined;
+  #columns: Columns | undefined;
 
   constructor(prefix: string) {
     const { rec, idx } = recordFiles(prefix);
     this.path = prefix;
-    this.sidecar = readSidecar(prefix);
-    const { keys, offsets, header } = layout(rec, idx);
+    const sidecar = readSidecar(prefix);
+    const { keys, offsets, classes } = readLayout(rec, idx);
     this.source = { kind: 'records', rec, keys, offsets };
     this.size = keys.length;
-    this.digest = contentDigest([idx, rec]);
-    this.#header = header;
+    const names = sidecar.classes;
+    if (classes !== null && names && names.length !== classes)
+      throw new FileError(
+        sidecarPath(prefix),
+        `names ${names.length} classes, the record set has ${classes}`,
+        'import the data set again, or restore the file',
+      );
+    const known = classes ?? names?.length;
+    this.#families = sidecar.families?.length;
+    const digest = contentDigest([idx, rec]);
+    if (known !== undefined) [this.classes, this.sidecar, this.digest] = [known, sidecar, digest];
+    else {
+      const { labels, families } = readColumns(this.source, { classes: undefined, families: this.#families });
+      const numbered = numberClasses(labels);
+      this.#columns = { labels: numbered.labels, families };
+      this.classes = numbered.classes;
+      this.sidecar = numbered.ids ? { ...sidecar, classes: Array.from(numbered.ids, String) } : sidecar;
+      this.digest = numbered.ids ? digestOf(digest, 'classes numbered anew') : digest;
+    }
     const ids = idsPath(prefix);
     this.#ids = existsSync(ids) ? readIds(ids, this.size) : null;
-    this.classes = header?.classes ?? this.labels().reduce((most, label) => Math.max(most, label), -1) + 1;
     this.#file = new RecordFile(rec);
   }
 
@@ -85,10 +107,7 @@ export class RecordSet implements Dataset {
   }
 
   #read() {
-    this.#columns ??= readColumns(this.source, {
-      classes: this.#header?.classes,
-      families: this.sidecar.families?.length,
-    });
+    this.#columns ??= readColumns(this.source, { classes: this.classes, families: this.#families });
     return this.#columns;
   }
 
@@ -118,48 +137,37 @@ export class RecordSet implements Dataset {
   }
 }
 
+/** A header is read this far: one byte more than it has, which tells it from an image. */
+const HEADER_BYTES = LABEL_BYTES + 1;
+
 /**
- * Which records are samples, and C where the header tells it. A header record (key 0, flag 2) says [end, x]: samples are
- * the keys 1 … end-1, and x is the class count, unless there are records from key `end` on: then those describe one
- * identity each, x is the key after the last of them, and C = x - end (MS1M, methods.md 1.2). No header: every record.
+ * Which records are images, and C where a header tells it. A header record has key 0, two labels and no image, and comes
+ * first; without one every record is an image.
  */
-function layout(rec: string, idx: string) {
-  const index = readIndex(idx);
-  const { keys, offsets } = index;
+function readLayout(rec: string, idx: string) {
+  const { keys, offsets } = readIndex(idx);
   if (keys.length === 0) throw new FileError(idx, 'lists no record');
   const file = new RecordFile(rec);
+  const head = (i: number) =>
+    unpack(file, keys[i]!, offsets[i]!, (payload) => {
+      const { flag, labels, start } = unpackLabels(payload, 2);
+      return { flag, labels, isEmpty: payload.length <= start };
+    }, HEADER_BYTES); // biome-ignore format: a call
   try {
-    const first = unpack(file, keys[0]!, offsets[0]!, unpackLabels, LABEL_BYTES);
-    if (keys[0] !== 0 || first.flag === 0) return { ...index, header: null };
-    const [end, second] = first.labels as [number, number];
-    const classes = (header: number): number => {
-      if (Number.isInteger(header) && header >= 1 && header <= MOST_CLASSES) return header;
-      throw new FileError(rec, `the header record promises ${header} classes, wanted 1 to ${MOST_CLASSES}`);
-    };
-    const samples = keys.findIndex((key, i) => i > 0 && key >= end);
-    const until = samples < 0 ? keys.length : samples;
-    if (until !== end)
-      throw new FileError(
-        idx,
-        `lists ${until - 1} images before key ${end}, the header record promises ${end - 1}`,
-        'the record set is incomplete: fetch or write it anew',
-      );
-    return {
-      keys: keys.subarray(1, until),
-      offsets: offsets.subarray(1, until),
-      header: { classes: classes(samples < 0 ? second : second - end) },
-    };
+    const first = head(0);
+    if (keys[0] !== 0 || first.flag < 2 || !first.isEmpty) return { keys, offsets, classes: null };
+    const records = { rec, idx, keys, isEmpty: (i: number) => head(i).isEmpty };
+    const { from, until, classes } = layoutOf(records, first.labels as [number, number]);
+    return { keys: keys.subarray(from, until), offsets: offsets.subarray(from, until), classes };
   } finally {
     file.close();
   }
 }
 
-/** Labels are float32, which holds every whole number up to here. */
-const MOST_CLASSES = 2 ** 24;
-
+type Columns = { readonly labels: Int32Array; readonly families: Int32Array };
 type Limits = { readonly classes: number | undefined; readonly families: number | undefined };
 
-function readColumns({ rec, keys, offsets }: RecordSource, limits: Limits) {
+function readColumns({ rec, keys, offsets }: RecordSource, limits: Limits): Columns {
   const file = new RecordFile(rec);
   const labels = new Int32Array(keys.length);
   const families = new Int32Array(keys.length).fill(NO_FAMILY);
@@ -169,13 +177,13 @@ function readColumns({ rec, keys, offsets }: RecordSource, limits: Limits) {
         .labels as [number, number?];
       const problem = (what: string): FileError =>
         new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
-      if (!Number.isInteger(label) || label < 0 || label >= MOST_CLASSES)
-        throw problem(`label ${label} is no class id`);
+      if (!Number.isInteger(label) || label < 0 || label >= MOST_EXACT)
+        throw problem(`label ${label} is no class id from 0 to ${MOST_EXACT - 1}, which is what float32 tells apart`);
       if (limits.classes !== undefined && label >= limits.classes)
-        throw problem(`label ${label} is out of range (the header promises ${limits.classes} classes)`);
+        throw problem(`label ${label} is out of range (the set has ${limits.classes} classes)`);
       labels[i] = label;
       if (limits.families === undefined) continue;
-      if (family === undefined || !(family >= 0 && family < limits.families))
+      if (family === undefined || !(Number.isInteger(family) && family >= 0 && family < limits.families))
         throw problem(`family ${family} is out of range (the description names ${limits.families})`);
       families[i] = family;
     }

@@ -13,6 +13,7 @@ const CHUNK_HEADER = 8;
 const LENGTH_BITS = 29;
 const MAX_LENGTH = 2 ** LENGTH_BITS - 1;
 const MAX_KEY = 2 ** 31 - 1;
+const [NEWLINE, RETURN, TAB, BLANK, ZERO] = [0x0a, 0x0d, 0x09, 0x20, 0x30];
 /** Continuation flag of a chunk: a whole record, or a part of one that contained the magic word. */
 const Part = { whole: 0, first: 1, middle: 2, last: 3 } as const;
 
@@ -31,23 +32,29 @@ export type RecordIndex = { readonly keys: Int32Array; readonly offsets: Float64
 export function readIndex(path: string): RecordIndex {
   if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
   const text = readRegularFile(path);
-  let lines = 0;
-  for (const byte of text) if (byte === 0x0a) lines++;
-  if (text.length > 0 && text.at(-1) !== 0x0a) lines++;
+  let lines = text.length > 0 && text.at(-1) !== NEWLINE ? 1 : 0;
+  for (let at = text.indexOf(NEWLINE); at >= 0; at = text.indexOf(NEWLINE, at + 1)) lines++;
   const keys = new Int32Array(new SharedArrayBuffer(4 * lines));
   const offsets = new Float64Array(new SharedArrayBuffer(8 * lines));
   let at = 0;
+  const number = (): number => {
+    const from = at;
+    let value = 0;
+    for (let digit = text[at]! - ZERO; digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) value = 10 * value + digit;
+    return at > from ? value : Number.NaN;
+  };
   for (let line = 0; line < lines; line++) {
-    const end = text.indexOf(0x0a, at);
-    const match = /^(\d+)\t(\d+)\r?$/.exec(text.toString('latin1', at, end < 0 ? text.length : end));
-    if (!match)
+    const key = number();
+    const separated = text[at++] === TAB;
+    const offset = number();
+    while (text[at] === BLANK || text[at] === TAB || text[at] === RETURN) at++;
+    if (!separated || Number.isNaN(key + offset) || (at < text.length && text[at] !== NEWLINE))
       throw new FileError(path, `line ${line + 1} is not "key<TAB>offset"`, 'is this the .idx of a RecordIO set?');
-    const [key, offset] = [Number(match[1]), Number(match[2])];
     if (key > MAX_KEY || !Number.isSafeInteger(offset))
       throw new FileError(path, `line ${line + 1}: key ${key} at offset ${offset} is out of range`);
     keys[line] = key;
     offsets[line] = offset;
-    at = end + 1;
+    at++;
   }
   return { keys, offsets };
 }
