@@ -8,6 +8,7 @@ import { distributed } from './distributed.ts';
 import { features } from './features.ts';
 import { footprint } from './footprint.ts';
 import { ijb } from './ijb.ts';
+import { intervals } from './intervals.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
@@ -25,6 +26,7 @@ const benches: Readonly<Record<string, Bench>> = {
   distributed,
   ijb,
   footprint,
+  intervals,
 };
 
 const usage = `npm run bench -- NAME [--runs n] [--small]

@@ -74,18 +74,18 @@ export function dataText({ dataset, models }: Evaluation): string {
     const what = relationText(of(model));
     groups.set(what, [...(groups.get(what) ?? []), model.name]);
   }
-  return `${set} Trained on: ${[...groups].map(([what, names]) => `${what}: ${names.join(', ')}`).join('; ')}.`;
+  return `${set} ${[...groups].map(([what, names]) => `${names.join(', ')}: ${what}`).join('; ')}.`;
 }
 
 function relationText({ relation, sharedClasses, images }: TrainingData): string {
   switch (relation) {
     case 'disjoint':
-      return 'none of these classes';
+      return 'not trained on these classes';
     case 'same':
-      return 'these images';
+      return 'trained on these images';
     case 'unknown':
-      return 'not known';
+      return 'training data unknown';
     case 'overlapping':
-      return `${grouped(sharedClasses!)} of these classes${images === undefined ? '' : images === 'shared' ? ' and some of these images' : ', other images'}`;
+      return `trained on ${grouped(sharedClasses!)} of these classes${images === undefined ? '' : images === 'shared' ? ' and some of these images' : ', on other images'}`;
   }
 }

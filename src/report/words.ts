@@ -134,7 +134,7 @@ export const glossary: readonly (readonly [term: string, meaning: string])[] = [
   ],
   [
     'criterion',
-    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0; withheld: nothing can be concluded, for the reason given',
+    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0; withheld: there is no verdict, and the report says why',
   ],
   [
     'update gain',
