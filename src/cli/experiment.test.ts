@@ -6,6 +6,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { packageRoot } from '../base/version.ts';
 import type { Recipe } from '../train/recipe.ts';
 import { loadExperiment, neededFor, referencesOf } from './experiment.ts';
+import { smallestSettings } from './run.ts';
 
 const shipped = (name: string) => loadExperiment(join(packageRoot, 'experiments', `${name}.yaml`));
 
@@ -76,6 +77,16 @@ test('an ablation changes one setting of a method at a time, and the epochs of o
     const wanted = { 'unibct-start': 2, 'oracle-8': 0, 'mixbct-all': 0 }[id] ?? 1;
     assert.equal(changed.length, wanted, `${id}: ${changed}`);
   }
+});
+
+test('the smallest quick start trains for one epoch and asks for no verdict', () => {
+  const { stages } = loadExperiment(join(packageRoot, 'experiments/quickstart.yaml'), smallestSettings);
+  for (const [id, stage] of Object.entries(stages)) {
+    if (stage.do === 'train') assert.equal((stage.recipe as Recipe).epochs, 1, id);
+    if (stage.do === 'evaluate') assert.equal(stage.trial, true, id);
+  }
+  const whole = shipped('quickstart').stages['judge'];
+  assert.ok(whole?.do === 'evaluate' && whole.trial === undefined);
 });
 
 test('--only names a stage and brings what it needs, through aliases and parts', () => {

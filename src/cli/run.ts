@@ -45,7 +45,7 @@ export function runCommand(): Command {
 }
 
 /** The smallest setting of the quick start shows that every stage works; its models are no good. */
-const smallest = ['old', 'oracle', 'l2', 'mixbct']
+export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct']
   .map((stage) => `stages.${stage}.recipe.epochs=1`)
   .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
 
@@ -67,7 +67,7 @@ export function quickstartCommand(): Command {
     .addOption(force())
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
-      const set = [`seed=${options.seed}`, ...(options.smallest ? smallest : [])];
+      const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];
       await runExperiment(join(packageRoot, 'experiments/quickstart.yaml'), {
         ...options,
         set,
