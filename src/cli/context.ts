@@ -75,3 +75,7 @@ export const device = (): Option =>
   new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
     .choices(['cpu', 'cuda'])
     .default('cpu');
+
+/** What a command says of the missing rows of a feature set, if it has any. */
+export const missingOf = ({ missing }: { readonly missing: readonly unknown[] }): string =>
+  missing.length > 0 ? `, ${missing.length} of them missing` : '';

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { command, force, print, threads } from './context.ts';
+import { command, force, missingOf, print, threads } from './context.ts';
 import { numberOption } from './numbers.ts';
 
 const featureTools = () => import('../features/index.ts');
@@ -97,6 +97,10 @@ export function importFeaturesCommand(): Command {
         options.out,
         options,
       );
-      print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions, ${info.classes} classes`);
+      print(
+        options,
+        info,
+        `${options.out}: ${info.count} features of ${info.dim} dimensions, ${info.classes} classes${missingOf(info)}`,
+      );
     });
 }

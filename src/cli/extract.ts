@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { precisions } from '../train/precisions.ts';
-import { batchSize, command, device, force, print, seed, skipBad, threads, workers } from './context.ts';
+import { batchSize, command, device, force, missingOf, print, seed, skipBad, threads, workers } from './context.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -58,7 +58,11 @@ export function extractCommand(): Command {
           : await extractFeatures(dataset, embedder, replacing);
         joined?.leave();
         if (joined && joined.place.rank > 0) return;
-        print(options, info, `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}`);
+        print(
+          options,
+          info,
+          `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+        );
       } finally {
         model.dispose();
       }

@@ -43,12 +43,11 @@ export function readManifest<S extends z.ZodType>(
   const raw = readJson(file, hint);
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
+  const [issue] = result.error.issues;
   const kind = (raw as { kind?: unknown } | null)?.kind;
-  throw new FileError(
-    path,
-    `is ${kind === undefined ? 'something else' : `a "${String(kind)}"`}, wanted ${what}`,
-    hint,
-  );
+  if (kind !== undefined && !result.error.issues.some(({ path: [key] }) => key === undefined || key === 'kind'))
+    throw new FileError(file, `its "${issue!.path.join('.')}" is damaged (${issue!.message})`, hint);
+  throw new FileError(path, `is ${typeof kind === 'string' ? `a "${kind}"` : 'something else'}, wanted ${what}`, hint);
 }
 
 /** What `requireSameDataset` compares with. */

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeArtifact } from '../base/artifact.ts';
+import { say } from '../base/progress.ts';
 import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, type Rows, sortByClass, spreadOf } from './groups.ts';
+import { classBlocks, lostClasses, type Rows, sortByClass, spreadOf } from './groups.ts';
 import { writeNpy } from './npy.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
@@ -83,6 +84,8 @@ export function writeBoundaries(
     writeNpy(at.centres, '<f4', centres, [dim]);
     writeNpy(at.largest, '<f4', largest);
     writeNpy(at.kept, '<i4', kept);
+    const lost = lostClasses(features).length;
+    if (lost > 0) say(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
     return { ...derivedFrom(features, [centres, largest, kept]), kind: 'boundaries' as const, classes, dim };
   });
 }

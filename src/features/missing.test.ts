@@ -97,8 +97,10 @@ test('a set in which nothing could be read is refused, and so are lists of missi
     [[{ ...lost, row: 10 }], /manifest\.json: marks row 10 as missing, the set has 10 rows/],
     [[lost, lost], /marks row 2 as missing after row 2/],
     [[lost, { ...lost, row: 1 }], /marks row 1 as missing after row 2/],
-    [[{ ...lost, row: -1 }], /is a "features", wanted a feature set/],
-    [[{ row: 1.5 }], /is a "features", wanted a feature set/],
+    [[{ ...lost, row: -1 }], /manifest\.json: its "missing\.0\.row" is damaged/],
+    [[{ ...lost, row: 1.5 }], /its "missing\.0\.row" is damaged/],
+    [[lost, { row: 3 }], /its "missing\.1\.id" is damaged/],
+    ['none', /its "missing" is damaged/],
   ] as const) {
     writeJson(join(set, 'manifest.json'), { ...info, missing });
     assert.throws(() => FeatureSet.open(set), problem);

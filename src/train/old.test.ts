@@ -1,11 +1,15 @@
 // What an old model left: samples or classes that it has nothing of, and artefacts that do not belong together.
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { pattern } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
 import { readJson, writeJson } from '../base/artifact.ts';
-import type { Dataset } from '../data/index.ts';
+import { encodePgm } from '../data/decode.ts';
+import { type Dataset, openDataset } from '../data/index.ts';
 import {
   FeatureSet,
   type FeaturesInfo,
@@ -181,4 +185,25 @@ test('prototypes of fewer classes than the dataset has are refused: they are loo
     () => openOld(tinyRecipe({ method: { kind: 'bct' } }), { prototypes: join(folder, 'prototypes') }, dataset),
     /prototypes: made of 5 classes, .*set has 6\n.*--data/,
   );
+});
+
+test('with leave to skip unreadable images, UniBCT embeds its training set and says what it could not read', async (t) => {
+  const folder = testFolder(t);
+  const images = join(folder, 'images');
+  for (const label of ['a', 'b', 'c']) {
+    mkdirSync(join(images, label), { recursive: true });
+    for (let i = 0; i < 6; i++)
+      writeFileSync(join(images, label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 16), 16, 16));
+  }
+  writeFileSync(join(images, 'b', '2.pgm'), 'no picture');
+  const write = t.mock.method(process.stderr, 'write', () => true);
+  using dataset = openDataset(images);
+  const { features } = await oldSideWithout(dataset, folder, [8]);
+  const recipe = tinyRecipe({ method: { kind: 'unibct', startEpoch: 0, refreshEpochs: [0] }, epochs: 1 });
+  using old = openOld(recipe, { features }, dataset);
+  const out = join(folder, 'run');
+  const { badImages } = await train({ recipe, dataset, old, out, skipBadImages: true, workers: 0 });
+  assert.equal(badImages, 1);
+  const said = write.mock.calls.map(({ arguments: [text] }) => String(text)).join('');
+  assert.match(said, /run: 1 images could not be read; others of their batches took their places:\n {2}.*b\/2\.pgm \(/);
 });

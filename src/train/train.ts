@@ -33,6 +33,7 @@ import type { OldSupply } from './old.ts';
 import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
 import { checkPrecision, inPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
+import { announceReplaced } from './replaced-images.ts';
 import { type RunManifest, runFiles, writeModel } from './run.ts';
 import { RunOutput } from './run-output.ts';
 import { disposeSession, embedBatch, makeSchedule, openSession, type Session, sessionState } from './session.ts';
@@ -203,6 +204,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
     requireFiniteState(session, step, saved); // a checkpoint of an older version may hold any numbers
     const [badImages] = sumOver(team, [loader.bad.length]);
+    announceReplaced(out, loader.bad);
     const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
       const manifest = writeModel(out, {
         recipe,
