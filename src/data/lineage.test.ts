@@ -9,7 +9,7 @@ import { type Dataset, openDataset } from './dataset.ts';
 import { encodePgm } from './decode.ts';
 import { importDataset } from './import.ts';
 import { lineageOf } from './lineage.ts';
-import { formatRanges, parseRanges } from './ranges.ts';
+import { formatRanges, type NumberList, parseRanges } from './ranges.ts';
 import { sidecarPath, writeSidecar } from './sidecar.ts';
 import { holdOut, sampleImages, split } from './split.ts';
 
@@ -18,6 +18,8 @@ const opened = (t: { after(f: () => void): void }, prefix: string): Dataset => {
   t.after(() => dataset.close());
   return dataset;
 };
+
+const listed = (numbers: NumberList): number[] => Array.from({ length: numbers.length }, (_, i) => numbers.at(i));
 
 test('ranges give back every list of numbers in its order, and refuse what is not one', () => {
   const rng = new Rng('ranges');
@@ -28,20 +30,13 @@ test('ranges give back every list of numbers in its order, and refuse what is no
     [2 ** 31 - 1],
     Array.from({ length: 500 }, () => rng.integer(40)),
   ];
-  for (const list of lists) assert.deepEqual(Array.from(parseRanges(formatRanges(list), list.length)!), list);
-  assert.equal(formatRanges([0, 1, 2, 7, 9, 10, 3]), '0-2,7,9-10,3');
-  for (const [text, count] of [
-    ['0-3', 3],
-    ['0-3', 5],
-    ['3-0', 4],
-    ['', 0],
-    ['1,,2', 2],
-    ['-1', 1],
-    ['0-99999999999', 2],
-    ['2147483647-2147483648', 2],
-    ['a', 1],
-  ] as const)
-    assert.equal(parseRanges(text, count), null, text);
+  const format = (list: readonly number[]): string => formatRanges({ length: list.length, at: (i) => list[i]! });
+  for (const list of lists) assert.deepEqual(listed(parseRanges(format(list))!), list);
+  assert.equal(format([0, 1, 2, 7, 9, 10, 3]), '0-2,7,9-10,3');
+  const large = parseRanges('7-2000000006,3')!;
+  assert.deepEqual([large.length, large.at(1_999_999_999), large.at(2_000_000_000)], [2_000_000_001, 2_000_000_006, 3]);
+  for (const text of ['3-0', '', '1,,2', '-1', '0-99999999999', '2147483647-2147483648', 'a'])
+    assert.equal(parseRanges(text), null, text);
 });
 
 test('parts of parts of a set without names know its classes and how their images were drawn', async (t) => {
@@ -53,7 +48,7 @@ test('parts of parts of a set without names know its classes and how their image
   assert.deepEqual(lineageOf(root).origin, { digest: root.digest, draws: [] });
   const [held, rest] = await holdOut(root, { classes: 5, seed: 3 });
   const train = opened(t, rest!.prefix);
-  const classesOf = (path: string): number[] => Array.from(lineageOf(opened(t, path)).classes);
+  const classesOf = (path: string): number[] => listed(lineageOf(opened(t, path)).classes);
   const byClass = await split(train, { by: 'class', ratio: 0.4 });
   const named = [held!, ...byClass].flatMap(({ prefix }) => classesOf(prefix));
   assert.deepEqual(
@@ -69,7 +64,7 @@ test('parts of parts of a set without names know its classes and how their image
     for (const label of set.labels()) counts[label]!++;
     assert.deepEqual(
       Array.from(counts),
-      Array.from(classes, (id) => perClass[id]),
+      listed(classes).map((id) => perClass[id]),
       'a class has the images of its origin',
     );
   }
@@ -95,7 +90,7 @@ test('an import of a folder knows the folder, moved or renamed', async (t) => {
   await importDataset(opened(t, join(folder, 'photos')), join(folder, 'a'));
   await importDataset(opened(t, join(folder, 'moved')), join(folder, 'b'));
   const [a, b] = ['a', 'b'].map((name) => lineageOf(opened(t, join(folder, name))));
-  assert.deepEqual(a, b);
+  assert.deepEqual([a!.origin, listed(a!.classes)], [b!.origin, [0, 1, 2]]);
   assert.equal(a!.origin.digest, opened(t, join(folder, 'photos')).digest);
 });
 
@@ -104,7 +99,7 @@ test('a description whose classes are not those of the set is refused with its f
   await writeTinySet(prefix, { perClass: [2, 2, 2] });
   const write = (classes: string) => writeSidecar(prefix, { origin: { digest: 'd', draws: [], classes } });
   write('4,9,6');
-  assert.deepEqual(Array.from(lineageOf(opened(t, prefix)).classes), [4, 9, 6]);
+  assert.deepEqual(listed(lineageOf(opened(t, prefix)).classes), [4, 9, 6]);
   for (const classes of ['0-2000000000', '4,9', 'x']) {
     write(classes);
     assert.throws(() => lineageOf(opened(t, prefix)), /set\.json: origin\.classes does not list the 3 classes/);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { FileError } from '../base/errors.ts';
-import { formatRanges, parseRanges } from './ranges.ts';
+import { formatRanges, type NumberList, parseRanges } from './ranges.ts';
 
 const of = z.string();
 const drawSchema = z.union([
@@ -28,7 +28,7 @@ export type SidecarOrigin = z.infer<typeof sidecarOriginSchema>;
 export type Lineage = {
   readonly origin: Origin;
   /** Id in the origin of each class [C]. */
-  readonly classes: Int32Array;
+  readonly classes: NumberList;
 };
 
 /** A dataset that was not made of another is its own origin. @throws FileError if the sidecar's ranges are not C ids. */
@@ -38,29 +38,26 @@ export function lineageOf(dataset: {
   readonly classes: number;
   readonly sidecar: { readonly origin?: SidecarOrigin | undefined };
 }): Lineage {
-  const { digest, draws, classes } = dataset.sidecar.origin ?? { digest: dataset.digest, draws: [] };
-  const ids = classes === undefined ? Int32Array.from({ length: dataset.classes }, (_, i) => i) : parsed();
-  function parsed(): Int32Array {
-    const found = parseRanges(classes!, dataset.classes);
-    if (found) return found;
-    throw new FileError(
-      `${dataset.path}.json`,
-      `origin.classes does not list the ${dataset.classes} classes of the dataset`,
-      'split the data set again, or remove "origin" from the file',
-    );
-  }
-  return { origin: { digest, draws }, classes: ids };
+  const { digest, draws, classes: text } = dataset.sidecar.origin ?? { digest: dataset.digest, draws: [] };
+  const classes = text === undefined ? { length: dataset.classes, at: (label: number) => label } : parseRanges(text);
+  if (classes?.length === dataset.classes) return { origin: { digest, draws }, classes };
+  throw new FileError(
+    `${dataset.path}.json`,
+    `origin.classes does not list the ${dataset.classes} classes of the dataset`,
+    'split the data set again, or remove "origin" from the file',
+  );
 }
 
 /** What the sidecar of a part says: the classes `chosen` of a dataset, in this order (all if absent), and how images were drawn. */
 export function originOfPart(
   { origin, classes }: Lineage,
-  { chosen, draw }: { readonly chosen?: ArrayLike<number>; readonly draw?: Draw } = {},
+  { chosen, draw }: { readonly chosen?: readonly number[]; readonly draw?: Draw } = {},
 ): SidecarOrigin {
-  const ids = chosen ? Int32Array.from(chosen, (id) => classes[id]!) : classes;
+  const ids = chosen ? chosen.map((label) => classes.at(label)) : classes;
+  const text = formatRanges({ length: ids.length, at: (i) => ids.at(i)! });
   return {
     digest: origin.digest,
     draws: draw ? [...origin.draws, draw] : origin.draws,
-    ...(ids.some((id, i) => id !== i) || ids.length === 0 ? { classes: formatRanges(ids) } : {}),
+    ...(text !== `0-${ids.length - 1}` && { classes: text }),
   };
 }

@@ -18,7 +18,7 @@ export type TrainingData = {
   readonly path?: string;
 };
 
-/** A dataset, the keys of its classes if they are known, and the class ids that count, all if absent. */
+/** A dataset, the keys of its classes if they are known, and else its labels if those are. */
 export type KnownData = {
   readonly dataset: DatasetReference;
   readonly classKeys: ClassKeys | null;
@@ -30,32 +30,34 @@ export function relateTrainingData(training: KnownData | null, evaluation: Known
   if (!training) return { relation: 'unknown' };
   const { path } = training.dataset;
   if (!evaluation) return { relation: 'unknown', path };
-  const present = [...new Set(evaluation.labels ?? Array(evaluation.dataset.classes).keys())];
-  if (training.dataset.digest === evaluation.dataset.digest)
-    return { relation: 'same', sharedClasses: present.length, images: 'shared', comparedBy: 'digest', path };
-  return {
-    ...(byOrigin(training, evaluation, present) ?? byNames(training, evaluation, present) ?? { relation: 'unknown' }),
-    path,
-  };
+  if (training.dataset.digest === evaluation.dataset.digest) {
+    const sharedClasses = new Set(evaluation.classKeys?.labels ?? evaluation.labels).size;
+    return { relation: 'same', sharedClasses, images: 'shared', comparedBy: 'digest', path };
+  }
+  return { ...(byOrigin(training, evaluation) ?? byNames(training, evaluation) ?? { relation: 'unknown' }), path };
 }
 
 type Draws = NonNullable<DatasetReference['origin']>['draws'];
 
-/** Datasets of earlier versions do not know what they are a part of: they count as their own origin. */
-function lineage({ dataset, classKeys }: KnownData) {
+/**
+ * Where a dataset comes from, the ids of its classes there, and whether it has a class of some id; null if that was not kept.
+ * Datasets of earlier versions do not know what they are a part of: they count as their own origin.
+ */
+function lineage({ dataset, classKeys, labels }: KnownData) {
   const { digest, draws } = dataset.origin ?? { digest: dataset.digest, draws: [] };
-  const ids = classKeys?.ids ?? (dataset.origin ? null : Int32Array.from({ length: dataset.classes }, (_, i) => i));
-  return { digest, draws, ids };
+  if (dataset.origin && !classKeys) return null;
+  const ids = new Set(classKeys?.ids ?? labels);
+  const has = (id: number): boolean => (classKeys || labels ? ids.has(id) : id < dataset.classes);
+  return { digest, draws, ids, has };
 }
 
-function byOrigin(training: KnownData, evaluation: KnownData, present: readonly number[]): TrainingData | null {
+function byOrigin(training: KnownData, evaluation: KnownData): TrainingData | null {
   const [ours, theirs] = [lineage(training), lineage(evaluation)];
-  if (ours.digest !== theirs.digest || !ours.ids || !theirs.ids) return null;
-  const trained = new Set(ours.ids);
-  const sharedClasses = present.filter((label) => trained.has(theirs.ids![label]!)).length;
+  if (!ours || !theirs || ours.digest !== theirs.digest || theirs.ids.size === 0) return null;
+  const sharedClasses = [...theirs.ids].filter(ours.has).length;
   if (sharedClasses === 0) return { relation: 'disjoint', sharedClasses, comparedBy: 'origin' };
   const images = relateImages(ours.draws, theirs.draws);
-  const inside = sharedClasses === present.length && startsWith(theirs.draws, ours.draws);
+  const inside = sharedClasses === theirs.ids.size && startsWith(theirs.draws, ours.draws);
   return {
     relation: inside ? 'same' : 'overlapping',
     sharedClasses,
@@ -80,10 +82,10 @@ function relateImages(a: Draws, b: Draws): 'shared' | 'different' | undefined {
 const startsWith = (a: Draws, b: Draws): boolean =>
   b.length <= a.length && canonicalJson(a.slice(0, b.length)) === canonicalJson(b);
 
-function byNames(training: KnownData, evaluation: KnownData, present: readonly number[]): TrainingData | null {
+function byNames(training: KnownData, evaluation: KnownData): TrainingData | null {
   const [ours, theirs] = [training.classKeys?.names, evaluation.classKeys?.names];
   if (!ours || !theirs) return null;
   const trained = new Set(ours);
-  const sharedClasses = present.filter((label) => trained.has(theirs[label]!)).length;
+  const sharedClasses = theirs.filter((name) => trained.has(name)).length;
   return { relation: sharedClasses > 0 ? 'overlapping' : 'disjoint', sharedClasses, comparedBy: 'names' };
 }

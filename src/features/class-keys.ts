@@ -6,11 +6,13 @@ import type { Dataset } from '../data/index.ts';
 import { lineageOf } from '../data/lineage.ts';
 import { readNpy, writeNpy } from './npy.ts';
 
-/** What tells the classes of a dataset from those of another; both arrays have an entry for each class id. */
+/** What tells the classes of a dataset from those of another, for each of its K classes that have images. */
 export type ClassKeys = {
-  /** Ids of the classes in the dataset's origin [C]. */
+  /** Class ids in the dataset [K], ascending. */
+  readonly labels: Int32Array;
+  /** Ids of the classes in the dataset's origin [K]. */
   readonly ids: Int32Array;
-  /** 64-bit hashes of the class names [C]; null where classes have no names. */
+  /** 64-bit hashes of the class names [K]; null where classes have no names. */
   readonly names: BigInt64Array | null;
 };
 
@@ -21,38 +23,41 @@ export const classesPath = (folder: string): string => join(folder, 'classes.npy
 
 export function classKeysOf(dataset: Dataset): ClassKeys {
   const { classes: names } = dataset.sidecar;
+  const { classes } = lineageOf(dataset);
+  const labels = Int32Array.from(new Set(dataset.labels())).sort();
   return {
-    ids: lineageOf(dataset).classes,
-    names: names?.length === dataset.classes ? BigInt64Array.from(names, hashOf) : null,
+    labels,
+    ids: labels.map((label) => classes.at(label)),
+    names: names?.length === dataset.classes ? BigInt64Array.from(labels, (label) => hashOf(names[label]!)) : null,
   };
 }
 
 const hashOf = (name: string): bigint => createHash('sha256').update(name).digest().readBigInt64LE();
 
-/** Writes keys as int64 [1, C] or, with names, [2, C]. */
-export function writeClassKeys(path: string, { ids, names }: ClassKeys): void {
-  const keys = new BigInt64Array((names ? 2 : 1) * ids.length);
-  for (const [i, id] of ids.entries()) keys[i] = BigInt(id);
-  if (names) keys.set(names, ids.length);
-  writeNpy(path, '<i8', keys, [ids.length]);
+/** Writes keys as int64 [2, K], or [3, K] with names. */
+export function writeClassKeys(path: string, { labels, ids, names }: ClassKeys): void {
+  const keys = new BigInt64Array((names ? 3 : 2) * labels.length);
+  for (const [row, column] of [labels, ids].entries())
+    for (const [i, id] of column.entries()) keys[row * labels.length + i] = BigInt(id);
+  if (names) keys.set(names, 2 * labels.length);
+  writeNpy(path, '<i8', keys, [labels.length]);
 }
 
-/**
- * Reads the keys of C `classes`. → null if there is no such file: the folder was made by an earlier version.
- * @throws FileError if it holds something else.
- */
-export function readClassKeys(path: string, classes: number): ClassKeys | null {
+/** → null if there is no such file: the folder was made by an earlier version. @throws FileError if it holds something else. */
+export function readClassKeys(path: string): ClassKeys | null {
   if (!existsSync(path)) return null;
   const { data, shape } = readNpy(path, ['<i8']);
-  const [rows] = shape;
-  if (shape.length !== 2 || shape[1] !== classes || (rows !== 1 && rows !== 2))
+  const [rows, length] = shape;
+  if (shape.length !== 2 || length === undefined || (rows !== 2 && rows !== 3))
     throw new FileError(
       path,
-      `has shape [${shape.join(', ')}], wanted [1, ${classes}] or [2, ${classes}]`,
+      `has shape [${shape.join(', ')}], wanted [2, K] or [3, K]`,
       'make the folder again that it lies in',
     );
+  const column = (row: number): BigInt64Array => data.subarray(row * length, (row + 1) * length);
   return {
-    ids: Int32Array.from(data.subarray(0, classes), Number),
-    names: rows === 2 ? data.subarray(classes) : null,
+    labels: Int32Array.from(column(0), Number),
+    ids: Int32Array.from(column(1), Number),
+    names: rows === 3 ? column(2) : null,
   };
 }

@@ -204,13 +204,12 @@ export class FeatureSet implements Disposable {
 
   /** What tells the classes of its dataset from those of others; null if that is not known. */
   classKeys(): ClassKeys | null {
-    return this.info.dataset && readClassKeys(classesPath(this.path), this.info.dataset.classes);
+    return readClassKeys(classesPath(this.path));
   }
 
   /** The same of the classes that its model was trained on. */
   trainedClassKeys(): ClassKeys | null {
-    const trainedOn = this.info.model?.trainedOn;
-    return trainedOn ? readClassKeys(trainedClassesPath(this.path), trainedOn.classes) : null;
+    return readClassKeys(trainedClassesPath(this.path));
   }
 
   #readLabels(): Int32Array {

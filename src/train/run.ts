@@ -192,7 +192,7 @@ export function loadModel(run: string): TrainedModel {
     backbone.dispose();
     projection?.dispose();
   };
-  const trainedClassKeys = manifest.dataset && readClassKeys(trainedClassesPath(run), manifest.dataset.classes);
+  const trainedClassKeys = readClassKeys(trainedClassesPath(run));
   return { manifest, network, backbone, projection, trainedClassKeys, dispose };
 }
 
