@@ -2,28 +2,28 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { z } from 'zod';
 import { writeAll } from './durable-write.ts';
 import { codeOf, UserError } from './errors.ts';
 
-const holderSchema = z.object({
-  host: z.string(),
-  /** Id of the installed system, where it has one: host names repeat. */
-  machine: z.string(),
-  /** Start of the machine, and its process namespace: ids mean nothing elsewhere. */
-  boot: z.string(),
-  namespace: z.string(),
-  pid: z.int(),
-  /** When the process started, in ticks since the machine did: tells it from a later one with the same id. */
-  start: z.string(),
-  since: z.string(),
-  command: z.string(),
-  /** Tells two locks of one process apart. */
-  nonce: z.string(),
-});
-
 /** The process that holds a lock. */
-export type LockHolder = z.infer<typeof holderSchema>;
+export type LockHolder = {
+  readonly host: string;
+  /** Id of the installed system, where it has one: host names repeat. */
+  readonly machine: string;
+  /** Start of the machine, and its process namespace: ids mean nothing elsewhere. */
+  readonly boot: string;
+  readonly namespace: string;
+  readonly pid: number;
+  /** When the process started, in ticks since the machine did: tells it from a later one with the same id. */
+  readonly start: string;
+  readonly since: string;
+  readonly command: string;
+  /** Tells two locks of one process apart. */
+  readonly nonce: string;
+};
+
+/** Its fields of text. Checked by hand: every command comes here, and loading zod takes longer than most of them. */
+const TEXTS = ['host', 'machine', 'boot', 'namespace', 'start', 'since', 'command', 'nonce'] as const;
 
 /** Most of a command line that a lock names. */
 const LONGEST_COMMAND = 300;
@@ -200,7 +200,9 @@ function writeText(path: string, text: string): void {
 
 function holderOf(text: string): LockHolder | null {
   try {
-    return holderSchema.parse(JSON.parse(text));
+    const holder = JSON.parse(text) as LockHolder | null;
+    const whole = Number.isInteger(holder?.pid) && TEXTS.every((field) => typeof holder?.[field] === 'string');
+    return whole ? holder : null;
   } catch {
     return null;
   }

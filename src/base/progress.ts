@@ -1,4 +1,5 @@
-import cliProgress from 'cli-progress';
+import { createRequire } from 'node:module';
+import type { SingleBar } from 'cli-progress';
 
 /** Shows how a long job goes. */
 export interface Progress {
@@ -14,7 +15,7 @@ export const silent: Progress = { update: () => undefined, stop: () => undefined
 const LINE_EVERY_MS = 10_000;
 
 /** Anything to do before a plain line is printed over a bar: the bars on screen now. */
-const open = new Set<cliProgress.SingleBar>();
+const open = new Set<SingleBar>();
 
 /** A bar with the time left on a terminal, a plain line every ten seconds elsewhere. All of it goes to standard error. */
 export function progress(title: string, total: number): Progress {
@@ -22,6 +23,7 @@ export function progress(title: string, total: number): Progress {
 }
 
 function bar(title: string, total: number): Progress {
+  const cliProgress = createRequire(import.meta.url)('cli-progress') as typeof import('cli-progress');
   const single = new cliProgress.SingleBar({
     format: `${title.padEnd(24)} {bar} {percentage}% · {value}/{total} · {eta_formatted} left {note}`,
     barCompleteChar: '█',

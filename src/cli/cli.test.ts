@@ -155,6 +155,11 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   ];
   const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
     [['trian'], /unknown command 'trian'\n\(Did you mean train\?\)/],
+    [['nonsense', '--help'], /^error: unknown command 'nonsense'\n/],
+    [['trian', '--help'], /unknown command 'trian'\n\(Did you mean train\?\)/],
+    [['data', 'inof', '--help'], /unknown command 'inof'\n\(Did you mean info\?\)/],
+    [['evaluate', 'pakc', '--help'], /unknown command 'pakc'\n\(Did you mean pack\?\)/],
+    [['help', 'trian'], /unknown command 'trian'/],
     [
       [...train('recipe.yaml', '--data', 'set'), '--worker', '2'],
       /unknown option '--worker'\n\(Did you mean --workers\?\)/,
@@ -168,7 +173,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [['data', 'info', 'none'], /none: no such dataset/],
     [['data', 'info', 'short'], /short\.rec: record with key 84 at offset \d+: cut short/],
     [['data', 'import', 'empty', '--out', 'out'], /empty: holds no images/],
-    [['data', 'import', 'other', '--out', 'set'], /set\.rec exists already/],
+    [['data', 'import', 'other', '--out', 'set'], /set\.(rec|idx) exists already/],
     [['data', 'split', 'set'], /wanted either --by class\|data or --hold-out/],
     [['data', 'split', 'set', '--by', 'class', '--ratio', '3'], /--ratio 3: wanted a share between 0 and 1/],
     [['data', 'split', 'set', '--hold-out', '14'], /hold-out 14: wanted a whole number of classes below 14/],
@@ -186,7 +191,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
       /magic\.rec: record with key 1 at offset 40: wanted the magic word ced7230a at byte 40, got ced72300/,
     ],
     [train('recipe.yaml', '--data', 'short'), /short\.rec: record with key 84 at offset \d+: cut short/],
-    [train('recipe.yaml', '--data', 'label'), /label 99 is out of range \(the header promises 14 classes\)/],
+    [train('recipe.yaml', '--data', 'label'), /label 99 is out of range \(the set has 14 classes\)/],
     [
       train('recipe.yaml', '--data', 'set', '--set', 'method.kind=l2'),
       /method l2 needs old-features\n.*--old-features/,

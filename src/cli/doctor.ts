@@ -22,7 +22,7 @@ export function doctorCommand(): Command {
 
 type Found = Record<string, string | number | boolean>;
 
-/** A part that is not built or does not load is told as such: nothing else does when something is missing. */
+/** A part that is not built or does not load is told as such, in the exit code too: saying so is what this command is for. */
 async function examine(): Promise<Found> {
   return {
     mixbct: version,
@@ -38,6 +38,7 @@ async function orMissing(part: string, look: () => Promise<Found>): Promise<Foun
   try {
     return await look();
   } catch (error) {
+    process.exitCode = 2;
     return { [part]: `missing: ${messageOf(error).replace(/\s*\n\s*/g, ' ')}` };
   }
 }

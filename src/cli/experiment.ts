@@ -1,9 +1,10 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
+import { suggestion } from '../base/suggestion.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
 import { parseRecipe, readYaml } from '../train/recipe.ts';
-import { applySettings, describeIssues, suggestion } from '../train/settings.ts';
+import { applySettings, describeIssues } from '../train/settings.ts';
 
 const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
 const datasetReference = reference.describe(

@@ -5,7 +5,7 @@ import { asDiskFull } from '../base/durable-write.ts';
 import { codeOf, Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { LAUNCHER } from './context.ts';
 import { PEER_LOST, ProcessFailed } from './launch.ts';
-import { commandNamed, hasOption, program } from './program.ts';
+import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
 
 /** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */
 const [FAILED, MISUSED] = [1, 2];
@@ -24,6 +24,7 @@ process.stdout.on('error', (error) => {
 });
 
 try {
+  refuseUnknownCommand(root, process.argv.slice(2));
   await root.parseAsync();
 } catch (error) {
   process.exitCode = report(error);

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { nearest } from '../base/suggestion.ts';
 import { version } from '../base/version.ts';
 import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
@@ -65,6 +66,37 @@ export function commandNamed(root: Command, words: readonly string[]): { command
   }
   const byDefault = command.commands.find((one) => one.name() === defaultOf(command));
   return { command: byDefault ?? command, depth };
+}
+
+/** Where `words` name a command that does not exist: the command before it, and the word. */
+function unknownCommand(root: Command, words: readonly string[]): { group: Command; word: string } | null {
+  let group = root;
+  for (const word of words[0] === 'help' ? words.slice(1) : words) {
+    if (group.commands.length === 0 || word.startsWith('-') || word === 'help') return null;
+    const sub = group.commands.find((one) => one.name() === word);
+    if (!sub) return { group, word };
+    group = sub;
+  }
+  return null;
+}
+
+/**
+ * Refuses the name of a command that does not exist, which commander lets pass when `--help` follows it.
+ * @throws CommanderError after the message has been shown.
+ */
+export function refuseUnknownCommand(root: Command, words: readonly string[]): void {
+  const unknown = unknownCommand(root, words);
+  if (!unknown) return;
+  const { group, word } = unknown;
+  const name = nearest(
+    word,
+    group.commands.map((one) => one.name()),
+  );
+  const shown = word.length > 60 ? `${word.slice(0, 60)}…` : word;
+  group.error(`error: unknown command '${shown}'${name === undefined ? '' : `\n(Did you mean ${name}?)`}`, {
+    code: 'commander.unknownCommand',
+    exitCode: 2,
+  });
 }
 
 /** The subcommand that runs if none is named: commander keeps its name to itself. */

@@ -67,7 +67,7 @@ export function requireSameModel(ownPath: string, inOldSpacePath: string): void 
     throw new UserError(
       `${inOldSpace.path} (model ${b.name}) does not hold the projected embeddings of ${own.path} (model ${a.name})`,
       {
-        hint: 'extract both with the same run, the second with --space old',
+        hint: 'extract both with the same run, the second with: mixbct extract … --space old',
       },
     );
 }

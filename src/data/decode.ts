@@ -1,6 +1,10 @@
-import jpegTurbo from '@cwasm/jpeg-turbo';
-import sharp from 'sharp';
+import { createRequire } from 'node:module';
+import type JpegTurbo from '@cwasm/jpeg-turbo';
 import { nativeImage } from './native-image.ts';
+
+// decoders that only some pictures need, loaded with the first of them
+const sharp = async () => (await import('sharp')).default;
+let jpegTurbo: typeof JpegTurbo | undefined;
 
 /** RGB pixels, interleaved: [height, width, 3]. */
 export type Picture = { readonly pixels: Uint8Array; readonly height: number; readonly width: number };
@@ -36,6 +40,7 @@ function decodeJpeg(bytes: Uint8Array): Picture | null {
 }
 
 function decodePortable(bytes: Uint8Array): Picture {
+  jpegTurbo ??= createRequire(import.meta.url)('@cwasm/jpeg-turbo') as typeof JpegTurbo;
   const { data, width, height } = jpegTurbo.decode(bytes);
   const pixels = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < pixels.length; from += 4, to += 3) {
@@ -70,7 +75,7 @@ export function encodePgm(grey: Uint8Array, height: number, width: number): Uint
 }
 
 async function decodeOther(bytes: Uint8Array): Promise<Picture> {
-  const { data, info } = await sharp(bytes)
+  const { data, info } = await (await sharp())(bytes)
     .toColourspace('srgb')
     .flatten({ background: '#000' })
     .raw()
@@ -89,6 +94,9 @@ async function decodeOther(bytes: Uint8Array): Promise<Picture> {
 /** The picture as a square of `side` pixels; proportions are not kept, as face crops are square already. */
 export async function resize({ pixels: source, height, width }: Picture, side: number): Promise<Picture> {
   const raw = { width, height, channels: 3 as const };
-  const pixels = await sharp(Buffer.from(source), { raw }).resize(side, side, { fit: 'fill' }).raw().toBuffer();
+  const pixels = await (await sharp())(Buffer.from(source), { raw })
+    .resize(side, side, { fit: 'fill' })
+    .raw()
+    .toBuffer();
   return { pixels, height: side, width: side };
 }

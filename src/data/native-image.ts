@@ -1,6 +1,4 @@
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { packageRoot } from '../base/version.ts';
+import { loadAddon } from '../base/addon.ts';
 
 /** The surface of native/image: pixel work without libtorch, cheap to load in a worker thread. */
 export interface NativeImage {
@@ -22,4 +20,10 @@ export interface NativeImage {
   encodeJpeg?(rgb: Uint8Array, height: number, width: number, quality: number): Buffer;
 }
 
-export const nativeImage: NativeImage = createRequire(import.meta.url)(join(packageRoot, 'build/image.node'));
+/** The addon, which is loaded when something of it is used first; from then on this is the addon itself. */
+export let nativeImage: NativeImage = new Proxy({} as NativeImage, {
+  get(_, name: keyof NativeImage) {
+    nativeImage = loadAddon('image');
+    return nativeImage[name];
+  },
+});

@@ -1,4 +1,4 @@
-import { FileError } from '../base/errors.ts';
+import { FileError, optionHint } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { referenceTo } from './artifact.ts';
@@ -89,7 +89,10 @@ function ofClasses(
   ids: readonly string[] | null,
 ) {
   if (!classIds)
-    throw new FileError(features, 'comes without class ids', 'give them with --labels, or give --data and --ids');
+    throw new FileError(features, 'comes without class ids', [
+      optionHint('give them with --labels'),
+      optionHint('give --data and --ids'),
+    ]);
   const { labels, classes, ids: kept } = numberClasses(classIds);
   if (kept) say(`${path}: ${classes} classes are numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`);
   return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
@@ -105,20 +108,26 @@ type OfRows = {
 function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, placement: { rows } }: OfRows) {
   const { path } = dataset;
   if (!classIds && !ids)
-    throw new FileError(paths.features, 'comes without class ids and ids', 'give one of them with --labels or --ids');
+    throw new FileError(
+      paths.features,
+      'comes without class ids and ids',
+      optionHint('give one of them with --labels or --ids'),
+    );
   const labels = dataset.labels();
   if (rows.length !== dataset.size)
     throw new FileError(
       paths.labels!,
       `holds ${rows.length} labels, ${path} ${dataset.size} images`,
-      'give the ids of the rows with --ids, if they are of a part of its images',
+      optionHint('give the ids of the rows with --ids, if they are of a part of its images'),
     );
   for (const [i, row] of rows.entries())
     if (classIds && row >= 0 && classIds[row] !== labels[i])
       throw new FileError(
         paths.labels!,
         `entry ${row} is class ${classIds[row]}, image ${ids ? ids[row] : i} of ${path} is of class ${labels[i]}`,
-        ids ? 'class ids must be those of the dataset' : 'bring the rows in the order of the dataset, or give --ids',
+        ids
+          ? 'class ids must be those of the dataset'
+          : ['bring the rows in the order of the dataset', optionHint('give --ids')],
       );
   return {
     labels,

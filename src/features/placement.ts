@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { FileError } from '../base/errors.ts';
+import { FileError, optionHint } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { ForeignNpy } from './foreign-npy.ts';
 import { few } from './id-file.ts';
@@ -44,7 +44,7 @@ export function alignById(
       throw new FileError(
         dataset.path,
         `has two images called ${id}`,
-        'leave --ids out and bring the rows in its order',
+        optionHint('leave --ids out and bring the rows in its order'),
       );
   }
   const unknown = ids.filter((_, row) => used[row] === 0);
@@ -58,7 +58,7 @@ export function alignById(
     throw new FileError(
       path,
       `has no id for ${missing.length} of ${dataset.size} images of ${dataset.path}: ${few(missing.map(({ id }) => id))}`,
-      'pass --allow-missing to mark their rows as missing',
+      optionHint('pass --allow-missing to mark their rows as missing'),
     );
   return { rows, inOrder: rows.length === ids.length && rows.every((row, i) => row === i), missing };
 }

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { join, resolve } from 'node:path';
-import { messageOf, UserError } from '../base/errors.ts';
+import { join } from 'node:path';
+import { BUILD_HINT, buildFolder, loadAddon } from '../base/addon.ts';
+import { UserError } from '../base/errors.ts';
 import type { Dtype, Generator, Tensor } from './tensor.ts';
 
 /** What the caching allocator holds, in bytes, and how often it helped. */
@@ -132,8 +132,6 @@ export interface Native extends NativeDistributed {
   build(): BuildInfo;
 }
 
-const buildFolder = resolve(import.meta.dirname, '../../../build');
-
 /** Where the linked libtorch came from, as the set-up script recorded it. */
 export function libtorchOrigin(): { readonly version: string; readonly origin: string; readonly lib: string } {
   return JSON.parse(readFileSync(join(buildFolder, 'torch.json'), 'utf8'));
@@ -143,18 +141,10 @@ export function libtorchOrigin(): { readonly version: string; readonly origin: s
 const SUPPORTED = /^(1\.13|2\.)/;
 
 function load(): Native {
-  const path = join(buildFolder, 'torch.node');
-  const hint = 'run: npm run setup';
-  if (!existsSync(path)) throw new UserError(`${path}: the libtorch addon is not built`, { hint });
-  let addon: Native;
-  try {
-    addon = createRequire(import.meta.url)(path);
-  } catch (error) {
-    throw new UserError(`${path}: the libtorch addon does not load (${messageOf(error)})`, { hint, cause: error });
-  }
+  const addon = loadAddon<Native>('torch');
   const { libtorch } = addon.build();
   if (!SUPPORTED.test(libtorch))
-    throw new UserError(`libtorch ${libtorch} is not supported; wanted 1.13 or 2.x`, { hint });
+    throw new UserError(`libtorch ${libtorch} is not supported; wanted 1.13 or 2.x`, { hint: BUILD_HINT });
   if (process.env['MIXBCT_ALLOCATOR'] !== 'system') addon.useCachingAllocator(cacheBound());
   return addon;
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { type Entry, fromBufferPromise, type ZipFile } from 'yauzl';
+import type { Entry, ZipFile } from 'yauzl';
 import { FileError, messageOf } from '../base/errors.ts';
 
 /** A ZIP archive in memory. */
@@ -40,6 +40,7 @@ export async function openZip(path: string, hint: string): Promise<Zip> {
 
 async function open(path: string, data: Buffer, hint: string): Promise<ZipFile> {
   try {
+    const { fromBufferPromise } = await import('yauzl');
     return await fromBufferPromise(data);
   } catch (error) {
     throw new FileError(

@@ -92,7 +92,7 @@ export function openOld(
     opens.push(source);
     if (from !== 'features' && classes !== undefined && classes !== dataset.classes)
       throw new UserError(`${path}: made of ${classes} classes, ${dataset.path} has ${dataset.classes}`, {
-        hint: 'classes are looked up by number: import the features with --data, then make it again',
+        hint: 'classes are looked up by number: import the features with mixbct import-features … --data, then make it again',
       });
     if (dim !== undefined && dim !== oldDim)
       throw new UserError(
@@ -184,7 +184,7 @@ function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
       features.path,
       `${features.name(row)} is of class ${theirs[row]}, image ${row} of ${dataset.path}${dataset.hasOwnIds ? ` (${dataset.id(row)})` : ''} of class ${ours[row]}`,
       features.classIds()
-        ? 'its classes were numbered at import: import it with --data, which keeps the class ids of the dataset'
+        ? 'its classes were numbered at import: mixbct import-features … --data keeps the class ids of the dataset'
         : 'rows are looked up by position: bring the features in dataset order',
     );
 }

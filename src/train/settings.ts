@@ -1,6 +1,7 @@
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
+import { suggestion } from '../base/suggestion.ts';
 
 /** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. */
 export function applySettings(raw: unknown, settings: readonly string[]): unknown {
@@ -54,25 +55,4 @@ function knownKeys(schema: z.ZodType): string[] {
   };
   visit(z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' }));
   return [...names];
-}
-
-/** `; did you mean …?` for the nearest of `known`, or nothing if none is near. */
-export function suggestion(word: string, known: readonly string[]): string {
-  const ranked = known
-    .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? `; did you mean ${best.name}?` : '';
-}
-
-/** Least number of inserted, deleted or changed characters. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { create, type Font } from 'fontkit';
+import type { create as createFont, Font } from 'fontkit';
 import { FileError, messageOf } from '../../base/errors.ts';
 import { rasterise } from './raster.ts';
 
@@ -13,8 +14,12 @@ export type Face = {
   open(): (codePoint: number, side: number) => Uint8Array | null;
 };
 
+/** Loaded with the first typeface: the other commands need none. */
+let create: typeof createFont | undefined;
+
 function openFont(path: string, index = 0): Font {
   try {
+    create ??= (createRequire(import.meta.url)('fontkit') as { readonly create: typeof createFont }).create;
     const opened = create(readFileSync(path));
     return 'fonts' in opened ? opened.fonts[index]! : opened;
   } catch (error) {

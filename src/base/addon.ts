@@ -1,0 +1,23 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { messageOf, UserError } from './errors.ts';
+import { packageRoot } from './version.ts';
+
+/** What builds the addons. */
+export const BUILD_HINT = `build it: npm run setup (in ${packageRoot})`;
+
+/** Where set-up puts the addons and what it found. */
+export const buildFolder = join(packageRoot, 'build');
+
+/** Loads an addon of native/. @throws UserError that tells how to build it if it is missing or does not load here. */
+export function loadAddon<T>(name: 'torch' | 'image'): T {
+  const path = join(buildFolder, `${name}.node`);
+  const hint = BUILD_HINT;
+  if (!existsSync(path)) throw new UserError(`${path}: the ${name} addon is not built`, { hint });
+  try {
+    return createRequire(import.meta.url)(path);
+  } catch (error) {
+    throw new UserError(`${path}: the ${name} addon does not load (${messageOf(error)})`, { hint, cause: error });
+  }
+}

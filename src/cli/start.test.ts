@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { mixbct } from '../../test/helpers/cli.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
+import { packageRoot } from '../base/version.ts';
+
+/** Names the native libraries of a process on standard error when it ends. */
+const TELL = `process.on("exit",()=>process.stderr.write("\\nloaded: "+process.report.getReport().sharedObjects.join(" ")))`;
+
+/** The native libraries that a command loads. */
+function loadedBy(cwd: string, args: readonly string[]): string {
+  const { stderr } = spawnSync(process.execPath, [join(packageRoot, 'dist/src/cli/main.js'), ...args], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(TELL)}` },
+  });
+  const loaded = /\nloaded: (.*)$/.exec(stderr)?.[1] ?? '';
+  assert.ok(loaded.includes('libc'), stderr);
+  return loaded;
+}
+
+test('commands that compute nothing do not load libtorch, nor what draws and decodes pictures', async (t) => {
+  const folder = testFolder(t);
+  await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
+  for (const line of [
+    '--version',
+    '--help',
+    'train --help',
+    'schema recipe',
+    'schema experiment',
+    'recipes',
+    'nonsense',
+  ])
+    assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
+  for (const line of ['data info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
+    assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);
+  assert.match(loadedBy(folder, ['doctor']), /torch\.node/);
+});
+
+test('an installation that was not built says what to run, and doctor what is missing', async (t) => {
+  const folder = testFolder(t);
+  await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
+  const home = join(folder, 'installed');
+  cpSync(join(packageRoot, 'dist/src'), join(home, 'dist/src'), { recursive: true });
+  cpSync(join(packageRoot, 'package.json'), join(home, 'package.json'));
+  for (const name of ['node_modules', 'recipes', 'experiments']) symlinkSync(join(packageRoot, name), join(home, name));
+  const run = (...args: string[]) =>
+    spawnSync(process.execPath, [join(home, 'dist/src/cli/main.js'), ...args], { cwd: folder, encoding: 'utf8' });
+  const doctor = run('doctor', '--json');
+  assert.equal(doctor.status, 2, doctor.stderr);
+  assert.match(
+    JSON.parse(doctor.stdout).libtorch,
+    /^missing: .*torch\.node: the torch addon is not built.*npm run setup/,
+  );
+  assert.match(JSON.parse(doctor.stdout)['JPEG decoder'], /^missing: .*image addon is not built/);
+  const recipe = join(packageRoot, 'recipes/glyphs/old.yaml');
+  for (const args of [
+    ['train', recipe, '--data', 'set', '--out', 'run'],
+    ['import-model', join(packageRoot, 'test/golden/state_dicts/r18.pt'), '--network', 'r18', '--out', 'run'],
+  ]) {
+    const { status, stderr } = run(...args);
+    assert.match(stderr, /^error: .*the torch addon is not built\n {2}hint: build it: npm run setup/, args.join(' '));
+    assert.equal(status, 2);
+  }
+  assert.equal(run('--version').status, 0);
+  assert.equal(run('data', 'info', 'set').status, 0, 'a set of PGM pictures needs no addon');
+  assert.equal(mixbct(folder, 'data', 'info', 'run').code, 2, 'nothing was left');
+});
