@@ -5,7 +5,7 @@ import { claimOutput } from '../base/output-claim.ts';
 import type { OutputLock } from '../base/output-lock.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { alignedDataset, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
+import { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
 import {
   type Evaluation,
   evaluateTemplates,
@@ -56,7 +56,13 @@ export async function evaluateIjb(
   requireDistinctNames(present.map(({ name }) => name));
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
-  const crops = { path: ijb.path, digest: cropsDigest(ijb), open: () => alignedDataset(ijb) };
+  const crops = {
+    path: ijb.path,
+    digest: cropsDigest(ijb),
+    files: cropFilesDigest(ijb),
+    changedMs: () => cropsChangedMs(ijb),
+    open: () => alignedDataset(ijb),
+  };
   const { joined } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
   const claim = (): OutputLock => claimOutput(out, artifactOf('evaluation'), replacing);

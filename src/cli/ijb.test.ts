@@ -1,10 +1,11 @@
 // IJB from images to reports, on a small benchmark of real drawings: characters that no model was trained on.
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import sharp from 'sharp';
 import { mixbct, type Outcome } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { GLYPH_SHEET, readGlyphs } from '../../test/helpers/glyphs.ts';
@@ -169,6 +170,34 @@ async function growing(child: ChildProcess, folder: string): Promise<void> {
     await sleep(2);
   }
 }
+
+test('features are not kept longer than the images that they were made of', async () => {
+  const { folder, ijb } = await place();
+  const run = (out: string): Outcome =>
+    evaluateIjb(folder, out, '--model', 'new', '--features', 'kept', '--protocol', '11', '--json');
+  const areaOf = (outcome: Outcome): number => {
+    assert.equal(outcome.code, 0, outcome.err);
+    return testOf(JSON.parse(outcome.out) as Evaluation, 'new', 'new').verification!.auc;
+  };
+  const before = areaOf(run('kept-1'));
+  const black = await sharp({ create: { width: 90, height: 90, channels: 3, background: '#000' } }).jpeg().toBuffer(); // biome-ignore format: short
+  for (const { name } of ijb.rows) writeFileSync(join(folder, 'ijb/IJBC/loose_crop', name), black);
+  const changed = run('kept-2');
+  assert.match(changed.err, /images of ijb\/IJBC have changed since, their features are extracted again/);
+  assert.ok(areaOf(changed) < before - 0.05, `${areaOf(changed)} of black images, ${before} before`);
+  assert.doesNotMatch(run('kept-3').err, /have changed since/);
+  // 0.3.0 did not record which files: features that are older than a file are not of it
+  const [name] = readdirSync(join(folder, 'kept'));
+  const manifest = join(folder, 'kept', name!, 'manifest.json');
+  const { dataset, ...rest } = JSON.parse(readFileSync(manifest, 'utf8'));
+  writeFileSync(manifest, JSON.stringify({ ...rest, dataset: { ...dataset, files: undefined } }));
+  assert.doesNotMatch(run('kept-4').err, /have changed since/);
+  await writeSmallIjb(join(folder, 'ijb'), { subjects: TESTED });
+  utimesSync(manifest, new Date(), new Date(Date.now() - 3_600_000));
+  const restored = run('kept-5');
+  assert.match(restored.err, /have changed since/);
+  assert.equal(areaOf(restored), before);
+});
 
 test('IJB-B is read by its own names, and a protocol needs its own files alone', async () => {
   const { folder } = await place();

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { say } from '../base/progress.ts';
 import type { Dataset } from '../data/index.ts';
 import { PIXEL_DIVISOR } from '../data/pixels.ts';
 import { extractFeatures, extractTogether, FeatureSet } from '../features/index.ts';
@@ -37,7 +38,15 @@ export function modelSource(text: string): ModelSource {
 }
 
 /** Images that features are kept of. */
-export type KeptDataset = { readonly path: string; readonly digest: string; open(): Dataset };
+export type KeptDataset = {
+  readonly path: string;
+  readonly digest: string;
+  /** `Dataset.filesDigest`; null: the files are not there, and features that were kept of them are taken. */
+  readonly files: string | null;
+  /** When a file changed last, in milliseconds since 1970: for features of 0.3.0, which do not tell of which files they are. */
+  changedMs(): number;
+  open(): Dataset;
+};
 
 export type KeepOptions = {
   /** Folder of the feature sets that are kept. */
@@ -53,7 +62,8 @@ export type KeepOptions = {
 
 /**
  * A model's features of a dataset: those that were kept, else extracted now and kept. A feature set is named by all that it
- * depends on, so that none is taken for another; an interrupted extraction goes on where it was.
+ * depends on, so that none is taken for another; an interrupted extraction goes on where it was. If the image files have
+ * changed since, features are extracted anew.
  * @throws FileError if the source is a feature set of other images, or of another kind.
  */
 export async function cachedFeatures(
@@ -64,12 +74,14 @@ export async function cachedFeatures(
   if (source.kind === 'features') return ofDataset(FeatureSet.open(source.path), dataset);
   const manifest = readRunManifest(source.path);
   const out = join(features, digestOf(manifest.model, space, dataset.digest, flip, map));
-  if (!existsSync(out)) {
+  const replaces = existsSync(out) && !isOfFiles(out, dataset);
+  if (replaces) say(`${out}: images of ${dataset.path} have changed since, their features are extracted again`);
+  if (replaces || !existsSync(out)) {
     const model = loadModel(source.path);
     try {
       using images = dataset.open();
       const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] });
-      const to = { ...options, out, flip };
+      const to = { ...options, out, flip, force: replaces };
       if (joined) await extractTogether(images, embedder, to, togetherOf(joined));
       else await extractFeatures(images, embedder, to);
     } finally {
@@ -79,8 +91,21 @@ export async function cachedFeatures(
   return FeatureSet.open(out);
 }
 
-function ofDataset(set: FeatureSet, { path, digest }: KeptDataset): FeatureSet {
-  if (set.info.dataset?.digest === digest) return set;
+/** Whether kept features are of the files that are there now. */
+function isOfFiles(out: string, { files, changedMs }: KeptDataset): boolean {
+  if (files === null) return true;
+  using set = FeatureSet.open(out, { verify: false });
+  const kept = set.info.dataset?.files;
+  return kept === undefined ? statSync(join(out, MANIFEST)).mtimeMs >= changedMs() : kept === files;
+}
+
+function ofDataset(set: FeatureSet, { path, digest, files }: KeptDataset): FeatureSet {
+  if (set.info.dataset?.digest === digest) {
+    const made = set.info.dataset.files;
+    if (files !== null && made !== undefined && made !== files)
+      say(`warning: ${set.path}: image files of ${path} have another size or time than when these features were made`);
+    return set;
+  }
   set.close();
   throw new FileError(
     set.path,

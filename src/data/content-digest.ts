@@ -7,6 +7,10 @@ const SAMPLES = 256;
 const SAMPLE_BYTES = 64 * 1024;
 const block = Buffer.allocUnsafe(2 ** 20);
 
+/** Whether `contentDigest` reads only samples of these files. */
+export const isSampled = (files: readonly string[]): boolean =>
+  files.reduce((sum, file) => sum + statSync(file).size, 0) > WHOLE_BELOW_BYTES;
+
 /**
  * A digest of files: of all their bytes, or beyond 256 MB of their sizes and of 256 blocks evenly spaced over them,
  * which any rewriting of records changes and which still takes a second on a hundred gigabytes.

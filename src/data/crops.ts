@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
@@ -39,6 +40,29 @@ function requireInside(landmarks: Float32Array, { height, width }: { height: num
   }
 }
 
+const cropsFolder = ({ path }: Ijb): string => join(path, 'loose_crop');
+
+/** Digest of name, size and time of change of each crop; null if they are not there. */
+export function cropFilesDigest(ijb: Ijb): string | null {
+  const folder = cropsFolder(ijb);
+  if (!existsSync(folder)) return null;
+  const hash = createHash('sha256');
+  for (const name of ijb.images.names) {
+    const stats = statSync(join(folder, name), { throwIfNoEntry: false });
+    hash.update(`${name}\0${stats?.size}\0${stats?.mtimeMs}\0`);
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** When the latest change of a crop was, in milliseconds since 1970. */
+export function cropsChangedMs(ijb: Ijb): number {
+  const folder = cropsFolder(ijb);
+  return ijb.images.names.reduce(
+    (latest, name) => Math.max(latest, statSync(join(folder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0),
+    0,
+  );
+}
+
 /** Digest of the aligned images: of their lists and of the alignment. The images themselves need not be there. */
 export const cropsDigest = ({ files }: Ijb): string =>
   digestOf('five points', ...FIVE_POINTS.map(String), fileDigest(files.list), fileDigest(files.landmarks));
@@ -46,12 +70,13 @@ export const cropsDigest = ({ files }: Ijb): string =>
 /**
  * The images of an IJB benchmark as a dataset: decoded, then brought to the network's side by one resampling that puts the
  * five landmarks where the template has them. A label is the place of the image's template among the ascending template
- * ids, a family the id of its medium. The digest covers lists, landmarks and template; the pictures themselves are not read.
+ * ids, a family the id of its medium. The digest covers lists, landmarks and template; `filesDigest` name, size and time of
+ * each picture.
  * @throws FileError naming the first image that is not there.
  */
 export function alignedDataset(ijb: Ijb): Dataset {
   const { names, templates, media, landmarks } = ijb.images;
-  const folder = join(ijb.path, 'loose_crop');
+  const folder = cropsFolder(ijb);
   requireFiles(folder, ijb);
   const place = new Map(Array.from(ijb.templateIds, (id, t) => [id, t]));
   const labels = templates.map((id) => place.get(id)!);
@@ -59,6 +84,7 @@ export function alignedDataset(ijb: Ijb): Dataset {
   return {
     path: ijb.path,
     digest: cropsDigest(ijb),
+    filesDigest: cropFilesDigest(ijb)!,
     size: names.length,
     classes: ijb.templateIds.length,
     sidecar: {},

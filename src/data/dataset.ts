@@ -16,8 +16,14 @@ export { NO_FAMILY } from './sidecar.ts';
 /** A labelled set of images: a record set, or a folder of `class/instance.jpg|png|webp`. Position i is the same everywhere. */
 export interface Dataset extends Disposable {
   readonly path: string;
-  /** Names the content; artefacts made from a dataset record it. */
+  /** Names the content: images and labels. Artefacts made from a dataset record it. */
   readonly digest: string;
+  /** Whether the digest holds sizes and samples of large files, and not all their bytes. */
+  readonly digestIsSampled?: boolean;
+  /** Names what a record set keeps beside its records: names of classes and families, ids; null: nothing. Artefacts record it. */
+  readonly descriptionDigest?: string | null;
+  /** Names the state of image files that `digest` does not read: name, size and time of each. Artefacts record it. */
+  readonly filesDigest?: string;
   /** N */
   readonly size: number;
   /** C */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { FileError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { walkClassFolders } from './class-folders.ts';
-import { contentDigest } from './content-digest.ts';
+import { contentDigest, isSampled } from './content-digest.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import type { ImageRecord } from './recordio.ts';
 import { NO_FAMILY, type Sidecar } from './sidecar.ts';
@@ -48,6 +48,10 @@ export class ImageFolder implements Dataset {
       files,
       ids.map((id) => `/${id}`),
     );
+  }
+
+  get digestIsSampled(): boolean {
+    return isSampled(this.source.files);
   }
 
   labels(): Int32Array {

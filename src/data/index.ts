@@ -1,5 +1,5 @@
 export type { Augment } from './augment.ts';
-export { alignedDataset, cropsDigest } from './crops.ts';
+export { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest } from './crops.ts';
 export { type Dataset, NO_FAMILY, openDataset } from './dataset.ts';
 export {
   type GetResult,

@@ -6,6 +6,8 @@ import type { SkippedFiles } from './skipped-files.ts';
 export type DatasetInfo = {
   readonly path: string;
   readonly digest: string;
+  /** What the digest was made of. */
+  readonly digestOf: 'all bytes' | 'sizes and samples';
   readonly images: number;
   readonly classes: number;
   readonly imagesPerClass: { readonly least: number; readonly mean: number; readonly most: number };
@@ -51,6 +53,7 @@ export async function describeDataset(
   return {
     path: dataset.path,
     digest: dataset.digest,
+    digestOf: dataset.digestIsSampled ? 'sizes and samples' : 'all bytes',
     images: dataset.size,
     classes: dataset.classes,
     imagesPerClass: {
@@ -83,7 +86,7 @@ export function datasetInfoLines(info: DatasetInfo): string[] {
     ...(info.classesOfOneImage > 0 ? [`${info.classesOfOneImage} classes of one image, too few for a pair`] : []),
   ];
   return [
-    `${info.path} (digest ${info.digest})`,
+    `${info.path} (digest ${info.digest}${info.digestOf === 'all bytes' ? '' : ', of file sizes and samples of their bytes'})`,
     `  ${info.images} images of ${info.classes} classes: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
     ...(outstanding.length > 0 ? [`  ${outstanding.join('; ')}`] : []),
     `  ${info.families === null ? 'no families known' : `${info.families} families`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,

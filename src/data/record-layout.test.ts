@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { openDataset } from './dataset.ts';
 import { importDataset } from './import.ts';
-import { describeDataset } from './info.ts';
+import { datasetInfoLines, describeDataset } from './info.ts';
 import { layoutOf, numberClasses, type Records } from './record-layout.ts';
 import { packImage, writeRecords } from './recordio.ts';
 import { writeSidecar } from './sidecar.ts';
@@ -114,4 +115,16 @@ test('labels that float32 does not tell apart, and names that are too few, are r
   });
   writeSidecar(prefix, { classes: ['a', 'b'] });
   assert.throws(() => openDataset(prefix), /a\.json: names 2 classes, the record set has 3/);
+});
+
+test('data info says that the digest of a large set is one of samples', async (t) => {
+  const prefix = join(testFolder(t), 'a');
+  await write(prefix, [[0], [1]]); // biome-ignore format: short
+  const told = async (): Promise<string> => {
+    using dataset = openDataset(prefix);
+    return datasetInfoLines(await describeDataset(dataset))[0]!;
+  };
+  assert.match(await told(), /\(digest [0-9a-f]{16}\)$/);
+  truncateSync(`${prefix}.rec`, 300 * 2 ** 20); // a hole: no disk is filled
+  assert.match(await told(), /\(digest [0-9a-f]{16}, of file sizes and samples of their bytes\)$/);
 });

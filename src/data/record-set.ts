@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { digestOf } from '../base/artifact.ts';
+import { canonicalJson, digestOf } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { type IdList, readIds } from '../base/id-list.ts';
-import { contentDigest } from './content-digest.ts';
+import { contentDigest, isSampled } from './content-digest.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import { layoutOf, numberClasses } from './record-layout.ts';
 import {
@@ -113,6 +113,17 @@ export class RecordSet implements Dataset {
 
   record(i: number): ImageRecord {
     return imageRecord(this.#file, this.source, i);
+  }
+
+  get digestIsSampled(): boolean {
+    const { rec, idx } = recordFiles(this.path);
+    return isSampled([idx, rec]);
+  }
+
+  get descriptionDigest(): string | null {
+    const { classes, families } = this.sidecar;
+    const ids = this.#ids ? contentDigest([idsPath(this.path)]) : null;
+    return classes || families || ids ? digestOf(canonicalJson({ classes, families, ids })) : null;
   }
 
   get hasOwnIds(): boolean {

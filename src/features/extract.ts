@@ -62,6 +62,7 @@ export async function extractFeatures(
   const identity = canonicalJson({
     model: embedder.digest,
     dataset: content.dataset.digest,
+    ...(content.dataset.files && { files: content.dataset.files }),
     shape: [content.dataset.count, embedder.dim, embedder.side],
     flip: flip === 'random' ? [flip, seed] : flip,
     preprocessing,

@@ -26,6 +26,7 @@ import {
   tensor,
   toFloat32,
 } from '../torch/index.ts';
+import { planEpochs } from './epoch-plan.ts';
 import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
 import { Leniency, requireFiniteState } from './leniency.ts';
@@ -90,16 +91,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const { samples } = old;
   const size = samples?.length ?? dataset.size;
   const withoutOld = dataset.size - size;
-  const stepsPerEpoch = Math.floor(size / batchSize);
-  if (stepsPerEpoch === 0)
-    throw new UserError(
-      `${dataset.path}: ${size} images do not fill one batch of ${batchSize}${withoutOld > 0 ? ` (${withoutOld} more have no old embedding)` : ''}`,
-      {
-        hint: 'lower batchSize',
-      },
-    );
+  const { stepsPerEpoch, totalSteps, warning } = planEpochs(dataset.path, size, { batchSize, epochs, withoutOld });
   const share = shareOf(recipe, team);
-  const totalSteps = stepsPerEpoch * epochs;
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
   const files = runFiles(out);
@@ -126,6 +119,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   let stopping = false;
   let saved: number | undefined;
   try {
+    if (first && warning) say(warning);
     if (!resume) output?.begin();
     if (first) requireRoom(join(out, MANIFEST), stateBytes(session) * (resume ? 1 : CHECKPOINTS));
     const begun = resume
