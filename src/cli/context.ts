@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
-import { mostThreads, wholeOption } from './numbers.ts';
+import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
+import { mostThreads, numberOption, wholeOption } from './numbers.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
 export type Output = { readonly json: boolean };
@@ -39,6 +40,13 @@ export const batchSize = (fallback: number): Option =>
   wholeOption('--batch-size <n>', 'images at a time', { least: 1, most: 8192 }, fallback);
 export const resamples = (): Option =>
   wholeOption('--resamples <n>', 'bootstrap resamples', { least: 1, most: 100_000 }, 500);
+export const maxZeroShare = (): Option =>
+  numberOption(
+    '--max-zero-share <share>',
+    "share of a model's embeddings that may be zeros; more are an error",
+    { least: 0, most: 1 },
+    MAX_ZERO_SHARE,
+  );
 
 /** `--threads`: of libtorch. Two processes that each use all cores are slower than one. */
 export const threads = (): Option =>

@@ -9,6 +9,7 @@ import {
   device,
   force,
   group,
+  maxZeroShare,
   print,
   resamples,
   seed,
@@ -50,6 +51,7 @@ function evaluateSetsCommand(): Command {
     .option('--title <text>', 'title of the report', 'Backward compatibility')
     .addOption(wholeOption('--impostors <n>', 'impostor pairs to draw', { least: 1, most: 1_000_000_000 }, 2_000_000))
     .addOption(resamples())
+    .addOption(maxZeroShare())
     .addOption(seed())
     .addOption(force())
     .action(async (options) => {
@@ -107,6 +109,7 @@ function evaluateIjbCommand(): Command {
     .option('--scores', 'write the scores of all pairs as .npz, too', false)
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .addOption(resamples())
+    .addOption(maxZeroShare())
     .addOption(batchSize(128))
     .addOption(workers())
     .addOption(threads())
@@ -139,6 +142,7 @@ function evaluatePackCommand(): Command {
     .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
     .option('--out <folder>', 'write accuracy.json with every fold there')
     .addOption(pixels())
+    .addOption(maxZeroShare())
     .addOption(batchSize(128))
     .addOption(workers())
     .addOption(threads())
@@ -153,12 +157,13 @@ function evaluatePackCommand(): Command {
       useThreads(options.threads);
       const results = await packStage(options);
       const percent = (x: number): string => (100 * x).toFixed(2);
-      const rows = results.map(({ pack, query, gallery, mean, std, meanNorm }) => [
+      const rows = results.map(({ pack, query, gallery, mean, std, meanNorm, zeros }) => [
         pack,
         `${query} → ${gallery}`,
         `${percent(mean)} ± ${percent(std)}`,
         meanNorm.toFixed(2),
+        `${zeros}`,
       ]);
-      print(options, results, textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm'], rows));
+      print(options, results, textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm', 'zeros'], rows));
     });
 }

@@ -35,6 +35,7 @@ export type IjbOptions = {
   readonly figures: boolean;
   readonly seed: number;
   readonly resamples: number;
+  readonly maxZeroShare: number;
   readonly batchSize: number;
   readonly workers: number;
   readonly threads: number;
@@ -96,6 +97,7 @@ export async function evaluateIjb(
       identification,
       seed: options.seed,
       resamples: options.resamples,
+      maxZeroShare: options.maxZeroShare,
       onStep: (done, total, name) => bar.update(done / total, name),
       ...(scores && { onScores: (query, gallery, block) => scores.append(query, gallery, block) }),
     });

@@ -10,6 +10,8 @@ import {
   packEmbeddings,
   pairDistances,
   requireDistinctNames,
+  requireFewZeros,
+  zeroRows,
 } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
@@ -22,6 +24,8 @@ export type PackResult = FoldedAccuracy & {
   readonly gallery: string;
   /** Mean length of an embedding of the query's model: XNorm in the reference's logs. */
   readonly meanNorm: number;
+  /** Embeddings of the query's model that are zeros: their pairs count as answered wrong. */
+  readonly zeros: number;
 };
 
 export type PackOptions = {
@@ -33,6 +37,7 @@ export type PackOptions = {
   readonly batchSize: number;
   readonly workers: number;
   readonly threads: number;
+  readonly maxZeroShare: number;
   readonly force: boolean;
 };
 
@@ -65,7 +70,7 @@ async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
     const oldRows = old && rows.get(old.name)!;
     for (const { name } of sources) {
       const of = rows.get(name)!;
-      const about = { pack: basename(path), query: name, meanNorm: of.meanNorm };
+      const about = { pack: basename(path), query: name, meanNorm: of.meanNorm, zeros: of.zeros };
       results.push({ ...about, gallery: name, ...foldedAccuracy(pairDistances(of.own, of.own, of.dim), pack.same) });
       if (!oldRows || name === old.name) continue;
       if (of.meeting.length !== oldRows.own.length)
@@ -79,7 +84,7 @@ async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
 
 /** Rows of length 1 of both pictures of each pair, in a model's own space and where it meets the old gallery. */
 async function unitRows(
-  { path, projected }: ModelSource,
+  { name, path, projected }: ModelSource,
   pack: ReturnType<typeof readPack>,
   meetsOld: boolean,
   options: PackOptions,
@@ -93,7 +98,10 @@ async function unitRows(
       );
     const { rows: own, meanNorm } = await embed('own');
     const meeting = projected && meetsOld ? (await embed('old')).rows : own;
-    return { own, meeting, meanNorm, dim: own.length / pack.images.length };
+    const dim = own.length / pack.images.length;
+    const zero = new Set([...zeroRows(own, dim), ...zeroRows(meeting, meeting.length / pack.images.length)]);
+    const zeros = requireFewZeros(name, zero, { of: pack.images.length, most: options.maxZeroShare });
+    return { own, meeting, meanNorm, dim, zeros };
   } finally {
     model.dispose();
   }

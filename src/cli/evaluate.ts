@@ -20,6 +20,8 @@ export type EvaluateStage = {
   readonly seed: number;
   readonly impostors?: number;
   readonly resamples?: number;
+  /** Share of a model's embeddings that may be zeros. */
+  readonly maxZeroShare?: number;
   /** Write the figures as files too. */
   readonly figures?: boolean;
   /** The models are those of a trial run: no verdict. */
@@ -68,6 +70,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
       seed: stage.seed,
       ...(stage.impostors !== undefined && { impostors: stage.impostors }),
       ...(stage.resamples !== undefined && { resamples: stage.resamples }),
+      maxZeroShare: stage.maxZeroShare,
       onTest: (done, _, name) => bar.update(done, name),
     });
     bar.stop();

@@ -140,9 +140,9 @@ export function tpirReplicates(
   const sorted = searches.map(({ own, best, ahead }) => {
     const all = Int32Array.from(own.keys());
     return {
-      outsiders: all.filter((i) => Number.isNaN(own[i]!)).sort((x, y) => best[y]! - best[x]!),
+      outsiders: all.filter((i) => ahead[i]! < 0).sort((x, y) => best[y]! - best[x]!),
       mated: all.filter((i) => ahead[i]! >= 0),
-      winners: all.filter((i) => own[i]! > best[i]!).sort((x, y) => own[y]! - own[x]!),
+      winners: all.filter((i) => ahead[i] === 0).sort((x, y) => own[y]! - own[x]!),
     };
   });
   return Float64Array.from(resamples, (weights) => {

@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { atMostCount, type RocPoints, type Scores } from './roc.ts';
+import { NO_SCORE } from './scores.ts';
 
 /** Genuine scores are looked up through this many equal steps of [-1, 1]. */
 const STEPS = 1 << 16;
@@ -99,16 +100,30 @@ export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts):
 }
 
 /** How many genuine scores are accepted, the highest first, with a share of at most `target` of the impostors. */
-export function acceptedAtMost({ genuine, between, tied, impostors }: ScoreCounts, target: number): number {
+export const acceptedAtMost = (counts: ScoreCounts, target: number): number => cutAtMost(counts, target).accepted;
+
+/** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
+export function tiedAtMost(counts: ScoreCounts, targets: readonly number[]): number {
+  const tiedAfter = new Map<number, number>(); // how many are accepted → how many the next score ties
+  for (const { accepted, tied } of targets.map((target) => cutAtMost(counts, target)))
+    tiedAfter.set(accepted, Math.max(tied, tiedAfter.get(accepted) ?? 0));
+  return [...tiedAfter.values()].reduce((sum, tied) => sum + tied, 0);
+}
+
+function cutAtMost(
+  { genuine, between, tied, impostors }: ScoreCounts,
+  target: number,
+): { readonly accepted: number; readonly tied: number } {
   const allowed = atMostCount(target, impostors);
   let [passed, accepted] = [between[genuine.length]!, 0];
   for (let k = genuine.length - 1; k >= 0; k--) {
     const last = k;
     while (k > 0 && genuine[k - 1] === genuine[last]) k--;
-    passed += tied[k]!;
-    if (passed > allowed) break;
+    if (genuine[last] === NO_SCORE) break;
+    const equal = tied[k]!;
+    if (passed + equal > allowed) return { accepted, tied: passed > allowed ? 0 : last - k + 1 };
     accepted = genuine.length - k;
-    passed += between[k]!;
+    passed += equal + between[k]!;
   }
-  return accepted;
+  return { accepted, tied: 0 };
 }

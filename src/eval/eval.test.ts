@@ -101,7 +101,7 @@ test('a CMC counts the enrolled of all searches, each rank as its slow twin does
       if (entry < 0) continue;
       mated++;
       const row = similarity.subarray(probe * entries, (probe + 1) * entries);
-      hits = hits.map((n, i) => n + (row.filter((value) => value > row[entry]!).length <= i ? 1 : 0));
+      hits = hits.map((n, i) => n + (row.filter((value) => value >= row[entry]!).length <= i + 1 ? 1 : 0));
     }
   assert.deepEqual(
     rank,

@@ -10,7 +10,7 @@ import {
   tarReplicates,
 } from './bootstrap.ts';
 import { type Comparison, compare, type Measured } from './compatibility.ts';
-import { search } from './identification.ts';
+import { searchParts } from './gallery-search.ts';
 import {
   exponent,
   FAR_CURVE,
@@ -27,8 +27,8 @@ import {
   type VerificationProtocol,
   verificationPairs,
 } from './protocol.ts';
-import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest } from './roc.ts';
-import { type Embeddings, pairScores, similarities, unitEmbeddings } from './scores.ts';
+import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest, tiedPairs } from './roc.ts';
+import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import type { TrainingData } from './training-data.ts';
 import type { Withheld } from './verdict.ts';
 
@@ -58,6 +58,8 @@ export type EvaluateOptions = Identities & {
   readonly impostors?: number;
   /** Bootstrap resamples of the identities. */
   readonly resamples?: number;
+  /** Share of a model's embeddings that may be zeros. */
+  readonly maxZeroShare?: number | undefined;
   /** Told before each test. */
   readonly onTest?: (done: number, total: number, name: string) => void;
 };
@@ -112,12 +114,17 @@ export type Evaluation = {
     readonly differences?: readonly string[];
     /** Missing where nobody has compared, and from evaluations made before it was compared. */
     readonly trainingData?: TrainingData;
+    /** Embeddings (or templates) that are zeros, in its own space or the old one: misses in every metric. Missing from older evaluations. */
+    readonly zeros?: number;
   }[];
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];
 };
 
-/** Judges new models against themselves and against the old model's gallery. */
+/**
+ * Judges new models against themselves and against the old model's gallery.
+ * @throws UserError if models cannot be compared, or too many embeddings of one are zeros.
+ */
 export function evaluate(options: EvaluateOptions): Evaluation {
   const {
     title,
@@ -130,6 +137,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     seed = 0,
     impostors = 2_000_000,
     resamples = 500,
+    maxZeroShare,
     onTest,
   } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
@@ -153,6 +161,12 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   };
   const judge = makeJudge(protocol, { resamples, rng: rng.split('bootstrap') });
   const unit = new Map([old, ...news].map(({ name, rows, dim }) => [name, unitEmbeddings(rows, dim, name)]));
+  const zeros = new Map(
+    [old, ...news].map((model) => [
+      model.name,
+      requireFewZeros(model.name, zerosOf(model), { of: labels.length, most: maxZeroShare }),
+    ]),
+  );
   const wanted = [
     [old, old],
     ...news.flatMap((model) => [[model, model], ...(meeting(model).dim === old.dim ? [[model, old]] : [])]),
@@ -193,6 +207,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       differences,
       ...(trainingData && { trainingData }),
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
+      zeros: zeros.get(name)!,
     })),
     tests: [...judged.values()].map(({ result }) => result),
     candidates: candidates.map((model) => ({
@@ -212,6 +227,10 @@ export function evaluate(options: EvaluateOptions): Evaluation {
 /** A model's embeddings as they meet the old gallery. */
 const meeting = (model: ModelFeatures): { readonly rows: Float32Array; readonly dim: number } =>
   model.inOldSpace ?? model;
+
+/** Rows that are zeros in a space of the model. */
+const zerosOf = ({ rows, dim, inOldSpace }: ModelFeatures): ReadonlySet<number> =>
+  new Set([...zeroRows(rows, dim), ...(inOldSpace ? zeroRows(inOldSpace.rows, inOldSpace.dim) : [])]);
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 
@@ -278,6 +297,7 @@ function verify(
       eer: equalErrorRate(curve),
       tar,
       curve: { far: FAR_CURVE, tar: FAR_CURVE.map((far) => tarAtMost(scores, far)) },
+      tied: tiedPairs(scores, FAR_TARGETS),
     },
     measured: new Map([...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m])),
   };
@@ -292,8 +312,14 @@ type IdentifyInput = {
 };
 
 function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput): Judged<IdentificationResult> {
-  const searches = split.galleries.map(({ entries, enrolled }) =>
-    search(similarities(query, gallery, split.probes, entries), enrolled, { size: entries.length }),
+  const [first, second] = split.galleries;
+  const searches = searchParts(
+    { ...query, positions: split.probes },
+    { ...gallery, positions: Int32Array.from([...first.entries, ...second.entries]) },
+    [
+      { start: 0, size: first.entries.length, enrolled: first.enrolled },
+      { start: first.entries.length, size: second.entries.length, enrolled: second.enrolled },
+    ],
   );
   return judgeSearches(searches, probeIdentity, drawn);
 }

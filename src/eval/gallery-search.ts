@@ -1,6 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import { type Searches, search } from './identification.ts';
 import { eachProductBlock, takeRows } from './products.ts';
+import { cosine, NO_SCORE, type Rows, zeroRows } from './scores.ts';
 import { type Templates, templatePositions } from './templates.ts';
 
 /** Templates, each once, and whom they show. [T] each */
@@ -9,13 +10,66 @@ export type Enrolment = { readonly templates: Int32Array; readonly subjects: Int
 export type GallerySearches = {
   /** The searches of each gallery with all probes. */
   readonly searches: readonly Searches[];
-  /** How many entries of all galleries together are more similar than the probe's own one; -1 where it has none. [P] */
-  readonly aheadOfAll: Int32Array;
+  /** The searches of all galleries at once. */
+  readonly mixed: Searches;
 };
+
+/** Rows of length 1 (or zeros), flat [N · D], and those of them that are meant. */
+type Chosen<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
+
+/** A gallery: `size` entries from `start` on, and each probe's entry in it, -1 if it has none. [P] */
+export type GalleryPart = { readonly start: number; readonly size: number; readonly enrolled: Int32Array };
+
+/**
+ * Searches galleries, which are parts of `entries` and may overlap, with all `probes`. Similarities are made in blocks of
+ * probes and never sorted. Where one is as large as the right one's but for rounding, both are summed again in one order: entries
+ * that are equal tie, wherever they lie. A probe of zeros finds nobody, and an entry of zeros is found by nobody.
+ */
+export function searchParts<T extends Rows>(
+  probes: Chosen<T>,
+  entries: Chosen<T>,
+  parts: readonly GalleryPart[],
+): Searches[] {
+  const { dim } = probes;
+  const gallery = takeRows(entries.rows, entries.positions, dim);
+  const stride = entries.positions.length;
+  const zeros = zeroRows(gallery, dim);
+  const count = probes.positions.length;
+  // of sums of D products of rows of length 1 in any order (Higham, Accuracy and Stability, 3.1), for both sides
+  const rounding = 2 * dim * (gallery instanceof Float32Array ? 2 ** -24 : 2 ** -53);
+  const found = parts.map(({ size }) => ({
+    size,
+    own: new Float64Array(count),
+    best: new Float64Array(count),
+    ahead: new Int32Array(count),
+    equal: new Int32Array(count),
+  }));
+  let block: T | undefined;
+  const taken = {
+    count,
+    take: (from: number, rows: number): T => {
+      const positions = probes.positions.subarray(from, from + rows);
+      block = takeRows(probes.rows, positions, dim, block?.subarray(0, rows * dim) as T | undefined);
+      return block;
+    },
+  };
+  eachProductBlock(taken, gallery, dim, (similarity, from, rows) => {
+    for (const column of zeros) for (let row = 0; row < rows; row++) similarity[row * stride + column] = NO_SCORE;
+    for (const row of zeroRows(block!, dim)) similarity.fill(NO_SCORE, row * stride, (row + 1) * stride);
+    for (const [i, { start, size, enrolled }] of parts.entries()) {
+      const own = enrolled.subarray(from, from + rows);
+      const score = (probe: number, entry: number): number => cosine(block!, probe, gallery, start + entry, dim);
+      const same = (probe: number, entry: number): boolean => score(probe, entry) === score(probe, own[probe]!);
+      const part = search(similarity, own, { start, size, stride }, { rounding, same });
+      for (const name of ['own', 'best', 'ahead', 'equal'] as const) found[i]![name].set(part[name], from);
+    }
+  });
+  return found;
+}
 
 /**
  * Open-set 1:N identification with templates (methods.md 6.6): every probe searches every gallery. Gallery entries are of the
- * old model in a cross test, probes always of the new one. Similarities are made in blocks of probes and never sorted.
+ * old model in a cross test, probes always of the new one.
  * @throws UserError if two entries of a gallery show one subject, or a subject is in two galleries: ranks and alarms of its
  * probes would not be defined.
  */
@@ -34,31 +88,17 @@ export function searchGalleries(
   }
   const sizes = galleries.map(({ templates }) => templates.length);
   const starts = sizes.map((_, g) => sizes.slice(0, g).reduce((sum, size) => sum + size, 0));
-  const count = probes.templates.length;
   const entries = Int32Array.from(probes.subjects, (subject) => entryOf.get(subject) ?? -1);
-  const enrolled = sizes.map((size, g) =>
-    entries.map((entry) => (entry >= starts[g]! && entry < starts[g]! + size ? entry - starts[g]! : -1)),
-  );
-  const searches = sizes.map((size) => ({
-    size,
-    own: new Float64Array(count),
-    best: new Float64Array(count),
-    ahead: new Int32Array(count),
-  }));
-  const aheadOfAll = new Int32Array(count);
-  const rowsOf = (templates: Templates, ids: ArrayLike<number>): Float64Array =>
-    takeRows(templates.rows, templatePositions(templates, ids), templates.dim);
   const all = galleries.flatMap(({ templates }) => Array.from(templates));
-  const stride = all.length;
-  eachProductBlock(rowsOf(query, probes.templates), rowsOf(gallery, all), query.dim, (similarity, from, block) => {
-    const part = <T extends Int32Array>(of: T): T => of.subarray(from, from + block) as T;
-    for (const [g, size] of sizes.entries()) {
-      const found = search(similarity, part(enrolled[g]!), { size, stride, start: starts[g]! });
-      searches[g]!.own.set(found.own, from);
-      searches[g]!.best.set(found.best, from);
-      searches[g]!.ahead.set(found.ahead, from);
-    }
-    aheadOfAll.set(search(similarity, part(entries), { size: stride, stride, start: 0 }).ahead, from);
-  });
-  return { searches, aheadOfAll };
+  const parts = sizes.map((size, g) => ({
+    start: starts[g]!,
+    size,
+    enrolled: entries.map((entry) => (entry >= starts[g]! && entry < starts[g]! + size ? entry - starts[g]! : -1)),
+  }));
+  const found = searchParts(
+    { ...query, positions: templatePositions(query, probes.templates) },
+    { ...gallery, positions: templatePositions(gallery, all) },
+    [...parts, { start: 0, size: all.length, enrolled: entries }],
+  );
+  return { searches: found.slice(0, -1), mixed: found.at(-1)! };
 }

@@ -1,4 +1,5 @@
 import { atMostCount } from './roc.ts';
+import { NO_SCORE } from './scores.ts';
 
 /** FPIR levels of a curve, 1e-4 … 1 in a hundred logarithmic steps (methods.md 6.6), and those that tables tell. */
 export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
@@ -15,46 +16,75 @@ export type Searches = {
   readonly own: Float64Array;
   /** Largest similarity to an entry of another identity. [P] */
   readonly best: Float64Array;
-  /** How many entries of others are more similar than the own one: 0 is a hit at rank 1. -1 where not enrolled. [P] */
+  /**
+   * How many entries of others are as similar as the own one, or more: 0 is a hit at rank 1 in whatever order equal entries
+   * come. -1 where not enrolled; `NEVER` where the probe or its own entry is zeros, or their similarity NaN. [P]
+   */
   readonly ahead: Int32Array;
+  /** How many entries of others are exactly as similar as the own one. [P] */
+  readonly equal: Int32Array;
 };
+
+/** Behind more entries than any gallery has. */
+export const NEVER = 2 ** 31 - 1;
 
 /** Where a gallery lies in rows of similarities: `size` entries from `start` on, of `stride` in a row. */
 export type GalleryColumns = { readonly size: number; readonly start?: number; readonly stride?: number };
 
 /**
+ * Tells equal entries from similar ones: a product of matrices is off by up to `rounding`, and by how much depends on the
+ * place in it; `same` says whether entry `entry` of the gallery is exactly as similar to a probe as the probe's own.
+ */
+export type Recheck = {
+  readonly rounding: number;
+  readonly same: (probe: number, entry: number) => boolean;
+};
+
+/**
  * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, more rows are passed over; `enrolled`
- * [P] gives each probe's entry in the gallery, -1 if it has none.
+ * [P] gives each probe's entry in the gallery, -1 if it has none. An entry whose similarity is NaN counts as more similar than
+ * any other.
  */
 export function search(
   similarity: Float32Array | Float64Array,
   enrolled: Int32Array,
   { size, start = 0, stride = size }: GalleryColumns,
+  { rounding, same }: Recheck = { rounding: 0, same: () => false },
 ): Searches {
   const count = enrolled.length;
-  const found = {
+  const found: Searches = {
     size,
     own: new Float64Array(count).fill(Number.NaN),
     best: new Float64Array(count),
     ahead: new Int32Array(count).fill(-1),
+    equal: new Int32Array(count),
   };
   for (let probe = 0; probe < count; probe++) {
     const [row, entry] = [probe * stride + start, enrolled[probe]!];
-    const own = entry < 0 ? Number.NaN : similarity[row + entry]!;
-    let [best, ahead] = [Number.NEGATIVE_INFINITY, 0];
+    const own = entry < 0 ? Number.POSITIVE_INFINITY : similarity[row + entry]!;
+    const [lower, upper] = [own - rounding, own + rounding];
+    let [best, ahead, equal] = [Number.NEGATIVE_INFINITY, 0, 0];
     for (let g = 0; g < size; g++) {
       if (g === entry) continue;
       const value = similarity[row + g]!;
-      if (value > best) best = value;
-      if (value > own) ahead++;
+      if (!(value <= best)) best = Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
+      if (value < lower) continue;
+      const tie = value <= upper && (value === own || same(probe, g));
+      if (tie) equal++;
+      if (tie || !(value < own)) ahead++;
     }
     found.best[probe] = best;
     if (entry < 0) continue;
-    found.own[probe] = own;
-    found.ahead[probe] = ahead;
+    const never = Number.isNaN(own) || own === NO_SCORE;
+    found.own[probe] = never ? NO_SCORE : own;
+    found.ahead[probe] = never ? NEVER : ahead;
+    found.equal[probe] = never ? 0 : equal;
   }
   return found;
 }
+
+/** Searches of enrolled probes in which another entry is exactly as similar as the right one: they count as misses. */
+export const tiedSearches = ({ equal }: Searches): number => equal.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0);
 
 /** Share of enrolled probes whose own entry is among the `rank` most similar. */
 export function topRank({ ahead }: Pick<Searches, 'ahead'>, rank: number): number {
@@ -80,9 +110,9 @@ export function cumulativeMatches(searches: readonly Pick<Searches, 'ahead'>[], 
 }
 
 /** The maxima of the probes that are not enrolled, falling. */
-export const alarms = ({ own, best }: Searches): Float64Array =>
+export const alarms = ({ best, ahead }: Searches): Float64Array =>
   best
-    .filter((_, i) => Number.isNaN(own[i]!))
+    .filter((_, i) => ahead[i]! < 0)
     .sort()
     .reverse();
 
@@ -93,13 +123,13 @@ export const alarms = ({ own, best }: Searches): Float64Array =>
 export const alarmThreshold = (falling: Float64Array, fpir: number): number =>
   falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)] ?? Number.NEGATIVE_INFINITY;
 
-/** True positive identification rate: enrolled probes whose own entry comes first and lies above the threshold. */
-export function tpir({ own, best, ahead }: Searches, threshold: number): number {
+/** True positive identification rate: enrolled probes whose own entry comes first, alone, and lies above the threshold. */
+export function tpir({ own, ahead }: Searches, threshold: number): number {
   let [hits, mated] = [0, 0];
   for (let i = 0; i < own.length; i++) {
     if (ahead[i]! < 0) continue;
     mated++;
-    if (own[i]! > threshold && own[i]! > best[i]!) hits++;
+    if (ahead[i] === 0 && own[i]! > threshold) hits++;
   }
   return hits / mated;
 }

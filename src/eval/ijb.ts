@@ -2,7 +2,7 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { estimate, type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compare, type Measured } from './compatibility.ts';
-import { acceptedAtMost, rocOfCounts, ScoreCounts } from './counts.ts';
+import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './counts.ts';
 import type { Evaluation } from './evaluate.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
 import { alarms, alarmThreshold, FPIR_TARGETS, RANKS, type Searches, topRank, tpir } from './identification.ts';
@@ -16,6 +16,7 @@ import {
 } from './judge.ts';
 import { requireDistinctNames } from './names.ts';
 import { auc, equalErrorRate, FAR_TARGETS, tarNearest } from './roc.ts';
+import { requireFewZeros, zeroRows } from './scores.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 
 /** Pairs of template ids: the gallery side, the query side, and whether both show one subject (1) or not (0). [K] each */
@@ -55,9 +56,11 @@ export type TemplateEvaluation = TemplateProtocol & {
   readonly candidates: readonly TemplateModel[];
   readonly seed?: number;
   readonly resamples?: number;
+  /** Share of a model's templates that may be zeros. */
+  readonly maxZeroShare?: number | undefined;
   /** Told before each step. */
   readonly onStep?: (done: number, total: number, name: string) => void;
-  /** Is given the scores and labels of each block of pairs, in order, of each test. */
+  /** Is given the scores and labels of each block of pairs, in order, of each test; -1 is the score of a template of zeros. */
   readonly onScores?: (
     query: string,
     gallery: string,
@@ -81,7 +84,7 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
  *
  * Intervals are of a bootstrap of the enrolled templates (1:1) and of the subjects (1:N). In 1:1 it leaves the threshold as
  * it is: millions of impostors fix it.
- * @throws UserError if models differ in dimension, share a name, or a template has no images.
+ * @throws UserError if models differ in dimension, share a name, a template has no images, or too many are zeros.
  */
 export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = 500 } = options;
@@ -94,6 +97,16 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
         `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
         { hint: [optionHint('evaluate it without --old'), optionHint('evaluate it as the --oracle')] },
       );
+  const zeros = new Map(
+    models.map((model) => [
+      model.name,
+      requireFewZeros(model.name, zerosOf(model), {
+        of: model.templates.ids.length,
+        most: options.maxZeroShare,
+        what: 'templates',
+      }),
+    ]),
+  );
   const tests: Test[] = [
     ...(old ? [{ query: old, gallery: old }] : []),
     ...news.flatMap((model) => [
@@ -135,6 +148,7 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
       preset,
       differences,
       role: name === old?.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
+      zeros: zeros.get(name)!,
     })),
     tests: results.map(({ query, gallery, verification, identification }) => ({
       query: query.name,
@@ -159,6 +173,9 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
 /** A model's templates as they meet the old gallery. */
 const meeting = (model: TemplateModel): Templates => model.inOldSpace ?? model.templates;
 const meets = (model: TemplateModel, old: TemplateModel): boolean => meeting(model).dim === old.templates.dim;
+/** Templates that are zeros in a space of the model, by position. */
+const zerosOf = ({ templates, inOldSpace }: TemplateModel): ReadonlySet<number> =>
+  new Set([templates, inOldSpace].flatMap((space) => (space ? zeroRows(space.rows, space.dim) : [])));
 /** The queries of a test. */
 const asking = ({ query, gallery }: Test): Templates => (query === gallery ? query.templates : meeting(query));
 
@@ -177,7 +194,7 @@ function verifyAll(
       onStep?.(i, 2 * tests.length, `1:1, ${test.query.name} → ${test.gallery.name}`);
       const scores = scoresOf(test, block);
       counts[i]!.add(scores, block.same);
-      onScores?.(test.query.name, test.gallery.name, { scores, same: block.same });
+      onScores?.(test.query.name, test.gallery.name, { scores: scores.map((x) => Math.max(x, -1)), same: block.same });
     }
   const enrolled = [...new Set(genuine.gallery)];
   const at = new Map(enrolled.map((template, i) => [template, i]));
@@ -241,6 +258,7 @@ function judgeCounts(
         };
       }),
       curve: { far: FAR_CURVE, tar: FAR_CURVE.map(atMost) },
+      tied: tiedAtMost(counts, FAR_TARGETS),
     },
     measured: new Map([...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m])),
   };
@@ -274,13 +292,13 @@ function searchAll(
   const drawn = resampleIdentities(subjects.length, resamples, rng);
   return tests.map((test, i) => {
     onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
-    const { searches, aheadOfAll } = searchGalleries(test.gallery.templates, asking(test), galleries, probes);
+    const { searches, mixed } = searchGalleries(test.gallery.templates, asking(test), galleries, probes);
     const { result, measured } = judgeSearches(searches, identity, drawn);
     return {
       result: {
         ...result,
         galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...ratesOf(found) })),
-        mixed: RANKS.map((rank) => ({ rank, rate: topRank({ ahead: aheadOfAll }, rank) })),
+        mixed: RANKS.map((rank) => ({ rank, rate: topRank(mixed, rank) })),
       },
       measured,
     };

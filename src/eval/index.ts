@@ -45,6 +45,7 @@ export {
   tarAtMost,
   tarNearest,
 } from './roc.ts';
+export { requireFewZeros, zeroRows } from './scores.ts';
 export {
   type FaceEmbeddings,
   type FaceImages,

@@ -10,6 +10,7 @@ import {
   FPIR_TARGETS,
   RANKS,
   type Searches,
+  tiedSearches,
   topRank,
   tpir,
 } from './identification.ts';
@@ -25,6 +26,8 @@ export type VerificationResult = {
     readonly interval: Estimate | null;
   }[];
   readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
+  /** Genuine pairs refused at a FAR of `tar` because their score is exactly an impostor's. Missing from older evaluations. */
+  readonly tied?: number;
 };
 
 /** What 1:N identification found. */
@@ -41,6 +44,8 @@ export type IdentificationResult = {
     readonly tpir: readonly Rate<'fpir'>[];
   }[];
   readonly mixed?: readonly Rate<'rank'>[];
+  /** Searches that miss because another entry is exactly as similar as the right one. Missing from older evaluations. */
+  readonly tied?: number;
 };
 
 type Rate<K extends string> = { readonly [key in K | 'rate']: number };
@@ -86,6 +91,7 @@ export function judgeSearches(
       }),
       curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
       cmc: cumulativeMatches(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
+      tied: searches.reduce((sum, found) => sum + tiedSearches(found), 0),
     },
     measured: new Map([
       ['rank-1', rankOne],

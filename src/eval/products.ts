@@ -1,39 +1,61 @@
 import { narrow, noGrad, product_, scope, share, transpose } from '../torch/index.ts';
+import type { Rows } from './scores.ts';
 
-/** Entries of a block of products: 32 MB. */
+/** Entries of a block of products: 16 MB in single, 32 MB in double precision. */
 const BLOCK_ENTRIES = 1 << 22;
 
+/** Rows that are asked for a block at a time; the next block may use the memory of the one before. */
+export type RowBlocks<T extends Rows> = { readonly count: number; take(from: number, count: number): T };
+
+/** Rows that are all at hand, flat [N · D]. */
+export const arrayBlocks = <T extends Rows>(rows: T, dim: number): RowBlocks<T> => ({
+  count: rows.length / dim,
+  take: (from, count) => rows.subarray(from * dim, (from + count) * dim) as T,
+});
+
 /**
- * Products of every row of `left` [n · D] with every row of `right` [m · D] in double precision, a block of left rows at a
- * time: `take` gets them as [count · m] with the position of the first row. The block's memory is used again.
+ * Products of every row of `left` [n · D] with every row of `right` [m · D] in the precision of both, a block of left rows at
+ * a time: `take` gets them as [count · m] with the position of the first row. The block's memory is used again. Rounding
+ * depends on the processor and on where in a block a product lies.
  */
-export function eachProductBlock(
-  left: Float64Array,
-  right: Float64Array,
+export function eachProductBlock<T extends Rows>(
+  left: RowBlocks<T>,
+  right: T,
   dim: number,
-  take: (products: Float64Array, from: number, count: number) => void,
+  take: (products: T, from: number, count: number) => void,
 ): void {
-  const [rows, width] = [left.length / dim, right.length / dim];
-  if (rows === 0 || width === 0) return;
-  const height = Math.min(rows, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
-  const block = new Float64Array(height * width);
+  const width = right.length / dim;
+  if (left.count === 0 || width === 0) return;
+  const height = Math.min(left.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
+  const block = alike(right, height * width);
   noGrad(() =>
     scope(() => {
-      const [a, b] = [share(left, { shape: [rows, dim] }), transpose(share(right, { shape: [width, dim] }))];
+      const b = transpose(share(right, { shape: [width, dim] }));
       const into = share(block, { shape: [height, width] });
-      for (let from = 0; from < rows; from += height) {
-        const count = Math.min(height, rows - from);
-        scope(() => void product_(narrow(into, 0, 0, count), narrow(a, 0, from, count), b));
+      for (let from = 0; from < left.count; from += height) {
+        const count = Math.min(height, left.count - from);
+        scope(() => {
+          const a = share(left.take(from, count), { shape: [count, dim] });
+          product_(narrow(into, 0, 0, count), a, b);
+        });
         take(block, from, count);
       }
     }),
   );
 }
 
-/** Rows at positions, flat. rows [N · D] → [K · D] */
-export function takeRows(rows: Float64Array, positions: ArrayLike<number>, dim: number): Float64Array {
-  const taken = new Float64Array(positions.length * dim);
+/** Rows at positions, flat, in `into` if it is given. rows [N · D] → [K · D] */
+export function takeRows<T extends Rows>(
+  rows: T,
+  positions: ArrayLike<number>,
+  dim: number,
+  into: T = alike(rows, positions.length * dim),
+): T {
   for (let i = 0; i < positions.length; i++)
-    taken.set(rows.subarray(positions[i]! * dim, (positions[i]! + 1) * dim), i * dim);
-  return taken;
+    into.set(rows.subarray(positions[i]! * dim, (positions[i]! + 1) * dim), i * dim);
+  return into;
 }
+
+/** An array of the same type. */
+const alike = <T extends Rows>(rows: T, length: number): T =>
+  (rows instanceof Float32Array ? new Float32Array(length) : new Float64Array(length)) as T;

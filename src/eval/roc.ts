@@ -1,3 +1,5 @@
+import { NO_SCORE } from './scores.ts';
+
 /** FAR at which true accept rates are told. */
 export const FAR_TARGETS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1] as const;
 
@@ -76,20 +78,35 @@ export function tarNearest({ far, tar }: RocPoints, target: number): number {
 const FORGIVEN = 1e-9;
 export const atMostCount = (share: number, n: number): number => Math.floor(share * n + FORGIVEN);
 
-/** The largest TAR whose FAR does not exceed `target`. */
-export function tarAtMost({ genuine, impostor }: Scores, target: number): number {
-  const allowed = atMostCount(target, impostor.length);
-  if (allowed >= impostor.length) return 1;
-  return shareAbove(genuine, impostor[impostor.length - 1 - allowed]!);
+/** The largest impostor score that FAR ≤ `target` does not let pass: what is accepted lies above it. */
+const barrier = (impostor: ArrayLike<number>, target: number): number =>
+  impostor[impostor.length - 1 - atMostCount(target, impostor.length)] ?? NO_SCORE;
+
+/** The largest TAR whose FAR does not exceed `target`. A genuine pair that ties with the first impostor refused is refused. */
+export const tarAtMost = ({ genuine, impostor }: Scores, target: number): number =>
+  countAbove(genuine, barrier(impostor, target)) / genuine.length;
+
+/** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
+export function tiedPairs({ genuine, impostor }: Scores, targets: readonly number[]): number {
+  let tied = 0;
+  for (const value of new Set(targets.map((target) => barrier(impostor, target))))
+    if (value !== NO_SCORE) tied += countFrom(genuine, value) - countAbove(genuine, value);
+  return tied;
 }
 
-/** Share of ascending `sorted` strictly above `value`. */
-export function shareAbove(sorted: ArrayLike<number>, value: number): number {
+/** How many of ascending `sorted` are above `value`, and how many are not below it. */
+const countAbove = (sorted: ArrayLike<number>, value: number): number =>
+  sorted.length - firstOf(sorted, (x) => x > value);
+const countFrom = (sorted: ArrayLike<number>, value: number): number =>
+  sorted.length - firstOf(sorted, (x) => x >= value);
+
+/** The first position of ascending `sorted` from which on `holds`; its length if there is none. */
+function firstOf(sorted: ArrayLike<number>, holds: (x: number) => boolean): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (sorted[middle]! > value) high = middle;
+    if (holds(sorted[middle]!)) high = middle;
     else low = middle + 1;
   }
-  return (sorted.length - low) / sorted.length;
+  return low;
 }

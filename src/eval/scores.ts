@@ -1,9 +1,18 @@
-import { FileError } from '../base/errors.ts';
-import { linear, noGrad, scope, tensor, toFloat32 } from '../torch/index.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import type { Pairs } from './protocol.ts';
+import { MAX_ZERO_SHARE } from './zero-share.ts';
+
+/** Rows of numbers, flat [N · D]. */
+export type Rows = Float32Array | Float64Array;
 
 /** Embeddings of the evaluation set, rows of length 1 (zero rows stay zero): flat [N · D]. */
 export type Embeddings = { readonly rows: Float32Array; readonly dim: number };
+
+/**
+ * The score of a pair that has none, because one of its embeddings is zeros: below every threshold, so the pair is never
+ * accepted, be it genuine or not, and never found. The rule of NIST's FRVT for images that no template could be made of.
+ */
+export const NO_SCORE = Number.NEGATIVE_INFINITY;
 
 /** Divides rows by their length. `name` is what a message calls them. @throws FileError if a value is not finite. */
 export function unitEmbeddings(rows: Float32Array, dim: number, name: string): Embeddings {
@@ -23,30 +32,57 @@ export function unitEmbeddings(rows: Float32Array, dim: number, name: string): E
   return { rows: unit, dim };
 }
 
-/** Cosine of each pair: the gallery side from one model, the query side from another. [K] */
-export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs): Float32Array {
-  const { dim } = query;
-  const scores = new Float32Array(pairs.query.length);
-  for (let i = 0; i < scores.length; i++) {
-    const [q, g] = [pairs.query[i]! * dim, pairs.gallery[i]! * dim];
-    let sum = 0;
-    for (let d = 0; d < dim; d++) sum += query.rows[q + d]! * gallery.rows[g + d]!;
-    scores[i] = sum;
-  }
-  return scores;
+/** Whether the row that starts at `start` is zeros: no embedding at all. */
+export function isZeroRow(rows: Rows, start: number, dim: number): boolean {
+  for (let d = 0; d < dim; d++) if (rows[start + d] !== 0) return false;
+  return true;
 }
 
-/** Cosines of probes with gallery entries, flat [P · G]; both are positions. */
-export function similarities(
-  query: Embeddings,
-  gallery: Embeddings,
-  probes: Int32Array,
-  entries: Int32Array,
-): Float32Array {
-  const taken = ({ rows, dim }: Embeddings, positions: Int32Array) => {
-    const data = new Float32Array(positions.length * dim);
-    for (const [i, at] of positions.entries()) data.set(rows.subarray(at * dim, (at + 1) * dim), i * dim);
-    return tensor(data, { shape: [positions.length, dim] });
-  };
-  return noGrad(() => scope(() => toFloat32(linear(taken(query, probes), taken(gallery, entries)))));
+/** Positions of rows that are zeros, ascending. */
+export function zeroRows(rows: Rows, dim: number): number[] {
+  const found: number[] = [];
+  for (let start = 0; start < rows.length; start += dim) if (isZeroRow(rows, start, dim)) found.push(start / dim);
+  return found;
+}
+
+/**
+ * How many `zeros` a model has among `of` embeddings.
+ * @throws UserError if that is a larger share than `most`: whatever was measured would be of the others.
+ */
+export function requireFewZeros(
+  name: string,
+  { size: zeros }: ReadonlySet<number>,
+  {
+    of,
+    most = MAX_ZERO_SHARE,
+    what = 'embeddings',
+  }: { readonly of: number; readonly most?: number | undefined; readonly what?: string },
+): number {
+  if (zeros <= most * of) return zeros;
+  throw new UserError(
+    `${name}: ${zeros} of ${of} ${what} are zeros (${((100 * zeros) / of).toFixed(2)} %), wanted at most ${100 * most} %`,
+    { hint: 'the model or its extraction is broken; --max-zero-share 1 evaluates all the same, zeros count as misses' },
+  );
+}
+
+/** A cosine that rounding has carried beyond 1 or -1 is 1 or -1. */
+export const clamped = (cosine: number): number => (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
+
+/**
+ * Cosine of row `i` of `a` with row `j` of `b`, both of length 1, summed in double precision from the first dimension to the
+ * last: equal rows have equal cosines wherever they lie, which products of matrices do not promise.
+ */
+export function cosine(a: Rows, i: number, b: Rows, j: number, dim: number): number {
+  const [from, other] = [i * dim, j * dim];
+  let sum = 0;
+  for (let d = 0; d < dim; d++) sum += a[from + d]! * b[other + d]!;
+  return sum === 0 && (isZeroRow(a, from, dim) || isZeroRow(b, other, dim)) ? NO_SCORE : clamped(sum);
+}
+
+/** Cosine of each pair: the gallery side from one model, the query side from another. [K] */
+export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs): Float32Array {
+  const scores = new Float32Array(pairs.query.length);
+  for (let i = 0; i < scores.length; i++)
+    scores[i] = cosine(query.rows, pairs.query[i]!, gallery.rows, pairs.gallery[i]!, query.dim);
+  return scores;
 }

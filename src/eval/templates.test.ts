@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
 import { auc, roc, scoresByIdentity } from './roc.ts';
+import { NO_SCORE } from './scores.ts';
 import {
   type FaceEmbeddings,
   type FaceImages,
@@ -137,6 +138,19 @@ test('what does not fit together is refused', () => {
   assert.deepEqual([...none.rows.slice(4, 8)], [0, 0, 0, 0], 'a template without weight is no direction');
 });
 
+test('a template whose images cancel, but for rounding, has no direction, and no pair with it a score', () => {
+  const face = [0.3, -1.7, 0.2, 0.9];
+  // as float32 rounds them, and scaled by a weight that is no power of two
+  const rows = Float32Array.from([...face, ...face.map((v) => -v * (1 + 2 ** -24)), 1, 2, 3, 4].map((v) => v * 0.7));
+  const some = { count: 3, dim: 4, block: (from: number, count: number) => rows.slice(from * 4, (from + count) * 4) };
+  const pooled = poolTemplates(some, { templates: [1, 1, 2], media: [1, 2, 3], detector: [0.9, 0.9, 0.3] });
+  assert.deepEqual([...pooled.rows.slice(0, 4)], [0, 0, 0, 0]);
+  const pairs = { gallery: Int32Array.of(0, 1, 1), query: Int32Array.of(1, 0, 1) };
+  const many = { gallery: new Int32Array(64), query: new Int32Array(64).fill(1) };
+  assert.deepEqual([...templateScores(pooled, pooled, pairs)], [NO_SCORE, NO_SCORE, 1]);
+  assert.deepEqual(new Set(templateScores(pooled, pooled, many)), new Set([NO_SCORE]));
+});
+
 test('a template with one image is that image, and ids may be as large as they like', () => {
   const single = poolTemplates(news, { ...images, templates: [1, 1, 1, 2 ** 31 - 1, 3, 5, 5] });
   assert.deepEqual([...single.ids], [1, 3, 5, 2 ** 31 - 1]);
@@ -253,6 +267,8 @@ test('pairs that differ by more than any threshold, or by nothing, are told; too
     same,
   );
   assert.deepEqual([perfect.mean, perfect.std, new Set(perfect.thresholds)], [1, 0, new Set([0.01])]);
+  const dead = foldedAccuracy(new Array<number>(20).fill(Number.NaN), same);
+  assert.equal(dead.mean, 0, 'a pair with a zero embedding is answered wrong, whatever it shows');
   assert.throws(() => foldedAccuracy([1, 2], [true, false]), /2 pairs do not fill 10 folds/);
   assert.throws(() => foldedAccuracy([1, 2], [true]), /2 distances, but 1 labels/);
 });

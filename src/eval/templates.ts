@@ -1,6 +1,7 @@
 import { UserError } from '../base/errors.ts';
-import { eachProductBlock, takeRows } from './products.ts';
+import { arrayBlocks, eachProductBlock, takeRows } from './products.ts';
 import type { Pairs } from './protocol.ts';
+import { clamped, cosine, isZeroRow, NO_SCORE } from './scores.ts';
 
 /**
  * A model's embeddings of face images: of each image f(x) + f(mirrored x), or the mean of both, which has the same direction.
@@ -30,7 +31,8 @@ const CHUNK_ROWS = 256;
 
 /**
  * Pools images into templates: an image counts as f(x) + f(mirrored x) times the detector's score, a medium as the mean of
- * its images, a template as the sum of its media, brought to length 1. A template of zeros stays zero.
+ * its images, a template as the sum of its media, brought to length 1. A template is zeros if its images are, weigh nothing,
+ * or cancel.
  *
  * The mean of a medium is never made: each image adds its share of it, so that memory holds templates, not images.
  * @throws UserError if a template is not finite. Source: methods.md 6.4 (N0 D1 F1).
@@ -47,21 +49,27 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   const places = templatePositions({ ids }, images.templates);
   const weights = imageWeights(places, images, faces.missing ?? new Set());
   const rows = new Float64Array(ids.length * dim);
+  const weighed = new Float64Array(ids.length); // what a template's images would sum up to if none cancelled another
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
     for (let i = from, at = 0; at < chunk.length; i++, at += dim)
-      addScaled(rows, places[i]! * dim, chunk, at, weights[i]!, dim);
+      weighed[places[i]!]! += addScaled(rows, places[i]! * dim, chunk, at, weights[i]!, dim);
   }
   for (const [t, id] of ids.entries()) {
     let squares = 0;
     for (let k = t * dim; k < (t + 1) * dim; k++) squares += rows[k]! ** 2;
     if (!Number.isFinite(squares)) throw new UserError(`template ${id} is not finite`);
-    const length = Math.sqrt(squares) || 1;
-    for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
+    const length = Math.sqrt(squares);
+    if (length > CANCELLED * weighed[t]!) for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
+    else rows.fill(0, t * dim, (t + 1) * dim);
   }
   return { ids, rows, dim };
 }
 
+/** A sum this much shorter than its terms is what the rounding of float32 left of terms that cancel: it has no direction. */
+export const CANCELLED = 2 ** -20;
+
+/** → the length of what was added */
 function addScaled(
   sums: Float64Array,
   into: number,
@@ -69,8 +77,14 @@ function addScaled(
   from: number,
   weight: number,
   dim: number,
-): void {
-  for (let d = 0; d < dim; d++) sums[into + d]! += values[from + d]! * weight;
+): number {
+  let squares = 0;
+  for (let d = 0; d < dim; d++) {
+    const term = values[from + d]! * weight;
+    sums[into + d]! += term;
+    squares += term * term;
+  }
+  return Math.sqrt(squares);
 }
 
 /**
@@ -135,16 +149,18 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
   const width = rights.rows.length;
   if (lefts.rows.length * width > DENSEST * scores.length) {
     for (let k = 0; k < scores.length; k++)
-      scores[k] = dot(gallery.rows, pairs.gallery[k]! * dim, query.rows, pairs.query[k]! * dim, dim);
+      scores[k] = onGrid(cosine(gallery.rows, pairs.gallery[k]!, query.rows, pairs.query[k]!, dim));
     return scores;
   }
   const { order, starts } = sortedBy(pairs.gallery, lefts);
   const [left, right] = [takeRows(gallery.rows, lefts.rows, dim), takeRows(query.rows, rights.rows, dim)];
-  eachProductBlock(left, right, dim, (products, from, count) => {
+  const zero = (rows: Float64Array, i: number): boolean => isZeroRow(rows, i * dim, dim);
+  eachProductBlock(arrayBlocks(left, dim), right, dim, (products, from, count) => {
     for (let k = starts[from]!; k < starts[from + count]!; k++) {
       const pair = order[k]!;
-      const row = lefts.place[pairs.gallery[pair]!]! - from;
-      scores[pair] = products[row * width + rights.place[pairs.query[pair]!]!]!;
+      const [row, column] = [lefts.place[pairs.gallery[pair]!]!, rights.place[pairs.query[pair]!]!];
+      const score = onGrid(products[(row - from) * width + column]!);
+      scores[pair] = score === 0 && (zero(left, row) || zero(right, column)) ? NO_SCORE : score;
     }
   });
   return scores;
@@ -171,8 +187,10 @@ function sortedBy(positions: Int32Array, { rows, place }: Occurring) {
   return { order, starts };
 }
 
-function dot(a: Float64Array, from: number, b: Float64Array, other: number, dim: number): number {
-  let sum = 0;
-  for (let d = 0; d < dim; d++) sum += a[from + d]! * b[other + d]!;
-  return sum;
-}
+/** Below this, cosines differ by the order in which they were summed, not by what templates show. */
+const GRID = 2 ** -40;
+/**
+ * Equal pairs have equal scores, whichever way and wherever in a block they were multiplied: genuine and impostor scores are
+ * compared exactly, and a tie that rounding breaks would go to one of both sides.
+ */
+const onGrid = (score: number): number => (score === NO_SCORE ? score : clamped(Math.round(score / GRID) * GRID));

@@ -1,4 +1,6 @@
 import { UserError } from '../base/errors.ts';
+import { isZeroRow } from './scores.ts';
+import { CANCELLED } from './templates.ts';
 
 /** Squared distances that are tried as the limit of "the same": 0, 0.01, …, 3.99. */
 const THRESHOLDS = Array.from({ length: 400 }, (_, i) => i * 0.01);
@@ -20,8 +22,8 @@ export type FoldedAccuracy = {
 };
 
 /**
- * Embeddings of a verification pack: each image's and its mirror image's together, brought to length 1. Rows 2p and 2p + 1
- * make pair p. `meanNorm` is the mean length of a single embedding, which the reference logs as XNorm. Source: methods.md 2.11.
+ * Embeddings of a verification pack: each image's and its mirror image's together, brought to length 1; zeros if both are, or
+ * cancel. Rows 2p and 2p + 1 make pair p. `meanNorm` is the mean length of a single embedding, which the reference logs as XNorm. Source: methods.md 2.11.
  */
 export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
   readonly rows: Float64Array;
@@ -36,20 +38,23 @@ export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
   };
   let norms = 0;
   for (let row = 0; row < count; row++) {
-    norms += lengthOf(original, row) + lengthOf(mirrored, row);
+    const both = lengthOf(original, row) + lengthOf(mirrored, row);
+    norms += both;
     const length = lengthOf(rows, row);
-    if (length > 0) for (let d = 0; d < dim; d++) rows[row * dim + d]! /= length;
+    if (length > CANCELLED * both) for (let d = 0; d < dim; d++) rows[row * dim + d]! /= length;
+    else rows.fill(0, row * dim, (row + 1) * dim);
   }
   return { rows, meanNorm: norms / (2 * count) };
 }
 
 /**
  * Squared distance of each pair: row 2p by the model of the gallery, row 2p + 1 by that of the queries, which are the same in
- * a self-test. flat [2P · D] each → [P]
+ * a self-test; NaN where one of both is zeros, which is like nothing. flat [2P · D] each → [P]
  */
 export function pairDistances(gallery: Float64Array, query: Float64Array, dim: number): Float64Array {
   return Float64Array.from({ length: gallery.length / (2 * dim) }, (_, p) => {
     const [a, b] = [2 * p * dim, (2 * p + 1) * dim];
+    if (isZeroRow(gallery, a, dim) || isZeroRow(query, b, dim)) return Number.NaN;
     let sum = 0;
     for (let d = 0; d < dim; d++) sum += (gallery[a + d]! - query[b + d]!) ** 2;
     return sum;
@@ -58,7 +63,8 @@ export function pairDistances(gallery: Float64Array, query: Float64Array, dim: n
 
 /**
  * K-fold verification: contiguous folds, the first ones larger by one where they cannot be equal. A pair is called the same
- * if its squared distance is below the limit; of equally good limits the smallest is taken. Source: methods.md 2.11.
+ * if its squared distance is below the limit; of equally good limits the smallest is taken. Limits are given, so equal distances
+ * are answered alike; a distance of NaN is answered wrong whatever the pair shows. Source: methods.md 2.11.
  * @throws UserError if there are fewer pairs than folds.
  */
 export function foldedAccuracy(
@@ -93,6 +99,7 @@ function rightAnswers(distances: ArrayLike<number>, same: ArrayLike<boolean>, fr
   const changes = new Int32Array(THRESHOLDS.length + 1);
   let right = 0;
   for (let i = from; i < to; i++) {
+    if (Number.isNaN(distances[i]!)) continue;
     if (!same[i]) right++;
     changes[firstAbove(distances[i]!)]! += same[i] ? 1 : -1;
   }

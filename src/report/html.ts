@@ -3,13 +3,23 @@ import { figures, type Run } from './curves.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
 import { verdict } from './verdict.ts';
-import { glossary, htmlText, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
+import {
+  cautions,
+  glossary,
+  htmlText,
+  judgementColumns,
+  judgementRow,
+  presetLines,
+  protocolText,
+  testTable,
+} from './words.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
 export function renderHtml(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   return page(evaluation.title, [
     `<p>${htmlText(protocolText(evaluation))}</p>`,
+    ...cautions(evaluation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
     ...(evaluation.candidates.length > 1 ? series([evaluation]) : []),
     ...evaluation.candidates.map(
       (candidate) =>
@@ -83,6 +93,7 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+.caution { border-left: 4px solid #b58900; padding-left: .8rem; }
 figure { margin: 2rem 0; } svg { max-width: 100%; height: auto; }
 dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
 `;

@@ -2,7 +2,7 @@ import type { Evaluation } from '../eval/index.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
 import { verdict } from './verdict.ts';
-import { glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
+import { cautions, glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
@@ -14,7 +14,7 @@ export function renderMarkdown(evaluation: Evaluation): string {
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...cautions(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables of several evaluations, side by side. */

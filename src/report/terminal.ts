@@ -3,7 +3,7 @@ import type { Evaluation } from '../eval/index.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
 import { verdict } from './verdict.ts';
-import { glossary, judgementColumns, judgementRow, protocolText, testTable } from './words.ts';
+import { cautions, glossary, judgementColumns, judgementRow, protocolText, testTable } from './words.ts';
 
 /** More new models than this are shown in one table, not in one each. */
 const MOST_IN_DETAIL = 3;
@@ -22,6 +22,7 @@ export function renderTerminal(evaluation: Evaluation): string {
     wrap(protocolText(evaluation)),
     textTable(tests.header, tests.rows),
     ...protocolTables(evaluation).map(titled),
+    ...cautions(evaluation).map((text) => colors.yellow(wrap(text))),
   ];
   const many = evaluation.candidates.length > MOST_IN_DETAIL;
   if (many) parts.push(...seriesTables([evaluation]).map(titled));

@@ -112,6 +112,25 @@ function templatesText({ dataset, protocol, tests }: Evaluation): string {
   ].join(' ');
 }
 
+/** What a reader must know before the numbers: embeddings that are none, and searches and pairs that only a tie decides. */
+export function cautions({ models, tests, protocol, dataset }: Evaluation): string[] {
+  const n = (x: number): string => x.toLocaleString('en-US');
+  const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
+  return [
+    ...models.flatMap(({ name, zeros = 0 }) =>
+      zeros > 0 ? [`${name}: ${n(zeros)} of ${n(of)} ${what} are zeros; they count as misses in every metric.`] : [],
+    ),
+    ...tests.flatMap((test) => {
+      const [pairs, searches] = [test.verification?.tied ?? 0, test.identification?.tied ?? 0];
+      const parts = [
+        ...(searches > 0 ? [`${n(searches)} searches find another entry exactly as similar as the right one`] : []),
+        ...(pairs > 0 ? [`${n(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`] : []),
+      ];
+      return parts.length > 0 ? [`${nameOf(test)}: ${parts.join(', and ')}; ties count as misses.`] : [];
+    }),
+  ];
+}
+
 /** A line for each model that we trained: its preset, and every place where its recipe differs from the reference. */
 export const presetLines = ({ models }: Evaluation): readonly (readonly [name: string, text: string])[] =>
   models.map(({ name, preset = 'default', differences = [] }) => [
