@@ -1,4 +1,4 @@
-import { FileError, UserError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Pairs } from './protocol.ts';
 import { MAX_ZERO_SHARE } from './zero-share.ts';
 
@@ -61,7 +61,12 @@ export function requireFewZeros(
   if (zeros <= most * of) return zeros;
   throw new UserError(
     `${name}: ${zeros} of ${of} ${what} are zeros (${((100 * zeros) / of).toFixed(2)} %), wanted at most ${100 * most} %`,
-    { hint: 'the model or its extraction is broken; --max-zero-share 1 evaluates all the same, zeros count as misses' },
+    {
+      hint: [
+        'the model or its extraction is broken',
+        optionHint('--max-zero-share 1 evaluates all the same, zeros count as misses'),
+      ],
+    },
   );
 }
 
