@@ -8,8 +8,10 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { trained } from '../../test/helpers/runs.ts';
 import { MANIFEST } from '../base/artifact.ts';
+import { writeIds } from '../base/id-list.ts';
 import { holdOut, openDataset, split } from '../data/index.ts';
-import { extractFeatures, FeatureSet, importNpy } from '../features/index.ts';
+import { idsPath } from '../data/sidecar.ts';
+import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
 import { evaluateStage } from './evaluate.ts';
@@ -148,6 +150,23 @@ test('sets of other images are refused, also beside a set of unknown origin', as
   using set = FeatureSet.open(known);
   assert.equal(foreign.dataset.digest, set.info.dataset!.digest);
   assert.match(renderMarkdown(foreign), /12 images of 3 classes in 4 families\. Whether a model was trained on/);
+  // the same labels beside other families, or other ids
+  writeNpy(at('families.npy'), '<i4', set.families().toReversed());
+  await importNpy({ ...arrays, families: at('families.npy') }, at('other-families'));
+  for (const name of ['a', 'b']) {
+    writeIds(
+      idsPath(at('one')),
+      Array.from({ length: 12 }, (_, i) => `${name}/${i}`),
+    );
+    using dataset = openDataset(at('one'));
+    await extractFeatures(dataset, tellingEmbedder().embedder, { out: at(name) });
+  }
+  for (const [old, fresh] of [
+    [known, at('other-families')],
+    [at('a'), at('b')],
+  ] as const)
+    await assert.rejects(evaluateAll(old, fresh), /are not embeddings of the same images/);
+  await evaluateAll(known, at('a'));
   await assert.rejects(
     evaluateAll(at('foreign'), other, { oracle: known }),
     /first-on-other .* are not embeddings of the same images/,

@@ -35,16 +35,8 @@ function knowledgeOf(path: string): number {
 /** Rows of both sets must be the same images in the same order. */
 function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
   const [a, b] = [reference.info.dataset, other.info.dataset];
-  const sameColumn = (ours: Int32Array, theirs: Int32Array): boolean => ours.every((id, i) => id === theirs[i]);
-  const hasFamilies = (families: Int32Array): boolean => families.some((family) => family >= 0);
-  const sameRows = (): boolean => {
-    const [ours, theirs] = [reference.families(), other.families()];
-    return (
-      sameColumn(reference.labels(), other.labels()) &&
-      (!hasFamilies(ours) || !hasFamilies(theirs) || sameColumn(ours, theirs))
-    );
-  };
-  const same = reference.info.count === other.info.count && (a && b ? a.digest === b.digest : sameRows());
+  const same =
+    reference.info.count === other.info.count && (!a || !b || a.digest === b.digest) && sameRows(reference, other);
   if (!same)
     throw new UserError(
       `${other.path} (${b?.path ?? 'unknown origin'}, ${other.info.count} rows) and ${reference.path} (${a?.path ?? 'unknown origin'}, ${reference.info.count} rows) are not embeddings of the same images`,
@@ -52,10 +44,21 @@ function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
         hint: 'extract both from one evaluation set',
       },
     );
-  if (!b && other.path !== reference.path)
+  if (!b && other.path !== reference.path && !(hasIds(reference) && hasIds(other)))
     say(
       `note: ${other.path} names no dataset; its rows are taken for those of ${reference.path}, whose labels are the same`,
     );
+}
+
+const hasIds = (set: FeatureSet): boolean => set.info.count > 0 && set.id(0) !== null;
+
+/** Whether labels agree, and families and ids where both sets have them. */
+function sameRows(a: FeatureSet, b: FeatureSet): boolean {
+  const sameColumn = (ours: Int32Array, theirs: Int32Array): boolean => ours.every((id, i) => id === theirs[i]);
+  const hasFamilies = (set: FeatureSet): boolean => set.families().some((family) => family >= 0);
+  if (!sameColumn(a.labels(), b.labels())) return false;
+  if (hasFamilies(a) && hasFamilies(b) && !sameColumn(a.families(), b.families())) return false;
+  return !hasIds(a) || !hasIds(b) || a.labels().every((_, row) => a.id(row) === b.id(row));
 }
 
 /** @throws UserError if the embeddings in the old space are known to be of another model than the model's own. */
