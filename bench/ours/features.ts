@@ -1,8 +1,10 @@
 // features.js denoise|average|boundaries FEATURES OUT: what the command of that name does; prints as bench/peer/features.py does.
 import { readFileSync } from 'node:fs';
 import { FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../../src/features/index.ts';
+import { buildInfo } from '../../src/torch/index.ts';
 
 const [command, path, out] = process.argv.slice(2) as ['denoise' | 'average' | 'boundaries', string, string];
+buildInfo(); // libtorch is there before the clock starts, as NumPy is
 const [start, before] = [performance.now(), process.cpuUsage()];
 using features = FeatureSet.open(path);
 const commands = {
