@@ -60,10 +60,20 @@ function threadsByDefault(): number {
   return Number.isInteger(wish) && wish >= 1 && wish <= mostThreads() ? wish : availableParallelism();
 }
 
+/** Signals that ask a process to stop in order. */
+export const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** `--resume` of commands that go on by themselves: the same words start and continue them, as they do a training. */
+export const resume = (): Option =>
+  new Option(
+    '--resume',
+    'go on from what an interrupted attempt has kept, or start if there is nothing; the same without this option',
+  ).default(false);
+
 /** For options that may be given several times. */
 export const several = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 
-/** A signal that the first Ctrl-C, or a cluster's SIGTERM, sets off; the second ends the process at once. */
+/** A signal that the first Ctrl-C, a cluster's SIGTERM or the end of a session (SIGHUP) sets off; the second ends the process. */
 export function interruptible(): AbortSignal {
   const controller = new AbortController();
   const stop = (): void => {
@@ -71,7 +81,7 @@ export function interruptible(): AbortSignal {
     process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
     controller.abort();
   };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+  for (const name of STOPPING) process.on(name, stop);
   return controller.signal;
 }
 

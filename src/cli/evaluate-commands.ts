@@ -12,6 +12,7 @@ import {
   maxZeroShare,
   print,
   resamples,
+  resume,
   seed,
   several,
   threads,
@@ -115,6 +116,7 @@ function evaluateIjbCommand(): Command {
     .addOption(threads())
     .addOption(device())
     .addOption(seed())
+    .addOption(resume())
     .addOption(force())
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
@@ -146,6 +148,7 @@ function evaluatePackCommand(): Command {
     .addOption(batchSize(128))
     .addOption(workers())
     .addOption(threads())
+    .addOption(resume())
     .addOption(force())
     .action(async (options: PackOptions & { readonly json: boolean }) => {
       if (options.pack.length === 0 || options.model.length === 0)

@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { writeArtifact, writeJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, fileDigest, writeArtifact, writeJson } from '../base/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
@@ -14,7 +14,8 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
-import { embedderOf, loadModel } from '../train/run.ts';
+import { embedderOf, loadModel, readRunManifest } from '../train/run.ts';
+import { KeptEmbeddings } from './kept-embeddings.ts';
 import { type ModelSource, modelSource, type PixelMap } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
@@ -41,14 +42,23 @@ export type PackOptions = {
   readonly force: boolean;
 };
 
-/** Judges the models, and writes accuracy.json if a folder is given for it. */
+/**
+ * Judges the models, and writes accuracy.json if a folder is given for it: then an attempt that was cut short goes on behind
+ * the last pack that a model had embedded.
+ */
 export async function packStage(options: PackOptions): Promise<PackResult[]> {
   const { out, force } = options;
   if (out === undefined) return await evaluatePacks(options);
-  const inputs = [...options.pack, ...[options.old, ...options.model].map((text) => text && modelSource(text).path)];
+  const runs = [options.old, ...options.model].flatMap((text) => (text === undefined ? [] : modelSource(text)));
+  const models = runs.map(({ path, kind }) => (kind === 'run' ? readRunManifest(path).model : path));
+  const key = digestOf(canonicalJson([options.pack.map(fileDigest), models, options.pixels, options.batchSize]));
+  const inputs = [...options.pack, ...runs.map(({ path }) => path)];
   let results: PackResult[] = [];
-  await writeArtifact(out, { kind: 'pack-accuracy', force, inputs }, async (folder) => {
-    results = await evaluatePacks(options);
+  const resume = { key, worth: KeptEmbeddings.any };
+  await writeArtifact(out, { kind: 'pack-accuracy', force, inputs, resume }, async (folder) => {
+    const kept = new KeptEmbeddings(folder);
+    results = await evaluatePacks(options, kept);
+    kept.clear();
     writeJson(join(folder, 'accuracy.json'), results);
     return { kind: 'pack-accuracy', version: 1, mixbct: version };
   });
@@ -56,7 +66,7 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
 }
 
 /** Each model on itself, and each new one on the old one's gallery. Source: methods.md 2.11. */
-async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
+async function evaluatePacks(options: PackOptions, kept: KeptEmbeddings | null = null): Promise<PackResult[]> {
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
   requireDistinctNames(sources.map(({ name }) => name));
@@ -66,7 +76,8 @@ async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
   for (const path of options.pack) {
     const pack = readPack(path);
     const rows = new Map<string, Awaited<ReturnType<typeof unitRows>>>();
-    for (const source of sources) rows.set(source.name, await unitRows(source, pack, old !== null, options));
+    for (const source of sources)
+      rows.set(source.name, await unitRows(source, pack, old !== null, { ...options, kept }));
     const oldRows = old && rows.get(old.name)!;
     for (const { name } of sources) {
       const of = rows.get(name)!;
@@ -87,15 +98,16 @@ async function unitRows(
   { name, path, projected }: ModelSource,
   pack: ReturnType<typeof readPack>,
   meetsOld: boolean,
-  options: PackOptions,
+  { kept, ...options }: PackOptions & { readonly kept: KeptEmbeddings | null },
 ) {
   const model = loadModel(path);
   try {
     using images = packDataset(pack);
-    const embed = async (space: 'own' | 'old') =>
-      packEmbeddings(
-        await embedFaces(images, embedderOf(model, space, { divisor: PIXEL_DIVISOR[options.pixels] }), options),
-      );
+    const embed = async (space: 'own' | 'old') => {
+      const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[options.pixels] });
+      const make = () => embedFaces(images, embedder, options);
+      return packEmbeddings(await (kept ? kept.of(digestOf(embedder.digest, pack.digest), make) : make()));
+    };
     const { rows: own, meanNorm } = await embed('own');
     const meeting = projected && meetsOld ? (await embed('old')).rows : own;
     const dim = own.length / pack.images.length;

@@ -1,6 +1,19 @@
 import { type Command, Option } from 'commander';
 import { precisions } from '../train/precisions.ts';
-import { batchSize, command, device, force, missingOf, print, seed, skipBad, threads, workers } from './context.ts';
+import {
+  batchSize,
+  command,
+  device,
+  force,
+  interruptible,
+  missingOf,
+  print,
+  resume,
+  seed,
+  skipBad,
+  threads,
+  workers,
+} from './context.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -31,6 +44,7 @@ export function extractCommand(): Command {
     .addOption(threads())
     .addOption(device())
     .addOption(skipBad())
+    .addOption(resume())
     .addOption(force())
     .action(async (run: string, options) => {
       const [
@@ -50,7 +64,7 @@ export function extractCommand(): Command {
       checkPrecision(options.precision);
       using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const model = loadModel(run);
-      const replacing = { ...options, inputs: [run] };
+      const replacing = { ...options, inputs: [run], signal: interruptible() };
       try {
         const embedder = embedderOf(model, options.space, { precision: options.precision });
         const info = joined

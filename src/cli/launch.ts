@@ -9,7 +9,7 @@ import { Interrupted, UserError } from '../base/errors.ts';
 import { duration } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import { RENDEZVOUS_FILE } from '../torch/variables.ts';
-import { group, LAUNCHER } from './context.ts';
+import { group, LAUNCHER, STOPPING } from './context.ts';
 import { mostThreads, wholeOption } from './numbers.ts';
 
 /** What a process ends with when not it but another one of its run failed. */
@@ -144,7 +144,6 @@ class Crew {
   readonly #members: readonly Member[];
   /** Those that failed, in the order in which they ended. */
   readonly #failed: Member[] = [];
-  readonly #signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   #asked = 0;
   #stopper: NodeJS.Timeout | undefined;
   #killer: NodeJS.Timeout | undefined;
@@ -172,11 +171,11 @@ class Crew {
   async finished(): Promise<void> {
     const startedMs = performance.now();
     const pass = (signal: NodeJS.Signals): void => this.#pass(signal);
-    for (const signal of this.#signals) process.on(signal, pass);
+    for (const signal of STOPPING) process.on(signal, pass);
     try {
       await Promise.all(this.#members.map((member) => this.#ended(member)));
     } finally {
-      for (const signal of this.#signals) process.off(signal, pass);
+      for (const signal of STOPPING) process.off(signal, pass);
       clearTimeout(this.#stopper);
       clearTimeout(this.#killer);
     }

@@ -10,6 +10,9 @@ import { commandNamed, hasOption, program, refuseUnknownCommand } from './progra
 /** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */
 const [FAILED, MISUSED] = [1, 2];
 
+/** How long a process that failed may take to end by itself. */
+const LINGER_MS = 3000;
+
 const root = program();
 /** The command whose action runs. */
 let running = root;
@@ -20,14 +23,18 @@ root.hook('preAction', (_, command) => {
 // a reader that has seen enough (`| head`) is no failure
 process.stdout.on('error', (error) => {
   if (codeOf(error) === 'EPIPE') process.exit(0);
-  throw error;
+  if (codeOf(error) !== 'EIO') throw error; // a terminal that is gone
 });
+// whoever no longer listens keeps nothing from its last checkpoint
+process.stderr.on('error', () => undefined);
 
 try {
   refuseUnknownCommand(root, process.argv.slice(2));
   await root.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
+  // what has failed ends, whatever a library still waits for
+  setTimeout(() => process.exit(), LINGER_MS).unref();
 }
 
 function report(error: unknown): number {

@@ -1,8 +1,11 @@
 // Verification packs from pickles to accuracies, with every kind of backbone.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -70,6 +73,45 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
     }
   }
 });
+
+test('an evaluation of packs that was killed goes on behind the last pack it had embedded, to the same bytes', async (t) => {
+  const folder = testFolder(t);
+  const { file, ...about } = checkpoints.networks.find((network) => network.file === 'mbf.pt')!;
+  await importModel(checkpointPath(file), about, join(folder, 'run'));
+  const args = [
+    'evaluate',
+    'pack',
+    '--pack',
+    one,
+    '--pack',
+    other,
+    '--model',
+    'run',
+    '--threads',
+    '1',
+    '--workers',
+    '0',
+  ];
+  assert.equal(mixbct(folder, ...args, '--out', 'whole').code, 0);
+  const main = resolve(import.meta.dirname, 'main.js');
+  const child = spawn(process.execPath, [main, ...args, '--out', 'cut'], { cwd: folder, stdio: 'ignore' });
+  const kept = () => {
+    const part = readdirSync(folder).find((name) => /^\.cut\.[0-9a-f]{16}\.part$/.test(name));
+    return part ? readdirSync(join(folder, part)).filter((name) => /^kept-.*npy$/.test(name)).map((name) => join(folder, part, name)) : []; // biome-ignore format: short
+  };
+  while (kept().length === 0 && child.exitCode === null) await setTimeout(5);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const left = kept();
+  assert.ok(left.length > 0 && !existsSync(join(folder, 'cut')));
+  const again = mixbct(folder, ...args, '--out', 'cut', '--resume');
+  assert.equal(again.code, 0, again.err);
+  assert.deepEqual(contents(join(folder, 'cut')), contents(join(folder, 'whole')));
+  assert.equal(again.err.match(/embed/g)?.length ?? 0, 2 - left.length, again.err);
+});
+
+/** Files of a folder, and what they hold. */
+const contents = (path: string) => readdirSync(path).sort().map((name) => [name, readFileSync(join(path, name), 'utf8')]); // biome-ignore format: short
 
 test('a pack that is none, and a model that is none, are refused by name', (t) => {
   const folder = testFolder(t);

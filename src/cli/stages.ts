@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, readJson, writeJson } from '../base/artifact.ts';
-import { UserError } from '../base/errors.ts';
+import { Interrupted, UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { holdOut, openDataset, sampleImages, split } from '../data/index.ts';
@@ -74,6 +74,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
       throw new UserError(`${folder}: stage ${id} was made with other options or inputs`, {
         hint: 'choose another --out, or pass --force to make it and what follows again',
       });
+    if (options.signal.aborted) throw new Interrupted(`stopped before stage ${id}; the stages before it are done`);
     say(`${news}: ${describe(stage)}`);
     const made = await perform(stage, context);
     writeJson(record, { inputs, made });
@@ -146,7 +147,14 @@ async function perform(stage: Stage, context: Context): Promise<Record<string, s
       const model = loadModel(at(stage.model));
       const { flip, space } = stage;
       const { seed } = experiment;
-      await extractFeatures(dataset, embedderOf(model, space), { out: folder, flip, seed, workers, ...force });
+      await extractFeatures(dataset, embedderOf(model, space), {
+        signal: context.signal,
+        out: folder,
+        flip,
+        seed,
+        workers,
+        ...force,
+      });
       model.dispose();
       break;
     }

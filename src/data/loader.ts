@@ -202,6 +202,7 @@ class Threads implements Crew {
         this.#take(id)?.resolve(bad);
       });
       worker.on('error', (error) => this.#fail(error));
+      worker.on('exit', () => this.#fail(new Error('a decoding thread has ended'))); // nobody waits for it any more
       return worker;
     });
   }

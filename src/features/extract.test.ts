@@ -87,6 +87,22 @@ test('an extraction killed in its middle goes on to the same bytes, and looks at
   assert.deepEqual(contents(out), contents(whole));
 });
 
+test('an extraction that is told to stop keeps its rows, and goes on to the same bytes', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const [whole, out] = [join(made, 'whole'), join(made, 'stopped')];
+  await extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out: whole });
+  const controller = new AbortController();
+  const { embedder, batches } = tellingEmbedder(() => batches.length === 3 && controller.abort());
+  const { signal } = controller;
+  await said(t, () =>
+    assert.rejects(extractFeatures(dataset, embedder, { ...options, out, signal }), /stopped at image 12 of 30/),
+  );
+  const text = await said(t, () => extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out }));
+  assert.match(text, /goes on from row 12 of 30/);
+  assert.deepEqual(contents(out), contents(whole));
+});
+
 test('the crops of a benchmark become features, in two attempts as in one', async (t) => {
   const root = testFolder(t);
   const { rows } = await writeSmallIjb(root, { subjects: 8 });

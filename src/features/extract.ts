@@ -1,4 +1,5 @@
 import { type ArtifactOptions, canonicalJson, digestOf } from '../base/artifact.ts';
+import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
@@ -42,13 +43,15 @@ export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
   readonly range?: { readonly from: number; readonly to: number };
   /** Go on past an image that cannot be read: its row is zeros and marked missing. */
   readonly skipBadImages?: boolean;
+  /** When it fires, extraction stops behind the next batch; its rows are kept. */
+  readonly signal?: AbortSignal;
 };
 
 /**
  * Embeds a dataset in its order. Only a batch of it is in memory. An extraction that was killed or failed goes on where it
  * stopped when it is asked for again: same weights, images, flips and preprocessing.
  * @throws FileError naming the first image that cannot be read, unless `skipBadImages`; UserError if an embedding is not
- * finite.
+ * finite; Interrupted if `signal` says so.
  */
 export async function extractFeatures(
   dataset: Dataset,
@@ -100,6 +103,8 @@ export async function extractFeatures(
         append(embedBatch(batch, embedder, flip));
         done += batch.labels.length;
         bar.update(done);
+        if (options.signal?.aborted && done < content.dataset.count)
+          throw new Interrupted(`stopped at image ${done} of ${content.dataset.count}`);
       }
     } finally {
       bar.stop();

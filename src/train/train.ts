@@ -15,24 +15,21 @@ import {
   backward,
   defaultGenerator,
   homeDevice,
-  inference,
   type Joined,
   mul,
-  narrow,
   scope,
   speaking,
   type Team,
   type Tensor,
-  tensor,
-  toFloat32,
 } from '../torch/index.ts';
+import { embedSet } from './embed-set.ts';
 import { planEpochs } from './epoch-plan.ts';
 import { Generations } from './generations.ts';
 import { Journal, type StepReport } from './journal.ts';
 import { Leniency, requireFiniteState } from './leniency.ts';
 import type { OldSupply } from './old.ts';
 import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
-import { checkPrecision, inPrecision } from './precision.ts';
+import { checkPrecision } from './precision.ts';
 import type { Recipe } from './recipe.ts';
 import { announceReplaced } from './replaced-images.ts';
 import { type RunManifest, runFiles, writeModel } from './run.ts';
@@ -75,8 +72,6 @@ const HEAD = 'head.';
 const WITHOUT_OLD = 'images without an old embedding';
 /** Checkpoints that lie side by side while one is written. */
 const CHECKPOINTS = 3;
-/** Images embedded at a time between epochs. */
-const EMBED_BATCH = 256;
 
 export { Interrupted };
 
@@ -106,8 +101,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   });
   using output = claimed;
   checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
-  const loader = new Loader(dataset, { workers });
   const classes = classesOfHead(recipe, dataset);
+  await using loader = new Loader(dataset, { workers }); // closed whatever fails from here on
   const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
   const startedMs = performance.now();
   const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
@@ -151,7 +146,11 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           old: old.wholeSet,
           embedTrainSet: () => {
             shareState(session, joined); // running statistics are each process's own
-            return embedAll(session, loader, dataset, recipe.network.inputSide, skipBadImages && 'blank');
+            const beforeBatch = (): void => {
+              if (anyOf(team, signal?.aborted ?? false)) throw stopped();
+            };
+            const skipBad = skipBadImages && 'blank';
+            return embedSet(session, loader, dataset, { side: recipe.network.inputSide, skipBad, beforeBatch });
           },
         });
       const batches = loader.epoch({
@@ -229,7 +228,6 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     throw error;
   } finally {
     bar.stop();
-    await loader.close();
     leniency.dispose();
     disposeSession(session);
   }
@@ -263,45 +261,6 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
       hint: 'leave pretend out: classes are counted in the data',
     });
   return classes;
-}
-
-/**
- * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share; with `blank`,
- * images that cannot be read have embeddings of zeros. → flat [N · D] in the old space
- */
-async function embedAll(
-  { backbone, projection, precision, team }: Session,
-  loader: Loader,
-  dataset: Dataset,
-  side: number,
-  skipBad: false | 'blank',
-): Promise<Float32Array> {
-  const each = Math.ceil(dataset.size / team.processes);
-  const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
-  const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order, skipBad });
-  for await (using batch of batches) {
-    const count = batch.labels.length;
-    const rows = inference(() =>
-      scope(() => {
-        const images = imageTensor({ images: batch.images, count, side });
-        const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
-        return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
-      }),
-    );
-    const dim = rows.length / count;
-    for (const row of batch.blank) rows.fill(0, row * dim, (row + 1) * dim);
-    parts.push(rows);
-  }
-  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  if (team.processes === 1) return all;
-  const dim = all.length / each;
-  return scope(() => toFloat32(narrow(team.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
 }
 
 type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {

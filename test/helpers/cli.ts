@@ -5,12 +5,17 @@ const main = resolve(import.meta.dirname, '../../src/cli/main.js');
 
 export type Outcome = { readonly code: number | null; readonly out: string; readonly err: string };
 
+/** A command that has not ended by then never will. */
+const LONGEST_MS = 300_000;
+
 /** Runs the command line in a folder. */
 export function mixbct(cwd: string, ...args: readonly string[]): Outcome {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
     cwd,
     encoding: 'utf8',
     env: { ...process.env, NO_COLOR: '1' },
+    timeout: LONGEST_MS,
+    killSignal: 'SIGKILL',
   });
   return { code: status, out: stdout, err: stderr };
 }

@@ -6,7 +6,7 @@ export const SIDE = 16;
  * A model of two numbers: the mean of the left half of a picture, and of the right half with a trace of the batch's size in
  * it, as real models have in their last bits. It lists the sizes of the batches it was given.
  */
-export function tellingEmbedder(onBatch: () => void = () => undefined): {
+export function tellingEmbedder(onBatch: () => unknown = () => undefined): {
   readonly embedder: Embedder;
   readonly batches: readonly number[];
 } {

@@ -1,0 +1,54 @@
+import { imageTensor } from '../data/collate.ts';
+import type { Dataset, Loader } from '../data/index.ts';
+import { inference, narrow, scope, tensor, toFloat32 } from '../torch/index.ts';
+import { inPrecision } from './precision.ts';
+import type { Session } from './session.ts';
+
+/** Images embedded at a time. */
+const EMBED_BATCH = 256;
+
+export type EmbedSetOptions = {
+  readonly side: number;
+  readonly skipBad: false | 'blank';
+  /** Called before each batch, as often in every process: may throw to stop. */
+  readonly beforeBatch: () => void;
+};
+
+/**
+ * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share; with `blank`,
+ * images that cannot be read have embeddings of zeros. → flat [N · D] in the old space
+ */
+export async function embedSet(
+  { backbone, projection, precision, team }: Session,
+  loader: Loader,
+  dataset: Dataset,
+  { side, skipBad, beforeBatch }: EmbedSetOptions,
+): Promise<Float32Array> {
+  const each = Math.ceil(dataset.size / team.processes);
+  const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
+  const parts: Float32Array[] = [];
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order, skipBad });
+  for await (using batch of batches) {
+    beforeBatch();
+    const count = batch.labels.length;
+    const rows = inference(() =>
+      scope(() => {
+        const images = imageTensor({ images: batch.images, count, side });
+        const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
+        return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
+      }),
+    );
+    const dim = rows.length / count;
+    for (const row of batch.blank) rows.fill(0, row * dim, (row + 1) * dim);
+    parts.push(rows);
+  }
+  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  if (team.processes === 1) return all;
+  const dim = all.length / each;
+  return scope(() => toFloat32(narrow(team.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
+}
