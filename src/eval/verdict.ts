@@ -7,7 +7,7 @@ export type Withheld =
 
 /**
  * Identities that a verdict rests on at the least. With fewer, one identity is more than a percentage point of rank-1, a
- * gallery has under 50 entries, and the 95 % interval, a bootstrap of the identities, holds too rarely (docs/evaluation.md).
+ * gallery has under 50 entries, and the 95 % interval of rank-1 is wider than ten points (docs/evaluation.md).
  */
 const LEAST_IDENTITIES = 100;
 
