@@ -1,0 +1,95 @@
+// What --force may replace: what the command itself writes, and nothing else.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { MANIFEST, writeArtifact, writeJson } from './artifact.ts';
+import { UserError } from './errors.ts';
+import { replacedPath } from './output-claim.ts';
+
+/** Makes an artefact of the kind `dogs`. */
+const make = (path: string, options: { force?: boolean; inputs?: string[] } = {}, text = 'new') =>
+  writeArtifact(path, { kind: 'dogs', ...options }, (directory) => {
+    writeFileSync(join(directory, 'text'), text);
+    return { kind: 'dogs' };
+  });
+
+const textAt = (path: string): string => readFileSync(join(path, 'text'), 'utf8');
+
+test('--force replaces an artefact of its own kind and nothing else', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  await make(at('dogs'), {}, 'old');
+  await assert.rejects(make(at('dogs')), /dogs exists already\n.*--force/);
+  await make(at('dogs'), { force: true });
+  assert.equal(textAt(at('dogs')), 'new');
+
+  for (const name of ['photos', 'cats', 'damaged', 'above/dogs']) mkdirSync(at(name), { recursive: true });
+  writeFileSync(at('photos/wedding.jpg'), 'irreplaceable');
+  writeJson(at(`cats/${MANIFEST}`), { kind: 'cats' });
+  writeFileSync(at(`damaged/${MANIFEST}`), '{"kind":"dogs"');
+  writeFileSync(at('file'), 'a file');
+  await make(at('input'));
+  await make(at('holder'));
+  mkdirSync(at('holder/inside'));
+  symlinkSync(at('dogs'), at('link'));
+  symlinkSync(at('nowhere'), at('dangling'));
+  symlinkSync(folder, at('round'));
+  const refused: readonly [string, RegExp, string[]?][] = [
+    ['photos', /photos is not a finished artefact of the kind "dogs"/],
+    ['cats', /cats is not/],
+    ['damaged', /damaged is not/],
+    ['file', /file is not/],
+    ['link', /link is a link to .*dogs, which is not followed\n.*\/dogs\)/],
+    ['dangling', /dangling is a link to/],
+    ['input', /input is or holds .*input, which this command reads/, [at('input')]],
+    ['input', /input is or holds .*round\/input, which/, [at('round/input')]],
+    ['holder', /holder is or holds .*inside, which/, [at('holder/inside')]],
+    ['.', /is the current folder or holds it/],
+    ['above', /is not/],
+  ];
+  const before = readdirSync(folder, { recursive: true }).sort();
+  for (const [name, problem, inputs = []] of refused)
+    await assert.rejects(
+      make(name === '.' ? process.cwd() : at(name), { force: true, inputs }),
+      (error) => error instanceof UserError && problem.test(error.message),
+      name,
+    );
+  await assert.rejects(make(at('dangling')), /exists already/);
+  assert.deepEqual(readdirSync(folder, { recursive: true }).sort(), before);
+  mkdirSync(at('empty'));
+  await make(at('empty'), { force: true });
+  assert.equal(textAt(at('empty')), 'new', 'nothing is lost with an empty folder');
+});
+
+test('what is replaced stands until the new one is complete, and is put back after a kill between both', async (t) => {
+  const folder = testFolder(t);
+  const out = join(folder, 'dogs');
+  await make(out, {}, 'old');
+  const fails = writeArtifact(out, { kind: 'dogs', force: true }, () => {
+    assert.equal(textAt(out), 'old');
+    throw new Error('out of memory');
+  });
+  await assert.rejects(fails, /out of memory/);
+  assert.equal(textAt(out), 'old');
+  // as a kill after the old one has moved leaves it
+  mkdirSync(replacedPath(out));
+  writeFileSync(join(replacedPath(out), 'text'), 'older');
+  writeJson(join(replacedPath(out), MANIFEST), { kind: 'dogs' });
+  await make(out, { force: true }, 'newer');
+  assert.deepEqual([textAt(out), readdirSync(folder)], ['newer', ['dogs']]);
+});
+
+test('hidden folders of killed attempts at an output are removed and said; those of others stay', async (t) => {
+  const folder = testFolder(t);
+  for (const name of ['.dogs.0123abcd.part', '.dogs.0123456789abcdef.part', '.dogs.mine.part', '.dog.0123abcd.part'])
+    mkdirSync(join(folder, name));
+  const said = t.mock.method(process.stderr, 'write', () => true);
+  await make(join(folder, 'dogs'));
+  const text = said.mock.calls.map(({ arguments: [line] }) => String(line)).join('');
+  said.mock.restore();
+  assert.match(text, /dogs: removed what an attempt that came to no end had left/);
+  assert.deepEqual(readdirSync(folder).sort(), ['.dog.0123abcd.part', '.dogs.mine.part', 'dogs']);
+  assert.ok(existsSync(join(folder, 'dogs', MANIFEST)));
+});
