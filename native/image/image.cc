@@ -114,8 +114,16 @@ struct Codec {
 };
 thread_local Codec codec;
 
-// decodeJpeg(bytes, target, offset, capacity): RGB pixels into target[offset …]; returns [height, width]. Nothing is
-// written if they need more than `capacity` bytes.
+// After an error a handle keeps the state of the image that failed, and would apply it to the next one: make a new handle.
+[[noreturn]] void failed(tjhandle& handle, tjhandle (*make)()) {
+  const std::string message = tjGetErrorStr2(handle);
+  tjDestroy(handle);
+  handle = make();
+  throw std::runtime_error(message);
+}
+
+// decodeJpeg(bytes, target, offset, capacity): pixels into target[offset …], RGB, or of a CMYK or YCCK JPEG the CMYK values as
+// they are stored; returns [height, width, channels]. Nothing is written if they need more than `capacity` bytes.
 napi_value decodeJpeg(napi_env env, const Args& args) {
   const auto source = bytesOf(env, args.at(0));
   const auto target = bytesOf(env, args.at(1));
@@ -124,15 +132,17 @@ napi_value decodeJpeg(napi_env env, const Args& args) {
   if (offset < 0 || capacity < 0 || target.size < static_cast<size_t>(offset + capacity)) throw std::runtime_error("decodeJpeg: target too small");
   int width = 0, height = 0, subsampling = 0, colorspace = 0;
   if (tjDecompressHeader3(codec.decoder, source.data, source.size, &width, &height, &subsampling, &colorspace) != 0)
-    throw std::runtime_error(tjGetErrorStr2(codec.decoder));
-  if (colorspace == TJCS_CMYK || colorspace == TJCS_YCCK) throw std::runtime_error("CMYK JPEG");
-  if (static_cast<int64_t>(width) * height * 3 <= capacity &&
-      tjDecompress2(codec.decoder, source.data, source.size, target.data + offset, width, 0, height, TJPF_RGB, 0) != 0)
-    throw std::runtime_error(tjGetErrorStr2(codec.decoder));
+    failed(codec.decoder, tjInitDecompress);
+  const bool cmyk = colorspace == TJCS_CMYK || colorspace == TJCS_YCCK;
+  const int channels = cmyk ? 4 : 3;
+  if (static_cast<int64_t>(width) * height * channels <= capacity &&
+      tjDecompress2(codec.decoder, source.data, source.size, target.data + offset, width, 0, height, cmyk ? TJPF_CMYK : TJPF_RGB, 0) != 0)
+    failed(codec.decoder, tjInitDecompress);
   napi_value size;
-  check(napi_create_array_with_length(env, 2, &size));
+  check(napi_create_array_with_length(env, 3, &size));
   check(napi_set_element(env, size, 0, numberValue(env, height)));
   check(napi_set_element(env, size, 1, numberValue(env, width)));
+  check(napi_set_element(env, size, 2, numberValue(env, channels)));
   return size;
 }
 
@@ -146,7 +156,7 @@ napi_value encodeJpeg(napi_env env, const Args& args) {
   unsigned long size = 0;
   if (tjCompress2(codec.encoder, source.data, width, 0, height, TJPF_RGB, &encoded, &size, TJSAMP_420, static_cast<int>(integerOf(env, args.at(3))), 0) != 0) {
     tjFree(encoded);
-    throw std::runtime_error(tjGetErrorStr2(codec.encoder));
+    failed(codec.encoder, tjInitCompress);
   }
   napi_value buffer;
   const napi_status status = napi_create_buffer_copy(env, size, encoded, nullptr, &buffer);

@@ -1,54 +1,26 @@
-import { createRequire } from 'node:module';
-import type JpegTurbo from '@cwasm/jpeg-turbo';
-import { nativeImage } from './native-image.ts';
+import type { Sharp } from 'sharp';
+import { rgbOfCmyk } from './cmyk.ts';
+import { decodeJpeg, MOST_PIXELS_PER_BYTE } from './jpeg.ts';
 
-// decoders that only some pictures need, loaded with the first of them
+// what only some images need, loaded with the first of them
 const sharp = async () => (await import('sharp')).default;
-let jpegTurbo: typeof JpegTurbo | undefined;
 
 /** RGB pixels, interleaved: [height, width, 3]. */
 export type Picture = { readonly pixels: Uint8Array; readonly height: number; readonly width: number };
 
-/** Larger than any picture a face or glyph recipe reads; it only bounds the buffer that fast decoding goes through. */
-const scratch = new Uint8Array(1024 * 1024 * 3);
-
 const startsWith = (bytes: Uint8Array, ...magic: number[]): boolean => magic.every((byte, i) => bytes[i] === byte);
 
 /**
- * Decodes JPEG (libturbojpeg in the addon, or its bit-identical portable build), PGM and PPM here, and PNG, WebP and
- * whatever else sharp reads through sharp. What comes at once (no promise) may be a view of a buffer that the next call
- * overwrites: use it before you await anything.
- * @throws Error with the decoder's words; the caller knows the name of the image.
+ * Decodes an image to 8-bit RGB with the pixels of PIL's `ImageOps.exif_transpose(image).convert('RGB')`: upright by EXIF,
+ * alpha dropped, colour profiles ignored, CMYK by PIL's formula, the upper 8 of 16 bits, the first frame or page. JPEG, PGM
+ * and PPM come at once, and may be a view of a buffer that the next call overwrites: use it before you await anything.
+ * Others (PNG, WebP, GIF, TIFF, AVIF) come through sharp, as a promise.
+ * @throws Error with the decoder's message; the caller knows the name of the image.
  */
 export function decode(bytes: Uint8Array): Picture | Promise<Picture> {
-  if (startsWith(bytes, 0xff, 0xd8)) return decodeJpeg(bytes) ?? decodeOther(bytes);
+  if (startsWith(bytes, 0xff, 0xd8)) return decodeJpeg(bytes);
   if (startsWith(bytes, 0x50, 0x35) || startsWith(bytes, 0x50, 0x36)) return decodePnm(bytes);
   return decodeOther(bytes);
-}
-
-function decodeJpeg(bytes: Uint8Array): Picture | null {
-  if (!nativeImage.decodeJpeg) return decodePortable(bytes);
-  try {
-    const [height, width] = nativeImage.decodeJpeg(bytes, scratch, 0, scratch.length);
-    return height * width * 3 <= scratch.length
-      ? { pixels: scratch.subarray(0, height * width * 3), height, width }
-      : null;
-  } catch (error) {
-    if (error instanceof Error && error.message === 'CMYK JPEG') return null;
-    throw error;
-  }
-}
-
-function decodePortable(bytes: Uint8Array): Picture {
-  jpegTurbo ??= createRequire(import.meta.url)('@cwasm/jpeg-turbo') as typeof JpegTurbo;
-  const { data, width, height } = jpegTurbo.decode(bytes);
-  const pixels = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; to < pixels.length; from += 4, to += 3) {
-    pixels[to] = data[from]!;
-    pixels[to + 1] = data[from + 1]!;
-    pixels[to + 2] = data[from + 2]!;
-  }
-  return { pixels, height, width };
 }
 
 /** Netpbm's binary grey (P5) and colour (P6) with 8 bits: the glyph sets are stored so, for JPEG would blur them. */
@@ -60,6 +32,7 @@ export function decodePnm(bytes: Uint8Array): Picture {
   const [width, height, most] = [Number(head[2]), Number(head[3]), Number(head[4])];
   const channels = head[1] === '5' ? 1 : 3;
   const body = bytes.subarray(head[0].length);
+  if (width === 0 || height === 0) throw new Error(`PGM or PPM of ${width} × ${height} pixels`);
   if (most !== 255) throw new Error(`PGM or PPM with ${most + 1} levels: only 256 are read`);
   if (body.length < width * height * channels)
     throw new Error(`cut short: ${width * height * channels} bytes of pixels wanted, ${body.length} there`);
@@ -75,21 +48,38 @@ export function encodePgm(grey: Uint8Array, height: number, width: number): Uint
 }
 
 async function decodeOther(bytes: Uint8Array): Promise<Picture> {
-  const { data, info } = await (await sharp())(bytes)
-    .toColourspace('srgb')
-    .flatten({ background: '#000' })
-    .raw()
-    .toBuffer({ resolveWithObject: true });
-  if (info.channels === 3) return { pixels: data, height: info.height, width: info.width };
-  return {
-    pixels: Uint8Array.from(
-      { length: info.width * info.height * 3 },
-      (_, i) => data[Math.floor(i / 3) * info.channels]!,
-    ),
-    height: info.height,
-    width: info.width,
-  };
+  const image = (await sharp())(bytes, { ignoreIcc: true, limitInputPixels: pixelLimit(bytes) }).autoOrient();
+  if (isTiff(bytes)) {
+    const { space, depth } = await image.metadata();
+    if (space === 'cmyk') {
+      if (depth !== 'uchar') throw new Error(`is a CMYK TIFF with ${depth} samples: only 8 bits are read`);
+      const { pixels, height, width } = await rawPixels(image.pipelineColourspace('cmyk').toColourspace('cmyk'), 4);
+      return { pixels: rgbOfCmyk(pixels, { inverted: false }), height, width };
+    }
+  }
+  return rawPixels(image.toColourspace('srgb').removeAlpha(), 3);
 }
+
+async function rawPixels(image: Sharp, wanted: number): Promise<Picture> {
+  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
+  const { height, width, channels } = info;
+  if (channels !== wanted) throw new Error(`has ${channels} colour channels, wanted ${wanted}`);
+  return { pixels: data, height, width };
+}
+
+/**
+ * Pixels that an image of so many bytes may state. A blank WebP or AVIF of any size takes a few bytes, so that 4096 × 4096
+ * are always allowed.
+ */
+const pixelLimit = (bytes: Uint8Array): number =>
+  Math.min(SHARP_PIXEL_LIMIT, Math.max(4096 * 4096, MOST_PIXELS_PER_BYTE * bytes.length));
+
+/** The default of sharp. */
+const SHARP_PIXEL_LIMIT = 0x3fff ** 2;
+
+/** Of the formats that sharp reads here, only TIFF can be CMYK. */
+const isTiff = (bytes: Uint8Array): boolean =>
+  startsWith(bytes, 0x49, 0x49, 0x2a, 0) || startsWith(bytes, 0x4d, 0x4d, 0, 0x2a);
 
 /** The picture as a square of `side` pixels; proportions are not kept, as face crops are square already. */
 export async function resize({ pixels: source, height, width }: Picture, side: number): Promise<Picture> {

@@ -1,4 +1,5 @@
 import { loadAddon } from '../base/addon.ts';
+import type { JpegCodec } from './jpeg.ts';
 
 /** The surface of native/image: pixel work without libtorch, cheap to load in a worker thread. */
 export interface NativeImage {
@@ -15,8 +16,8 @@ export interface NativeImage {
     offset: number,
     side: number,
   ): void;
-  /** Present where libturbojpeg's headers were found. Writes RGB to `target` if `capacity` bytes are enough; → [height, width]. */
-  decodeJpeg?(bytes: Uint8Array, target: Uint8Array, offset: number, capacity: number): [height: number, width: number];
+  /** Present where libturbojpeg's headers were found. */
+  readonly decodeJpeg?: JpegCodec;
   encodeJpeg?(rgb: Uint8Array, height: number, width: number, quality: number): Buffer;
 }
 
