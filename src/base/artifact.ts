@@ -5,6 +5,7 @@ import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts
 import { FileError, messageOf } from './errors.ts';
 import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
+import { readTextFile } from './text-file.ts';
 
 export { writeAtomic, writeJson } from './durable-write.ts';
 
@@ -46,8 +47,9 @@ export function canonicalJson(value: unknown): string {
 /** Reads a JSON file. @throws FileError if it is missing or no JSON. */
 export function readJson(path: string, hint?: string): unknown {
   if (!existsSync(path)) throw new FileError(path, 'no such file', hint);
+  const text = readTextFile(path);
   try {
-    return JSON.parse(readFileSync(path, 'utf8'));
+    return JSON.parse(text);
   } catch (error) {
     throw new FileError(path, `not valid JSON (${messageOf(error)})`, hint);
   }

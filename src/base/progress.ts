@@ -19,7 +19,7 @@ const open = new Set<SingleBar>();
 
 /** A bar with the time left on a terminal, a plain line every ten seconds elsewhere. All of it goes to standard error. */
 export function progress(title: string, total: number): Progress {
-  return process.stderr.isTTY ? bar(title, total) : lines(title, total);
+  return process.stderr.isTTY && process.env['TERM'] !== 'dumb' ? bar(title, total) : lines(title, total);
 }
 
 function bar(title: string, total: number): Progress {

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { MANIFEST, readJson } from '../base/artifact.ts';
+import { MANIFEST } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
 import { command, print } from './context.ts';
 
@@ -42,8 +43,8 @@ const shown = (value: unknown): string =>
 
 /** Every fact on a run or an evaluation that is worth comparing, by path. */
 async function facts(path: string): Promise<Record<string, unknown>> {
-  const evaluation = join(path, 'evaluation.json');
-  if (existsSync(evaluation)) return factsOfEvaluation(readJson(evaluation) as EvaluationFile);
+  const { EVALUATION_FILE, readEvaluation } = await import('../eval/evaluation-file.ts');
+  if (existsSync(join(path, EVALUATION_FILE))) return factsOfEvaluation(readEvaluation(path));
   if (!existsSync(join(path, MANIFEST)))
     throw new FileError(path, 'is neither a finished run nor an evaluation', 'train one: mixbct train');
   const [{ readRunManifest, runFiles }, { lastReport }] = await Promise.all([
@@ -65,17 +66,7 @@ async function facts(path: string): Promise<Record<string, unknown>> {
   };
 }
 
-type EvaluationFile = {
-  readonly title: string;
-  readonly dataset: object;
-  readonly protocol: object;
-  readonly candidates: readonly {
-    readonly name: string;
-    readonly comparisons: readonly { readonly metric: string }[];
-  }[];
-};
-
-function factsOfEvaluation({ title, dataset, protocol, candidates }: EvaluationFile): Record<string, unknown> {
+function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {
   const results = candidates.flatMap(({ name, comparisons }) =>
     comparisons.map((comparison) => flatten(`result.${name}.${comparison.metric}`, comparison)),
   );

@@ -1,9 +1,10 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
 import { suggestion } from '../base/suggestion.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
-import { parseRecipe, readYaml } from '../train/recipe.ts';
+import { parseRecipe } from '../train/recipe.ts';
 import { applySettings, describeIssues } from '../train/settings.ts';
 
 const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
@@ -108,10 +109,9 @@ export function loadExperiment(path: string, settings: readonly string[] = []): 
     });
   const experiment = result.data;
   const before = new Set<string>();
-  const { aliases } = experiment;
   for (const [id, stage] of Object.entries(experiment.stages)) {
     for (const used of referencesOf(stage))
-      requireKnown(path, id, aliases[used] ?? used, before, Object.keys(experiment.stages));
+      requireKnown(path, id, targetOf(experiment, used), before, Object.keys(experiment.stages));
     if (stage.do === 'train') {
       const recipe = typeof stage.recipe === 'string' ? readYaml(resolve(dirname(path), stage.recipe)) : stage.recipe;
       const given = { name: id, preset: experiment.preset, ...(recipe as object), seed: experiment.seed };
@@ -138,21 +138,30 @@ const isMapping = (value: unknown): value is Record<string, unknown> =>
 function merge(base: unknown, over: unknown): unknown {
   if (!isMapping(base) || !isMapping(over)) return over;
   const keys = new Set([...Object.keys(base), ...Object.keys(over)]);
-  return Object.fromEntries([...keys].map((key) => [key, key in over ? merge(base[key], over[key]) : base[key]]));
+  return Object.fromEntries(
+    [...keys].map((key) => [
+      key,
+      Object.hasOwn(over, key) ? merge(Object.hasOwn(base, key) ? base[key] : undefined, over[key]) : base[key],
+    ]),
+  );
 }
+
+/** What a reference means: an alias stands for another one. */
+export const targetOf = ({ aliases }: Experiment, reference: string): string =>
+  Object.hasOwn(aliases, reference) ? aliases[reference]! : reference;
 
 /** The stages that `wanted` needs, itself included. @throws UserError if there is no such stage. */
 export function neededFor(experiment: Experiment, wanted: readonly string[]): ReadonlySet<string> {
   const needed = new Set<string>();
   const visit = (reference: string): void => {
-    const id = (experiment.aliases[reference] ?? reference).split('.')[0]!;
-    const stage = experiment.stages[id];
+    const id = targetOf(experiment, reference).split('.')[0]!;
+    const stage = Object.hasOwn(experiment.stages, id) && experiment.stages[id];
     if (!stage || needed.has(id)) return;
     needed.add(id);
     referencesOf(stage).forEach(visit);
   };
   for (const id of wanted) {
-    if (!(id in experiment.stages))
+    if (!Object.hasOwn(experiment.stages, id))
       throw new UserError(`${id}: no such stage${suggestion(id, Object.keys(experiment.stages))}`);
     visit(id);
   }

@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
-import { readJson, writeAtomic } from '../base/artifact.ts';
-import { FileError } from '../base/errors.ts';
+import { writeAtomic } from '../base/artifact.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
 import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
@@ -36,6 +35,7 @@ export function reportCommand(): Command {
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
     .action(async (paths: readonly string[], options) => {
+      const { readEvaluation } = await import('../eval/evaluation-file.ts');
       const names = shortNames(paths);
       const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
       const evaluations = runs.map(({ evaluation }) => evaluation);
@@ -72,12 +72,4 @@ function shortNames(paths: readonly string[]): string[] {
   };
   const [first, last] = [shared((path, i) => path[i]), shared((path, i) => path.at(-1 - i))];
   return parts.map((path) => path.slice(first, Math.max(path.length - last, first + 1)).join('/'));
-}
-
-function readEvaluation(path: string): Evaluation {
-  const file = join(path, 'evaluation.json');
-  const evaluation = readJson(file, 'make one with: mixbct evaluate') as Evaluation;
-  if (evaluation?.kind !== 'evaluation' || evaluation.version !== 1)
-    throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
-  return evaluation;
 }

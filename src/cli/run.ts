@@ -1,10 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Command } from 'commander';
-import { readJson } from '../base/artifact.ts';
 import { duration, say } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
-import type { Evaluation } from '../eval/index.ts';
 import { renderTerminal } from '../report/terminal.ts';
 import { command, force, interruptible, print, seed, several, threads, workers } from './context.ts';
 import { dataFolder } from './data.ts';
@@ -78,10 +76,11 @@ export function quickstartCommand(): Command {
 }
 
 async function runExperiment(file: string, options: RunOptions): Promise<void> {
-  const [{ loadExperiment }, { useThreads }, { runStages }] = await Promise.all([
+  const [{ loadExperiment }, { useThreads }, { runStages }, { readEvaluation }] = await Promise.all([
     import('./experiment.ts'),
     import('./processes.ts'),
     import('./stages.ts'),
+    import('../eval/evaluation-file.ts'),
   ]);
   const experiment = loadExperiment(file, options.set);
   useThreads(options.threads);
@@ -90,7 +89,7 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
   const judged = Object.entries(experiment.stages)
     .filter(([id, stage]) => stage.do === 'evaluate' && places.has(id))
     .map(([id]) => places.get(id)!);
-  const evaluations = judged.map((folder) => readJson(join(folder, 'evaluation.json')) as Evaluation);
+  const evaluations = judged.map((folder) => readEvaluation(folder));
   const pages = judged.map((folder) => relative('', join(folder, 'report.html'))).filter((page) => existsSync(page));
   print(
     options,

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { canonicalJson, digestOf, MANIFEST, readJson, writeJson } from '../base/artifact.ts';
-import { Interrupted, UserError } from '../base/errors.ts';
+import { FileError, Interrupted, UserError } from '../base/errors.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { holdOut, openDataset, sampleImages, split } from '../data/index.ts';
@@ -12,7 +13,7 @@ import { embedderOf, isBegun, loadModel } from '../train/run.ts';
 import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
 import { evaluateStage } from './evaluate.ts';
-import { type Experiment, neededFor, referencesOf, type Stage } from './experiment.ts';
+import { type Experiment, neededFor, referencesOf, type Stage, targetOf } from './experiment.ts';
 import { openInputDataset } from './input-dataset.ts';
 
 export type StageOptions = {
@@ -41,12 +42,12 @@ type Context = StageOptions & {
 export async function runStages(experiment: Experiment, options: StageOptions): Promise<ReadonlyMap<string, string>> {
   const places: Places = new Map();
   const at = (reference: string): string => {
-    const name = experiment.aliases[reference] ?? reference;
+    const name = targetOf(experiment, reference);
     return places.get(name) ?? name;
   };
   const needed = options.only?.length ? neededFor(experiment, options.only) : null;
   const entries = Object.entries(experiment.stages).filter(
-    ([id]) => !(id in experiment.aliases) && (needed?.has(id) ?? true),
+    ([id]) => !Object.hasOwn(experiment.aliases, id) && (needed?.has(id) ?? true),
   );
   for (const [i, [id, stage]] of entries.entries()) {
     const folder = join(options.out, id);
@@ -61,9 +62,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
         inputs: referencesOf(stage).map((reference) => digestAt(at(reference))),
       }),
     );
-    const known = existsSync(record)
-      ? (readJson(record) as { readonly inputs: string; readonly made: Record<string, string> })
-      : null;
+    const known = existsSync(record) ? readRecord(record) : null;
     const news = `[${i + 1}/${entries.length}] ${id}`;
     if (known?.inputs === inputs && Object.values(known.made).every(isThere)) {
       say(`${news}: done already`);
@@ -81,6 +80,14 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
     for (const [name, place] of Object.entries(made)) places.set(name, place);
   }
   return places;
+}
+
+const recordSchema = z.object({ inputs: z.string(), made: z.record(z.string(), z.string()) });
+
+function readRecord(path: string): z.infer<typeof recordSchema> {
+  const { data } = recordSchema.safeParse(readJson(path));
+  if (!data) throw new FileError(path, 'is damaged', 'remove it: the stage is then made again');
+  return data;
 }
 
 const isThere = (place: string): boolean => existsSync(place) || existsSync(`${place}.idx`); // renamed last

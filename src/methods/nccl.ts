@@ -54,7 +54,7 @@ export const nccl = defineMethod({
       .min(0)
       .default(0.01)
       .describe('factor of the contrast of class similarities; 0 as the reference’s acts'),
-    queueSize: z.int().positive().default(8192).describe('old embeddings that are remembered'),
+    queueSize: z.int().positive().max(1_048_576).default(8192).describe('old embeddings that are remembered'),
     temperature: z
       .number()
       .positive()

@@ -1,6 +1,7 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeAtomic } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
 import { type Progress, say } from '../base/progress.ts';
 
 /** What one step tells. */
@@ -116,5 +117,10 @@ const reportSchema = z.object({ step: z.number(), loss: z.number(), terms: z.rec
 export function lastReport(path: string): z.infer<typeof reportSchema> | null {
   if (!existsSync(path)) return null;
   const line = readFileSync(path, 'utf8').trimEnd().split('\n').at(-1);
-  return line ? reportSchema.parse(JSON.parse(line)) : null;
+  if (!line) return null;
+  try {
+    return reportSchema.parse(JSON.parse(line));
+  } catch {
+    throw new FileError(path, 'its last line is damaged', 'remove that line');
+  }
 }

@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { existsSync } from 'node:fs';
 import { z } from 'zod';
-import { FileError, UserError } from '../base/errors.ts';
+import { readYaml } from '../base/document.ts';
+import { UserError } from '../base/errors.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
@@ -10,14 +10,23 @@ import { precisions } from './precisions.ts';
 import { withReference } from './preset.ts';
 import { applySettings, describeIssues } from './settings.ts';
 
+/** Larger than any embedding in use: a typing error must not decide what memory is asked for. */
+const MOST_DIM = 65_536;
+
 /** Null: as the backbone of that name has it. */
 const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 const inEpochs = 'in epochs; fractions are allowed';
 
 export const networkSchema = z.strictObject({
   name: z.enum(backboneNames).describe('backbone'),
-  embeddingDim: z.int().positive().describe('D, size of an embedding'),
-  inputSide: z.int().positive().multipleOf(16).default(112).describe('height and width of the input, in pixels'),
+  embeddingDim: z.int().positive().max(MOST_DIM).describe('D, size of an embedding'),
+  inputSide: z
+    .int()
+    .positive()
+    .multipleOf(16)
+    .max(1024)
+    .default(112)
+    .describe('height and width of the input, in pixels'),
   width: z.number().positive().max(4).default(1).describe('multiplies the channel counts'),
   dropout: z.number().min(0).lt(1).default(0).describe('before the last layer (iresnet)'),
   dropPath: open(z.number().min(0).lt(1)).describe('largest share of samples that skip a branch (vit)'),
@@ -70,11 +79,15 @@ const augmentSchema = z.strictObject({
 });
 
 const projectionSchema = z.strictObject({
-  dim: z.int().positive().describe('size of the old embeddings: a learned linear map leads there from the new ones'),
+  dim: z
+    .int()
+    .positive()
+    .max(MOST_DIM)
+    .describe('size of the old embeddings: a learned linear map leads there from the new ones'),
 });
 
 const pretendSchema = z.strictObject({
-  classes: z.int().positive().optional().describe('classes of the head, at least those of the data'),
+  classes: z.int().positive().max(1_000_000_000).optional().describe('classes of the head, at least those of the data'),
   images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
 });
 
@@ -91,8 +104,8 @@ export const recipeSchema = z.strictObject({
   method: methodSchema.default({ kind: 'independent' }),
   optimizer: optimizerSchema.default({ kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
-  epochs: z.int().positive().default(35),
-  batchSize: z.int().positive().default(128).describe('B, over all processes: each has an equal share'),
+  epochs: z.int().positive().max(1_000_000).default(35),
+  batchSize: z.int().positive().max(1_048_576).default(128).describe('B, over all processes: each has an equal share'),
   syncBatchNorm: z
     .boolean()
     .default(false)
@@ -169,18 +182,4 @@ function check(raw: unknown, where: string): Recipe {
       },
     );
   return result.data;
-}
-
-/** Parses a YAML file. @throws FileError with line and column. */
-export function readYaml(path: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new FileError(path, `cannot be read (${(error as Error).message})`);
-  }
-  const document = parseDocument(text, { prettyErrors: true, merge: true });
-  const [problem] = document.errors;
-  if (problem) throw new FileError(path, `not valid YAML: ${problem.message}`);
-  return document.toJS();
 }

@@ -1,25 +1,34 @@
-import { parse } from 'yaml';
 import { z } from 'zod';
+import { isSettingKey, parseYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
 import { suggestion } from '../base/suggestion.ts';
 
-/** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. */
+/** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. @throws UserError naming the setting. */
 export function applySettings(raw: unknown, settings: readonly string[]): unknown {
-  const result = structuredClone(raw ?? {}) as Record<string, unknown>;
+  if (settings.length === 0) return structuredClone(raw ?? {});
+  const result = structuredClone(isTree(raw) ? raw : {});
   for (const setting of settings) {
+    const shown = setting.length > 80 ? `${setting.slice(0, 80)}…` : setting;
     const at = setting.indexOf('=');
-    if (at < 1) throw new UserError(`setting ${setting}: wanted path=value, for example method.ratio=0.5`);
-    const keys = setting.slice(0, at).split('.');
+    const keys = setting.slice(0, Math.max(at, 0)).split('.');
+    if (at < 1 || !keys.every(isSettingKey) || keys.length > MOST_KEYS)
+      throw new UserError(`setting ${shown}: wanted path=value, for example method.ratio=0.5`);
+    const value = parseYaml(setting.slice(at + 1), (what) => new UserError(`setting ${shown}: its value is ${what}`));
     let node = result;
     for (const key of keys.slice(0, -1)) {
-      const child = node[key];
-      node[key] = child !== null && typeof child === 'object' ? child : {};
+      const child = Object.hasOwn(node, key) ? node[key] : undefined;
+      node[key] = isTree(child) ? child : {};
       node = node[key] as Record<string, unknown>;
     }
-    node[keys.at(-1)!] = parse(setting.slice(at + 1));
+    node[keys.at(-1)!] = value;
   }
   return result;
 }
+
+/** Parts of a setting's path: more than any schema has. */
+const MOST_KEYS = 16;
+
+const isTree = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';
 
 /** All problems of a failed check, a line each; an unknown key comes with the nearest known one. */
 export function describeIssues(error: z.ZodError, schema: z.ZodType): string {
