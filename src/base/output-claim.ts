@@ -47,14 +47,15 @@ export function requireReplaceable(
   { what, is }: OutputKind,
   { force = false, inputs = [] }: Replacing,
 ): void {
-  const found = there(path);
+  const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
+  const found = there(full);
   if (!found) return;
   if (!force)
     throw new UserError(`${path} exists already`, {
       hint: [optionHint('choose another --out'), optionHint('pass --force to replace it')],
     });
   if (found.isSymbolicLink())
-    throw new UserError(`${path} is a link to ${readlinkSync(path)}, which is not followed`, {
+    throw new UserError(`${path} is a link to ${readlinkSync(full)}, which is not followed`, {
       hint: `name the place itself (${realPath(path)}), or remove the link`,
     });
   const target = realPath(path);
@@ -67,7 +68,7 @@ export function requireReplaceable(
       throw new UserError(`${path} is or holds ${input}, which this command reads: it is never replaced`, {
         hint: optionHint('choose another --out'),
       });
-  if (!is(path) && !(found.isDirectory() && readdirSync(path).length === 0))
+  if (!is(full) && !(found.isDirectory() && readdirSync(full).length === 0))
     throw new UserError(`${path} is not ${what}: nothing else is replaced`, {
       hint: ['move it away yourself', optionHint('choose another --out')],
     });

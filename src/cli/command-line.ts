@@ -19,6 +19,7 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   running = { root, command: root, words };
   root.hook('preAction', (_, command) => {
     running = { root, command, words };
+    requireValues(command);
   });
   const before = process.exitCode;
   process.exitCode = 0;
@@ -31,6 +32,16 @@ export async function runCommandLine(words: readonly string[]): Promise<number> 
   } finally {
     process.exitCode = before;
   }
+}
+
+/** @throws UserError if an argument or an option was given nothing, as by a variable of the shell that is not set. */
+function requireValues(command: Command): void {
+  const empty = (value: unknown): boolean => [value].flat().some((one) => typeof one === 'string' && one.trim() === '');
+  const option = command.options.find((one) => empty(command.getOptionValue(one.attributeName())));
+  if (option) throw new UserError(`${option.long} was given nothing`, { hint: `wanted ${option.flags}` });
+  const at = command.processedArgs.findIndex(empty);
+  const argument = command.registeredArguments[at];
+  if (argument) throw new UserError(`<${argument.name()}> was given nothing`);
 }
 
 /** Says what went wrong, for a person. → the exit code */

@@ -1,12 +1,13 @@
-import { writeFileSync } from 'node:fs';
+import { lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
 import { writeAtomic } from '../base/artifact.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
 import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
 import { renderSeries, renderTerminal } from '../report/terminal.ts';
-import { command, print } from './context.ts';
+import { command, force, print } from './context.ts';
 
 /** Curves need a document and a plotting library, which take longer to load than a table to print. */
 const pictures = () => import('../report/index.ts');
@@ -21,7 +22,7 @@ export async function writeReports(
   writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
   writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
   writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
-  if (figures) await writeFigures(directory, [{ name: '', evaluation }]);
+  if (figures) await writeFigures(directory, [{ name: '', evaluation }], { force: false });
 }
 
 export function reportCommand(): Command {
@@ -34,6 +35,7 @@ export function reportCommand(): Command {
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
+    .addOption(force())
     .action(async (paths: readonly string[], options) => {
       const { readEvaluation } = await import('../eval/evaluation-file.ts');
       const names = shortNames(paths);
@@ -41,22 +43,35 @@ export function reportCommand(): Command {
       const evaluations = runs.map(({ evaluation }) => evaluation);
       const [evaluation] = evaluations as [Evaluation];
       const alone = runs.length === 1;
+      for (const file of [options.html, options.markdown]) if (file) requireFree(file, options);
       if (options.html) {
         const { renderHtml, renderSeriesHtml } = await pictures();
         writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
       }
       if (options.markdown)
         writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
-      if (options.figures) await writeFigures(options.figures, runs);
+      if (options.figures) await writeFigures(options.figures, runs, options);
       if (alone) print(options, evaluation, renderTerminal(evaluation));
       else print(options, evaluations, renderSeries(evaluations));
     });
 }
 
+/** @throws UserError if something stands at `path`, unless it is a file and `force` is set. */
+function requireFree(path: string, { force }: { readonly force: boolean }): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found || (force && found.isFile())) return;
+  throw new UserError(`${path} exists already${found.isFile() ? '' : ', and is no file'}`, {
+    hint: found.isFile() ? optionHint('pass --force to replace it') : 'choose another name',
+  });
+}
+
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
-async function writeFigures(folder: string, runs: readonly Run[]): Promise<void> {
+async function writeFigures(folder: string, runs: readonly Run[], options: { readonly force: boolean }): Promise<void> {
   const { figures, renderPng } = await pictures();
-  for (const { name, svg } of figures(runs)) {
+  const drawn = figures(runs);
+  for (const { name } of drawn)
+    for (const ending of ['svg', 'png']) requireFree(join(folder, `${name}.${ending}`), options);
+  for (const { name, svg } of drawn) {
     writeAtomic(join(folder, `${name}.svg`), svg);
     writeAtomic(join(folder, `${name}.png`), await renderPng(svg));
   }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { codeOf, UserError } from '../../base/errors.ts';
-import { progress } from '../../base/progress.ts';
+import { type Progress, progress } from '../../base/progress.ts';
 
 /** Runs a program and returns when it ends well. @throws UserError with the last lines it wrote. */
 async function run(
@@ -22,7 +22,24 @@ async function run(
   });
   if (status === 0) return;
   const what = typeof status === 'number' ? `ended with ${status}` : status;
-  throw new UserError(`${program} ${args[0]} ${what}\n${output.trim().split('\n').slice(-5).join('\n')}`, { hint });
+  throw new UserError(`${program} ${args[0]} ${what}\n${output.trim().split('\n').slice(-5).join('\n')}`.trimEnd(), {
+    hint,
+  });
+}
+
+/** Runs `fetch` with a folder that is there, and a display; what it fetched stays if it fails, folders without a file do not. */
+async function fetchInto(home: string, files: number, fetch: (bar: Progress) => Promise<void>): Promise<void> {
+  const made = mkdirSync(home, { recursive: true });
+  const bar = progress('fetch typefaces', files);
+  try {
+    await fetch(bar);
+  } catch (error) {
+    const below = (folder: string) => readdirSync(folder, { recursive: true, withFileTypes: true });
+    if (made && below(made).every((entry) => entry.isDirectory())) rmSync(made, { recursive: true });
+    throw error;
+  } finally {
+    bar.stop();
+  }
 }
 
 /** Installs npm packages (`name@version`) under `folder`; what is there already is not fetched again. */
@@ -33,37 +50,35 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
     return existsSync(manifest) ? JSON.parse(readFileSync(manifest, 'utf8')).version : null;
   };
   if (packages.every((spec) => versionOf(spec) === spec.slice(spec.lastIndexOf('@') + 1))) return;
-  mkdirSync(home, { recursive: true });
-  const bar = progress('fetch typefaces', packages.length);
   const flags = ['--prefix', home, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  await run('npm', ['install', ...flags, ...packages], {
-    cwd: home,
-    hint: 'the npm registry must be reachable once; run the same command again to go on',
+  await fetchInto(home, packages.length, async (bar) => {
+    await run('npm', ['install', ...flags, ...packages], {
+      cwd: home,
+      hint: 'the npm registry must be reachable once; run the same command again to go on',
+    });
+    bar.update(packages.length);
   });
-  bar.update(packages.length);
-  bar.stop();
 }
 
 /** Downloads Debian packages and unpacks each to `folder/<package>`; installs nothing, needs no root, goes on where it stopped. */
 export async function fetchDebian(packages: readonly string[], folder: string): Promise<void> {
   const home = resolve(folder);
-  mkdirSync(home, { recursive: true });
-  const bar = progress('fetch typefaces', packages.length);
   const hint =
     'this set comes from Debian packages: it needs apt-get, dpkg-deb and a reachable mirror (apt-get update once); run the same command again to go on';
-  for (const [i, name] of packages.entries()) {
-    const target = join(home, name);
-    if (!existsSync(target)) {
-      const [download, unpacked] = [join(home, `.${name}.download`), join(home, `.${name}.unpacked`)];
-      for (const scratch of [download, unpacked]) rmSync(scratch, { recursive: true, force: true });
-      mkdirSync(download);
-      await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', name], { cwd: download, hint });
-      const [file] = readdirSync(download);
-      await run('dpkg-deb', ['-x', file!, unpacked], { cwd: download, hint });
-      rmSync(download, { recursive: true });
-      renameSync(unpacked, target);
+  await fetchInto(home, packages.length, async (bar) => {
+    for (const [i, name] of packages.entries()) {
+      const target = join(home, name);
+      if (!existsSync(target)) {
+        const [download, unpacked] = [join(home, `.${name}.download`), join(home, `.${name}.unpacked`)];
+        for (const scratch of [download, unpacked]) rmSync(scratch, { recursive: true, force: true });
+        mkdirSync(download);
+        await run('apt-get', ['download', '-o', 'APT::Sandbox::User=root', name], { cwd: download, hint });
+        const [file] = readdirSync(download);
+        await run('dpkg-deb', ['-x', file!, unpacked], { cwd: download, hint });
+        rmSync(download, { recursive: true });
+        renameSync(unpacked, target);
+      }
+      bar.update(i + 1, name);
     }
-    bar.update(i + 1, name);
-  }
-  bar.stop();
+  });
 }
