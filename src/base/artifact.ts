@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
 import { FileError, messageOf } from './errors.ts';
 import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
+import { openRegularFile, readRegularFile } from './regular-file.ts';
 import { readTextFile } from './text-file.ts';
 
 export { writeAtomic, writeJson } from './durable-write.ts';
@@ -26,7 +27,7 @@ const block = Buffer.allocUnsafe(1 << 20);
 /** `digestOf` for a file of any size. */
 export function fileDigest(path: string): string {
   const hash = createHash('sha256');
-  const fd = openSync(path, 'r');
+  const fd = openRegularFile(path);
   try {
     for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));
   } finally {
@@ -44,7 +45,7 @@ export function canonicalJson(value: unknown): string {
   );
 }
 
-/** Reads a JSON file. @throws FileError if it is missing or no JSON. */
+/** Reads a JSON file. @throws FileError if it is missing, no regular file or no JSON. */
 export function readJson(path: string, hint?: string): unknown {
   if (!existsSync(path)) throw new FileError(path, 'no such file', hint);
   const text = readTextFile(path);
@@ -82,7 +83,7 @@ export const artifactOf = (kind: string): OutputKind => ({
 /** `kind` of the manifest at `path`, or null. */
 export function kindAt(path: string): string | null {
   try {
-    const { kind } = JSON.parse(readFileSync(join(path, MANIFEST), 'utf8'));
+    const { kind } = JSON.parse(readRegularFile(join(path, MANIFEST)).toString('utf8'));
     return typeof kind === 'string' ? kind : null;
   } catch {
     return null;

@@ -7,7 +7,7 @@ import { damage } from '../../test/helpers/damage.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
 import { decode, encodePgm, type Picture } from './decode.ts';
-import { decodeJpeg, jpegCodec } from './jpeg.ts';
+import { decodeJpeg, type JpegCodec, jpegCodec } from './jpeg.ts';
 import { jpegOrientation } from './orientation.ts';
 import { portableJpeg } from './portable-jpeg.ts';
 
@@ -165,6 +165,11 @@ test('a size that only the header states allocates nothing', async () => {
   const after = process.memoryUsage();
   assert.ok(after.external - before.external < 64e6, 'buffers');
   assert.ok(after.rss - before.rss < 256e6, 'memory of the decoders');
+});
+
+test('an addon of 0.3.0, which returned height and width only, is told and not believed', () => {
+  const older = (() => [10, 13]) as unknown as JpegCodec;
+  assert.throws(() => decodeJpeg(fileOf('RGB JPEG'), older), /another version of mixbct\n.*npm run setup/);
 });
 
 test('large images are read whole: more pixels than the kept buffer holds', async () => {

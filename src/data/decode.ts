@@ -14,7 +14,8 @@ const startsWith = (bytes: Uint8Array, ...magic: number[]): boolean => magic.eve
  * Decodes an image to 8-bit RGB with the pixels of PIL's `ImageOps.exif_transpose(image).convert('RGB')`: upright by EXIF,
  * alpha dropped, colour profiles ignored, CMYK by PIL's formula, the upper 8 of 16 bits, the first frame or page. JPEG, PGM
  * and PPM come at once, and may be a view of a buffer that the next call overwrites: use it before you await anything.
- * Others (PNG, WebP, GIF, TIFF, AVIF) come through sharp, as a promise.
+ * Others (PNG, WebP, GIF, TIFF, AVIF) come through sharp, as a promise. Two things differ from PIL: 16-bit grey is not clipped
+ * at 255, and a transparent pixel of a GIF is black.
  * @throws Error with the decoder's message; the caller knows the name of the image.
  */
 export function decode(bytes: Uint8Array): Picture | Promise<Picture> {

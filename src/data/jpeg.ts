@@ -1,3 +1,5 @@
+import { BUILD_HINT } from '../base/addon.ts';
+import { UserError } from '../base/errors.ts';
 import { rgbOfCmyk } from './cmyk.ts';
 import type { Picture } from './decode.ts';
 import { nativeImage } from './native-image.ts';
@@ -30,6 +32,9 @@ export const MOST_PIXELS_PER_BYTE = 1024;
 export function decodeJpeg(bytes: Uint8Array, codec = jpegCodec()): Picture {
   let buffer = scratch;
   let [height, width, channels] = codec(bytes, buffer, 0, buffer.length);
+  if (channels !== 3 && channels !== 4)
+    // 0.3.0 returned two numbers
+    throw new UserError('build/image.node belongs to another version of mixbct', { hint: BUILD_HINT });
   const size = height * width * channels;
   if (size > buffer.length) {
     if (height * width > MOST_PIXELS_PER_BYTE * bytes.length)

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { FileError, messageOf } from '../base/errors.ts';
 import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
@@ -55,8 +55,8 @@ export async function readPytorchState(path: string): Promise<PytorchState> {
 function startOf(path: string): Uint8Array {
   let fd: number | undefined;
   try {
+    if (!statSync(path).isFile()) throw new Error('it is no regular file'); // a pipe would wait for its other end
     fd = openSync(path, 'r');
-    if (!fstatSync(fd).isFile()) throw new Error('it is no file');
     const start = new Uint8Array(32);
     return start.subarray(0, readSync(fd, start));
   } catch (error) {

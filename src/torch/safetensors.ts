@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { renameInto, writeWhole } from '../base/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
@@ -68,6 +68,7 @@ export type TensorFile = { readonly tensors: Map<string, Tensor>; readonly metad
 export function readSafetensors(path: string): TensorFile {
   let file: number;
   try {
+    if (!statSync(path).isFile()) throw new Error('it is no regular file'); // a pipe would wait for its other end
     file = openSync(path, 'r');
   } catch (error) {
     throw new FileError(path, `cannot be read (${messageOf(error)})`);
