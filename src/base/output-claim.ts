@@ -19,7 +19,7 @@ export type OutputKind = { readonly what: string; readonly is: (path: string) =>
 const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
 
 /** The path without links, as far as it exists. */
-function realPath(path: string): string {
+export function realPath(path: string): string {
   const full = resolve(path);
   if (there(full)) {
     try {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { writeAll } from './durable-write.ts';
@@ -80,8 +80,11 @@ export function stateOf(holder: LockHolder): 'alive' | 'dead' | 'unknown' {
   return found.start === holder.start && !'ZX'.includes(found.state) ? 'alive' : 'dead';
 }
 
-/** The lock of an output stands beside it. */
-const lockPath = (output: string): string => join(dirname(resolve(output)), `.${basename(resolve(output))}.lock`);
+/** The lock of an output stands beside it; beside what a link points to, so that both are one output. */
+function lockPath(output: string): string {
+  const path = existsSync(output) ? realpathSync(output) : resolve(output);
+  return join(dirname(path), `.${basename(path)}.lock`);
+}
 
 /** Locks of this process that are held now. */
 const held = new Map<string, string>();

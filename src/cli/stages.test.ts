@@ -1,12 +1,57 @@
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'; // biome-ignore format: short
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { holderOf } from '../../test/helpers/locks.ts';
+import { readOnly } from '../../test/helpers/read-only.ts';
+import { fileDigest, MANIFEST } from '../base/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
+import { runFiles } from '../train/run.ts';
 import { loadExperiment } from './experiment.ts';
 import { runStages } from './stages.ts';
+
+const network = { name: 'r18', embeddingDim: 8, inputSide: 16, width: 0.0625 };
+const recipe = { network, head: { kind: 'softmax' }, epochs: 1, batchSize: 8 };
+
+/** Stages that take samples of samples. */
+const samples = (...perClass: readonly number[]) =>
+  Object.fromEntries(
+    perClass.map((n, i) => [`sample-${i}`, { do: 'sample', of: i === 0 ? './set' : `sample-${i - 1}`, perClass: n }]),
+  );
+
+/** A folder with `set`, 16 images of 4 classes, and the experiment file `x.json` with these stages. */
+async function withStages(t: TestContext, stages: object): Promise<string> {
+  const folder = testFolder(t);
+  await writeTinySet(join(folder, 'set'), { perClass: [4, 4, 4, 4] });
+  writeStages(folder, stages);
+  return folder;
+}
+
+const writeStages = (folder: string, stages: object, of = './set'): void =>
+  writeFileSync(
+    join(folder, 'x.json'),
+    JSON.stringify({ title: 'samples', stages }).replaceAll('"./set"', JSON.stringify(of)),
+  );
+
+/** Runs `x.json` of a folder in another. → for each stage whether it was done already */
+function stagesRun(cwd: string, file: string, out: string, ...options: readonly string[]): Record<string, boolean> {
+  const { code, err } = mixbct(cwd, 'run', file, '--out', out, '--threads', '1', ...options);
+  assert.equal(code, 0, err);
+  const lines = err.matchAll(/^\[\d+\/\d+\] ([\w-]+): (done already)?/gm);
+  return Object.fromEntries([...lines].map(([, id, done]) => [id, done !== undefined]));
+}
+
+/** The files below a folder with digests of what they hold. */
+const contents = (folder: string): Record<string, string> =>
+  Object.fromEntries(
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [path.slice(folder.length), fileDigest(path)]),
+  );
 
 test('an experiment that is told to stop does not begin the next stage, and goes on behind the last', async (t) => {
   const folder = testFolder(t);
@@ -23,7 +68,7 @@ test('an experiment that is told to stop does not begin the next stage, and goes
   const experiment = loadExperiment(file, []);
   const out = join(folder, 'out');
   const options = { out, dataFolder: folder, force: false, workers: 0 };
-  const done = (id: string): boolean => existsSync(join(out, '.stages', `${id}.json`));
+  const done = (id: string): boolean => existsSync(join(out, id)) && existsSync(join(out, '.stages', `${id}.json`));
   // told while the first stage runs
   const signal = { get aborted() { return existsSync(out); } } as AbortSignal; // biome-ignore format: short
   await assert.rejects(
@@ -33,4 +78,110 @@ test('an experiment that is told to stop does not begin the next stage, and goes
   assert.deepEqual([done('first'), done('second')], [true, false]);
   await runStages(experiment, { ...options, signal: new AbortController().signal });
   assert.ok(done('second'));
+});
+
+test('an experiment is done wherever it lies, however its path and those of its inputs are spelled, and writes nothing then', async (t) => {
+  const stages = {
+    ...samples(3),
+    old: { do: 'train', on: 'sample-0', recipe },
+    features: { do: 'extract', model: 'old', of: 'sample-0' },
+    means: { do: 'average', features: 'features' },
+  };
+  const folder = await withStages(t, stages);
+  const all = (done: boolean) => Object.fromEntries(Object.keys(stages).map((id) => [id, done]));
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), all(false));
+  const [sub, moved] = [join(folder, 'sub'), join(folder, 'else/where')];
+  const before = contents(join(folder, 'out'));
+  mkdirSync(sub);
+  mkdirSync(join(folder, 'else'));
+  writeStages(folder, stages, '../set');
+  assert.deepEqual(stagesRun(sub, '../x.json', '../out'), all(true), 'from another folder');
+  renameSync(join(folder, 'out'), moved);
+  symlinkSync(moved, join(folder, 'link'));
+  writeStages(folder, stages, join(folder, 'set'));
+  assert.deepEqual(stagesRun(sub, '../x.json', '../link'), all(true), 'moved, through a link');
+  for (const ending of ['rec', 'idx', 'json']) rmSync(join(folder, `set.${ending}`));
+  writeStages(folder, stages);
+  const giveBack = readOnly(t, moved);
+  if (giveBack)
+    try {
+      assert.deepEqual(stagesRun(folder, 'x.json', moved), all(true), 'read-only, without the data set');
+    } finally {
+      giveBack();
+    }
+  assert.deepEqual(contents(moved), before);
+});
+
+test('records of 0.3.0, whose places are as seen from the folder that it ran in, are understood', async (t) => {
+  const stages = {
+    first: { do: 'sample', of: './set', perClass: 3 },
+    second: { do: 'sample', of: 'first', perClass: 2 },
+  };
+  const folder = await withStages(t, stages);
+  stagesRun(folder, 'x.json', 'out');
+  // as 0.3.0 wrote them for these stages and these images, with --out runs/x
+  const records = {
+    first: { inputs: '226f767df2d0e52f', made: { first: 'runs/x/first/set_sample_3' } },
+    second: { inputs: 'f8f33e1b1a4dbf1e', made: { second: 'runs/x/second/set_sample_3_sample_2' } },
+  };
+  for (const [id, record] of Object.entries(records))
+    writeFileSync(join(folder, `out/.stages/${id}.json`), JSON.stringify(record));
+  const before = contents(join(folder, 'out'));
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { first: true, second: true });
+  assert.deepEqual(contents(join(folder, 'out')), before);
+  writeFileSync(join(folder, 'out/.stages/first.json'), '{"inputs":3}');
+  assert.match(mixbct(folder, 'run', 'x.json', '--out', 'out').err, /first\.json: is damaged/);
+});
+
+test('what hangs on a stage that is made again is no longer done, also if that was cut short', async (t) => {
+  const folder = await withStages(t, samples(3, 2, 1));
+  stagesRun(folder, 'x.json', 'out');
+  writeStages(folder, samples(4, 2, 1));
+  const refused = mixbct(folder, 'run', 'x.json', '--out', 'out');
+  assert.equal(refused.code, 2);
+  assert.match(refused.err, /stage sample-0 was made with other options or inputs\n.*--force/);
+  stagesRun(folder, 'x.json', 'out', '--force', '--only', 'sample-0'); // and no further
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { 'sample-0': true, 'sample-1': false, 'sample-2': false });
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out', '--force'), {
+    'sample-0': true,
+    'sample-1': true,
+    'sample-2': true,
+  });
+});
+
+test('what the experiment did not make, or finished without a record, is neither written over nor trained again', async (t) => {
+  const folder = await withStages(t, { old: { do: 'train', on: './set', recipe } });
+  const out = join(folder, 'out');
+  stagesRun(folder, 'x.json', 'out');
+  const before = contents(join(out, 'old'));
+  // as a kill between the model's last byte and the stage's record leaves it
+  const record = join(out, '.stages/old.json');
+  writeFileSync(record, JSON.stringify({ ...JSON.parse(readFileSync(record, 'utf8')), made: null }));
+  writeFileSync(runFiles(join(out, 'old')).checkpoint, 'the last one');
+  assert.match(mixbct(folder, 'run', 'x.json', '--out', 'out').err, /the model is finished already/);
+  assert.deepEqual(contents(join(out, 'old')), before, 'and the checkpoint is removed');
+  rmSync(join(out, '.stages'), { recursive: true });
+  writeStages(folder, { old: { do: 'train', on: './set', recipe: { ...recipe, epochs: 2 } } });
+  for (const _ of ['once', 'again']) {
+    const refused = mixbct(folder, 'run', 'x.json', '--out', 'out');
+    assert.deepEqual([refused.code, contents(join(out, 'old'))], [2, before]);
+    assert.match(refused.err, /old: a finished run stands there\n.*--force/);
+  }
+  stagesRun(folder, 'x.json', 'out', '--force');
+  rmSync(join(out, 'old', MANIFEST)); // a half-removed model is not done
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out', '--force'), { old: false });
+});
+
+test('one process at a time makes stages of an experiment; where all is done none is in the way', async (t) => {
+  const folder = await withStages(t, samples(2));
+  const [holder] = await holderOf(t, join(folder, 'out'));
+  const refused = mixbct(folder, 'run', 'x.json', '--out', 'out');
+  assert.equal(refused.code, 2);
+  assert.match(refused.err, new RegExp(`out: process ${holder.pid} is writing it since `));
+  assert.ok(!existsSync(join(folder, 'out')));
+  holder.stdin.end();
+  await new Promise((done) => holder.once('exit', done));
+  stagesRun(folder, 'x.json', 'out');
+  await holderOf(t, join(folder, 'out'));
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { 'sample-0': true });
 });

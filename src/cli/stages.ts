@@ -1,20 +1,14 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { z } from 'zod';
-import { canonicalJson, digestOf, MANIFEST, readJson, writeJson } from '../base/artifact.ts';
-import { FileError, Interrupted, UserError } from '../base/errors.ts';
+import { basename, join } from 'node:path';
+import { canonicalJson, digestOf, MANIFEST, readJson } from '../base/artifact.ts';
+import { Interrupted, UserError } from '../base/errors.ts';
+import { lockOutput, type OutputLock } from '../base/output-lock.ts';
 import { say } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { holdOut, openDataset, sampleImages, split } from '../data/index.ts';
-import { extractFeatures, FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
-import { openOld } from '../train/old.ts';
-import type { Recipe } from '../train/recipe.ts';
-import { embedderOf, isBegun, loadModel } from '../train/run.ts';
-import { train } from '../train/train.ts';
-import { fetchSet } from './data.ts';
-import { evaluateStage } from './evaluate.ts';
+import { openDataset } from '../data/index.ts';
 import { type Experiment, neededFor, referencesOf, type Stage, targetOf } from './experiment.ts';
-import { openInputDataset } from './input-dataset.ts';
+import { describe, perform } from './perform-stage.ts';
+import { isFinished, isThere, LEGACY_VERSION, type StageRecord, StageRecords } from './stage-records.ts';
 
 export type StageOptions = {
   /** The experiment's folder: a folder for each stage. */
@@ -29,188 +23,179 @@ export type StageOptions = {
   readonly only?: readonly string[];
 };
 
-/** Where each stage, and each part of one, has put what it made. */
-type Places = Map<string, string>;
-type Context = StageOptions & {
-  readonly experiment: Experiment;
-  readonly id: string;
-  readonly folder: string;
-  at(reference: string): string;
+/** A stage as it stands: whether it is done, or from what it would be made. */
+type Standing = {
+  readonly known: StageRecord | null;
+  readonly done: boolean;
+  /** Its record is of the settings and inputs that it has now. */
+  readonly isSame: boolean;
+  /** Digests of settings and inputs, and of each input; null if an input has to be fetched first. */
+  readonly inputs: string | null;
+  readonly of: Readonly<Record<string, string>>;
 };
 
-/** Runs the stages in order; what is done is skipped, what was interrupted goes on. → the folder of each stage */
+/**
+ * Runs the stages in order; what is done is skipped, what was interrupted goes on. One process at a time does that in a folder;
+ * where all is done nothing is written.
+ * @returns the folder of each stage
+ * @throws UserError if another process runs them, or a stage was made with other options or inputs and `force` is not set
+ */
 export async function runStages(experiment: Experiment, options: StageOptions): Promise<ReadonlyMap<string, string>> {
-  const places: Places = new Map();
-  const at = (reference: string): string => {
-    const name = targetOf(experiment, reference);
-    return places.get(name) ?? name;
-  };
   const needed = options.only?.length ? neededFor(experiment, options.only) : null;
   const entries = Object.entries(experiment.stages).filter(
     ([id]) => !Object.hasOwn(experiment.aliases, id) && (needed?.has(id) ?? true),
   );
-  for (const [i, [id, stage]] of entries.entries()) {
-    const folder = join(options.out, id);
-    const context = { ...options, experiment, id, folder, at };
-    const record = join(options.out, '.stages', `${id}.json`);
-    const inputs = digestOf(
-      canonicalJson({
-        stage,
-        title: experiment.title,
-        seed: experiment.seed,
-        version,
-        inputs: referencesOf(stage).map((reference) => digestAt(at(reference))),
-      }),
-    );
-    const known = existsSync(record) ? readRecord(record) : null;
-    const news = `[${i + 1}/${entries.length}] ${id}`;
-    if (known?.inputs === inputs && Object.values(known.made).every(isThere)) {
-      say(`${news}: done already`);
-      for (const [name, place] of Object.entries(known.made)) places.set(name, place);
-      continue;
+  const stages = new Stages(experiment, options);
+  let lock: OutputLock | null = null;
+  try {
+    for (const [i, [id, stage]] of entries.entries()) {
+      const news = `[${i + 1}/${entries.length}] ${id}`;
+      let standing = stages.standing(id, stage);
+      if (!standing.done) {
+        // From here on no other process makes a stage. It may have made this one meanwhile.
+        lock ??= lockOutput(options.out);
+        standing = stages.standing(id, stage);
+      }
+      if (standing.done) {
+        const by = standing.known!.mixbct;
+        say(`${news}: done already${by === version ? '' : ` by mixbct ${by}`}`);
+        stages.skip(id, stage, standing.known!);
+        continue;
+      }
+      if (options.signal.aborted) throw new Interrupted(`stopped before stage ${id}; the stages before it are done`);
+      await stages.make(id, stage, news);
     }
-    if (known && known.inputs !== inputs && !options.force)
-      throw new UserError(`${folder}: stage ${id} was made with other options or inputs`, {
-        hint: 'choose another --out, or pass --force to make it and what follows again',
-      });
-    if (options.signal.aborted) throw new Interrupted(`stopped before stage ${id}; the stages before it are done`);
-    say(`${news}: ${describe(stage)}`);
-    const made = await perform(stage, context);
-    writeJson(record, { inputs, made });
-    for (const [name, place] of Object.entries(made)) places.set(name, place);
+  } finally {
+    lock?.[Symbol.dispose]();
   }
-  return places;
+  return stages.places;
 }
 
-const recordSchema = z.object({ inputs: z.string(), made: z.record(z.string(), z.string()) });
+class Stages {
+  readonly #experiment: Experiment;
+  readonly #options: StageOptions;
+  readonly #records: StageRecords;
+  /** Where each stage, and each part of one, has put what it made. */
+  readonly places = new Map<string, string>();
+  /** Data sets that were fetched once and are no longer where they were: fetched again when a stage needs them. */
+  readonly #absent = new Map<string, Stage>();
 
-function readRecord(path: string): z.infer<typeof recordSchema> {
-  const { data } = recordSchema.safeParse(readJson(path));
-  if (!data) throw new FileError(path, 'is damaged', 'remove it: the stage is then made again');
-  return data;
+  constructor(experiment: Experiment, options: StageOptions) {
+    this.#experiment = experiment;
+    this.#options = options;
+    this.#records = new StageRecords(options.out);
+  }
+
+  #nameOf = (reference: string): string => targetOf(this.#experiment, reference);
+  #at = (reference: string): string => this.places.get(this.#nameOf(reference)) ?? this.#nameOf(reference);
+
+  standing(id: string, stage: Stage): Standing {
+    const known = this.#records.read(id);
+    const of: Record<string, string> = {};
+    for (const reference of referencesOf(stage)) {
+      const [place, recorded] = [this.#at(reference), known?.of[reference]];
+      if (isThere(place) || !(recorded || this.#absent.has(this.#nameOf(reference)))) of[reference] = digestAt(place);
+      else if (recorded) of[reference] = recorded;
+      else return { known, isSame: false, done: false, inputs: null, of };
+    }
+    const inputs = this.#digest(stage, of, version);
+    const isSame = known !== null && known.inputs !== '' && this.#isSame(known, stage, { inputs, of });
+    const made = stage.do === 'get' || Object.values(known?.made ?? {}).every(isFinished);
+    return { known, isSame, done: isSame && known.made !== null && made, inputs, of };
+  }
+
+  /** Another version's work counts, unless all that has changed is to be made again. */
+  #isSame(known: StageRecord, stage: Stage, { inputs, of }: Pick<Standing, 'inputs' | 'of'>): boolean {
+    if (known.inputs === inputs) return true;
+    if (this.#options.force && known.mixbct !== version) return false;
+    return known.inputs === this.#digest(stage, of, known.mixbct) || known.inputs === this.#legacyDigest(stage);
+  }
+
+  /** What a stage's result depends on. An input from outside counts by its content, not by how its path is spelled. */
+  #digest(stage: Stage, of: Readonly<Record<string, string>>, madeBy: string): string {
+    const outside = (value: unknown): boolean =>
+      typeof value === 'string' && Object.hasOwn(of, value) && !this.places.has(this.#nameOf(value));
+    const { title, seed } = this.#experiment;
+    const settings = JSON.parse(JSON.stringify(stage, (_, value: unknown) => (outside(value) ? 'a path' : value)));
+    const inputs = referencesOf(stage).map((reference) => of[reference]);
+    return digestOf(canonicalJson({ stage: settings, title, seed, version: madeBy, inputs }));
+  }
+
+  #legacyDigest(stage: Stage): string | null {
+    const places = referencesOf(stage).map(this.#at);
+    if (!places.every(isThere)) return null;
+    const inputs = places.map((place) => digestAt(place, (_, value) => value));
+    const { title, seed } = this.#experiment;
+    return digestOf(canonicalJson({ stage, title, seed, version: LEGACY_VERSION, inputs }));
+  }
+
+  skip(id: string, stage: Stage, { made }: StageRecord): void {
+    for (const [name, recorded] of Object.entries(made!)) {
+      const moved = stage.do === 'get' ? join(this.#options.dataFolder, stage.set, basename(recorded)) : recorded;
+      const place = !isFinished(recorded) && isFinished(moved) ? moved : recorded;
+      this.places.set(name, place);
+      if (!isFinished(place)) this.#absent.set(id, stage);
+    }
+  }
+
+  async make(id: string, stage: Stage, news: string): Promise<void> {
+    const { out, force } = this.#options;
+    for (const reference of referencesOf(stage)) await this.#fetchAbsent(this.#nameOf(reference));
+    const { known, isSame, inputs, of } = this.standing(id, stage);
+    if (known && known.inputs !== '' && !isSame) {
+      if (!force)
+        throw new UserError(
+          `${join(out, id)}: stage ${id} was ${known.made ? 'made' : 'begun'} with other options or inputs`,
+          { hint: 'choose another --out, or pass --force to make it and what follows again' },
+        );
+      this.#records.mark(this.#dependents(id));
+    }
+    say(`${news}: ${describe(stage)}`);
+    const record = { mixbct: version, inputs: inputs!, of };
+    const replace = force || known !== null;
+    // What stands there without a record may be somebody else's until the stage has gone on with it.
+    if (replace || !existsSync(join(out, id))) this.#records.write(id, { ...record, made: null });
+    await this.#perform(id, stage, { record, replace, goOn: !force && (known === null || isSame) });
+  }
+
+  async #perform(
+    id: string,
+    stage: Stage,
+    how: { readonly record: Omit<StageRecord, 'made'>; readonly replace: boolean; readonly goOn: boolean },
+  ): Promise<void> {
+    const { record, ...rest } = how;
+    const folder = join(this.#options.out, id);
+    const context = { ...this.#options, ...rest, experiment: this.#experiment, id, folder, at: this.#at };
+    const made = await perform(stage, context);
+    this.#records.write(id, { ...record, made });
+    for (const [name, place] of Object.entries(made)) this.places.set(name, place);
+  }
+
+  async #fetchAbsent(id: string): Promise<void> {
+    const stage = this.#absent.get(id);
+    if (!stage) return;
+    say(`${id}: ${this.#at(id)} is no longer there`);
+    await this.#perform(id, stage, { record: this.#records.read(id)!, replace: false, goOn: true });
+    this.#absent.delete(id);
+  }
+
+  /** All stages that use what a stage makes, directly or not. */
+  #dependents(id: string): ReadonlySet<string> {
+    const found = new Set([id]);
+    for (const [other, stage] of Object.entries(this.#experiment.stages))
+      if (referencesOf(stage).some((reference) => found.has(this.#nameOf(reference).split('.')[0]!))) found.add(other);
+    return found;
+  }
 }
 
-const isThere = (place: string): boolean => existsSync(place) || existsSync(`${place}.idx`); // renamed last
+/** Fields of manifests that differ between two makings of the same. */
+const INCIDENTAL = new Set(['path', 'seconds', 'dataWaitShare']);
+const essential = (key: string, value: unknown): unknown => (INCIDENTAL.has(key) ? undefined : value);
 
 /** What a stage's inputs are told apart by: the manifest of an artefact, the content of a data set. */
-function digestAt(place: string): string {
+function digestAt(place: string, kept: (key: string, value: unknown) => unknown = essential): string {
   const manifest = join(place, MANIFEST);
-  if (existsSync(manifest)) return digestOf(canonicalJson(readJson(manifest)));
+  if (existsSync(manifest)) return digestOf(canonicalJson(JSON.parse(JSON.stringify(readJson(manifest), kept))));
   using dataset = openDataset(place);
   return dataset.digest;
-}
-
-function describe(stage: Stage): string {
-  switch (stage.do) {
-    case 'get': return `fetch ${stage.set}`;
-    case 'hold-out': return `keep ${stage.classes} classes of ${stage.of} away from training`;
-    case 'sample': return `draw ${stage.perClass} images of each class of ${stage.of}`;
-    case 'split': return `split ${stage.of} by ${stage.by}, ${Math.round(100 * stage.ratio)} to ${Math.round(100 - 100 * stage.ratio)}`;
-    case 'train': return `train on ${stage.on}, method ${(stage.recipe as Recipe).method.kind}`;
-    case 'extract': return `embed ${stage.of} with ${stage.model}`;
-    case 'denoise': return `find the credible features of ${stage.features}`;
-    case 'average': return `average ${stage.features}`;
-    case 'boundaries': return `draw boundaries around the classes of ${stage.features}`;
-    case 'evaluate': return `judge ${Object.keys(stage.new).join(', ')} against ${stage.old}`;
-  }
-} // biome-ignore format: a table
-
-/** Makes what a stage is there for. → place by name: the stage's id, or `id.part` for each part */
-async function perform(stage: Stage, context: Context): Promise<Record<string, string>> {
-  const { id, folder, at, experiment, workers } = context;
-  const force = { force: true }; // the stage's folder is this experiment's own, and its record has been checked
-  switch (stage.do) {
-    case 'get':
-      return {
-        [id]: (await fetchSet(stage.set, { folder: context.dataFolder, side: stage.side, levels: stage.levels }))
-          .prefix,
-      };
-    case 'hold-out': {
-      using dataset = openInputDataset(at(stage.of));
-      const [evaluation, rest] = await holdOut(dataset, {
-        classes: stage.classes,
-        seed: experiment.seed,
-        out: folder,
-        ...force,
-      });
-      return { [`${id}.eval`]: evaluation!.prefix, [`${id}.train`]: rest!.prefix };
-    }
-    case 'sample': {
-      using dataset = openInputDataset(at(stage.of));
-      const { perClass } = stage;
-      const { prefix } = await sampleImages(dataset, { perClass, seed: experiment.seed, out: folder, ...force });
-      return { [id]: prefix };
-    }
-    case 'split': {
-      using dataset = openInputDataset(at(stage.of));
-      const [first, second] = await split(dataset, { by: stage.by, ratio: stage.ratio, out: folder, ...force });
-      return { [`${id}.first`]: first!.prefix, [`${id}.second`]: second!.prefix };
-    }
-    case 'train':
-      await trainStage(stage, context);
-      break;
-    case 'extract': {
-      using dataset = openInputDataset(at(stage.of));
-      const model = loadModel(at(stage.model));
-      const { flip, space } = stage;
-      const { seed } = experiment;
-      await extractFeatures(dataset, embedderOf(model, space), {
-        signal: context.signal,
-        out: folder,
-        flip,
-        seed,
-        workers,
-        ...force,
-      });
-      model.dispose();
-      break;
-    }
-    case 'denoise': {
-      using features = FeatureSet.open(at(stage.features));
-      await writeCredible(folder, features, stage, force);
-      break;
-    }
-    case 'average': {
-      using features = FeatureSet.open(at(stage.features));
-      await writePrototypes(folder, features, force);
-      break;
-    }
-    case 'boundaries': {
-      using features = FeatureSet.open(at(stage.features));
-      await writeBoundaries(folder, features, force);
-      break;
-    }
-    case 'evaluate': {
-      const { impostors, resamples, trial } = stage;
-      await evaluateStage({
-        title: experiment.title,
-        old: at(stage.old),
-        oracle: stage.oracle && at(stage.oracle),
-        candidates: Object.entries(stage.new).map(([name, reference]) =>
-          typeof reference === 'string'
-            ? { name, features: at(reference) }
-            : { name, features: at(reference.own), inOldSpace: at(reference.old) },
-        ),
-        seed: experiment.seed,
-        ...(impostors !== undefined && { impostors }),
-        ...(resamples !== undefined && { resamples }),
-        ...(trial !== undefined && { trial }),
-        out: folder,
-        ...force,
-      });
-    }
-  }
-  return { [id]: folder };
-}
-
-async function trainStage(
-  stage: Stage & { readonly do: 'train' },
-  { folder, at, workers, signal, force }: Context,
-): Promise<void> {
-  const recipe = stage.recipe as Recipe;
-  using dataset = openInputDataset(at(stage.on));
-  const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));
-  using supply = openOld(recipe, old, dataset);
-  const resume = !force && isBegun(folder) && !existsSync(join(folder, MANIFEST));
-  await train({ recipe, dataset, old: supply, out: folder, resume, force: !resume, workers, signal });
 }

@@ -5,6 +5,8 @@ import { sync } from '../base/durable-write.ts';
 import { type OutputKind, putBack, type Replacing, replacedPath, requireReplaceable } from '../base/output-claim.ts';
 import { lockOutput, type OutputLock } from '../base/output-lock.ts';
 import { say } from '../base/progress.ts';
+import { trainedClassesPath } from '../features/index.ts';
+import { Generations } from './generations.ts';
 import { checkRun, isBegun, runFiles } from './run.ts';
 
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
@@ -14,8 +16,27 @@ const runKind: OutputKind = {
 };
 
 function hasOnlyRunFiles(path: string): boolean {
-  const known = new Set([MANIFEST, ...Object.values(runFiles('')).map((file) => basename(file))]);
+  const known = new Set([
+    MANIFEST,
+    ...[...Object.values(runFiles('')), trainedClassesPath('')].map((file) => basename(file)),
+  ]);
   return readdirSync(path).every((name) => known.has(name.replace(/(\.new)?(\.[0-9a-f]+)?\.part$/, '')));
+}
+
+/** Whether a run that is finished was killed before it had removed its checkpoints. */
+const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && isBegun(out);
+
+/** Removes what a finished run no longer needs: its checkpoints, and the run that stood there before. */
+function removeOlder(out: string): void {
+  if (!existsSync(join(out, MANIFEST))) return;
+  new Generations(runFiles(out)).remove();
+  rmSync(replacedPath(out), { recursive: true, force: true });
+}
+
+/** Does for a finished run what a kill has kept it from doing. @throws UserError if another process writes it. */
+export function removeRunLeftovers(out: string): void {
+  using _ = lockOutput(out);
+  removeOlder(out);
 }
 
 /**
@@ -39,11 +60,11 @@ export class RunOutput implements Disposable {
       checkRun(out, { resume, force: replacing.force ?? false });
       if (!resume) requireReplaceable(out, runKind, replacing);
     };
-    if (!existsSync(replacedPath(out))) check(); // before anything is written beside it
+    if (!existsSync(replacedPath(out)) && !(resume && isCutShort(out))) check(); // before anything is written beside it
     const lock = lockOutput(out);
     try {
       putBack(out);
-      if (existsSync(join(out, MANIFEST))) rmSync(replacedPath(out), { recursive: true, force: true });
+      removeOlder(out);
       check();
       return new RunOutput(out, lock);
     } catch (error) {

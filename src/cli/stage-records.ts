@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { isAbsolute, join, relative, sep } from 'node:path';
+import { z } from 'zod';
+import { MANIFEST, readJson, writeJson } from '../base/artifact.ts';
+import { FileError } from '../base/errors.ts';
+import { realPath } from '../base/output-claim.ts';
+import { recordFiles } from '../data/recordio.ts';
+
+/** Version whose records name no version, and places as seen from the folder that the command was given in. */
+export const LEGACY_VERSION = '0.3.0';
+
+/** What an experiment's folder knows of a stage. */
+export type StageRecord = {
+  /** Version of mixbct that made it. */
+  readonly mixbct: string;
+  /** Digest of its settings and inputs; empty if it has to be made again whatever they are. */
+  readonly inputs: string;
+  /** Digest of each input, by the name that the stage has for it. */
+  readonly of: Readonly<Record<string, string>>;
+  /** Place of each thing that it made; null while it is being made. */
+  readonly made: Readonly<Record<string, string>> | null;
+};
+
+const texts = z.record(z.string(), z.string());
+const recordSchema = z.object({
+  mixbct: z.string().optional(),
+  inputs: z.string(),
+  of: texts.default({}),
+  made: texts.nullable(),
+});
+
+/** Whether something stands at a place: a folder, or a record set, whose index is renamed last. */
+export const isThere = (place: string): boolean => existsSync(place) || existsSync(recordFiles(place).idx);
+
+/** Whether a finished artefact or record set stands at a place. */
+export const isFinished = (place: string): boolean =>
+  existsSync(join(place, MANIFEST)) || existsSync(recordFiles(place).idx);
+
+/** The records of an experiment's stages, `.stages/ID.json` in its folder; in them places are relative to that folder. */
+export class StageRecords {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  #path(id: string): string {
+    return join(this.#folder, '.stages', `${id}.json`);
+  }
+
+  /** @returns null if the stage was never begun. @throws FileError if the record is damaged. */
+  read(id: string): StageRecord | null {
+    const path = this.#path(id);
+    if (!existsSync(path)) return null;
+    const { data } = recordSchema.safeParse(readJson(path, AGAIN));
+    if (!data) throw new FileError(path, 'is damaged', AGAIN);
+    const { mixbct, inputs, of, made } = data;
+    const legacy = mixbct === undefined;
+    const place = (at: string): string => (legacy ? this.#legacyPlace(id, at) : this.#place(at));
+    return { mixbct: mixbct ?? LEGACY_VERSION, inputs, of, made: made && mapped(made, place) };
+  }
+
+  write(id: string, record: StageRecord): void {
+    const { made } = record;
+    writeJson(this.#path(id), { ...record, made: made && mapped(made, (at) => relative(this.#real(), realPath(at))) });
+  }
+
+  /** Notes that stages have to be made again, those that have been made. */
+  mark(ids: Iterable<string>): void {
+    for (const id of ids) {
+      const record = this.read(id);
+      if (record) this.write(id, { ...record, inputs: '', made: null });
+    }
+  }
+
+  #real(): string {
+    return realPath(this.#folder);
+  }
+
+  #place(at: string): string {
+    if (isAbsolute(at)) return at; // of another drive
+    const outside = at === '..' || at.startsWith(`..${sep}`);
+    return join(outside ? this.#real() : this.#folder, at);
+  }
+
+  /** What a stage made lies in the folder named after it, wherever the experiment lies now. Data sets may lie elsewhere. */
+  #legacyPlace(id: string, at: string): string {
+    const parts = at.split(sep);
+    const own = parts.lastIndexOf(id);
+    const here = own < 0 ? at : join(this.#folder, ...parts.slice(own));
+    return own >= 0 && isThere(here) ? here : at;
+  }
+}
+
+const AGAIN = 'remove it: the stage is then made again';
+
+const mapped = (texts: Readonly<Record<string, string>>, f: (text: string) => string): Record<string, string> =>
+  Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, f(text)]));
