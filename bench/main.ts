@@ -5,6 +5,7 @@ import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
 import { distributed } from './distributed.ts';
+import { evaluateBench } from './evaluate.ts';
 import { features } from './features.ts';
 import { footprint } from './footprint.ts';
 import { ijb } from './ijb.ts';
@@ -25,6 +26,7 @@ const benches: Readonly<Record<string, Bench>> = {
   features,
   distributed,
   ijb,
+  evaluate: evaluateBench,
   footprint,
   intervals,
 };

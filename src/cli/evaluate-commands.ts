@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import { DRAWN } from '../eval/drawn.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import {
   batchSize,
@@ -20,7 +21,7 @@ import {
 } from './context.ts';
 import type { IjbOptions } from './evaluate-ijb.ts';
 import type { PackOptions } from './evaluate-pack.ts';
-import { wholeOption } from './numbers.ts';
+import { numberOption, wholeOption } from './numbers.ts';
 
 export function evaluateCommand(): Command {
   return group(
@@ -50,7 +51,15 @@ function evaluateSetsCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .addOption(wholeOption('--impostors <n>', 'impostor pairs to draw', { least: 1, most: 1_000_000_000 }, 2_000_000))
+    .addOption(mostDrawn('--genuines <n>', 'genuine pairs to compare; of more, a draw', DRAWN.genuines))
+    .addOption(mostDrawn('--impostors <n>', 'impostor pairs to compare; of more, a draw', DRAWN.impostors))
+    .addOption(mostDrawn('--probes <n>', 'probes to search with; of more, a draw', DRAWN.probes))
+    .addOption(
+      numberOption('--memory <GB>', 'memory that the evaluation may take (default: a quarter of the machine)', {
+        above: 0,
+        most: 1e6,
+      }),
+    )
     .addOption(resamples())
     .addOption(maxZeroShare())
     .addOption(seed())
@@ -65,10 +74,15 @@ function evaluateSetsCommand(): Command {
       if (candidates.length === 0 && options.oracle === undefined)
         throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
       const { evaluateStage } = await import('./evaluate.ts');
-      const evaluation = await evaluateStage({ ...options, candidates });
+      const { memory, ...rest } = options;
+      const evaluation = await evaluateStage({ ...rest, candidates, ...(memory && { memoryBytes: memory * 1e9 }) });
       print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
 }
+
+/** How much of a labelled set is compared. */
+const mostDrawn = (flags: string, about: string, fallback: number): Option =>
+  wholeOption(flags, about, { least: 1, most: 1_000_000_000 }, fallback);
 
 const pixels = (): Option =>
   new Option(

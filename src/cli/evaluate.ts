@@ -1,7 +1,18 @@
 import { writeArtifact } from '../base/artifact.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { type Evaluation, evaluate, type ModelFeatures, relateTrainingData, withholdVerdicts } from '../eval/index.ts';
+import {
+  DRAWN,
+  defaultMemory,
+  type Evaluation,
+  evaluate,
+  evaluationBytes,
+  type ModelFeatures,
+  RESAMPLES,
+  relateTrainingData,
+  withholdVerdicts,
+} from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
 import { writeReports } from './report.ts';
 import { openSameImages, requireSameModel } from './same-images.ts';
@@ -18,7 +29,11 @@ export type EvaluateStage = {
     readonly inOldSpace?: string;
   }[];
   readonly seed: number;
+  readonly genuines?: number;
   readonly impostors?: number;
+  readonly probes?: number;
+  /** Bytes that the evaluation may take. */
+  readonly memoryBytes?: number;
   readonly resamples?: number;
   /** Share of a model's embeddings that may be zeros. */
   readonly maxZeroShare?: number;
@@ -38,7 +53,10 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
   for (const { features, inOldSpace } of stage.candidates)
     if (inOldSpace !== undefined) requireSameModel(features, inOldSpace);
   const { dataset } = described.info;
-  const labels = described.labels();
+  const present = presentRows(described.info.count, paths);
+  const column = (all: Int32Array): Int32Array => (present ? Int32Array.from(present, (row) => all[row]!) : all);
+  const labels = column(described.labels());
+  requireMemory(stage, { paths, labels });
   const evaluationData = dataset && { dataset, classKeys: described.classKeys(), labels };
   const features = (name: string, path: string): ModelFeatures => {
     using set = FeatureSet.open(path);
@@ -47,7 +65,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     const training = trainedOn ? { dataset: trainedOn, classKeys: set.trainedClassKeys() } : null;
     return {
       name,
-      rows: set.all(),
+      rows: () => readRows(path, present),
       dim,
       ...(model && { preset: model.preset, differences: model.differences }),
       trainingData: relateTrainingData(training, evaluationData),
@@ -66,8 +84,11 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
         ...(inOldSpace !== undefined && { inOldSpace: features(name, inOldSpace) }),
       })),
       labels,
-      families: described.families(),
+      families: column(described.families()),
+      missing: described.info.count - labels.length,
       seed: stage.seed,
+      ...(stage.genuines !== undefined && { genuines: stage.genuines }),
+      ...(stage.probes !== undefined && { probes: stage.probes }),
       ...(stage.impostors !== undefined && { impostors: stage.impostors }),
       ...(stage.resamples !== undefined && { resamples: stage.resamples }),
       maxZeroShare: stage.maxZeroShare,
@@ -79,6 +100,62 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     return { kind: 'evaluation', version: 1, seed: stage.seed, old: old.digest, mixbct: version };
   });
   return evaluation!;
+}
+
+/** Positions of which every set has an embedding; null if these are all. */
+function presentRows(count: number, paths: readonly string[]): Int32Array | null {
+  const missing = new Set<number>();
+  for (const path of paths) {
+    using set = FeatureSet.open(path);
+    for (const row of set.missing()) missing.add(row);
+  }
+  return missing.size === 0 ? null : Int32Array.from({ length: count }, (_, i) => i).filter((i) => !missing.has(i));
+}
+
+/** Rows read at a time. */
+const BLOCK = 8192;
+
+/** The embeddings at positions, or all. [N · D] */
+function readRows(path: string, positions: Int32Array | null): Float32Array {
+  using set = FeatureSet.open(path);
+  const { count, dim } = set.info;
+  const rows = new Float32Array((positions?.length ?? count) * dim);
+  for (let from = 0, at = 0; at < rows.length; from += BLOCK) {
+    const size = Math.min(BLOCK, rows.length / dim - from);
+    const block = positions ? set.rows(positions.subarray(from, from + size)) : set.block(from, size);
+    rows.set(block, at);
+    at += block.length;
+  }
+  return rows;
+}
+
+/** @throws UserError if the evaluation would take more memory than it may. */
+function requireMemory(
+  {
+    memoryBytes = defaultMemory(),
+    genuines = DRAWN.genuines,
+    impostors = DRAWN.impostors,
+    resamples = RESAMPLES,
+  }: Pick<EvaluateStage, 'memoryBytes' | 'genuines' | 'impostors' | 'resamples'>,
+  { paths, labels }: { readonly paths: readonly string[]; readonly labels: Int32Array },
+): void {
+  const dims = paths.map((path) => {
+    using set = FeatureSet.open(path);
+    return set.info.dim;
+  });
+  const classes = new Set(labels).size;
+  const needed = evaluationBytes({ count: labels.length, classes, dims, pairs: genuines + impostors, resamples });
+  if (needed <= memoryBytes) return;
+  const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);
+  throw new UserError(
+    `evaluating ${labels.length} embeddings takes about ${gigabytes(needed)} GB, it may take ${gigabytes(memoryBytes)} GB`,
+    {
+      hint: [
+        optionHint(`--memory ${Math.ceil(needed / 1e9)}`),
+        optionHint('fewer --genuines, --impostors or --resamples'),
+      ],
+    },
+  );
 }
 
 const pathsOf = ({ old, oracle, candidates }: Pick<EvaluateStage, 'old' | 'oracle' | 'candidates'>): string[] => [

@@ -1,15 +1,16 @@
 import type { Rng } from '../base/rng.ts';
+import { argsortStable, scope, share, to, toInt32 } from '../torch/index.ts';
 import type { Searches } from './identification.ts';
 import { atMostCount } from './roc.ts';
 
-/** How often each identity was drawn, for each resample: [R][S]. */
-export type Resamples = readonly Float64Array[];
+/** How often each identity was drawn, for each resample: [R][S]. Sixteen bits: S draws of S hardly ever meet 20 times. */
+export type Resamples = readonly Uint16Array[];
 
 /** R samples of S identities with replacement. All metrics and models share them, so that differences are paired. */
 export function resampleIdentities(identities: number, resamples: number, rng: Rng): Resamples {
   return Array.from({ length: resamples }, (_, r) => {
     const stream = rng.split('resample', r);
-    const weights = new Float64Array(identities);
+    const weights = new Uint16Array(identities);
     for (let i = 0; i < identities; i++) weights[stream.integer(identities)]!++;
     return weights;
   });
@@ -69,15 +70,37 @@ export function tarReplicates(
   resamples: Resamples,
   totals: Float64Array,
 ): Float64Array[] {
+  const thresholds = thresholdReplicates(impostor, targets, resamples, totals);
+  const matches = highest(genuine, genuine.score.length);
+  const identities = resamples[0]?.length ?? 0;
+  const all = countsByIdentity(matches.a, identities);
+  return thresholds.map((ofTarget) => {
+    const accepted = Int32Array.from(ofTarget, (threshold) => acceptedAbove(matches.score, threshold));
+    // what every resample accepts is counted by identity once; thresholds differ little
+    const shared = accepted.reduce((least, count) => Math.min(least, count), matches.score.length);
+    const counts = countsByIdentity(matches.a.subarray(0, shared), identities);
+    return Float64Array.from(resamples, (weights, r) => {
+      let weight = weighed(counts, weights);
+      for (let i = shared; i < accepted[r]!; i++) weight += weights[matches.a[i]!]!;
+      return weight / weighed(all, weights);
+    });
+  });
+}
+
+/** The largest impostor score that each resample does not let pass at each target. [targets][R] */
+function thresholdReplicates(
+  impostor: ScoredPairs,
+  targets: readonly number[],
+  resamples: Resamples,
+  totals: Float64Array,
+): Float64Array[] {
   const top = highest(impostor, Math.ceil(Math.max(...targets) * MARGIN * impostor.score.length) + 1);
   // a resample that lets all of the kept ones through is judged by the lowest of them
   const beyond = top.score.length < impostor.score.length ? top.score.at(-1)! : Number.NEGATIVE_INFINITY;
-  const matches = highest(genuine, genuine.score.length);
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
-  const results = targets.map(() => new Float64Array(resamples.length));
+  const thresholds = targets.map(() => new Float64Array(resamples.length));
   for (const [r, weights] of resamples.entries()) {
-    let [accepted, weighed, passed] = [0, 0, 0]; // genuine pairs passed, their weight, impostor weight let through
-    let i = 0;
+    let [passed, i] = [0, 0];
     for (const t of order) {
       const allowed = targets[t]! * totals[r]! * (1 + 1e-12);
       while (i < top.score.length) {
@@ -86,23 +109,43 @@ export function tarReplicates(
         passed += weight;
         i++;
       }
-      const threshold = i < top.score.length ? top.score[i]! : beyond;
-      while (accepted < matches.score.length && matches.score[accepted]! > threshold)
-        weighed += weights[matches.a[accepted++]!]!;
-      results[t]![r] = weighed;
+      thresholds[t]![r] = i < top.score.length ? top.score[i]! : beyond;
     }
-    let all = 0;
-    for (let g = 0; g < matches.a.length; g++) all += weights[matches.a[g]!]!;
-    for (const result of results) result[r]! /= all;
   }
-  return results;
+  return thresholds;
 }
 
-/** The `count` pairs of highest score, falling. */
+/** How many of falling `scores` are above the threshold. */
+function acceptedAbove(scores: Float32Array, threshold: number): number {
+  let [low, high] = [0, scores.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (scores[middle]! > threshold) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function countsByIdentity(identity: Int32Array, identities: number): Float64Array {
+  const counts = new Float64Array(identities);
+  for (const s of identity) counts[s]!++;
+  return counts;
+}
+
+function weighed(counts: Float64Array, weights: Uint16Array): number {
+  let sum = 0;
+  for (let s = 0; s < counts.length; s++) sum += counts[s]! * weights[s]!;
+  return sum;
+}
+
+/** The `count` pairs of highest score, falling, those of equal score in their order; and all that tie with the last. */
 function highest({ score, a, b }: ScoredPairs, count: number): ScoredPairs {
-  const cut = count >= score.length ? Number.NEGATIVE_INFINITY : score.slice().sort()[score.length - count]!;
-  const chosen = Int32Array.from(score.keys()).filter((i) => score[i]! >= cut);
-  chosen.sort((x, y) => score[y]! - score[x]!);
+  const order = scope(() =>
+    toInt32(to(argsortStable(share(score, { shape: [score.length] }), { descending: true }), { dtype: 'int32' })),
+  );
+  let kept = Math.min(count, score.length);
+  while (kept > 0 && kept < score.length && score[order[kept]!] === score[order[kept - 1]!]) kept++;
+  const chosen = order.subarray(0, kept);
   return {
     score: Float32Array.from(chosen, (i) => score[i]!),
     a: Int32Array.from(chosen, (i) => a[i]!),

@@ -152,7 +152,7 @@ const small = {
 
 test('pairs are across families, complete or drawn, and depend on the seed alone', () => {
   const { labels, families } = small;
-  const all = verificationPairs(small, { impostors: 1e6, rng: new Rng(1) });
+  const all = verificationPairs(small, { genuines: 1e6, impostors: 1e6, rng: new Rng(1) });
   assert.equal(all.genuine.gallery.length, 6 * 6);
   assert.ok(all.allImpostors);
   assert.equal(
@@ -160,10 +160,13 @@ test('pairs are across families, complete or drawn, and depend on the seed alone
     (24 * 23) / 2 - 36 - 4 * 15,
     'all but genuine pairs and those of one family',
   );
-  const few = verificationPairs(small, { impostors: 50, rng: new Rng(1) });
+  const few = verificationPairs(small, { genuines: 1e6, impostors: 50, rng: new Rng(1) });
   assert.deepEqual([few.allImpostors, few.impostor.gallery.length], [false, 50]);
-  assert.deepEqual(few.impostor, verificationPairs(small, { impostors: 50, rng: new Rng(1) }).impostor);
-  assert.notDeepEqual(few.impostor, verificationPairs(small, { impostors: 50, rng: new Rng(2) }).impostor);
+  assert.deepEqual(few.impostor, verificationPairs(small, { genuines: 1e6, impostors: 50, rng: new Rng(1) }).impostor);
+  assert.notDeepEqual(
+    few.impostor,
+    verificationPairs(small, { genuines: 1e6, impostors: 50, rng: new Rng(2) }).impostor,
+  );
   for (const { genuine, impostor } of [all, few]) {
     for (const [i, g] of genuine.gallery.entries())
       assert.ok(labels[g] === labels[genuine.query[i]!] && families[g] !== families[genuine.query[i]!]);
@@ -172,15 +175,37 @@ test('pairs are across families, complete or drawn, and depend on the seed alone
   }
   const unknown = { labels, families: new Int32Array(24).fill(-1) };
   assert.equal(
-    verificationPairs(unknown, { impostors: 1e6, rng: new Rng(1) }).impostor.gallery.length,
+    verificationPairs(unknown, { genuines: 1e6, impostors: 1e6, rng: new Rng(1) }).impostor.gallery.length,
     (24 * 23) / 2 - 36,
     'unknown families are all different',
   );
   const single = { labels, families: new Int32Array(24) };
   assert.throws(
-    () => verificationPairs(single, { impostors: 10, rng: new Rng(1) }),
+    () => verificationPairs(single, { genuines: 1e6, impostors: 10, rng: new Rng(1) }),
     /no class of the evaluation set has two pictures of different families/,
   );
+});
+
+test('genuine pairs beyond a number are drawn, each as likely as any other, also of a class of half the set', () => {
+  // 200 pictures of one class, 40 classes of five; families of the large one: half its pictures are of one
+  const labels = Int32Array.from({ length: 400 }, (_, i) => (i < 200 ? 0 : 1 + Math.floor((i - 200) / 5)));
+  const families = Int32Array.from({ length: 400 }, (_, i) => (i < 100 ? 7 : -1));
+  const options = { impostors: 100, rng: new Rng(1) };
+  const all = verificationPairs({ labels, families }, { ...options, genuines: 1e6 });
+  const total = (200 * 199) / 2 - (100 * 99) / 2 + 40 * 10;
+  assert.deepEqual([all.totalGenuine, all.genuine.gallery.length], [total, total]);
+  const drawn = verificationPairs({ labels, families }, { ...options, genuines: 4000 });
+  assert.deepEqual([drawn.totalGenuine, drawn.genuine.gallery.length], [total, 4000]);
+  assert.deepEqual(drawn, verificationPairs({ labels, families }, { ...options, genuines: 4000 }));
+  let [large, first] = [0, 0];
+  for (const [i, g] of drawn.genuine.gallery.entries()) {
+    const q = drawn.genuine.query[i]!;
+    assert.ok(g !== q && labels[g] === labels[q] && (families[g] !== families[q] || families[g] === -1));
+    if (labels[g] === 0) large++;
+    if (g < q) first++;
+  }
+  near(large / 4000, 1 - 400 / total, 5 * Math.sqrt(400 / total / 4000), 'share of the large class:');
+  near(first / 4000, 0.5, 5 * Math.sqrt(0.25 / 4000), 'either picture is in the gallery:');
 });
 
 test('half of the identities are enrolled in each gallery, entries and probes share no family', () => {
@@ -213,7 +238,7 @@ test('half of the identities are enrolled in each gallery, entries and probes sh
 });
 
 /** TAR in a resample by writing every identity out as often as it was drawn. */
-function tarWrittenOut(genuine: Weighted, impostor: Weighted, far: number, weights: Float64Array): number {
+function tarWrittenOut(genuine: Weighted, impostor: Weighted, far: number, weights: Uint16Array): number {
   const out = ({ score, a, b }: Weighted, weight: (i: number) => number): number[] =>
     Array.from(score).flatMap((s, i) => new Array<number>(a && b ? weight(i) : 0).fill(s));
   const [g, i] = [
@@ -248,7 +273,7 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const similarity = Float32Array.from({ length: probes * entries }, () => rng.integer(9));
   const enrolled = identity.map((s) => (s < entries ? s : -1));
   const found = search(similarity, enrolled, { size: entries });
-  const written = (weights: Float64Array) => {
+  const written = (weights: Uint16Array) => {
     const rows = Array.from(identity.keys()).flatMap((p) => new Array<number>(weights[identity[p]!]!).fill(p));
     return search(
       Float32Array.from(rows.flatMap((p) => Array.from(similarity.subarray(p * entries, (p + 1) * entries)))),
@@ -353,6 +378,30 @@ test('evaluate tells a compatible model from one in a space of its own, and the 
   assert.deepEqual(JSON.parse(JSON.stringify(result)), result, 'all of it survives JSON');
   const again = evaluate({ ...world, old, candidates: [embeddings('good', { noise: 0.9, turn: 'a' })] });
   assert.deepEqual(again.tests[0], result.tests[0], 'the seed decides, not the company');
+});
+
+test('embeddings that are read when they are wanted, and pairs that are drawn, give the same or nearly the same figures', () => {
+  const old = embeddings('old', { noise: 1.6, turn: 'a' });
+  const good = embeddings('good', { noise: 0.9, turn: 'a' });
+  const whole = evaluate({ ...world, old, candidates: [good] });
+  let reads = 0;
+  const lazy = (model: typeof old) => ({
+    ...model,
+    rows: () => {
+      reads++;
+      return model.rows.slice();
+    },
+  });
+  assert.deepEqual(evaluate({ ...world, old: lazy(old), candidates: [lazy(good)] }), whole);
+  assert.equal(reads, 2, 'each model is read once');
+  assert.equal(whole.protocol.genuinePairsInAll, undefined);
+  const sampled = evaluate({ ...world, old, candidates: [good], genuines: 300 });
+  assert.deepEqual([sampled.protocol.genuinePairs, sampled.protocol.genuinePairsInAll], [300, 600]);
+  // five standard deviations of a share of 300
+  for (const [i, { verification }] of sampled.tests.entries())
+    near(verification!.tar[4]!.atMost, whole.tests[i]!.verification!.tar[4]!.atMost, 5 * Math.sqrt(0.25 / 300));
+  const left = evaluate({ ...world, missing: 3, old, candidates: [good] });
+  assert.equal(left.dataset.missing, 3);
 });
 
 test('evaluate refuses what cannot be compared', () => {

@@ -10,6 +10,7 @@ import {
   tarReplicates,
 } from './bootstrap.ts';
 import { type Comparison, compare, type Measured } from './compatibility.ts';
+import { DRAWN, RESAMPLES } from './drawn.ts';
 import { searchParts } from './gallery-search.ts';
 import {
   exponent,
@@ -32,10 +33,13 @@ import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows 
 import type { TrainingData } from './training-data.ts';
 import type { Withheld } from './verdict.ts';
 
-/** A model's embeddings of the evaluation set, flat [N · D], as its backbone made them. */
+/** Embeddings, flat [N · D], as a backbone made them; or what reads them, so that those of one new model are in memory at a time. */
+export type RowSource = Float32Array | (() => Float32Array);
+
+/** A model's embeddings of the evaluation set. */
 export type ModelFeatures = {
   readonly name: string;
-  readonly rows: Float32Array;
+  readonly rows: RowSource;
   readonly dim: number;
   /** Preset of behaviour that the model was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
@@ -43,7 +47,7 @@ export type ModelFeatures = {
   /** How its training set stands to the evaluation set. */
   readonly trainingData?: TrainingData;
   /** The same images in the old space, if a projection leads there; otherwise its own space is the old one. */
-  readonly inOldSpace?: { readonly rows: Float32Array; readonly dim: number };
+  readonly inOldSpace?: { readonly rows: RowSource; readonly dim: number };
 };
 
 export type EvaluateOptions = Identities & {
@@ -54,8 +58,12 @@ export type EvaluateOptions = Identities & {
   readonly oracle?: ModelFeatures | undefined;
   readonly candidates: readonly ModelFeatures[];
   readonly seed?: number;
-  /** Impostor pairs to draw; all are taken if there are not more. */
+  /** Images that are not among the labels, because a model has no embedding of them. */
+  readonly missing?: number;
+  /** Genuine pairs, impostor pairs and probes to draw; all are taken if there are not more. */
+  readonly genuines?: number;
   readonly impostors?: number;
+  readonly probes?: number;
   /** Bootstrap resamples of the identities. */
   readonly resamples?: number;
   /** Share of a model's embeddings that may be zeros. */
@@ -92,6 +100,8 @@ export type Evaluation = {
     readonly path: string;
     readonly digest: string;
     readonly images: number;
+    /** Images left out for all models, because one has no embedding of them. */
+    readonly missing?: number;
     readonly classes: number;
     readonly families: number | null;
   };
@@ -100,9 +110,13 @@ export type Evaluation = {
     readonly name?: string;
     readonly seed: number;
     readonly genuinePairs: number;
+    /** Where `genuinePairs` are a draw: how many there are. */
+    readonly genuinePairsInAll?: number;
     readonly impostorPairs: number;
     readonly allImpostors: boolean;
     readonly probes: number;
+    /** Where `probes` are a draw: how many there are. */
+    readonly probesInAll?: number;
     readonly galleries: readonly number[];
     readonly resamples: number;
   };
@@ -135,8 +149,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     labels,
     families,
     seed = 0,
-    impostors = 2_000_000,
-    resamples = 500,
+    missing = 0,
+    genuines = DRAWN.genuines,
+    impostors = DRAWN.impostors,
+    probes = DRAWN.probes,
+    resamples = RESAMPLES,
     maxZeroShare,
     onTest,
   } = options;
@@ -147,40 +164,34 @@ export function evaluate(options: EvaluateOptions): Evaluation {
         `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
         { hint: `train it with network.embeddingDim ${old.dim}, or give it a projection` },
       );
-  for (const { name, rows, dim } of [old, ...news, ...news.map((model) => ({ ...meeting(model), name: model.name }))])
-    if (rows.length !== labels.length * dim)
-      throw new UserError(`${name}: ${rows.length / dim} embeddings for ${labels.length} labels`);
   requireDistinctNames([old, ...news].map(({ name }) => name));
 
   const rng = new Rng(seed).split('evaluate');
   const protocol = {
     labels,
     families,
-    pairs: verificationPairs({ labels, families }, { impostors, rng: rng.split('1:1') }),
-    split: identificationSplit({ labels, families }, rng.split('1:N')),
+    pairs: verificationPairs({ labels, families }, { genuines, impostors, rng: rng.split('1:1') }),
+    split: identificationSplit({ labels, families }, rng.split('1:N'), { most: probes }),
   };
   const judge = makeJudge(protocol, { resamples, rng: rng.split('bootstrap') });
-  const unit = new Map([old, ...news].map(({ name, rows, dim }) => [name, unitEmbeddings(rows, dim, name)]));
-  const zeros = new Map(
-    [old, ...news].map((model) => [
-      model.name,
-      requireFewZeros(model.name, zerosOf(model), { of: labels.length, most: maxZeroShare }),
-    ]),
-  );
-  const wanted = [
-    [old, old],
-    ...news.flatMap((model) => [[model, model], ...(meeting(model).dim === old.dim ? [[model, old]] : [])]),
-  ] as [ModelFeatures, ModelFeatures][];
+  const zeros = new Map<string, number>();
+  const load = (model: ModelFeatures): Loaded => {
+    const loaded = loadModel(model, labels.length);
+    zeros.set(model.name, requireFewZeros(model.name, loaded.zeros, { of: labels.length, most: maxZeroShare }));
+    return loaded;
+  };
+  const tests = news.reduce((sum, model) => sum + (meeting(model).dim === old.dim ? 2 : 1), 1);
   const judged = new Map<string, Judged<TestResult>>();
-  for (const [i, [query, gallery]] of wanted.entries()) {
-    const key = testKey(query.name, gallery.name);
-    onTest?.(i, wanted.length, `${query.name} → ${gallery.name}`);
-    const { inOldSpace } = query;
-    const queries =
-      gallery === old && inOldSpace
-        ? unitEmbeddings(inOldSpace.rows, inOldSpace.dim, query.name)
-        : unit.get(query.name)!;
-    judged.set(key, judge(query.name, gallery.name, queries, unit.get(gallery.name)!));
+  const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
+    onTest?.(judged.size, tests, `${query.name} → ${gallery.name}`);
+    judged.set(testKey(query.name, gallery.name), judge(query.name, gallery.name, queries, entries));
+  };
+  const oldLoaded = load(old);
+  test(old, old, oldLoaded.own, oldLoaded.own);
+  for (const model of news) {
+    const { own, meetingOld } = load(model);
+    test(model, model, own, own);
+    if (meeting(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
   }
   const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured =>
     judged.get(testKey(query.name, gallery.name))!.measured.get(metric)!;
@@ -190,13 +201,23 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     kind: 'evaluation',
     version: 1,
     title,
-    dataset: { ...dataset, images: labels.length, classes: new Set(labels).size, families: familyIds.size || null },
+    dataset: {
+      ...dataset,
+      images: labels.length,
+      ...(missing > 0 && { missing }),
+      classes: new Set(labels).size,
+      families: familyIds.size || null,
+    },
     protocol: {
       seed,
       genuinePairs: protocol.pairs.genuine.gallery.length,
+      ...(protocol.pairs.totalGenuine > protocol.pairs.genuine.gallery.length && {
+        genuinePairsInAll: protocol.pairs.totalGenuine,
+      }),
       impostorPairs: protocol.pairs.impostor.gallery.length,
       allImpostors: protocol.pairs.allImpostors,
       probes: protocol.split.probes.length,
+      ...(protocol.split.totalProbes > protocol.split.probes.length && { probesInAll: protocol.split.totalProbes }),
       galleries: protocol.split.galleries.map(({ entries }) => entries.length),
       resamples,
     },
@@ -225,12 +246,25 @@ export function evaluate(options: EvaluateOptions): Evaluation {
 }
 
 /** A model's embeddings as they meet the old gallery. */
-const meeting = (model: ModelFeatures): { readonly rows: Float32Array; readonly dim: number } =>
-  model.inOldSpace ?? model;
+const meeting = (model: ModelFeatures): { readonly rows: RowSource; readonly dim: number } => model.inOldSpace ?? model;
 
-/** Rows that are zeros in a space of the model. */
-const zerosOf = ({ rows, dim, inOldSpace }: ModelFeatures): ReadonlySet<number> =>
-  new Set([...zeroRows(rows, dim), ...(inOldSpace ? zeroRows(inOldSpace.rows, inOldSpace.dim) : [])]);
+/** A model's embeddings at hand: of length 1, in its own space and in that of the old gallery; and its rows of zeros in either. */
+type Loaded = { readonly own: Embeddings; readonly meetingOld: Embeddings; readonly zeros: ReadonlySet<number> };
+
+function loadModel(model: ModelFeatures, count: number): Loaded {
+  const { name, inOldSpace } = model;
+  const unit = ({ rows: source, dim }: { readonly rows: RowSource; readonly dim: number }): Embeddings => {
+    const read = typeof source === 'function';
+    const rows = read ? source() : source;
+    if (rows.length !== count * dim)
+      throw new UserError(`${name}: ${rows.length / dim} embeddings for ${count} labels`);
+    return unitEmbeddings(rows, dim, name, read ? rows : undefined);
+  };
+  const own = unit(model);
+  const meetingOld = inOldSpace ? unit(inOldSpace) : own;
+  const zeros = [own, ...(inOldSpace ? [meetingOld] : [])].flatMap(({ rows, dim }) => zeroRows(rows, dim));
+  return { own, meetingOld, zeros: new Set(zeros) };
+}
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 

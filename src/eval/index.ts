@@ -1,5 +1,6 @@
 export type { Estimate } from './bootstrap.ts';
 export { type Comparison, compatibilityScores, updateGain } from './compatibility.ts';
+export { DRAWN, RESAMPLES } from './drawn.ts';
 export {
   type CandidateResult,
   type EvaluateOptions,
@@ -7,6 +8,7 @@ export {
   evaluate,
   HEADLINES,
   type ModelFeatures,
+  type RowSource,
   type TestResult,
 } from './evaluate.ts';
 export type { Enrolment } from './gallery-search.ts';
@@ -32,6 +34,7 @@ export {
   type TemplateProtocol,
 } from './ijb.ts';
 export type { IdentificationResult, VerificationResult } from './judge.ts';
+export { defaultMemory, type EvaluationSize, evaluationBytes } from './memory.ts';
 export { requireDistinctNames } from './names.ts';
 export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
 export {

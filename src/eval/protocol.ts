@@ -8,6 +8,8 @@ export type Identities = { readonly labels: Int32Array; readonly families: Int32
 export type Pairs = { readonly gallery: Int32Array; readonly query: Int32Array };
 export type VerificationProtocol = {
   readonly genuine: Pairs;
+  /** Genuine pairs that the set has; `genuine` are all of them, or a draw. */
+  readonly totalGenuine: number;
   readonly impostor: Pairs;
   readonly allImpostors: boolean;
 };
@@ -16,45 +18,64 @@ export type VerificationProtocol = {
 const apart = ({ families }: Identities, a: number, b: number): boolean =>
   families[a] !== families[b] || families[a]! < 0;
 
+/** Pairs in the order in which they were added. */
 class PairList {
-  readonly #gallery: number[] = [];
-  readonly #query: number[] = [];
+  #gallery: Int32Array = new Int32Array(1024);
+  #query: Int32Array = new Int32Array(1024);
+  #count = 0;
+
   /** Which of the two is in the gallery is drawn, so that neither side has the earlier pictures. */
   add(a: number, b: number, rng: Rng): void {
+    if (this.#count === this.#gallery.length) {
+      this.#gallery = grown(this.#gallery);
+      this.#query = grown(this.#query);
+    }
     const swap = rng.uniform() < 0.5;
-    this.#gallery.push(swap ? b : a);
-    this.#query.push(swap ? a : b);
+    this.#gallery[this.#count] = swap ? b : a;
+    this.#query[this.#count++] = swap ? a : b;
+  }
+  get count(): number {
+    return this.#count;
   }
   done(): Pairs {
-    return { gallery: Int32Array.from(this.#gallery), query: Int32Array.from(this.#query) };
+    return { gallery: this.#gallery.slice(0, this.#count), query: this.#query.slice(0, this.#count) };
   }
 }
 
+function grown(array: Int32Array): Int32Array {
+  const larger = new Int32Array(2 * array.length);
+  larger.set(array);
+  return larger;
+}
+
+/** Draws for each pair that is wanted, after which there are hardly any. */
+const TRIES_A_PAIR = 100;
+
 /**
- * 1:1 verification across families: every genuine pair, and `impostors` impostor pairs drawn by seed, or all of them if there
- * are not more. Every model is judged on the same pairs, so that differences between models are paired.
+ * 1:1 verification across families: every genuine pair, or `genuines` drawn by seed if there are more, each pair as likely as
+ * any other; and likewise `impostors` impostor pairs. Every model is judged on the same pairs, so that differences between
+ * models are paired. Memory: 16 bytes a pair, whatever the sizes of classes are.
  * @throws UserError if there is no genuine pair.
  */
 export function verificationPairs(
   identities: Identities,
-  { impostors, rng }: { readonly impostors: number; readonly rng: Rng },
+  { genuines, impostors, rng }: { readonly genuines: number; readonly impostors: number; readonly rng: Rng },
 ): VerificationProtocol {
   const { labels } = identities;
   const n = labels.length;
-  const [genuine, direction] = [new PairList(), rng.split('direction')];
-  const positions = new Map<number, number[]>();
-  for (const [i, label] of labels.entries()) {
-    const others = positions.get(label) ?? [];
-    for (const j of others) if (apart(identities, i, j)) genuine.add(j, i, direction);
-    others.push(i);
-    positions.set(label, others);
-  }
-  const pairs = genuine.done();
-  if (pairs.gallery.length === 0)
+  const direction = rng.split('direction');
+  const classes = positionsByClass(labels);
+  const counts = [...classes.values()].map((positions) => genuineCount(identities, positions));
+  const totalGenuine = counts.reduce((sum, count) => sum + count, 0);
+  if (totalGenuine === 0)
     throw new UserError(
       'no class of the evaluation set has two pictures of different families: there is nothing to verify',
     );
-  if (positions.size < 2) throw new UserError('the evaluation set has one class: there are no impostors');
+  if (classes.size < 2) throw new UserError('the evaluation set has one class: there are no impostors');
+  const genuine =
+    totalGenuine <= genuines
+      ? everyGenuinePair(identities, direction)
+      : drawnGenuinePairs(identities, [...classes.values()], { genuines, draw: rng.split('genuines'), direction });
   const allImpostors = (n * (n - 1)) / 2 <= impostors;
   const impostor = new PairList();
   if (allImpostors) {
@@ -63,31 +84,102 @@ export function verificationPairs(
         if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
   } else {
     const draw = rng.split('impostors');
-    let tries = 0;
-    for (let found = 0; found < impostors && tries < 100 * impostors; tries++) {
+    for (let tries = 0; impostor.count < impostors && tries < TRIES_A_PAIR * impostors; tries++) {
       const [a, b] = [draw.integer(n), draw.integer(n)];
-      if (labels[a] === labels[b] || !apart(identities, a, b)) continue;
-      impostor.add(a, b, direction);
-      found++;
+      if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
     }
   }
-  const chosen = impostor.done();
-  if (chosen.gallery.length === 0)
+  if (impostor.count === 0)
     throw new UserError('no two classes of the evaluation set meet across families: there are no impostors');
-  return { genuine: pairs, impostor: chosen, allImpostors };
+  return { genuine: genuine.done(), totalGenuine, impostor: impostor.done(), allImpostors };
+}
+
+function positionsByClass(labels: Int32Array): ReadonlyMap<number, readonly number[]> {
+  const classes = new Map<number, number[]>();
+  for (const [i, label] of labels.entries()) {
+    const positions = classes.get(label);
+    if (positions) positions.push(i);
+    else classes.set(label, [i]);
+  }
+  return classes;
+}
+
+/** How many pairs of a class are of different families. */
+function genuineCount({ families }: Identities, positions: readonly number[]): number {
+  const pairs = (count: number): number => (count * (count - 1)) / 2;
+  const sizes = new Map<number, number>();
+  for (const i of positions) if (families[i]! >= 0) sizes.set(families[i]!, (sizes.get(families[i]!) ?? 0) + 1);
+  return [...sizes.values()].reduce((sum, size) => sum - pairs(size), pairs(positions.length));
+}
+
+function everyGenuinePair(identities: Identities, direction: Rng): PairList {
+  const pairs = new PairList();
+  const before = new Map<number, number[]>();
+  for (const [i, label] of identities.labels.entries()) {
+    const others = before.get(label) ?? [];
+    for (const j of others) if (apart(identities, i, j)) pairs.add(j, i, direction);
+    others.push(i);
+    before.set(label, others);
+  }
+  return pairs;
+}
+
+type Draws = { readonly genuines: number; readonly draw: Rng; readonly direction: Rng };
+
+/** Classes are drawn by the pairs that they have, then two pictures of the class; a pair of one family is drawn again. */
+function drawnGenuinePairs(
+  identities: Identities,
+  classes: readonly (readonly number[])[],
+  { genuines, draw, direction }: Draws,
+): PairList {
+  const upTo = new Float64Array(classes.length); // pairs of this class and all before it
+  for (let c = 0, sum = 0; c < classes.length; c++) {
+    const { length } = classes[c]!;
+    sum += (length * (length - 1)) / 2;
+    upTo[c] = sum;
+  }
+  const total = upTo.at(-1)!;
+  const classAt = (pair: number): number => {
+    let [low, high] = [0, classes.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (upTo[middle]! > pair) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  };
+  const pairs = new PairList();
+  for (let tries = 0; pairs.count < genuines && tries < TRIES_A_PAIR * genuines; tries++) {
+    // two draws of 32 bits: one would never reach most pairs of billions
+    const positions = classes[classAt(((draw.integer(2 ** 26) + draw.uniform()) / 2 ** 26) * total)]!;
+    const first = draw.integer(positions.length);
+    const second = draw.integer(positions.length - 1);
+    const [a, b] = [positions[first]!, positions[second < first ? second : second + 1]!];
+    if (apart(identities, a, b)) pairs.add(Math.min(a, b), Math.max(a, b), direction);
+  }
+  return pairs;
 }
 
 /** One gallery: an entry for each enrolled identity, and for each probe its identity's entry, or -1. */
 export type Gallery = { readonly entries: Int32Array; readonly enrolled: Int32Array };
-export type IdentificationProtocol = { readonly probes: Int32Array; readonly galleries: readonly [Gallery, Gallery] };
+export type IdentificationProtocol = {
+  readonly probes: Int32Array;
+  /** Probes that the set has; `probes` are all of them, or a draw. */
+  readonly totalProbes: number;
+  readonly galleries: readonly [Gallery, Gallery];
+};
 
 /**
  * Open-set 1:N identification (methods.md 6.6): one picture of each identity is its gallery entry, the pictures of the other
  * families are probes. A half of the identities, drawn by seed, is enrolled in the first gallery, the other half in the
  * second, and every probe searches both. Where families are known, half of them, drawn by seed, make gallery entries and
- * the others probes, so that no probe meets an entry of its own family.
+ * the others probes, so that no probe meets an entry of its own family. Of more probes than `most`, that many are drawn by seed.
  */
-export function identificationSplit({ labels, families }: Identities, rng: Rng): IdentificationProtocol {
+export function identificationSplit(
+  { labels, families }: Identities,
+  rng: Rng,
+  { most = Number.POSITIVE_INFINITY }: { readonly most?: number } = {},
+): IdentificationProtocol {
   const known = families.every((family) => family >= 0) ? [...new Set(families)].sort((a, b) => a - b) : [];
   const galleryFamilies = new Set(rng.split('families').sample(known, Math.ceil(known.length / 2)));
   const forGallery = (i: number): boolean => galleryFamilies.size < 2 || galleryFamilies.has(families[i]!);
@@ -107,7 +199,8 @@ export function identificationSplit({ labels, families }: Identities, rng: Rng):
       ? families[i]! < 0 || families[i] !== families[entry]
       : !galleryFamilies.has(families[i]!);
   };
-  const probes = Int32Array.from(labels.keys()).filter(isProbe);
+  const all = Int32Array.from(labels.keys()).filter(isProbe);
+  const probes = all.length > most ? Int32Array.from(rng.split('probes').sample(all, most)).sort() : all;
   const enrolledFirst = new Set(rng.split('enrolled').sample([...entryOf.keys()], Math.floor(entryOf.size / 2)));
   if (probes.length === 0 || enrolledFirst.size === 0)
     throw new UserError(
@@ -123,6 +216,7 @@ export function identificationSplit({ labels, families }: Identities, rng: Rng):
   };
   return {
     probes,
+    totalProbes: all.length,
     galleries: [gallery((label) => enrolledFirst.has(label)), gallery((label) => !enrolledFirst.has(label))],
   };
 }

@@ -14,9 +14,16 @@ export type Embeddings = { readonly rows: Float32Array; readonly dim: number };
  */
 export const NO_SCORE = Number.NEGATIVE_INFINITY;
 
-/** Divides rows by their length. `name` is what a message calls them. @throws FileError if a value is not finite. */
-export function unitEmbeddings(rows: Float32Array, dim: number, name: string): Embeddings {
-  const unit = new Float32Array(rows.length);
+/**
+ * Divides rows by their length, in `unit` if it is given (`rows` itself for one). `name` is what a message calls them.
+ * @throws FileError if a value is not finite.
+ */
+export function unitEmbeddings(
+  rows: Float32Array,
+  dim: number,
+  name: string,
+  unit: Float32Array = new Float32Array(rows.length),
+): Embeddings {
   for (let start = 0; start < rows.length; start += dim) {
     let sum = 0;
     for (let d = 0; d < dim; d++) sum += rows[start + d]! ** 2;

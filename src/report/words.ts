@@ -79,18 +79,21 @@ export const judgementRow = (c: Comparison): string[] => [
 export function protocolText(evaluation: Evaluation): string {
   const { protocol, tests } = evaluation;
   if (protocol.name !== undefined) return templatesText(evaluation);
-  const { genuinePairs, impostorPairs, allImpostors, probes, galleries, resamples, seed } = protocol;
+  const { genuinePairs, genuinePairsInAll, impostorPairs, allImpostors, resamples, seed } = protocol;
+  const { probes, probesInAll, galleries } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
+  const drawn = (count: number, all?: number): string =>
+    all === undefined ? n(count) : `a draw of ${n(count)} of ${n(all)}`;
   return [
     dataText(evaluation),
     ...(tests.some(({ verification }) => verification)
       ? [
-          `1:1: ${n(genuinePairs)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs.`,
+          `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs.`,
         ]
       : []),
     ...(tests.some(({ identification }) => identification)
       ? [
-          `1:N: ${n(probes)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled.`,
+          `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled.`,
         ]
       : []),
     `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
@@ -117,6 +120,9 @@ export function cautions({ models, tests, protocol, dataset }: Evaluation): stri
   const n = (x: number): string => x.toLocaleString('en-US');
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
+    ...(dataset.missing === undefined
+      ? []
+      : [`${n(dataset.missing)} more images are left out for all models, because one has no embedding of them.`]),
     ...models.flatMap(({ name, zeros = 0 }) =>
       zeros > 0 ? [`${name}: ${n(zeros)} of ${n(of)} ${what} are zeros; they count as misses in every metric.`] : [],
     ),

@@ -129,6 +129,9 @@ export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], t
 export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
 /** Positions that sort each slice along `dim`, smallest first. */
 export const argsort = (x: Tensor, dim = -1): Tensor => aten.argsort(x, dim);
+/** The same for a vector, equal numbers in their order; the largest first if `descending`. */
+export const argsortStable = (x: Tensor, { descending }: { readonly descending: boolean }): Tensor =>
+  aten['argsort.stable'](x, { stable: true, descending });
 export const floor = (x: Tensor): Tensor => aten.floor(x);
 export const all = (x: Tensor): Tensor => aten.all(x);
 export const finite = (x: Tensor): Tensor => aten.isfinite(x);

@@ -1,0 +1,36 @@
+import { totalmem } from 'node:os';
+
+/** What decides how much memory an evaluation of a labelled set takes. */
+export type EvaluationSize = {
+  /** N, C */
+  readonly count: number;
+  readonly classes: number;
+  /** D of each feature set: the old model's and those of the new ones, of which one is in memory at a time. */
+  readonly dims: readonly number[];
+  /** Genuine and impostor pairs. */
+  readonly pairs: number;
+  readonly resamples: number;
+};
+
+/** A pair: two positions, two identities, score, its sorted copies, and its entry in the table of identities that meet. */
+const BYTES_A_PAIR = 120;
+/** An image: label, family, identity, and what a search keeps of a probe. */
+const BYTES_AN_IMAGE = 120;
+/** libtorch, Node.js, and the block of similarities that a search works on. */
+const BYTES_ALWAYS = 400e6;
+
+/** Bytes that `evaluate` takes, about: two models' embeddings, pairs, resamples. */
+export function evaluationBytes({ count, classes, dims, pairs, resamples }: EvaluationSize): number {
+  const [old = 0, ...news] = dims;
+  const numbers = count * (old + 2 * Math.max(0, ...news)); // a new model may have a projection
+  return (
+    BYTES_ALWAYS +
+    4 * numbers +
+    BYTES_AN_IMAGE * count +
+    BYTES_A_PAIR * Math.min(pairs, count ** 2) +
+    2 * resamples * classes
+  );
+}
+
+/** A quarter of the machine. */
+export const defaultMemory = (): number => totalmem() / 4;
