@@ -1,4 +1,4 @@
-// Zeros among a model's embeddings are counted and told, and too many of them are refused.
+// Zeros among a model's embeddings are counted and told, too many are refused; missing ones are left out for all models.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,14 +11,17 @@ import { writeFeatureSet } from '../features/index.ts';
 
 const [CLASSES, EACH, DIM] = [30, 6, 8];
 
-async function writeModel(path: string, zeros: readonly number[]): Promise<void> {
+async function writeModel(path: string, zeros: readonly number[], missing: readonly number[] = []): Promise<void> {
   const rng = new Rng(path.at(-1)!);
   const rows = Float32Array.from({ length: CLASSES * EACH * DIM }, (_, k) =>
-    zeros.includes(Math.floor(k / DIM)) ? 0 : rng.uniform() - 0.5,
+    [...zeros, ...missing].includes(Math.floor(k / DIM)) ? 0 : rng.uniform() - 0.5,
   );
   const labels = Int32Array.from({ length: CLASSES * EACH }, (_, i) => Math.floor(i / EACH));
   const about = { dim: DIM, classes: CLASSES, model: null, dataset: null, flip: 'none' as const };
-  await writeFeatureSet(path, { ...about, labels, families: labels.map(() => -1) }, {}, ({ append }) => append(rows));
+  await writeFeatureSet(path, { ...about, labels, families: labels.map(() => -1) }, {}, ({ append, markMissing }) => {
+    append(rows);
+    markMissing(missing.map((row) => ({ row, id: `image ${row}`, problem: 'unreadable' })));
+  });
 }
 
 test('a model with too many zeros is refused by name; with few the report and evaluation.json count them', async (t) => {
@@ -48,4 +51,25 @@ test('a model with too many zeros is refused by name; with few the report and ev
   );
   for (const { verification, identification } of tests)
     assert.deepEqual([verification!.tied, identification!.tied], [0, 0]);
+});
+
+test('an image that one model has no embedding of is left out for all, and what does not fit into memory is refused', async (t) => {
+  const folder = testFolder(t);
+  await writeModel(join(folder, 'a'), [], [7]);
+  await writeModel(join(folder, 'b'), [], [50, 121]);
+  const evaluate = (...args: readonly string[]) =>
+    mixbct(folder, 'evaluate', '--old', 'a', '--new', 'fresh=b', '--out', 'out', '--resamples', '20', ...args);
+  const { code, err, out } = evaluate('--probes', '100', '--genuines', '200');
+  assert.equal(code, 0, err);
+  assert.match(out, /3 more images are left out for all models/);
+  assert.match(out, /a draw of 200 of 435\s+genuine pairs[\s\S]*a draw of 100 of 147\s+probes/);
+  const { dataset, protocol, models } = JSON.parse(
+    readFileSync(join(folder, 'out/evaluation.json'), 'utf8'),
+  ) as Evaluation;
+  assert.deepEqual([dataset.images, dataset.missing], [177, 3]);
+  assert.deepEqual([protocol.genuinePairsInAll, protocol.probesInAll], [435, 147]);
+  assert.ok(models.every(({ zeros }) => zeros === 0), 'a missing embedding is no zero of the model'); // biome-ignore format: short
+  const refused = evaluate('--memory', '0.1', '--force');
+  assert.equal(refused.code, 2);
+  assert.match(refused.err, /takes about 0\.\d+ GB, it may take 0\.10 GB\n.*--memory 1/);
 });
