@@ -1,8 +1,20 @@
-// Runs every test and closes with "N passed, N failed".
-import { spawnSync } from 'node:child_process';
+// Runs the test files whose names contain one of the words given, or all: a line as each file ends, then the slowest, what
+// failed, and "N passed, N failed" alone on the last line.
+import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { root } from './setup/shell.mjs';
+
+/** Files at a time. Each has one thread of libtorch, so that two cores are used and neither waits for the other. */
+const AT_ONCE = Math.min(2, availableParallelism());
+/** Slowest files that are named. */
+const SLOWEST = 8;
+/**
+ * One thread each, unless a test sets more; and threads that wait sleep: OpenMP's spin, and two that wait for each other beside
+ * other work are twenty times slower.
+ */
+const ONE_THREAD = { OMP_NUM_THREADS: '1', OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '0', KMP_BLOCKTIME: '0' };
 
 const wanted = process.argv.slice(2);
 const files = ['dist/src', 'dist/test']
@@ -11,15 +23,58 @@ const files = ['dist/src', 'dist/test']
   )
   .filter((file) => file.endsWith('.test.js') && (wanted.length === 0 || wanted.some((part) => file.includes(part))))
   .sort();
-// One file at a time: the tests of libtorch use every core themselves.
-const args = ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files];
-const { status, stdout } = spawnSync(process.execPath, args, {
-  cwd: root,
-  encoding: 'utf8',
-  stdio: ['ignore', 'pipe', 'inherit'],
-  maxBuffer: 1 << 28,
-});
-process.stdout.write(stdout);
-const count = (name) => Number(stdout.match(new RegExp(`^ℹ ${name} (\\d+)$`, 'm'))?.[1] ?? 0);
-process.stdout.write(`${count('pass')} passed, ${count('fail') + count('cancelled')} failed\n`);
-process.exit(status ?? 1);
+
+const started = performance.now();
+const results = [];
+const queue = [...files];
+await Promise.all(Array.from({ length: AT_ONCE }, work));
+
+async function work() {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const result = await run(file);
+    results.push(result);
+    const { passed, failed, seconds } = result;
+    const counts = `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}`;
+    const place = `[${results.length}/${files.length}]`;
+    process.stdout.write(`${failed > 0 ? '✖' : '✔'} ${place} ${file}: ${counts}, ${seconds.toFixed(1)} s\n`);
+  }
+}
+
+/** Runs one file in a process of its own. A process that dies, or fails without a failed test, counts as one. */
+function run(file) {
+  const from = performance.now();
+  const child = spawn(process.execPath, ['--test-reporter=spec', file], {
+    cwd: root,
+    env: { ...process.env, ...ONE_THREAD },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [out, err] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    err += text;
+  });
+  return new Promise((resolve) => {
+    child.once('close', (code, signal) => {
+      const count = (name) => Number(out.match(new RegExp(`^ℹ ${name} (\\d+)$`, 'm'))?.[1] ?? 0);
+      const [passed, failing] = [count('pass'), count('fail') + count('cancelled')];
+      const failed = code === 0 ? failing : Math.max(1, failing);
+      const ended = failing === 0 && failed > 0 ? `the process ended with ${signal ?? `code ${code}`}\n` : '';
+      resolve({ file, passed, failed, seconds: (performance.now() - from) / 1000, out, err: err + ended });
+    });
+  });
+}
+
+for (const { file, out, err } of results.filter(({ failed }) => failed > 0))
+  process.stdout.write(`\n──── ${file}\n${out}${err}`);
+const slowest = [...results].sort((a, b) => b.seconds - a.seconds).slice(0, SLOWEST);
+if (files.length > SLOWEST)
+  process.stdout.write(
+    `\nslowest:\n${slowest.map(({ file, seconds }) => `  ${seconds.toFixed(1).padStart(6)} s  ${file}\n`).join('')}`,
+  );
+process.stdout.write(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+const [passed, failed] = [sum('passed'), sum('failed')];
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
+process.exit(failed > 0 || files.length === 0 ? 1 : 0);
