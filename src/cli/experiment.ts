@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
 import { suggestion } from '../base/suggestion.ts';
+import { ownOrShipped } from '../base/version.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
 import { parseRecipe } from '../train/recipe.ts';
 import { applySettings, describeIssues } from '../train/settings.ts';
@@ -100,7 +101,8 @@ const parts: Partial<Record<Stage['do'], readonly string[]>> = {
  * Reads an experiment file; recipes in files of their own are read in, and every recipe takes the experiment's seed.
  * @throws UserError listing every problem of the file, or of a recipe in it, before anything is run.
  */
-export function loadExperiment(path: string, settings: readonly string[] = []): Experiment {
+export function loadExperiment(given: string, settings: readonly string[] = []): Experiment {
+  const path = ownOrShipped(given);
   const raw = applySettings(readExtended(path), settings);
   const result = experimentSchema.safeParse(raw);
   if (!result.success)

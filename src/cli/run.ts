@@ -26,7 +26,7 @@ export function runCommand(): Command {
     'run the stages of an experiment; what is done is skipped, what was interrupted goes on',
     'mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2',
   )
-    .argument('<experiment>', 'YAML file; its schema: mixbct schema experiment')
+    .argument('<experiment>', 'YAML file, your own or one of experiments/; its schema: mixbct schema experiment')
     .requiredOption('--out <folder>', 'folder of the experiment')
     .option(
       '--set <path=value>',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
@@ -9,7 +9,7 @@ import { writeTinySet } from '../../test/helpers/images.ts';
 import { packageRoot } from '../base/version.ts';
 
 /** Names the native libraries of a process on standard error when it ends. */
-const TELL = `process.on("exit",()=>process.stderr.write("\\nloaded: "+process.report.getReport().sharedObjects.join(" ")))`;
+const TELL = `import{readFileSync as r}from"node:fs";process.on("exit",()=>process.stderr.write("\\nloaded: "+[...new Set(r("/proc/self/maps","utf8").match(/\\/\\S+/g))].join(" ")))`;
 
 /** The native libraries that a command loads. */
 function loadedBy(cwd: string, args: readonly string[]): string {
@@ -69,4 +69,19 @@ test('an installation that was not built says what to run, and doctor what is mi
   assert.equal(run('--version').status, 0);
   assert.equal(run('data', 'info', 'set').status, 0, 'a set of PGM pictures needs no addon');
   assert.equal(mixbct(folder, 'data', 'info', 'run').code, 2, 'nothing was left');
+});
+
+test('recipes and experiments of the package are found from any folder, and a file of one’s own comes first', (t) => {
+  const folder = testFolder(t);
+  const refused = (message: RegExp, ...args: string[]): void => {
+    const { code, err } = mixbct(folder, ...args);
+    assert.match(err, message, args.join(' '));
+    assert.equal(code, 2);
+  };
+  refused(/nothing: no such stage/, 'run', 'experiments/quickstart.yaml', '--out', 'out', '--only', 'nothing');
+  refused(/none: no such dataset/, 'train', 'recipes/glyphs/old.yaml', '--data', 'none', '--out', 'out');
+  refused(/package\.json: no such file/, 'train', 'package.json', '--data', 'none', '--out', 'out');
+  mkdirSync(join(folder, 'recipes/glyphs'), { recursive: true });
+  writeFileSync(join(folder, 'recipes/glyphs/old.yaml'), 'epoch: 3\n');
+  refused(/^error: recipes\/glyphs\/old\.yaml: .*problem[\s\S]*epoch: no such key/, 'train', 'recipes/glyphs/old.yaml', '--data', 'none', '--out', 'out'); // biome-ignore format: one line each
 });

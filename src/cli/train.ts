@@ -13,7 +13,10 @@ export function trainCommand(): Command {
       'mixbct train OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128 --data ms1m/train_part_70_class --out runs/new \\\n' +
       '  --old-features features/old --old-credible features/credible',
   )
-    .argument('<recipe>', 'YAML file (its schema: mixbct schema recipe), or a name that mixbct recipes lists')
+    .argument(
+      '<recipe>',
+      'YAML file, your own or one of recipes/ (its schema: mixbct schema recipe), or a name that mixbct recipes lists',
+    )
     .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <folder>', "the run's folder")
     .option('--old-features <folder>', 'feature set of the old model on this data (mixbct extract)')

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
+import { ownOrShipped } from '../base/version.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
@@ -141,7 +142,8 @@ export type LoadOptions = {
 };
 
 /** Reads a recipe, from a file or by a name of the reference's. @throws UserError listing every problem at once. */
-export function loadRecipe(path: string, options: LoadOptions = {}): Recipe {
+export function loadRecipe(given: string, options: LoadOptions = {}): Recipe {
+  const path = ownOrShipped(given);
   const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);
   if (!named && !existsSync(path) && !/\.ya?ml$/.test(path))
     throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {
