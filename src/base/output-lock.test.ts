@@ -1,7 +1,7 @@
 // Who may write an output: one process at a time, and none for ever.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -61,6 +61,37 @@ test('of many that find a dead lock, one gets it', async (t) => {
     await Promise.all(said.map(([child]) => killed(child)));
     lockOutput(out)[Symbol.dispose]();
     assert.deepEqual(readdirSync(folder), []);
+  }
+});
+
+test('what was killed while it took a lock leaves nothing for ever; files of the living and of others stay', async (t) => {
+  const folder = testFolder(t);
+  const out = join(folder, 'out');
+  const path = join(folder, '.out.lock');
+  const [holder] = await holderOf(t, out);
+  const dead = readFileSync(path);
+  await killed(holder);
+  const [living] = await holderOf(t, join(folder, 'other'));
+  const alive = readFileSync(join(folder, '.other.lock'));
+  const id = '0123456789abcdef';
+  const swept = ['takeover', id, `takeover.${id}`, `takeover.takeover.${id}`];
+  for (const name of swept) writeFileSync(`${path}.${name}`, dead);
+  writeFileSync(`${path}.${id.replace('0', 'f')}`, dead.subarray(0, 20)); // killed before it was whole
+  writeFileSync(`${path}.takeover.${id.replace('0', 'f')}`, alive);
+  for (const name of ['.out.lock.mine', `.out2.lock.${id}`, `out.lock.${id}`]) writeFileSync(join(folder, name), dead);
+  lockOutput(out)[Symbol.dispose]();
+  const kept = ['.other.lock', '.out.lock.mine', `.out.lock.takeover.f${id.slice(1)}`, `.out2.lock.${id}`, `out.lock.${id}`]; // biome-ignore format: short
+  assert.deepEqual(readdirSync(folder).sort(), kept);
+  await killed(living);
+});
+
+test('what is no lock but stands in its place is told, not waited for', (t) => {
+  const folder = testFolder(t);
+  const path = join(folder, '.out.lock');
+  for (const place of [() => mkdirSync(path), () => symlinkSync('nowhere', path)]) {
+    place();
+    assert.throws(() => lockOutput(join(folder, 'out')), /out: its lock .*\.out\.lock cannot be read.*\n.*remove .*\.out\.lock/); // biome-ignore format: short
+    rmSync(path, { recursive: true });
   }
 });
 

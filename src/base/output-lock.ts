@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, linkSync, mkdirSync, openSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { writeAll } from './durable-write.ts';
@@ -46,6 +46,7 @@ function linkOf(path: string): string {
   }
 }
 
+const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 const machineOf = (): string => textOf('/etc/machine-id')?.trim() ?? '';
 const bootOf = (): string => textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
@@ -105,6 +106,7 @@ export function lockOutput(output: string): OutputLock {
   const text = `${JSON.stringify(ourselves())}\n`;
   acquire(path, text, output);
   held.set(path, text);
+  removeDeadLocks(path);
   return { [Symbol.dispose]: () => release(path, text) };
 }
 
@@ -136,12 +138,13 @@ function acquire(path: string, text: string, output: string): void {
   for (let looks = 0; ; ) {
     if (create(path, text)) return;
     const found = textOf(path);
-    if (found === null) continue; // released between both calls
-    const holder = holderOf(found);
+    if (found === null && !isThere(path)) continue; // released between both calls
+    const holder = holderOf(found ?? '');
     if (!holder && ++looks < LOOKS) {
       pause(LOOK_MS);
       continue;
     }
+    if (found === null) throw unreadable(path, output);
     if (holder && stateOf(holder) !== 'dead') throw refusal(path, holder, output);
     const takeover = `${path}.takeover`;
     acquire(takeover, text, output);
@@ -151,9 +154,26 @@ function acquire(path: string, text: string, output: string): void {
       writeText(own, text);
       renameSync(own, path);
       return;
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error; // removed as unreadable before it was whole: `removeDeadLocks`
     } finally {
       release(takeover, text);
     }
+  }
+}
+
+/**
+ * Removes what killed processes left while they took the lock at `path`, which the caller holds: locks on taking it over, and
+ * locks that had not got their name. None of them is of use to anyone while this one is held, so a living process whose
+ * file is not whole yet looks again and is refused.
+ */
+function removeDeadLocks(path: string): void {
+  const name = basename(path);
+  for (const entry of readdirSync(dirname(path))) {
+    if (!entry.startsWith(`${name}.`) || !/^(\.takeover)*(\.[0-9a-f]{16})?$/.test(entry.slice(name.length))) continue;
+    const found = join(dirname(path), entry);
+    const holder = holderOf(textOf(found) ?? '');
+    if (!holder || stateOf(holder) === 'dead') rmSync(found, { force: true });
   }
 }
 
@@ -173,6 +193,7 @@ function create(path: string, text: string): boolean {
     return true;
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false;
+    if (codeOf(error) === 'ENOENT' && isThere(dirname(path))) return false; // removed as unreadable: `removeDeadLocks`
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error;
     return createWithoutLink(path, text);
   } finally {
@@ -209,6 +230,13 @@ function holderOf(text: string): LockHolder | null {
   } catch {
     return null;
   }
+}
+
+/** What stands in a lock's place and is none: a folder, a link to nothing, or a file that only another user may read. */
+function unreadable(path: string, output: string): UserError {
+  return new UserError(`${output}: its lock ${path} cannot be read, so whether a process writes it is not known`, {
+    hint: `if none does, remove ${path}`,
+  });
 }
 
 function refusal(path: string, holder: LockHolder, output: string): UserError {
