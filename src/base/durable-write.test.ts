@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs, { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
@@ -12,6 +12,7 @@ import { writeSafetensors } from '../torch/index.ts';
 import { writeArtifact } from './artifact.ts';
 import { DiskFullError, formatBytes, requireRoom, writeAtomic } from './durable-write.ts';
 import { UserError } from './errors.ts';
+import { temporaryBeside } from './process-identity.ts';
 
 /** Lets the system take at most `most` bytes at a time, as it may. */
 function shortWrites(t: TestContext, most: number): void {
@@ -88,4 +89,24 @@ test('what will not fit is told before it is made', (t) => {
   requireRoom(join(folder, 'a'), 1);
   writeFileSync(join(folder, 'a'), 'x');
   assert.deepEqual([999, 1000, 4.1e9, 2e12].map(formatBytes), ['999 bytes', '1.0 kB', '4.1 GB', '2.0 TB']);
+});
+
+test('temporary files of writers that have ended are removed by the next one; those of living and unknown ones stay', (t) => {
+  const folder = testFolder(t);
+  const path = join(folder, 'a.json');
+  const mine = basename(temporaryBeside(path));
+  const [, where, pid, start] = /\.([0-9a-f]{8})-(\d+)-(\d+)-/.exec(mine)!;
+  const called = (by: string, id: number, since: string): string => `a.json.${by}-${id}-${since}-00000000.part`;
+  const alive = called(where!, Number(pid), start!);
+  const other = [
+    called('00000000', 2 ** 30, start!),
+    'a.json.part',
+    `b.${mine}`,
+    called(where!, 2 ** 30, '1').slice(2),
+  ];
+  // a process that has ended, and one whose id a later process has
+  const dead = [called(where!, 2 ** 30, '1'), called(where!, Number(pid), `${Number(start) + 1}`)];
+  for (const name of [alive, ...other, ...dead]) writeFileSync(join(folder, name), 'half');
+  writeAtomic(path, 'whole');
+  assert.deepEqual(readdirSync(folder).sort(), [alive, 'a.json', ...other].sort());
 });

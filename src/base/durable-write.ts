@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -14,6 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { codeOf, type Hint, UserError } from './errors.ts';
+import { removeDeadTemporaries, temporaryBeside } from './process-identity.ts';
 
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */
 const MOST_AT_ONCE = 1 << 30;
@@ -141,13 +141,11 @@ export function renameInto(from: string, to: string): void {
   sync(dirname(resolve(to)));
 }
 
-/** A name beside `path` that no other writer has, in this process or another, here or on another machine. */
-const temporaryFor = (path: string): string => `${path}.${randomBytes(8).toString('hex')}.part`;
-
 /** Writes a file so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
 export function writeAtomic(path: string, data: string | Uint8Array): void {
   mkdirSync(dirname(path), { recursive: true });
-  const temporary = temporaryFor(path);
+  const temporary = temporaryBeside(path);
+  removeDeadTemporaries(path);
   try {
     writeWhole(temporary, [typeof data === 'string' ? Buffer.from(data) : data]);
     renameInto(temporary, path);

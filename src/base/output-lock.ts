@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { writeAll } from './durable-write.ts';
 import { codeOf, UserError } from './errors.ts';
+import { bootOf, machineOf, namespaceOf, processOf, textOf } from './process-identity.ts';
 
 /** The process that holds a lock. */
 export type LockHolder = {
@@ -30,34 +31,7 @@ const LONGEST_COMMAND = 300;
 /** Looks at a lock that is being written, and between two of them: only where a file system cannot link. */
 const [LOOKS, LOOK_MS] = [5, 20];
 
-function textOf(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return null;
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
-}
-
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-const machineOf = (): string => textOf('/etc/machine-id')?.trim() ?? '';
-const bootOf = (): string => textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
-const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
-
-/** State and start of a process, from the fields after its name, which may hold anything; null if there is none. */
-function processOf(pid: number): { readonly state: string; readonly start: string } | null {
-  const fields = textOf(`/proc/${pid}/stat`)
-    ?.replace(/^.*\) /s, '')
-    .split(' ');
-  return fields ? { state: fields[0]!, start: fields[19]! } : null;
-}
 
 const ourselves = (): LockHolder => ({
   host: hostname(),

@@ -1,8 +1,8 @@
-import { lstatSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
 import { writeAtomic } from '../base/artifact.ts';
-import { optionHint, UserError } from '../base/errors.ts';
+import { type Replacing, requireReplaceable } from '../base/output-claim.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
 import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
@@ -22,7 +22,7 @@ export async function writeReports(
   writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
   writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
   writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
-  if (figures) await writeFigures(directory, [{ name: '', evaluation }], { force: false });
+  if (figures) await writeFigures(directory, [{ name: '', evaluation }], {});
 }
 
 export function reportCommand(): Command {
@@ -43,34 +43,45 @@ export function reportCommand(): Command {
       const evaluations = runs.map(({ evaluation }) => evaluation);
       const [evaluation] = evaluations as [Evaluation];
       const alone = runs.length === 1;
-      for (const file of [options.html, options.markdown]) if (file) requireFree(file, options);
+      const replacing = { force: options.force, inputs: paths };
+      for (const as of ['html', 'markdown']) if (options[as]) requireFree(options[as], as, replacing);
       if (options.html) {
         const { renderHtml, renderSeriesHtml } = await pictures();
         writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
       }
       if (options.markdown)
         writeAtomic(options.markdown, alone ? renderMarkdown(evaluation) : `${renderSeriesMarkdown(evaluations)}\n`);
-      if (options.figures) await writeFigures(options.figures, runs, options);
+      if (options.figures) await writeFigures(options.figures, runs, replacing);
       if (alone) print(options, evaluation, renderTerminal(evaluation));
       else print(options, evaluations, renderSeries(evaluations));
     });
 }
 
-/** @throws UserError if something stands at `path`, unless it is a file and `force` is set. */
-function requireFree(path: string, { force }: { readonly force: boolean }): void {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (!found || (force && found.isFile())) return;
-  throw new UserError(`${path} exists already${found.isFile() ? '' : ', and is no file'}`, {
-    hint: found.isFile() ? optionHint('pass --force to replace it') : 'choose another name',
-  });
+/** What reports and figures begin with, or hold: `--force` replaces nothing else. By the ending of their names. */
+const marks: Readonly<Record<string, RegExp>> = {
+  html: /^<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n/,
+  markdown: /^\*\*.*\*\*\n\n\||^# .*\n(?:.*\n)*All numbers are percent\.\n/,
+  svg: /^<svg /,
+  png: /^\x89PNG\r\n/,
+};
+
+const MOST_READ = 16 << 20;
+
+/** @throws UserError if something stands at `path` that is no report, or `force` is not set, or it is an input. */
+function requireFree(path: string, as: string, replacing: Replacing): void {
+  const is = (file: string): boolean => {
+    const found = lstatSync(file);
+    return found.isFile() && found.size <= MOST_READ && marks[as]!.test(readFileSync(file, 'latin1'));
+  };
+  requireReplaceable(path, { what: `a ${as} file of a report`, is }, replacing);
 }
 
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
-async function writeFigures(folder: string, runs: readonly Run[], options: { readonly force: boolean }): Promise<void> {
+async function writeFigures(folder: string, runs: readonly Run[], replacing: Replacing): Promise<void> {
   const { figures, renderPng } = await pictures();
   const drawn = figures(runs);
   for (const { name } of drawn)
-    for (const ending of ['svg', 'png']) requireFree(join(folder, `${name}.${ending}`), options);
+    for (const ending of ['svg', 'png']) requireFree(join(folder, `${name}.${ending}`), ending, replacing);
   for (const { name, svg } of drawn) {
     writeAtomic(join(folder, `${name}.svg`), svg);
     writeAtomic(join(folder, `${name}.png`), await renderPng(svg));

@@ -20,7 +20,7 @@ function hasOnlyRunFiles(path: string): boolean {
     MANIFEST,
     ...[...Object.values(runFiles('')), trainedClassesPath('')].map((file) => basename(file)),
   ]);
-  return readdirSync(path).every((name) => known.has(name.replace(/(\.new)?(\.[0-9a-f]+)?\.part$/, '')));
+  return readdirSync(path).every((name) => known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
 }
 
 /** Whether a run that is finished was killed before it had removed its checkpoints. */

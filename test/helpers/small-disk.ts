@@ -4,15 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
+export type SmallDisk = { readonly path: string; resize(bytes: number): void; unmount(): void };
+
 /** Mounts a disk of so many bytes; null where that is not allowed. */
-export function mountSmallDisk(bytes: number): { readonly path: string; unmount(): void } | null {
+export function mountSmallDisk(bytes: number): SmallDisk | null {
   const path = mkdtempSync(join(tmpdir(), 'mixbct-disk-'));
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path]);
   const unmount = (): void => {
     if (status === 0) spawnSync('umount', ['-l', path]);
     rmSync(path, { recursive: true, force: true });
   };
-  if (status === 0) return { path, unmount };
+  const resize = (size: number): void => void spawnSync('mount', ['-o', `remount,size=${size}`, path]);
+  if (status === 0) return { path, resize, unmount };
   unmount();
   return null;
 }

@@ -1,0 +1,57 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+
+/** A file's text; null if it cannot be read. */
+export function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+/** Id of the installed system, where it has one: host names repeat. */
+export const machineOf = (): string => textOf('/etc/machine-id')?.trim() ?? '';
+/** Id of the start of the machine. */
+export const bootOf = (): string => textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+/** The namespace that process ids belong to. */
+export const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
+
+/** State and start of a process, from the fields after its name, which may hold anything; null if there is none. */
+export function processOf(pid: number): { readonly state: string; readonly start: string } | null {
+  const fields = textOf(`/proc/${pid}/stat`)
+    ?.replace(/^.*\) /s, '')
+    .split(' ');
+  return fields ? { state: fields[0]!, start: fields[19]! } : null;
+}
+
+/** Where process ids mean what they mean here: the machine since its start, and the namespace. 8 hexadecimal digits */
+const whereIdsHold = (): string =>
+  createHash('sha256').update([hostname(), machineOf(), bootOf(), namespaceOf()].join('\0')).digest('hex').slice(0, 8);
+
+/** A name beside `path` that no other writer has, in this process or another, here or on another machine: it says whose it is. */
+export const temporaryBeside = (path: string): string =>
+  `${path}.${whereIdsHold()}-${process.pid}-${processOf(process.pid)?.start ?? ''}-${randomBytes(4).toString('hex')}.part`;
+
+const TEMPORARY = /^\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}\.part$/;
+
+/** Removes the temporary files beside `path` whose writers have ended. Those of other machines and containers stay. */
+export function removeDeadTemporaries(path: string): void {
+  const [folder, name] = [dirname(resolve(path)), basename(path)];
+  for (const entry of readdirSync(folder)) {
+    const [, where, pid, start] = (entry.startsWith(name) && TEMPORARY.exec(entry.slice(name.length))) || [];
+    if (where !== whereIdsHold()) continue;
+    const found = processOf(Number(pid));
+    if (!found || found.start !== start) rmSync(join(folder, entry), { force: true });
+  }
+}
