@@ -55,15 +55,16 @@ export const isFinished = (folder: string, out: string, { last }: Writer): boole
 /** What differs between two runs that make the same: when, where and how long. */
 const TOLD = /"(seconds|dataWaitShare|name|path)": .*|.*\.jsonl?:.*/g;
 
-/** Files whose path begins with `prefix`, by what follows, and what they hold. */
-function filesAt(prefix: string): Map<string, string> {
+/** Files whose path begins with that of an output, by what follows, and what they hold. */
+function filesAt(folder: string, out: string): Map<string, string> {
   const found = new Map<string, string>();
+  const prefix = join(folder, out);
   const walk = (path: string): void => {
     if (statSync(path).isDirectory()) for (const name of readdirSync(path)) walk(join(path, name));
     else if (!path.endsWith('log.jsonl')) {
       const text = readFileSync(path, 'latin1');
-      const called = basename(prefix);
-      const same = /\.(json|html|md)$/.test(path) ? text.replaceAll(called, 'OUT').replace(TOLD, '') : text;
+      const anywhere = (): string => text.replaceAll(out, 'OUT').replaceAll(basename(out), 'OUT').replace(TOLD, '');
+      const same = /\.(json|html|md)$/.test(path) ? anywhere() : text;
       found.set(path.slice(prefix.length), same);
     }
   };
@@ -74,7 +75,7 @@ function filesAt(prefix: string): Map<string, string> {
 
 /** How what stands at `out` differs from an undisturbed attempt; hidden files beside it count, but the lock of a dead process. */
 export function differences(folder: string, out: string): string[] {
-  const [found, wanted] = [filesAt(join(folder, out)), filesAt(join(folder, WHOLE))];
+  const [found, wanted] = [filesAt(folder, out), filesAt(folder, WHOLE)];
   const names = new Set([...found.keys(), ...wanted.keys()]);
   const differing = [...names].filter((file) => found.get(file) !== wanted.get(file));
   const left = leftBeside(folder, out).filter((file) => !file.endsWith('.lock'));

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { asDiskFull, writeAll } from '../../base/durable-write.ts';
+import { lockOutput } from '../../base/output-lock.ts';
 import { progress } from '../../base/progress.ts';
 import { encodePgm } from '../decode.ts';
 import { writeRecordSets } from '../record-output.ts';
@@ -17,6 +17,8 @@ export type GlyphSet = {
   readonly imageDigest: string;
 };
 
+type Build = { readonly side: number; readonly prefix: string; readonly force: boolean; readonly about: Sidecar };
+
 /** A face's images on disk, and in which slot the image of each character lies (-1: it has none). */
 type Drawn = { readonly file: string; readonly slots: Int32Array };
 
@@ -27,9 +29,12 @@ type Drawn = { readonly file: string; readonly slots: Int32Array };
 export async function buildGlyphs(
   faces: readonly Face[],
   codePoints: readonly number[],
-  { side, prefix, note }: { readonly side: number; readonly prefix: string; readonly note: string },
+  { side, prefix, note, force }: Omit<Build, 'about'> & { readonly note: string },
 ): Promise<GlyphSet> {
-  const folder = mkdtempSync(join(tmpdir(), 'mixbct-glyphs-'));
+  using _ = lockOutput(`${prefix}.drawing`);
+  const folder = join(dirname(prefix), `.${basename(prefix)}.drawing.part`);
+  rmSync(folder, { recursive: true, force: true }); // of an attempt that was killed
+  mkdirSync(folder);
   try {
     const bar = progress('draw typefaces', faces.length);
     const drawn = faces.map((face, i) => {
@@ -47,6 +52,7 @@ export async function buildGlyphs(
       {
         side,
         prefix,
+        force,
         about: { classes: classes.map((i) => String.fromCodePoint(codePoints[i]!)), families, note },
       },
     );
@@ -83,7 +89,7 @@ async function merge(
   drawn: readonly Drawn[],
   classes: readonly number[],
   familyOf: readonly number[],
-  { side, prefix, about }: { readonly side: number; readonly prefix: string; readonly about: Sidecar },
+  { side, prefix, force, about }: Build,
 ) {
   const images = classes.reduce((sum, i) => sum + drawn.filter(({ slots }) => slots[i]! >= 0).length, 0);
   const files = drawn.map(({ file }) => openSync(file, 'r'));
@@ -112,7 +118,7 @@ async function merge(
       fill,
       about: () => ({ sidecar: { ...about, imageDigest: digest() } }),
     };
-    await writeRecordSets([set], { force: true }); // its place in the folder of data sets is its own
+    await writeRecordSets([set], { force });
     return { images, classes: classes.length, imageDigest: digest() };
   } finally {
     for (const fd of files) closeSync(fd);

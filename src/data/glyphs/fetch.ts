@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { codeOf, UserError } from '../../base/errors.ts';
+import { lockOutput } from '../../base/output-lock.ts';
 import { type Progress, progress } from '../../base/progress.ts';
 
 /** Runs a program and returns when it ends well. @throws UserError with the last lines it wrote. */
@@ -27,11 +28,12 @@ async function run(
   });
 }
 
-/** Runs `fetch` with a folder that is there, and a display; what it fetched stays if it fails, folders without a file do not. */
+/** Runs `fetch` with a folder that is there and that no other process fetches into, and a display; what it fetched stays if it fails, folders without a file do not. */
 async function fetchInto(home: string, files: number, fetch: (bar: Progress) => Promise<void>): Promise<void> {
   const made = mkdirSync(home, { recursive: true });
   const bar = progress('fetch typefaces', files);
   try {
+    using _ = lockOutput(home);
     await fetch(bar);
   } catch (error) {
     const below = (folder: string) => readdirSync(folder, { recursive: true, withFileTypes: true });
@@ -45,17 +47,29 @@ async function fetchInto(home: string, files: number, fetch: (bar: Progress) => 
 /** Installs npm packages (`name@version`) under `folder`; what is there already is not fetched again. */
 export async function fetchNpm(packages: readonly string[], folder: string): Promise<void> {
   const home = resolve(folder);
-  const versionOf = (spec: string): string | null => {
-    const manifest = join(home, 'node_modules', spec.slice(0, spec.lastIndexOf('@')), 'package.json');
-    return existsSync(manifest) ? JSON.parse(readFileSync(manifest, 'utf8')).version : null;
+  const isThere = (spec: string): boolean => {
+    const at = spec.lastIndexOf('@');
+    const manifest = join(home, 'node_modules', spec.slice(0, at), 'package.json');
+    return existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).version === spec.slice(at + 1);
   };
-  if (packages.every((spec) => versionOf(spec) === spec.slice(spec.lastIndexOf('@') + 1))) return;
-  const flags = ['--prefix', home, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  if (packages.every(isThere)) return;
+  // npm fills folders in place: they get their name when all are whole
+  const scratch = join(home, '.npm.part');
+  const flags = ['--prefix', scratch, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   await fetchInto(home, packages.length, async (bar) => {
-    await run('npm', ['install', ...flags, ...packages], {
-      cwd: home,
-      hint: 'the npm registry must be reachable once; run the same command again to go on',
-    });
+    if (packages.every(isThere)) return; // another process has fetched them meanwhile
+    rmSync(scratch, { recursive: true, force: true });
+    mkdirSync(scratch);
+    try {
+      await run('npm', ['install', ...flags, ...packages], {
+        cwd: scratch,
+        hint: 'the npm registry must be reachable once; run the same command again to go on',
+      });
+      rmSync(join(home, 'node_modules'), { recursive: true, force: true });
+      renameSync(join(scratch, 'node_modules'), join(home, 'node_modules'));
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
     bar.update(packages.length);
   });
 }

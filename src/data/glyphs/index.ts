@@ -41,9 +41,15 @@ export async function getGlyphs(name: GlyphSetName, options: GetOptions): Promis
   const source = glyphSources[name];
   const prefix = glyphPrefix(name, options);
   const expected = source.pinned[`${side}/${levels}`] ?? null;
-  const there = existsSync(recordFiles(prefix).idx) ? readSidecar(prefix).imageDigest : undefined;
+  const isWhole = existsSync(recordFiles(prefix).idx);
+  const there = isWhole ? readSidecar(prefix).imageDigest : undefined;
   if (there && !force) return { prefix, made: null, imageDigest: there, expected };
   const faces = await source.faces(join(folder, name, 'typefaces'));
-  const made = await buildGlyphs(faces, source.codePoints(levels), { side, prefix, note: source.note });
+  const made = await buildGlyphs(faces, source.codePoints(levels), {
+    side,
+    prefix,
+    note: source.note,
+    force: force || !isWhole, // a set of another origin stays
+  });
   return { prefix, made, imageDigest: made.imageDigest, expected };
 }
