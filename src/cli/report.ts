@@ -1,11 +1,13 @@
-import { lstatSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
 import { writeAtomic } from '../base/artifact.ts';
-import { type Replacing, requireReplaceable } from '../base/output-claim.ts';
+import { UserError } from '../base/errors.ts';
+import { type OutputKind, type Replacing, realPath, requireReplaceable } from '../base/output-claim.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
 import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
+import { reportFiles } from '../report/report-files.ts';
 import { renderSeries, renderTerminal } from '../report/terminal.ts';
 import { command, force, print } from './context.ts';
 
@@ -44,7 +46,10 @@ export function reportCommand(): Command {
       const [evaluation] = evaluations as [Evaluation];
       const alone = runs.length === 1;
       const replacing = { force: options.force, inputs: paths };
-      for (const as of ['html', 'markdown']) if (options[as]) requireFree(options[as], as, replacing);
+      if (options.html) requireFile(options.html, reportFiles.html, replacing);
+      if (options.markdown) requireFile(options.markdown, reportFiles.markdown, replacing);
+      if (options.html && options.markdown && realPath(options.html) === realPath(options.markdown))
+        throw new UserError(`${options.html}: the HTML and the Markdown report cannot be one file`);
       if (options.html) {
         const { renderHtml, renderSeriesHtml } = await pictures();
         writeAtomic(options.html, alone ? renderHtml(evaluation) : renderSeriesHtml(runs));
@@ -57,23 +62,11 @@ export function reportCommand(): Command {
     });
 }
 
-/** What reports and figures begin with, or hold: `--force` replaces nothing else. By the ending of their names. */
-const marks: Readonly<Record<string, RegExp>> = {
-  html: /^<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n/,
-  markdown: /^\*\*.*\*\*\n\n\||^# .*\n(?:.*\n)*All numbers are percent\.\n/,
-  svg: /^<svg /,
-  png: /^\x89PNG\r\n/,
-};
-
-const MOST_READ = 16 << 20;
-
-/** @throws UserError if something stands at `path` that is no report, or `force` is not set, or it is an input. */
-function requireFree(path: string, as: string, replacing: Replacing): void {
-  const is = (file: string): boolean => {
-    const found = lstatSync(file);
-    return found.isFile() && found.size <= MOST_READ && marks[as]!.test(readFileSync(file, 'latin1'));
-  };
-  requireReplaceable(path, { what: `a ${as} file of a report`, is }, replacing);
+/** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */
+function requireFile(path: string, kind: OutputKind, replacing: Replacing): void {
+  requireReplaceable(path, kind, replacing);
+  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new UserError(`${path} is a folder, wanted the name of a file`, { hint: 'choose another name' });
 }
 
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
@@ -81,7 +74,7 @@ async function writeFigures(folder: string, runs: readonly Run[], replacing: Rep
   const { figures, renderPng } = await pictures();
   const drawn = figures(runs);
   for (const { name } of drawn)
-    for (const ending of ['svg', 'png']) requireFree(join(folder, `${name}.${ending}`), ending, replacing);
+    for (const ending of ['svg', 'png']) requireFile(join(folder, `${name}.${ending}`), reportFiles.figure, replacing);
   for (const { name, svg } of drawn) {
     writeAtomic(join(folder, `${name}.svg`), svg);
     writeAtomic(join(folder, `${name}.png`), await renderPng(svg));

@@ -1,0 +1,35 @@
+import { lstatSync } from 'node:fs';
+import type { OutputKind } from '../base/output-claim.ts';
+import { readRegularFile } from '../base/regular-file.ts';
+
+const MOST_READ = 64 << 20;
+
+/** A file as text; empty if it cannot be read or is longer than a report. */
+function textOf(path: string): string {
+  try {
+    if (lstatSync(path).size > MOST_READ) return '';
+    return readRegularFile(path).toString('utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** What `report` writes, as `--force` knows it: by words that every report of any version has. */
+export const reportFiles = {
+  html: {
+    what: 'an HTML report',
+    is: (path) => /^<!doctype html>\n.*\n<h2>What the words mean<\/h2>\n/s.test(textOf(path)),
+  },
+  markdown: {
+    what: 'a report in Markdown',
+    is: (path) => /^\| new model \| new → new \| new → old \||^All numbers are percent\.$/m.test(textOf(path)),
+  },
+  /** A PNG file is one if it stands beside its SVG. */
+  figure: {
+    what: 'a figure of a report',
+    is: (path) =>
+      /^<svg .*?>\n<title>.*<\/title>\n<rect width="100%" height="100%" fill="white"\/>\n/.test(
+        textOf(path.replace(/\.png$/, '.svg')),
+      ),
+  },
+} as const satisfies Record<string, OutputKind>;
