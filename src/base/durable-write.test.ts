@@ -1,6 +1,6 @@
 // Files are written whole, or an error says so and nothing stands at their name.
 import assert from 'node:assert/strict';
-import fs, { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -107,6 +107,7 @@ test('temporary files of writers that have ended are removed by the next one; th
   // a process that has ended, and one whose id a later process has
   const dead = [called(where!, 2 ** 30, '1'), called(where!, Number(pid), `${Number(start) + 1}`)];
   for (const name of [alive, ...other, ...dead]) writeFileSync(join(folder, name), 'half');
+  mkdirSync(join(folder, called(where!, 2 ** 30, '2'), 'in/it'), { recursive: true });
   writeAtomic(path, 'whole');
   assert.deepEqual(readdirSync(folder).sort(), [alive, 'a.json', ...other].sort());
 });

@@ -45,13 +45,18 @@ export const temporaryBeside = (path: string): string =>
 
 const TEMPORARY = /^\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}\.part$/;
 
-/** Removes the temporary files beside `path` whose writers have ended. Those of other machines and containers stay. */
+/** Removes the temporary files and folders beside `path` whose writers have ended. Those of other machines, containers and users stay. */
 export function removeDeadTemporaries(path: string): void {
   const [folder, name] = [dirname(resolve(path)), basename(path)];
   for (const entry of readdirSync(folder)) {
     const [, where, pid, start] = (entry.startsWith(name) && TEMPORARY.exec(entry.slice(name.length))) || [];
     if (where !== whereIdsHold()) continue;
     const found = processOf(Number(pid));
-    if (!found || found.start !== start) rmSync(join(folder, entry), { force: true });
+    if (found?.start === start) continue;
+    try {
+      rmSync(join(folder, entry), { recursive: true, force: true });
+    } catch {
+      // of another user
+    }
   }
 }

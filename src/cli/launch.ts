@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { type Command, Option } from 'commander';
 import { Interrupted, UserError } from '../base/errors.ts';
+import { removeDeadTemporaries, temporaryBeside } from '../base/process-identity.ts';
 import { duration } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import { RENDEZVOUS_FILE } from '../torch/variables.ts';
@@ -98,7 +99,10 @@ async function launch(words: readonly string[], options: LaunchOptions): Promise
 function meetingPlace({ masterAddr = '127.0.0.1', masterPort }: LaunchOptions) {
   if (masterPort !== undefined)
     return { variables: { MASTER_ADDR: masterAddr, MASTER_PORT: String(masterPort) }, remove: () => undefined };
-  const folder = mkdtempSync(join(tmpdir(), 'mixbct-launch-')); // for this user alone
+  const launches = join(tmpdir(), 'mixbct-launch');
+  removeDeadTemporaries(launches); // of launchers that were killed
+  const folder = temporaryBeside(launches);
+  mkdirSync(folder, { mode: 0o700 }); // for this user alone
   return {
     variables: { [RENDEZVOUS_FILE]: join(folder, 'rendezvous') },
     remove: () => rmSync(folder, { recursive: true, force: true }),
