@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { holderOf, killed } from '../../test/helpers/locks.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { UserError } from './errors.ts';
 import { type LockHolder, lockOutput, lockOutputs, stateOf } from './output-lock.ts';
 
@@ -101,4 +102,12 @@ test('several locks are taken together or not at all', (t) => {
   using _ = lockOutput(b);
   assert.throws(() => lockOutputs([a, b]), new RegExp(`${b}: process ${process.pid} is writing it`));
   assert.deepEqual(readdirSync(folder), ['.b.lock']);
+});
+
+test('a disk without room for a lock is told by the name of the output, and no part of the lock stays', (t) => {
+  const disk = smallDisk(t, 64 * 1024);
+  if (disk === null) return;
+  assert.throws(() => writeFileSync(join(disk, 'fill'), Buffer.alloc(128 * 1024)), /ENOSPC/);
+  assert.throws(() => lockOutput(join(disk, 'out')), /out: the disk is full \(.*, 0 bytes left\)/);
+  assert.deepEqual(readdirSync(disk), ['fill']);
 });

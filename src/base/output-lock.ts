@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { writeAll } from './durable-write.ts';
+import { asDiskFull, writeAll } from './durable-write.ts';
 import { codeOf, UserError } from './errors.ts';
 import { bootOf, machineOf, namespaceOf, processOf, textOf } from './process-identity.ts';
 
@@ -78,7 +78,11 @@ export function lockOutput(output: string): OutputLock {
   const path = lockPath(output);
   mkdirSync(dirname(path), { recursive: true });
   const text = `${JSON.stringify(ourselves())}\n`;
-  acquire(path, text, output);
+  try {
+    acquire(path, text, output);
+  } catch (error) {
+    throw asDiskFull(output, error);
+  }
   held.set(path, text);
   removeDeadLocks(path);
   return { [Symbol.dispose]: () => release(path, text) };

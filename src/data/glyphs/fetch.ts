@@ -1,9 +1,13 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { DiskFullError } from '../../base/durable-write.ts';
 import { codeOf, UserError } from '../../base/errors.ts';
 import { lockOutput } from '../../base/output-lock.ts';
 import { type Progress, progress } from '../../base/progress.ts';
+
+/** npm warns of a file that it could not write, and still ends with 0. */
+const DISK_FULL = /no space left on device|ENOSPC|EDQUOT/i;
 
 /** Runs a program and returns when it ends well. @throws UserError with the last lines it wrote. */
 async function run(
@@ -21,6 +25,7 @@ async function run(
     child.on('error', (error) => resolve(codeOf(error) === 'ENOENT' ? 'is not installed' : error.message));
     child.on('close', (code, signal) => resolve(code ?? `was ended by ${signal}`));
   });
+  if (DISK_FULL.test(output)) throw new DiskFullError(cwd, 'ENOSPC');
   if (status === 0) return;
   const what = typeof status === 'number' ? `ended with ${status}` : status;
   throw new UserError(`${program} ${args[0]} ${what}\n${output.trim().split('\n').slice(-5).join('\n')}`.trimEnd(), {
@@ -55,7 +60,7 @@ export async function fetchNpm(packages: readonly string[], folder: string): Pro
   if (packages.every(isThere)) return;
   // npm fills folders in place: they get their name when all are whole
   const scratch = join(home, '.npm.part');
-  const flags = ['--prefix', scratch, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  const flags = ['--prefix', scratch, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=warn'];
   await fetchInto(home, packages.length, async (bar) => {
     if (packages.every(isThere)) return; // another process has fetched them meanwhile
     rmSync(scratch, { recursive: true, force: true });
