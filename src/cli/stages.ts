@@ -52,6 +52,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
       const news = `[${i + 1}/${entries.length}] ${id}`;
       let standing = stages.standing(id, stage);
       if (!standing.done) {
+        stages.requireSame(id, standing);
         // From here on no other process makes a stage. It may have made this one meanwhile.
         lock ??= lockOutput(options.out);
         standing = stages.standing(id, stage);
@@ -138,18 +139,22 @@ class Stages {
     }
   }
 
+  /** @throws UserError if a stage was begun or made otherwise than it would be now, and that is not to be replaced. */
+  requireSame(id: string, { known, isSame, inputs }: Standing): void {
+    if (!known || known.inputs === '' || isSame || inputs === null || this.#options.force) return;
+    throw new UserError(
+      `${join(this.#options.out, id)}: stage ${id} was ${known.made ? 'made' : 'begun'} with other options or inputs`,
+      { hint: 'choose another --out, or pass --force to make it and what follows again' },
+    );
+  }
+
   async make(id: string, stage: Stage, news: string): Promise<void> {
     const { out, force } = this.#options;
     for (const reference of referencesOf(stage)) await this.#fetchAbsent(this.#nameOf(reference));
-    const { known, isSame, inputs, of } = this.standing(id, stage);
-    if (known && known.inputs !== '' && !isSame) {
-      if (!force)
-        throw new UserError(
-          `${join(out, id)}: stage ${id} was ${known.made ? 'made' : 'begun'} with other options or inputs`,
-          { hint: 'choose another --out, or pass --force to make it and what follows again' },
-        );
-      this.#records.mark(this.#dependents(id));
-    }
+    const standing = this.standing(id, stage);
+    const { known, isSame, inputs, of } = standing;
+    this.requireSame(id, standing);
+    if (known && known.inputs !== '' && !isSame) this.#records.mark(this.#dependents(id));
     say(`${news}: ${describe(stage)}`);
     const record = { mixbct: version, inputs: inputs!, of };
     const replace = force || known !== null;
