@@ -5,10 +5,13 @@ import { test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
 import { UserError } from '../base/errors.ts';
-import { openDataset } from './dataset.ts';
+import { type Dataset, openDataset } from './dataset.ts';
 import { importDataset } from './import.ts';
 import { describeDataset } from './info.ts';
+import { packImage, writeRecords } from './recordio.ts';
+import { readSidecar, writeSidecar } from './sidecar.ts';
 
 function contents(prefix: string) {
   using dataset = openDataset(prefix);
@@ -52,6 +55,32 @@ test('broken images are named by their files and nothing is written, or they are
   writeFileSync(join(root, 'a/1.pgm'), 'P5');
   await importDataset(dataset, join(folder, 'unchecked'), { check: false });
   assert.equal(contents(join(folder, 'unchecked')).rows.length, 7);
+});
+
+test('the digest that a maker pinned goes with all images in their order, and with no others', async (t) => {
+  const folder = testFolder(t);
+  const prefix = join(folder, 'set');
+  await writeTinySet(prefix, { perClass: [2, 2] });
+  writeSidecar(prefix, { classes: ['a', 'b'], imageDigest: 'pinned' });
+  using set = openDataset(prefix);
+  const pinned = async (source: Dataset, name: string): Promise<string | undefined> => {
+    await importDataset(source, join(folder, name), { skipBadImages: true });
+    return readSidecar(join(folder, name)).imageDigest;
+  };
+  assert.equal(await pinned(set, 'whole'), 'pinned');
+  const other = join(folder, 'damaged');
+  await writeRecords(other, (writer) => {
+    writer.write(0, packImage({ labels: [5, 2], id: 0, image: new Uint8Array() }));
+    for (let i = 0; i < 4; i++) {
+      const image = i === 2 ? Buffer.from('P5') : Buffer.from(set.record(i).image);
+      writer.write(i + 1, packImage({ labels: [i >> 1, 0], id: i + 1, image }));
+    }
+  });
+  writeSidecar(other, set.sidecar);
+  using damaged = openDataset(other);
+  assert.equal(await pinned(damaged, 'part'), undefined);
+  const unchecked = importDataset(damaged, join(folder, 'third'), { skipBadImages: true, check: false });
+  await assert.rejects(unchecked, /pass --skip-bad-images without --no-check/);
 });
 
 test('a set of which no image can be read is not written', async (t) => {

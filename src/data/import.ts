@@ -37,6 +37,10 @@ export async function importDataset(
   prefix: string,
   { force = false, check = true, skipBadImages = false }: ImportOptions = {},
 ): Promise<Imported> {
+  if (skipBadImages && !check)
+    throw new UserError('unreadable images are found by decoding them', {
+      hint: [optionHint('pass --skip-bad-images without --no-check')],
+    });
   const replacing = { force, inputs: [dataset.path] };
   requireReplaceableSet(prefix, replacing); // before all images are decoded
   const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();
@@ -107,10 +111,13 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
   const left = new Set(order.map((i) => before[i]!));
   const lost = new Set([...unreadable.keys()].map((i) => before[i]!).filter((label) => !left.has(label)));
   const kept = Array.from({ length: dataset.classes }, (_, label) => label).filter((label) => !lost.has(label));
-  const { classes: names } = dataset.sidecar;
+  const { imageDigest, ...kind } = dataset.sidecar;
+  const { classes: names } = kind;
   const place = new Map(kept.map((label, i) => [label, i]));
+  const same = order.length === before.length && order.every((index, i) => index === i);
   const sidecar: Sidecar = {
-    ...dataset.sidecar,
+    ...kind,
+    ...(imageDigest !== undefined && same && { imageDigest }), // it is of all images in their order
     ...(names && { classes: kept.map((label) => names[label]!) }),
     origin: originOfPart(lineageOf(dataset), { chosen: kept }),
   };
