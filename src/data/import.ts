@@ -3,7 +3,7 @@ import { progress } from '../base/progress.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
-import { bytesOf, requireReplaceableSet, writeRecordSets } from './record-output.ts';
+import { bytesOf, isBegun, requireReplaceableSet, writeRecordSets } from './record-output.ts';
 import { packImage, type RecordWriter } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
@@ -42,7 +42,7 @@ export async function importDataset(
       hint: [optionHint('pass --skip-bad-images without --no-check')],
     });
   const replacing = { force, inputs: [dataset.path] };
-  requireReplaceableSet(prefix, replacing); // before all images are decoded
+  if (!isBegun(prefix)) requireReplaceableSet(prefix, replacing); // before all images are decoded
   const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();
   if (unreadable.size > 0 && !skipBadImages) throw unreadableError(dataset, unreadable);
   const { order, labels, sidecar, skippedClasses } = contentOf(dataset, unreadable);

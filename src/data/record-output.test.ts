@@ -1,7 +1,7 @@
 // Record sets appear with all of their files, several together, or not at all; an interrupted command can be given again.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -64,6 +64,25 @@ test('given again without --force, an interrupted hold-out is not refused for wh
     assert.deepEqual(contents(out), contents(whole));
   }
   said.mock.restore();
+});
+
+test('an import that was killed while its files appeared can be given again', async (t) => {
+  const { folder, dataset } = await source(t);
+  const whole = join(folder, 'whole');
+  await importDataset(dataset, join(whole, 'made'));
+  const files = ['made.ids.jsonl', 'made.json', 'made.rec', 'made.idx'];
+  assert.deepEqual(Object.keys(contents(whole)).sort(), [...files].sort());
+  for (let appeared = 0; appeared <= files.length; appeared++) {
+    const out = join(folder, `appeared-${appeared}`);
+    const staging = join(out, '.made.set.part');
+    mkdirSync(join(staging, 'replaced'), { recursive: true });
+    writeFileSync(join(staging, 'complete'), '["made"]');
+    for (const [i, file] of files.entries()) cpSync(join(whole, file), join(i < appeared ? out : staging, file));
+    const said = t.mock.method(process.stderr, 'write', () => true);
+    await importDataset(dataset, join(out, 'made'));
+    said.mock.restore();
+    assert.deepEqual(contents(out), contents(whole), `${appeared} had appeared`);
+  }
 });
 
 test('a file that is of no record set, or one that is read, is not written over', async (t) => {

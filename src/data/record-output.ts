@@ -27,6 +27,8 @@ export type RecordSetContent = {
 /** Where a set is written until it is complete, and the note in there that says so: the sets that appear together. */
 const stagingOf = (prefix: string): string => join(dirname(resolve(prefix)), `.${basename(prefix)}.set.part`);
 const COMPLETE = 'complete';
+/** Whether an attempt at a set has come to no end: the next one goes on with it or removes it. */
+export const isBegun = (prefix: string): boolean => existsSync(stagingOf(recordFiles(prefix).prefix));
 
 /**
  * Writes record sets with their descriptions: all of them appear, each with all of its files, or none. One process at a time
@@ -44,7 +46,7 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
     for (const prefix of some) requireReplaceableSet(prefix, replacing);
   };
   // Before anything is written beside them. Some of several sets may be what the same command left.
-  if (replacing.force || prefixes.every(isWhole)) check(prefixes.filter((prefix) => !existsSync(stagingOf(prefix))));
+  if (replacing.force || prefixes.every(isWhole)) check(prefixes.filter((prefix) => !isBegun(prefix)));
   using _ = lockOutputs(prefixes);
   const recovered = prefixes.filter(recover);
   if (replacing.force || (recovered.length === 0 && prefixes.every(isWhole))) check(prefixes);

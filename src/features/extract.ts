@@ -9,6 +9,7 @@ import { type ClassKeys, classKeysOf } from './class-keys.ts';
 import type { FeaturesInfo } from './feature-set.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { announceMissing, forgetMissing, keepMissing, type MissingRow, missingSoFar } from './missing.ts';
+import { removeOtherParts } from './parts.ts';
 
 /** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
 export type Embedder = {
@@ -80,6 +81,7 @@ export async function extractFeatures(
   const replacing = { force, inputs: [dataset.path, ...inputs] };
   const how = { ...replacing, resume };
   return await writeFeatureSet(out, content, how, async ({ append, markMissing, from, directory }) => {
+    if (!options.range) removeOtherParts(out, 1);
     await using loader = new Loader(dataset, { workers });
     const before = missingSoFar(directory).filter(({ row }) => row < from);
     if (from > 0) keepMissing(directory, before); // those that follow are read again

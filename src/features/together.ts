@@ -8,6 +8,7 @@ import { describe, type Embedder, type ExtractOptions, extractFeatures } from '.
 import { FeatureSet, type FeaturesInfo } from './feature-set.ts';
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
 import { announceMissing } from './missing.ts';
+import { partPath, removeOtherParts } from './parts.ts';
 
 /** One of several processes that extract together. */
 export type Together = {
@@ -46,9 +47,10 @@ export async function extractTogether(
   const { out, force = false, inputs = [] } = options;
   const replacing = { force, inputs: [dataset.path, ...inputs] };
   using lock = claimedByFirst(fromFirst, () => claimOutput(out, artifactOf('features'), replacing));
+  if (lock) removeOtherParts(out, processes);
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({
-    out: `${out}.part-${r + 1}-of-${processes}`,
+    out: partPath(out, r, processes),
     range: { from, to: edges[r + 1]! },
   }));
   const own = parts[rank]!;
