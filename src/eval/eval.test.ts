@@ -208,6 +208,21 @@ test('genuine pairs beyond a number are drawn, each as likely as any other, also
   near(first / 4000, 0.5, 5 * Math.sqrt(0.25 / 4000), 'either picture is in the gallery:');
 });
 
+test('as many genuine pairs as wanted are drawn of a class of which all pictures but one are of one family', () => {
+  const count = 20_000;
+  const labels = Int32Array.from({ length: count + 500 }, (_, i) => (i < count ? 0 : 1));
+  const families = labels.map((label, i) => (i === 7 ? 1 : 2 * label));
+  const { genuine, totalGenuine } = verificationPairs(
+    { labels, families },
+    { genuines: 5000, impostors: 100, rng: new Rng(1) },
+  );
+  assert.deepEqual([totalGenuine, genuine.gallery.length], [count - 1, 5000]);
+  for (const [i, g] of genuine.gallery.entries()) assert.equal(Number(g === 7) + Number(genuine.query[i] === 7), 1);
+  // each of 19,999 is drawn a quarter of a time: 1 - exp(-1/4) of them at least once
+  const met = new Set([...genuine.gallery, ...genuine.query]).size - 1;
+  near(met / (count - 1), 1 - Math.exp(-5000 / (count - 1)), 0.01, 'pictures drawn:');
+});
+
 test('half of the identities are enrolled in each gallery, entries and probes share no family', () => {
   for (const families of [small.families, new Int32Array(24).fill(-1)]) {
     const { probes, galleries } = identificationSplit({ labels: small.labels, families }, new Rng(3));

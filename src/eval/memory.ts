@@ -14,8 +14,8 @@ export type EvaluationSize = {
 
 /** A pair: two positions, two identities, score, its sorted copies, and its entry in the table of identities that meet. */
 const BYTES_A_PAIR = 120;
-/** An image: label, family, identity, and what a search keeps of a probe. */
-const BYTES_AN_IMAGE = 120;
+/** An image: label, family, identity, its partners in genuine pairs, and what a search keeps of a probe. */
+const BYTES_AN_IMAGE = 200;
 /** libtorch, Node.js, and the block of similarities that a search works on. */
 const BYTES_ALWAYS = 400e6;
 

@@ -126,38 +126,68 @@ function everyGenuinePair(identities: Identities, direction: Rng): PairList {
 
 type Draws = { readonly genuines: number; readonly draw: Rng; readonly direction: Rng };
 
-/** Classes are drawn by the pairs that they have, then two pictures of the class; a pair of one family is drawn again. */
+/**
+ * A picture is drawn by the pairs that it is in, then its partner among the pictures of its class of other families. Nothing is
+ * drawn in vain, so that a class of which almost all pictures are of one family costs no more than another.
+ */
 function drawnGenuinePairs(
-  identities: Identities,
+  { families }: Identities,
   classes: readonly (readonly number[])[],
   { genuines, draw, direction }: Draws,
 ): PairList {
-  const upTo = new Float64Array(classes.length); // pairs of this class and all before it
-  for (let c = 0, sum = 0; c < classes.length; c++) {
-    const { length } = classes[c]!;
-    sum += (length * (length - 1)) / 2;
-    upTo[c] = sum;
+  const images = classes.flatMap((positions) => withPartners(positions, families));
+  const upTo = new Float64Array(images.length); // pairs of this picture and all before it
+  let total = 0;
+  for (const [i, { partners }] of images.entries()) {
+    total += partners;
+    upTo[i] = total;
   }
-  const total = upTo.at(-1)!;
-  const classAt = (pair: number): number => {
-    let [low, high] = [0, classes.length - 1];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (upTo[middle]! > pair) high = middle;
-      else low = middle + 1;
-    }
-    return low;
-  };
   const pairs = new PairList();
-  for (let tries = 0; pairs.count < genuines && tries < TRIES_A_PAIR * genuines; tries++) {
+  while (pairs.count < genuines) {
     // two draws of 32 bits: one would never reach most pairs of billions
-    const positions = classes[classAt(((draw.integer(2 ** 26) + draw.uniform()) / 2 ** 26) * total)]!;
-    const first = draw.integer(positions.length);
-    const second = draw.integer(positions.length - 1);
-    const [a, b] = [positions[first]!, positions[second < first ? second : second + 1]!];
-    if (apart(identities, a, b)) pairs.add(Math.min(a, b), Math.max(a, b), direction);
+    const { position, ordered, from, to, partners } = images[firstAbove(upTo, total * fineUniform(draw))]!;
+    const k = draw.integer(partners);
+    const other = ordered[k < from ? k : k + to - from]!;
+    pairs.add(Math.min(position, other), Math.max(position, other), direction);
   }
   return pairs;
+}
+
+/** A picture of a class whose pictures are `ordered` by family: its own family is `from` … `to - 1` of them. */
+type Partnered = {
+  readonly position: number;
+  readonly ordered: readonly number[];
+  readonly from: number;
+  readonly to: number;
+  readonly partners: number;
+};
+
+function withPartners(positions: readonly number[], families: Int32Array): Partnered[] {
+  const ordered = positions.toSorted((a, b) => families[a]! - families[b]!);
+  const result: Partnered[] = [];
+  for (let from = 0, to = 0; from < ordered.length; from = to) {
+    const family = families[ordered[from]!]!;
+    to++;
+    if (family >= 0) while (to < ordered.length && families[ordered[to]!] === family) to++;
+    const partners = ordered.length - (to - from);
+    if (partners > 0)
+      for (let k = from; k < to; k++) result.push({ position: ordered[k]!, ordered, from, to, partners });
+  }
+  return result;
+}
+
+/** Uniform in [0, 1), of more bits than `uniform` has. */
+const fineUniform = (rng: Rng): number => (rng.integer(2 ** 21) + rng.uniform()) / 2 ** 21;
+
+/** The first position of ascending `sums` that is above `value`. */
+function firstAbove(sums: Float64Array, value: number): number {
+  let [low, high] = [0, sums.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sums[middle]! > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** One gallery: an entry for each enrolled identity, and for each probe its identity's entry, or -1. */
