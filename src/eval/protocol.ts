@@ -90,7 +90,9 @@ export function verificationPairs(
     }
   }
   if (impostor.count === 0)
-    throw new UserError('no two classes of the evaluation set meet across families: there are no impostors');
+    throw new UserError(
+      'no pair of two classes across families was found: the set has hardly any impostors, because nearly all of it is one class or one family',
+    );
   return { genuine: genuine.done(), totalGenuine, impostor: impostor.done(), allImpostors };
 }
 
