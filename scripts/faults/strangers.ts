@@ -2,10 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listeners, pester } from '../../test/helpers/sockets.ts';
+import { freePort } from '../../test/helpers/team.ts';
 import { attempt, removeOutput, start, wrongEnd } from './attempts.ts';
 
-const training = (out: string): string[] => [
-  ...['launch', '--nproc', '2', '--', 'train', 'recipe.json', '--data', 'set', '--out', out],
+/** It meets at a port, so that there is one more to come to. */
+const training = async (out: string): Promise<string[]> => [
+  ...['launch', '--nproc', '2', '--master-port', `${await freePort()}`, '--'],
+  ...['train', 'recipe.json', '--data', 'set', '--out', out],
   ...['--threads', '1', '--workers', '1', '--set', 'epochs=12'],
 ];
 
@@ -32,8 +35,8 @@ export async function pestered(
   folder: string,
   each: number,
 ): Promise<{ readonly came: number; readonly ports: number; readonly lost: string[] }> {
-  const lost = wrongEnd(await attempt(folder, training('alone')), [0]);
-  const running = start(folder, training('pestered'));
+  const lost = wrongEnd(await attempt(folder, await training('alone')), [0]);
+  const running = start(folder, await training('pestered'));
   const came = new Map<number, number>();
   let ended = false;
   void running.ended.then(() => {
