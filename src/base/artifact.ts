@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, readSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
 import { FileError, messageOf } from './errors.ts';
@@ -78,7 +78,12 @@ export type ArtifactOptions = Replacing & {
 export const artifactOf = (kind: string): OutputKind => ({
   what: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
   is: (path) => kindAt(path) === kind,
+  stranger: (path) =>
+    readdirSync(path, { withFileTypes: true }).find((entry) => !entry.isFile() || !OURS.test(entry.name))?.name,
 });
+
+/** Endings of the files that artefacts consist of. They hold no folders. */
+const OURS = /\.(npy|json|jsonl|html|md|svg|png|safetensors)$/;
 
 /** `kind` of the manifest at `path`, or null. */
 export function kindAt(path: string): string | null {

@@ -11,11 +11,11 @@ import { replacedPath } from './output-claim.ts';
 /** Makes an artefact of the kind `dogs`. */
 const make = (path: string, options: { force?: boolean; inputs?: string[] } = {}, text = 'new') =>
   writeArtifact(path, { kind: 'dogs', ...options }, (directory) => {
-    writeFileSync(join(directory, 'text'), text);
+    writeFileSync(join(directory, 'text.json'), text);
     return { kind: 'dogs' };
   });
 
-const textAt = (path: string): string => readFileSync(join(path, 'text'), 'utf8');
+const textAt = (path: string): string => readFileSync(join(path, 'text.json'), 'utf8');
 
 test('--force replaces an artefact of its own kind and nothing else', async (t) => {
   const folder = testFolder(t);
@@ -33,6 +33,10 @@ test('--force replaces an artefact of its own kind and nothing else', async (t) 
   await make(at('input'));
   await make(at('holder'));
   mkdirSync(at('holder/inside'));
+  await make(at('album'));
+  mkdirSync(at('album/photos'));
+  await make(at('noted'));
+  writeFileSync(at('noted/notes.txt'), 'mine');
   symlinkSync(at('dogs'), at('link'));
   symlinkSync(at('nowhere'), at('dangling'));
   symlinkSync(folder, at('round'));
@@ -46,6 +50,8 @@ test('--force replaces an artefact of its own kind and nothing else', async (t) 
     ['input', /input is or holds .*input, which this command reads/, [at('input')]],
     ['input', /input is or holds .*round\/input, which/, [at('round/input')]],
     ['holder', /holder is or holds .*inside, which/, [at('holder/inside')]],
+    ['album', /album holds photos, which mixbct did not write there/],
+    ['noted', /noted holds notes\.txt, which/],
     ['.', /is the current folder or holds it/],
     ['above', /is not/],
   ];
@@ -75,7 +81,7 @@ test('what is replaced stands until the new one is complete, and is put back aft
   assert.equal(textAt(out), 'old');
   // as a kill after the old one has moved leaves it
   mkdirSync(replacedPath(out));
-  writeFileSync(join(replacedPath(out), 'text'), 'older');
+  writeFileSync(join(replacedPath(out), 'text.json'), 'older');
   writeJson(join(replacedPath(out), MANIFEST), { kind: 'dogs' });
   await make(out, { force: true }, 'newer');
   assert.deepEqual([textAt(out), readdirSync(folder)], ['newer', ['dogs']]);

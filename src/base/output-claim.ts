@@ -13,8 +13,12 @@ export type Replacing = {
   readonly inputs?: readonly (string | undefined)[];
 };
 
-/** A kind of output: what it is called, and whether what stands at a path is one. */
-export type OutputKind = { readonly what: string; readonly is: (path: string) => boolean };
+/** A kind of output: what it is called, whether what stands at a path is one, and what lies in it that is not of it, if anything. */
+export type OutputKind = {
+  readonly what: string;
+  readonly is: (path: string) => boolean;
+  readonly stranger?: (path: string) => string | undefined;
+};
 
 const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
 
@@ -44,7 +48,7 @@ const filesOf = (input: string): string[] => [input, `${input}.rec`, `${input}.i
  */
 export function requireReplaceable(
   path: string,
-  { what, is }: OutputKind,
+  { what, is, stranger }: OutputKind,
   { force = false, inputs = [] }: Replacing,
 ): void {
   const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
@@ -71,6 +75,11 @@ export function requireReplaceable(
   if (!is(full) && !(found.isDirectory() && readdirSync(full).length === 0))
     throw new UserError(`${path} is not ${what}: nothing else is replaced`, {
       hint: ['move it away yourself', optionHint('choose another --out')],
+    });
+  const other = stranger?.(full);
+  if (other !== undefined)
+    throw new UserError(`${path} holds ${other}, which mixbct did not write there: it is not replaced`, {
+      hint: ['move that away', optionHint('choose another --out')],
     });
 }
 

@@ -12,15 +12,18 @@ import { checkRun, isBegun, runFiles } from './run.ts';
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
 const runKind: OutputKind = {
   what: 'a run',
-  is: (path) => artifactOf('run').is(path) || (kindAt(path) === null && (isBegun(path) || hasOnlyRunFiles(path))),
+  is: (path) =>
+    artifactOf('run').is(path) || (kindAt(path) === null && (isBegun(path) || strangerIn(path) === undefined)),
+  stranger: strangerIn,
 };
 
-function hasOnlyRunFiles(path: string): boolean {
+/** What lies in a run's folder and is no file of a run. */
+function strangerIn(path: string): string | undefined {
   const known = new Set([
     MANIFEST,
     ...[...Object.values(runFiles('')), trainedClassesPath('')].map((file) => basename(file)),
   ]);
-  return readdirSync(path).every((name) => known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
+  return readdirSync(path).find((name) => !known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
 }
 
 /** Whether a run that is finished was killed before it had removed its checkpoints. */
