@@ -72,8 +72,10 @@ function importCommand(): Command {
     .addOption(skipBad())
     .addOption(force())
     .action(async (path: string, options) => {
-      const { importDataset, importLines, openInputDataset } = await data();
+      const { describeEmptyClasses, importDataset, importLines, openInputDataset } = await data();
       using dataset = openInputDataset(path);
+      const empty = describeEmptyClasses(dataset);
+      if (empty) say(`${path}: ${empty}`);
       const imported = await importDataset(dataset, options.out, options);
       print(options, imported, [told([imported]), ...importLines(imported)].join('\n'));
     });

@@ -11,6 +11,7 @@ import {
   pairDistances,
   requireDistinctNames,
   requireFewZeros,
+  requireFoldablePairs,
   zeroRows,
 } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
@@ -75,6 +76,7 @@ async function evaluatePacks(options: PackOptions, kept: KeptEmbeddings | null =
   const results: PackResult[] = [];
   for (const path of options.pack) {
     const pack = readPack(path);
+    requireFoldablePairs(path, pack.same);
     const rows = new Map<string, Awaited<ReturnType<typeof unitRows>>>();
     for (const source of sources)
       rows.set(source.name, await unitRows(source, pack, old !== null, { ...options, kept }));

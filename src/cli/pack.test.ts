@@ -10,7 +10,7 @@ import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { packDataset, readPack } from '../data/index.ts';
-import { foldedAccuracy, packEmbeddings, pairDistances } from '../eval/index.ts';
+import { foldedAccuracy, packEmbeddings, pairDistances, requireFoldablePairs } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
 import { importModel } from '../train/import.ts';
 import { embedderOf, loadModel } from '../train/run.ts';
@@ -112,6 +112,14 @@ test('an evaluation of packs that was killed goes on behind the last pack it had
 
 /** Files of a folder, and what they hold. */
 const contents = (path: string) => readdirSync(path).sort().map((name) => [name, readFileSync(join(path, name), 'utf8')]); // biome-ignore format: short
+
+test('pairs that ten folds say nothing about are refused before anything is embedded', (t) => {
+  const path = join(testFolder(t), 'x.bin');
+  assert.throws(() => requireFoldablePairs(path, [true, false, true]), /x\.bin: 3 pairs do not fill 10 folds/);
+  assert.throws(() => requireFoldablePairs(path, new Array(20).fill(true)), /x\.bin: all 20 pairs are genuine/);
+  assert.throws(() => requireFoldablePairs(path, new Array(20).fill(false)), /x\.bin: all 20 pairs are impostors/);
+  requireFoldablePairs(path, [...new Array(9).fill(true), false]);
+});
 
 test('a pack that is none, and a model that is none, are refused by name', (t) => {
   const folder = testFolder(t);

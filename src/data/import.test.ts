@@ -9,7 +9,7 @@ import { writeTinySet } from '../../test/helpers/images.ts';
 import { UserError } from '../base/errors.ts';
 import { type Dataset, openDataset } from './dataset.ts';
 import { importDataset } from './import.ts';
-import { describeDataset } from './info.ts';
+import { describeDataset, describeEmptyClasses } from './info.ts';
 import { packImage, writeRecords } from './recordio.ts';
 import { readSidecar, writeSidecar } from './sidecar.ts';
 
@@ -142,4 +142,17 @@ test('info, import and train say what of a folder they pass over; info tells few
   const stopped = mixbct(folder, 'data', 'import', 'in', '--out', 'again');
   assert.equal(stopped.code, 2);
   assert.match(stopped.err, /in\/a\/1\.pgm: cannot be read/);
+});
+
+test('classes without images are told, the first of them by name', async (t) => {
+  const told = async (perClass: readonly number[]) => {
+    const prefix = join(testFolder(t), 'set');
+    await writeTinySet(prefix, { perClass });
+    using dataset = openDataset(prefix);
+    return { told: describeEmptyClasses(dataset), names: dataset.sidecar.classes };
+  };
+  assert.equal((await told([1, 2])).told, null);
+  const { told: some, names } = await told([0, 1, 0, 0, 0, 2]);
+  const [a, b, c] = [0, 2, 3].map((id) => names?.[id] ?? id);
+  assert.equal(some, `4 of 6 classes have no image (${a}, ${b}, ${c}, …)`);
 });

@@ -19,7 +19,7 @@ export {
   openIjb,
 } from './ijb.ts';
 export { importDataset, importLines } from './import.ts';
-export { type DatasetInfo, datasetInfoLines, describeDataset } from './info.ts';
+export { type DatasetInfo, datasetInfoLines, describeDataset, describeEmptyClasses } from './info.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';

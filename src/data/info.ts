@@ -74,6 +74,20 @@ export async function describeDataset(
   };
 }
 
+/** Classes without images that are named. */
+const EMPTY_TOLD = 3;
+
+/** One line on the classes of a dataset that have no image, the first of them by name; null if all have one. */
+export function describeEmptyClasses(dataset: Dataset): string | null {
+  const full = new Set(dataset.labels());
+  const count = dataset.classes - full.size;
+  if (count <= 0) return null;
+  const first: string[] = [];
+  for (let id = 0; first.length < Math.min(count, EMPTY_TOLD); id++)
+    if (!full.has(id)) first.push(dataset.sidecar.classes?.[id] ?? String(id));
+  return `${count} of ${dataset.classes} classes have no image (${first.join(', ')}${count > EMPTY_TOLD ? ', …' : ''})`;
+}
+
 /** Sizes, and unreadable images, that the text names. JSON has all. */
 const SIZES_TOLD = 4;
 const BAD_TOLD = 20;

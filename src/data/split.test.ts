@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
@@ -108,6 +108,14 @@ test('unsorted labels and senseless ratios are refused', async (t) => {
   const dataset = opened(t, prefix);
   await assert.rejects(split(dataset, { by: 'data', ratio: 0.3 }), /key 3\).*class 0 follows class 1/);
   await assert.rejects(split(dataset, { by: 'class', ratio: 1.2 }), /wanted a share between 0 and 1/);
+  const sorted = join(testFolder(t), 'b');
+  await writeRecords(sorted, (writer) => {
+    writer.write(0, packImage({ labels: [5, 2], id: 0, image: new Uint8Array() }));
+    for (const [i, label] of [0, 0, 1, 1].entries())
+      writer.write(i + 1, packImage({ labels: [label, 1], id: i + 1, image: Buffer.from('x') }));
+  });
+  await assert.rejects(split(opened(t, sorted), { by: 'data', ratio: 0.9 }), /leaves one part without images/);
+  assert.deepEqual(readdirSync(dirname(sorted)).sort(), ['b.idx', 'b.rec'], 'nothing is written');
 });
 
 test('held-out classes are disjoint, drawn by seed, and nothing is overwritten', async (t) => {

@@ -133,6 +133,10 @@ function byData(dataset: Dataset, labels: Int32Array, ratio: number): [Content, 
     const draw = { of: dataset.digest, ratio, shared, part };
     return { positions, labels: positions.map((index) => labels[index]!), ...withDraw(dataset, draw) };
   };
+  if (parts.some((part) => part.length === 0))
+    throw new UserError(`a share of ${ratio} of each class leaves one part without images`, {
+      hint: 'choose a --ratio nearer to 0.5, or split by class',
+    });
   return [content('first', parts[0]), content('second', parts[1])];
 }
 

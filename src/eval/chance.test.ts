@@ -311,3 +311,25 @@ test('a dead model never meets the criterion, whatever the old one is', () => {
         assert.notEqual(criterion, 'met', `${kind} on ${old}: ${metric}`);
     }
 });
+
+test('no model meets the criterion by ties that a collapsed old model loses and its queries do not', () => {
+  const rng = new Rng('collapsed');
+  const jitter = (): Float32Array => Float32Array.from({ length: COUNT * DIM }, () => 1 + 1e-4 * (rng.uniform() - 0.5));
+  const collapsed = jitter();
+  for (const kind of ['good', 'random'] as const) {
+    const { candidates, tests } = evaluate({
+      title: 'collapsed',
+      dataset: { path: 'p', digest: 'd' },
+      labels,
+      families: new Int32Array(COUNT).fill(-1),
+      old: { name: 'old', rows: collapsed, dim: DIM },
+      candidates: [{ name: 'new', rows: models[kind](new Rng('new')), dim: DIM }],
+      impostors: 30000,
+    });
+    const rankOne = candidates[0]!.comparisons.find(({ metric }) => metric === 'rank-1')!;
+    assert.ok(rankOne.newOld > rankOne.oldOld, `${kind}: its queries tie less often`);
+    for (const { metric, criterion } of candidates[0]!.comparisons)
+      assert.notEqual(criterion, 'met', `${kind}: ${metric}`);
+    assert.ok(tests[0]!.identification!.tied! > 0);
+  }
+});

@@ -12,7 +12,10 @@ export type Comparison = {
   readonly oracle: number | null;
   /** M(new, old) - M(old, old): positive is the criterion of backward compatibility (methods.md 7.1). */
   readonly difference: Estimate;
-  /** `met`: the interval of the difference lies above 0. `missed`: below. `withheld`: nothing can be concluded from it. */
+  /**
+   * `met`: the interval of the difference lies above 0, and puts M(new, old) above chance. `missed`: it lies below 0.
+   * `withheld`: nothing can be concluded from it.
+   */
   readonly criterion: 'met' | 'undecided' | 'missed' | 'withheld';
   /** Share of what the oracle gains over the old model that comes without re-embedding the gallery; null without an oracle. */
   readonly updateGain: Estimate | null;
@@ -29,8 +32,27 @@ type Tests = {
   readonly oracle: Measured | null;
 };
 
-/** Judges a new model by one metric. */
-export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests): Comparison {
+/**
+ * What a headline metric is for a model that knows nothing, 0 … 1; `galleries` holds their numbers of entries. A collapsed old
+ * model falls below it, because its ties are misses: beating that is no sign of compatibility.
+ */
+export function chanceLevel(metric: string, galleries: readonly number[]): number {
+  const [name, level] = metric.split('=');
+  const search = galleries.reduce((sum, entries) => sum + 1 / entries, 0) / galleries.length;
+  switch (name) {
+    case 'TAR@FAR':
+      return Number(level);
+    case 'rank-1':
+      return search;
+    case 'TPIR@FPIR':
+      return Number(level) * search;
+    default:
+      throw new Error(`the chance level of ${metric} is not known`);
+  }
+}
+
+/** Judges a new model by one metric, of which `chance` is the value without any knowledge. */
+export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests, chance: number): Comparison {
   const of = (f: (oo: number, no: number, nn: number, or: number) => number): Estimate =>
     estimate(
       f(oldOld.value, newOld.value, newNew.value, oracle?.value ?? Number.NaN),
@@ -39,6 +61,7 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Test
       ),
     );
   const difference = of((oo, no) => no - oo);
+  const met = difference.low > 0 && oldOld.value + difference.low > chance;
   return {
     metric,
     oldOld: oldOld.value,
@@ -46,7 +69,7 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Test
     newNew: newNew.value,
     oracle: oracle?.value ?? null,
     difference,
-    criterion: difference.low > 0 ? 'met' : difference.high < 0 ? 'missed' : 'undecided',
+    criterion: met ? 'met' : difference.high < 0 ? 'missed' : 'undecided',
     updateGain: oracle && of((oo, no, _, or) => updateGain({ oldOld: oo, newOld: no, oracle: or })),
     tax: oracle && of((_, __, nn, or) => or - nn),
     scores:

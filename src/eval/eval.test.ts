@@ -330,14 +330,19 @@ test('compatibility: the criterion needs an interval that excludes 0; gain, tax 
     replicates: Float64Array.from({ length: 101 }, (_, i) => value + (spread * (i - 50)) / 50),
   });
   const oldOld = measured(0.6, 0);
-  const judge = (value: number, spread: number) =>
-    compare('m', { oldOld, newOld: measured(value, spread), newNew: measured(0.85, 0), oracle: measured(0.9, 0) });
+  const judge = (value: number, spread: number, chance = 0) =>
+    compare(
+      'm',
+      { oldOld, newOld: measured(value, spread), newNew: measured(0.85, 0), oracle: measured(0.9, 0) },
+      chance,
+    );
   assert.equal(judge(0.7, 0.05).criterion, 'met');
   assert.equal(judge(0.62, 0.05).criterion, 'undecided');
   assert.equal(judge(0.5, 0.05).criterion, 'missed');
+  assert.equal(judge(0.7, 0.05, 0.68).criterion, 'undecided', 'the interval of new → old holds chance');
   near(judge(0.7, 0).updateGain!.value, 1 / 3, DOUBLE);
   near(judge(0.7, 0).tax!.value, 0.05, DOUBLE);
-  assert.equal(compare('m', { oldOld, newOld: oldOld, newNew: oldOld, oracle: null }).updateGain, null);
+  assert.equal(compare('m', { oldOld, newOld: oldOld, newNew: oldOld, oracle: null }, 0).updateGain, null);
   const parity = compatibilityScores([{ oldOld: 0.5, newOld: 0.5, newNew: 0.9, oracle: 0.9 }]);
   assert.deepEqual([parity.up, parity.comp, parity.one], [50, 50, 50]);
   const logistic = (x: number): number => 1 / (1 + Math.exp(-x));

@@ -9,7 +9,7 @@ import {
   type ScoredPairs,
   tarReplicates,
 } from './bootstrap.ts';
-import { type Comparison, compare, type Measured } from './compatibility.ts';
+import { type Comparison, chanceLevel, compare, type Measured } from './compatibility.ts';
 import { DRAWN, RESAMPLES } from './drawn.ts';
 import { searchParts } from './gallery-search.ts';
 import {
@@ -197,6 +197,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     judged.get(testKey(query.name, gallery.name))!.measured.get(metric)!;
   const familyIds = new Set(families);
   familyIds.delete(-1);
+  const galleries = protocol.split.galleries.map(({ entries }) => entries.length);
   return {
     kind: 'evaluation',
     version: 1,
@@ -218,7 +219,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       allImpostors: protocol.pairs.allImpostors,
       probes: protocol.split.probes.length,
       ...(protocol.split.totalProbes > protocol.split.probes.length && { probesInAll: protocol.split.totalProbes }),
-      galleries: protocol.split.galleries.map(({ entries }) => entries.length),
+      galleries,
       resamples,
     },
     models: [old, ...news].map(({ name, dim, preset = 'default', differences = [], trainingData }) => ({
@@ -234,12 +235,16 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     candidates: candidates.map((model) => ({
       name: model.name,
       comparisons: HEADLINES.map((metric) =>
-        compare(metric, {
-          oldOld: measured(old, old, metric),
-          newOld: measured(model, old, metric),
-          newNew: measured(model, model, metric),
-          oracle: oracle ? measured(oracle, oracle, metric) : null,
-        }),
+        compare(
+          metric,
+          {
+            oldOld: measured(old, old, metric),
+            newOld: measured(model, old, metric),
+            newNew: measured(model, model, metric),
+            oracle: oracle ? measured(oracle, oracle, metric) : null,
+          },
+          chanceLevel(metric, galleries),
+        ),
       ),
     })),
   };

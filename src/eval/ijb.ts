@@ -1,7 +1,7 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { estimate, type Resamples, resampleIdentities } from './bootstrap.ts';
-import { compare, type Measured } from './compatibility.ts';
+import { chanceLevel, compare, type Measured } from './compatibility.ts';
 import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './counts.ts';
 import type { Evaluation } from './evaluate.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
@@ -127,6 +127,7 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
     return (verification?.measured.get(metric) ?? identification?.measured.get(metric))!;
   };
   const metrics = [...(pairs ? METRICS.pairs : []), ...(identification ? METRICS.identification : [])];
+  const galleries = identification?.galleries.map(({ templates }) => templates.length) ?? [];
   return {
     kind: 'evaluation',
     version: 1,
@@ -139,7 +140,7 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
       impostorPairs: verification?.impostors ?? 0,
       allImpostors: true,
       probes: identification?.probes.templates.length ?? 0,
-      galleries: identification?.galleries.map(({ templates }) => templates.length) ?? [],
+      galleries,
       resamples,
     },
     models: models.map(({ name, templates, preset = 'default', differences = [] }) => ({
@@ -159,12 +160,16 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
     candidates: (old ? candidates : []).map((model) => ({
       name: model.name,
       comparisons: metrics.map((metric) =>
-        compare(metric, {
-          oldOld: measured(old!, old!, metric),
-          newOld: measured(model, old!, metric),
-          newNew: measured(model, model, metric),
-          oracle: oracle ? measured(oracle, oracle, metric) : null,
-        }),
+        compare(
+          metric,
+          {
+            oldOld: measured(old!, old!, metric),
+            newOld: measured(model, old!, metric),
+            newNew: measured(model, model, metric),
+            oracle: oracle ? measured(oracle, oracle, metric) : null,
+          },
+          chanceLevel(metric, galleries),
+        ),
       ),
     })),
   };

@@ -59,4 +59,10 @@ export {
 } from './templates.ts';
 export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
 export { type Withheld, withholdVerdicts } from './verdict.ts';
-export { type FoldedAccuracy, foldedAccuracy, packEmbeddings, pairDistances } from './verification.ts';
+export {
+  type FoldedAccuracy,
+  foldedAccuracy,
+  packEmbeddings,
+  pairDistances,
+  requireFoldablePairs,
+} from './verification.ts';

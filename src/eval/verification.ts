@@ -1,4 +1,4 @@
-import { UserError } from '../base/errors.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { isZeroRow } from './scores.ts';
 import { CANCELLED } from './templates.ts';
 
@@ -61,6 +61,20 @@ export function pairDistances(gallery: Float64Array, query: Float64Array, dim: n
   });
 }
 
+/** Parts of a pack, one after another, that accuracy is measured in (methods.md 2.11). */
+const FOLDS = 10;
+
+/**
+ * Refuses pairs that accuracy in ten folds says nothing about: too few, or all of one kind, which a model of one answer gets right.
+ * @throws FileError naming the pack.
+ */
+export function requireFoldablePairs(path: string, same: readonly boolean[]): void {
+  const hint = `wanted ${FOLDS} pairs or more, some genuine and some impostors`;
+  if (same.length < FOLDS) throw new FileError(path, `${same.length} pairs do not fill ${FOLDS} folds`, hint);
+  if (same.every((label) => label === same[0]))
+    throw new FileError(path, `all ${same.length} pairs are ${same[0] ? 'genuine' : 'impostors'}`, hint);
+}
+
 /**
  * K-fold verification: contiguous folds, the first ones larger by one where they cannot be equal. A pair is called the same
  * if its squared distance is below the limit; of equally good limits the smallest is taken. Limits are given, so equal distances
@@ -70,7 +84,7 @@ export function pairDistances(gallery: Float64Array, query: Float64Array, dim: n
 export function foldedAccuracy(
   distances: ArrayLike<number>,
   same: ArrayLike<boolean>,
-  { folds = 10 }: { readonly folds?: number } = {},
+  { folds = FOLDS }: { readonly folds?: number } = {},
 ): FoldedAccuracy {
   const pairs = distances.length;
   if (same.length !== pairs) throw new UserError(`${pairs} distances, but ${same.length} labels`);

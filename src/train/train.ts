@@ -5,7 +5,7 @@ import { Interrupted, optionHint, UserError } from '../base/errors.ts';
 import { progress, say, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { type Batch, type Dataset, Loader, shuffledOrder } from '../data/index.ts';
+import { type Batch, type Dataset, describeEmptyClasses, Loader, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
 import {
@@ -115,6 +115,8 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   let saved: number | undefined;
   try {
     if (first && warning) say(warning);
+    const empty = first ? describeEmptyClasses(dataset) : null;
+    if (empty) say(`warning: ${dataset.path}: ${empty}`);
     if (!resume) output?.begin();
     if (first) requireRoom(join(out, MANIFEST), stateBytes(session) * (resume ? 1 : CHECKPOINTS));
     const begun = resume
