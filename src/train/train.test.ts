@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { writeTinySet } from '../../test/helpers/images.ts';
@@ -97,6 +97,12 @@ test('a checkpoint continues only the run it belongs to', async (t) => {
   await assert.rejects(trained(dataset, out, { seed: 3 }, { resume: true }), /written with another recipe/);
   await trained(dataset, out, { epochs: 1 }, { force: true });
   await assert.rejects(trained(dataset, out, { epochs: 1 }), /a finished run stands there/);
+  writeFileSync(join(out, 'notes.txt'), 'mine');
+  await assert.rejects(
+    trained(dataset, out, { epochs: 1 }, { force: true }),
+    /run holds notes\.txt, which mixbct did not/,
+  );
+  rmSync(join(out, 'notes.txt'));
   await assert.rejects(
     trained(dataset, out, { epochs: 1 }, { resume: true }),
     /is finished, there is nothing to resume/,
