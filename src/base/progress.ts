@@ -70,6 +70,9 @@ function lines(title: string, total: number): Progress {
   };
 }
 
+/** `1 step`, `2 steps`. */
+export const counted = (n: number, one: string, several: string): string => `${n} ${n === 1 ? one : several}`;
+
 /** Milliseconds as people say them: `42 s`, `3 min 10 s`, `2 h 5 min`. */
 export function duration(ms: number): string {
   const seconds = Math.round(ms / 1000);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { duration } from '../base/progress.ts';
+import { counted, duration } from '../base/progress.ts';
 import { command, device, force, interruptible, preset, print, several, skipBad, threads, workers } from './context.ts';
 import { wholeOption } from './numbers.ts';
 
@@ -85,7 +85,7 @@ export function trainCommand(): Command {
       print(
         options,
         { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },
-        `${out}: ${manifest.name} trained in ${manifest.steps} steps, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+        `${out}: ${manifest.name} trained in ${counted(manifest.steps, 'step', 'steps')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
       );
     });
 }

@@ -154,7 +154,7 @@ test('another secret is refused, and none is wanted where others could connect',
     MIXBCT_RDZV_SECRET: rank === 0 ? SECRET : `${SECRET}?`,
     MIXBCT_TEST_JOIN_MS: '4000',
   }));
-  assert.match(wrong!.err, /process 1 was refused at 127\.0\.0\.1:\d+: the secrets differ/);
+  assert.match(wrong!.err, /process 1 was refused at 127\.0\.0\.1:\d+: the secrets differ\n/);
   assert.match(right!.err, /1 of 2 processes did not come within 4 s: rank 1/);
   const far = { rank: 0, processes: 2, localRank: 0, address: '192.0.2.1', port: 29500 };
   assert.throws(() => join(far, { env: {} }), /MASTER_ADDR is 192\.0\.2\.1.*no secret.*\n.*MIXBCT_RDZV_SECRET_FILE/);

@@ -234,7 +234,7 @@ function connectStore<T>({ rank, address, port }: Place, open: () => T, timeoutM
         cause: error,
       });
     if (reason === 'refused')
-      throw new UserError(`process ${rank} was refused at ${address}:${port}: the secrets differ (${problem})`, {
+      throw new UserError(`process ${rank} was refused at ${address}:${port}: the secrets differ`, {
         hint: 'give every process the same MIXBCT_RDZV_SECRET_FILE, and no other program that port',
         cause: error,
       });
