@@ -8,7 +8,7 @@ test('a training that can hardly learn anything is told so, and one of no full b
     planEpochs('set', images, { batchSize, epochs, withoutOld: 0 });
   const { warning, ...steps } = plan(228, 128, 6);
   assert.deepEqual(steps, { stepsPerEpoch: 1, totalSteps: 6 });
-  assert.match(warning!, /^warning: set: 228 images make 1 batches of 128 an epoch, 6 steps in all/);
+  assert.match(warning!, /^warning: set: 228 images make 1 batch of 128 an epoch, 6 steps in all/);
   assert.notEqual(plan(1279, 128, 1000).warning, null, 'nine batches');
   assert.notEqual(plan(1280, 128, 9).warning, null, '90 steps');
   assert.equal(plan(1280, 128, 10).warning, null);
