@@ -23,8 +23,8 @@ export function average(features: Rows): Float32Array {
     const { first, starts } = block;
     const empty = starts.findIndex((start, k) => start === starts[k + 1] && !lost.has(first + k));
     if (empty >= 0)
-      throw new UserError(`class ${first + empty} of ${classes} has no features`, {
-        hint: 'labels must be 0 … C-1, each present',
+      throw new UserError(`${features.path ?? 'the features'}: class ${first + empty} of ${classes} has no features`, {
+        hint: 'every class needs a prototype: extract a dataset in which every class has an image',
       });
     prototypes.set(
       scope(() => toFloat64(normalizeRows(classMeans(rowsOf(block), tensor(starts))))),
