@@ -50,6 +50,16 @@ function firstNonFinite(values: Float32Array): number {
   return -1;
 }
 
+function countZeroRows(rows: Float32Array, dim: number): number {
+  let zeros = 0;
+  for (let start = 0; start < rows.length; start += dim) {
+    let end = start;
+    while (end < start + dim && rows[end] === 0) end++;
+    if (end === start + dim) zeros++;
+  }
+  return zeros;
+}
+
 export type FeatureSetOptions = Pick<ArtifactOptions, 'force' | 'inputs' | 'lock'> & {
   /**
    * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
@@ -107,6 +117,7 @@ export function writeFeatureSet(
     if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
     const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
     let rows = from;
+    let zeros = 0; // among the rows of this attempt
     const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;
     const append = (chunk: Float32Array): void => {
       const bad = firstNonFinite(chunk);
@@ -117,6 +128,7 @@ export function writeFeatureSet(
       writer.append(
         dtype === 'float16' ? halfOf(chunk, (i) => `${path}: ${nameOf(rows + Math.floor(i / info.dim))}`) : chunk,
       );
+      zeros += countZeroRows(chunk, info.dim);
       rows += chunk.length / info.dim;
     };
     let missing: readonly MissingRow[] = [];
@@ -137,6 +149,11 @@ export function writeFeatureSet(
     }
     if (rows !== labels.length || rows !== families.length)
       throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
+    const unmarked = zeros - missing.filter(({ row }) => row >= from).length;
+    if (unmarked > 0)
+      say(
+        `warning: ${path}: ${unmarked} of ${rows - from} rows are zeros, which are no embeddings, and are not marked missing; is the model or its extraction broken?`,
+      );
     const others = [target.labels, target.families];
     const also = (file: string, write: (file: string) => void): void => {
       write(file);

@@ -256,3 +256,16 @@ test('damaged foreign arrays and id files are refused, or give as many elements 
   });
   assert.ok(lists.read > 10 && lists.refused > 100, JSON.stringify(lists));
 });
+
+test('rows of zeros that are not marked missing are told when a set is written', async (t) => {
+  const { write, take, text, at } = importer(t);
+  write('l.npy', foreignNpy('<i8', [4], [0n, 0n, 1n, 1n]));
+  write('f.npy', foreignNpy('<f4', [4, 2], [0, 0, 0, 1, 0, 0, 2, 0]));
+  await take({ features: 'f.npy', labels: 'l.npy' });
+  assert.match(text(), /set0: 2 of 4 rows are zeros, which are no embeddings, and are not marked missing/);
+  const { ids } = pictures(at('.'));
+  write('five.npy', foreignNpy('<f4', [5, 2], [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]));
+  write('ids.txt', ids.slice(1).join('\n'));
+  await take({ features: 'five.npy', ids: 'ids.txt', dataset: 'pictures' }, { allowMissing: true });
+  assert.doesNotMatch(text(), /set1: .* rows are zeros/, 'a missing row is told as such');
+});
