@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -8,6 +8,7 @@ import { writeImages } from '../../test/helpers/image-tree.ts';
 import { FileError } from '../base/errors.ts';
 import { openDataset } from './dataset.ts';
 import { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
+import { holdOut } from './split.ts';
 
 function opened(path: string) {
   using dataset = openDataset(path);
@@ -164,5 +165,15 @@ test('a file that takes the place of an image later is told, not waited for', (t
   execFileSync('mkfifo', [join(folder, 'a/1.pgm')]);
   assert.throws(() => dataset.record(0), /1\.pgm: is a named pipe, socket or device, wanted a file/);
   writeFileSync(join(folder, 'a/2.pgm'), '');
-  assert.equal(dataset.record(1).image.length, 0);
+  assert.throws(() => dataset.record(1), /2\.pgm: is empty, an image was expected/);
+});
+
+test('an empty file is no image that could be written into a record set', async (t) => {
+  const folder = testFolder(t);
+  writeImages(join(folder, 'in'), ['a/1.pgm', 'b/1.pgm', 'c/1.pgm']);
+  writeFileSync(join(folder, 'in/c/2.jpg'), '');
+  using dataset = openDataset(join(folder, 'in'));
+  const out = join(folder, 'out');
+  await assert.rejects(holdOut(dataset, { classes: 1, seed: 1, out }), /c\/2\.jpg: is empty, an image was expected/);
+  assert.ok(!existsSync(out) || readdirSync(out).length === 0, 'nothing is left');
 });

@@ -63,7 +63,10 @@ export class ImageFolder implements Dataset {
   }
 
   record(i: number): ImageRecord {
-    return { labels: [this.#labels[i]!], id: i, image: readRegularFile(this.source.files[i]!) };
+    const file = this.source.files[i]!;
+    const image = readRegularFile(file);
+    if (image.length === 0) throw new FileError(file, 'is empty, an image was expected', 'remove it, or restore it');
+    return { labels: [this.#labels[i]!], id: i, image };
   }
 
   id(i: number): string {

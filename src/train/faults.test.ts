@@ -189,11 +189,11 @@ test('a loss that is not finite stops the run with step, terms and samples; told
   // a resumed run remembers what it has left out
   await assert.rejects(
     trained(dataset, cut, l2, { paths, old: spoilt([3, 8], features, dataset), skipNonFinite: 1 }),
-    /not finite at step 8: .*, after 1 batches left out/,
+    /not finite at step 8: .*, after 1 batch left out/,
   );
   await assert.rejects(
     trained(dataset, cut, l2, { paths, old: spoilt([1], features, dataset), skipNonFinite: 1, resume: true }),
-    /not finite at step 7: .*, after 1 batches left out/,
+    /not finite at step 7: .*, after 1 batch left out/,
   );
 });
 

@@ -1,4 +1,5 @@
 import { optionHint, UserError } from '../base/errors.ts';
+import { counted } from '../base/progress.ts';
 import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, foreach, keep, noGrad, scope, stack, type Tensor, toNumbers } from '../torch/index.ts';
 import type { Journal } from './journal.ts';
@@ -77,7 +78,7 @@ function* changedByForward({ backbone, projection, head, method }: Session): Gen
 function notFinite(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
   const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`);
   return new UserError(
-    `the ${what} is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${already} batches left out` : ''}\n` +
+    `the ${what} is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${counted(already, 'batch', 'batches')} left out` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
       hint: [
