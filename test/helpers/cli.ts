@@ -19,3 +19,19 @@ export function mixbct(cwd: string, ...args: readonly string[]): Outcome {
   });
   return { code: status, out: stdout, err: stderr };
 }
+
+/** `mixbct` for many command lines, in one process: what each said, and which files it made, changed or removed. */
+export function mixbctEach(
+  cwd: string,
+  lines: readonly (readonly string[])[],
+): readonly (Outcome & { readonly changed: readonly string[] })[] {
+  const { stdout, stderr } = spawnSync(process.execPath, [resolve(import.meta.dirname, 'cli-worker.js')], {
+    cwd,
+    encoding: 'utf8',
+    input: JSON.stringify(lines),
+    env: { ...process.env, NO_COLOR: '1' },
+    maxBuffer: 1 << 26,
+  });
+  if (stdout === '') throw new Error(stderr);
+  return JSON.parse(stdout);
+}
