@@ -1,6 +1,9 @@
-import { parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
 import { FileError, messageOf, UserError } from './errors.ts';
 import { readTextFile } from './text-file.ts';
+
+/** Loaded with the first document: commands that read none start without it. */
+let yaml: typeof import('yaml') | undefined;
 
 /** Levels of lists and mappings in each other: no document that people write has more, and checking one must end. */
 const MOST_LEVELS = 64;
@@ -17,7 +20,8 @@ export const readYaml = (path: string): unknown =>
 export function parseYaml(text: string, problem: (what: string) => UserError = (what) => new UserError(what)): unknown {
   let value: unknown;
   try {
-    const document = parseDocument(text, { prettyErrors: true, merge: true, logLevel: 'silent' });
+    yaml ??= createRequire(import.meta.url)('yaml') as typeof import('yaml');
+    const document = yaml.parseDocument(text, { prettyErrors: true, merge: true, logLevel: 'silent' });
     const [error] = document.errors;
     if (error) throw problem(`not valid YAML: ${error.message}`);
     value = document.toJS({ maxAliasCount: 100 });
