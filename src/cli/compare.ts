@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { MANIFEST } from '../base/artifact.ts';
+import { MANIFEST, readJson } from '../base/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { readTextFile } from '../base/text-file.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
 import { command, print } from './context.ts';
@@ -41,29 +42,47 @@ export function compareCommand(): Command {
 const shown = (value: unknown): string =>
   value === null ? '–' : typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
 
+/** What to say of a folder that is neither. */
+const NEITHER = ['is neither a finished run nor an evaluation', 'train one: mixbct train'] as const;
+
 /** Every fact on a run or an evaluation that is worth comparing, by path. */
 async function facts(path: string): Promise<Record<string, unknown>> {
   const { EVALUATION_FILE, readEvaluation } = await import('../eval/evaluation-file.ts');
   if (existsSync(join(path, EVALUATION_FILE))) return factsOfEvaluation(readEvaluation(path));
-  if (!existsSync(join(path, MANIFEST)))
-    throw new FileError(path, 'is neither a finished run nor an evaluation', 'train one: mixbct train');
-  const [{ readRunManifest, runFiles }, { lastReport }] = await Promise.all([
-    import('../train/run.ts'),
-    import('../train/journal.ts'),
-  ]);
-  const { recipe, dataset, imported, differences, counts, kind, ...rest } = readRunManifest(path);
-  const result = lastReport(runFiles(path).log);
+  if (!existsSync(join(path, MANIFEST))) throw new FileError(path, ...NEITHER);
+  // as it stands: checking it would load every method and network, and nothing here depends on what it holds
+  const manifest = mapping(readJson(join(path, MANIFEST)));
+  if (manifest['kind'] !== 'run') throw new FileError(path, ...NEITHER);
+  const { imported, differences, mixbct, libtorch, preset, old, model, steps, seconds } = manifest;
   return {
-    kind: `${kind}`,
+    kind: 'run',
     // of an imported model no more is known than its network: the rest of its recipe are defaults that trained nothing
-    ...(imported ? flatten('recipe.network', recipe.network) : flatten('recipe', recipe)),
-    ...(dataset && flatten('data', dataset)),
-    ...(imported && flatten('imported', imported)),
-    ...flatten('code', { mixbct: rest.mixbct, libtorch: rest.libtorch, preset: rest.preset, old: rest.old }),
-    'code.differences from the reference': differences.join('; ') || null,
-    ...flatten('result', { model: rest.model, steps: rest.steps, seconds: rest.seconds, ...counts }),
-    ...flatten('result', result ? { loss: result.loss, ...result.terms } : {}),
+    ...(imported
+      ? flatten('recipe.network', mapping(manifest['recipe'])['network'])
+      : flatten('recipe', manifest['recipe'])),
+    ...(manifest['dataset'] ? flatten('data', manifest['dataset']) : {}),
+    ...(imported ? flatten('imported', imported) : {}),
+    ...flatten('code', { mixbct, libtorch, preset, old }),
+    'code.differences from the reference': (Array.isArray(differences) && differences.join('; ')) || null,
+    ...flatten('result', { model, steps, seconds, ...mapping(manifest['counts']) }),
+    ...flatten('result', lastLosses(join(path, 'log.jsonl'))),
   };
+}
+
+const mapping = (value: unknown): Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+
+/** Loss and terms of the last line of a run's log; nothing if it has none. */
+function lastLosses(log: string): Record<string, unknown> {
+  if (!existsSync(log)) return {};
+  const line = readTextFile(log).trimEnd().split('\n').at(-1);
+  if (!line) return {};
+  try {
+    const { loss, terms } = mapping(JSON.parse(line));
+    return { loss, ...mapping(terms) };
+  } catch {
+    throw new FileError(log, 'its last line is damaged', 'remove that line');
+  }
 }
 
 function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {

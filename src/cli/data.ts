@@ -149,7 +149,10 @@ function infoCommand(): Command {
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .option('--verify', 'decode every image', false)
     .action(async (path: string, options) => {
-      const { datasetInfoLines, describeDataset, openInputDataset } = await data();
+      const [{ openInputDataset }, { datasetInfoLines, describeDataset }] = await Promise.all([
+        import('./input-dataset.ts'),
+        import('../data/info.ts'),
+      ]);
       using dataset = openInputDataset(path);
       const info = await describeDataset(dataset, options);
       print(options, info, datasetInfoLines(info).join('\n'));

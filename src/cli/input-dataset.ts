@@ -1,5 +1,6 @@
 import { say } from '../base/progress.ts';
-import { type Dataset, describeSkippedFiles, openDataset } from '../data/index.ts';
+import { type Dataset, openDataset } from '../data/dataset.ts';
+import { describeSkippedFiles } from '../data/skipped-files.ts';
 
 /** Opens the dataset that a command was given, and tells what in its folder is no image of it, unless another process does. */
 export function openInputDataset(path: string, { report = true }: { readonly report?: boolean } = {}): Dataset {

@@ -1,107 +1,89 @@
 import { join } from 'node:path';
-import { z } from 'zod';
 import { readJson } from '../base/artifact.ts';
 import { FileError } from '../base/errors.ts';
+import { Choice, mismatch, Optional, OrNull, type Shape } from '../base/shape.ts';
 import type { Evaluation } from './evaluate.ts';
 
 /** JSON has no NaN and no infinity: they are written as null. */
-const number = z.number().nullable();
-const numbers = z.array(number);
-const estimate = z.looseObject({ value: number, low: number, high: number });
-const interval = estimate.nullable();
+const measure = new OrNull(0);
+const estimate = { value: measure, low: measure, high: measure };
+const interval = new OrNull(estimate);
+const rankRate = { rank: 0, rate: measure };
+const fpirRate = { fpir: 0, rate: measure };
 
-const verification = z.looseObject({
-  auc: number,
-  eer: number,
-  tar: z.array(z.looseObject({ far: z.number(), nearest: number, atMost: number, interval })),
-  curve: z.looseObject({ far: numbers, tar: numbers }),
-});
-const rankRate = z.looseObject({ rank: z.number(), rate: number });
-const fpirRate = z.looseObject({ fpir: z.number(), rate: number });
-const identification = z.looseObject({
-  ranks: z.array(rankRate.extend({ interval })),
-  tpir: z.array(fpirRate.extend({ interval })),
-  curve: z.looseObject({ fpir: numbers, tpir: numbers }),
-  cmc: z.looseObject({ rank: numbers, rate: numbers }).optional(),
-  galleries: z.array(z.looseObject({ name: z.string(), ranks: z.array(rankRate), tpir: z.array(fpirRate) })).optional(),
-  mixed: z.array(rankRate).optional(),
-});
+const verification: Shape = {
+  auc: measure,
+  eer: measure,
+  tar: [{ far: 0, nearest: measure, atMost: measure, interval }],
+  curve: { far: [measure], tar: [measure] },
+};
+const identification: Shape = {
+  ranks: [{ ...rankRate, interval }],
+  tpir: [{ ...fpirRate, interval }],
+  curve: { fpir: [measure], tpir: [measure] },
+  cmc: new Optional({ rank: [measure], rate: [measure] }),
+  galleries: new Optional([{ name: '', ranks: [rankRate], tpir: [fpirRate] }]),
+  mixed: new Optional([rankRate]),
+};
 
 /** What an evaluation must have to be shown; what later versions add is kept. */
-const evaluationSchema = z.looseObject({
-  kind: z.literal('evaluation'),
-  version: z.literal(1),
-  title: z.string(),
-  dataset: z.looseObject({
-    path: z.string(),
-    digest: z.string(),
-    images: z.number(),
-    classes: z.number(),
-    families: number,
-  }),
-  protocol: z.looseObject({
-    name: z.string().optional(),
-    seed: z.number(),
-    genuinePairs: z.number(),
-    impostorPairs: z.number(),
-    allImpostors: z.boolean(),
-    probes: z.number(),
-    galleries: z.array(z.number()),
-    resamples: z.number(),
-  }),
-  models: z.array(
-    z.looseObject({
-      name: z.string(),
-      role: z.enum(['old', 'oracle', 'new']),
-      dim: z.number(),
-      preset: z.string().optional(),
-      differences: z.array(z.string()).optional(),
-      trainingData: z
-        .looseObject({
-          relation: z.enum(['same', 'overlapping', 'disjoint', 'unknown']),
-          sharedClasses: z.number().optional(),
-          images: z.enum(['shared', 'different']).optional(),
-          comparedBy: z.enum(['digest', 'origin', 'names']).optional(),
-          path: z.string().optional(),
-        })
-        .optional(),
-    }),
-  ),
-  tests: z.array(
-    z.looseObject({
-      query: z.string(),
-      gallery: z.string(),
-      verification: verification.nullable(),
-      identification: identification.nullable(),
-    }),
-  ),
-  candidates: z.array(
-    z.looseObject({
-      name: z.string(),
-      withheld: z
-        .looseObject({
-          reason: z.enum(['trial', 'training images', 'too few identities']),
-          identities: z.number().optional(),
-          needed: z.number().optional(),
-        })
-        .optional(),
-      comparisons: z.array(
-        z.looseObject({
-          metric: z.string(),
-          oldOld: number,
-          newOld: number,
-          newNew: number,
-          oracle: number,
+const evaluationShape: Shape = {
+  title: '',
+  dataset: { path: '', digest: '', images: 0, classes: 0, families: measure },
+  protocol: {
+    name: new Optional(''),
+    seed: 0,
+    genuinePairs: 0,
+    impostorPairs: 0,
+    allImpostors: false,
+    probes: 0,
+    galleries: [0],
+    resamples: 0,
+  },
+  models: [
+    {
+      name: '',
+      role: new Choice('old', 'oracle', 'new'),
+      dim: 0,
+      preset: new Optional(''),
+      differences: new Optional(['']),
+      trainingData: new Optional({
+        relation: new Choice('same', 'overlapping', 'disjoint', 'unknown'),
+        sharedClasses: new Optional(0),
+        images: new Optional(new Choice('shared', 'different')),
+        comparedBy: new Optional(new Choice('digest', 'origin', 'names')),
+        path: new Optional(''),
+      }),
+    },
+  ],
+  tests: [
+    { query: '', gallery: '', verification: new OrNull(verification), identification: new OrNull(identification) },
+  ],
+  candidates: [
+    {
+      name: '',
+      withheld: new Optional({
+        reason: new Choice('trial', 'training images', 'too few identities'),
+        identities: new Optional(0),
+        needed: new Optional(0),
+      }),
+      comparisons: [
+        {
+          metric: '',
+          oldOld: measure,
+          newOld: measure,
+          newNew: measure,
+          oracle: measure,
           difference: estimate,
-          criterion: z.enum(['met', 'undecided', 'missed', 'withheld']),
+          criterion: new Choice('met', 'undecided', 'missed', 'withheld'),
           updateGain: interval,
           tax: interval,
-          scores: z.looseObject({ up: number, comp: number, one: number }).nullable(),
-        }),
-      ),
-    }),
-  ),
-});
+          scores: new OrNull({ up: measure, comp: measure, one: measure }),
+        },
+      ],
+    },
+  ],
+};
 
 export const EVALUATION_FILE = 'evaluation.json';
 
@@ -111,13 +93,7 @@ export function readEvaluation(folder: string): Evaluation {
   const raw = readJson(file, 'make one with: mixbct evaluate') as { kind?: unknown; version?: unknown } | null;
   if (raw?.kind !== 'evaluation' || raw.version !== 1)
     throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
-  const result = evaluationSchema.safeParse(raw);
-  const [issue] = result.error?.issues ?? [];
-  if (issue)
-    throw new FileError(
-      file,
-      `its "${issue.path.join('.')}" is damaged (${issue.message})`,
-      'make it again with: mixbct evaluate',
-    );
-  return result.data as unknown as Evaluation;
+  const problem = mismatch(raw, evaluationShape);
+  if (problem) throw new FileError(file, `its ${problem}`, 'make it again with: mixbct evaluate');
+  return raw as unknown as Evaluation;
 }

@@ -15,7 +15,7 @@ const tell = (line: object): void => void writeSync(1, `${JSON.stringify(line)}\
 const MOST_NAMED = 20;
 
 /** Where a command that takes long keeps what it has until it is run again. */
-const RESUMABLE = /\/\.[^/]+\.part\//;
+const RESUMABLE = /\/\.[^/]+\.part\/|\/\.stages\//;
 
 let text = '';
 const hear = (chunk: string | Uint8Array): boolean => {

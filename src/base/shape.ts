@@ -1,0 +1,65 @@
+/**
+ * What a JSON value must look like, by example: `''`, `0` and `false` stand for any text, number or flag, a list of one example for
+ * a list of such, a mapping for one that has at least these keys. Loads at once, where zod takes longer than all that such a
+ * command does.
+ */
+export type Shape =
+  | string
+  | number
+  | boolean
+  | readonly [Shape]
+  | { readonly [key: string]: Shape }
+  | Choice
+  | Optional
+  | OrNull;
+
+/** One of some texts. */
+export class Choice {
+  readonly texts: readonly string[];
+  constructor(...texts: readonly string[]) {
+    this.texts = texts;
+  }
+}
+
+/** A key that may be missing. */
+export class Optional {
+  readonly of: Shape;
+  constructor(of: Shape) {
+    this.of = of;
+  }
+}
+
+export class OrNull {
+  readonly of: Shape;
+  constructor(of: Shape) {
+    this.of = of;
+  }
+}
+
+/** Where and how a value is not of a shape, for a message; null if it is. */
+export function mismatch(value: unknown, shape: Shape, path = ''): string | null {
+  if (shape instanceof Optional) return value === undefined ? null : mismatch(value, shape.of, path);
+  if (shape instanceof OrNull) return value === null ? null : mismatch(value, shape.of, path);
+  const wanted = (what: string): string => `"${path}" is damaged (wanted ${what})`;
+  if (shape instanceof Choice)
+    return shape.texts.includes(value as string) ? null : wanted(`one of ${shape.texts.join(', ')}`);
+  if (typeof shape !== 'object') {
+    const names = { string: 'text', number: 'a number', boolean: 'true or false' } as const;
+    return typeof value === typeof shape ? null : wanted(names[typeof shape as keyof typeof names]);
+  }
+  const at = (key: string | number): string => (path === '' ? `${key}` : `${path}.${key}`);
+  if (Array.isArray(shape)) {
+    if (!Array.isArray(value)) return wanted('a list');
+    for (const [i, item] of value.entries()) {
+      const found = mismatch(item, shape[0], at(i));
+      if (found) return found;
+    }
+    return null;
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return wanted('a mapping');
+  for (const [key, child] of Object.entries(shape as Readonly<Record<string, Shape>>)) {
+    const found = mismatch((value as Record<string, unknown>)[key], child, at(key));
+    if (found) return found;
+  }
+  return null;
+}
