@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { type Draw, lineageOf, originOfPart } from './lineage.ts';
@@ -135,7 +135,7 @@ function byData(dataset: Dataset, labels: Int32Array, ratio: number): [Content, 
   };
   if (parts.some((part) => part.length === 0))
     throw new UserError(`a share of ${ratio} of each class leaves one part without images`, {
-      hint: 'choose a --ratio nearer to 0.5, or split by class',
+      hint: [optionHint('choose a --ratio nearer to 0.5'), 'split by class'],
     });
   return [content('first', parts[0]), content('second', parts[1])];
 }
