@@ -13,6 +13,7 @@ import { intervals } from './intervals.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
+import { start } from './start.ts';
 import { step } from './step.ts';
 
 /** Every benchmark there is. To add one: write its file, and add it here. */
@@ -29,6 +30,7 @@ const benches: Readonly<Record<string, Bench>> = {
   evaluate: evaluateBench,
   footprint,
   intervals,
+  start,
 };
 
 const usage = `npm run bench -- NAME [--runs n] [--small]

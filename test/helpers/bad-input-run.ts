@@ -101,7 +101,8 @@ export async function runBadInput(
     });
     await new Promise((resolve) => child.once('close', resolve));
     clearTimeout(timer);
-    if (!open && next < to) throw new Error(`the process of the cases ended: ${stderr}`);
+    if (!open && next < to)
+      throw new Error(`the process of the cases ended (${child.signalCode ?? child.exitCode}): ${stderr}`);
     if (!open) return;
     const how = hung
       ? `did not end within ${caseMs} ms`

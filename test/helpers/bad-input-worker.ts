@@ -24,6 +24,7 @@ const hear = (chunk: string | Uint8Array): boolean => {
 };
 process.stdout.write = hear as typeof process.stdout.write;
 process.stderr.write = hear as typeof process.stderr.write;
+process.on('exit', (code) => code !== 0 && writeSync(2, text)); // nobody else hears of it
 for (const event of ['uncaughtException', 'unhandledRejection'])
   process.on(event, (error) => hear(`internal error: outside of the command: ${error?.stack}`));
 

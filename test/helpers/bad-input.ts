@@ -194,7 +194,7 @@ export function snapshot(folder: string): Map<string, string> {
 
 /** Makes a folder as it was when `original` was copied from it. */
 export function restore(folder: string, original: string): void {
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   mkdirSync(dirname(folder), { recursive: true });
   cpSync(original, folder, { recursive: true, verbatimSymlinks: true });
 }
