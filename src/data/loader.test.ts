@@ -17,6 +17,9 @@ import { type EpochOptions, Loader } from './loader.ts';
 import { nativeImage } from './native-image.ts';
 import { sequentialOrder, shuffledOrder } from './sampler.ts';
 
+/** How long a step takes that waits for no batch, and after how many of them a signal must have been heard. */
+const [STEP_MS, SOON] = [15, 3];
+
 const moderate: Augment = { flip: true, rotateDeg: 8, scale: 0.15, shift: 0.1 };
 
 async function epochBytes(
@@ -218,3 +221,27 @@ test('an image folder becomes a record set with the same bytes and labels', asyn
   for (let i = 0; i < 4; i++) assert.deepEqual(Buffer.from(set.record(i).image), Buffer.from(source.record(i).image));
   await assert.rejects(importDataset(source, join(folder, 'out')), /exists already/);
 });
+
+for (const workers of [0, 1])
+  test(`signals are heard between batches that are always ready, with ${workers} threads`, async (t) => {
+    const prefix = join(testFolder(t), 'set');
+    await writeTinySet(prefix, { perClass: new Array(10).fill(8) });
+    using dataset = openDataset(prefix);
+    await using loader = new Loader(dataset, { workers });
+    let heard = false;
+    const hear = (): void => {
+      heard = true;
+    };
+    process.on('SIGUSR2', hear);
+    t.after(() => process.off('SIGUSR2', hear));
+    let [batches, heardAt] = [0, -1];
+    for await (using _ of loader.epoch({ batchSize: 4, imageSide: 16, order: sequentialOrder(80) })) {
+      if (batches === 5) process.kill(process.pid, 'SIGUSR2');
+      if (heard && heardAt < 0) heardAt = batches;
+      const until = performance.now() + STEP_MS; // a step, which is longer than decoding
+      while (performance.now() < until);
+      batches++;
+    }
+    assert.equal(batches, 20);
+    assert.ok(heardAt > 5 && heardAt <= 5 + SOON, `the signal of batch 5 was heard at ${heardAt}`);
+  });

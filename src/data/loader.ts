@@ -1,3 +1,4 @@
+import { setImmediate as tick } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augment } from './augment.ts';
@@ -92,6 +93,8 @@ export class Loader implements AsyncDisposable {
         const job = ahead.shift()!;
         const from = performance.now();
         const bad = await job.done;
+        // batches that are ready keep the event loop for themselves: signals and timers would never be heard
+        await tick();
         const waitedMs = performance.now() - from;
         if (bad.length > 0) this.#remember(job, bad, skipBad !== false);
         if (skipBad === 'blank') blankOut(job, bad, side);
