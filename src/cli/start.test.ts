@@ -49,7 +49,11 @@ test('an installation that was not built says what to run, and doctor what is mi
   cpSync(join(packageRoot, 'package.json'), join(home, 'package.json'));
   for (const name of ['node_modules', 'recipes', 'experiments']) symlinkSync(join(packageRoot, name), join(home, name));
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, [join(home, 'dist/src/cli/main.js'), ...args], { cwd: folder, encoding: 'utf8' });
+    spawnSync(process.execPath, [join(home, 'dist/src/cli/main.js'), ...args], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { ...process.env, NO_COLOR: '1' },
+    });
   const doctor = run('doctor', '--json');
   assert.equal(doctor.status, 2, doctor.stderr);
   assert.match(
