@@ -6,18 +6,11 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
+import { derivedSide, type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
 import { readJson, writeJson } from '../base/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
-import {
-  FeatureSet,
-  type FeaturesInfo,
-  writeBoundaries,
-  writeCredible,
-  writeFeatureSet,
-  writePrototypes,
-} from '../features/index.ts';
+import { FeatureSet, type FeaturesInfo, writeFeatureSet, writePrototypes } from '../features/index.ts';
 import { type OldPaths, openOld } from './old.ts';
 import { train } from './train.ts';
 
@@ -48,16 +41,7 @@ async function oldSideWithout(
       );
     markMissing(missing.map((row) => ({ row, id: `image ${row}`, problem: 'for the test' })));
   });
-  using set = FeatureSet.open(at('features'));
-  await writeCredible(at('credible'), set, { keep: 0.7 });
-  await writePrototypes(at('prototypes'), set);
-  await writeBoundaries(at('boundaries'), set);
-  return {
-    features: at('features'),
-    credible: at('credible'),
-    prototypes: at('prototypes'),
-    boundaries: at('boundaries'),
-  };
+  return derivedSide(folder);
 }
 
 test('each method leaves out the samples of which it needs something that is missing, counts and names them', async (t) => {

@@ -51,6 +51,12 @@ export async function oldSide(folder: string, dataset: Dataset): Promise<OldSide
   const model = loadModel(at('old'));
   await extractFeatures(dataset, embedderOf(model), { out: at('features'), batchSize: 16 });
   model.dispose();
+  return derivedSide(folder);
+}
+
+/** What methods need of the old features in `folder`, derived beside them. */
+export async function derivedSide(folder: string): Promise<OldSide> {
+  const at = (name: string): string => join(folder, name);
   using set = FeatureSet.open(at('features'));
   await writeCredible(at('credible'), set, { keep: 0.7 });
   await writePrototypes(at('prototypes'), set);
