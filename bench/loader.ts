@@ -7,9 +7,9 @@ import { Rng } from '../src/base/rng.ts';
 import { type Dataset, Loader, openDataset, shuffledOrder } from '../src/data/index.ts';
 import { nativeImage } from '../src/data/native-image.ts';
 import { packImage, writeRecords } from '../src/data/recordio.ts';
+import { parseRecipe } from '../src/runs/recipe.ts';
 import { setThreads } from '../src/torch/index.ts';
-import { noOld } from '../src/train/old.ts';
-import { parseRecipe } from '../src/train/recipe.ts';
+import { noOldModelInputs } from '../src/train/old-model-inputs.ts';
 import { disposeSession, openSession } from '../src/train/session.ts';
 import { trainStep } from '../src/train/train.ts';
 import { type Bench, measured, median, tell } from './bench.ts';
@@ -149,7 +149,7 @@ async function waitShare(dataset: Dataset): Promise<number> {
   for await (const batch of batches.epoch(epochOf(dataset))) {
     if (step === WARMUP) start = performance.now();
     if (step > WARMUP) waited += batch.waitedMs;
-    trainStep(session, batch, noOld, at);
+    trainStep(session, batch, noOldModelInputs, at);
     batch[Symbol.dispose]();
     if (++step > WARMUP + STEPS) break;
   }

@@ -1,6 +1,6 @@
 import type { Supply, WholeSet } from '../src/methods/index.ts';
 import { keep, mul, normalizeRows, ones, rand, scope, type Tensor } from '../src/torch/index.ts';
-import { noOld, type OldSupply } from '../src/train/old.ts';
+import { noOldModelInputs, type OldModelInputs } from '../src/train/old-model-inputs.ts';
 import { type Bench, measured, median, tell, worst } from './bench.ts';
 import { startTraining, type Training } from './ours/training.ts';
 import { describe, type Workload } from './workload.ts';
@@ -57,7 +57,7 @@ function seconds({ step }: Training): number {
 }
 
 /** Everything a method may ask for, of random numbers. */
-function anyOld({ batch, dim, classes }: Workload): OldSupply {
+function anyOld({ batch, dim, classes }: Workload): OldModelInputs {
   const unit = (rows: number): Tensor => keep(scope(() => normalizeRows(rand([rows, dim]))));
   const oldPrototypes = unit(classes);
   const wholeSet = {
@@ -69,5 +69,5 @@ function anyOld({ batch, dim, classes }: Workload): OldSupply {
     },
   } as unknown as WholeSet;
   const ofBatch = { oldEmbedding: unit(batch), credible: Int32Array.from({ length: batch }, (_, i) => i) };
-  return { ...noOld, wholeSet, forBatch: () => ({ ...wholeSet, ...ofBatch }) as Supply };
+  return { ...noOldModelInputs, wholeSet, forBatch: () => ({ ...wholeSet, ...ofBatch }) as Supply };
 }

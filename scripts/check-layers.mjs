@@ -1,21 +1,42 @@
 // The architecture as data: which layer of src/ may import which. Type-only imports are free.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const source = resolve(dirname(fileURLToPath(import.meta.url)), '../src');
+const order = [
+  'base',
+  'artifacts',
+  'torch',
+  'nn',
+  'optim',
+  'data',
+  'models',
+  'heads',
+  'encoders',
+  'features',
+  'methods',
+  'runs',
+  'train',
+  'eval',
+  'report',
+];
+const before = (layer) => order.slice(0, order.indexOf(layer));
 const allowed = {
   base: [],
-  torch: ['base'],
+  artifacts: ['base'],
+  torch: before('torch'),
   nn: ['base', 'torch'],
   optim: ['base', 'torch'],
-  data: ['base', 'torch'],
+  data: ['base', 'artifacts', 'torch'],
   models: ['base', 'torch', 'nn'],
   heads: ['base', 'torch', 'nn'],
-  features: ['base', 'torch', 'data'],
+  encoders: ['base', 'artifacts', 'torch', 'nn', 'data', 'models'],
+  features: ['base', 'artifacts', 'torch', 'data', 'encoders'],
   methods: ['base', 'torch', 'nn'],
-  train: ['base', 'torch', 'nn', 'optim', 'data', 'features', 'methods', 'models', 'heads'],
-  eval: ['base', 'torch', 'features'],
+  runs: before('runs'),
+  train: before('train'),
+  eval: ['base', 'artifacts', 'torch', 'features'],
   report: ['base'],
 };
 const torchInData = new Set(['collate.ts', 'sampler.ts']); // the only files of data that touch tensors
@@ -31,7 +52,8 @@ const isSharedByMethods = (path) =>
 const LINES_OF_A_METHOD = 120;
 
 const breaks = [];
-for (const [layer, may] of Object.entries(allowed))
+for (const [layer, may] of Object.entries(allowed)) {
+  if (!existsSync(join(source, layer))) continue;
   for (const file of readdirSync(join(source, layer), { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
     const text = readFileSync(join(source, layer, file), 'utf8');
@@ -49,6 +71,7 @@ for (const [layer, may] of Object.entries(allowed))
       if (target === 'cli') breaks.push(`${layer}/${file} → cli`);
     }
   }
+}
 if (breaks.length > 0) {
   process.stderr.write(
     `What breaks the architecture (see AGENTS.md):\n${breaks.map((line) => `  ${line}\n`).join('')}`,

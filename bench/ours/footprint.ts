@@ -1,7 +1,7 @@
 // footprint.js CASE: one process of a training run that takes a few steps and then tells what memory it holds, in bytes.
 import { readFileSync } from 'node:fs';
 import { FeatureSet } from '../../src/features/index.ts';
-import { dieWithParent, join, placeOf, trimMemory } from '../../src/torch/index.ts';
+import { dieWithParent, joinProcessGroup, rankInfoOf, trimMemory } from '../../src/torch/index.ts';
 import type { FootprintCase } from '../footprint.ts';
 import { startTraining } from './training.ts';
 
@@ -12,8 +12,8 @@ const memory = (what: 'VmRSS' | 'VmHWM'): number =>
   1024 * Number(new RegExp(`${what}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]);
 
 dieWithParent();
-const place = placeOf(process.env);
-const joined = place && join(place);
+const place = rankInfoOf(process.env);
+const joined = place && joinProcessGroup(place);
 const training = startTraining(
   { ...workload, classes },
   { head: { kind: 'arcface', ...(sampleRate < 1 && { sampleRate }) } },

@@ -3,7 +3,15 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
-import { buildInfo, dieWithParent, join, scope, tensor, threads, toNumbers } from '../../src/torch/index.ts';
+import {
+  buildInfo,
+  dieWithParent,
+  joinProcessGroup,
+  scope,
+  tensor,
+  threads,
+  toNumbers,
+} from '../../src/torch/index.ts';
 import { readWorkload } from '../workload.ts';
 import { startTraining } from './training.ts';
 
@@ -12,7 +20,7 @@ const [workload, overlap, portOfFirst] = process.argv.slice(2) as [string, strin
 const rank = portOfFirst === undefined ? 0 : 1;
 dieWithParent();
 const port = portOfFirst === undefined ? await startSecond() : Number(portOfFirst);
-const joined = join({ rank, processes: PROCESSES, localRank: rank, address: '127.0.0.1', port });
+const joined = joinProcessGroup({ rank, processes: PROCESSES, localRank: rank, address: '127.0.0.1', port });
 const training = startTraining(readWorkload(workload), {}, { team: joined.group, overlap: overlap === 'overlap' });
 const losses = Array.from({ length: readWorkload(workload).warmup }, () => training.step());
 

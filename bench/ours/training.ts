@@ -1,6 +1,6 @@
 import { Rng } from '../../src/base/rng.ts';
+import { parseRecipe } from '../../src/runs/recipe.ts';
 import {
-  alone,
   copy_,
   fillNormal,
   fillUniform,
@@ -8,13 +8,13 @@ import {
   noGrad,
   scope,
   setThreads,
+  singleProcess,
   type Tensor,
   to,
   toUint8,
   zeros,
 } from '../../src/torch/index.ts';
-import { noOld, type OldSupply } from '../../src/train/old.ts';
-import { parseRecipe } from '../../src/train/recipe.ts';
+import { noOldModelInputs, type OldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { openSession, type Session, type SessionOptions } from '../../src/train/session.ts';
 import { trainStep } from '../../src/train/train.ts';
 import type { Workload } from '../workload.ts';
@@ -29,7 +29,7 @@ export type Training = {
   step(): number;
 };
 
-type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldSupply };
+type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldModelInputs };
 
 /**
  * `changes`: sections of the recipe, and settings of its network, that are not the workload's. With a `team`, each process has
@@ -37,8 +37,8 @@ type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldSupply };
  */
 export function startTraining(
   { width, side, batch, dim, classes, threads }: Workload,
-  { network = {}, old = noOld, ...changes }: Changes = {},
-  { team = alone, overlap = true }: SessionOptions = {},
+  { network = {}, old = noOldModelInputs, ...changes }: Changes = {},
+  { team = singleProcess, overlap = true }: SessionOptions = {},
 ): Training {
   setThreads(threads);
   const recipe = parseRecipe(

@@ -1,5 +1,5 @@
 /** What is wrong with a pickle at the place where it is read; `readPickle` adds file, opcode and offset. */
-export class Malformed extends Error {
+export class MalformedPickle extends Error {
   readonly hint: string | undefined;
 
   constructor(message: string, hint?: string) {
@@ -34,7 +34,7 @@ export class PickleBytes {
 
   /** The next `count` bytes themselves, not a copy. */
   take(count: number): Buffer {
-    if (count > this.left) throw new Malformed(`wants ${count} bytes, ${this.left} are left: cut short`);
+    if (count > this.left) throw new MalformedPickle(`wants ${count} bytes, ${this.left} are left: cut short`);
     this.at += count;
     return this.#bytes.subarray(this.at - count, this.at);
   }
@@ -59,7 +59,8 @@ export class PickleBytes {
 
   /** Two's complement, little-endian, of any length. */
   integer(bytes: number): number | bigint {
-    if (bytes > LONGEST_INTEGER) throw new Malformed(`an integer of ${bytes} bytes, ${LONGEST_INTEGER} are the most`);
+    if (bytes > LONGEST_INTEGER)
+      throw new MalformedPickle(`an integer of ${bytes} bytes, ${LONGEST_INTEGER} are the most`);
     const hex = Buffer.from(this.take(bytes)).reverse().toString('hex');
     return bytes === 0 ? 0 : narrowed(BigInt.asIntN(8 * bytes, BigInt(`0x${hex}`)));
   }
@@ -67,7 +68,7 @@ export class PickleBytes {
   /** Up to the end of the line, which is read but not returned; one character for each byte. */
   line(): string {
     const end = this.#bytes.indexOf(0x0a, this.at);
-    if (end < 0) throw new Malformed('a line without an end: cut short');
+    if (end < 0) throw new MalformedPickle('a line without an end: cut short');
     const text = this.takeText(end - this.at).toString('latin1');
     this.at++;
     return text;
@@ -78,14 +79,15 @@ export class PickleBytes {
     const line = this.line();
     if (booleans && (line === '01' || line === '00')) return line === '01';
     const digits = line.replace(/L$/, '');
-    if (!/^[+-]?\d+$/.test(digits) || digits.length > LONGEST_DECIMAL) throw new Malformed('wanted a whole number');
+    if (!/^[+-]?\d+$/.test(digits) || digits.length > LONGEST_DECIMAL)
+      throw new MalformedPickle('wanted a whole number');
     return narrowed(BigInt(digits.replace(/^\+/, '')));
   }
 
   float(): number {
     const line = this.line().trim();
     const special = { inf: Infinity, '-inf': -Infinity, nan: Number.NaN }[line];
-    if (special === undefined && !/^[+-]?[\d.]+(e[+-]?\d+)?$/i.test(line)) throw new Malformed('wanted a number');
+    if (special === undefined && !/^[+-]?[\d.]+(e[+-]?\d+)?$/i.test(line)) throw new MalformedPickle('wanted a number');
     return special ?? Number(line);
   }
 
@@ -94,7 +96,7 @@ export class PickleBytes {
     try {
       return utf8.decode(text);
     } catch {
-      throw new Malformed('a string that is not UTF-8');
+      throw new MalformedPickle('a string that is not UTF-8');
     }
   }
 
@@ -102,7 +104,7 @@ export class PickleBytes {
   rawUnicode(): string {
     return this.line().replace(/\\u([\da-fA-F]{4})|\\U([\da-fA-F]{8})/g, (_, short?: string, long?: string) => {
       const point = Number.parseInt(short ?? long!, 16);
-      if (point > 0x10ffff) throw new Malformed('a character beyond Unicode');
+      if (point > 0x10ffff) throw new MalformedPickle('a character beyond Unicode');
       return String.fromCodePoint(point);
     });
   }
@@ -112,7 +114,7 @@ export class PickleBytes {
     const line = this.line().trim();
     const quote = line[0];
     if (line.length < 2 || (quote !== "'" && quote !== '"') || line.at(-1) !== quote)
-      throw new Malformed('wanted a string in quotes');
+      throw new MalformedPickle('wanted a string in quotes');
     const text = line.slice(1, -1).replace(/\\(x[0-9a-f]{2}|[0-7]{1,3}|.|$)/gis, (whole, what: string) => {
       if (/^x./i.test(what)) return String.fromCharCode(Number.parseInt(what.slice(1), 16));
       if (/^[0-7]/.test(what)) return String.fromCharCode(Number.parseInt(what, 8) & 0xff);
@@ -122,7 +124,7 @@ export class PickleBytes {
   }
 
   private takeText(bytes: number): Buffer {
-    if (bytes > LONGEST_STRING) throw new Malformed(`a string of ${bytes} bytes, ${LONGEST_STRING} are the most`);
+    if (bytes > LONGEST_STRING) throw new MalformedPickle(`a string of ${bytes} bytes, ${LONGEST_STRING} are the most`);
     return this.take(bytes);
   }
 }

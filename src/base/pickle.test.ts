@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { damage } from '../../test/helpers/damage.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { FileError } from './errors.ts';
-import { bytesGlobals, Malformed, PickleGlobal, type PickleOptions, readPickle } from './pickle.ts';
+import { bytesGlobals, MalformedPickle, PickleGlobal, type PickleOptions, readPickle } from './pickle.ts';
 import { Rng } from './rng.ts';
 
 const pickles: Readonly<Record<string, readonly string[]>> = golden('pickles.json');
@@ -176,7 +176,10 @@ test('ten thousand damaged pickles give a value or a clean refusal, soon', () =>
       parse(damaged, { globals, persistent: () => null, python2Strings: i % 2 === 0 ? 'bytes' : 'latin1' });
       read++;
     } catch (error) {
-      assert.ok(error instanceof FileError && !(error instanceof Malformed), `${damaged.toString('hex')}: ${error}`);
+      assert.ok(
+        error instanceof FileError && !(error instanceof MalformedPickle),
+        `${damaged.toString('hex')}: ${error}`,
+      );
       assert.match(error.message, /opcode \S+( first)? at byte \d+: /);
       refused++;
     }

@@ -1,7 +1,7 @@
 import { FileError } from './errors.ts';
-import { type Cursor, Malformed, PickleBytes } from './pickle-bytes.ts';
+import { type Cursor, MalformedPickle, PickleBytes } from './pickle-bytes.ts';
 
-export { Malformed } from './pickle-bytes.ts';
+export { MalformedPickle } from './pickle-bytes.ts';
 
 /**
  * A class or function that a pickle may name. The reader never looks one up anywhere: `call` and `build` are ours, and see
@@ -79,25 +79,25 @@ export function readFirstPickle(
       const code = source.byte();
       const operation = operations.get(code);
       name = operation?.name ?? `0x${code.toString(16).padStart(2, '0')}`;
-      if (!operation) throw new Malformed('there is no such opcode');
+      if (!operation) throw new MalformedPickle('there is no such opcode');
       operation.run(machine, source);
     }
     return { value: machine.pop(), length: source.at };
   } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
+    if (!(error instanceof MalformedPickle)) throw error;
     throw notData(path, name, at, error);
   }
 }
 
-const notData = (path: string, opcode: string, at: number, { message, hint }: Malformed): FileError =>
+const notData = (path: string, opcode: string, at: number, { message, hint }: MalformedPickle): FileError =>
   new FileError(path, `is no pickle of data: opcode ${opcode} at byte ${at}: ${message}`, hint);
 
 /** What `readPickle` says of a name that it refuses. */
 export const unknownName = (path: string, { name, offset }: Opaque): FileError =>
   notData(path, 'GLOBAL', offset, notKnown(name));
 
-const notKnown = (name: string): Malformed =>
-  new Malformed(
+const notKnown = (name: string): MalformedPickle =>
+  new MalformedPickle(
     `it names ${shortened(name)}, which this program does not know and will not run`,
     'only pickles of plain data can be read',
   );
@@ -121,7 +121,7 @@ class Machine {
   }
 
   push(value: unknown): void {
-    if (this.#stack.length >= MOST_OPEN) throw new Malformed(`more than ${MOST_OPEN} values are open`);
+    if (this.#stack.length >= MOST_OPEN) throw new MalformedPickle(`more than ${MOST_OPEN} values are open`);
     this.#stack.push(value);
   }
 
@@ -137,7 +137,7 @@ class Machine {
 
   /** @throws Malformed if fewer values than `count` stand above the last mark. */
   #reach(count: number): void {
-    if (this.#stack.length - (this.#marks.at(-1) ?? 0) < count) throw new Malformed('the stack is empty');
+    if (this.#stack.length - (this.#marks.at(-1) ?? 0) < count) throw new MalformedPickle('the stack is empty');
   }
 
   popMany(count: number): unknown[] {
@@ -146,13 +146,13 @@ class Machine {
   }
 
   mark(): void {
-    if (this.#marks.length >= MOST_OPEN) throw new Malformed(`more than ${MOST_OPEN} marks are open`);
+    if (this.#marks.length >= MOST_OPEN) throw new MalformedPickle(`more than ${MOST_OPEN} marks are open`);
     this.#marks.push(this.#stack.length);
   }
 
   popToMark(): unknown[] {
     const from = this.#marks.pop();
-    if (from === undefined) throw new Malformed('no mark is open');
+    if (from === undefined) throw new MalformedPickle('no mark is open');
     return this.#stack.splice(from);
   }
 
@@ -163,7 +163,8 @@ class Machine {
   }
 
   remember(index: number): void {
-    if (this.#memo.size >= MOST_REMEMBERED) throw new Malformed(`more than ${MOST_REMEMBERED} values are remembered`);
+    if (this.#memo.size >= MOST_REMEMBERED)
+      throw new MalformedPickle(`more than ${MOST_REMEMBERED} values are remembered`);
     this.#memo.set(index, this.top());
   }
 
@@ -172,7 +173,7 @@ class Machine {
   }
 
   recall(index: number): void {
-    if (!this.#memo.has(index)) throw new Malformed(`nothing is remembered under ${index}`);
+    if (!this.#memo.has(index)) throw new MalformedPickle(`nothing is remembered under ${index}`);
     this.push(this.#memo.get(index));
   }
 
@@ -180,14 +181,14 @@ class Machine {
   list(): unknown[] {
     const value = this.top();
     if (value instanceof Opaque) return [];
-    if (!Array.isArray(value) || Object.isFrozen(value)) throw new Malformed('wanted a list to append to');
+    if (!Array.isArray(value) || Object.isFrozen(value)) throw new MalformedPickle('wanted a list to append to');
     return value;
   }
 
   set(items: Readonly<unknown[]>): void {
     const value = this.top();
     if (value instanceof Opaque) return;
-    if (!(value instanceof Set)) throw new Malformed('wanted a set to add to');
+    if (!(value instanceof Set)) throw new MalformedPickle('wanted a set to add to');
     for (const item of items) value.add(item);
   }
 
@@ -195,7 +196,7 @@ class Machine {
   enter(items: readonly unknown[]): void {
     const value = this.top();
     if (value instanceof Opaque) return;
-    if (!(value instanceof Map)) throw new Malformed('wanted a dict to enter into');
+    if (!(value instanceof Map)) throw new MalformedPickle('wanted a dict to enter into');
     fill(value, items);
   }
 
@@ -204,7 +205,7 @@ class Machine {
   }
 
   global(module: unknown, name: unknown): void {
-    if (typeof module !== 'string' || typeof name !== 'string') throw new Malformed('wanted two names');
+    if (typeof module !== 'string' || typeof name !== 'string') throw new MalformedPickle('wanted two names');
     const full = `${module}.${name}`;
     const global = this.#globals.get(full);
     if (global) this.push(global);
@@ -222,9 +223,9 @@ class Machine {
       this.push(new Opaque(callee.name, callee.offset));
       return;
     }
-    if (!(callee instanceof PickleGlobal)) throw new Malformed('calls what is no class and no function');
-    if (!callee.call) throw new Malformed(`calls ${callee.name}, which may only be named`);
-    if (!Array.isArray(args)) throw new Malformed(`calls ${callee.name} with arguments that are no tuple`);
+    if (!(callee instanceof PickleGlobal)) throw new MalformedPickle('calls what is no class and no function');
+    if (!callee.call) throw new MalformedPickle(`calls ${callee.name}, which may only be named`);
+    if (!Array.isArray(args)) throw new MalformedPickle(`calls ${callee.name} with arguments that are no tuple`);
     const made = callee.call(args);
     if (made !== null && typeof made === 'object') this.#makers.set(made, callee);
     this.push(made);
@@ -240,23 +241,23 @@ class Machine {
     const made = this.top();
     if (made instanceof Opaque) return;
     const maker = made !== null && typeof made === 'object' ? this.#makers.get(made) : undefined;
-    if (!maker) throw new Malformed('sets the state of what no global made');
+    if (!maker) throw new MalformedPickle('sets the state of what no global made');
     maker.build?.(made as object, state);
   }
 
   persistent(id: unknown): void {
-    if (!this.#options.persistent) throw new Malformed('refers to something outside the pickle');
+    if (!this.#options.persistent) throw new MalformedPickle('refers to something outside the pickle');
     this.push(this.#options.persistent(id));
   }
 
   protocol(version: number): void {
     if (version > NEWEST_PROTOCOL)
-      throw new Malformed(`protocol ${version}, the newest that is known is ${NEWEST_PROTOCOL}`);
+      throw new MalformedPickle(`protocol ${version}, the newest that is known is ${NEWEST_PROTOCOL}`);
   }
 
   frame(length: number): void {
     if (length > this.#source.left)
-      throw new Malformed(`a frame of ${length} bytes, ${this.#source.left} are left: cut short`);
+      throw new MalformedPickle(`a frame of ${length} bytes, ${this.#source.left} are left: cut short`);
   }
 }
 
@@ -264,13 +265,13 @@ const shortened = (text: string): string => (text.length > 80 ? `${text.slice(0,
 const tuple = (items: unknown[]): readonly unknown[] => Object.freeze(items);
 
 function fill(map: Map<unknown, unknown>, items: readonly unknown[]): Map<unknown, unknown> {
-  if (items.length % 2 !== 0) throw new Malformed('a key without a value');
+  if (items.length % 2 !== 0) throw new MalformedPickle('a key without a value');
   for (let i = 0; i < items.length; i += 2) map.set(items[i], items[i + 1]);
   return map;
 }
 
 function decimalIndex(text: string): number {
-  if (!/^\d{1,10}$/.test(text)) throw new Malformed(`wanted a number, got ${JSON.stringify(shortened(text))}`);
+  if (!/^\d{1,10}$/.test(text)) throw new MalformedPickle(`wanted a number, got ${JSON.stringify(shortened(text))}`);
   return Number(text);
 }
 
@@ -360,8 +361,8 @@ const operations: ReadonlyMap<number, Operation> = new Map(
   ).map(([code, name, run]) => [code, { name, run }]),
 );
 
-const notNeeded = (what: string): Malformed =>
-  new Malformed(`it wants ${shortened(what)}, which no pickle of data needs`);
+const notNeeded = (what: string): MalformedPickle =>
+  new MalformedPickle(`it wants ${shortened(what)}, which no pickle of data needs`);
 
 function refuse(what: string): never {
   throw notNeeded(what);
@@ -374,13 +375,14 @@ function refuse(what: string): never {
 export function bytesGlobals(): readonly PickleGlobal[] {
   const encoded = new Map<string, Uint8Array>();
   const encode = ([text, encoding]: readonly unknown[]): Uint8Array => {
-    if (typeof text !== 'string' || encoding !== 'latin1') throw new Malformed('wanted a string to encode as latin1');
+    if (typeof text !== 'string' || encoding !== 'latin1')
+      throw new MalformedPickle('wanted a string to encode as latin1');
     const known = encoded.get(text) ?? Buffer.from(text, 'latin1');
     encoded.set(text, known);
     return known;
   };
   const none = (args: readonly unknown[]): Uint8Array => {
-    if (args.length > 0) throw new Malformed('wanted a call of bytes without arguments');
+    if (args.length > 0) throw new MalformedPickle('wanted a call of bytes without arguments');
     return new Uint8Array(0);
   };
   return [

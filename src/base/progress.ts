@@ -71,7 +71,7 @@ function lines(title: string, total: number): Progress {
 }
 
 /** `1 step`, `2 steps`. */
-export const counted = (n: number, one: string, several: string): string => `${n} ${n === 1 ? one : several}`;
+export const countOf = (n: number, one: string, several: string): string => `${n} ${n === 1 ? one : several}`;
 
 /** Milliseconds as people say them: `42 s`, `3 min 10 s`, `2 h 5 min`. */
 export function duration(ms: number): string {
@@ -82,7 +82,7 @@ export function duration(ms: number): string {
 }
 
 /** A line of news on standard error; what programs read goes to standard output. */
-export function say(text: string): void {
+export function logLine(text: string): void {
   for (const bar of open) bar.stop();
   process.stderr.write(`${text}\n`);
   for (const bar of open) bar.start(bar.getTotal(), 0);

@@ -1,6 +1,6 @@
 import { type Command, CommanderError } from 'commander';
 import colors from 'picocolors';
-import { asDiskFull } from '../base/durable-write.ts';
+import { asDiskFull } from '../artifacts/durable-write.ts';
 import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { asSystemError } from '../base/system-error.ts';
 import { LAUNCHER } from './context.ts';

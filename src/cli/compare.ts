@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { MANIFEST, readJson } from '../base/artifact.ts';
+import { MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readTextFile } from '../base/text-file.ts';
 import type { Evaluation } from '../eval/index.ts';

@@ -24,23 +24,23 @@ export function group(name: string, summary: string, example: string): Command {
     .showHelpAfterError('(add --help for the options)');
 }
 
-export const force = (): Option => new Option('--force', 'replace what stands at the output').default(false);
-export const preset = (): Option =>
+export const forceOption = (): Option => new Option('--force', 'replace what stands at the output').default(false);
+export const presetOption = (): Option =>
   new Option('--preset <name>', 'what the recipe leaves open: repaired, or as the reference code has it').choices([
     'default',
     'reference',
   ]);
-export const workers = (): Option =>
+export const workersOption = (): Option =>
   wholeOption('--workers <n>', 'threads that decode images', { least: 0, most: mostThreads() }, 1);
-export const skipBad = (): Option =>
+export const skipBadOption = (): Option =>
   new Option('--skip-bad-images', 'count and list images that cannot be read, instead of stopping').default(false);
-export const seed = (fallback = 0): Option =>
+export const seedOption = (fallback = 0): Option =>
   wholeOption('--seed <n>', 'seed of every random draw', { least: 0 }, fallback);
-export const batchSize = (fallback: number): Option =>
+export const batchSizeOption = (fallback: number): Option =>
   wholeOption('--batch-size <n>', 'images at a time', { least: 1, most: 8192 }, fallback);
-export const resamples = (): Option =>
+export const resamplesOption = (): Option =>
   wholeOption('--resamples <n>', 'bootstrap resamples', { least: 1, most: 100_000 }, 500);
-export const maxZeroShare = (): Option =>
+export const maxZeroShareOption = (): Option =>
   numberOption(
     '--max-zero-share <share>',
     "share of a model's embeddings that may be zeros; more are an error",
@@ -49,7 +49,7 @@ export const maxZeroShare = (): Option =>
   );
 
 /** `--threads`: of libtorch. Two processes that each use all cores are slower than one. */
-export const threads = (): Option =>
+export const threadsOption = (): Option =>
   wholeOption('--threads <n>', 'threads that compute', { least: 1, most: mostThreads() }).default(
     threadsByDefault(),
     'OMP_NUM_THREADS, or all cores',
@@ -64,7 +64,7 @@ function threadsByDefault(): number {
 export const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** `--resume` of commands that go on by themselves: the same words start and continue them, as they do a training. */
-export const resume = (): Option =>
+export const resumeOption = (): Option =>
   new Option(
     '--resume',
     'go on from what an interrupted attempt has kept, or start if there is nothing; the same without this option',
@@ -89,7 +89,7 @@ export function interruptible(): AbortSignal {
 export const LAUNCHER = 'MIXBCT_LAUNCHER';
 
 /** `--device`: where tensors live; each process of a machine has a CUDA device of its own. */
-export const device = (): Option =>
+export const deviceOption = (): Option =>
   new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
     .choices(['cpu', 'cuda'])
     .default('cpu');

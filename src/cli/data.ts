@@ -1,9 +1,9 @@
 import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
-import type { GlyphSetName, getGlyphs, Written } from '../data/index.ts';
-import { command, force, group, print, seed, skipBad } from './context.ts';
+import type { GlyphSetName, getGlyphs, WrittenPart } from '../data/index.ts';
+import { command, forceOption, group, print, seedOption, skipBadOption } from './context.ts';
 import { numberOption, wholeOption } from './numbers.ts';
 
 /** Commands that only list, split or import need no decoder and no libtorch until they run. */
@@ -40,7 +40,7 @@ function getCommand(): Command {
     .addOption(
       new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'),
     )
-    .addOption(force())
+    .addOption(forceOption())
     .action(async (name: GlyphSetName, options) => {
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
       const made = result.made ? `${result.made.images} images of ${result.made.classes} classes` : 'there already';
@@ -51,10 +51,10 @@ function getCommand(): Command {
 /** Fetches a set, with a word on what is fetched and one if it is not what it was when it was pinned. */
 export async function fetchSet(name: GlyphSetName, options: Parameters<typeof getGlyphs>[1]) {
   const { getGlyphs, glyphSources } = await data();
-  say(`${glyphSources[name].title} (${glyphSources[name].download})`);
+  logLine(`${glyphSources[name].title} (${glyphSources[name].download})`);
   const result = await getGlyphs(name, options);
   if (result.expected !== null && result.expected !== result.imageDigest)
-    say(
+    logLine(
       `note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface or the runtime has changed`,
     );
   return result;
@@ -69,13 +69,13 @@ function importCommand(): Command {
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <prefix>', 'prefix of the new .rec and .idx')
     .option('--no-check', 'do not decode each image first')
-    .addOption(skipBad())
-    .addOption(force())
+    .addOption(skipBadOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       const { describeEmptyClasses, importDataset, importLines, openInputDataset } = await data();
       using dataset = openInputDataset(path);
       const empty = describeEmptyClasses(dataset);
-      if (empty) say(`${path}: ${empty}`);
+      if (empty) logLine(`${path}: ${empty}`);
       const imported = await importDataset(dataset, options.out, options);
       print(options, imported, [told([imported]), ...importLines(imported)].join('\n'));
     });
@@ -99,8 +99,8 @@ function splitCommand(): Command {
     )
     .addOption(wholeOption('--hold-out <classes>', 'draw this many classes that no training may see', { least: 1 }))
     .option('--out <folder>', 'folder of the parts (default: beside the data set)')
-    .addOption(seed())
-    .addOption(force())
+    .addOption(seedOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       if ((options.by === undefined) === (options.holdOut === undefined))
         throw new UserError('wanted either --by class|data or --hold-out CLASSES');
@@ -127,8 +127,8 @@ function sampleCommand(): Command {
       }).makeOptionMandatory(),
     )
     .option('--out <folder>', 'folder of the sample (default: beside the data set)')
-    .addOption(seed())
-    .addOption(force())
+    .addOption(seedOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       const { openInputDataset, sampleImages } = await data();
       using dataset = openInputDataset(path);
@@ -137,7 +137,7 @@ function sampleCommand(): Command {
     });
 }
 
-const told = (parts: readonly Written[]): string =>
+const told = (parts: readonly WrittenPart[]): string =>
   parts.map(({ prefix, images, classes }) => `${prefix}: ${images} images of ${classes} classes`).join('\n');
 
 function infoCommand(): Command {

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { command, force, missingOf, print, threads } from './context.ts';
+import { command, forceOption, missingOf, print, threadsOption } from './context.ts';
 import { numberOption } from './numbers.ts';
 
 const featureTools = () => import('../features/index.ts');
@@ -22,8 +22,8 @@ export function denoiseCommand(): Command {
         .default('distance'),
     )
     .option('--no-column-normalize', 'do not divide each dimension by its length over all samples')
-    .addOption(threads())
-    .addOption(force())
+    .addOption(threadsOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       const { FeatureSet, writeCredible } = await featureTools();
       (await processes()).useThreads(options.threads);
@@ -45,8 +45,8 @@ export function averageCommand(): Command {
   )
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the prototypes')
-    .addOption(threads())
-    .addOption(force())
+    .addOption(threadsOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       const { FeatureSet, writePrototypes } = await featureTools();
       (await processes()).useThreads(options.threads);
@@ -64,8 +64,8 @@ export function boundariesCommand(): Command {
   )
     .argument('<features>', 'folder of a feature set')
     .requiredOption('--out <folder>', 'folder of the boundaries')
-    .addOption(threads())
-    .addOption(force())
+    .addOption(threadsOption())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
       const { FeatureSet, writeBoundaries } = await featureTools();
       (await processes()).useThreads(options.threads);
@@ -89,7 +89,7 @@ export function importFeaturesCommand(): Command {
     .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
     .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')
-    .addOption(force())
+    .addOption(forceOption())
     .action(async (features: string, options) => {
       const { importNpy } = await featureTools();
       const info = await importNpy(

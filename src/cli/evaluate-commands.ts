@@ -5,19 +5,19 @@ import { PIXEL_DIVISOR } from '../data/pixels.ts';
 import { DRAWN } from '../eval/drawn.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import {
-  batchSize,
+  batchSizeOption,
   command,
-  device,
-  force,
+  deviceOption,
+  forceOption,
   group,
-  maxZeroShare,
+  maxZeroShareOption,
   print,
-  resamples,
-  resume,
-  seed,
+  resamplesOption,
+  resumeOption,
+  seedOption,
   several,
-  threads,
-  workers,
+  threadsOption,
+  workersOption,
 } from './context.ts';
 import type { IjbOptions } from './evaluate-ijb.ts';
 import type { PackOptions } from './evaluate-pack.ts';
@@ -60,10 +60,10 @@ function evaluateSetsCommand(): Command {
         most: 1e6,
       }),
     )
-    .addOption(resamples())
-    .addOption(maxZeroShare())
-    .addOption(seed())
-    .addOption(force())
+    .addOption(resamplesOption())
+    .addOption(maxZeroShareOption())
+    .addOption(seedOption())
+    .addOption(forceOption())
     .action(async (options) => {
       const candidates = (options.new as string[]).map((text) => {
         const at = text.indexOf('=');
@@ -123,23 +123,23 @@ function evaluateIjbCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--scores', 'write the scores of all pairs as .npz, too', false)
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
-    .addOption(resamples())
-    .addOption(maxZeroShare())
-    .addOption(batchSize(128))
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(device())
-    .addOption(seed())
-    .addOption(resume())
-    .addOption(force())
+    .addOption(resamplesOption())
+    .addOption(maxZeroShareOption())
+    .addOption(batchSizeOption(128))
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(deviceOption())
+    .addOption(seedOption())
+    .addOption(resumeOption())
+    .addOption(forceOption())
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
-      const [{ evaluateIjb }, { joinOthers, useThreads }] = await Promise.all([
+      const [{ evaluateIjb }, { joinLaunchedGroup, useThreads }] = await Promise.all([
         import('./evaluate-ijb.ts'),
         import('./processes.ts'),
       ]);
       useThreads(options.threads);
-      const joined = joinOthers(options.device);
+      const joined = joinLaunchedGroup(options.device);
       const evaluation = await evaluateIjb({ ...options, joined });
       joined?.leave();
       if (evaluation)
@@ -158,12 +158,12 @@ function evaluatePackCommand(): Command {
     .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
     .option('--out <folder>', 'write accuracy.json with every fold there')
     .addOption(pixels())
-    .addOption(maxZeroShare())
-    .addOption(batchSize(128))
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(resume())
-    .addOption(force())
+    .addOption(maxZeroShareOption())
+    .addOption(batchSizeOption(128))
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(resumeOption())
+    .addOption(forceOption())
     .action(async (options: PackOptions & { readonly json: boolean }) => {
       if (options.pack.length === 0 || options.model.length === 0)
         throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');

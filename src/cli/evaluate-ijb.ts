@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { artifactOf, writeArtifact } from '../base/artifact.ts';
-import { claimOutput } from '../base/output-claim.ts';
-import type { OutputLock } from '../base/output-lock.ts';
+import { artifactOf, writeArtifact } from '../artifacts/artifact.ts';
+import { claimOutput } from '../artifacts/output-claim.ts';
+import type { OutputLock } from '../artifacts/output-lock.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
@@ -15,8 +15,8 @@ import {
   type Templates,
   withholdVerdicts,
 } from '../eval/index.ts';
-import { claimedByFirst, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
-import type { Joined } from '../torch/index.ts';
+import { claimedByRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
+import type { DistributedContext } from '../torch/index.ts';
 import type { Space } from '../train/run.ts';
 import { cachedFeatures, type KeptDataset, type ModelSource, modelSource, type PixelMap } from './model-features.ts';
 import { writeReports } from './report.ts';
@@ -45,7 +45,7 @@ export type IjbOptions = {
 
 /** Several processes extract features together; the first one then goes on alone, and has the result. */
 export async function evaluateIjb(
-  options: IjbOptions & { readonly joined: Joined | null },
+  options: IjbOptions & { readonly joined: DistributedContext | null },
 ): Promise<Evaluation | undefined> {
   const { model, old, oracle, protocol, out } = options;
   const sources = {
@@ -67,7 +67,7 @@ export async function evaluateIjb(
   const { joined } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
   const claim = (): OutputLock => claimOutput(out, artifactOf('evaluation'), replacing);
-  using lock = joined ? claimedByFirst((body) => joined.fromFirst(body), claim) : claim();
+  using lock = joined ? claimedByRankZero((body) => joined.broadcastFromRankZero(body), claim) : claim();
   if (joined) {
     await extractAll(joined, present, crops, options);
     if (joined.place.rank > 0) return undefined;
@@ -112,7 +112,7 @@ export async function evaluateIjb(
 
 /** Keeps the features of all models, each process embedding a part of the images. */
 async function extractAll(
-  joined: Joined,
+  joined: DistributedContext,
   sources: readonly ModelSource[],
   crops: KeptDataset,
   options: IjbOptions,
@@ -127,7 +127,7 @@ const keptFeatures = (
   source: ModelSource,
   space: Space,
   crops: KeptDataset,
-  options: IjbOptions & { readonly joined: Joined | null },
+  options: IjbOptions & { readonly joined: DistributedContext | null },
 ): Promise<FeatureSet> => cachedFeatures(source, crops, { ...options, flip: 'mean', space });
 
 /** Extraction of one model after the other: two at once would be slower. */

@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { canonicalJson, digestOf, fileDigest, writeArtifact, writeJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, fileDigest, writeArtifact, writeJson } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';

@@ -1,4 +1,4 @@
-import { writeArtifact } from '../base/artifact.ts';
+import { writeArtifact } from '../artifacts/artifact.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { packageRoot } from '../base/version.ts';
-import type { Recipe } from '../train/recipe.ts';
+import type { Recipe } from '../runs/recipe.ts';
 import { loadExperiment, neededFor, referencesOf } from './experiment.ts';
 import { smallestSettings } from './run.ts';
 

@@ -2,11 +2,11 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
+import { applySettings, describeIssues } from '../base/settings.ts';
 import { suggestion } from '../base/suggestion.ts';
 import { ownOrShipped } from '../base/version.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
-import { parseRecipe } from '../train/recipe.ts';
-import { applySettings, describeIssues } from '../train/settings.ts';
+import { parseRecipe } from '../runs/recipe.ts';
 
 const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
 const datasetReference = reference.describe(

@@ -1,18 +1,18 @@
 import { type Command, Option } from 'commander';
-import { precisions } from '../train/precisions.ts';
+import { precisions } from '../runs/precisions.ts';
 import {
-  batchSize,
+  batchSizeOption,
   command,
-  device,
-  force,
+  deviceOption,
+  forceOption,
   interruptible,
   missingOf,
   print,
-  resume,
-  seed,
-  skipBad,
-  threads,
-  workers,
+  resumeOption,
+  seedOption,
+  skipBadOption,
+  threadsOption,
+  workersOption,
 } from './context.ts';
 
 export function extractCommand(): Command {
@@ -38,29 +38,25 @@ export function extractCommand(): Command {
     .addOption(
       new Option('--precision <which>', 'what the backbone computes in').choices(precisions).default('float32'),
     )
-    .addOption(seed())
-    .addOption(batchSize(256))
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(device())
-    .addOption(skipBad())
-    .addOption(resume())
-    .addOption(force())
+    .addOption(seedOption())
+    .addOption(batchSizeOption(256))
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(deviceOption())
+    .addOption(skipBadOption())
+    .addOption(resumeOption())
+    .addOption(forceOption())
     .action(async (run: string, options) => {
-      const [
-        { openInputDataset },
-        { extractFeatures, extractTogether },
-        { checkPrecision },
-        { embedderOf, loadModel },
-      ] = await Promise.all([
-        import('./input-dataset.ts'),
-        import('../features/index.ts'),
-        import('../train/precision.ts'),
-        import('../train/run.ts'),
-      ]);
-      const { joinOthers, togetherOf, useThreads } = await import('./processes.ts');
+      const [{ openInputDataset }, { extractFeatures, extractSharded }, { checkPrecision }, { embedderOf, loadModel }] =
+        await Promise.all([
+          import('./input-dataset.ts'),
+          import('../features/index.ts'),
+          import('../train/precision.ts'),
+          import('../train/run.ts'),
+        ]);
+      const { joinLaunchedGroup, togetherOf, useThreads } = await import('./processes.ts');
       useThreads(options.threads);
-      const joined = joinOthers(options.device);
+      const joined = joinLaunchedGroup(options.device);
       checkPrecision(options.precision);
       using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const model = loadModel(run);
@@ -68,7 +64,7 @@ export function extractCommand(): Command {
       try {
         const embedder = embedderOf(model, options.space, { precision: options.precision });
         const info = joined
-          ? await extractTogether(dataset, embedder, replacing, togetherOf(joined))
+          ? await extractSharded(dataset, embedder, replacing, togetherOf(joined))
           : await extractFeatures(dataset, embedder, replacing);
         joined?.leave();
         if (joined && joined.place.rank > 0) return;

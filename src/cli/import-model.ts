@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { backboneNames } from '../models/names.ts';
-import { command, force, print } from './context.ts';
+import { command, forceOption, print } from './context.ts';
 import { numberOption, wholeOption } from './numbers.ts';
 
 export function importModelCommand(): Command {
@@ -18,7 +18,7 @@ export function importModelCommand(): Command {
     .addOption(
       numberOption('--width <factor>', 'its channel counts, times those of the full network', { above: 0, most: 4 }, 1),
     )
-    .addOption(force())
+    .addOption(forceOption())
     .action(async (file: string, options) => {
       const { importModel } = await import('../train/import.ts');
       const manifest = await importModel(file, options, options.out, options);

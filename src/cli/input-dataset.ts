@@ -1,4 +1,4 @@
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { type Dataset, openDataset } from '../data/dataset.ts';
 import { describeSkippedFiles } from '../data/skipped-files.ts';
 
@@ -6,6 +6,6 @@ import { describeSkippedFiles } from '../data/skipped-files.ts';
 export function openInputDataset(path: string, { report = true }: { readonly report?: boolean } = {}): Dataset {
   const dataset = openDataset(path);
   if (report && dataset.skippedFiles)
-    for (const line of describeSkippedFiles(dataset.skippedFiles)) say(`${path}: ${line}`);
+    for (const line of describeSkippedFiles(dataset.skippedFiles)) logLine(`${path}: ${line}`);
   return dataset;
 }

@@ -1,12 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
+import { digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import type { Dataset } from '../data/index.ts';
 import { PIXEL_DIVISOR } from '../data/pixels.ts';
-import { extractFeatures, extractTogether, FeatureSet } from '../features/index.ts';
-import type { Joined } from '../torch/index.ts';
+import { extractFeatures, extractSharded, FeatureSet } from '../features/index.ts';
+import type { DistributedContext } from '../torch/index.ts';
 import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
 import { togetherOf } from './processes.ts';
 
@@ -57,7 +57,7 @@ export type KeepOptions = {
   readonly batchSize: number;
   readonly workers: number;
   /** The processes that extract together, if there are several. */
-  readonly joined: Joined | null;
+  readonly joined: DistributedContext | null;
 };
 
 /**
@@ -75,14 +75,14 @@ export async function cachedFeatures(
   const manifest = readRunManifest(source.path);
   const out = join(features, digestOf(manifest.model, space, dataset.digest, flip, map));
   const replaces = existsSync(out) && !isOfFiles(out, dataset);
-  if (replaces) say(`${out}: images of ${dataset.path} have changed since, their features are extracted again`);
+  if (replaces) logLine(`${out}: images of ${dataset.path} have changed since, their features are extracted again`);
   if (replaces || !existsSync(out)) {
     const model = loadModel(source.path);
     try {
       using images = dataset.open();
       const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] });
       const to = { ...options, out, flip, force: replaces };
-      if (joined) await extractTogether(images, embedder, to, togetherOf(joined));
+      if (joined) await extractSharded(images, embedder, to, togetherOf(joined));
       else await extractFeatures(images, embedder, to);
     } finally {
       model.dispose();
@@ -103,7 +103,9 @@ function ofDataset(set: FeatureSet, { path, digest, files }: KeptDataset): Featu
   if (set.info.dataset?.digest === digest) {
     const made = set.info.dataset.files;
     if (files !== null && made !== undefined && made !== files)
-      say(`warning: ${set.path}: image files of ${path} have another size or time than when these features were made`);
+      logLine(
+        `warning: ${set.path}: image files of ${path} have another size or time than when these features were made`,
+      );
     return set;
   }
   set.close();

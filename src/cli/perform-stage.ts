@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { canonicalJson, MANIFEST } from '../base/artifact.ts';
-import { say } from '../base/progress.ts';
+import { canonicalJson, MANIFEST } from '../artifacts/artifact.ts';
+import { logLine } from '../base/progress.ts';
 import { holdOut, sampleImages, split } from '../data/index.ts';
 import { extractFeatures, FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
-import { openOld } from '../train/old.ts';
-import type { Recipe } from '../train/recipe.ts';
+import type { Recipe } from '../runs/recipe.ts';
+import { openOldModelInputs } from '../train/old-model-inputs.ts';
 import { embedderOf, isBegun, loadModel, readRunManifest } from '../train/run.ts';
 import { removeRunLeftovers } from '../train/run-output.ts';
 import { train } from '../train/train.ts';
@@ -141,14 +141,14 @@ async function trainStage(stage: Stage & { readonly do: 'train' }, context: Stag
   const recipe = stage.recipe as Recipe;
   using dataset = openInputDataset(at(stage.on));
   const old = Object.fromEntries(Object.entries(stage.old).map(([what, reference]) => [what, at(reference!)]));
-  using supply = openOld(recipe, old, dataset);
+  using supply = openOldModelInputs(recipe, old, dataset);
   const finished = existsSync(join(folder, MANIFEST));
   if (goOn && finished) {
     const made = readRunManifest(folder);
     const same = made.dataset?.digest === dataset.digest && made.old === supply.digest;
     if (same && canonicalJson(made.recipe) === canonicalJson(recipe)) {
       removeRunLeftovers(folder);
-      say(`${folder}: the model is finished already`);
+      logLine(`${folder}: the model is finished already`);
       return;
     }
   }

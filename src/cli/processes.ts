@@ -1,15 +1,23 @@
 import { UserError } from '../base/errors.ts';
-import type { Together } from '../features/index.ts';
-import { dieWithParent, hasNccl, type Joined, join, placeOf, setThreads, useDevice } from '../torch/index.ts';
+import type { ShardedExtraction } from '../features/index.ts';
+import {
+  type DistributedContext,
+  dieWithParent,
+  hasNccl,
+  joinProcessGroup,
+  rankInfoOf,
+  setThreads,
+  useDevice,
+} from '../torch/index.ts';
 import { LAUNCHER } from './context.ts';
 
 export const useThreads = (count: number): void => setThreads(count);
 
 /** Processes as extraction sees them. */
-export const togetherOf = (joined: Joined): Together => ({
+export const togetherOf = (joined: DistributedContext): ShardedExtraction => ({
   rank: joined.place.rank,
   processes: joined.place.processes,
-  fromFirst: (body) => joined.fromFirst(body),
+  fromFirst: (body) => joined.broadcastFromRankZero(body),
   meet: () => joined.group.barrier().wait(),
 });
 
@@ -25,13 +33,13 @@ function secondsFrom(name: string): number | undefined {
  * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
  * alone. A process that `mixbct launch` started ends with it.
  */
-export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
+export function joinLaunchedGroup(kind: 'cpu' | 'cuda'): DistributedContext | null {
   const launcher = process.env[LAUNCHER];
   if (launcher !== undefined) {
     dieWithParent();
     if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
   }
-  const place = placeOf(process.env);
+  const place = rankInfoOf(process.env);
   useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
   if (!place) return null;
   const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
@@ -40,5 +48,5 @@ export function joinOthers(kind: 'cpu' | 'cuda'): Joined | null {
     throw new UserError('several processes on CUDA devices need an addon with NCCL', {
       hint: 'docs/cluster.md tells what it is built with',
     });
-  return join(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
+  return joinProcessGroup(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
 }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { textTable } from '../report/terminal.ts';
-import { namedRecipe, namedRecipes, suggestName } from '../train/named.ts';
-import { command, preset, print } from './context.ts';
+import { namedRecipe, namedRecipes, suggestName } from '../runs/named-recipes.ts';
+import { command, presetOption, print } from './context.ts';
 
 export function recipesCommand(): Command {
   return command(
@@ -11,7 +11,7 @@ export function recipesCommand(): Command {
     'mixbct recipes\nmixbct recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128 --preset reference',
   )
     .argument('[name]', 'print this one as YAML')
-    .addOption(preset())
+    .addOption(presetOption())
     .action(async (name: string | undefined, options) => {
       if (name === undefined)
         return print(
@@ -28,8 +28,8 @@ export function recipesCommand(): Command {
         });
       const [{ stringify }, { differencesFromReference, keptRepairs }, { loadRecipe }] = await Promise.all([
         import('yaml'),
-        import('../train/preset.ts'),
-        import('../train/recipe.ts'),
+        import('../runs/preset.ts'),
+        import('../runs/recipe.ts'),
       ]);
       const recipe = loadRecipe(name, { preset: options.preset });
       const differences = [...differencesFromReference(recipe), ...keptRepairs];

@@ -1,15 +1,15 @@
 import { lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import type { Command } from 'commander';
-import { writeAtomic } from '../base/artifact.ts';
+import { writeAtomic } from '../artifacts/artifact.ts';
+import { type OutputKind, type Replacing, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
 import { UserError } from '../base/errors.ts';
-import { type OutputKind, type Replacing, realPath, requireReplaceable } from '../base/output-claim.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
 import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
 import { reportFiles } from '../report/report-files.ts';
 import { renderSeries, renderTerminal } from '../report/terminal.ts';
-import { command, force, print } from './context.ts';
+import { command, forceOption, print } from './context.ts';
 
 /** Curves need a document and a plotting library, which take longer to load than a table to print. */
 const pictures = () => import('../report/index.ts');
@@ -37,7 +37,7 @@ export function reportCommand(): Command {
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
-    .addOption(force())
+    .addOption(forceOption())
     .action(async (paths: readonly string[], options) => {
       const { readEvaluation } = await import('../eval/evaluation-file.ts');
       const names = shortNames(paths);

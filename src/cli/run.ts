@@ -1,10 +1,19 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Command } from 'commander';
-import { duration, say } from '../base/progress.ts';
+import { duration, logLine } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import { renderTerminal } from '../report/terminal.ts';
-import { command, force, interruptible, print, seed, several, threads, workers } from './context.ts';
+import {
+  command,
+  forceOption,
+  interruptible,
+  print,
+  seedOption,
+  several,
+  threadsOption,
+  workersOption,
+} from './context.ts';
 import { dataFolder } from './data.ts';
 
 type RunOptions = {
@@ -36,9 +45,9 @@ export function runCommand(): Command {
     )
     .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
     .addOption(dataFolder())
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(force())
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(forceOption())
     .action(runExperiment);
 }
 
@@ -56,13 +65,13 @@ export function quickstartCommand(): Command {
     'from nothing to a judged upgrade, on real data, in minutes',
     'mixbct quickstart\nmixbct quickstart --seed 2',
   )
-    .addOption(seed(1))
+    .addOption(seedOption(1))
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
     .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED)')
     .addOption(dataFolder())
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(force())
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(forceOption())
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
       const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];
@@ -96,6 +105,6 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
     { places: Object.fromEntries(places), evaluations },
     [...evaluations.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n'),
   );
-  say(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
-  if (options.closing !== undefined) say(options.closing);
+  logLine(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
+  if (options.closing !== undefined) logLine(options.closing);
 }

@@ -1,6 +1,6 @@
-import { digestOf } from '../base/artifact.ts';
+import { digestOf } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
 
 /**
@@ -45,7 +45,7 @@ function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
       },
     );
   if (!b && other.path !== reference.path && !(hasIds(reference) && hasIds(other)))
-    say(
+    logLine(
       `note: ${other.path} names no dataset; its rows are taken for those of ${reference.path}, whose labels are the same`,
     );
 }

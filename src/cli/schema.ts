@@ -2,7 +2,7 @@ import { Argument, type Command } from 'commander';
 import { command } from './context.ts';
 
 const schemas = {
-  recipe: async () => (await import('../train/recipe.ts')).recipeSchema,
+  recipe: async () => (await import('../runs/recipe.ts')).recipeSchema,
   experiment: async () => (await import('./experiment.ts')).experimentSchema,
 } as const;
 

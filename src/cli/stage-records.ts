@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST, readJson, writeJson } from '../base/artifact.ts';
+import { MANIFEST, readJson, writeJson } from '../artifacts/artifact.ts';
+import { realPath } from '../artifacts/output-claim.ts';
 import { FileError } from '../base/errors.ts';
-import { realPath } from '../base/output-claim.ts';
 import { recordFiles } from '../data/recordio.ts';
 
 /** Version whose records name no version, and places as seen from the folder that the command was given in. */

@@ -7,7 +7,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { holderOf } from '../../test/helpers/locks.ts';
 import { readOnly } from '../../test/helpers/read-only.ts';
-import { fileDigest, MANIFEST } from '../base/artifact.ts';
+import { fileDigest, MANIFEST } from '../artifacts/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
 import { runFiles } from '../train/run.ts';
 import { loadExperiment } from './experiment.ts';

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { canonicalJson, digestOf, MANIFEST, readJson } from '../base/artifact.ts';
+import { canonicalJson, digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { Interrupted, UserError } from '../base/errors.ts';
-import { lockOutput, type OutputLock } from '../base/output-lock.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { openDataset } from '../data/index.ts';
 import { type Experiment, neededFor, referencesOf, type Stage, targetOf } from './experiment.ts';
@@ -59,7 +59,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
       }
       if (standing.done) {
         const by = standing.known!.mixbct;
-        say(`${news}: done already${by === version ? '' : ` by mixbct ${by}`}`);
+        logLine(`${news}: done already${by === version ? '' : ` by mixbct ${by}`}`);
         stages.skip(id, stage, standing.known!);
         continue;
       }
@@ -155,7 +155,7 @@ class Stages {
     const { known, isSame, inputs, of } = standing;
     this.requireSame(id, standing);
     if (known && known.inputs !== '' && !isSame) this.#records.mark(this.#dependents(id));
-    say(`${news}: ${describe(stage)}`);
+    logLine(`${news}: ${describe(stage)}`);
     const record = { mixbct: version, inputs: inputs!, of };
     const replace = force || known !== null;
     // What stands there without a record may be somebody else's until the stage has gone on with it.
@@ -179,7 +179,7 @@ class Stages {
   async #fetchAbsent(id: string): Promise<void> {
     const stage = this.#absent.get(id);
     if (!stage) return;
-    say(`${id}: ${this.#at(id)} is no longer there`);
+    logLine(`${id}: ${this.#at(id)} is no longer there`);
     await this.#perform(id, stage, { record: this.#records.read(id)!, replace: false, goOn: true });
     this.#absent.delete(id);
   }

@@ -1,6 +1,17 @@
 import type { Command } from 'commander';
-import { counted, duration } from '../base/progress.ts';
-import { command, device, force, interruptible, preset, print, several, skipBad, threads, workers } from './context.ts';
+import { countOf, duration } from '../base/progress.ts';
+import {
+  command,
+  deviceOption,
+  forceOption,
+  interruptible,
+  presetOption,
+  print,
+  several,
+  skipBadOption,
+  threadsOption,
+  workersOption,
+} from './context.ts';
 import { wholeOption } from './numbers.ts';
 
 export function trainCommand(): Command {
@@ -23,7 +34,7 @@ export function trainCommand(): Command {
     .option('--old-credible <folder>', 'mask of credible old features (mixbct denoise)')
     .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
     .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
-    .addOption(preset())
+    .addOption(presetOption())
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
     .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
@@ -36,23 +47,28 @@ export function trainCommand(): Command {
       ),
     )
     .addOption(wholeOption('--log-every <n>', 'steps between two lines of the log', { least: 1 }, 20))
-    .addOption(workers())
-    .addOption(threads())
-    .addOption(skipBad())
-    .addOption(device())
+    .addOption(workersOption())
+    .addOption(threadsOption())
+    .addOption(skipBadOption())
+    .addOption(deviceOption())
     .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
-    .addOption(force())
+    .addOption(forceOption())
     .action(async (path: string, options) => {
-      const [{ openInputDataset }, { openOld }, { loadRecipe }, { train }, { joinOthers, useThreads }] =
-        await Promise.all([
-          import('./input-dataset.ts'),
-          import('../train/old.ts'),
-          import('../train/recipe.ts'),
-          import('../train/train.ts'),
-          import('./processes.ts'),
-        ]);
+      const [
+        { openInputDataset },
+        { openOldModelInputs },
+        { loadRecipe },
+        { train },
+        { joinLaunchedGroup, useThreads },
+      ] = await Promise.all([
+        import('./input-dataset.ts'),
+        import('../train/old-model-inputs.ts'),
+        import('../runs/recipe.ts'),
+        import('../train/train.ts'),
+        import('./processes.ts'),
+      ]);
       useThreads(options.threads);
-      const joined = joinOthers(options.device);
+      const joined = joinLaunchedGroup(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
       using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
       const paths = {
@@ -61,7 +77,7 @@ export function trainCommand(): Command {
         prototypes: options.oldPrototypes,
         boundaries: options.oldBoundaries,
       };
-      using old = openOld(recipe, paths, dataset);
+      using old = openOldModelInputs(recipe, paths, dataset);
       const { resume, skipBadImages, skipNonFinite, logEvery, saveEvery, out } = options;
       const manifest = await train({
         recipe,
@@ -85,7 +101,7 @@ export function trainCommand(): Command {
       print(
         options,
         { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },
-        `${out}: ${manifest.name} trained in ${counted(manifest.steps, 'step', 'steps')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+        `${out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step', 'steps')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
       );
     });
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../base/artifact.ts';
+import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { alignment, FIVE_POINTS } from './align.ts';

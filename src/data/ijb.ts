@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../base/artifact.ts';
+import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { FIVE_POINTS, similarity } from './align.ts';
 import { linesEndingInOne, readTable } from './columns.ts';

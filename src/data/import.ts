@@ -7,7 +7,7 @@ import { bytesOf, isBegun, requireReplaceableSet, writeRecordSets } from './reco
 import { packImage, type RecordWriter } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
-import type { Written } from './split.ts';
+import type { WrittenPart } from './split.ts';
 
 export type ImportOptions = {
   readonly force?: boolean;
@@ -20,7 +20,7 @@ export type ImportOptions = {
 /** An image that the import left out. */
 export type SkippedImage = { readonly id: string; readonly problem: string };
 
-export type Imported = Written & {
+export type Imported = WrittenPart & {
   readonly skippedImages: readonly SkippedImage[];
   /** Names of classes that only had unreadable images: they are no classes of the new set. */
   readonly skippedClasses: readonly string[];

@@ -24,4 +24,4 @@ export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.t
 export { type Pack, packDataset, readPack } from './packs.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
 export { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
-export { holdOut, sampleImages, split, type Written } from './split.ts';
+export { holdOut, sampleImages, split, type WrittenPart } from './split.ts';

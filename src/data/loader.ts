@@ -2,9 +2,9 @@ import { setImmediate as tick } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augment } from './augment.ts';
+import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
 import { type Dataset, type ImageFile, openSource } from './dataset.ts';
-import { type Bad, type FillTask, fillBatch } from './fill.ts';
-import type { Answer, Order } from './loader-worker.ts';
+import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
 
 /** Pixels and labels of one step. Disposing it gives its buffer back: read nothing of it afterwards. */
 export interface Batch extends Disposable {
@@ -42,7 +42,11 @@ export type EpochOptions = {
 /** An image that could not be read. */
 export type BadImage = { readonly index: number; readonly name: string; readonly problem: string };
 
-type Job = { readonly indices: Int32Array; readonly pixels: Uint8Array; readonly done: Promise<readonly Bad[]> };
+type Job = {
+  readonly indices: Int32Array;
+  readonly pixels: Uint8Array;
+  readonly done: Promise<readonly UndecodableImage[]>;
+};
 
 /**
  * Decodes and augments batches in `workers` threads ahead of their use (0: in this thread). What a batch holds depends on
@@ -117,7 +121,7 @@ export class Loader implements AsyncDisposable {
     }
   }
 
-  #remember({ indices }: Job, bad: readonly Bad[], skip: boolean): void {
+  #remember({ indices }: Job, bad: readonly UndecodableImage[], skip: boolean): void {
     for (const { row, problem } of bad) {
       const index = indices[row]!;
       const name = this.#dataset.name(index);
@@ -131,7 +135,7 @@ export class Loader implements AsyncDisposable {
   }
 
   /** The first image of the batch that could be read takes the place of each that could not. */
-  #replace({ indices, pixels }: Job, bad: readonly Bad[], side: number): void {
+  #replace({ indices, pixels }: Job, bad: readonly UndecodableImage[], side: number): void {
     const broken = new Set(bad.map(({ row }) => row));
     const good = indices.findIndex((_, row) => !broken.has(row));
     if (good < 0)
@@ -154,7 +158,7 @@ export class Loader implements AsyncDisposable {
   }
 }
 
-function blankOut({ pixels }: Job, bad: readonly Bad[], side: number): void {
+function blankOut({ pixels }: Job, bad: readonly UndecodableImage[], side: number): void {
   const bytes = side * side * 3;
   for (const { row } of bad) pixels.fill(0, row * bytes, (row + 1) * bytes);
 }
@@ -163,7 +167,7 @@ function blankOut({ pixels }: Job, bad: readonly Bad[], side: number): void {
 interface Crew {
   /** Buffers to have in flight. */
   readonly ahead: number;
-  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]>;
+  fill(task: DecodeTask, pixels: Uint8Array): Promise<readonly UndecodableImage[]>;
   close(): Promise<void>;
 }
 
@@ -175,8 +179,8 @@ class Hand implements Crew {
     this.#source = openSource(source);
   }
 
-  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]> {
-    return fillBatch(this.#source, task, pixels);
+  fill(task: DecodeTask, pixels: Uint8Array): Promise<readonly UndecodableImage[]> {
+    return decodeBatch(this.#source, task, pixels);
   }
 
   async close(): Promise<void> {
@@ -184,7 +188,10 @@ class Hand implements Crew {
   }
 }
 
-type Pending = { readonly resolve: (bad: readonly Bad[]) => void; readonly reject: (error: unknown) => void };
+type Pending = {
+  readonly resolve: (bad: readonly UndecodableImage[]) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 class Threads implements Crew {
   readonly ahead: number;
@@ -200,7 +207,7 @@ class Threads implements Crew {
     this.#workers = Array.from({ length: count }, (_, i) => {
       const worker = new Worker(new URL('./loader-worker.js', import.meta.url), { workerData: { source } });
       worker.unref(); // a failing main thread need not wait for its workers
-      worker.on('message', ({ id, bad }: Answer) => {
+      worker.on('message', ({ id, bad }: DecodeResponse) => {
         this.#load[i]!--;
         this.#take(id)?.resolve(bad);
       });
@@ -210,15 +217,17 @@ class Threads implements Crew {
     });
   }
 
-  fill(task: FillTask, pixels: Uint8Array): Promise<readonly Bad[]> {
+  fill(task: DecodeTask, pixels: Uint8Array): Promise<readonly UndecodableImage[]> {
     if (this.#failure) return Promise.reject(this.#failure);
     const id = this.#orders++;
     const idlest = this.#load.indexOf(Math.min(...this.#load));
     this.#load[idlest]!++;
-    const done = new Promise<readonly Bad[]>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    const done = new Promise<readonly UndecodableImage[]>((resolve, reject) =>
+      this.#pending.set(id, { resolve, reject }),
+    );
     done.catch(() => undefined); // told to whoever awaits it; a batch nobody reaches must not end the process
     this.#workers[idlest]!.ref();
-    this.#workers[idlest]!.postMessage({ id, task, pixels } satisfies Order);
+    this.#workers[idlest]!.postMessage({ id, task, pixels } satisfies DecodeRequest);
     return done;
   }
 

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
-import { fileDigest } from '../base/artifact.ts';
+import { fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { bytesGlobals, Malformed, PickleGlobal, readPickle } from '../base/pickle.ts';
+import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
@@ -73,9 +73,9 @@ const textOf = (value: unknown): unknown =>
   value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value;
 
 function booleansOf(type: unknown, bytes: unknown, count: unknown): boolean[] {
-  if (type !== BOOLEAN) throw new Malformed('wanted booleans of NumPy');
+  if (type !== BOOLEAN) throw new MalformedPickle('wanted booleans of NumPy');
   if (!(bytes instanceof Uint8Array) || bytes.length !== count || bytes.some((byte) => byte > 1))
-    throw new Malformed('wanted one byte, 0 or 1, for each boolean of NumPy');
+    throw new MalformedPickle('wanted one byte, 0 or 1, for each boolean of NumPy');
   return Array.from(bytes, (byte) => byte === 1);
 }
 
@@ -83,18 +83,18 @@ function booleansOf(type: unknown, bytes: unknown, count: unknown): boolean[] {
 function numpyBooleans(): readonly PickleGlobal[] {
   const array = new PickleGlobal('numpy.ndarray');
   const dtype = new PickleGlobal('numpy.dtype', ([name]) => {
-    if (textOf(name) !== 'b1') throw new Malformed('wanted booleans of NumPy');
+    if (textOf(name) !== 'b1') throw new MalformedPickle('wanted booleans of NumPy');
     return BOOLEAN;
   });
   const scalar = ([type, byte]: readonly unknown[]): boolean => booleansOf(type, byte, 1)[0]!;
   const reconstruct = ([type]: readonly unknown[]): Booleans => {
-    if (type !== array) throw new Malformed('wanted an array of NumPy');
+    if (type !== array) throw new MalformedPickle('wanted an array of NumPy');
     return new Booleans();
   };
   const fill = (made: object, state: unknown): void => {
     const [, shape, type, , bytes] = Array.isArray(state) ? state : [];
     if (!(made instanceof Booleans) || !Array.isArray(shape) || shape.length !== 1)
-      throw new Malformed('wanted an array of one dimension');
+      throw new MalformedPickle('wanted an array of one dimension');
     made.values = booleansOf(type, bytes, shape[0]);
   };
   const buffer = ([bytes, type, shape]: readonly unknown[]): Booleans => {

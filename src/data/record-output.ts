@@ -1,11 +1,11 @@
 import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve } from 'node:path';
-import { readJson, writeJson } from '../base/artifact.ts';
-import { asDiskFull, requireRoom, sync, syncTree } from '../base/durable-write.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { asDiskFull, requireRoom, sync, syncTree } from '../artifacts/durable-write.ts';
+import { type Replacing, requireReplaceable } from '../artifacts/output-claim.ts';
+import { lockOutputs } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
-import { type Replacing, requireReplaceable } from '../base/output-claim.ts';
-import { lockOutputs } from '../base/output-lock.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import type { Dataset } from './dataset.ts';
 import { MOST_EXACT, packImage, RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
 import { idsPath, type Sidecar, sidecarPath, writeSidecar } from './sidecar.ts';
@@ -129,13 +129,13 @@ function recover(prefix: string): boolean {
   const note = join(staging, COMPLETE);
   if (!existsSync(note)) {
     rmSync(staging, { recursive: true });
-    say(`${prefix}: removed what an attempt that came to no end had left`);
+    logLine(`${prefix}: removed what an attempt that came to no end had left`);
     return false;
   }
   const all = (readJson(note) as readonly string[]).map((name) => join(dirname(prefix), name));
   for (const one of all.filter((name) => existsSync(stagingOf(name)))) appear(one);
   for (const one of all) rmSync(stagingOf(one), { recursive: true, force: true });
-  say(`${all.join(', ')}: brought an attempt to its end that was killed when all was written`);
+  logLine(`${all.join(', ')}: brought an attempt to its end that was killed when all was written`);
   return true;
 }
 

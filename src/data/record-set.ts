@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { canonicalJson, digestOf } from '../base/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/artifact.ts';
+import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError } from '../base/errors.ts';
-import { type IdList, readIds } from '../base/id-list.ts';
 import { contentDigest, isSampled } from './content-digest.ts';
 import type { Dataset, ImageFile } from './dataset.ts';
 import { layoutOf, numberClasses } from './record-layout.ts';

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { asDiskFull, renameInto, requireSize, writeAll } from '../base/durable-write.ts';
+import { asDiskFull, renameInto, requireSize, writeAll } from '../artifacts/durable-write.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 

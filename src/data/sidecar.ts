@@ -1,8 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
-import { readJson, writeJson } from '../base/artifact.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { writeIds } from '../artifacts/id-list.ts';
 import { FileError } from '../base/errors.ts';
-import { writeIds } from '../base/id-list.ts';
 import { sidecarOriginSchema } from './lineage.ts';
 
 const sidecarSchema = z.strictObject({

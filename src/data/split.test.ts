@@ -4,12 +4,12 @@ import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { writeIds } from '../base/id-list.ts';
+import { writeIds } from '../artifacts/id-list.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, openDataset } from './dataset.ts';
 import { writeRecordSets } from './record-output.ts';
 import { packImage, RecordFile, readIndex, recordFiles, unpackImage, writeRecords } from './recordio.ts';
-import { firstShare, holdOut, partNames, roundHalfEven, sampleImages, split, type Written } from './split.ts';
+import { firstShare, holdOut, partNames, roundHalfEven, sampleImages, split, type WrittenPart } from './split.ts';
 
 /** All records of a set, header included. */
 function records(prefix: string) {
@@ -215,7 +215,7 @@ test('two record sets of one name are refused before anything is written', async
   assert.deepEqual(readdirSync(folder), []);
 });
 
-type Command = (dataset: Dataset, out: string, force?: boolean) => Promise<readonly Written[]>;
+type Command = (dataset: Dataset, out: string, force?: boolean) => Promise<readonly WrittenPart[]>;
 const commands: readonly (readonly [string, Command])[] = [
   ['split by class', (dataset, out, force = false) => split(dataset, { by: 'class', ratio: 0.5, out, force })],
   ['split by data', (dataset, out, force = false) => split(dataset, { by: 'data', ratio: 0.3, out, force })],

@@ -17,7 +17,7 @@ type Part = {
 };
 
 /** What was written where. */
-export type Written = { readonly prefix: string; readonly images: number; readonly classes: number };
+export type WrittenPart = { readonly prefix: string; readonly images: number; readonly classes: number };
 
 export type SplitOptions = {
   /** By class: the first share of the classes. By data: the first share of each class's images. */
@@ -34,7 +34,7 @@ export type SplitOptions = {
  * alone (for the names see `partNames`), with the counting, relabelling and header rules of methods.md 1.3. Where the reference only warns of unsorted
  * labels, and reads the image count from a literal, this validates and reads the header.
  */
-export async function split(dataset: Dataset, { by, ratio, out, force = false }: SplitOptions): Promise<Written[]> {
+export async function split(dataset: Dataset, { by, ratio, out, force = false }: SplitOptions): Promise<WrittenPart[]> {
   if (!(ratio > 0 && ratio < 1)) throw new UserError(`ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
   const labels = dataset.labels();
   requireSorted(dataset, labels);
@@ -177,7 +177,7 @@ export type HoldOutOptions = {
 export async function holdOut(
   dataset: Dataset,
   { classes, seed, out, force = false }: HoldOutOptions,
-): Promise<Written[]> {
+): Promise<WrittenPart[]> {
   if (!(Number.isInteger(classes) && classes > 0 && classes < dataset.classes))
     throw new UserError(`hold-out ${classes}: wanted a whole number of classes below ${dataset.classes}`);
   const all = Array.from({ length: dataset.classes }, (_, i) => i);
@@ -220,7 +220,7 @@ export type SampleOptions = {
 export async function sampleImages(
   dataset: Dataset,
   { perClass, seed, out, force = false }: SampleOptions,
-): Promise<Written> {
+): Promise<WrittenPart> {
   if (!(Number.isInteger(perClass) && perClass > 0))
     throw new UserError(`per-class ${perClass}: wanted a whole number of images, at least 1`);
   const labels = dataset.labels();
@@ -237,7 +237,7 @@ export async function sampleImages(
 }
 
 /** Writes all parts whole, or none. Keys and ids count from 1 in each. */
-async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<Written[]> {
+async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<WrittenPart[]> {
   const bytesEach = bytesOf(dataset) / dataset.size;
   const sets = parts.map(({ prefix, positions, labels, classes, sidecar }): RecordSetContent => {
     const { imageDigest: _, ...kept } = sidecar;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readJson } from '../base/artifact.ts';
+import { readJson } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { Choice, mismatch, Optional, OrNull, type Shape } from '../base/shape.ts';
 import type { Evaluation } from './evaluate.ts';

@@ -1,4 +1,4 @@
-import { canonicalJson } from '../base/artifact.ts';
+import { canonicalJson } from '../artifacts/artifact.ts';
 import type { ClassKeys, DatasetReference } from '../features/index.ts';
 
 /** How the data that a model was trained on stands to the evaluation set. */

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, MANIFEST, readJson } from '../base/artifact.ts';
+import { digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { digestMismatch, isVerified } from '../artifacts/remembered-digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { changed, isVerified } from '../base/remembered-digest.ts';
 import { version } from '../base/version.ts';
 import type { Dataset } from '../data/index.ts';
 import { lineageOf, originSchema } from '../data/lineage.ts';
@@ -128,7 +128,7 @@ export function requireArrays(
 ): void {
   if (!isVerified(arrays.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) return;
   const digest = digestOfArrays(arrays);
-  if (digest !== wanted) throw changed(path, digest, wanted, `make it again with: ${command}`);
+  if (digest !== wanted) throw digestMismatch(path, digest, wanted, `make it again with: ${command}`);
 }
 
 /** What `requireSameSource` compares: a feature set, or what is derived from one. */

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeArtifact } from '../base/artifact.ts';
+import { writeArtifact } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -58,7 +58,9 @@ export function writePrototypes(
     writeNpy(rowsFile(directory), '<f4', rows, [dim]);
     const empty = lostClasses(features);
     if (empty.length > 0)
-      say(`${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`);
+      logLine(
+        `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`,
+      );
     return { ...derivedFrom(features, [rows]), kind: 'prototypes' as const, classes, dim, empty };
   });
 }

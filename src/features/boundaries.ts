@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeArtifact } from '../base/artifact.ts';
-import { say } from '../base/progress.ts';
+import { writeArtifact } from '../artifacts/artifact.ts';
+import { logLine } from '../base/progress.ts';
 import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { classBlocks, lostClasses, type Rows, sortByClass, spreadOf } from './groups.ts';
@@ -85,7 +85,7 @@ export function writeBoundaries(
     writeNpy(at.largest, '<f4', largest);
     writeNpy(at.kept, '<i4', kept);
     const lost = lostClasses(features).length;
-    if (lost > 0) say(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
+    if (lost > 0) logLine(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
     return { ...derivedFrom(features, [centres, largest, kept]), kind: 'boundaries' as const, classes, dim };
   });
 }

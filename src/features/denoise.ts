@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeArtifact } from '../base/artifact.ts';
+import { writeArtifact } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { scope, toFloat64, unitSquares } from '../torch/index.ts';
 import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';

@@ -4,8 +4,8 @@ import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { readJson, writeJson } from '../base/artifact.ts';
-import { rememberedDigest } from '../base/remembered-digest.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { rememberedDigest } from '../artifacts/remembered-digest.ts';
 import { Rng } from '../base/rng.ts';
 import {
   FeatureSet,

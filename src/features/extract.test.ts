@@ -7,7 +7,7 @@ import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { pattern } from '../../test/helpers/images.ts';
-import { readJson, writeJson } from '../base/artifact.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
 import { alignedDataset, type Dataset, openDataset, openIjb } from '../data/index.ts';
 import {

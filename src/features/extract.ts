@@ -1,4 +1,4 @@
-import { type ArtifactOptions, canonicalJson, digestOf } from '../base/artifact.ts';
+import { type ArtifactOptions, canonicalJson, digestOf } from '../artifacts/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';

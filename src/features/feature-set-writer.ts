@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
-import { type ArtifactOptions, digestOf, writeArtifact } from '../base/artifact.ts';
+import { type ArtifactOptions, digestOf, writeArtifact } from '../artifacts/artifact.ts';
+import { writeIds } from '../artifacts/id-list.ts';
+import { rememberedDigest } from '../artifacts/remembered-digest.ts';
 import { UserError } from '../base/errors.ts';
-import { writeIds } from '../base/id-list.ts';
-import { say } from '../base/progress.ts';
-import { rememberedDigest } from '../base/remembered-digest.ts';
+import { logLine } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type ClassKeys, classesPath, trainedClassesPath, writeClassKeys } from './class-keys.ts';
 import { type FeaturesInfo, featureFiles, PLAIN, type Preprocessing, type Stored, stored } from './feature-set.ts';
@@ -114,7 +114,7 @@ export function writeFeatureSet(
     const valid = resume?.valid?.(directory) ?? labels.length;
     const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
     const from = resume ? there - (there % resume.step) : 0;
-    if (from > 0) say(`${path}: goes on from row ${from} of ${labels.length}`);
+    if (from > 0) logLine(`${path}: goes on from row ${from} of ${labels.length}`);
     const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
     let rows = from;
     let zeros = 0; // among the rows of this attempt
@@ -142,7 +142,7 @@ export function writeFeatureSet(
         },
       });
     } catch (error) {
-      if (resume && rows > 0) say(`${path}: ${rows} rows are kept, the same command goes on from there`);
+      if (resume && rows > 0) logLine(`${path}: ${rows} rows are kept, the same command goes on from there`);
       throw error;
     } finally {
       writer.close();
@@ -151,7 +151,7 @@ export function writeFeatureSet(
       throw new Error(`${path}: ${rows} embeddings, ${labels.length} labels, ${families.length} families`);
     const unmarked = zeros - missing.filter(({ row }) => row >= from).length;
     if (unmarked > 0)
-      say(
+      logLine(
         `warning: ${path}: ${unmarked} of ${rows - from} rows are zeros, which are no embeddings, and are not marked missing; is the model or its extraction broken?`,
       );
     const others = [target.labels, target.families];

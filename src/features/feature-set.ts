@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
+import { type IdList, readIds } from '../artifacts/id-list.ts';
+import { requireDigest } from '../artifacts/remembered-digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { type IdList, readIds } from '../base/id-list.ts';
-import { requireDigest } from '../base/remembered-digest.ts';
 import { PIXEL_DIVISOR } from '../data/collate.ts';
 import { datasetReference, readManifest } from './artifact.ts';
 import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath } from './class-keys.ts';

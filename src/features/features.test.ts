@@ -6,7 +6,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
-import { writeJson } from '../base/artifact.ts';
+import { writeJson } from '../artifacts/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';

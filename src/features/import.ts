@@ -1,5 +1,5 @@
 import { FileError, optionHint } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { referenceTo } from './artifact.ts';
 import { classKeysOf } from './class-keys.ts';
@@ -78,7 +78,7 @@ function shapeOf(file: ForeignNpy): readonly [number, number] {
     throw new FileError(path, `holds ${described}, wanted floats`, 'convert it in NumPy with .astype("float32")');
   if (!count) throw new FileError(path, 'holds no rows');
   if (described !== 'float32' && described !== 'float16')
-    say(`${path}: ${described}; stored as ${file.width === 2 ? 'float16' : 'float32'} in C order`);
+    logLine(`${path}: ${described}; stored as ${file.width === 2 ? 'float16' : 'float32'} in C order`);
   return [count, dim];
 }
 
@@ -94,7 +94,7 @@ function ofClasses(
       optionHint('give --data and --ids'),
     ]);
   const { labels, classes, ids: kept } = numberClasses(classIds);
-  if (kept) say(`${path}: ${classes} classes are numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`);
+  if (kept) logLine(`${path}: ${classes} classes are numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`);
   return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
 }
 

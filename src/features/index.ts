@@ -30,4 +30,4 @@ export { importNpy, type NpyImport } from './import.ts';
 export type { MissingRow } from './missing.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
-export { claimedByFirst, extractTogether, type Together } from './together.ts';
+export { claimedByRankZero, extractSharded, type ShardedExtraction } from './sharded-extraction.ts';

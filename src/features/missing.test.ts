@@ -7,7 +7,7 @@ import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
-import { readJson, writeJson } from '../base/artifact.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
@@ -17,7 +17,7 @@ import { denoise } from './denoise.ts';
 import type { Rows } from './groups.ts';
 import {
   extractFeatures,
-  extractTogether,
+  extractSharded,
   FeatureSet,
   openCredible,
   openPrototypes,
@@ -139,7 +139,7 @@ test('several processes merge what each could not read, also if one has nothing 
   const { embedder } = tellingEmbedder();
   const out = join(made, 'set');
   const member = (rank: number) =>
-    extractTogether(
+    extractSharded(
       dataset,
       embedder,
       { ...skip, out },
@@ -154,7 +154,7 @@ test('several processes merge what each could not read, also if one has nothing 
     );
   await assert.rejects(member(1), /not here/);
   await assert.rejects(
-    extractTogether(
+    extractSharded(
       dataset,
       embedder,
       { ...skip, out, skipBadImages: false },

@@ -1,9 +1,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST, readJson, writeJson } from '../base/artifact.ts';
+import { MANIFEST, readJson, writeJson } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 
 /** A row without an embedding: zeros in features.npy, left out by all that reads the set. */
 const missingRow = z.object({
@@ -46,7 +46,7 @@ export function announceMissing(path: string, missing: readonly MissingRow[], co
     });
   const rows = missing.slice(0, NAMED).map(({ row, id, problem }) => `\n  row ${row}: ${id} (${problem})`);
   const more = missing.length > NAMED ? `\n  … all of them: "missing" in ${join(path, MANIFEST)}` : '';
-  say(
+  logLine(
     `${path}: ${missing.length} of ${count} rows have no embedding; they are zeros, marked missing, and skipped by every later step:${rows.join('')}${more}`,
   );
 }

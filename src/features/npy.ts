@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
-import { requireSize, writeAll } from '../base/durable-write.ts';
+import { requireSize, writeAll } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.

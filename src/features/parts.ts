@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { lockOutput } from '../base/output-lock.ts';
-import { say } from '../base/progress.ts';
+import { lockOutput } from '../artifacts/output-lock.ts';
+import { logLine } from '../base/progress.ts';
 
 /** Where one of several processes puts its rows: a feature set of its own beside the whole one. */
 export const partPath = (out: string, rank: number, processes: number): string =>
@@ -26,5 +26,5 @@ export function removeOtherParts(out: string, processes: number): void {
     counts.add(count!);
   }
   if (counts.size > 0)
-    say(`${out}: removed parts that attempts by other numbers of processes (${[...counts].join(', ')}) had left`);
+    logLine(`${out}: removed parts that attempts by other numbers of processes (${[...counts].join(', ')}) had left`);
 }

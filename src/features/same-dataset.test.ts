@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { writeIds } from '../base/id-list.ts';
+import { writeIds } from '../artifacts/id-list.ts';
 import { openDataset } from '../data/index.ts';
 import { writeSidecar } from '../data/sidecar.ts';
 import { type DatasetReference, referenceTo, requireSameDataset } from './artifact.ts';

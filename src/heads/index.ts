@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
-import { alone } from '../torch/index.ts';
+import { singleProcess } from '../torch/index.ts';
 import type { Head } from './head.ts';
 import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
@@ -50,7 +50,13 @@ export const headSchema = z.discriminatedUnion('kind', [
 export type HeadRecipe = z.infer<typeof headSchema>;
 
 /** A margin head's classes are spread over the processes of `team`; every process holds all of a softmax layer. */
-export function makeHead(recipe: HeadRecipe, embeddingDim: number, classes: number, rng: Rng, team = alone): Head {
+export function makeHead(
+  recipe: HeadRecipe,
+  embeddingDim: number,
+  classes: number,
+  rng: Rng,
+  team = singleProcess,
+): Head {
   switch (recipe.kind) {
     case 'arcface':
       return new ArcFace(embeddingDim, classes, recipe, rng, team);

@@ -2,20 +2,20 @@ import type { Rng } from '../base/rng.ts';
 import { init, parameter } from '../nn/index.ts';
 import {
   add,
-  alone,
   clamp,
   cosines,
   gather,
   greater,
   mul,
   noGrad,
+  type ProcessGroup,
   requireGrad,
   scatter,
   selectRows,
+  singleProcess,
   sqrt,
   square,
   sub,
-  type Team,
   type Tensor,
   tensor,
   toNumbers,
@@ -78,9 +78,9 @@ abstract class MarginHead extends Head {
   override readonly weight: Tensor; // [C, D], or the rows of a shard
   override readonly shard: Head['shard'];
   readonly #sampleRate: number;
-  readonly #team: Team;
+  readonly #team: ProcessGroup;
 
-  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, team: Team) {
+  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, team: ProcessGroup) {
     super();
     this.#sampleRate = sampleRate;
     this.#team = team;
@@ -147,7 +147,7 @@ const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines
 export class ArcFace extends MarginHead {
   readonly #options: ArcFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, team = alone) {
+  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, team = singleProcess) {
     super(embeddingDim, classes, options, rng, team);
     this.#options = options;
   }
@@ -164,7 +164,7 @@ export class ArcFace extends MarginHead {
 export class CosFace extends MarginHead {
   readonly #options: CosFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, team = alone) {
+  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, team = singleProcess) {
     super(embeddingDim, classes, options, rng, team);
     this.#options = options;
   }

@@ -1,6 +1,5 @@
 import {
   add,
-  alone,
   clamp,
   concat,
   detach,
@@ -17,6 +16,7 @@ import {
   neg,
   noGrad,
   scatter,
+  singleProcess,
   sub,
   sum,
   type Tensor,
@@ -63,7 +63,7 @@ export type Reductions = { max(x: Tensor): Tensor; sum(x: Tensor): Tensor };
  * Reductions need not be differentiable: the gradient is put in by hand, as the factor of a term that is always 0.
  * Source: methods.md 2.9.
  */
-export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = alone): Tensor {
+export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = singleProcess): Tensor {
   const { value, towards } = noGrad(() => {
     const maxima = shards.map(({ logits }) => (isEmpty(logits) ? lowest(logits) : largest(logits, 1)));
     const most = across.max(largest(concat(maxima, 1), 1)); // [B, 1]

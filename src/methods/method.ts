@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Rng } from '../base/rng.ts';
 import type { Module, Pass } from '../nn/index.ts';
-import type { Team, Tensor } from '../torch/index.ts';
+import type { ProcessGroup, Tensor } from '../torch/index.ts';
 
 /** Per class, how far the old model's embeddings lie from their centre (artefact of `mixbct boundaries`). */
 export type Boundaries = {
@@ -67,7 +67,7 @@ export interface Step<N extends Need = Need, W extends Need = never> {
   /** How a method's own modules are run. */
   readonly pass: Pass;
   /** Who shares the batch: the above is this process's share, and terms are averaged. What looks beyond single samples asks it. */
-  readonly team: Team;
+  readonly team: ProcessGroup;
   /** A stream of this step alone, the same in every process. */
   readonly rng: Rng;
   /** Adds to a counter of the run's log. */

@@ -4,7 +4,7 @@ import * as torch from '../torch/index.ts';
 import { chain } from './chain.ts';
 import { defaultUniform, fanIn } from './init.ts';
 import { Module, type Pass, parameter } from './module.ts';
-import { teamBatchNorm } from './team-norm.ts';
+import { synchronizedBatchNorm } from './synchronized-batch-norm.ts';
 
 export type Conv2dOptions = {
   readonly kernel: number;
@@ -99,7 +99,7 @@ export class BatchNorm extends Module {
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
-    if (train && team && team.processes > 1) return teamBatchNorm(x, state, team, this.#options);
+    if (train && team && team.processes > 1) return synchronizedBatchNorm(x, state, team, this.#options);
     return torch.batchNorm(x, state, { training: train, ...this.#options });
   }
 }

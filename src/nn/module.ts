@@ -1,4 +1,4 @@
-import { isTensor, keep, requireGrad, type Team, type Tensor } from '../torch/index.ts';
+import { isTensor, keep, type ProcessGroup, requireGrad, type Tensor } from '../torch/index.ts';
 
 /** A learned tensor, born outside every scope. */
 export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
@@ -10,7 +10,7 @@ export type Pass = {
   /** Whether it repeats one for backward (`chain`): what a module counts for itself has been counted then. */
   readonly again?: boolean;
   /** Processes over which batch statistics are taken; those of this process's share of the batch if absent. */
-  readonly team?: Team;
+  readonly team?: ProcessGroup;
 };
 
 /**

@@ -1,4 +1,16 @@
-import { all, copy_, finite, foreach, keep, mul, noGrad, scope, stack, type Tensor, tensor } from '../torch/index.ts';
+import {
+  all,
+  copy_,
+  finiteMask,
+  foreach,
+  keep,
+  mul,
+  noGrad,
+  scope,
+  stack,
+  type Tensor,
+  tensor,
+} from '../torch/index.ts';
 
 export type LossScalerOptions = {
   readonly scale?: number;
@@ -46,7 +58,7 @@ export class LossScaler {
         const gradients = parameters.flatMap((p) => p.grad ?? []);
         if (gradients.length === 0) return true;
         foreach.mul_(gradients, 1 / this.scale);
-        return all(finite(stack(foreach.largest(gradients)))).item() === 1;
+        return all(finiteMask(stack(foreach.largest(gradients)))).item() === 1;
       }),
     );
   }

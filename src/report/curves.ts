@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Evaluation, TestResult } from '../eval/index.ts';
-import { htmlText, nameOf } from './words.ts';
+import { htmlText, nameOf } from './format.ts';
 
 /** An evaluation, and what it is called beside others; alone it needs no name. */
 export type Run = { readonly name: string; readonly evaluation: Evaluation };

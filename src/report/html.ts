@@ -1,8 +1,5 @@
 import type { Evaluation } from '../eval/index.ts';
 import { figures, type Run } from './curves.ts';
-import { protocolTables } from './protocol.ts';
-import { type SeriesTable, seriesTables } from './series.ts';
-import { verdict } from './verdict.ts';
 import {
   cautions,
   glossary,
@@ -12,7 +9,10 @@ import {
   presetLines,
   protocolText,
   testTable,
-} from './words.ts';
+} from './format.ts';
+import { protocolTables } from './protocol.ts';
+import { type SeriesTable, seriesTables } from './series.ts';
+import { verdict } from './verdict.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
 export function renderHtml(evaluation: Evaluation): string {

@@ -1,8 +1,8 @@
 import type { Evaluation } from '../eval/index.ts';
+import { cautions, glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
 import { verdict } from './verdict.ts';
-import { cautions, glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './words.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {

@@ -1,6 +1,6 @@
 import type { Evaluation, IdentificationResult } from '../eval/index.ts';
+import { percent } from './format.ts';
 import type { SeriesTable } from './series.ts';
-import { percent } from './words.ts';
 
 const exponent = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.log10(x))}`);
 

@@ -1,5 +1,5 @@
 import { lstatSync } from 'node:fs';
-import type { OutputKind } from '../base/output-claim.ts';
+import type { OutputKind } from '../artifacts/output-claim.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 
 const MOST_READ = 64 << 20;

@@ -1,5 +1,5 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
-import { minus, percent, points } from './words.ts';
+import { percent, percentagePoints, withMinusSign } from './format.ts';
 
 /** Metrics that a table of several methods or evaluations is made of, where they are judged by: is it the same one, and who is it. */
 const METRICS = ['TAR@FAR=1e-3', 'TAR@FAR=1e-4', 'rank-1'] as const;
@@ -47,7 +47,8 @@ export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] 
 function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
   const average = (pick: (comparison: Comparison) => number): number => mean(comparisons.map(pick));
   const differences = comparisons.map(
-    ({ difference: { value, low, high } }) => `${points(value)} [${points(low)}, ${points(high)}]`,
+    ({ difference: { value, low, high } }) =>
+      `${percentagePoints(value)} [${percentagePoints(low)}, ${percentagePoints(high)}]`,
   );
   const verdicts = (['met', 'undecided', 'missed', 'withheld'] as const).flatMap((criterion) => {
     const count = comparisons.filter((comparison) => comparison.criterion === criterion).length;
@@ -61,10 +62,15 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     each(differences),
     verdicts.join(', '),
     withOracle.length > 0
-      ? each(withOracle.map(({ updateGain }) => `${minus((100 * updateGain!.value).toFixed(0))} %`))
+      ? each(withOracle.map(({ updateGain }) => `${withMinusSign((100 * updateGain!.value).toFixed(0))} %`))
       : '–',
     withOracle.length > 0
-      ? each(withOracle.map(({ tax }) => `${points(tax!.value)} [${points(tax!.low)}, ${points(tax!.high)}]`))
+      ? each(
+          withOracle.map(
+            ({ tax }) =>
+              `${percentagePoints(tax!.value)} [${percentagePoints(tax!.low)}, ${percentagePoints(tax!.high)}]`,
+          ),
+        )
       : '–',
   ];
 }

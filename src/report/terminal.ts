@@ -1,9 +1,9 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
+import { cautions, glossary, judgementColumns, judgementRow, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol.ts';
 import { type SeriesTable, seriesTables } from './series.ts';
 import { verdict } from './verdict.ts';
-import { cautions, glossary, judgementColumns, judgementRow, protocolText, testTable } from './words.ts';
 
 /** More new models than this are shown in one table, not in one each. */
 const MOST_IN_DETAIL = 3;

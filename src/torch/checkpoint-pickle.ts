@@ -1,4 +1,4 @@
-import { bytesGlobals, Malformed, Opaque, PickleGlobal, type PickleOptions } from '../base/pickle.ts';
+import { bytesGlobals, MalformedPickle, Opaque, PickleGlobal, type PickleOptions } from '../base/pickle.ts';
 import { BYTES, type Dtype } from './tensor.ts';
 
 const STORAGES: Readonly<Record<string, Dtype>> = {
@@ -96,10 +96,10 @@ export function checkpointPickle(): PickleOptions {
       const about = kinds.get(kind);
       if (what === 'storage' && kind instanceof Opaque) return kind;
       if (what !== 'storage' || !about || typeof key !== 'string' || !isCount(numel))
-        throw new Malformed('refers to something that is no storage of tensors');
+        throw new MalformedPickle('refers to something that is no storage of tensors');
       const [, start = 0, size = numel] = Array.isArray(part) ? part : [];
       if (!isCount(start) || !isCount(size) || start + size > numel)
-        throw new Malformed('refers to a part of a storage that is not in it');
+        throw new MalformedPickle('refers to a part of a storage that is not in it');
       return new Storage({ ...about, key, numel: size, start });
     },
   };
@@ -112,20 +112,20 @@ const isCounts = (value: unknown): value is readonly number[] => Array.isArray(v
 function viewOf([storage, offset, shape, strides]: readonly unknown[]): View | Opaque {
   if (storage instanceof Opaque) return storage;
   if (!(storage instanceof Storage) || !isCount(offset) || !isCounts(shape) || !isCounts(strides))
-    throw new Malformed('a tensor without storage, offset, shape and strides');
-  if (shape.length !== strides.length) throw new Malformed('a tensor with more sizes than strides, or fewer');
+    throw new MalformedPickle('a tensor without storage, offset, shape and strides');
+  if (shape.length !== strides.length) throw new MalformedPickle('a tensor with more sizes than strides, or fewer');
   const { dtype, numel } = storage.of;
   if (dtype === null) return new Opaque('a tensor of complex or quantized numbers', 0);
   const last = shape.reduce((at, size, i) => at + (size - 1) * strides[i]!, offset);
   if (!shape.includes(0) && !(last < numel))
-    throw new Malformed(`a tensor that ends at element ${last} of a storage of ${numel}`);
+    throw new MalformedPickle(`a tensor that ends at element ${last} of a storage of ${numel}`);
   return new View({ storage, dtype, offset: storage.of.start + offset, shape, strides });
 }
 
 /** Nothing, or pairs in a list as protocols 0 and 1 of other writers have it. */
 function dictOf([pairs = []]: readonly unknown[]): Map<unknown, unknown> {
   if (!Array.isArray(pairs) || !pairs.every((pair) => Array.isArray(pair) && pair.length === 2))
-    throw new Malformed('a dict that is not made of pairs');
+    throw new MalformedPickle('a dict that is not made of pairs');
   return new Map(pairs as [unknown, unknown][]);
 }
 

@@ -7,7 +7,17 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { listeners } from '../../test/helpers/sockets.ts';
 import { endsOf, freePort, inProcesses } from '../../test/helpers/team.ts';
-import { alone, buildInfo, hasNccl, join, placeOf, Store, scope, tensor, toNumbers } from './index.ts';
+import {
+  buildInfo,
+  hasNccl,
+  joinProcessGroup,
+  rankInfoOf,
+  Store,
+  scope,
+  singleProcess,
+  tensor,
+  toNumbers,
+} from './index.ts';
 
 /** Connections of strangers to the port. */
 const STRANGERS = 20;
@@ -86,21 +96,26 @@ test('stores keep texts and numbers, in a file too', (t) => {
 test('one process is a team that asks nobody', () =>
   scope(() => {
     const x = tensor(Float64Array.of(1, 2));
-    for (const result of [alone.max(x), alone.sum(x), alone.sumOfShards(x), alone.gather(x)])
+    for (const result of [
+      singleProcess.max(x),
+      singleProcess.sum(x),
+      singleProcess.sumOfShards(x),
+      singleProcess.gather(x),
+    ])
       assert.deepEqual(toNumbers(result), [1, 2]);
   }));
 
 test('the place of a process is read from the variables of torchrun; what is wrong is named', () => {
-  assert.deepEqual(placeOf(place), { rank: 1, processes: 2, localRank: 0, address: '127.0.0.1', port: 29500 });
-  assert.equal(placeOf({}), null);
-  assert.equal(placeOf({ WORLD_SIZE: '1' }), null);
+  assert.deepEqual(rankInfoOf(place), { rank: 1, processes: 2, localRank: 0, address: '127.0.0.1', port: 29500 });
+  assert.equal(rankInfoOf({}), null);
+  assert.equal(rankInfoOf({ WORLD_SIZE: '1' }), null);
   const { LOCAL_RANK: _, ...without } = place;
-  assert.equal(placeOf(without)!.localRank, 1);
+  assert.equal(rankInfoOf(without)!.localRank, 1);
   for (const missing of ['RANK', 'MASTER_ADDR', 'MASTER_PORT'] as const)
-    assert.throws(() => placeOf({ ...place, [missing]: undefined }), new RegExp(`${missing} is not set\\n.*launch`));
-  assert.throws(() => placeOf({ ...place, RANK: '2' }), /RANK=2 with WORLD_SIZE=2: ranks go from 0 to 1/);
-  assert.throws(() => placeOf({ ...place, MASTER_PORT: 'http' }), /MASTER_PORT=http: wanted a whole number/);
-  assert.throws(() => placeOf({ ...place, WORLD_SIZE: '0' }), /WORLD_SIZE=0/);
+    assert.throws(() => rankInfoOf({ ...place, [missing]: undefined }), new RegExp(`${missing} is not set\\n.*launch`));
+  assert.throws(() => rankInfoOf({ ...place, RANK: '2' }), /RANK=2 with WORLD_SIZE=2: ranks go from 0 to 1/);
+  assert.throws(() => rankInfoOf({ ...place, MASTER_PORT: 'http' }), /MASTER_PORT=http: wanted a whole number/);
+  assert.throws(() => rankInfoOf({ ...place, WORLD_SIZE: '0' }), /WORLD_SIZE=0/);
 });
 
 test('a busy port and an absent master are told apart', async () => {
@@ -108,10 +123,13 @@ test('a busy port and an absent master are told apart', async () => {
   await new Promise<void>((done) => server.listen(0, done));
   const { port } = server.address() as { port: number };
   const here = { rank: 0, processes: 2, localRank: 0, address: '127.0.0.1', port };
-  assert.throws(() => join(here, { joinTimeoutMs: 500 }), new RegExp(`port ${port} is busy`));
+  assert.throws(() => joinProcessGroup(here, { joinTimeoutMs: 500 }), new RegExp(`port ${port} is busy`));
   await new Promise((done) => server.close(done));
   const elsewhere = { ...here, rank: 1, port: await freePort() };
-  assert.throws(() => join(elsewhere, { joinTimeoutMs: 500 }), /process 1 cannot reach process 0 at 127\.0\.0\.1:/);
+  assert.throws(
+    () => joinProcessGroup(elsewhere, { joinTimeoutMs: 500 }),
+    /process 1 cannot reach process 0 at 127\.0\.0\.1:/,
+  );
 });
 
 test('processes that do not fit together are refused, all with the same words', async () => {
@@ -157,13 +175,22 @@ test('another secret is refused, and none is wanted where others could connect',
   assert.match(wrong!.err, /process 1 was refused at 127\.0\.0\.1:\d+: the secrets differ\n/);
   assert.match(right!.err, /1 of 2 processes did not come within 4 s: rank 1/);
   const far = { rank: 0, processes: 2, localRank: 0, address: '192.0.2.1', port: 29500 };
-  assert.throws(() => join(far, { env: {} }), /MASTER_ADDR is 192\.0\.2\.1.*no secret.*\n.*MIXBCT_RDZV_SECRET_FILE/);
-  assert.throws(() => join(far, { env: { MIXBCT_RDZV_SECRET: 'short' } }), /secret has 5 characters, at least 16/);
+  assert.throws(
+    () => joinProcessGroup(far, { env: {} }),
+    /MASTER_ADDR is 192\.0\.2\.1.*no secret.*\n.*MIXBCT_RDZV_SECRET_FILE/,
+  );
+  assert.throws(
+    () => joinProcessGroup(far, { env: { MIXBCT_RDZV_SECRET: 'short' } }),
+    /secret has 5 characters, at least 16/,
+  );
   const open = pathOf(testFolder(t), 'open');
   writeFileSync(open, SECRET, { mode: 0o644 });
-  assert.throws(() => join(far, { env: { MIXBCT_RDZV_SECRET_FILE: open } }), /other users may read.*\n.*chmod 600/);
+  assert.throws(
+    () => joinProcessGroup(far, { env: { MIXBCT_RDZV_SECRET_FILE: open } }),
+    /other users may read.*\n.*chmod 600/,
+  );
   const absent = { MIXBCT_RDZV_SECRET_FILE: `${open}-absent` };
-  assert.throws(() => join(far, { env: absent }), /no such file, a rendezvous secret was expected/);
+  assert.throws(() => joinProcessGroup(far, { env: absent }), /no such file, a rendezvous secret was expected/);
 });
 
 test('a store on loopback is not reachable from elsewhere', () => {

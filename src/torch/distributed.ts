@@ -10,7 +10,7 @@ export { PeerLost };
 const LOST = /connection (closed|reset|was)|broken pipe|timed out|timeout|socket|peer|aborted/i;
 
 /** Runs what may call c10d. @throws PeerLost if it failed because of another process. */
-export function speaking<T>(what: string, call: () => T): T {
+export function withPeerErrors<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
@@ -57,21 +57,21 @@ export class Store {
     return new Store(native.prefixStore(this.handle, prefix));
   }
   set(key: string, value: string): void {
-    speaking(`storing ${key}`, () => native.storeSet(this.handle, key, value));
+    withPeerErrors(`storing ${key}`, () => native.storeSet(this.handle, key, value));
   }
   get(key: string): string {
-    return speaking(`waiting for ${key}`, () => native.storeGet(this.handle, key));
+    return withPeerErrors(`waiting for ${key}`, () => native.storeGet(this.handle, key));
   }
   /** Adds to a number that starts at 0, and returns the sum. */
   add(key: string, amount: number): number {
-    return speaking(`adding to ${key}`, () => native.storeAdd(this.handle, key, amount));
+    return withPeerErrors(`adding to ${key}`, () => native.storeAdd(this.handle, key, amount));
   }
   /** Of a store on TCP. */
   get port(): number {
     return native.storePort(this.handle);
   }
   has(key: string): boolean {
-    return speaking(`looking for ${key}`, () => native.storeHas(this.handle, key));
+    return withPeerErrors(`looking for ${key}`, () => native.storeHas(this.handle, key));
   }
   close(): void {
     native.storeClose(this.handle);
@@ -79,7 +79,7 @@ export class Store {
 }
 
 /** A collective under way. Its tensors must not be touched before `wait` returns. */
-export class Work {
+export class PendingCollective {
   readonly #handle: WorkHandle;
   readonly #what: string;
 
@@ -90,7 +90,7 @@ export class Work {
 
   /** Blocks until it is done; a second call returns at once. @throws PeerLost if another process has gone. */
   wait(): void {
-    speaking(this.#what, () => native.workWait(this.#handle));
+    withPeerErrors(this.#what, () => native.workWait(this.#handle));
   }
   get done(): boolean {
     return native.workDone(this.#handle);
@@ -104,7 +104,7 @@ export class Work {
  * Gradients follow one convention: those of parameters that every process holds are averaged over the processes after
  * backward, those of parameters that only one holds (a shard of the classes) are left as they are.
  */
-export interface Team {
+export interface ProcessGroup {
   /** W */
   readonly processes: number;
   readonly rank: number;
@@ -122,7 +122,7 @@ export interface Team {
 }
 
 /** One process: everything is its own already. */
-export const alone: Team = {
+export const singleProcess: ProcessGroup = {
   processes: 1,
   rank: 0,
   max: (x) => x,
@@ -131,7 +131,7 @@ export const alone: Team = {
   gather: (rows) => rows,
 };
 
-export type GroupOptions = {
+export type ProcessGroupOptions = {
   readonly rank: number;
   readonly processes: number;
   /** How long a collective may take before the others count as lost. */
@@ -147,7 +147,7 @@ export type GroupOptions = {
 export const hasNccl = (): boolean => native.hasNccl();
 
 /** Processes that do collectives with each other, over c10d (Gloo or NCCL). */
-export class Group implements Team {
+export class C10dProcessGroup implements ProcessGroup {
   readonly rank: number;
   readonly processes: number;
   readonly #cpu: GroupHandle;
@@ -156,12 +156,12 @@ export class Group implements Team {
   /** Waits until all `processes` have come. @throws PeerLost if they have not in time. */
   constructor(
     store: Store,
-    { rank, processes, timeoutMs, networkInterface = '', host = '', cudaDevice }: GroupOptions,
+    { rank, processes, timeoutMs, networkInterface = '', host = '', cudaDevice }: ProcessGroupOptions,
   ) {
     this.rank = rank;
     this.processes = processes;
     const place = [rank, processes, timeoutMs] as const;
-    this.#cpu = speaking('connecting the processes', () =>
+    this.#cpu = withPeerErrors('connecting the processes', () =>
       native.glooGroup(store.prefixed('gloo').handle, ...place, networkInterface, host),
     );
     this.#cuda =
@@ -176,25 +176,25 @@ export class Group implements Team {
   }
 
   /** In place, element by element over the processes; the tensor must be contiguous, as for all of these. */
-  allReduce(x: Tensor, how: 'sum' | 'max' | 'min' = 'sum'): Work {
-    return new Work('all-reduce', native.startAllReduce(this.#of(x), x, how));
+  allReduce(x: Tensor, how: 'sum' | 'max' | 'min' = 'sum'): PendingCollective {
+    return new PendingCollective('all-reduce', native.startAllReduce(this.#of(x), x, how));
   }
   /** In place: everyone gets what process `from` has. */
-  broadcast(x: Tensor, from = 0): Work {
-    return new Work('broadcast', native.startBroadcast(this.#of(x), x, from));
+  broadcast(x: Tensor, from = 0): PendingCollective {
+    return new PendingCollective('broadcast', native.startBroadcast(this.#of(x), x, from));
   }
   /** `into` [W, …] gets `own` […] of every process. */
-  allGather(into: Tensor, own: Tensor): Work {
-    return new Work('all-gather', native.startAllGather(this.#of(own), into, own));
+  allGather(into: Tensor, own: Tensor): PendingCollective {
+    return new PendingCollective('all-gather', native.startAllGather(this.#of(own), into, own));
   }
-  send(x: Tensor, to: number): Work {
-    return new Work('send', native.startSend(this.#of(x), x, to));
+  send(x: Tensor, to: number): PendingCollective {
+    return new PendingCollective('send', native.startSend(this.#of(x), x, to));
   }
-  receive(x: Tensor, from: number): Work {
-    return new Work('receive', native.startReceive(this.#of(x), x, from));
+  receive(x: Tensor, from: number): PendingCollective {
+    return new PendingCollective('receive', native.startReceive(this.#of(x), x, from));
   }
-  barrier(): Work {
-    return new Work('barrier', native.startBarrier(this.#cpu));
+  barrier(): PendingCollective {
+    return new PendingCollective('barrier', native.startBarrier(this.#cpu));
   }
   /**
    * The own slice of the sum over the processes: [W·b, …] → [b, …]. Gloo of libtorch 1.13 has no such collective, so it is an
@@ -219,15 +219,15 @@ export class Group implements Team {
     });
   }
   sum(x: Tensor): Tensor {
-    return speaking('sum', () => native.sumAcross(this.#of(x), x, 1));
+    return withPeerErrors('sum', () => native.sumAcross(this.#of(x), x, 1));
   }
   sumOfShards(x: Tensor): Tensor {
-    return speaking('sum', () => native.sumAcross(this.#of(x), x, 1 / this.processes));
+    return withPeerErrors('sum', () => native.sumAcross(this.#of(x), x, 1 / this.processes));
   }
   gather(rows: Tensor): Tensor {
     return scope(() => {
       const [each, ...rest] = rows.shape as [number, ...number[]];
-      const all = speaking('gather', () => native.gatherAcross(this.#of(rows), rows, this.processes)); // [W, b, …]
+      const all = withPeerErrors('gather', () => native.gatherAcross(this.#of(rows), rows, this.processes)); // [W, b, …]
       return reshape(transpose(all, 0, 1), [each * this.processes, ...rest]);
     });
   }
@@ -281,7 +281,7 @@ export class GradientBuckets {
   }
   /** After it: gradients are means over the processes when this returns. */
   finish(): void {
-    speaking('averaging gradients', () => native.bucketsFinish(this.#handle));
+    withPeerErrors('averaging gradients', () => native.bucketsFinish(this.#handle));
   }
 }
 

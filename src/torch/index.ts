@@ -2,23 +2,29 @@ export type { MemoryFormat } from './aten.gen.ts';
 export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
 export { homeDevice, useDevice } from './device.ts';
 export {
-  alone,
   type BucketOptions,
+  C10dProcessGroup,
   dieWithParent,
   type GradientBuckets,
-  Group,
-  type GroupOptions,
   hasNccl,
   PeerLost,
+  type PendingCollective,
+  type ProcessGroup,
+  type ProcessGroupOptions,
   Store,
-  speaking,
-  type Team,
-  type Work,
+  singleProcess,
+  withPeerErrors,
 } from './distributed.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
 export { type HostTensor, type PytorchState, readPytorch, readPytorchState } from './pytorch.ts';
-export { type Joined, type JoinOptions, join, type Place, placeOf } from './rendezvous.ts';
+export {
+  type DistributedContext,
+  type JoinOptions,
+  joinProcessGroup,
+  type RankInfo,
+  rankInfoOf,
+} from './rendezvous.ts';
 export {
   allocatorStats,
   bf16Instructions,

@@ -134,7 +134,7 @@ export const argsortStable = (x: Tensor, { descending }: { readonly descending: 
   aten['argsort.stable'](x, { stable: true, descending });
 export const floor = (x: Tensor): Tensor => aten.floor(x);
 export const all = (x: Tensor): Tensor => aten.all(x);
-export const finite = (x: Tensor): Tensor => aten.isfinite(x);
+export const finiteMask = (x: Tensor): Tensor => aten.isfinite(x);
 /** Whether all elements are equal, shapes included. */
 export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 

@@ -1,5 +1,5 @@
 import { messageOf, optionHint, UserError } from '../base/errors.ts';
-import { Group, PeerLost, Store } from './distributed.ts';
+import { C10dProcessGroup, PeerLost, Store } from './distributed.ts';
 import { scope } from './scope.ts';
 import { tensor, toNumbers, toUint8 } from './tensor.ts';
 import { rendezvousSecret, Tunnel, TunnelError } from './tunnel.ts';
@@ -11,7 +11,7 @@ const isLoopback = (address: string): boolean => /^(localhost$|127\.|::1$)/.test
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where a process stands among the W of its run, in torchrun's variables. */
-export type Place = {
+export type RankInfo = {
   readonly rank: number;
   readonly processes: number;
   /** Among the processes of this machine. */
@@ -29,7 +29,7 @@ const hint = 'start the processes with mixbct launch or torchrun, or set the var
  * Reads RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and MASTER_PORT or MIXBCT_RDZV_FILE; null if there is one process only.
  * @throws UserError naming each variable that is missing or no number that fits.
  */
-export function placeOf(env: Environment): Place | null {
+export function rankInfoOf(env: Environment): RankInfo | null {
   const whole = (name: string, fallback?: number): number => {
     const text = env[name];
     if (text === undefined && fallback !== undefined) return fallback;
@@ -75,14 +75,14 @@ const POLL_MS = 20;
 const LINGER_MS = 300;
 
 /** The processes of a run, connected. */
-export class Joined {
-  readonly place: Place;
-  readonly group: Group;
+export class DistributedContext {
+  readonly place: RankInfo;
+  readonly group: C10dProcessGroup;
   readonly #store: Store;
   readonly #close: () => void;
   #comparisons = 0;
 
-  constructor(place: Place, group: Group, { store, close }: OpenStore) {
+  constructor(place: RankInfo, group: C10dProcessGroup, { store, close }: OpenStore) {
     this.place = place;
     this.group = group;
     this.#store = store;
@@ -90,7 +90,7 @@ export class Joined {
   }
 
   /** Calls `body` on the process of rank 0 alone; all get its result, which must be JSON. @throws PeerLost elsewhere if it throws. */
-  fromFirst<T>(body: () => T): T {
+  broadcastFromRankZero<T>(body: () => T): T {
     if (this.place.rank === 0) {
       let result: T;
       try {
@@ -156,12 +156,12 @@ export class Joined {
  * Meets the other processes of the run at the address and port of rank 0.
  * @throws UserError if the port is busy, the address cannot be reached, or the processes that come do not fit together.
  */
-export function join(place: Place, options: JoinOptions = {}): Joined {
+export function joinProcessGroup(place: RankInfo, options: JoinOptions = {}): DistributedContext {
   const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
   const { rank, processes, localRank, address } = place;
   const opened = openStore(place, { timeoutMs: joinTimeoutMs, env });
   meet(opened.store, place, joinTimeoutMs);
-  const group = new Group(opened.store.prefixed('group'), {
+  const group = new C10dProcessGroup(opened.store.prefixed('group'), {
     rank,
     processes,
     timeoutMs,
@@ -169,7 +169,7 @@ export function join(place: Place, options: JoinOptions = {}): Joined {
     host: isLoopback(address) ? address : undefined,
     cudaDevice: cuda ? localRank : undefined,
   });
-  return new Joined(place, group, opened);
+  return new DistributedContext(place, group, opened);
 }
 
 /** The store that processes meet at, and what frees it. */
@@ -180,7 +180,7 @@ type StoreOptions = { readonly timeoutMs: number; readonly env: Environment };
  * One machine: a file in a private folder, or a port on loopback. Several: whoever connects first proves that it knows the
  * secret of the run. Under torchrun its agent serves the store, as torchrun decides.
  */
-function openStore(place: Place, { timeoutMs, env }: StoreOptions): OpenStore {
+function openStore(place: RankInfo, { timeoutMs, env }: StoreOptions): OpenStore {
   const { rank, processes, address, port, file } = place;
   const closing = (store: Store, more: () => void = () => undefined): OpenStore => {
     // under torchrun each restart has names of its own
@@ -221,7 +221,7 @@ function openStore(place: Place, { timeoutMs, env }: StoreOptions): OpenStore {
 }
 
 /** @throws UserError in the words of the user's variables if `open` does not get through. */
-function connectStore<T>({ rank, address, port }: Place, open: () => T, timeoutMs: number): T {
+function connectStore<T>({ rank, address, port }: RankInfo, open: () => T, timeoutMs: number): T {
   try {
     return open();
   } catch (error) {
@@ -246,7 +246,7 @@ function connectStore<T>({ rank, address, port }: Place, open: () => T, timeoutM
 }
 
 /** Waits until every rank has come once. Whoever finds that something does not fit tells the others, who fail alike. */
-function meet(store: Store, { rank, processes }: Place, timeoutMs: number): void {
+function meet(store: Store, { rank, processes }: RankInfo, timeoutMs: number): void {
   const fail = (problem: string, advice: string): never => {
     if (rank === 0) sleep(LINGER_MS); // it serves the store
     throw new UserError(problem, { hint: advice });

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
-import { renameInto, writeWhole } from '../base/durable-write.ts';
+import { renameInto, writeWhole } from '../artifacts/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
 import { BYTES, type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
 

@@ -8,10 +8,10 @@ import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpe
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { backward, liveTensors, mul, narrow, scope, setThreads, toNumbers } from '../torch/index.ts';
-import { lastReport } from './journal.ts';
-import { noOld, openOld } from './old.ts';
+import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { trainStep } from './train.ts';
+import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));
 
@@ -35,7 +35,11 @@ test('every method has the losses and weights of the undivided batch, where batc
   const side = await oldSide(folder, dataset);
   for (const [kind, [section, takes]] of Object.entries(methods)) {
     const method = { kind, ...section };
-    using old = openOld(tinyRecipe({ method }), Object.fromEntries(takes.map((what) => [what, side[what]])), dataset);
+    using old = openOldModelInputs(
+      tinyRecipe({ method }),
+      Object.fromEntries(takes.map((what) => [what, side[what]])),
+      dataset,
+    );
     const after = (accumulate: number) =>
       withSession({ method, batchSize: 32, accumulate, optimizer: { kind: 'sgd' } }, (session) => {
         const live = liveTensors();
@@ -72,7 +76,7 @@ test('parts of different images have the gradient that adding up their losses gi
         const { images: pixels, labels } = tinyBatch(12);
         if (!oneByOne) {
           // the step at a rate of 0 and without clipping leaves the momentum as large as the gradient
-          trainStep(session, tinyBatch(12), noOld, stepAt({ lr: 1e-30, clipNorm: null }));
+          trainStep(session, tinyBatch(12), noOldModelInputs, stepAt({ lr: 1e-30, clipNorm: null }));
           return sessionNumbers(session)['optimizer.mean.0']!.map((mean) => mean / 0.1);
         }
         const images = imageTensor({ images: pixels, count: 12, side: 16 });
@@ -98,7 +102,9 @@ test('parts that are themselves computed again in groups of blocks change no bit
     const after = (checkpointEvery: number, precision: string) => {
       const network = { name, embeddingDim: 8, inputSide: 32, width: 1 / 32, checkpointEvery, ...own };
       return withSession({ network, precision, batchSize: 6, accumulate: 2 }, (session) => {
-        const seen = [0, 1].map(() => trainStep(session, tinyBatch(6, { side: 32 }), noOld, stepAt({ side: 32 })));
+        const seen = [0, 1].map(() =>
+          trainStep(session, tinyBatch(6, { side: 32 }), noOldModelInputs, stepAt({ side: 32 })),
+        );
         return { seen, numbers: sessionNumbers(session) };
       });
     };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '../base/artifact.ts';
+import { canonicalJson } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import {
   copy_,
@@ -15,10 +15,10 @@ import {
 const MOST_LISTED = 20;
 
 /** Digests of what a run was started with: another recipe or dataset may not continue it. */
-export type Identity = { readonly recipe: string; readonly dataset: string; readonly old: string };
+export type TrainingIdentity = { readonly recipe: string; readonly dataset: string; readonly old: string };
 
 /** Where a run stands. Schedule and random streams are functions of the step and the seed, so this is all of it. */
-export type Position = Identity & {
+export type TrainingPosition = TrainingIdentity & {
   /** Optimiser steps taken. */
   readonly step: number;
   /** What the run has counted so far. */
@@ -42,7 +42,11 @@ function checksumOf(about: Metadata, state: Named): string {
 }
 
 /** Writes a checkpoint: all of it or, if that fails, nothing. `state` is walked twice. */
-export function saveCheckpoint(path: string, { step, counts, ...identity }: Position, state: () => Named): void {
+export function saveCheckpoint(
+  path: string,
+  { step, counts, ...identity }: TrainingPosition,
+  state: () => Named,
+): void {
   const about = { ...identity, step: String(step), counts: canonicalJson(counts) };
   writeSafetensors(path, state(), { ...about, checksum: checksumOf(about, state()) });
 }
@@ -65,9 +69,9 @@ export function readCheckpoint(path: string): {
 export function applyCheckpoint(
   path: string,
   { tensors, metadata }: ReturnType<typeof readCheckpoint>,
-  expected: Identity,
+  expected: TrainingIdentity,
   state: Named,
-): Pick<Position, 'step' | 'counts'> {
+): Pick<TrainingPosition, 'step' | 'counts'> {
   for (const [what, digest] of Object.entries(expected))
     if (metadata[what] !== digest)
       throw new UserError(
@@ -76,7 +80,7 @@ export function applyCheckpoint(
           hint: ['resume with what the run was started with', optionHint('start anew with --force')],
         },
       );
-  restore(path, tensors, state);
+  restoreTensors(path, tensors, state);
   return { step: Number(metadata['step']), counts: JSON.parse(metadata['counts']!) };
 }
 
@@ -97,17 +101,17 @@ export function mismatches(tensors: ReadonlyMap<string, Tensor>, state: Named): 
 }
 
 /** A refusal that lists what does not fit, as far as anyone reads. */
-export function misfit(path: string, problems: readonly string[], hint?: string): FileError {
+export function mismatchError(path: string, problems: readonly string[], hint?: string): FileError {
   const more = problems.length > MOST_LISTED ? [`… and ${problems.length - MOST_LISTED} more`] : [];
   const lines = [...problems.slice(0, MOST_LISTED), ...more];
   return new FileError(path, `does not fit this model:\n  ${lines.join('\n  ')}`, hint);
 }
 
 /** Copies named tensors into `state`, which must have just these names and shapes. @throws FileError listing what differs. */
-export function restore(path: string, tensors: ReadonlyMap<string, Tensor>, state: Named): void {
+export function restoreTensors(path: string, tensors: ReadonlyMap<string, Tensor>, state: Named): void {
   const into = [...state];
   const problems = mismatches(tensors, into);
-  if (problems.length > 0) throw misfit(path, problems);
+  if (problems.length > 0) throw mismatchError(path, problems);
   noGrad(() => {
     for (const [name, value] of into) copy_(value, tensors.get(name)!);
   });

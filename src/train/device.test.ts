@@ -21,10 +21,10 @@ import {
   useDevice,
   zeros,
 } from '../torch/index.ts';
-import { lastReport } from './journal.ts';
-import { openOld } from './old.ts';
+import { openOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
+import { lastReport } from './training-log.ts';
 
 afterEach(() => useDevice('cpu'));
 
@@ -62,7 +62,7 @@ test('a session, its batches and what the old model left are at home', async (t)
     [{ method: { kind: 'advbct' } }, { features: side.features, boundaries: side.boundaries }],
   ] as const) {
     const recipe = tinyRecipe(changes);
-    using old = openOld(recipe, paths, dataset);
+    using old = openOldModelInputs(recipe, paths, dataset);
     const session = openSession(recipe, CLASSES, new Rng(1));
     for (const [name, value] of sessionState(session)) assert.equal(value.device, 'meta', name);
     scope(() => {

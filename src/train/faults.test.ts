@@ -10,10 +10,10 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import type { Fault } from '../../test/helpers/train-with-fault.ts';
-import { MANIFEST, readJson } from '../base/artifact.ts';
+import { MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { full, readSafetensors, scope, setThreads } from '../torch/index.ts';
-import { Leniency } from './leniency.ts';
-import { noOld, type OldSupply, openOld } from './old.ts';
+import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
+import { noOldModelInputs, type OldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { Interrupted, trainStep } from './train.ts';
 
@@ -81,8 +81,8 @@ test('a full disk ends the run with what to do; its last checkpoint goes on to t
 async function stopped(out: string, dataset: Parameters<typeof trained>[0]): Promise<void> {
   const controller = new AbortController();
   let steps = 0;
-  const old: OldSupply = {
-    ...noOld,
+  const old: OldModelInputs = {
+    ...noOldModelInputs,
     forBatch: () => {
       if (++steps === 8) controller.abort();
       return {} as never;
@@ -157,10 +157,10 @@ test('SIGTERM ends a run as Ctrl-C does, and so does SIGHUP, whose terminal is g
 });
 
 /** L2 against old embeddings of which those of one step, counted from 1, are not numbers. */
-function spoilt(bad: readonly number[], features: string, dataset: Parameters<typeof openOld>[2]) {
-  const supply = openOld(tinyRecipe(l2), { features }, dataset);
+function spoilt(bad: readonly number[], features: string, dataset: Parameters<typeof openOldModelInputs>[2]) {
+  const supply = openOldModelInputs(tinyRecipe(l2), { features }, dataset);
   let steps = 0;
-  const forBatch: OldSupply['forBatch'] = (indices) => {
+  const forBatch: OldModelInputs['forBatch'] = (indices) => {
     const of = supply.forBatch(indices);
     return bad.includes(++steps) ? { ...of, oldEmbedding: full([indices.length, 8], Number.NaN) } : of;
   };
@@ -200,10 +200,13 @@ test('a loss that is not finite stops the run with step, terms and samples; told
 test('a batch that is left out leaves nothing behind: no weight, no momentum, no running statistic', () => {
   for (const method of [{ kind: 'l2' }, { kind: 'independent' }])
     withSession({ method }, (session) => {
-      const leniency = new Leniency(1, session);
+      const leniency = new NonFiniteLossPolicy(1, session);
       const before = sessionNumbers(session);
-      leniency.remember();
-      const old: OldSupply = { ...noOld, forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never };
+      leniency.snapshot();
+      const old: OldModelInputs = {
+        ...noOldModelInputs,
+        forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never,
+      };
       // the head's own loss is spoilt where the method has nothing else
       const head = method.kind === 'l2' ? session.head : { ...session.head, forStep: spoiltHead };
       const { finite, ...seen } = trainStep({ ...session, head: head as never }, tinyBatch(6), old, stepAt());
@@ -211,7 +214,7 @@ test('a batch that is left out leaves nothing behind: no weight, no momentum, no
       assert.notDeepEqual(sessionNumbers(session), before, 'statistics have moved');
       const counted: string[] = [];
       const journal = { counts: {}, count: (what: string) => void counted.push(what) };
-      leniency.excuse({ step: 0, ...seen, batch: tinyBatch(6) }, journal);
+      leniency.handle({ step: 0, ...seen, batch: tinyBatch(6) }, journal);
       assert.deepEqual(sessionNumbers(session), before);
       assert.equal(counted.length, 1);
       leniency.dispose();

@@ -1,12 +1,13 @@
 import { basename } from 'node:path';
-import { fileDigest, writeArtifact } from '../base/artifact.ts';
+import { fileDigest, writeArtifact } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { backboneNames } from '../models/index.ts';
+import { networkSchema, parseRecipe, type Recipe } from '../runs/recipe.ts';
 import {
   buildInfo,
-  finite,
+  finiteMask,
   readPytorchState,
   readSafetensors,
   scope,
@@ -15,8 +16,7 @@ import {
   toUint8,
   zeros,
 } from '../torch/index.ts';
-import { misfit, mismatches, restore } from './checkpoint.ts';
-import { networkSchema, parseRecipe, type Recipe } from './recipe.ts';
+import { mismatchError, mismatches, restoreTensors } from './checkpoint.ts';
 import { type RunManifest, runFiles, writeBackbone } from './run.ts';
 import { backboneOf } from './session.ts';
 
@@ -63,7 +63,7 @@ export async function importModel(
       const { tensors, prefix, shadowed } = withoutPrefix(path, opened.tensors(), names);
       const { state, leftOut } = withoutTraining(withUnread(tensors, names), names);
       const refuse = (problems: readonly string[]): never => {
-        throw misfit(
+        throw mismatchError(
           path,
           problems,
           `${asked} was asked for; ${advice(tensors, network, side)}${skippedNote(opened.skipped)}`,
@@ -75,7 +75,7 @@ export async function importModel(
         const problems = mismatches(state, backbone.state());
         if (problems.length > 0) refuse(problems);
         requireFinite(path, state);
-        restore(path, state, backbone.state());
+        restoreTensors(path, state, backbone.state());
         writeBackbone(folder, backbone, recipe.network);
       } finally {
         backbone.dispose();
@@ -222,6 +222,6 @@ function advice(tensors: State, network: string, side: number): string {
 
 function requireFinite(path: string, state: State): void {
   for (const [name, value] of state)
-    if (toUint8(finite(value)).includes(0))
+    if (toUint8(finiteMask(value)).includes(0))
       throw new FileError(path, `${name} holds numbers that are not finite`, 'this model has diverged: use another');
 }

@@ -8,10 +8,10 @@ import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/hel
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
-import { lastReport } from './journal.ts';
-import { openOld } from './old.ts';
+import { openOldModelInputs } from './old-model-inputs.ts';
 import { embedderOf, loadModel, runFiles } from './run.ts';
 import { Interrupted } from './train.ts';
+import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));
 
@@ -39,7 +39,7 @@ function numbersOf(out: string): number[][] {
 /** A supply that fires an abort at a step. */
 function abortingAt(step: number, recipe: object, paths: Partial<OldSide>, dataset: Dataset) {
   const controller = new AbortController();
-  const supply = openOld(tinyRecipe(recipe as Record<string, unknown>), paths, dataset);
+  const supply = openOldModelInputs(tinyRecipe(recipe as Record<string, unknown>), paths, dataset);
   let steps = 0;
   const forBatch = (indices: Int32Array) => {
     if (++steps === step) controller.abort();
@@ -95,7 +95,7 @@ test('a method gets what it needs and what it wants, and refuses what it has no 
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
   const open = (kind: string, paths: Partial<OldSide>) =>
-    openOld(tinyRecipe({ method: sectionOf(kind) }), paths, dataset)[Symbol.dispose]();
+    openOldModelInputs(tinyRecipe({ method: sectionOf(kind) }), paths, dataset)[Symbol.dispose]();
   for (const kind of Object.keys(methods)) open(kind, pathsOf(kind, side));
   open('nccl', { features: side.features });
   assert.throws(() => open('bct', { features: side.features }), /bct needs old-prototypes\n.*mixbct average/);
@@ -130,7 +130,7 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
   assert.throws(() => embedderOf(plain, 'old'), /has no projection/);
   plain.dispose();
   assert.throws(
-    () => openOld(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
+    () => openOldModelInputs(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
     /8 dimensions, the new model makes 12\n.*projection: \{ dim: 8 \}/,
   );
   await assert.rejects(
@@ -165,7 +165,7 @@ test('old features may come from anywhere, as long as they are of this dataset',
   writeNpy(at('l.npy'), '<i8', swapped);
   await importNpy(npy, at('swapped'));
   assert.throws(
-    () => openOld(tinyRecipe(changes), { features: at('swapped') }, dataset),
+    () => openOldModelInputs(tinyRecipe(changes), { features: at('swapped') }, dataset),
     /row 3 is of class 2, image 3 of .*set of class 0\n.*dataset order/,
   );
   await assert.rejects(

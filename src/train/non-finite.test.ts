@@ -7,11 +7,11 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { tinySet, trained } from '../../test/helpers/runs.ts';
 import { sessionNumbers, spoiltHead, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import { inProcesses } from '../../test/helpers/team.ts';
-import { MANIFEST } from '../base/artifact.ts';
+import { MANIFEST } from '../artifacts/artifact.ts';
 import { LossScaler } from '../optim/index.ts';
 import { buildInfo, full, ones, setThreads } from '../torch/index.ts';
-import { Leniency } from './leniency.ts';
-import { noOld, type OldSupply } from './old.ts';
+import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
+import { noOldModelInputs, type OldModelInputs } from './old-model-inputs.ts';
 import type { Session } from './session.ts';
 import { trainStep } from './train.ts';
 
@@ -46,8 +46,8 @@ test('fp16 halves its scale down to 1; what is not finite then is not the scaleâ
 });
 
 /** What a method may ask of an old model, for a batch of 6. */
-const old: OldSupply = {
-  ...noOld,
+const old: OldModelInputs = {
+  ...noOldModelInputs,
   forBatch: () =>
     ({
       oldEmbedding: full([6, 8], 8 ** -0.5),
@@ -57,14 +57,18 @@ const old: OldSupply = {
 };
 
 /** The session's numbers after a step that is left out and put back, and before it; and what the step said. */
-function leftOut(session: Session, supply: OldSupply, { head = session.head, scaler = null }: Partial<Session> = {}) {
-  const leniency = new Leniency(1, session);
+function leftOut(
+  session: Session,
+  supply: OldModelInputs,
+  { head = session.head, scaler = null }: Partial<Session> = {},
+) {
+  const leniency = new NonFiniteLossPolicy(1, session);
   const counted: string[] = [];
-  leniency.remember();
+  leniency.snapshot();
   const then = sessionNumbers(session);
   const count = (what: string): void => void counted.push(what);
   const seen = trainStep({ ...session, head, scaler }, tinyBatch(6), supply, stepAt({ count }));
-  leniency.forget();
+  leniency.discard();
   const now = sessionNumbers(session);
   leniency.dispose();
   scaler?.dispose();
@@ -109,14 +113,17 @@ test('a scale that overflows is put back like any other, and told as its own', (
   });
   withSession({}, (session) => {
     const head = spoiltHead(session.head);
-    const { seen, counted } = leftOut(session, noOld, { head, scaler: new LossScaler({ scale: 1 }) });
+    const { seen, counted } = leftOut(session, noOldModelInputs, { head, scaler: new LossScaler({ scale: 1 }) });
     assert.deepEqual([seen.finite, counted], [false, []], 'nothing is left to halve');
   });
 });
 
 test('old embeddings that are no numbers do not stay in NCCLâ€™s queue', () =>
   withSession({ method: { kind: 'nccl', queueSize: 10 } }, (session) => {
-    const bad: OldSupply = { ...noOld, forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never };
+    const bad: OldModelInputs = {
+      ...noOldModelInputs,
+      forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never,
+    };
     const { then, now, seen } = leftOut(session, bad);
     assert.ok(Number.isNaN(seen.loss) && !seen.finite);
     assert.deepEqual(now, then);

@@ -9,7 +9,7 @@ import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { LossScaler } from '../optim/index.ts';
 import { buildInfo, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
-import { noOld } from './old.ts';
+import { noOldModelInputs } from './old-model-inputs.ts';
 import { checkPrecision } from './precision.ts';
 import { embedderOf, loadModel, runFiles } from './run.ts';
 import { embedBatch, type Session } from './session.ts';
@@ -31,7 +31,7 @@ test('a backbone of any kind rounds inside and hands out float32; remembering le
         scope(() => {
           const batch = tinyBatch(12, { side: 32 });
           const images = imageTensor({ images: batch.images, count: 12, side: 32 });
-          const { loss } = trainStep(session, batch, noOld, stepAt({ side: 32 }));
+          const { loss } = trainStep(session, batch, noOldModelInputs, stepAt({ side: 32 }));
           const embeddings = session.backbone.forward(images, { train: false });
           assert.equal(embedBatch(session, images).dtype, 'float32');
           return { loss, embeddings: toFloat32(embeddings), numbers: sessionNumbers(session) };
@@ -63,7 +63,7 @@ test('an interrupted run in half precision, in parts, goes on to the same bytes,
     const controller = new AbortController();
     let steps = 0;
     const old = {
-      ...noOld,
+      ...noOldModelInputs,
       forBatch: () => {
         if (++steps === 4) controller.abort();
         return {} as never;
@@ -89,7 +89,7 @@ test('a scaler that finds no overflow changes no bit of a step, sampled heads in
     const after = (scale: number | null) =>
       withSession({ head }, (plain) => {
         const session = scale === null ? plain : scaled(plain, scale);
-        const seen = [1, 2, 3].map(() => trainStep(session, tinyBatch(3), noOld, stepAt()));
+        const seen = [1, 2, 3].map(() => trainStep(session, tinyBatch(3), noOldModelInputs, stepAt()));
         session.scaler?.dispose();
         return { seen, numbers: sessionNumbers(plain) };
       });
@@ -105,7 +105,7 @@ test('a step whose gradients overflow, here or in another process, changes no we
       const session = scaled(plain, scale);
       const weightsOf = () => sessionNumbers({ ...plain, backbone: plain.head }); // head and optimiser
       const before = weightsOf();
-      const seen = trainStep(session, tinyBatch(6), noOld, stepAt({ count, anywhere }));
+      const seen = trainStep(session, tinyBatch(6), noOldModelInputs, stepAt({ count, anywhere }));
       const result = { before, now: weightsOf(), scale: session.scaler!.scale, seen };
       session.scaler!.dispose();
       return result;

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
+import type { Precision } from '../runs/precisions.ts';
 import { autocast, bf16Instructions, buildInfo, type Dtype, type Tensor } from '../torch/index.ts';
-import type { Precision } from './precisions.ts';
 
 const HALF: Readonly<Record<Exclude<Precision, 'float32'>, Dtype>> = { bf16: 'bfloat16', fp16: 'float16' };
 
@@ -25,7 +25,7 @@ export function checkPrecision(precision: Precision, device: Device = 'cpu'): vo
     throw new UserError(`precision fp16: libtorch ${libtorch} computes in it on CUDA devices only`, {
       hint: 'set precision to float32 or bf16',
     });
-  if (precision === 'fp16') say('precision fp16 is made for CUDA devices: on a processor expect it to be slow');
+  if (precision === 'fp16') logLine('precision fp16 is made for CUDA devices: on a processor expect it to be slow');
   else if (bf16Instructions().length === 0)
-    say('this processor has no instructions for bf16: precision float32 is faster here');
+    logLine('this processor has no instructions for bf16: precision float32 is faster here');
 }

@@ -1,4 +1,4 @@
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import type { BadImage } from '../data/index.ts';
 
 /** Images that a message names. */
@@ -9,7 +9,7 @@ export function announceReplaced(out: string, bad: readonly BadImage[]): void {
   if (bad.length === 0) return;
   const named = bad.slice(0, NAMED).map(({ name, problem }) => `\n  ${name} (${problem})`);
   const more = bad.length > NAMED ? '\n  …' : '';
-  say(
+  logLine(
     `${out}: ${bad.length} images could not be read; others of their batches took their places:${named.join('')}${more}`,
   );
 }

@@ -1,12 +1,18 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { artifactOf, kindAt, MANIFEST } from '../base/artifact.ts';
-import { sync } from '../base/durable-write.ts';
-import { type OutputKind, putBack, type Replacing, replacedPath, requireReplaceable } from '../base/output-claim.ts';
-import { lockOutput, type OutputLock } from '../base/output-lock.ts';
-import { say } from '../base/progress.ts';
+import { artifactOf, kindAt, MANIFEST } from '../artifacts/artifact.ts';
+import { sync } from '../artifacts/durable-write.ts';
+import {
+  type OutputKind,
+  putBack,
+  type Replacing,
+  replacedPath,
+  requireReplaceable,
+} from '../artifacts/output-claim.ts';
+import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
+import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';
-import { Generations } from './generations.ts';
+import { CheckpointStore } from './checkpoint-store.ts';
 import { checkRun, isBegun, runFiles } from './run.ts';
 
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
@@ -32,7 +38,7 @@ const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && 
 /** Removes what a finished run no longer needs: its checkpoints, and the run that stood there before. */
 function removeOlder(out: string): void {
   if (!existsSync(join(out, MANIFEST))) return;
-  new Generations(runFiles(out)).remove();
+  new CheckpointStore(runFiles(out)).remove();
   rmSync(replacedPath(out), { recursive: true, force: true });
 }
 
@@ -99,7 +105,7 @@ export class RunOutput implements Disposable {
 
   [Symbol.dispose](): void {
     if (existsSync(this.#aside) && existsSync(this.#out))
-      say(`${this.#out}: the run that stood there is kept in ${this.#aside} until this one is finished`);
+      logLine(`${this.#out}: the run that stood there is kept in ${this.#aside} until this one is finished`);
     this.#lock[Symbol.dispose]();
   }
 }

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, fileDigest, MANIFEST, readJson } from '../base/artifact.ts';
+import { digestOf, fileDigest, MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
@@ -18,6 +18,9 @@ import {
   writeClassKeys,
 } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
+import type { Precision } from '../runs/precisions.ts';
+import { differencesFromReference } from '../runs/preset.ts';
+import { type NetworkRecipe, recipeSchema } from '../runs/recipe.ts';
 import {
   buildInfo,
   inference,
@@ -27,11 +30,8 @@ import {
   toFloat32,
   writeSafetensors,
 } from '../torch/index.ts';
-import { restore } from './checkpoint.ts';
+import { restoreTensors } from './checkpoint.ts';
 import { inPrecision } from './precision.ts';
-import type { Precision } from './precisions.ts';
-import { differencesFromReference } from './preset.ts';
-import { type NetworkRecipe, recipeSchema } from './recipe.ts';
 import { backboneOf, projectionOf, type Session } from './session.ts';
 
 /** What a run's directory holds. */
@@ -181,7 +181,7 @@ export function loadModel(run: string): TrainedModel {
     throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
   const fill = (path: string, module: Module): Module => {
-    scope(() => restore(path, readSafetensors(path).tensors, module.state()));
+    scope(() => restoreTensors(path, readSafetensors(path).tensors, module.state()));
     return module;
   };
   const backbone = fill(model, backboneOf(network, new Rng(0)));

@@ -6,7 +6,7 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Rng } from '../base/rng.ts';
 import { liveTensors, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
-import { noOld } from './old.ts';
+import { noOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
 import { Interrupted } from './train.ts';
@@ -33,7 +33,7 @@ test('a sampled run goes on from a checkpoint to the same bytes, momentum of abs
     const controller = new AbortController();
     let steps = 0;
     const old = {
-      ...noOld,
+      ...noOldModelInputs,
       forBatch: () => {
         if (++steps === 20) controller.abort();
         return {} as never;

@@ -14,19 +14,19 @@ import {
   Sgd,
   stepDecay,
 } from '../optim/index.ts';
+import type { Precision } from '../runs/precisions.ts';
+import type { NetworkRecipe, Recipe } from '../runs/recipe.ts';
 import {
-  alone,
+  C10dProcessGroup,
   concat,
   type GradientBuckets,
-  Group,
   narrow,
+  type ProcessGroup,
   recomputed,
-  type Team,
+  singleProcess,
   type Tensor,
 } from '../torch/index.ts';
 import { inPrecision } from './precision.ts';
-import type { Precision } from './precisions.ts';
-import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */
 export type Session = {
@@ -44,7 +44,7 @@ export type Session = {
   readonly unclipped: readonly Tensor[];
   /** How its modules are run in a training step. */
   readonly pass: Pass;
-  readonly team: Team;
+  readonly team: ProcessGroup;
   /** Averages the gradients of what every process holds; null if there is one process. */
   readonly buckets: GradientBuckets | null;
   readonly precision: Precision;
@@ -65,7 +65,7 @@ export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | '
 
 export type SessionOptions = {
   /** The processes that train it together. */
-  readonly team?: Team;
+  readonly team?: ProcessGroup;
   /** Send gradients while backward computes others. */
   readonly overlap?: boolean;
 };
@@ -75,7 +75,7 @@ export function openSession(
   recipe: Recipe,
   classes: number,
   rng: Rng,
-  { team = alone, overlap = true }: SessionOptions = {},
+  { team = singleProcess, overlap = true }: SessionOptions = {},
 ): Session {
   const { embeddingDim } = recipe.network;
   const oldDim = recipe.projection?.dim ?? embeddingDim;
@@ -102,7 +102,7 @@ export function openSession(
     unclipped: head.clipped ? [] : learned(head),
     pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
     team,
-    buckets: team instanceof Group ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
+    buckets: team instanceof C10dProcessGroup ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
     precision: recipe.precision,
     scaler: recipe.precision === 'fp16' ? new LossScaler() : null,
     accumulate: recipe.accumulate,

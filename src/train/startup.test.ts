@@ -9,7 +9,7 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { Loader, openDataset, sequentialOrder } from '../data/index.ts';
 import { setThreads } from '../torch/index.ts';
-import { noOld } from './old.ts';
+import { noOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { Interrupted } from './train.ts';
 
@@ -26,7 +26,7 @@ test('whatever fails while a run starts, its decoding threads end with it', asyn
     network: { ...tinyRecipe().network, embeddingDim: 4 },
     projection: { dim: 8 },
   };
-  const old = { ...noOld, forBatch: () => assert.fail('no old row') };
+  const old = { ...noOldModelInputs, forBatch: () => assert.fail('no old row') };
   mkdirSync(at('full'));
   const stages: Record<string, [wanted: RegExp, start: () => Promise<unknown>]> = {
     'its output': [/full/, () => trained(dataset, at('full'))],

@@ -4,6 +4,8 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
 import type { Supply, WholeSet } from '../methods/index.ts';
+import type { Precision } from '../runs/precisions.ts';
+import { parseRecipe } from '../runs/recipe.ts';
 import {
   buildInfo,
   copy_,
@@ -17,9 +19,7 @@ import {
   toNumbers,
   zero_,
 } from '../torch/index.ts';
-import { noOld } from './old.ts';
-import type { Precision } from './precisions.ts';
-import { parseRecipe } from './recipe.ts';
+import { noOldModelInputs } from './old-model-inputs.ts';
 import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
 import { trainStep } from './train.ts';
 
@@ -95,7 +95,7 @@ const wholeSet = (): WholeSet => ({
 
 /** Serves the old embeddings of the golden script; which rows are mixed is the script's choice too. */
 const oldOf = (step: number) => ({
-  ...noOld,
+  ...noOldModelInputs,
   forBatch: () =>
     ({
       ...wholeSet(),

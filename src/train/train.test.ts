@@ -9,7 +9,7 @@ import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { openCredible } from '../features/index.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
-import { noOld, openOld } from './old.ts';
+import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { loadModel, runFiles } from './run.ts';
 import { Interrupted } from './train.ts';
 
@@ -74,7 +74,7 @@ test('a signal stops at the next step with a checkpoint, from which the run goes
   const controller = new AbortController();
   let steps = 0;
   const old = {
-    ...noOld,
+    ...noOldModelInputs,
     forBatch: () => {
       if (++steps === 8) controller.abort();
       return {} as never;
@@ -123,7 +123,7 @@ test('training learns: the loss falls, and classes part in the embedding', async
 test('no tensor outlives its step: the count is flat from the second step on', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const paths = await featuresAndMask(folder, dataset);
-  using supply = openOld(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
+  using supply = openOldModelInputs(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
   const counts: number[] = [];
   const old = {
     ...supply,
@@ -143,21 +143,21 @@ test('what the old model left must fit: dataset, dimension, artefacts', async (t
   const { folder, dataset } = await tinySet(t);
   const paths = await featuresAndMask(folder, dataset);
   assert.throws(
-    () => openOld(tinyRecipe({ method: { kind: 'mixbct' } }), {}, dataset),
+    () => openOldModelInputs(tinyRecipe({ method: { kind: 'mixbct' } }), {}, dataset),
     /method mixbct needs old-features and old-credible\n.*mixbct extract and mixbct denoise/,
   );
   assert.throws(
-    () => openOld(wide, paths, dataset),
+    () => openOldModelInputs(wide, paths, dataset),
     /old embeddings have 8 dimensions, the new model makes 16\n.*network\.embeddingDim to 8/,
   );
   const other = join(folder, 'other');
   await writeTinySet(other, { perClass: [4, 4] });
   using otherSet = openDataset(other);
   assert.throws(
-    () => openOld(tinyRecipe({ method: { kind: 'l2' } }), { features: paths.features }, otherSet),
+    () => openOldModelInputs(tinyRecipe({ method: { kind: 'l2' } }), { features: paths.features }, otherSet),
     /does not belong to .*other/,
   );
-  using supply = openOld(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
+  using supply = openOldModelInputs(tinyRecipe({ method: { kind: 'mixbct' } }), paths, dataset);
   const { mask } = openCredible(paths.credible);
   const { credible } = supply.forBatch(Int32Array.of(3, 4, 5, 30, 31));
   assert.deepEqual(

@@ -1,46 +1,54 @@
 import { join } from 'node:path';
-import { canonicalJson, digestOf, MANIFEST, writeJson } from '../base/artifact.ts';
-import { isDiskFull, requireRoom } from '../base/durable-write.ts';
+import { canonicalJson, digestOf, MANIFEST, writeJson } from '../artifacts/artifact.ts';
+import { isDiskFull, requireRoom } from '../artifacts/durable-write.ts';
 import { Interrupted, optionHint, UserError } from '../base/errors.ts';
-import { progress, say, silent } from '../base/progress.ts';
+import { logLine, progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { type Batch, type Dataset, describeEmptyClasses, Loader, shuffledOrder } from '../data/index.ts';
 import type { Step, Terms } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
+import type { Recipe } from '../runs/recipe.ts';
 import {
   add,
-  alone,
   BYTES,
   backward,
+  type DistributedContext,
   defaultGenerator,
   homeDevice,
-  type Joined,
   mul,
+  type ProcessGroup,
   scope,
-  speaking,
-  type Team,
+  singleProcess,
   type Tensor,
+  withPeerErrors,
 } from '../torch/index.ts';
+import { CheckpointStore } from './checkpoint-store.ts';
+import {
+  allReduceAny,
+  allReduceSum,
+  batchShare,
+  broadcastState,
+  onRankZero,
+  readWholeState,
+  withWholeState,
+} from './collectives.ts';
 import { embedSet } from './embed-set.ts';
 import { planEpochs } from './epoch-plan.ts';
-import { Generations } from './generations.ts';
-import { Journal, type StepReport } from './journal.ts';
-import { Leniency, requireFiniteState } from './leniency.ts';
-import type { OldSupply } from './old.ts';
-import { anyOf, onFirst, readWholeState, shareOf, shareState, sumOver, withWholeState } from './parallel.ts';
+import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
+import type { OldModelInputs } from './old-model-inputs.ts';
 import { checkPrecision } from './precision.ts';
-import type { Recipe } from './recipe.ts';
 import { announceReplaced } from './replaced-images.ts';
 import { type RunManifest, runFiles, writeModel } from './run.ts';
 import { RunOutput } from './run-output.ts';
 import { disposeSession, embedBatch, makeSchedule, openSession, type Session, sessionState } from './session.ts';
+import { type StepReport, TrainingLog } from './training-log.ts';
 
 export type TrainOptions = {
   readonly recipe: Recipe;
   readonly dataset: Dataset;
   /** What the method needs of the old model; see `openOld`. */
-  readonly old: OldSupply;
+  readonly old: OldModelInputs;
   /** The run's directory. */
   readonly out: string;
   readonly resume?: boolean;
@@ -59,7 +67,7 @@ export type TrainOptions = {
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
   /** The processes that train it together, each with an equal share of every batch; the first one writes. */
-  readonly joined?: Joined | null;
+  readonly joined?: DistributedContext | null;
   /** Send gradients while backward computes others. */
   readonly overlap?: boolean;
 };
@@ -79,7 +87,7 @@ export { Interrupted };
 export async function train(options: TrainOptions): Promise<RunManifest> {
   const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
   const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, skipBadImages = false, joined = null } = options;
-  const team = joined?.group ?? alone;
+  const team = joined?.group ?? singleProcess;
   const { processes, rank } = team;
   const first = rank === 0;
   const { batchSize, epochs } = recipe;
@@ -87,7 +95,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const size = samples?.length ?? dataset.size;
   const withoutOld = dataset.size - size;
   const { stepsPerEpoch, totalSteps, warning } = planEpochs(dataset.path, size, { batchSize, epochs, withoutOld });
-  const share = shareOf(recipe, team);
+  const share = batchShare(recipe, team);
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
   const files = runFiles(out);
@@ -95,7 +103,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
 
   joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
   let claimed: RunOutput | undefined;
-  onFirst(joined, () => {
+  onRankZero(joined, () => {
     claimed = RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...(options.inputs ?? [])] });
     return null;
   });
@@ -106,28 +114,28 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
   const startedMs = performance.now();
   const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
-  const checkpoints = new Generations(files);
-  const leniency = new Leniency(skipNonFinite, session);
+  const checkpoints = new CheckpointStore(files);
+  const leniency = new NonFiniteLossPolicy(skipNonFinite, session);
   const stopped = (): Interrupted =>
     new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
   let step = 0;
   let stopping = false;
   let saved: number | undefined;
   try {
-    if (first && warning) say(warning);
+    if (first && warning) logLine(warning);
     const empty = first ? describeEmptyClasses(dataset) : null;
-    if (empty) say(`warning: ${dataset.path}: ${empty}`);
+    if (empty) logLine(`warning: ${dataset.path}: ${empty}`);
     if (!resume) output?.begin();
     if (first) requireRoom(join(out, MANIFEST), stateBytes(session) * (resume ? 1 : CHECKPOINTS));
     const begun = resume
       ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
       : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
-    shareState(session, joined);
+    broadcastState(session, joined);
     step = begun.step;
     saved = step;
     if (first) writeJson(files.recipe, recipe);
     const settings = { every: logEvery, firstStep: step, totalSteps, counts: begun.counts };
-    const journal = new Journal(first ? files.log : null, bar, settings);
+    const journal = new TrainingLog(first ? files.log : null, bar, settings);
     const save = (): void => {
       requireFiniteState(session, step, saved);
       const position = { step, counts: journal.counts, ...identity };
@@ -136,7 +144,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     };
     if (!resume) save();
     if (first && withoutOld > 0)
-      say(
+      logLine(
         `${out}: ${withoutOld} of ${dataset.size} images are left out of training, for the old model has no embedding of them`,
       );
 
@@ -147,9 +155,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           epoch,
           old: old.wholeSet,
           embedTrainSet: () => {
-            shareState(session, joined); // running statistics are each process's own
+            broadcastState(session, joined); // running statistics are each process's own
             const beforeBatch = (): void => {
-              if (anyOf(team, signal?.aborted ?? false)) throw stopped();
+              if (allReduceAny(team, signal?.aborted ?? false)) throw stopped();
             };
             const skipBad = skipBadImages && 'blank';
             return embedSet(session, loader, dataset, { side: recipe.network.inputSide, skipBad, beforeBatch });
@@ -178,18 +186,18 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           rng: rng.split('step', step),
           count: journal.count.bind(journal),
         };
-        leniency.remember();
+        leniency.snapshot();
         const { finite, ...seen } = trainStep(session, batch, old, {
           ...at,
           lr,
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!finite) leniency.excuse({ step, loss: seen.loss, terms: seen.terms, batch }, journal);
-        else if (Number.isNaN(seen.gradNorm)) leniency.forget();
+        if (!finite) leniency.handle({ step, loss: seen.loss, terms: seen.terms, batch }, journal);
+        else if (Number.isNaN(seen.gradNorm)) leniency.discard();
         step++;
         journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
-        stopping = anyOf(team, signal?.aborted ?? false);
+        stopping = allReduceAny(team, signal?.aborted ?? false);
         if (stopping) break;
         if (step % saveEvery === 0 && step % stepsPerEpoch !== 0) save();
       }
@@ -198,7 +206,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     }
 
     requireFiniteState(session, step, saved); // a checkpoint of an older version may hold any numbers
-    const [badImages] = sumOver(team, [loader.bad.length]);
+    const [badImages] = allReduceSum(team, [loader.bad.length]);
     announceReplaced(out, loader.bad);
     const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
       const manifest = writeModel(out, {
@@ -286,8 +294,8 @@ type Seen = Omit<StepReport, 'lr' | 'samples' | 'waitedMs'> & { readonly finite:
 export function trainStep(
   session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
-  old: OldSupply,
-  { lr, clipNorm, side, anywhere = (flag) => anyOf(session.team, flag), ...at }: StepSettings,
+  old: OldModelInputs,
+  { lr, clipNorm, side, anywhere = (flag) => allReduceAny(session.team, flag), ...at }: StepSettings,
 ): Seen {
   const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, team, buckets } = session;
   return scope(() => {
@@ -311,7 +319,7 @@ export function trainStep(
     const seen = reported(loss, terms, team);
     if (!Number.isFinite(seen.loss)) return { ...seen, gradNorm: Number.NaN, finite: false };
     buckets?.arm();
-    speaking('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
+    withPeerErrors('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
     buckets?.finish();
     const others = chosen ? [...unclipped, chosen.rows] : unclipped;
     const fits = !scaler || scaler.unscale([...clipped, ...others]);
@@ -328,10 +336,10 @@ export function trainStep(
 }
 
 /** Loss and terms as numbers: means over the processes, of which one that is not finite makes all so. */
-function reported(loss: Tensor, terms: Terms, team: Team): Pick<Seen, 'loss' | 'terms'> {
+function reported(loss: Tensor, terms: Terms, team: ProcessGroup): Pick<Seen, 'loss' | 'terms'> {
   const names = Object.keys(terms);
   const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
-  const [mean, ...means] = sumOver(team, own).map((sum) => sum / team.processes);
+  const [mean, ...means] = allReduceSum(team, own).map((sum) => sum / team.processes);
   return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
 }
 

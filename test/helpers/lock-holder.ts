@@ -1,5 +1,5 @@
 // Run as a process of its own by tests: takes the locks of outputs, says so, and holds them until it is killed or its input ends.
-import { lockOutputs } from '../../src/base/output-lock.ts';
+import { lockOutputs } from '../../src/artifacts/output-lock.ts';
 
 try {
   const locks = lockOutputs(process.argv.slice(2));

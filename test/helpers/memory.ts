@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Rng } from '../../src/base/rng.ts';
 import { allocatorStats, liveTensors, setThreads, trimMemory } from '../../src/torch/index.ts';
-import { noOld } from '../../src/train/old.ts';
+import { noOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { openSession } from '../../src/train/session.ts';
 import { trainStep } from '../../src/train/train.ts';
 import { tinyRecipe } from './recipes.ts';
@@ -15,7 +15,7 @@ const rng = new Rng('batch');
 const images = Uint8Array.from({ length: batch * side * side * 3 }, () => rng.integer(256));
 const labels = Int32Array.from({ length: batch }, () => rng.integer(classes));
 for (let step = 0; step < 200; step++) {
-  trainStep(session, { images, labels, indices: labels }, noOld, {
+  trainStep(session, { images, labels, indices: labels }, noOldModelInputs, {
     progress: 0,
     epoch: 0,
     epochs: 1,

@@ -9,7 +9,7 @@ import {
   writeCredible,
   writePrototypes,
 } from '../../src/features/index.ts';
-import { type OldPaths, openOld } from '../../src/train/old.ts';
+import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { embedderOf, loadModel, runFiles } from '../../src/train/run.ts';
 import { type TrainOptions, train } from '../../src/train/train.ts';
 import { testFolder } from './folder.ts';
@@ -35,7 +35,7 @@ export async function trained(
 ) {
   const recipe = tinyRecipe(changes);
   const { paths = {}, ...rest } = options;
-  using old = openOld(recipe, paths, dataset);
+  using old = openOldModelInputs(recipe, paths, dataset);
   return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
 }
 

@@ -1,6 +1,6 @@
 import { Rng } from '../../src/base/rng.ts';
 import type { Setup, Step, Supply } from '../../src/methods/index.ts';
-import { alone, sum, type Tensor, zeros } from '../../src/torch/index.ts';
+import { singleProcess, sum, type Tensor, zeros } from '../../src/torch/index.ts';
 
 /** What a method is started with in a test: 8 dimensions, 10 classes. */
 export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
@@ -28,7 +28,7 @@ export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<Step> = {
   epoch: 0,
   epochs: 1,
   pass: { train: true },
-  team: alone,
+  team: singleProcess,
   rng: new Rng(0),
   count: () => undefined,
   old: old as Supply,

@@ -1,10 +1,10 @@
 // One process of a test: meets the others, runs a task of test/teams, and prints what it returns.
-import { join, placeOf, setThreads } from '../../src/torch/index.ts';
+import { joinProcessGroup, rankInfoOf, setThreads } from '../../src/torch/index.ts';
 
 const [task, input] = process.argv.slice(2) as [string, string];
 setThreads(1);
 const { run } = await import(`../teams/${task}.js`);
-const joined = join(placeOf(process.env)!, {
+const joined = joinProcessGroup(rankInfoOf(process.env)!, {
   joinTimeoutMs: Number(process.env['MIXBCT_TEST_JOIN_MS'] ?? 20_000),
   timeoutMs: 30_000,
 });

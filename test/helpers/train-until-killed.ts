@@ -2,7 +2,7 @@
 import { appendFileSync } from 'node:fs';
 import { openDataset } from '../../src/data/index.ts';
 import { setThreads } from '../../src/torch/index.ts';
-import { openOld } from '../../src/train/old.ts';
+import { openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { train } from '../../src/train/train.ts';
 import { tinyRecipe } from './recipes.ts';
 
@@ -10,7 +10,7 @@ const [prefix, out, changes, paths, killAt] = process.argv.slice(2) as [string, 
 setThreads(1);
 const recipe = tinyRecipe(JSON.parse(changes));
 const dataset = openDataset(prefix);
-const supply = openOld(recipe, JSON.parse(paths), dataset);
+const supply = openOldModelInputs(recipe, JSON.parse(paths), dataset);
 let steps = 0;
 const old = {
   ...supply,

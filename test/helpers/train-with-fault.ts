@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { openDataset } from '../../src/data/index.ts';
 import { setThreads } from '../../src/torch/index.ts';
-import { noOld } from '../../src/train/old.ts';
+import { noOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { train } from '../../src/train/train.ts';
 import { tinyRecipe } from './recipes.ts';
 
@@ -52,7 +52,7 @@ setThreads(1);
 const dataset = openDataset(prefix);
 try {
   const recipe = tinyRecipe(JSON.parse(changes));
-  await train({ recipe, dataset, old: noOld, out, logEvery: 1, saveEvery: 2, resume: resume === 'resume' });
+  await train({ recipe, dataset, old: noOldModelInputs, out, logEvery: 1, saveEvery: 2, resume: resume === 'resume' });
 } catch (error) {
   process.stderr.write((error as Error).message);
   process.exitCode = 2;

@@ -2,7 +2,7 @@
 import { BatchNorm } from '../../src/nn/index.ts';
 import {
   backward,
-  type Joined,
+  type DistributedContext,
   keep,
   mul,
   requireGrad,
@@ -38,7 +38,7 @@ export const layer = () =>
     runningVar: keep(fill([3], Math.PI / 2, 0)),
   });
 
-export function run({ group, place: { rank, processes } }: Joined) {
+export function run({ group, place: { rank, processes } }: DistributedContext) {
   return scope(() => {
     const rows = Array.from({ length: SHAPE[0] / processes }, (_, i) => i * processes + rank);
     const { x, probe } = inputs();

@@ -2,8 +2,8 @@
 import {
   add,
   backward,
+  type DistributedContext,
   gradients,
-  type Joined,
   keep,
   liveTensors,
   mul,
@@ -18,7 +18,7 @@ import {
 
 const numbers = (...values: number[]): Tensor => tensor(Float64Array.from(values));
 
-export function run(joined: Joined) {
+export function run(joined: DistributedContext) {
   const { group } = joined;
   const { rank, processes } = group;
   const before = liveTensors();
@@ -59,11 +59,11 @@ export function run(joined: Joined) {
     };
   });
   const buckets = [true, false].map((overlap) => averaging(group, overlap));
-  return { ...seen, buckets, leaked: liveTensors() - before, first: joined.fromFirst(() => ({ rank })) };
+  return { ...seen, buckets, leaked: liveTensors() - before, first: joined.broadcastFromRankZero(() => ({ rank })) };
 }
 
 /** Rows in the order of the batch, and the gradient of what stands at each. */
-function gathering(group: Joined['group']) {
+function gathering(group: DistributedContext['group']) {
   const rows = requireGrad(tensor(Float64Array.of(group.rank, 10 + group.rank), { shape: [2, 1] }));
   const all = group.gather(rows);
   const weights = tensor(
@@ -82,7 +82,7 @@ function derivative(sumOver: (x: Tensor) => Tensor, rank: number): number[] {
 }
 
 /** Two rounds of averaging in buckets of one parameter; the second is in no loss, the third in that of process 0 alone. */
-function averaging(group: Joined['group'], overlap: boolean) {
+function averaging(group: DistributedContext['group'], overlap: boolean) {
   const parameters = [1, 2, 3].map((value) => requireGrad(keep(numbers(value, value + group.rank))));
   const [always, , sometimes] = parameters as [Tensor, Tensor, Tensor];
   const buckets = group.buckets(parameters, { bucketBytes: 8, overlap });

@@ -5,7 +5,7 @@ import { parameter } from '../../src/nn/index.ts';
 import { AdamW, Sgd } from '../../src/optim/index.ts';
 import {
   backward,
-  type Joined,
+  type DistributedContext,
   liveTensors,
   narrow,
   requireGrad,
@@ -33,7 +33,7 @@ export const optimizers = {
   adamw: (p: Tensor) => new AdamW([p], { weightDecay: 0.1 }),
 };
 
-export function run({ group, place: { rank, processes } }: Joined, input: Input) {
+export function run({ group, place: { rank, processes } }: DistributedContext, input: Input) {
   const head = new ArcFace(DIM, input.classes, { ...settings, sampleRate: input.sampleRate }, new Rng(0), group);
   const { start, count } = head.shard!;
   const whole = fill([input.classes, DIM], 1.1, 0.37);

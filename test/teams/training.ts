@@ -1,8 +1,8 @@
 // Training runs of several processes, one after the other.
 import { cpSync } from 'node:fs';
 import { openDataset } from '../../src/data/index.ts';
-import { type Joined, liveTensors } from '../../src/torch/index.ts';
-import { type OldPaths, openOld } from '../../src/train/old.ts';
+import { type DistributedContext, liveTensors } from '../../src/torch/index.ts';
+import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { Interrupted, train } from '../../src/train/train.ts';
 import { tinyRecipe } from '../helpers/recipes.ts';
 
@@ -21,14 +21,14 @@ export type Run = {
   readonly stopIn?: number;
 };
 
-export async function run(joined: Joined, runs: readonly Run[]) {
+export async function run(joined: DistributedContext, runs: readonly Run[]) {
   const { rank, processes } = joined.place;
   const before = liveTensors();
   for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, overlap = true, stopIn } of runs) {
     if (copyOf && rank === 0) cpSync(copyOf, out, { recursive: true });
     const dataset = openDataset(prefix);
     const recipe = tinyRecipe({ ...changes, ...(quarrel && { seed: rank }) });
-    const supply = openOld(recipe, paths, dataset);
+    const supply = openOldModelInputs(recipe, paths, dataset);
     const controller = new AbortController();
     let steps = 0;
     const forBatch: typeof supply.forBatch = (indices) => {

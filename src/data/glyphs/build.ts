@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { asDiskFull, writeAll } from '../../base/durable-write.ts';
-import { lockOutput } from '../../base/output-lock.ts';
+import { asDiskFull, writeAll } from '../../artifacts/durable-write.ts';
+import { lockOutput } from '../../artifacts/output-lock.ts';
 import { progress } from '../../base/progress.ts';
 import { encodePgm } from '../decode.ts';
 import { writeRecordSets } from '../record-output.ts';

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { DiskFullError } from '../../base/durable-write.ts';
+import { DiskFullError } from '../../artifacts/durable-write.ts';
+import { lockOutput } from '../../artifacts/output-lock.ts';
 import { codeOf, UserError } from '../../base/errors.ts';
-import { lockOutput } from '../../base/output-lock.ts';
 import { type Progress, progress } from '../../base/progress.ts';
 
 /** npm warns of a file that it could not write, and still ends with 0. */

@@ -1,7 +1,7 @@
-import { scope, type Team, tensor, toNumbers } from '../../torch/index.ts';
+import { type ProcessGroup, scope, tensor, toNumbers } from '../../torch/index.ts';
 
 /** Positions in the whole batch of the `rows` that each process names in its `share` of it, in order. */
-export function rowsOfBatch(rows: Int32Array, share: number, team: Team): Int32Array {
+export function rowsOfBatch(rows: Int32Array, share: number, team: ProcessGroup): Int32Array {
   if (team.processes === 1) return rows;
   const named = new BigInt64Array(share);
   for (const row of rows) named[row] = 1n;
@@ -10,5 +10,5 @@ export function rowsOfBatch(rows: Int32Array, share: number, team: Team): Int32A
 }
 
 /** Those of some rows of the whole batch that lie in this process's share, as positions there. */
-export const rowsHere = (rows: readonly number[], { processes, rank }: Team): number[] =>
+export const rowsHere = (rows: readonly number[], { processes, rank }: ProcessGroup): number[] =>
   rows.filter((row) => row % processes === rank).map((row) => (row - rank) / processes);

@@ -1,7 +1,6 @@
 import {
   abs,
   add,
-  alone,
   clamp,
   detach,
   div,
@@ -10,11 +9,12 @@ import {
   neg,
   noGrad,
   norm,
+  type ProcessGroup,
   selectRows,
   sigmoid,
+  singleProcess,
   sub,
   sum,
-  type Team,
   type Tensor,
   to,
   where,
@@ -33,7 +33,7 @@ export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): 
   mul(abs(sub(largest, radius)), sigmoid(elastic));
 
 /** How many samples of the whole batch are of classes without a boundary: they add 0. labels [B] */
-export const withoutBoundary = (labels: Tensor, { several }: Pick<Boundaries, 'several'>, team: Team): number =>
+export const withoutBoundary = (labels: Tensor, { several }: Pick<Boundaries, 'several'>, team: ProcessGroup): number =>
   noGrad(() => team.sum(sum(add(neg(selectRows(several, labels)), 1)))).item();
 
 /**
@@ -45,7 +45,7 @@ export function beyondBoundary(
   embeddings: Tensor,
   labels: Tensor,
   { centres, radii, several, elastic, radius }: Elastic,
-  team: Team = alone,
+  team: ProcessGroup = singleProcess,
 ): Tensor {
   const of = (perClass: Tensor): Tensor => selectRows(perClass, labels);
   const largest = of(radii);

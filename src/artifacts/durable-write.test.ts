@@ -6,12 +6,12 @@ import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { UserError } from '../base/errors.ts';
 import { packImage, readIndex, writeRecords } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
 import { writeSafetensors } from '../torch/index.ts';
 import { writeArtifact } from './artifact.ts';
 import { DiskFullError, formatBytes, requireRoom, writeAtomic } from './durable-write.ts';
-import { UserError } from './errors.ts';
 import { temporaryBeside } from './process-identity.ts';
 
 /** Lets the system take at most `most` bytes at a time, as it may. */

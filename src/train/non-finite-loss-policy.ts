@@ -1,10 +1,10 @@
 import { optionHint, UserError } from '../base/errors.ts';
-import { counted } from '../base/progress.ts';
+import { countOf } from '../base/progress.ts';
 import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, foreach, keep, noGrad, scope, stack, type Tensor, toNumbers } from '../torch/index.ts';
-import type { Journal } from './journal.ts';
-import { anyOf } from './parallel.ts';
+import { allReduceAny } from './collectives.ts';
 import { type Session, sessionState } from './session.ts';
+import type { TrainingLog } from './training-log.ts';
 
 /** How a manifest counts batches that were left out. */
 const COUNTED = {
@@ -25,7 +25,7 @@ type Failure = {
  * What happens when a loss or its gradient is not finite: the run stops, or so many times goes on as if the batch had never
  * been seen. The step has changed no weight then, but running statistics and what the method remembers, which are put back.
  */
-export class Leniency {
+export class NonFiniteLossPolicy {
   readonly #allowed: number;
   /** What a step changes beside weights, and its values before the step. */
   readonly #remembered: readonly (readonly [now: Tensor, before: Tensor])[];
@@ -38,26 +38,26 @@ export class Leniency {
   }
 
   /** Call it before each step. */
-  remember(): void {
+  snapshot(): void {
     noGrad(() => {
       for (const [now, before] of this.#remembered) copy_(before, now);
     });
   }
 
   /** Puts back what a step has changed that is left out. */
-  forget(): void {
+  discard(): void {
     noGrad(() => {
       for (const [now, before] of this.#remembered) copy_(now, before);
     });
   }
 
   /** @throws UserError with step, terms and samples if the run has left out as many batches as it may. */
-  excuse(failure: Failure, journal: Pick<Journal, 'count' | 'counts'>): void {
+  handle(failure: Failure, journal: Pick<TrainingLog, 'count' | 'counts'>): void {
     const already = Object.values(COUNTED).reduce((sum, what) => sum + (journal.counts[what] ?? 0), 0);
     const what = Number.isFinite(failure.loss) ? 'gradient' : 'loss';
     if (already >= this.#allowed) throw notFinite(what, failure, already);
     journal.count(COUNTED[what], 1);
-    this.forget();
+    this.discard();
   }
 
   dispose(): void {
@@ -78,7 +78,7 @@ function* changedByForward({ backbone, projection, head, method }: Session): Gen
 function notFinite(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
   const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`);
   return new UserError(
-    `the ${what} is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${counted(already, 'batch', 'batches')} left out` : ''}\n` +
+    `the ${what} is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${countOf(already, 'batch', 'batches')} left out` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
       hint: [
@@ -100,7 +100,7 @@ export function requireFiniteState(session: Session, step: number, saved: number
   const state = [...sessionState(session)].filter(([, value]) => value.dtype === 'float32' && value.numel > 0);
   const largest = scope(() => noGrad(() => toNumbers(stack(foreach.largest(state.map(([, value]) => value))))));
   const bad = state.flatMap(([name], i) => (Number.isFinite(largest[i]) ? [] : [name]));
-  if (!anyOf(session.team, bad.length > 0)) return;
+  if (!allReduceAny(session.team, bad.length > 0)) return;
   const named = bad.slice(0, MOST_NAMED).join(', ') || 'those of another process';
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : '';
   const stands = saved === undefined ? '' : `; the checkpoint of step ${saved} stands`;

@@ -7,11 +7,11 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { derivedSide, type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
-import { readJson, writeJson } from '../base/artifact.ts';
+import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet, writePrototypes } from '../features/index.ts';
-import { type OldPaths, openOld } from './old.ts';
+import { type OldPaths, openOldModelInputs } from './old-model-inputs.ts';
 import { train } from './train.ts';
 
 /** Samples 3 and 12, and all of class 2: 17 … 23 of 50 images in 6 classes of 9, 8, 7, 9, 8, 9. */
@@ -62,7 +62,7 @@ test('each method leaves out the samples of which it needs something that is mis
   for (const [kind, paths, lost] of cases) {
     const method = { kind, ...(kind === 'unibct' && { startEpoch: 0, refreshEpochs: [0] }) };
     const recipe = tinyRecipe({ method, epochs: 2 });
-    using supply = openOld(recipe, Object.fromEntries(paths.map((what) => [what, side[what]])), dataset);
+    using supply = openOldModelInputs(recipe, Object.fromEntries(paths.map((what) => [what, side[what]])), dataset);
     const seen = new Set<number>();
     const old = {
       ...supply,
@@ -81,7 +81,7 @@ test('each method leaves out the samples of which it needs something that is mis
     assert.equal(said.includes(`${out}: ${lost.length} of 50 images are left out of training`), lost.length > 0, kind);
   }
   const few = tinyRecipe({ method: { kind: 'l2' }, batchSize: 48 });
-  using supply = openOld(few, { features: side.features }, dataset);
+  using supply = openOldModelInputs(few, { features: side.features }, dataset);
   await assert.rejects(
     train({ recipe: few, dataset, old: supply, out: join(folder, 'few') }),
     /41 images do not fill one batch of 48 \(9 more have no old embedding\)/,
@@ -93,7 +93,7 @@ test('a run with samples left out goes on to the same bytes, and counts them onc
   t.mock.method(process.stderr, 'write', () => true);
   const side = await oldSideWithout(dataset, folder, MISSING);
   const recipe = tinyRecipe({ method: { kind: 'l2' }, epochs: 2 });
-  using old = openOld(recipe, { features: side.features }, dataset);
+  using old = openOldModelInputs(recipe, { features: side.features }, dataset);
   const whole = join(folder, 'whole');
   await train({ recipe, dataset, old, out: whole });
   const cut = join(folder, 'cut');
@@ -127,7 +127,7 @@ test('masks, prototypes and boundaries of another model or of other features are
     ),
   );
   const open = (kind: string, paths: OldPaths): void =>
-    openOld(tinyRecipe({ method: { kind } }), paths, dataset)[Symbol.dispose]();
+    openOldModelInputs(tinyRecipe({ method: { kind } }), paths, dataset)[Symbol.dispose]();
   open('mixbct', { features: a!.features, credible: a!.credible });
   open('advbct', { features: a!.features, boundaries: a!.boundaries });
   open('advbct', { features: a!.features, boundaries: again!.boundaries });
@@ -166,7 +166,8 @@ test('prototypes of fewer classes than the dataset has are refused: they are loo
   using set = FeatureSet.open(path);
   await writePrototypes(join(folder, 'prototypes'), set);
   assert.throws(
-    () => openOld(tinyRecipe({ method: { kind: 'bct' } }), { prototypes: join(folder, 'prototypes') }, dataset),
+    () =>
+      openOldModelInputs(tinyRecipe({ method: { kind: 'bct' } }), { prototypes: join(folder, 'prototypes') }, dataset),
     /prototypes: made of 5 classes, .*set has 6\n.*--data/,
   );
 });
@@ -184,7 +185,7 @@ test('with leave to skip unreadable images, UniBCT embeds its training set and s
   using dataset = openDataset(images);
   const { features } = await oldSideWithout(dataset, folder, [8]);
   const recipe = tinyRecipe({ method: { kind: 'unibct', startEpoch: 0, refreshEpochs: [0] }, epochs: 1 });
-  using old = openOld(recipe, { features }, dataset);
+  using old = openOldModelInputs(recipe, { features }, dataset);
   const out = join(folder, 'run');
   const { badImages } = await train({ recipe, dataset, old, out, skipBadImages: true, workers: 0 });
   assert.equal(badImages, 1);

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { codeOf, UserError } from '../base/errors.ts';
 import { asDiskFull, writeAll } from './durable-write.ts';
-import { codeOf, UserError } from './errors.ts';
-import { bootOf, machineOf, namespaceOf, processOf, textOf } from './process-identity.ts';
+import { bootOf, machineOf, namespaceOf, processOf, processText } from './process-identity.ts';
 
 /** The process that holds a lock. */
 export type LockHolder = {
@@ -105,7 +105,7 @@ export function lockOutputs(outputs: readonly string[]): OutputLock {
 
 function release(path: string, text: string): void {
   held.delete(path);
-  if (textOf(path) === text) rmSync(path, { force: true });
+  if (processText(path) === text) rmSync(path, { force: true });
 }
 
 /**
@@ -115,7 +115,7 @@ function release(path: string, text: string): void {
 function acquire(path: string, text: string, output: string): void {
   for (let looks = 0; ; ) {
     if (create(path, text)) return;
-    const found = textOf(path);
+    const found = processText(path);
     if (found === null && !isThere(path)) continue; // released between both calls
     const holder = holderOf(found ?? '');
     if (!holder && ++looks < LOOKS) {
@@ -127,7 +127,7 @@ function acquire(path: string, text: string, output: string): void {
     const takeover = `${path}.takeover`;
     acquire(takeover, text, output);
     try {
-      if (textOf(path) !== found) continue;
+      if (processText(path) !== found) continue;
       const own = temporary(path);
       writeText(own, text);
       renameSync(own, path);
@@ -150,7 +150,7 @@ function removeDeadLocks(path: string): void {
   for (const entry of readdirSync(dirname(path))) {
     if (!entry.startsWith(`${name}.`) || !/^(\.takeover)*(\.[0-9a-f]{16})?$/.test(entry.slice(name.length))) continue;
     const found = join(dirname(path), entry);
-    const holder = holderOf(textOf(found) ?? '');
+    const holder = holderOf(processText(found) ?? '');
     if (!holder || stateOf(holder) === 'dead') rmSync(found, { force: true });
   }
 }

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
+import { FileError, UserError } from '../base/errors.ts';
 import { fileDigest } from './artifact.ts';
-import { FileError, UserError } from './errors.ts';
 
 /** Names the variable that says up to how many gigabytes a file's digest is checked when it is opened; absent: always. */
 const LIMIT = 'MIXBCT_VERIFY_GB';
@@ -39,8 +39,8 @@ export function requireDigest(path: string, wanted: string, hint: string): void 
   if (size === undefined) throw new FileError(path, 'no such file', hint);
   if (!isVerified(size)) return;
   const digest = rememberedDigest(path);
-  if (digest !== wanted) throw changed(path, digest, wanted, hint);
+  if (digest !== wanted) throw digestMismatch(path, digest, wanted, hint);
 }
 
-export const changed = (path: string, digest: string, wanted: string, hint: string): FileError =>
+export const digestMismatch = (path: string, digest: string, wanted: string, hint: string): FileError =>
   new FileError(path, `was changed or damaged since it was made (digest ${digest}, its manifest says ${wanted})`, hint);

@@ -1,8 +1,8 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { writeAtomic } from '../base/artifact.ts';
+import { writeAtomic } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
-import { type Progress, say } from '../base/progress.ts';
+import { logLine, type Progress } from '../base/progress.ts';
 
 /** What one step tells. */
 export type StepReport = {
@@ -15,7 +15,7 @@ export type StepReport = {
 };
 
 /** Writes a run's log: a JSON line for programs and a readable line for people every `every` steps, means since the last. */
-export class Journal {
+export class TrainingLog {
   readonly #path: string | null;
   readonly #every: number;
   readonly #totalSteps: number;
@@ -53,7 +53,7 @@ export class Journal {
   /** Adds to a counter of log and manifest; the first time that there is something to count, it is said. */
   count(what: string, by: number): void {
     if (by === 0) return;
-    if (this.#path && !this.#counts.has(what)) say(`${what}: ${by} in this step; log and manifest count them`);
+    if (this.#path && !this.#counts.has(what)) logLine(`${what}: ${by} in this step; log and manifest count them`);
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + by);
   }
 

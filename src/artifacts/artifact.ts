@@ -1,12 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { FileError, messageOf } from '../base/errors.ts';
+import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
+import { readTextFile } from '../base/text-file.ts';
 import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
-import { FileError, messageOf } from './errors.ts';
 import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
-import { openRegularFile, readRegularFile } from './regular-file.ts';
-import { readTextFile } from './text-file.ts';
 
 export { writeAtomic, writeJson } from './durable-write.ts';
 

@@ -4,10 +4,10 @@ import { dataText } from './verdict.ts';
 /** Shares as people compare them: percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
 /** With a minus sign as wide as a plus. */
-export const minus = (number: string): string => number.replace(/^-/, '−');
+export const withMinusSign = (number: string): string => number.replace(/^-/, '−');
 /** A difference of shares, in percentage points, with its sign. */
-export const points = (x: number): string =>
-  Number.isFinite(x) ? minus(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
+export const percentagePoints = (x: number): string =>
+  Number.isFinite(x) ? withMinusSign(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
 export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
   `[${show(low)}, ${show(high)}]`;
 
@@ -68,11 +68,11 @@ export const judgementRow = (c: Comparison): string[] => [
   c.metric,
   percent(c.oldOld),
   percent(c.newOld),
-  `${points(c.difference.value)} ${interval(points, c.difference)}`,
+  `${percentagePoints(c.difference.value)} ${interval(percentagePoints, c.difference)}`,
   c.criterion,
-  c.updateGain ? `${minus((100 * c.updateGain.value).toFixed(0))} %` : '–',
+  c.updateGain ? `${withMinusSign((100 * c.updateGain.value).toFixed(0))} %` : '–',
   percent(c.newNew),
-  c.tax ? points(c.tax.value) : '–',
+  c.tax ? percentagePoints(c.tax.value) : '–',
 ];
 
 /** What was measured, and how. */

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
-import { artifactOf, canonicalJson } from '../base/artifact.ts';
-import { claimOutput } from '../base/output-claim.ts';
-import type { OutputLock } from '../base/output-lock.ts';
+import { artifactOf, canonicalJson } from '../artifacts/artifact.ts';
+import { claimOutput } from '../artifacts/output-claim.ts';
+import type { OutputLock } from '../artifacts/output-lock.ts';
 import type { Dataset } from '../data/index.ts';
 import { referenceTo } from './artifact.ts';
 import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
@@ -11,7 +11,7 @@ import { announceMissing } from './missing.ts';
 import { partPath, removeOtherParts } from './parts.ts';
 
 /** One of several processes that extract together. */
-export type Together = {
+export type ShardedExtraction = {
   readonly rank: number;
   readonly processes: number;
   /** Calls `body` in the first process; all get its result. */
@@ -21,7 +21,10 @@ export type Together = {
 };
 
 /** `claim`, called in the first process, which holds the lock; all fail if it does. */
-export function claimedByFirst(fromFirst: Together['fromFirst'], claim: () => OutputLock): OutputLock | null {
+export function claimedByRankZero(
+  fromFirst: ShardedExtraction['fromFirst'],
+  claim: () => OutputLock,
+): OutputLock | null {
   let lock: OutputLock | null = null;
   fromFirst(() => {
     lock = claim();
@@ -38,15 +41,15 @@ const JOINED_ROWS = 4096;
  * `out`, which the first one then puts together in dataset order. An attempt by as many processes goes on where one was cut
  * short. All get the manifest.
  */
-export async function extractTogether(
+export async function extractSharded(
   dataset: Dataset,
   embedder: Embedder,
   options: ExtractOptions,
-  { rank, processes, fromFirst, meet }: Together,
+  { rank, processes, fromFirst, meet }: ShardedExtraction,
 ): Promise<FeaturesInfo> {
   const { out, force = false, inputs = [] } = options;
   const replacing = { force, inputs: [dataset.path, ...inputs] };
-  using lock = claimedByFirst(fromFirst, () => claimOutput(out, artifactOf('features'), replacing));
+  using lock = claimedByRankZero(fromFirst, () => claimOutput(out, artifactOf('features'), replacing));
   if (lock) removeOtherParts(out, processes);
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { namedRecipes } from './named.ts';
+import { namedRecipes } from './named-recipes.ts';
 import { differencesFromReference, referencePreset } from './preset.ts';
 import { loadRecipe, parseRecipe } from './recipe.ts';
 

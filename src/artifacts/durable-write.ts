@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { codeOf, type Hint, UserError } from './errors.ts';
+import { codeOf, type Hint, UserError } from '../base/errors.ts';
 import { removeDeadTemporaries, temporaryBeside } from './process-identity.ts';
 
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */

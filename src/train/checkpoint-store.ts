@@ -1,10 +1,16 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { sync } from '../base/durable-write.ts';
+import { sync } from '../artifacts/durable-write.ts';
 import { FileError, optionHint } from '../base/errors.ts';
-import { say } from '../base/progress.ts';
+import { logLine } from '../base/progress.ts';
 import { scope, type Tensor } from '../torch/index.ts';
-import { applyCheckpoint, type Identity, type Position, readCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import {
+  applyCheckpoint,
+  readCheckpoint,
+  saveCheckpoint,
+  type TrainingIdentity,
+  type TrainingPosition,
+} from './checkpoint.ts';
 
 type State = () => Iterable<readonly [string, Tensor]>;
 
@@ -12,7 +18,7 @@ type State = () => Iterable<readonly [string, Tensor]>;
  * A run's checkpoints: the latest, and the one before it for the day when the latest cannot be read. Whenever the process
  * or the machine stops, one of both is whole, for a new one is written and synced beside them and renamed only then.
  */
-export class Generations {
+export class CheckpointStore {
   readonly #latest: string;
   readonly #previous: string;
   readonly #fresh: string;
@@ -23,7 +29,7 @@ export class Generations {
     this.#fresh = `${checkpoint}.new`;
   }
 
-  save(position: Position, state: State): void {
+  save(position: TrainingPosition, state: State): void {
     saveCheckpoint(this.#fresh, position, state);
     if (existsSync(this.#latest)) renameSync(this.#latest, this.#previous);
     renameSync(this.#fresh, this.#latest);
@@ -34,12 +40,12 @@ export class Generations {
    * Copies the latest whole checkpoint into `state` and returns where it was taken. One that is damaged is named and removed.
    * @throws FileError if none is whole; UserError if it belongs to another run.
    */
-  load(expected: Identity, state: State): Pick<Position, 'step' | 'counts'> {
+  load(expected: TrainingIdentity, state: State): Pick<TrainingPosition, 'step' | 'counts'> {
     return scope(() => {
       const { path, checkpoint, damaged } = this.#latestWhole();
       const at = applyCheckpoint(path, checkpoint, expected, state());
       if (damaged) {
-        say(`${damaged.message}\n  going on from the checkpoint before it, of step ${at.step}`);
+        logLine(`${damaged.message}\n  going on from the checkpoint before it, of step ${at.step}`);
         rmSync(damaged.path);
       }
       return at;

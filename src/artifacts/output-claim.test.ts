@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { UserError } from '../base/errors.ts';
 import { MANIFEST, writeArtifact, writeJson } from './artifact.ts';
-import { UserError } from './errors.ts';
 import { replacedPath } from './output-claim.ts';
 
 /** Makes an artefact of the kind `dogs`. */

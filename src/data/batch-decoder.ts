@@ -7,7 +7,7 @@ import { decode, resize } from './decode.ts';
 import { nativeImage } from './native-image.ts';
 
 /** What to put into one batch buffer. */
-export type FillTask = {
+export type DecodeTask = {
   /** Positions in the dataset. */
   readonly indices: Int32Array;
   readonly side: number;
@@ -16,18 +16,18 @@ export type FillTask = {
 };
 
 /** An image of the batch that could not be read. */
-export type Bad = { readonly row: number; readonly problem: string };
+export type UndecodableImage = { readonly row: number; readonly problem: string };
 
 /**
  * Decodes a batch into `pixels` [B, side, side, 3]. Each image's random change depends on seed, epoch and its position in
  * the dataset alone, so that any number of workers makes the same bytes. Rows that cannot be read are left as they were.
  */
-export async function fillBatch(
+export async function decodeBatch(
   source: ImageFile,
-  { indices, side, augment }: FillTask,
+  { indices, side, augment }: DecodeTask,
   pixels: Uint8Array,
-): Promise<Bad[]> {
-  const bad: Bad[] = [];
+): Promise<UndecodableImage[]> {
+  const bad: UndecodableImage[] = [];
   const rng = augment && new Rng(augment.seed).split('augment', augment.epoch);
   for (const [row, index] of indices.entries()) {
     try {

@@ -6,6 +6,7 @@ import {
   mean,
   mul,
   noGrad,
+  type ProcessGroup,
   reshape,
   scope,
   select,
@@ -14,7 +15,6 @@ import {
   stack,
   sub,
   sum,
-  type Team,
   type Tensor,
   to,
 } from '../torch/index.ts';
@@ -26,10 +26,10 @@ import {
  * Each process sends its mean, the mean's square and its squares about the mean, C numbers each in double precision: one
  * all-reduce, and one more backward. A difference of two large sums would cost what single precision cannot spare.
  */
-export function teamBatchNorm(
+export function synchronizedBatchNorm(
   x: Tensor,
   { weight, bias, runningMean, runningVar }: BatchNormState,
-  team: Team,
+  team: ProcessGroup,
   { eps, momentum }: { readonly eps: number; readonly momentum: number },
 ): Tensor {
   const channels = x.shape[1]!;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { isSettingKey, parseYaml } from '../base/document.ts';
-import { UserError } from '../base/errors.ts';
-import { suggestion } from '../base/suggestion.ts';
+import { isSettingKey, parseYaml } from './document.ts';
+import { UserError } from './errors.ts';
+import { suggestion } from './suggestion.ts';
 
 /** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. @throws UserError naming the setting. */
 export function applySettings(raw: unknown, settings: readonly string[]): unknown {

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 
 /** A file's text; null if it cannot be read. */
-export function textOf(path: string): string | null {
+export function processText(path: string): string | null {
   try {
     return readFileSync(path, 'utf8');
   } catch {
@@ -21,15 +21,15 @@ function linkOf(path: string): string {
 }
 
 /** Id of the installed system, where it has one: host names repeat. */
-export const machineOf = (): string => textOf('/etc/machine-id')?.trim() ?? '';
+export const machineOf = (): string => processText('/etc/machine-id')?.trim() ?? '';
 /** Id of the start of the machine. */
-export const bootOf = (): string => textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+export const bootOf = (): string => processText('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 /** The namespace that process ids belong to. */
 export const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
 
 /** State and start of a process, from the fields after its name, which may hold anything; null if there is none. */
 export function processOf(pid: number): { readonly state: string; readonly start: string } | null {
-  const fields = textOf(`/proc/${pid}/stat`)
+  const fields = processText(`/proc/${pid}/stat`)
     ?.replace(/^.*\) /s, '')
     .split(' ');
   return fields ? { state: fields[0]!, start: fields[19]! } : null;

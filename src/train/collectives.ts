@@ -1,30 +1,31 @@
 import { UserError } from '../base/errors.ts';
 import { shardOf } from '../heads/index.ts';
+import type { Recipe } from '../runs/recipe.ts';
 import {
+  type C10dProcessGroup,
   clone,
   contiguous,
   copy_,
-  type Group,
-  type Joined,
+  type DistributedContext,
   narrow,
   noGrad,
+  type ProcessGroup,
   scope,
-  type Team,
   type Tensor,
   tensor,
   toNumbers,
   zeros,
 } from '../torch/index.ts';
-import type { Recipe } from './recipe.ts';
 import { type Session, sessionState } from './session.ts';
 
 /** Calls `body` where one process may; all get its result. */
-export const onFirst = <T>(joined: Joined | null, body: () => T): T => (joined ? joined.fromFirst(body) : body());
+export const onRankZero = <T>(joined: DistributedContext | null, body: () => T): T =>
+  joined ? joined.broadcastFromRankZero(body) : body();
 
 /** b, what each process has of a batch. @throws UserError if they cannot have equal shares, or those no equal parts. */
-export function shareOf(
+export function batchShare(
   { batchSize, accumulate }: Pick<Recipe, 'batchSize' | 'accumulate'>,
-  { processes }: Team,
+  { processes }: ProcessGroup,
 ): number {
   if (batchSize % processes !== 0)
     throw new UserError(`batchSize ${batchSize} does not divide among ${processes} processes`, {
@@ -42,13 +43,13 @@ export function shareOf(
 }
 
 /** Sums of numbers over the processes. */
-export function sumOver(team: Team, numbers: readonly number[]): readonly number[] {
+export function allReduceSum(team: ProcessGroup, numbers: readonly number[]): readonly number[] {
   if (team.processes === 1) return numbers;
   return scope(() => toNumbers(team.sum(tensor(Float64Array.from(numbers)))));
 }
 
 /** Whether any process says yes: all stop at one step. */
-export const anyOf = (team: Team, says: boolean): boolean => sumOver(team, [Number(says)])[0]! > 0;
+export const allReduceAny = (team: ProcessGroup, says: boolean): boolean => allReduceSum(team, [Number(says)])[0]! > 0;
 
 type Named = readonly (readonly [string, Tensor])[];
 type Only = (name: string) => boolean;
@@ -64,7 +65,7 @@ function sharded({ head, optimizer }: Session): ReadonlySet<Tensor> {
  */
 export function withWholeState<T>(
   session: Session,
-  joined: Joined | null,
+  joined: DistributedContext | null,
   use: (state: Named) => T,
   only: Only = () => true,
 ): T {
@@ -75,12 +76,12 @@ export function withWholeState<T>(
     const whole = noGrad(() =>
       state.map(([name, value]) => [name, parts.has(value) ? collect(session, joined.group, value) : value] as const),
     );
-    return joined.fromFirst(() => use(whole));
+    return joined.broadcastFromRankZero(() => use(whole));
   });
 }
 
 /** `read` fills the whole state on the first process; each process then has its part of it. All get the result. */
-export function readWholeState<T>(session: Session, joined: Joined | null, read: (state: Named) => T): T {
+export function readWholeState<T>(session: Session, joined: DistributedContext | null, read: (state: Named) => T): T {
   const state = [...sessionState(session)];
   if (!joined) return read(state);
   const parts = sharded(session);
@@ -89,18 +90,18 @@ export function readWholeState<T>(session: Session, joined: Joined | null, read:
       joined.place.rank === 0
         ? state.map(([name, value]) => [name, parts.has(value) ? blank(session, value) : value] as const)
         : state;
-    const result = joined.fromFirst(() => read(whole));
+    const result = joined.broadcastFromRankZero(() => read(whole));
     noGrad(() => {
       for (const [i, [, value]] of state.entries())
         if (parts.has(value)) spread(session, joined.group, value, whole[i]![1]);
     });
-    shareState(session, joined);
+    broadcastState(session, joined);
     return result;
   });
 }
 
 /** Gives every process what the first one has of all that each holds whole: parameters, running statistics, queues. */
-export function shareState(session: Session, joined: Joined | null): void {
+export function broadcastState(session: Session, joined: DistributedContext | null): void {
   if (!joined) return;
   const parts = sharded(session);
   for (const [, value] of sessionState(session))
@@ -119,13 +120,13 @@ const blank = ({ head }: Session, part: Tensor): Tensor =>
   zeros([head.shard!.of, ...part.shape.slice(1)], { dtype: part.dtype, device: part.device });
 
 /** Rows of the whole matrix that a process holds; they are contiguous, so that messages can be written into them. */
-const rowsOf = ({ head }: Session, { processes }: Group, whole: Tensor, rank: number): Tensor => {
+const rowsOf = ({ head }: Session, { processes }: C10dProcessGroup, whole: Tensor, rank: number): Tensor => {
   const { start, count } = shardOf(head.shard!.of, { processes, rank });
   return narrow(whole, 0, start, count);
 };
 
 /** The whole matrix on the first process; elsewhere the part. */
-function collect(session: Session, group: Group, part: Tensor): Tensor {
+function collect(session: Session, group: C10dProcessGroup, part: Tensor): Tensor {
   if (group.rank > 0) {
     if (part.numel > 0) group.send(part, 0).wait();
     return part;
@@ -140,7 +141,7 @@ function collect(session: Session, group: Group, part: Tensor): Tensor {
 }
 
 /** The other way round. */
-function spread(session: Session, group: Group, part: Tensor, whole: Tensor): void {
+function spread(session: Session, group: C10dProcessGroup, part: Tensor, whole: Tensor): void {
   if (group.rank > 0) {
     if (part.numel > 0) group.receive(part, 0).wait();
     return;

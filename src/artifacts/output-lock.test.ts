@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { holderOf, killed } from '../../test/helpers/locks.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
-import { UserError } from './errors.ts';
+import { UserError } from '../base/errors.ts';
 import { type LockHolder, lockOutput, lockOutputs, stateOf } from './output-lock.ts';
 
 test('a second writer is told who the first one is; when that one has ended, the lock is free and nothing is left', async (t) => {

@@ -1,9 +1,9 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve, sep } from 'node:path';
+import { optionHint, UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
 import { sync } from './durable-write.ts';
-import { optionHint, UserError } from './errors.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
-import { say } from './progress.ts';
 
 /** What a command may write over. */
 export type Replacing = {
@@ -110,7 +110,7 @@ export function putBack(path: string): void {
   const aside = replacedPath(path);
   if (!existsSync(aside) || there(path)) return;
   renameSync(aside, path);
-  say(`${path}: put back what an attempt that was killed had moved aside`);
+  logLine(`${path}: put back what an attempt that was killed had moved aside`);
 }
 
 /** Puts a finished folder at `path`; what stood there is moved aside first and removed when the new one is in its place. */
@@ -142,5 +142,5 @@ export function removeLeftovers(path: string, keep?: string): void {
     rmSync(join(folder, entry), { recursive: true, force: true });
     removed++;
   }
-  if (removed > 0) say(`${path}: removed what an attempt that came to no end had left`);
+  if (removed > 0) logLine(`${path}: removed what an attempt that came to no end had left`);
 }

@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs';
 import { z } from 'zod';
 import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
+import { applySettings, describeIssues } from '../base/settings.ts';
 import { ownOrShipped } from '../base/version.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
-import { namedRecipe, suggestName } from './named.ts';
+import { namedRecipe, suggestName } from './named-recipes.ts';
 import { precisions } from './precisions.ts';
 import { withReference } from './preset.ts';
-import { applySettings, describeIssues } from './settings.ts';
 
 /** Larger than any embedding in use: a typing error must not decide what memory is asked for. */
 const MOST_DIM = 65_536;

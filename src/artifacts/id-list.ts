@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
+import { FileError } from '../base/errors.ts';
+import { openRegularFile } from '../base/regular-file.ts';
 import { writeAtomic } from './artifact.ts';
-import { FileError } from './errors.ts';
-import { openRegularFile } from './regular-file.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
 export interface IdList {

@@ -1,4 +1,4 @@
-import { digestOf } from '../base/artifact.ts';
+import { digestOf } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import {
@@ -13,11 +13,11 @@ import {
   type Sourced,
 } from '../features/index.ts';
 import { methodNamed, type Need, type Supply, type WholeSet } from '../methods/index.ts';
+import type { Recipe } from '../runs/recipe.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
-import type { Recipe } from './recipe.ts';
 
 /** What the old model left behind, served batch by batch. */
-export interface OldSupply {
+export interface OldModelInputs {
   /** Names all that it serves: a run records it, and refuses to resume with another. */
   readonly digest: string;
   /** What is the same for every batch. The parts that the method did not declare are absent, and its types cannot read them. */
@@ -29,7 +29,11 @@ export interface OldSupply {
 }
 
 /** For methods that need nothing of the old model. */
-export const noOld: OldSupply = { digest: 'none', wholeSet: {} as WholeSet, forBatch: () => ({}) as Supply };
+export const noOldModelInputs: OldModelInputs = {
+  digest: 'none',
+  wholeSet: {} as WholeSet,
+  forBatch: () => ({}) as Supply,
+};
 
 /** Where the old model's artefacts are. */
 export type OldPaths = {
@@ -59,11 +63,11 @@ type Opened = {
  * one model, and has the dimension of the space that both models share.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
-export function openOld(
+export function openOldModelInputs(
   { method: { kind }, network, projection }: Pick<Recipe, 'method' | 'network' | 'projection'>,
   paths: OldPaths,
   dataset: Dataset,
-): OldSupply & Disposable {
+): OldModelInputs & Disposable {
   const { needs, wants = [] } = methodNamed(kind);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
