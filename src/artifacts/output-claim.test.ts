@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { UserError } from '../base/errors.ts';
 import { MANIFEST, writeArtifact, writeJson } from './artifact.ts';
 import { replacedPath } from './output-claim.ts';
@@ -91,10 +92,10 @@ test('hidden folders of killed attempts at an output are removed and said; those
   const folder = testFolder(t);
   for (const name of ['.dogs.0123abcd.part', '.dogs.0123456789abcdef.part', '.dogs.mine.part', '.dog.0123abcd.part'])
     mkdirSync(join(folder, name));
-  const said = t.mock.method(process.stderr, 'write', () => true);
+  const said = reportsOf(t);
   await make(join(folder, 'dogs'));
-  const text = said.mock.calls.map(({ arguments: [line] }) => String(line)).join('');
-  said.mock.restore();
+  const text = said.text();
+  said.restore();
   assert.match(text, /dogs: removed what an attempt that came to no end had left/);
   assert.deepEqual(readdirSync(folder).sort(), ['.dog.0123abcd.part', '.dogs.mine.part', 'dogs']);
   assert.ok(existsSync(join(folder, 'dogs', MANIFEST)));

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import type { SingleBar } from 'cli-progress';
+import { AsyncLocalStorage } from 'node:async_hooks';
 
 /** Shows how a long job goes. */
 export interface Progress {
@@ -8,67 +7,39 @@ export interface Progress {
   stop(): void;
 }
 
+/** Where news of a job and its progress go. */
+export interface Reporter {
+  /** A line of news. */
+  line(text: string): void;
+  progress(title: string, total: number): Progress;
+}
+
 /** For a job that another one shows. */
 export const silent: Progress = { update: () => undefined, stop: () => undefined };
 
-/** How often a job that has no terminal says where it is. */
-const LINE_EVERY_MS = 10_000;
+/** What a program that names no reporter gets. */
+export const silentReporter: Reporter = { line: () => undefined, progress: () => silent };
 
-/** Anything to do before a plain line is printed over a bar: the bars on screen now. */
-const open = new Set<SingleBar>();
+const ofCalls = new AsyncLocalStorage<Reporter>();
+let ofProcess = silentReporter;
+const current = (): Reporter => ofCalls.getStore() ?? ofProcess;
 
-/** A bar with the time left on a terminal, a plain line every ten seconds elsewhere. All of it goes to standard error. */
-export function progress(title: string, total: number): Progress {
-  return process.stderr.isTTY && process.env['TERM'] !== 'dumb' ? bar(title, total) : lines(title, total);
+/** Sets where the whole process reports, as the command line does. @returns what it was */
+export function setReporter(reporter: Reporter): Reporter {
+  const before = ofProcess;
+  ofProcess = reporter;
+  return before;
 }
 
-function bar(title: string, total: number): Progress {
-  const cliProgress = createRequire(import.meta.url)('cli-progress') as typeof import('cli-progress');
-  const single = new cliProgress.SingleBar({
-    format: `${title.padEnd(24)} {bar} {percentage}% · {value}/{total} · {eta_formatted} left {note}`,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    barsize: 24,
-    hideCursor: true,
-    etaBuffer: 50,
-    stream: process.stderr,
-  });
-  single.start(total, 0, { note: '' });
-  open.add(single);
-  return {
-    update: (done, note = '') => single.update(done, { note: note && `· ${note}` }),
-    stop: () => {
-      open.delete(single);
-      single.stop();
-    },
-  };
-}
+/** Calls `body`, all of which reports to `reporter`; without one to that of the process. */
+export const reportTo = <T>(reporter: Reporter | undefined, body: () => T): T =>
+  reporter ? ofCalls.run(reporter, body) : body();
 
-function lines(title: string, total: number): Progress {
-  const start = performance.now();
-  let last = start;
-  let printed = -1;
-  const print = (done: number, note: string): void => {
-    printed = done;
-    const left = done > 0 ? ((performance.now() - start) / done) * (total - done) : 0;
-    process.stderr.write(
-      `${title}: ${done}/${total}${done < total ? `, ${duration(left)} left` : ''}${note && `, ${note}`}\n`,
-    );
-  };
-  let current = { done: 0, note: '' };
-  return {
-    update: (done, note = '') => {
-      current = { done, note };
-      const now = performance.now();
-      if (now - last < LINE_EVERY_MS) return;
-      last = now;
-      print(done, note);
-    },
-    stop: () => {
-      if (current.done !== printed) print(current.done, current.note);
-    },
-  };
-}
+/** Reports a line of news; what programs read is never news. */
+export const logLine = (text: string): void => current().line(text);
+
+/** Begins to report the progress of a job of `total` parts. */
+export const progress = (title: string, total: number): Progress => current().progress(title, total);
 
 /** `1 step`, `2 steps`. */
 export const countOf = (n: number, one: string, several: string): string => `${n} ${n === 1 ? one : several}`;
@@ -79,11 +50,4 @@ export function duration(ms: number): string {
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
   return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-/** A line of news on standard error; what programs read goes to standard output. */
-export function logLine(text: string): void {
-  for (const bar of open) bar.stop();
-  process.stderr.write(`${text}\n`);
-  for (const bar of open) bar.start(bar.getTotal(), 0);
 }

@@ -2,7 +2,9 @@ import { type Command, CommanderError } from 'commander';
 import colors from 'picocolors';
 import { asDiskFull } from '../artifacts/durable-write.ts';
 import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
+import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
+import { terminalReporter } from '../base/terminal-reporter.ts';
 import { LAUNCHER } from './context.ts';
 import { PEER_LOST, ProcessFailed } from './launch.ts';
 import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
@@ -15,6 +17,7 @@ let running: { readonly root: Command; readonly command: Command; readonly words
 
 /** Runs a command line (without node and script) and says what went wrong. → the exit code */
 export async function runCommandLine(words: readonly string[]): Promise<number> {
+  setReporter(terminalReporter);
   const root = program();
   running = { root, command: root, words };
   root.hook('preAction', (_, command) => {

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { holdOut, importDataset, openDataset } from './index.ts';
 
@@ -41,9 +42,9 @@ test('killed between any two of its renames, hold-out given again ends in the by
     killedAtRename(prefix, out, time, true);
     for (const name of readdirSync(out).filter((file) => file.endsWith('.idx')))
       assert.equal(openDataset(join(out, name.slice(0, -4))).labels()[0], 0, 'an index has its records');
-    const said = t.mock.method(process.stderr, 'write', () => true);
+    const said = reportsOf(t);
     await holdOut(dataset, { classes: 2, seed: 1, out, force: true });
-    said.mock.restore();
+    said.restore();
     assert.deepEqual(contents(out), contents(whole), `rename ${time}`);
   }
 });
@@ -52,7 +53,7 @@ test('given again without --force, an interrupted hold-out is not refused for wh
   const { folder, prefix, dataset } = await source(t);
   const whole = join(folder, 'whole');
   await holdOut(dataset, { classes: 2, seed: 1, out: whole });
-  const said = t.mock.method(process.stderr, 'write', () => true);
+  const said = reportsOf(t);
   for (const [time, outcome] of [
     [6, /removed what an attempt that came to no end had left/],
     [14, /brought an attempt to its end that was killed when all was written/],
@@ -60,10 +61,10 @@ test('given again without --force, an interrupted hold-out is not refused for wh
     const out = join(folder, `killed-${time}`);
     killedAtRename(prefix, out, time, false);
     await holdOut(dataset, { classes: 2, seed: 1, out });
-    assert.match(said.mock.calls.map(({ arguments: [line] }) => String(line)).join(''), outcome);
+    assert.match(said.text(), outcome);
     assert.deepEqual(contents(out), contents(whole));
   }
-  said.mock.restore();
+  said.restore();
 });
 
 test('an import that was killed while its files appeared can be given again', async (t) => {
@@ -78,9 +79,9 @@ test('an import that was killed while its files appeared can be given again', as
     mkdirSync(join(staging, 'replaced'), { recursive: true });
     writeFileSync(join(staging, 'complete'), '["made"]');
     for (const [i, file] of files.entries()) cpSync(join(whole, file), join(i < appeared ? out : staging, file));
-    const said = t.mock.method(process.stderr, 'write', () => true);
+    const said = reportsOf(t);
     await importDataset(dataset, join(out, 'made'));
-    said.mock.restore();
+    said.restore();
     assert.deepEqual(contents(out), contents(whole), `${appeared} had appeared`);
   }
 });

@@ -7,6 +7,7 @@ import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { pattern } from '../../test/helpers/images.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
 import { alignedDataset, type Dataset, openDataset, openIjb } from '../data/index.ts';
@@ -36,12 +37,12 @@ const contents = (path: string): Buffer[] => readdirSync(path).sort().map((file)
 
 /** What `run` says on standard error. */
 async function said(t: TestContext, run: () => Promise<unknown>): Promise<string> {
-  const write = t.mock.method(process.stderr, 'write', () => true);
+  const write = reportsOf(t);
   try {
     await run();
-    return write.mock.calls.map(({ arguments: [chunk] }) => String(chunk)).join('');
+    return write.text();
   } finally {
-    write.mock.restore();
+    write.restore();
   }
 }
 

@@ -7,6 +7,7 @@ import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { foreignNpy } from '../../test/helpers/foreign.ts';
 import { pattern } from '../../test/helpers/images.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
@@ -18,12 +19,12 @@ import { average, boundaries, denoise, FeatureSet, importNpy, type NpyImport, re
 function importer(t: TestContext) {
   const folder = testFolder(t);
   const at = (name: string): string => join(folder, name);
-  const said = t.mock.method(process.stderr, 'write', () => true);
+  const said = reportsOf(t);
   let sets = 0;
   return {
     at,
     write: (name: string, bytes: Uint8Array | string) => writeFileSync(at(name), bytes),
-    text: () => said.mock.calls.map(({ arguments: [text] }) => String(text)).join(''),
+    text: () => said.text(),
     take: async (names: NpyImport, options: { allowMissing?: boolean } = {}) => {
       const paths = Object.fromEntries(Object.entries(names).map(([key, name]) => [key, at(name!)]));
       const out = at(`set${sets++}`);

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { Rng } from '../base/rng.ts';
@@ -42,7 +43,7 @@ function folders(t: TestContext, bad: readonly number[]): { images: string; made
 
 const skip = { batchSize: 4, workers: 0, skipBadImages: true } as const;
 
-const quiet = (t: TestContext) => t.mock.method(process.stderr, 'write', () => true);
+const quiet = reportsOf;
 
 test('with every flip, an unreadable image is a row of zeros that the manifest names; all others are as without it', async (t) => {
   const { images, made, mend } = folders(t, [1, 8, 9]); // the last batch of two has none that can be read
@@ -175,7 +176,7 @@ test('several processes merge what each could not read, also if one has nothing 
     [1, 5, 6, 7, 8, 9],
   );
   assert.match(missing[1]!.id, /b\/5\.pgm$/);
-  assert.match(write.mock.calls.map(({ arguments: [text] }) => text).join(''), /set: 6 of 10 rows have no embedding/);
+  assert.match(write.text(), /set: 6 of 10 rows have no embedding/);
   assert.deepEqual(readdirSync(made), ['set']);
 });
 
@@ -240,10 +241,7 @@ test('masks and prototypes say what is missing', async (t) => {
   assert.deepEqual([openCredible(at('mask')).info.kept, openCredible(at('mask')).info.missing], [4, 6]);
   await writePrototypes(at('prototypes'), features);
   assert.deepEqual(openPrototypes(at('prototypes')).info.empty, [1]);
-  assert.match(
-    write.mock.calls.map(({ arguments: [text] }) => text).join(''),
-    /prototypes of 1 of 2 classes are zeros/,
-  );
+  assert.match(write.text(), /prototypes of 1 of 2 classes are zeros/);
   const { missing: _, ...before } = readJson(join(at('mask'), 'manifest.json')) as Record<string, unknown>;
   writeJson(join(at('mask'), 'manifest.json'), before);
   assert.equal(openCredible(at('mask')).info.missing, 0, 'masks of older versions open');

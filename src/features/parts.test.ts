@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { holderOf, killed } from '../../test/helpers/locks.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { partPath, removeOtherParts } from './parts.ts';
 
 test('parts of attempts by another number of processes are removed and said; those of as many, and of other sets, stay', async (t) => {
@@ -14,10 +15,10 @@ test('parts of attempts by another number of processes are removed and said; tho
   for (const name of ['set.part-1-of-3', unfinished, ...staying]) mkdirSync(join(folder, name));
   const [dead] = await holderOf(t, partPath(out, 1, 3));
   await killed(dead);
-  const said = t.mock.method(process.stderr, 'write', () => true);
+  const said = reportsOf(t);
   removeOtherParts(out, 2);
-  const text = said.mock.calls.map(({ arguments: [line] }) => String(line)).join('');
-  said.mock.restore();
+  const text = said.text();
+  said.restore();
   assert.match(text, /set: removed parts that attempts by other numbers of processes \(3\) had left/);
   assert.deepEqual(readdirSync(folder).sort(), staying.sort());
 });

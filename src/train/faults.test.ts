@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import type { Fault } from '../../test/helpers/train-with-fault.ts';
@@ -107,10 +108,10 @@ test('a torn or damaged checkpoint is noticed, and the one before is used', asyn
     await stopped(out, dataset);
     assert.deepEqual([stepOf(checkpoint), stepOf(previous)], [8, 6]);
     writeFileSync(checkpoint, damage(readFileSync(checkpoint)));
-    const said = t.mock.method(process.stderr, 'write', () => true);
+    const said = reportsOf(t);
     await trained(dataset, out, short, { resume: true });
-    const text = said.mock.calls.map(({ arguments: [line] }) => String(line)).join('');
-    said.mock.restore();
+    const text = said.text();
+    said.restore();
     assert.match(text, /checkpoint\.safetensors: .*\n.*going on from the checkpoint before it, of step 6/, what);
     assert.deepEqual(weights(out), weights(whole), what);
   }

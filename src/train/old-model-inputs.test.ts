@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { derivedSide, type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
@@ -46,7 +47,7 @@ async function oldSideWithout(
 
 test('each method leaves out the samples of which it needs something that is missing, counts and names them', async (t) => {
   const { folder, dataset } = await tinySet(t);
-  const write = t.mock.method(process.stderr, 'write', () => true);
+  const write = reportsOf(t);
   const side = await oldSideWithout(dataset, folder, MISSING);
   const without = (rows: readonly number[]): number[] => [...Array(50).keys()].filter((i) => !rows.includes(i));
   const lostClass = MISSING.slice(2);
@@ -77,7 +78,7 @@ test('each method leaves out the samples of which it needs something that is mis
     assert.deepEqual([...(supply.samples ?? without([]))], without(lost), kind);
     assert.equal(steps, 2 * Math.floor((50 - lost.length) / 8), kind);
     assert.equal(counts['images without an old embedding'], lost.length || undefined, kind);
-    const said = write.mock.calls.map(({ arguments: [text] }) => String(text)).join('');
+    const said = write.text();
     assert.equal(said.includes(`${out}: ${lost.length} of 50 images are left out of training`), lost.length > 0, kind);
   }
   const few = tinyRecipe({ method: { kind: 'l2' }, batchSize: 48 });
@@ -90,7 +91,7 @@ test('each method leaves out the samples of which it needs something that is mis
 
 test('a run with samples left out goes on to the same bytes, and counts them once', async (t) => {
   const { folder, dataset } = await tinySet(t);
-  t.mock.method(process.stderr, 'write', () => true);
+  reportsOf(t);
   const side = await oldSideWithout(dataset, folder, MISSING);
   const recipe = tinyRecipe({ method: { kind: 'l2' }, epochs: 2 });
   using old = openOldModelInputs(recipe, { features: side.features }, dataset);
@@ -181,7 +182,7 @@ test('with leave to skip unreadable images, UniBCT embeds its training set and s
       writeFileSync(join(images, label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 16), 16, 16));
   }
   writeFileSync(join(images, 'b', '2.pgm'), 'no picture');
-  const write = t.mock.method(process.stderr, 'write', () => true);
+  const write = reportsOf(t);
   using dataset = openDataset(images);
   const { features } = await oldSideWithout(dataset, folder, [8]);
   const recipe = tinyRecipe({ method: { kind: 'unibct', startEpoch: 0, refreshEpochs: [0] }, epochs: 1 });
@@ -189,6 +190,6 @@ test('with leave to skip unreadable images, UniBCT embeds its training set and s
   const out = join(folder, 'run');
   const { badImages } = await train({ recipe, dataset, old, out, skipBadImages: true, workers: 0 });
   assert.equal(badImages, 1);
-  const said = write.mock.calls.map(({ arguments: [text] }) => String(text)).join('');
+  const said = write.text();
   assert.match(said, /run: 1 images could not be read; others of their batches took their places:\n {2}.*b\/2\.pgm \(/);
 });
