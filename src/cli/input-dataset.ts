@@ -1,5 +1,6 @@
 import { logLine } from '../base/progress.ts';
-import { type Dataset, openDataset } from '../data/dataset.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { openDataset } from '../data/open-dataset.ts';
 import { describeSkippedFiles } from '../data/skipped-files.ts';
 
 /** Opens the dataset that a command was given, and tells what in its folder is no image of it, unless another process does. */

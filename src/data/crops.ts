@@ -5,16 +5,8 @@ import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { alignment, FIVE_POINTS } from './align.ts';
-import type { Dataset, ImageFile } from './dataset.ts';
+import type { CropSource, Dataset, ImageFile } from './dataset.ts';
 import type { Ijb } from './ijb.ts';
-
-/** Loose crops with a face's landmarks in each, as a worker thread is told them. */
-export type CropSource = {
-  readonly kind: 'crops';
-  readonly folder: string;
-  readonly names: readonly string[];
-  readonly landmarks: Float32Array;
-};
 
 /** Landmarks may lie outside of a crop by this share of its larger side: a detector guesses at what the edge cuts off. */
 const LANDMARK_MARGIN = 0.5;

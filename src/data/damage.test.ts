@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
-import { openDataset } from './dataset.ts';
 import { type Ijb, openIjb } from './ijb.ts';
+import { openDataset } from './open-dataset.ts';
 import { readPack } from './packs.ts';
 import { packImage, recordFiles, writeRecords } from './recordio.ts';
 

@@ -1,17 +1,31 @@
-import { existsSync, statSync } from 'node:fs';
-import { FileError } from '../base/errors.ts';
-import { type CropSource, openCrops } from './crops.ts';
-import { type FileSource, ImageFolder, openFiles } from './image-folder.ts';
-import { openPackImages, type PackSource } from './packs.ts';
-import { openRecords, RecordSet, type RecordSource } from './record-set.ts';
-import { type ImageRecord, recordFiles } from './recordio.ts';
+import type { ImageRecord } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
 
+/** A record set, as a worker thread is told it. */
+export type RecordSource = {
+  readonly kind: 'records';
+  readonly rec: string;
+  readonly keys: Int32Array;
+  readonly offsets: Float64Array;
+};
+
+/** Files that hold one image each, as a worker thread is told them. */
+export type FileSource = { readonly kind: 'files'; readonly files: readonly string[] };
+
+/** Loose crops with a face's landmarks in each, as a worker thread is told them. */
+export type CropSource = {
+  readonly kind: 'crops';
+  readonly folder: string;
+  readonly names: readonly string[];
+  readonly landmarks: Float32Array;
+};
+
+/** Encoded pictures, as a worker thread is told them: those that lie in shared memory are not copied. */
+export type PackSource = { readonly kind: 'pack'; readonly images: readonly Uint8Array[] };
+
 /** Where encoded images lie, as a worker thread is told it. */
 export type Source = RecordSource | FileSource | CropSource | PackSource;
-
-export { NO_FAMILY } from './sidecar.ts';
 
 /** A labelled set of images: a record set, or a folder of `class/instance.jpg|png|webp`. Position i is the same everywhere. */
 export interface Dataset extends Disposable {
@@ -51,18 +65,6 @@ export interface Dataset extends Disposable {
   close(): void;
 }
 
-/** Opens a dataset by the prefix of its `.rec` and `.idx`, or by its folder. @throws FileError if neither is there. */
-export function openDataset(path: string): Dataset {
-  const files = recordFiles(path);
-  if (existsSync(files.rec) || existsSync(files.idx)) return new RecordSet(files.prefix);
-  if (existsSync(path) && statSync(path).isDirectory()) return new ImageFolder(path);
-  throw new FileError(
-    path,
-    `no such dataset: neither ${files.rec} nor a folder of classes`,
-    'fetch one with: mixbct data get k12',
-  );
-}
-
 /** The ids of the images at `positions`: an image keeps its id in every set that is made of it. */
 export function* idsOf(dataset: Pick<Dataset, 'id'>, positions: Iterable<number>): Iterable<string> {
   for (const i of positions) yield dataset.id(i);
@@ -77,10 +79,4 @@ export interface ImageFile {
    */
   place?(i: number, size: { readonly height: number; readonly width: number }, side: number): Float64Array | null;
   close(): void;
-}
-
-export function openSource(source: Source): ImageFile {
-  if (source.kind === 'crops') return openCrops(source);
-  if (source.kind === 'pack') return openPackImages(source);
-  return source.kind === 'files' ? openFiles(source) : openRecords(source);
 }

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { openSource, type Source } from './dataset.ts';
+import type { Source } from './dataset.ts';
 import { type CheckAnswer, type CheckOrder, decodeAll } from './decode-check.ts';
+import { openSource } from './open-dataset.ts';
 
 const source = openSource((workerData as { readonly source: Source }).source);
 

@@ -2,8 +2,9 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
-import { type Dataset, type ImageFile, openSource } from './dataset.ts';
+import type { Dataset, ImageFile } from './dataset.ts';
 import { decode } from './decode.ts';
+import { openSource } from './open-dataset.ts';
 
 /** Height and width of an image that can be decoded, or what is wrong with it. */
 export type Decoded =

@@ -6,9 +6,11 @@ import sharp from 'sharp';
 import { damage } from '../../test/helpers/damage.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
-import { decode, encodePgm, type Picture } from './decode.ts';
-import { decodeJpeg, type JpegCodec, jpegCodec } from './jpeg.ts';
+import { decode, encodePgm } from './decode.ts';
+import { decodeJpeg, jpegCodec } from './jpeg.ts';
+import type { JpegCodec } from './native-image.ts';
 import { jpegOrientation } from './orientation.ts';
+import type { Picture } from './picture.ts';
 import { portableJpeg } from './portable-jpeg.ts';
 
 /** Images of every kind that needs a decision, and what PIL makes of them: `make_decoded.py` beside it. */

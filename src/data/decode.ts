@@ -1,12 +1,10 @@
 import type { Sharp } from 'sharp';
 import { rgbOfCmyk } from './cmyk.ts';
 import { decodeJpeg, MOST_PIXELS_PER_BYTE } from './jpeg.ts';
+import type { Picture } from './picture.ts';
 
 // what only some images need, loaded with the first of them
 const sharp = async () => (await import('sharp')).default;
-
-/** RGB pixels, interleaved: [height, width, 3]. */
-export type Picture = { readonly pixels: Uint8Array; readonly height: number; readonly width: number };
 
 const startsWith = (bytes: Uint8Array, ...magic: number[]): boolean => magic.every((byte, i) => bytes[i] === byte);
 

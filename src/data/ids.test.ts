@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern, writeTinySet } from '../../test/helpers/images.ts';
-import { openDataset } from './dataset.ts';
 import { encodePgm } from './decode.ts';
 import { importDataset } from './import.ts';
+import { openDataset } from './open-dataset.ts';
 import { holdOut, sampleImages, split } from './split.ts';
 
 const idsOf = (prefix: string): string[] => {

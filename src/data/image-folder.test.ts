@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
 import { FileError } from '../base/errors.ts';
-import { openDataset } from './dataset.ts';
+import { openDataset } from './open-dataset.ts';
 import { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
 import { holdOut } from './split.ts';
 

@@ -3,13 +3,10 @@ import { FileError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { walkClassFolders } from './class-folders.ts';
 import { contentDigest, isSampled } from './content-digest.ts';
-import type { Dataset, ImageFile } from './dataset.ts';
+import type { Dataset, FileSource, ImageFile } from './dataset.ts';
 import type { ImageRecord } from './recordio.ts';
 import { NO_FAMILY, type Sidecar } from './sidecar.ts';
 import { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
-
-/** Files that hold one image each, as a worker thread is told them. */
-export type FileSource = { readonly kind: 'files'; readonly files: readonly string[] };
 
 export const openFiles = ({ files }: FileSource): ImageFile => ({
   encoded: (i) => readRegularFile(files[i]!),

@@ -7,9 +7,10 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { UserError } from '../base/errors.ts';
-import { type Dataset, openDataset } from './dataset.ts';
+import type { Dataset } from './dataset.ts';
 import { importDataset } from './import.ts';
 import { describeDataset, describeEmptyClasses } from './info.ts';
+import { openDataset } from './open-dataset.ts';
 import { packImage, writeRecords } from './recordio.ts';
 import { readSidecar, writeSidecar } from './sidecar.ts';
 

@@ -1,6 +1,6 @@
 export type { Augment } from './augment.ts';
 export { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest } from './crops.ts';
-export { type Dataset, NO_FAMILY, openDataset } from './dataset.ts';
+export type { Dataset } from './dataset.ts';
 export {
   type GetResult,
   type GlyphSetName,
@@ -21,7 +21,9 @@ export {
 export { importDataset, importLines } from './import.ts';
 export { type DatasetInfo, datasetInfoLines, describeDataset, describeEmptyClasses } from './info.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
+export { openDataset } from './open-dataset.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
+export { NO_FAMILY } from './sidecar.ts';
 export { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
 export { holdOut, sampleImages, split, type WrittenPart } from './split.ts';

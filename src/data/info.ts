@@ -1,5 +1,6 @@
-import { type Dataset, NO_FAMILY } from './dataset.ts';
+import type { Dataset } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
+import { NO_FAMILY } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
 
 /** What `mixbct data info` tells of a dataset. */

@@ -1,23 +1,10 @@
 import { BUILD_HINT } from '../base/addon.ts';
 import { UserError } from '../base/errors.ts';
 import { rgbOfCmyk } from './cmyk.ts';
-import type { Picture } from './decode.ts';
-import { nativeImage } from './native-image.ts';
+import { type JpegCodec, nativeImage } from './native-image.ts';
 import { applyOrientation, jpegOrientation } from './orientation.ts';
+import type { Picture } from './picture.ts';
 import { portableJpeg } from './portable-jpeg.ts';
-
-/**
- * Decodes a JPEG into `target` from `offset` on if `capacity` bytes are enough, else writes nothing. Channels: RGB (3), or
- * of a CMYK or YCCK JPEG the CMYK values as they are stored (4).
- * @returns [height, width, channels]
- * @throws Error with the decoder's message; it leaves no trace in what is decoded next
- */
-export type JpegCodec = (
-  bytes: Uint8Array,
-  target: Uint8Array,
-  offset: number,
-  capacity: number,
-) => readonly [height: number, width: number, channels: number];
 
 /** libturbojpeg in the addon where its headers were found, else its portable build, which gives the same bits. */
 export const jpegCodec = (): JpegCodec => nativeImage.decodeJpeg ?? portableJpeg;

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
-import { openSource, type Source } from './dataset.ts';
+import type { Source } from './dataset.ts';
+import { openSource } from './open-dataset.ts';
 
 /** Main thread → worker: fill this buffer. Worker → main thread: it is filled. */
 export type DecodeRequest = { readonly id: number; readonly task: DecodeTask; readonly pixels: Uint8Array };

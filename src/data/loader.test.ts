@@ -10,11 +10,11 @@ import { Rng } from '../base/rng.ts';
 import { scope, toFloat32 } from '../torch/index.ts';
 import { type Augment, applyChange, drawChange } from './augment.ts';
 import { imageTensor, PIXEL_DIVISOR } from './collate.ts';
-import { openDataset } from './dataset.ts';
 import { decode, decodePnm, encodePgm } from './decode.ts';
 import { importDataset } from './import.ts';
 import { type EpochOptions, Loader } from './loader.ts';
 import { nativeImage } from './native-image.ts';
+import { openDataset } from './open-dataset.ts';
 import { sequentialOrder, shuffledOrder } from './sampler.ts';
 
 /** How long a step takes that waits for no batch, and after how many of them a signal must have been heard. */

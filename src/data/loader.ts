@@ -3,8 +3,9 @@ import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augment } from './augment.ts';
 import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
-import { type Dataset, type ImageFile, openSource } from './dataset.ts';
+import type { Dataset, ImageFile } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
+import { openSource } from './open-dataset.ts';
 
 /** Pixels and labels of one step. Disposing it gives its buffer back: read nothing of it afterwards. */
 export interface Batch extends Disposable {

@@ -1,5 +1,17 @@
 import { loadAddon } from '../base/addon.ts';
-import type { JpegCodec } from './jpeg.ts';
+
+/**
+ * Decodes a JPEG into `target` from `offset` on if `capacity` bytes are enough, else writes nothing. Channels: RGB (3), or
+ * of a CMYK or YCCK JPEG the CMYK values as they are stored (4).
+ * @returns [height, width, channels]
+ * @throws Error with the decoder's message; it leaves no trace in what is decoded next
+ */
+export type JpegCodec = (
+  bytes: Uint8Array,
+  target: Uint8Array,
+  offset: number,
+  capacity: number,
+) => readonly [height: number, width: number, channels: number];
 
 /** The surface of native/image: pixel work without libtorch, cheap to load in a worker thread. */
 export interface NativeImage {

@@ -1,4 +1,4 @@
-import type { Picture } from './decode.ts';
+import type { Picture } from './picture.ts';
 
 /** Value of the EXIF tag Orientation (0x0112): 1 is upright, 2 … 8 are mirrored or turned. */
 export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;

@@ -3,11 +3,8 @@ import { fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
 import { openRegularFile } from '../base/regular-file.ts';
-import type { Dataset, ImageFile } from './dataset.ts';
+import type { Dataset, ImageFile, PackSource } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
-
-/** Encoded pictures, as a worker thread is told them: those that lie in shared memory are not copied. */
-export type PackSource = { readonly kind: 'pack'; readonly images: readonly Uint8Array[] };
 
 /** Pairs of pictures and whether they show the same: pair p is pictures 2p and 2p + 1. P pairs, 2P pictures. */
 export type Pack = {

@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
-import { openDataset } from './dataset.ts';
 import { importDataset } from './import.ts';
+import { openDataset } from './open-dataset.ts';
 
 test('where a file is expected, a pipe or a device ends the command at once', async (t) => {
   const folder = testFolder(t);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { JpegCodec } from './jpeg.ts';
+import type { JpegCodec } from './native-image.ts';
 
 /** The exports of libjpeg-turbo in WebAssembly, from the package @cwasm/jpeg-turbo. Addresses are numbers. */
 type TurboJpeg = {

@@ -3,7 +3,7 @@ import { canonicalJson, digestOf } from '../artifacts/artifact.ts';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError } from '../base/errors.ts';
 import { contentDigest, isSampled } from './content-digest.ts';
-import type { Dataset, ImageFile } from './dataset.ts';
+import type { Dataset, ImageFile, RecordSource } from './dataset.ts';
 import { layoutOf, numberClasses } from './record-layout.ts';
 import {
   type ImageRecord,
@@ -16,14 +16,6 @@ import {
   unpackLabels,
 } from './recordio.ts';
 import { idsPath, NO_FAMILY, readSidecar, type Sidecar, sidecarPath } from './sidecar.ts';
-
-/** A record set, as a worker thread is told it. */
-export type RecordSource = {
-  readonly kind: 'records';
-  readonly rec: string;
-  readonly keys: Int32Array;
-  readonly offsets: Float64Array;
-};
 
 export function openRecords(source: RecordSource): ImageFile {
   const file = new RecordFile(source.rec);

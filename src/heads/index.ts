@@ -5,7 +5,8 @@ import type { Head } from './head.ts';
 import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
 
-export { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
+export { saturatedCrossEntropy } from './cross-entropy.ts';
+export { Head, type HeadOfStep } from './head.ts';
 export { ArcFace, type ArcFaceOptions, arcfaceLogits, CosFace, type CosFaceOptions, cosfaceLogits } from './margin.ts';
 export { sampleClasses } from './sampling.ts';
 export {

@@ -22,7 +22,8 @@ import {
   unsqueeze,
   where,
 } from '../torch/index.ts';
-import { Head, type HeadOfStep, saturatedCrossEntropy } from './head.ts';
+import { saturatedCrossEntropy } from './cross-entropy.ts';
+import { Head, type HeadOfStep } from './head.ts';
 import { placesIn, sampleClasses } from './sampling.ts';
 import { labelsInShard, shardedCrossEntropy, shardOf } from './shards.ts';
 

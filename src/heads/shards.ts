@@ -25,7 +25,7 @@ import {
   where,
   zerosLike,
 } from '../torch/index.ts';
-import { LEAST_PROBABILITY } from './head.ts';
+import { LEAST_PROBABILITY } from './cross-entropy.ts';
 
 /** The classes that one of W processes holds: rows `start` … `start + count - 1` of the whole weight [C, D]. */
 export type Shard = { readonly start: number; readonly count: number };

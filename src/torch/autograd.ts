@@ -1,7 +1,8 @@
 import { native } from './native.ts';
 import { detach, to } from './ops.ts';
 import { scope } from './scope.ts';
-import { type Dtype, defaultGenerator, type Tensor } from './tensor.ts';
+import { defaultGenerator } from './tensor.ts';
+import type { Dtype, Tensor } from './tensor-types.ts';
 
 export type BackwardOptions = { readonly retainGraph?: boolean; readonly createGraph?: boolean };
 

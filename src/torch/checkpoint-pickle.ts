@@ -1,5 +1,6 @@
 import { bytesGlobals, MalformedPickle, Opaque, PickleGlobal, type PickleOptions } from '../base/pickle.ts';
-import { BYTES, type Dtype } from './tensor.ts';
+import { BYTES } from './tensor.ts';
+import type { Dtype } from './tensor-types.ts';
 
 const STORAGES: Readonly<Record<string, Dtype>> = {
   DoubleStorage: 'float64',

@@ -2,7 +2,7 @@ import { codeOf, messageOf, PeerLost } from '../base/errors.ts';
 import { type BucketsHandle, type GroupHandle, native, type StoreHandle, type WorkHandle } from './native.ts';
 import { clone, contiguous, narrow, reshape, transpose } from './ops.ts';
 import { scope } from './scope.ts';
-import type { Tensor } from './tensor.ts';
+import type { Tensor } from './tensor-types.ts';
 
 export { PeerLost };
 

@@ -38,13 +38,10 @@ export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } fro
 export { keep, liveTensors, scope } from './scope.ts';
 export {
   BYTES,
-  type Dtype,
   defaultGenerator,
-  type Generator,
   generator,
   isTensor,
   share,
-  type Tensor,
   tensor,
   toBytes,
   toFloat32,
@@ -54,3 +51,4 @@ export {
   toNumbers,
   toUint8,
 } from './tensor.ts';
+export type { Dtype, Generator, Tensor } from './tensor-types.ts';

@@ -3,7 +3,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { BUILD_HINT, buildFolder, loadAddon } from '../base/addon.ts';
 import { UserError } from '../base/errors.ts';
-import type { Dtype, Generator, Tensor } from './tensor.ts';
+import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 
 /** What the caching allocator holds, in bytes, and how often it helped. */
 export type AllocatorStats = {

@@ -4,7 +4,8 @@ import type { MemoryFormat } from './aten.gen.ts';
 import { aten } from './aten.ts';
 import { homeDevice } from './device.ts';
 import { scope } from './scope.ts';
-import { type Dtype, type Generator, generator as seeded, type Tensor } from './tensor.ts';
+import { generator as seeded } from './tensor.ts';
+import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 
 /** Operators that native/torch adds to libtorch's. */
 const own = aten as unknown as {

@@ -4,7 +4,8 @@ import { FileError, messageOf } from '../base/errors.ts';
 import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
 import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
 import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
-import { BYTES, type Dtype } from './tensor.ts';
+import { BYTES } from './tensor.ts';
+import type { Dtype } from './tensor-types.ts';
 import { openZip, type Zip } from './zip.ts';
 
 /** A tensor as numbers in memory: row-major, contiguous, `BYTES[dtype]` bytes for each element. Make one with `tensor()`. */

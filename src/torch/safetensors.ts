@@ -2,7 +2,8 @@ import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { renameInto, writeWhole } from '../artifacts/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
-import { BYTES, type Dtype, type Tensor, tensor, toBytes } from './tensor.ts';
+import { BYTES, tensor, toBytes } from './tensor.ts';
+import type { Dtype, Tensor } from './tensor-types.ts';
 
 const NAMES: Readonly<Record<string, Dtype>> = {
   F64: 'float64',

@@ -1,5 +1,6 @@
 import { native } from './native.ts';
-import { isTensor, type Tensor } from './tensor.ts';
+import { isTensor } from './tensor.ts';
+import type { Tensor } from './tensor-types.ts';
 
 /**
  * Runs `body`; every tensor made inside is freed at its end, except those in the plain object, array or tensor it
