@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FileError, messageOf } from '../base/errors.ts';
+import { FileError, type Hint, messageOf } from '../base/errors.ts';
 import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 import { readTextFile } from '../base/text-file.ts';
 import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
@@ -58,7 +58,7 @@ function nestsTooDeep(text: string): boolean {
 }
 
 /** Reads a JSON file. @throws FileError if it is missing, no regular file or no JSON. */
-export function readJson(path: string, hint?: string): unknown {
+export function readJson(path: string, hint?: Hint): unknown {
   if (!existsSync(path)) throw new FileError(path, 'no such file', hint);
   const text = readTextFile(path);
   if (nestsTooDeep(text)) throw new FileError(path, `nests deeper than ${MOST_LEVELS} levels`, hint);
@@ -91,21 +91,32 @@ export type ArtifactOptions = Replacing & {
 export const artifactOf = (kind: string): OutputKind => ({
   what: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
   is: (path) => kindAt(path) === kind,
-  stranger: (path) =>
-    readdirSync(path, { withFileTypes: true }).find((entry) => !entry.isFile() || !OURS.test(entry.name))?.name,
+  stranger: (path) => {
+    const contents = manifestAt(path)?.['contents'];
+    const isOurs = Array.isArray(contents)
+      ? (name: string) => name === MANIFEST || contents.includes(name)
+      : (name: string) => OURS.test(name);
+    return readdirSync(path, { withFileTypes: true }).find((entry) => !entry.isFile() || !isOurs(entry.name))?.name;
+  },
 });
 
-/** Endings of the files that artefacts consist of. They hold no folders. */
+/** Endings of the files of artefacts whose manifest does not list them. They hold no folders. */
 const OURS = /\.(npy|json|jsonl|html|md|svg|png|safetensors)$/;
 
-/** `kind` of the manifest at `path`, or null. */
-export function kindAt(path: string): string | null {
+/** The manifest at `path` as it stands; null if there is none that can be read. */
+export function manifestAt(path: string): Readonly<Record<string, unknown>> | null {
   try {
-    const { kind } = JSON.parse(readRegularFile(join(path, MANIFEST)).toString('utf8'));
-    return typeof kind === 'string' ? kind : null;
+    const manifest = JSON.parse(readRegularFile(join(path, MANIFEST)).toString('utf8'));
+    return typeof manifest === 'object' ? manifest : null;
   } catch {
     return null;
   }
+}
+
+/** `kind` of the manifest at `path`, or null. */
+export function kindAt(path: string): string | null {
+  const kind = manifestAt(path)?.['kind'];
+  return typeof kind === 'string' ? kind : null;
 }
 
 /**

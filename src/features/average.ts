@@ -1,13 +1,9 @@
-import { join } from 'node:path';
-import { z } from 'zod';
-import { writeArtifact } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
-import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { classBlocks, lostClasses, type Rows, rowsOf, sortByClass } from './groups.ts';
-import { writeNpy } from './npy.ts';
+import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.ts';
 
 /**
  * Class prototypes (methods.md 4.3): the mean of each class's raw features, then divided by its length; zeros for a class
@@ -34,45 +30,20 @@ export function average(features: Rows): Float32Array {
   return prototypes;
 }
 
-const prototypesSchema = z.object({
-  ...derivedFields,
-  kind: z.literal('prototypes'),
-  classes: z.int(),
-  dim: z.int(),
-  /** Classes whose rows are all missing: their prototypes are zeros. */
-  empty: z.array(z.int().nonnegative()).default([]),
-});
-export type PrototypesInfo = z.infer<typeof prototypesSchema>;
-
-const rowsFile = (path: string): string => join(path, 'prototypes.npy');
-
-/** Averages a feature set and writes a folder with `prototypes.npy` (float32 [C, D]) and its manifest. */
+/** Averages a feature set and writes its prototypes. */
 export function writePrototypes(
   path: string,
   features: FeatureSet,
-  { force = false }: { readonly force?: boolean } = {},
+  options: { readonly force?: boolean } = {},
 ): Promise<PrototypesInfo> {
-  return writeArtifact(path, { kind: 'prototypes', force, inputs: [features.path] }, (directory) => {
+  return prototypesArtifact.derive(path, features, options, () => {
     const rows = average(features);
-    const { dim, classes } = features.info;
-    writeNpy(rowsFile(directory), '<f4', rows, [dim]);
+    const { classes, dim } = features.info;
     const empty = lostClasses(features);
     if (empty.length > 0)
       logLine(
         `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`,
       );
-    return { ...derivedFrom(features, [rows]), kind: 'prototypes' as const, classes, dim, empty };
+    return { arrays: { rows }, fields: { classes, dim, empty } };
   });
-}
-
-/** @throws FileError if `path` holds no prototypes of `mixbct average`. */
-export function openPrototypes(path: string): {
-  readonly info: PrototypesInfo;
-  readonly rows: Float32Array;
-  readonly digest: string;
-} {
-  const info = readManifest(path, prototypesSchema, { what: 'class prototypes', command: 'mixbct average' });
-  const rows = readArray(rowsFile(path), '<f4', { shape: [info.classes, info.dim], command: 'mixbct average' });
-  requireArrays(path, info, { arrays: [rows], command: 'mixbct average' });
-  return { info, rows, digest: info.digest };
 }

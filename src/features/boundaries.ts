@@ -1,11 +1,7 @@
-import { join } from 'node:path';
-import { z } from 'zod';
-import { writeArtifact } from '../artifacts/artifact.ts';
 import { logLine } from '../base/progress.ts';
-import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
+import { type BoundariesInfo, boundariesArtifact } from './boundaries-artifact.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { classBlocks, lostClasses, type Rows, sortByClass, spreadOf } from './groups.ts';
-import { writeNpy } from './npy.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
 const FEWEST_FOR_QUARTILES = 4;
@@ -57,50 +53,17 @@ export function withoutOutliers(ascending: Float64Array): Float64Array {
   return from < to ? ascending.subarray(from, to) : ascending;
 }
 
-const boundariesSchema = z.object({
-  ...derivedFields,
-  kind: z.literal('boundaries'),
-  classes: z.int(),
-  dim: z.int(),
-});
-export type BoundariesInfo = z.infer<typeof boundariesSchema>;
-
-const files = (path: string) => ({
-  centres: join(path, 'centres.npy'),
-  largest: join(path, 'radii.npy'),
-  kept: join(path, 'kept.npy'),
-});
-
-/** Writes a folder with `centres.npy` (float32 [C, D]), `radii.npy` (float32 [C]), `kept.npy` (int32 [C]) and its manifest. */
+/** Writes the boundaries of a feature set's classes. */
 export function writeBoundaries(
   path: string,
   features: FeatureSet,
-  { force = false }: { readonly force?: boolean } = {},
+  options: { readonly force?: boolean } = {},
 ): Promise<BoundariesInfo> {
-  return writeArtifact(path, { kind: 'boundaries', force, inputs: [features.path] }, (directory) => {
-    const { centres, largest, kept } = boundaries(features);
+  return boundariesArtifact.derive(path, features, options, () => {
+    const arrays = boundaries(features);
     const { dim, classes } = features.info;
-    const at = files(directory);
-    writeNpy(at.centres, '<f4', centres, [dim]);
-    writeNpy(at.largest, '<f4', largest);
-    writeNpy(at.kept, '<i4', kept);
     const lost = lostClasses(features).length;
     if (lost > 0) logLine(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
-    return { ...derivedFrom(features, [centres, largest, kept]), kind: 'boundaries' as const, classes, dim };
+    return { arrays, fields: { classes, dim } };
   });
-}
-
-/** @throws FileError if `path` holds no boundaries of `mixbct boundaries`. */
-export function openBoundaries(
-  path: string,
-): ClassBoundaries & { readonly info: BoundariesInfo; readonly digest: string } {
-  const info = readManifest(path, boundariesSchema, { what: 'class boundaries', command: 'mixbct boundaries' });
-  const { classes, dim } = info;
-  const at = files(path);
-  const of = (...shape: readonly number[]) => ({ shape, command: 'mixbct boundaries' });
-  const centres = readArray(at.centres, '<f4', of(classes, dim));
-  const largest = readArray(at.largest, '<f4', of(classes));
-  const kept = readArray(at.kept, '<i4', of(classes));
-  requireArrays(path, info, { arrays: [centres, largest, kept], command: 'mixbct boundaries' });
-  return { info, digest: info.digest, centres, largest, kept };
 }

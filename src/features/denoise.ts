@@ -1,13 +1,9 @@
-import { join } from 'node:path';
-import { z } from 'zod';
-import { writeArtifact } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { scope, toFloat64, unitSquares } from '../torch/index.ts';
-import { derivedFields, derivedFrom, readArray, readManifest, requireArrays } from './artifact.ts';
+import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type ClassOrder, classBlocks, type Rows, rowsOf, sortByClass, spreadOf } from './groups.ts';
-import { writeNpy } from './npy.ts';
 
 export type DenoiseOptions = {
   /** T, share of each class that is kept: its ceil(T · n) rows nearest to the class mean. In (0, 1]. */
@@ -64,50 +60,16 @@ function columnFactors(features: Rows, order: ClassOrder): Float64Array {
   return squares.map((total) => (total > 0 ? 1 / total : 0));
 }
 
-const credibleSchema = z.object({
-  ...derivedFields,
-  kind: z.literal('credible'),
-  keep: z.number(),
-  columnNormalize: z.boolean(),
-  rule: z.enum(['distance', 'entropy']).default('distance'),
-  kept: z.int(),
-  /** Rows without an embedding, which are not trusted. */
-  missing: z.int().default(0),
-});
-export type CredibleInfo = z.infer<typeof credibleSchema>;
-
-const maskFile = (path: string): string => join(path, 'credible.npy');
-
-/** Denoises a feature set and writes the mask: a folder with `credible.npy` (bool [N]) and its manifest. */
+/** Denoises a feature set and writes the mask. */
 export function writeCredible(
   path: string,
   features: FeatureSet,
   { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
-  { force = false }: { readonly force?: boolean } = {},
+  options: { readonly force?: boolean } = {},
 ): Promise<CredibleInfo> {
-  return writeArtifact(path, { kind: 'credible', force, inputs: [features.path] }, (directory) => {
+  return credibleArtifact.derive(path, features, options, () => {
     const mask = denoise(features, { keep, columnNormalize, rule });
-    writeNpy(maskFile(directory), '|b1', mask);
-    return {
-      ...derivedFrom(features, [mask]),
-      kind: 'credible' as const,
-      keep,
-      columnNormalize,
-      rule,
-      kept: mask.reduce((sum, bit) => sum + bit, 0),
-      missing: features.missing().size,
-    };
+    const kept = mask.reduce((sum, bit) => sum + bit, 0);
+    return { arrays: { mask }, fields: { keep, columnNormalize, rule, kept, missing: features.missing().size } };
   });
-}
-
-/** @throws FileError if `path` is no mask of `mixbct denoise`. */
-export function openCredible(path: string): {
-  readonly info: CredibleInfo;
-  readonly mask: Uint8Array;
-  readonly digest: string;
-} {
-  const info = readManifest(path, credibleSchema, { what: 'a mask of credible samples', command: 'mixbct denoise' });
-  const mask = readArray(maskFile(path), '|b1', { shape: [info.count], command: 'mixbct denoise' });
-  requireArrays(path, info, { arrays: [mask], command: 'mixbct denoise' });
-  return { info, mask, digest: info.digest };
 }

@@ -1,12 +1,19 @@
 import { basename } from 'node:path';
-import { type ArtifactOptions, digestOf, writeArtifact } from '../artifacts/artifact.ts';
+import { digestOf } from '../artifacts/artifact.ts';
+import type { WriteOptions } from '../artifacts/define-artifact.ts';
 import { writeIds } from '../artifacts/id-list.ts';
 import { rememberedDigest } from '../artifacts/remembered-digest.ts';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { version } from '../base/version.ts';
 import { type ClassKeys, classesPath, trainedClassesPath, writeClassKeys } from './class-keys.ts';
-import { type FeaturesInfo, featureFiles, PLAIN, type Preprocessing, type Stored, stored } from './feature-set.ts';
+import { type Stored, stored } from './feature-set.ts';
+import {
+  type FeaturesInfo,
+  featureFiles,
+  featureSetArtifact,
+  PLAIN,
+  type Preprocessing,
+} from './feature-set-artifact.ts';
 import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import type { MissingRow } from './missing.ts';
 import { NpyWriter, rowsWritten, writeNpy } from './npy.ts';
@@ -60,7 +67,7 @@ function countZeroRows(rows: Float32Array, dim: number): number {
   return zeros;
 }
 
-export type FeatureSetOptions = Pick<ArtifactOptions, 'force' | 'inputs' | 'lock'> & {
+export type FeatureSetOptions = Pick<WriteOptions, 'force' | 'inputs' | 'lock'> & {
   /**
    * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
    * multiple of `step`: what was made in steps is then made in the same ones.
@@ -108,8 +115,8 @@ export function writeFeatureSet(
     rowsWritten(featureFiles(directory).features, stored[dtype], [info.dim]);
   const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
   const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
-  const how = { kind: 'features', ...options, bytes, ...(keep && { resume: keep }) };
-  return writeArtifact(path, how, async (directory) => {
+  const how = { ...options, bytes, ...(keep && { resume: keep }) };
+  return featureSetArtifact.write(path, how, async (directory) => {
     const target = featureFiles(directory);
     const valid = resume?.valid?.(directory) ?? labels.length;
     const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
@@ -166,8 +173,6 @@ export function writeFeatureSet(
     if (classKeys) also(classesPath(directory), (file) => writeClassKeys(file, classKeys));
     if (trainedClassKeys) also(trainedClassesPath(directory), (file) => writeClassKeys(file, trainedClassKeys));
     return {
-      kind: 'features' as const,
-      version: 1 as const,
       ...info,
       preprocessing: info.preprocessing ?? PLAIN,
       dtype,
@@ -176,7 +181,6 @@ export function writeFeatureSet(
       missing: [...missing],
       digest: rememberedDigest(target.features),
       files: Object.fromEntries(others.map((file) => [basename(file), rememberedDigest(file)])),
-      mixbct: version,
     };
   });
 }

@@ -1,71 +1,11 @@
 import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { z } from 'zod';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
-import { requireDigest } from '../artifacts/remembered-digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { PIXEL_DIVISOR } from '../data/collate.ts';
-import { datasetReference, readManifest } from './artifact.ts';
 import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath } from './class-keys.ts';
+import { type FeaturesInfo, featureFiles, featureSetArtifact, type Preprocessing } from './feature-set-artifact.ts';
 import { fromHalf } from './half.ts';
-import { missingPositions, missingSchema } from './missing.ts';
+import { missingPositions } from './missing.ts';
 import { NpyFile, type NpyType } from './npy.ts';
-
-/** What was done to pictures before the model saw them. */
-const preprocessingSchema = z.object({
-  alignment: z.enum(['none', 'five-points']),
-  /** What pixels less 127.5 were divided by. */
-  pixelDivisor: z.number().positive(),
-});
-export type Preprocessing = z.infer<typeof preprocessingSchema>;
-export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
-
-const featuresSchema = z.object({
-  kind: z.literal('features'),
-  version: z.literal(1),
-  /** D, N, C */
-  dim: z.int().positive(),
-  count: z.int().nonnegative(),
-  classes: z.int().positive(),
-  /** The model that made them; null if they came from outside. */
-  model: z
-    .object({
-      name: z.string(),
-      digest: z.string(),
-      preset: z.string().default('default'),
-      differences: z.array(z.string()).default([]),
-      /** What it was trained on; null if that is not known. */
-      trainedOn: datasetReference.nullable().default(null),
-    })
-    .nullable(),
-  dataset: datasetReference.nullable(),
-  /** `mean`: of each image and its mirror; `random`: of one of both. */
-  flip: z.enum(['none', 'mean', 'random']),
-  preprocessing: preprocessingSchema.default(PLAIN),
-  /** How features.npy stores them. */
-  dtype: z.enum(['float32', 'float16']).default('float32'),
-  /** What the model computed in. */
-  precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
-  /** Rows that have no embedding, ascending. */
-  missing: missingSchema,
-  /** Digest of features.npy. */
-  digest: z.string(),
-  /** Digests of the other files, by name. */
-  files: z.record(z.string(), z.string()).default({}),
-  mixbct: z.string(),
-});
-export type FeaturesInfo = z.infer<typeof featuresSchema>;
-
-/** The files of a set. */
-export const featureFiles = (path: string) => ({
-  features: join(path, 'features.npy'),
-  labels: join(path, 'labels.npy'),
-  families: join(path, 'families.npy'),
-  /** Only where ids are known. */
-  ids: join(path, 'ids.jsonl'),
-  /** Only where classes were numbered. */
-  classIds: join(path, 'class-ids.npy'),
-});
 
 /** How a stored type is named in .npy. */
 export const stored = { float32: '<f4', float16: '<f2' } as const;
@@ -75,7 +15,7 @@ export type Stored = keyof typeof stored;
 const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
   rows instanceof Uint16Array ? fromHalf(rows) : rows;
 
-const AGAIN = 'make the feature set again';
+const AGAIN = featureSetArtifact.again;
 
 /** Opens one array of a set. @throws FileError if it is missing, cut short, or not what the manifest says. */
 function openArray<T extends NpyType>(path: string, type: T, wanted: readonly number[]): NpyFile<T> {
@@ -114,17 +54,13 @@ export class FeatureSet implements Disposable {
    * which is looked at once for each process: MIXBCT_VERIFY_GB says up to which size, `verify: false` not at all.
    */
   static open(path: string, { verify = true }: { readonly verify?: boolean } = {}): FeatureSet {
-    const info = readManifest(path, featuresSchema, { what: 'a feature set', command: 'mixbct extract' });
+    const info = featureSetArtifact.open(path);
     const at = featureFiles(path);
     openArray(at.labels, '<i8', [info.count]).close();
     openArray(at.families, '<i4', [info.count]).close();
     const file = openArray(at.features, stored[info.dtype], [info.count, info.dim]);
     try {
-      if (verify) {
-        for (const [name, digest] of Object.entries(info.files))
-          requireDigest(join(path, basename(name)), digest, AGAIN);
-        requireDigest(at.features, info.digest, AGAIN);
-      }
+      if (verify) featureSetArtifact.verify(path, info);
       return new FeatureSet(path, info, file);
     } catch (error) {
       file.close();

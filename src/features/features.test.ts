@@ -21,7 +21,6 @@ import {
   importNpy,
   openCredible,
   openPrototypes,
-  requireSameDataset,
   writeCredible,
   writeFeatureSet,
   writeNpy,
@@ -36,6 +35,8 @@ const golden = inMemory(
   [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3, 3],
   5,
 );
+
+import { requireSameDataset } from '../data/dataset-reference.ts';
 
 test('denoise has the masks of 8.12', () => {
   assert.deepEqual(Array.from(denoise(golden, { keep: 0.9 })), new Array(13).fill(1), 'classes below ten lose nothing');

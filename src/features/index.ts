@@ -1,33 +1,19 @@
-export {
-  type DatasetReference,
-  datasetReference,
-  referenceTo,
-  requireSameDataset,
-  requireSameSource,
-  type Sourced,
-} from './artifact.ts';
-export { average, openPrototypes, type PrototypesInfo, writePrototypes } from './average.ts';
-export {
-  type BoundariesInfo,
-  boundaries,
-  type ClassBoundaries,
-  openBoundaries,
-  writeBoundaries,
-} from './boundaries.ts';
+export { average, writePrototypes } from './average.ts';
+export { boundaries, type ClassBoundaries, writeBoundaries } from './boundaries.ts';
+export { type BoundariesInfo, openBoundaries } from './boundaries-artifact.ts';
 export { type ClassKeys, classKeysOf, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
-export { type CredibleInfo, type DenoiseOptions, denoise, openCredible, writeCredible } from './denoise.ts';
+export { type CredibleInfo, openCredible } from './credible-artifact.ts';
+export { type DenoiseOptions, denoise, writeCredible } from './denoise.ts';
 export { credibleByEntropy } from './entropy.ts';
 export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
-export {
-  FeatureSet,
-  type FeaturesInfo,
-  type Preprocessing,
-  requireSamePreprocessing,
-} from './feature-set.ts';
+export { FeatureSet, requireSamePreprocessing } from './feature-set.ts';
+export type { FeaturesInfo, Preprocessing } from './feature-set-artifact.ts';
 export { type FeatureSetContent, writeFeatureSet } from './feature-set-writer.ts';
 export { lostClasses, rowsByClass } from './groups.ts';
 export { importNpy, type NpyImport } from './import.ts';
 export type { MissingRow } from './missing.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
+export { openPrototypes, type PrototypesInfo } from './prototypes-artifact.ts';
+export { requireSameSource, type Sourced } from './same-source.ts';
 export { claimedByRankZero, extractSharded, type ShardedExtraction } from './sharded-extraction.ts';

@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
-import { artifactOf, canonicalJson } from '../artifacts/artifact.ts';
-import { claimOutput } from '../artifacts/output-claim.ts';
+import { canonicalJson } from '../artifacts/artifact.ts';
 import type { OutputLock } from '../artifacts/output-lock.ts';
+import { referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
-import { referenceTo } from './artifact.ts';
 import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
-import { FeatureSet, type FeaturesInfo } from './feature-set.ts';
+import { FeatureSet } from './feature-set.ts';
+import { type FeaturesInfo, featureSetArtifact } from './feature-set-artifact.ts';
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
 import { announceMissing } from './missing.ts';
 import { partPath, removeOtherParts } from './parts.ts';
@@ -49,7 +49,7 @@ export async function extractSharded(
 ): Promise<FeaturesInfo> {
   const { out, force = false, inputs = [] } = options;
   const replacing = { force, inputs: [dataset.path, ...inputs] };
-  using lock = claimedByRankZero(fromFirst, () => claimOutput(out, artifactOf('features'), replacing));
+  using lock = claimedByRankZero(fromFirst, () => featureSetArtifact.claim(out, replacing));
   if (lock) removeOtherParts(out, processes);
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({

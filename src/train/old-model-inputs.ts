@@ -1,5 +1,6 @@
 import { digestOf } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { requireSameDataset } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
 import {
   FeatureSet,
@@ -7,7 +8,6 @@ import {
   openBoundaries,
   openCredible,
   openPrototypes,
-  requireSameDataset,
   requireSameSource,
   rowsByClass,
   type Sourced,

@@ -6,14 +6,13 @@ import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
+import { datasetReference, referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
 import {
   type ClassKeys,
   classKeysOf,
-  datasetReference,
   type Embedder,
   readClassKeys,
-  referenceTo,
   trainedClassesPath,
   writeClassKeys,
 } from '../features/index.ts';

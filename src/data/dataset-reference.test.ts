@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { writeIds } from '../artifacts/id-list.ts';
-import { openDataset } from '../data/index.ts';
-import { writeSidecar } from '../data/sidecar.ts';
-import { type DatasetReference, referenceTo, requireSameDataset } from './artifact.ts';
+import { type DatasetReference, referenceTo, requireSameDataset } from './dataset-reference.ts';
+import { openDataset } from './index.ts';
+import { writeSidecar } from './sidecar.ts';
 
 test('an artefact belongs to its dataset with its names and ids; one of 0.3.0 to its records alone', async (t) => {
   const prefix = join(testFolder(t), 'set');

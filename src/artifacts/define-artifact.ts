@@ -1,0 +1,150 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { z } from 'zod';
+import { FileError, type Hint } from '../base/errors.ts';
+import { mismatch, type Shape } from '../base/shape.ts';
+import { version as mixbct } from '../base/version.ts';
+import { type ArtifactOptions, artifactOf, MANIFEST, readJson, writeArtifact } from './artifact.ts';
+import { claimOutput, type Replacing } from './output-claim.ts';
+import type { OutputLock } from './output-lock.ts';
+import { requireDigest } from './remembered-digest.ts';
+
+/** Checks the fields of a manifest: → the fields, with the defaults of those that are missing, or what is wrong with them. */
+export type FieldsCheck<F> = (raw: unknown) => { readonly fields: F } | { readonly problem: string };
+
+export function checkedBySchema<F>(schema: z.ZodType<F>): FieldsCheck<F> {
+  return (raw) => {
+    const result = schema.safeParse(raw);
+    if (result.success) return { fields: result.data };
+    const [{ path, message }] = result.error.issues as [z.core.$ZodIssue];
+    return { problem: `"${path.join('.')}" is damaged (${message})` };
+  };
+}
+
+/** For kinds that are read by commands that start without zod. */
+export function checkedByShape<F>(shape: Shape): FieldsCheck<F> {
+  return (raw) => {
+    const problem = mismatch(raw, shape);
+    return problem === null ? { fields: raw as F } : { problem };
+  };
+}
+
+/** Brings the fields of a manifest to the next format version. */
+export type Migration = (fields: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>;
+
+/** What sets one kind of artefact apart from others. */
+export type ArtifactDefinition<F> = {
+  /** `kind` of its manifests. */
+  readonly kind: string;
+  /** What it is called, with its article: `a feature set`. */
+  readonly name: string;
+  /** The command that makes one. */
+  readonly command: string;
+  /** Checks the fields that this kind has beside those of every manifest (`Manifest`). */
+  readonly check: FieldsCheck<F>;
+  /** From format version 1 to 2, 2 to 3, …: the version that is written is one more than there are. */
+  readonly migrations?: readonly Migration[];
+  /** Digests of its files, by their names, as a manifest records them. */
+  readonly digests?: (fields: F) => Readonly<Record<string, string>>;
+  /** What to do where no finished one stands at a path. */
+  readonly hint?: (path: string) => Hint;
+  /** What to do if one is damaged; absent: make it again with the command. */
+  readonly again?: string;
+};
+
+/** The manifest of an artefact: the fields of its kind and those of every manifest. */
+export type Manifest<F> = F & {
+  readonly kind: string;
+  /** Of its format. */
+  readonly version: number;
+  /** Version of mixbct that made it. */
+  readonly mixbct: string;
+  /** Names of its files; absent: it was made by 0.3.0, or file by file. */
+  readonly contents?: readonly string[];
+};
+
+export type WriteOptions = Omit<ArtifactOptions, 'kind'>;
+
+/** One kind of artefact: a folder with a manifest. */
+export class Artifact<F extends object> {
+  readonly kind: string;
+  readonly name: string;
+  readonly command: string;
+  /** What to do if one is damaged. */
+  readonly again: string;
+  readonly #definition: ArtifactDefinition<F>;
+
+  constructor(definition: ArtifactDefinition<F>) {
+    this.kind = definition.kind;
+    this.name = definition.name;
+    this.command = definition.command;
+    this.again = definition.again ?? `make it again with: ${definition.command}`;
+    this.#definition = definition;
+  }
+
+  /** The format version that is written. */
+  get version(): number {
+    return 1 + (this.#definition.migrations?.length ?? 0);
+  }
+
+  /** The manifest of a finished artefact. @throws FileError saying which command makes the thing that was wanted. */
+  open(path: string): Manifest<F> {
+    const file = join(path, MANIFEST);
+    const hint = this.#definition.hint?.(path) ?? `make one with: ${this.command}`;
+    if (!existsSync(path)) throw new FileError(path, `no such folder, wanted ${this.name}`, hint);
+    if (!existsSync(file))
+      throw new FileError(path, `is no finished ${this.name.replace(/^an? /, '')} (it has no ${MANIFEST})`, hint);
+    const raw = readJson(file, hint) as Readonly<Record<string, unknown>> | null;
+    if (raw?.['kind'] !== this.kind) {
+      const found = typeof raw?.['kind'] === 'string' ? `a "${raw['kind']}"` : 'something else';
+      throw new FileError(path, `is ${found}, wanted ${this.name}`, hint);
+    }
+    const found = this.#migrated(raw, file, hint);
+    const { mixbct: maker, contents } = raw;
+    const result = typeof maker === 'string' ? this.#definition.check(found) : { problem: '"mixbct" is damaged' };
+    if ('problem' in result) throw new FileError(file, `its ${result.problem}`, hint);
+    const names = Array.isArray(contents) && { contents: contents.filter((name) => typeof name === 'string') };
+    return { ...result.fields, kind: this.kind, version: this.version, mixbct: maker as string, ...names };
+  }
+
+  #migrated(raw: Readonly<Record<string, unknown>>, file: string, hint: Hint): Readonly<Record<string, unknown>> {
+    const found = raw['version'];
+    if (typeof found !== 'number' || !Number.isInteger(found) || found < 1)
+      throw new FileError(file, `its "version" is damaged (wanted a whole number from 1 to ${this.version})`, hint);
+    if (found > this.version)
+      throw new FileError(file, `has format version ${found}, this mixbct reads 1 to ${this.version}`, [
+        'use the version of mixbct that made it, or a later one',
+        ...[hint].flat(),
+      ]);
+    const { migrations = [] } = this.#definition;
+    return migrations.slice(found - 1).reduce((fields, migrate) => migrate(fields), raw);
+  }
+
+  /** @throws FileError if a file of the artefact is not the one that its manifest describes. `requireDigest` says which are read. */
+  verify(path: string, fields: F): void {
+    for (const [name, digest] of Object.entries(this.#definition.digests?.(fields) ?? {}))
+      requireDigest(join(path, basename(name)), digest, this.again);
+  }
+
+  /**
+   * Makes an artefact, whole or not at all: `make` fills a folder, and returns the fields of the manifest.
+   * @throws UserError if another process writes `path`, what stands there may not be replaced, or the disk is full.
+   */
+  write(path: string, options: WriteOptions, make: (directory: string) => Promise<F> | F): Promise<Manifest<F>> {
+    return writeArtifact(path, { ...options, kind: this.kind }, async (directory) => ({
+      kind: this.kind,
+      version: this.version,
+      ...(await make(directory)),
+      mixbct,
+      contents: readdirSync(directory).sort(),
+    }));
+  }
+
+  /** The right to write one at `path`. @throws UserError as `write` */
+  claim(path: string, replacing: Replacing): OutputLock {
+    return claimOutput(path, artifactOf(this.kind), replacing);
+  }
+}
+
+export const defineArtifact = <F extends object>(definition: ArtifactDefinition<F>): Artifact<F> =>
+  new Artifact(definition);

@@ -1,0 +1,22 @@
+import { z } from 'zod';
+import { defineDerivedArtifact } from './derived-artifact.ts';
+
+/** Which rows of a feature set may be trusted: `credible.npy` (bool [N]). */
+export const credibleArtifact = defineDerivedArtifact({
+  kind: 'credible',
+  name: 'a mask of credible samples',
+  command: 'mixbct denoise',
+  fields: {
+    keep: z.number(),
+    columnNormalize: z.boolean(),
+    rule: z.enum(['distance', 'entropy']).default('distance'),
+    kept: z.int(),
+    /** Rows without an embedding, which are not trusted. */
+    missing: z.int().default(0),
+  },
+  arrays: { mask: { file: 'credible.npy', type: '|b1', shape: ({ count }) => [count] } },
+});
+
+/** @throws FileError if `path` is no mask of `mixbct denoise`. */
+export const openCredible = credibleArtifact.openArrays;
+export type CredibleInfo = ReturnType<typeof openCredible>['info'];

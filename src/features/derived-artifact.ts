@@ -1,0 +1,109 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { digestOf } from '../artifacts/artifact.ts';
+import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
+import { digestMismatch, isVerified } from '../artifacts/remembered-digest.ts';
+import { FileError } from '../base/errors.ts';
+import { datasetReference } from '../data/dataset-reference.ts';
+import type { FeatureSet } from './feature-set.ts';
+import { type NpyArray, type NpyType, readNpy, writeNpy } from './npy.ts';
+
+/** Fields of the manifest of everything that is derived from a feature set. */
+const derivedFields = {
+  /** Rows of the feature set. */
+  count: z.int(),
+  dataset: datasetReference.nullable(),
+  /** Digest of the features. */
+  features: z.string(),
+  /** The model that made the features; null if they came from outside, absent if that is not known. */
+  model: z.object({ name: z.string(), digest: z.string() }).nullable().optional(),
+  /** Digest of the arrays. */
+  digest: z.string(),
+};
+const derivedSchema = z.object(derivedFields);
+type DerivedFields = z.infer<typeof derivedSchema>;
+
+/** An array of a derived artefact, in a file of its own; `shape` as the manifest tells it. */
+type ArrayFile<M> = {
+  readonly file: string;
+  readonly type: NpyType;
+  readonly shape: (fields: M) => readonly number[];
+};
+type Arrays<A> = {
+  readonly [K in keyof A]: A[K] extends { readonly type: infer T extends NpyType } ? NpyArray<T> : never;
+};
+
+const digestOfArrays = (arrays: readonly ArrayBufferView[]): string =>
+  digestOf(...arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)));
+
+/**
+ * Defines a kind of artefact that is derived from a feature set: a few arrays, and a manifest that says from which features.
+ * `fields` are those of its own in the manifest.
+ */
+export function defineDerivedArtifact<
+  S extends z.ZodRawShape,
+  const A extends Readonly<Record<string, ArrayFile<DerivedFields & z.infer<z.ZodObject<S>>>>>,
+>({
+  fields,
+  arrays,
+  ...about
+}: {
+  readonly kind: string;
+  readonly name: string;
+  readonly command: string;
+  readonly fields: S;
+  readonly arrays: A;
+}) {
+  type Own = z.infer<z.ZodObject<S>>;
+  type Info = Manifest<DerivedFields & Own>;
+  const schema = z.object({ ...derivedFields, ...fields }) as unknown as z.ZodType<DerivedFields & Own>;
+  const artifact = defineArtifact({ ...about, check: checkedBySchema(schema) });
+  const each = Object.entries(arrays) as [keyof A & string, A[keyof A]][];
+
+  /** @throws FileError if the file holds an array of another shape than the manifest tells. */
+  function read(path: string, { file, type, shape }: A[keyof A], info: Info): NpyArray<NpyType> {
+    const at = join(path, file);
+    const found = readNpy(at, [type]);
+    const wanted = shape(info);
+    if (String(found.shape) === String(wanted)) return found.data;
+    throw new FileError(at, `has shape [${found.shape.join(', ')}], wanted [${wanted.join(', ')}]`, artifact.again);
+  }
+
+  return Object.assign(artifact, {
+    /** Manifest and arrays. @throws FileError if `path` is none of this kind, or the arrays are not those that were written. */
+    openArrays(path: string): { readonly info: Info; readonly digest: string } & Arrays<A> {
+      const info = artifact.open(path);
+      const found = each.map(([name, array]) => [name, read(path, array, info)] as const);
+      const views = found.map(([, array]) => array);
+      if (isVerified(views.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) {
+        const digest = digestOfArrays(views);
+        if (digest !== info.digest) throw digestMismatch(path, digest, info.digest, artifact.again);
+      }
+      return { info, digest: info.digest, ...(Object.fromEntries(found) as Arrays<A>) };
+    },
+
+    /** Makes one of a feature set: `make` computes its arrays, and the fields of its own. */
+    derive(
+      path: string,
+      source: FeatureSet,
+      { force = false }: { readonly force?: boolean },
+      make: () => { readonly arrays: Arrays<A>; readonly fields: Own },
+    ): Promise<Info> {
+      return artifact.write(path, { force, inputs: [source.path] }, (directory) => {
+        const made = make();
+        const { count, dataset, model } = source.info;
+        const info = {
+          count,
+          dataset,
+          features: source.digest,
+          model: model && { name: model.name, digest: model.digest },
+          digest: digestOfArrays(each.map(([name]) => made.arrays[name] as ArrayBufferView)),
+          ...made.fields,
+        };
+        for (const [name, { file, type, shape }] of each)
+          writeNpy(join(directory, file), type, made.arrays[name] as NpyArray<NpyType>, shape(info).slice(1));
+        return info;
+      });
+    },
+  });
+}

@@ -1,0 +1,70 @@
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
+import { datasetReference } from '../data/dataset-reference.ts';
+import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import { missingSchema } from './missing.ts';
+
+/** What was done to pictures before the model saw them. */
+const preprocessingSchema = z.object({
+  alignment: z.enum(['none', 'five-points']),
+  /** What pixels less 127.5 were divided by. */
+  pixelDivisor: z.number().positive(),
+});
+export type Preprocessing = z.infer<typeof preprocessingSchema>;
+export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
+
+const featuresSchema = z.object({
+  /** D, N, C */
+  dim: z.int().positive(),
+  count: z.int().nonnegative(),
+  classes: z.int().positive(),
+  /** The model that made them; null if they came from outside. */
+  model: z
+    .object({
+      name: z.string(),
+      digest: z.string(),
+      preset: z.string().default('default'),
+      differences: z.array(z.string()).default([]),
+      /** What it was trained on; null if that is not known. */
+      trainedOn: datasetReference.nullable().default(null),
+    })
+    .nullable(),
+  dataset: datasetReference.nullable(),
+  /** `mean`: of each image and its mirror; `random`: of one of both. */
+  flip: z.enum(['none', 'mean', 'random']),
+  preprocessing: preprocessingSchema.default(PLAIN),
+  /** How features.npy stores them. */
+  dtype: z.enum(['float32', 'float16']).default('float32'),
+  /** What the model computed in. */
+  precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
+  /** Rows that have no embedding, ascending. */
+  missing: missingSchema,
+  /** Digest of features.npy. */
+  digest: z.string(),
+  /** Digests of the other files, by name. */
+  files: z.record(z.string(), z.string()).default({}),
+});
+
+/** The files of a set. */
+export const featureFiles = (path: string) => ({
+  features: join(path, 'features.npy'),
+  labels: join(path, 'labels.npy'),
+  families: join(path, 'families.npy'),
+  /** Only where ids are known. */
+  ids: join(path, 'ids.jsonl'),
+  /** Only where classes were numbered. */
+  classIds: join(path, 'class-ids.npy'),
+});
+
+type FeatureSetFields = z.infer<typeof featuresSchema>;
+export type FeaturesInfo = Manifest<FeatureSetFields>;
+
+export const featureSetArtifact = defineArtifact<FeatureSetFields>({
+  kind: 'features',
+  name: 'a feature set',
+  command: 'mixbct extract',
+  check: checkedBySchema(featuresSchema),
+  again: 'make the feature set again',
+  digests: ({ files, digest }) => ({ ...files, [basename(featureFiles('').features)]: digest }),
+});
