@@ -1,6 +1,6 @@
 import { type Bench, measured, median, tell } from './bench.ts';
 import { alternate, Contender, speedup } from './contender.ts';
-import { describe, fullSize, oursCommand, teamCommand } from './workload.ts';
+import { describe, distributedCommand, fullSize, oursCommand } from './workload.ts';
 
 /** Throughput of two processes of one thread each, over that of one process of two threads. */
 const BAR = 0.9;
@@ -12,7 +12,7 @@ export const distributed: Bench = {
     tell(`${describe(fullSize)}, against two processes of one thread`);
     await using one = await Contender.start({ ...oursCommand(fullSize), name: '1 process, 2 threads' });
     const against = async (overlap: boolean) => {
-      await using two = await Contender.start(teamCommand({ ...fullSize, threads: 1 }, overlap));
+      await using two = await Contender.start(distributedCommand({ ...fullSize, threads: 1 }, overlap));
       const pairs = await alternate(two, one, { runs, steps: 1 });
       const ratio = speedup(pairs);
       tell(`  ${two.name}: ${ratio.toFixed(3)}× the throughput of one process`);

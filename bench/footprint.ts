@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeFeatureSet } from '../src/features/index.ts';
-import { freePort } from '../test/helpers/team.ts';
+import { freePort } from '../test/helpers/processes.ts';
 import { type Bench, measured, tell, worst } from './bench.ts';
 import { cleanEnvironment } from './contender.ts';
 import { benchFolder } from './room.ts';

@@ -1,4 +1,4 @@
-import type { Supply, WholeSet } from '../src/methods/index.ts';
+import type { OldModelBatch, OldModelConstants } from '../src/methods/index.ts';
 import { keep, mul, normalizeRows, ones, rand, scope, type Tensor } from '../src/torch/index.ts';
 import { noOldModelInputs, type OldModelInputs } from '../src/train/old-model-inputs.ts';
 import { type Bench, measured, median, tell, worst } from './bench.ts';
@@ -60,14 +60,14 @@ function seconds({ step }: Training): number {
 function anyOld({ batch, dim, classes }: Workload): OldModelInputs {
   const unit = (rows: number): Tensor => keep(scope(() => normalizeRows(rand([rows, dim]))));
   const oldPrototypes = unit(classes);
-  const wholeSet = {
+  const constants = {
     oldPrototypes,
     oldBoundaries: {
       centres: keep(scope(() => mul(oldPrototypes, 0.8))),
       radii: keep(scope(() => mul(ones([classes]), 0.5))),
       several: keep(ones([classes])),
     },
-  } as unknown as WholeSet;
+  } as unknown as OldModelConstants;
   const ofBatch = { oldEmbedding: unit(batch), credible: Int32Array.from({ length: batch }, (_, i) => i) };
-  return { ...noOldModelInputs, wholeSet, forBatch: () => ({ ...wholeSet, ...ofBatch }) as Supply };
+  return { ...noOldModelInputs, constants, forBatch: () => ({ ...constants, ...ofBatch }) as OldModelBatch };
 }

@@ -50,10 +50,10 @@ export const oursCommand = (workload: Workload, env: Readonly<Record<string, str
 });
 
 /** Two processes that share the batch; the first one answers for both. */
-export const teamCommand = (workload: Workload, overlap: boolean): Command => ({
+export const distributedCommand = (workload: Workload, overlap: boolean): Command => ({
   name: `2 processes, overlap ${overlap ? 'on' : 'off'}`,
   program: process.execPath,
-  args: [resolve(import.meta.dirname, 'ours/team.js'), JSON.stringify(workload), overlap ? 'overlap' : 'after'],
+  args: [resolve(import.meta.dirname, 'ours/group.js'), JSON.stringify(workload), overlap ? 'overlap' : 'after'],
   env: allThreads(workload),
 });
 

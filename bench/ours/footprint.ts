@@ -13,11 +13,11 @@ const memory = (what: 'VmRSS' | 'VmHWM'): number =>
 
 dieWithParent();
 const place = rankInfoOf(process.env);
-const joined = place && joinProcessGroup(place);
+const distributed = place && joinProcessGroup(place);
 const training = startTraining(
   { ...workload, classes },
   { head: { kind: 'arcface', ...(sampleRate < 1 && { sampleRate }) } },
-  joined ? { team: joined.group } : {},
+  distributed ? { group: distributed.group } : {},
 );
 const old = features === null ? null : FeatureSet.open(features);
 const losses: number[] = [];
@@ -27,5 +27,5 @@ for (let step = 0; step < STEPS; step++) {
 }
 trimMemory();
 const told = { peak: memory('VmHWM'), kept: memory('VmRSS'), losses };
-joined?.leave();
+distributed?.leave();
 process.stdout.write(`${JSON.stringify(told)}\n`);

@@ -32,13 +32,13 @@ export type Training = {
 type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldModelInputs };
 
 /**
- * `changes`: sections of the recipe, and settings of its network, that are not the workload's. With a `team`, each process has
+ * `changes`: sections of the recipe, and settings of its network, that are not the workload's. With a `group`, each process has
  * an equal share of the batch.
  */
 export function startTraining(
   { width, side, batch, dim, classes, threads }: Workload,
   { network = {}, old = noOldModelInputs, ...changes }: Changes = {},
-  { team = singleProcess, overlap = true }: SessionOptions = {},
+  { group = singleProcess, overlap = true }: SessionOptions = {},
 ): Training {
   setThreads(threads);
   const recipe = parseRecipe(
@@ -52,13 +52,13 @@ export function startTraining(
     'bench',
   );
   const rng = new Rng(0);
-  const session = openSession(recipe, classes, rng, { team, overlap });
+  const session = openSession(recipe, classes, rng, { group, overlap });
   drawWeights(session);
   const pixels = scope(() =>
     toUint8(to(fillUniform(zeros([batch * side * side * 3]), generator(1), 0, 256), { dtype: 'uint8' })),
   );
-  const share = batch / team.processes;
-  const indices = Int32Array.from({ length: share }, (_, i) => i * team.processes + team.rank);
+  const share = batch / group.processes;
+  const indices = Int32Array.from({ length: share }, (_, i) => i * group.processes + group.rank);
   const bytes = side * side * 3;
   const images = new Uint8Array(share * bytes);
   for (const [i, index] of indices.entries())

@@ -1,8 +1,8 @@
 // Strangers that connect to every port of a training by several processes: it ends with the bytes of one that none came to.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../../test/helpers/processes.ts';
 import { listeners, pester } from '../../test/helpers/sockets.ts';
-import { freePort } from '../../test/helpers/team.ts';
 import { attempt, removeOutput, start, wrongEnd } from './attempts.ts';
 
 /** It meets at a port, so that there is one more to come to. */

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { Rng } from '../../src/base/rng.ts';
 import { packageRoot } from '../../src/base/version.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { freePort } from '../../test/helpers/team.ts';
+import { freePort } from '../../test/helpers/processes.ts';
 
 const [WITHIN_MS, EPOCHS, STEPS_AN_EPOCH] = [10_000, 40, 4];
 const main = join(packageRoot, 'dist/src/cli/main.js');

@@ -15,7 +15,7 @@ import {
   type Templates,
   withholdVerdicts,
 } from '../eval/index.ts';
-import { claimedByRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
+import { claimOnRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import type { Space } from '../train/run.ts';
 import { cachedFeatures, type KeptDataset, type ModelSource, modelSource, type PixelMap } from './model-features.ts';
@@ -67,10 +67,10 @@ export async function evaluateIjb(
   const { joined } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
   const claim = (): OutputLock => claimOutput(out, artifactOf('evaluation'), replacing);
-  using lock = joined ? claimedByRankZero((body) => joined.broadcastFromRankZero(body), claim) : claim();
+  using lock = joined ? claimOnRankZero((body) => joined.broadcastFromRankZero(body), claim) : claim();
   if (joined) {
     await extractAll(joined, present, crops, options);
-    if (joined.place.rank > 0) return undefined;
+    if (joined.group.rank > 0) return undefined;
   }
   let evaluation: Evaluation | undefined;
   await writeArtifact(out, { kind: 'evaluation', ...replacing, lock: lock! }, async (directory) => {

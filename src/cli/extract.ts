@@ -54,20 +54,20 @@ export function extractCommand(): Command {
           import('../train/precision.ts'),
           import('../train/run.ts'),
         ]);
-      const { joinLaunchedGroup, togetherOf, useThreads } = await import('./processes.ts');
+      const { joinLaunchedGroup, shardedExtractionOf, useThreads } = await import('./processes.ts');
       useThreads(options.threads);
       const joined = joinLaunchedGroup(options.device);
       checkPrecision(options.precision);
-      using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
+      using dataset = openInputDataset(options.data, { report: !joined || joined.group.rank === 0 });
       const model = loadModel(run);
       const replacing = { ...options, inputs: [run], signal: interruptible() };
       try {
         const embedder = embedderOf(model, options.space, { precision: options.precision });
         const info = joined
-          ? await extractSharded(dataset, embedder, replacing, togetherOf(joined))
+          ? await extractSharded(dataset, embedder, replacing, shardedExtractionOf(joined))
           : await extractFeatures(dataset, embedder, replacing);
         joined?.leave();
-        if (joined && joined.place.rank > 0) return;
+        if (joined && joined.group.rank > 0) return;
         print(
           options,
           info,

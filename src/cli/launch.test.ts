@@ -9,8 +9,8 @@ import { stringify } from 'yaml';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
+import { freePort } from '../../test/helpers/processes.ts';
 import { listeners, pester } from '../../test/helpers/sockets.ts';
-import { freePort } from '../../test/helpers/team.ts';
 import { checkLaunch } from './launch.ts';
 
 const main = resolve(import.meta.dirname, 'main.js');

@@ -8,7 +8,7 @@ import { PIXEL_DIVISOR } from '../data/pixels.ts';
 import { extractFeatures, extractSharded, FeatureSet } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
-import { togetherOf } from './processes.ts';
+import { shardedExtractionOf } from './processes.ts';
 
 /** How pixels become numbers. */
 export type PixelMap = keyof typeof PIXEL_DIVISOR;
@@ -82,7 +82,7 @@ export async function cachedFeatures(
       using images = dataset.open();
       const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] });
       const to = { ...options, out, flip, force: replaces };
-      if (joined) await extractSharded(images, embedder, to, togetherOf(joined));
+      if (joined) await extractSharded(images, embedder, to, shardedExtractionOf(joined));
       else await extractFeatures(images, embedder, to);
     } finally {
       model.dispose();

@@ -14,11 +14,11 @@ import { LAUNCHER } from './context.ts';
 export const useThreads = (count: number): void => setThreads(count);
 
 /** Processes as extraction sees them. */
-export const togetherOf = (joined: DistributedContext): ShardedExtraction => ({
-  rank: joined.place.rank,
-  processes: joined.place.processes,
-  fromFirst: (body) => joined.broadcastFromRankZero(body),
-  meet: () => joined.group.barrier().wait(),
+export const shardedExtractionOf = (joined: DistributedContext): ShardedExtraction => ({
+  rank: joined.group.rank,
+  processes: joined.group.processes,
+  broadcastFromRankZero: (body) => joined.broadcastFromRankZero(body),
+  barrier: () => joined.group.barrier().wait(),
 });
 
 /** A number of seconds in a variable of the environment, in milliseconds. */

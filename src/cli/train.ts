@@ -70,7 +70,7 @@ export function trainCommand(): Command {
       useThreads(options.threads);
       const joined = joinLaunchedGroup(options.device);
       const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
-      using dataset = openInputDataset(options.data, { report: !joined || joined.place.rank === 0 });
+      using dataset = openInputDataset(options.data, { report: !joined || joined.group.rank === 0 });
       const paths = {
         features: options.oldFeatures,
         credible: options.oldCredible,
@@ -93,11 +93,11 @@ export function trainCommand(): Command {
         logEvery,
         saveEvery,
         signal: interruptible(),
-        joined,
+        distributed: joined,
         overlap: options.overlap,
       });
       joined?.leave();
-      if (joined && joined.place.rank > 0) return;
+      if (joined && joined.group.rank > 0) return;
       print(
         options,
         { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },

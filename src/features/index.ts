@@ -16,4 +16,4 @@ export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
 export { openPrototypes, type PrototypesInfo } from './prototypes-artifact.ts';
 export { requireSameSource, type Sourced } from './same-source.ts';
-export { claimedByRankZero, extractSharded, type ShardedExtraction } from './sharded-extraction.ts';
+export { claimOnRankZero, extractSharded, type ShardedExtraction } from './sharded-extraction.ts';

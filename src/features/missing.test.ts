@@ -147,8 +147,8 @@ test('several processes merge what each could not read, also if one has nothing 
       {
         rank,
         processes: 2,
-        fromFirst: (body) => body(),
-        meet: () => {
+        broadcastFromRankZero: (body) => body(),
+        barrier: () => {
           if (rank === 1) throw new Error('the others are not here');
         },
       },
@@ -162,8 +162,8 @@ test('several processes merge what each could not read, also if one has nothing 
       {
         rank: 1,
         processes: 2,
-        fromFirst: (body) => body(),
-        meet: () => undefined,
+        broadcastFromRankZero: (body) => body(),
+        barrier: () => undefined,
       },
     ),
     /b\/5\.pgm: cannot be read/,

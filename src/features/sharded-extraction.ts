@@ -15,18 +15,18 @@ export type ShardedExtraction = {
   readonly rank: number;
   readonly processes: number;
   /** Calls `body` in the first process; all get its result. */
-  fromFirst<T>(body: () => T): T;
+  broadcastFromRankZero<T>(body: () => T): T;
   /** Waits for the others. */
-  meet(): void;
+  barrier(): void;
 };
 
 /** `claim`, called in the first process, which holds the lock; all fail if it does. */
-export function claimedByRankZero(
-  fromFirst: ShardedExtraction['fromFirst'],
+export function claimOnRankZero(
+  broadcastFromRankZero: ShardedExtraction['broadcastFromRankZero'],
   claim: () => OutputLock,
 ): OutputLock | null {
   let lock: OutputLock | null = null;
-  fromFirst(() => {
+  broadcastFromRankZero(() => {
     lock = claim();
     return null;
   });
@@ -45,11 +45,11 @@ export async function extractSharded(
   dataset: Dataset,
   embedder: Embedder,
   options: ExtractOptions,
-  { rank, processes, fromFirst, meet }: ShardedExtraction,
+  { rank, processes, broadcastFromRankZero, barrier }: ShardedExtraction,
 ): Promise<FeaturesInfo> {
   const { out, force = false, inputs = [] } = options;
   const replacing = { force, inputs: [dataset.path, ...inputs] };
-  using lock = claimedByRankZero(fromFirst, () => featureSetArtifact.claim(out, replacing));
+  using lock = claimOnRankZero(broadcastFromRankZero, () => featureSetArtifact.claim(out, replacing));
   if (lock) removeOtherParts(out, processes);
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({
@@ -59,7 +59,7 @@ export async function extractSharded(
   const own = parts[rank]!;
   if (!holds(own.out, dataset, embedder, { ...options, ...own }))
     await extractFeatures(dataset, embedder, { ...options, ...own, force: true });
-  meet();
+  barrier();
   if (rank === 0) {
     await joinParts(
       out,
@@ -69,7 +69,7 @@ export async function extractSharded(
     );
     for (const part of parts) rmSync(part.out, { recursive: true });
   }
-  meet();
+  barrier();
   using set = FeatureSet.open(out, { verify: false });
   return set.info;
 }

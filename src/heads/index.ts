@@ -50,19 +50,19 @@ export const headSchema = z.discriminatedUnion('kind', [
 ]);
 export type HeadRecipe = z.infer<typeof headSchema>;
 
-/** A margin head's classes are spread over the processes of `team`; every process holds all of a softmax layer. */
+/** A margin head's classes are spread over the processes of `group`; every process holds all of a softmax layer. */
 export function makeHead(
   recipe: HeadRecipe,
   embeddingDim: number,
   classes: number,
   rng: Rng,
-  team = singleProcess,
+  group = singleProcess,
 ): Head {
   switch (recipe.kind) {
     case 'arcface':
-      return new ArcFace(embeddingDim, classes, recipe, rng, team);
+      return new ArcFace(embeddingDim, classes, recipe, rng, group);
     case 'cosface':
-      return new CosFace(embeddingDim, classes, recipe, rng, team);
+      return new CosFace(embeddingDim, classes, recipe, rng, group);
     case 'softmax':
       return new Softmax(embeddingDim, classes, rng);
   }

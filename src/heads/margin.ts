@@ -79,14 +79,14 @@ abstract class MarginHead extends Head {
   override readonly weight: Tensor; // [C, D], or the rows of a shard
   override readonly shard: Head['shard'];
   readonly #sampleRate: number;
-  readonly #team: ProcessGroup;
+  readonly #group: ProcessGroup;
 
-  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, team: ProcessGroup) {
+  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, group: ProcessGroup) {
     super();
     this.#sampleRate = sampleRate;
-    this.#team = team;
-    const rows = shardOf(classes, team);
-    this.shard = team.processes > 1 ? { ...rows, of: classes } : null;
+    this.#group = group;
+    const rows = shardOf(classes, group);
+    this.shard = group.processes > 1 ? { ...rows, of: classes } : null;
     this.weight = parameter(init.normalRows([classes, embeddingDim], 0.01, rng.split('weight'), rows));
   }
 
@@ -102,19 +102,19 @@ abstract class MarginHead extends Head {
   }
 
   override overClasses(sum: Tensor): Tensor {
-    return this.#team.sumOfShards(sum);
+    return this.#group.sumOfShards(sum);
   }
 
   /** The whole batch's labels as rows of `weight`, -1 for those of other shards. [b] int64 → [B] int64 */
   #rowsOf(labels: Tensor): Tensor {
-    return this.shard ? labelsInShard(this.#team.gather(labels), this.shard) : labels;
+    return this.shard ? labelsInShard(this.#group.gather(labels), this.shard) : labels;
   }
 
   /** centres [K, D], labels [B] of the whole batch as rows of them */
   #lossAmong(centres: Tensor, embeddings: Tensor, labels: Tensor): Tensor {
-    const cos = cosinesTo(centres, this.#team.gather(embeddings)); // [B, K]
+    const cos = cosinesTo(centres, this.#group.gather(embeddings)); // [B, K]
     const logits = centres.shape[0] === 0 ? cos : this.marginLogits(cos, labels);
-    return this.shard ? shardedCrossEntropy([{ logits, labels }], this.#team) : saturatedCrossEntropy(logits, labels);
+    return this.shard ? shardedCrossEntropy([{ logits, labels }], this.#group) : saturatedCrossEntropy(logits, labels);
   }
 
   override forStep(labels: ArrayLike<number>, rng: Rng): HeadOfStep {
@@ -122,7 +122,7 @@ abstract class MarginHead extends Head {
     const classes = this.weight.shape[0]!;
     const count = Math.floor(this.#sampleRate * classes);
     const present = this.#rowsOf(tensor(BigInt64Array.from(Array.from(labels), BigInt)));
-    const draws = this.shard ? rng.split(this.#team.rank) : rng;
+    const draws = this.shard ? rng.split(this.#group.rank) : rng;
     const sample = sampleClasses(toNumbers(present), { classes, count }, () => draws.uniform());
     const index = tensor(BigInt64Array.from(sample, BigInt));
     const rows = requireGrad(noGrad(() => selectRows(this.weight, index)));
@@ -148,8 +148,8 @@ const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines
 export class ArcFace extends MarginHead {
   readonly #options: ArcFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, team = singleProcess) {
-    super(embeddingDim, classes, options, rng, team);
+  constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, group = singleProcess) {
+    super(embeddingDim, classes, options, rng, group);
     this.#options = options;
   }
 
@@ -165,8 +165,8 @@ export class ArcFace extends MarginHead {
 export class CosFace extends MarginHead {
   readonly #options: CosFaceOptions;
 
-  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, team = singleProcess) {
-    super(embeddingDim, classes, options, rng, team);
+  constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, group = singleProcess) {
+    super(embeddingDim, classes, options, rng, group);
     this.#options = options;
   }
 

@@ -1,10 +1,10 @@
 // Heads whose classes are spread over real processes: against the numbers of methods.md 8.2, and a dense twin in one process.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DIM, type Input, optimizers, type run, settings } from '../../test/distributed/partial-fc.ts';
 import { fill, gap, int64 } from '../../test/helpers/formula.ts';
 import { golden, PRINTED } from '../../test/helpers/golden.ts';
-import { inProcesses } from '../../test/helpers/team.ts';
-import { DIM, type Input, optimizers, type run, settings } from '../../test/teams/partial-fc.ts';
+import { inProcesses } from '../../test/helpers/processes.ts';
 import { Rng } from '../base/rng.ts';
 import { init, parameter } from '../nn/index.ts';
 import {

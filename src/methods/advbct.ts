@@ -58,7 +58,7 @@ export const advbct = defineMethod({
     const eboundary = new ElasticBoundary(classes, rng.split('eboundary'));
     return {
       modules: { discriminator, eboundary },
-      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, team, count }) {
+      terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, group, count }) {
         const unit = normalizeRows(inOldSpace);
         const reversal = 2 / (1 + Math.exp(-10 * progress)) - 1; // 0 → 1
         // two passes, new before old: each moves the running statistics
@@ -66,8 +66,8 @@ export const advbct = defineMethod({
         const olds = discriminator.forward(old.oldEmbedding, pass);
         const told = neg(add(mean(narrow(news, 1, 0, 1)), mean(narrow(olds, 1, 1, 1))));
         const elastic = { ...old.oldBoundaries, elastic: eboundary.weight, radius };
-        count('samples of classes without a boundary', withoutBoundary(labels, old.oldBoundaries, team));
-        const beyond = beyondBoundary(unit, labels, elastic, team);
+        count('samples of classes without a boundary', withoutBoundary(labels, old.oldBoundaries, group));
+        const beyond = beyondBoundary(unit, labels, elastic, group);
         return {
           classify: { value: head.loss(embeddings, labels), weight: 1 },
           boundary: { value: beyond, weight: boundaryWeight },

@@ -10,15 +10,15 @@ import { unibct } from './unibct.ts';
 export type {
   Boundaries,
   EpochStart,
+  LossTerms,
   Method,
-  Need,
+  MethodInstance,
+  MethodSetup,
+  OldModelBatch,
+  OldModelConstants,
+  OldModelInput,
   OldRows,
-  Running,
-  Setup,
-  Step,
-  Supply,
-  Terms,
-  WholeSet,
+  TrainingStep,
 } from './method.ts';
 export { defineMethod } from './method.ts';
 

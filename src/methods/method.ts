@@ -22,7 +22,7 @@ export type OldRows = {
 };
 
 /** What the old model left behind, for one batch. All of it is constant: no gradient flows into it. */
-export interface Supply {
+export interface OldModelBatch {
   /** Old embeddings of the batch's samples, rows of length 1. [B, D] */
   oldEmbedding: Tensor;
   /** Rows of the batch whose old embedding may be trusted (artefact of `mixbct denoise`). */
@@ -33,12 +33,12 @@ export interface Supply {
   /** Not of the batch but of the whole set: for what is renewed between epochs. */
   oldRows: OldRows;
 }
-export type Need = keyof Supply;
+export type OldModelInput = keyof OldModelBatch;
 /** What of it is the same for every batch. */
-export type WholeSet = Pick<Supply, 'oldPrototypes' | 'oldBoundaries' | 'oldRows'>;
+export type OldModelConstants = Pick<OldModelBatch, 'oldPrototypes' | 'oldBoundaries' | 'oldRows'>;
 
 /** Loss terms by name; the trainer adds `weight · value` and logs each. */
-export type Terms = Readonly<Record<string, { readonly value: Tensor; readonly weight: number }>>;
+export type LossTerms = Readonly<Record<string, { readonly value: Tensor; readonly weight: number }>>;
 
 /** The classification layer as a method sees it. embeddings [B, D], labels [B] int64 */
 export interface Classifier {
@@ -51,14 +51,14 @@ export interface Classifier {
 }
 
 /** What a method sees of a training step. Of the old model it can read only what it declared. */
-export interface Step<N extends Need = Need, W extends Need = never> {
+export interface TrainingStep<N extends OldModelInput = OldModelInput, W extends OldModelInput = never> {
   /** The new model's embeddings, not normalised. [B, D] */
   readonly embeddings: Tensor;
   /** The same in the space of the old model: through the recipe's projection, if it has one. [B, old D] */
   readonly inOldSpace: Tensor;
   readonly labels: Tensor; // [B] int64
   readonly head: Classifier;
-  readonly old: Pick<Supply, N> & Partial<Pick<Supply, W>>;
+  readonly old: Pick<OldModelBatch, N> & Partial<Pick<OldModelBatch, W>>;
   /** 0 at the first step, towards 1 at the last. */
   readonly progress: number;
   /** From 0. */
@@ -67,7 +67,7 @@ export interface Step<N extends Need = Need, W extends Need = never> {
   /** How a method's own modules are run. */
   readonly pass: Pass;
   /** Who shares the batch: the above is this process's share, and terms are averaged. What looks beyond single samples asks it. */
-  readonly team: ProcessGroup;
+  readonly group: ProcessGroup;
   /** A stream of this step alone, the same in every process. */
   readonly rng: Rng;
   /** Adds to a counter of the run's log. */
@@ -75,16 +75,16 @@ export interface Step<N extends Need = Need, W extends Need = never> {
 }
 
 /** What a method may read between epochs. */
-export interface EpochStart<N extends Need = Need> {
+export interface EpochStart<N extends OldModelInput = OldModelInput> {
   readonly epoch: number;
-  readonly old: Pick<Supply, Extract<N, keyof WholeSet>>;
+  readonly old: Pick<OldModelBatch, Extract<N, keyof OldModelConstants>>;
   /** Embeds the training set with the backbone as it is now, without augmentation. → flat [N · D] in the old space */
   embedTrainSet(): Promise<Float32Array>;
 }
 
 /** A method at work in one run. */
-export interface Running<N extends Need = Need, W extends Need = never> {
-  terms(step: Step<N, W>): Terms;
+export interface MethodInstance<N extends OldModelInput = OldModelInput, W extends OldModelInput = never> {
+  terms(step: TrainingStep<N, W>): LossTerms;
   /** Learned parts of its own (a discriminator): optimised, clipped and checkpointed with the backbone. */
   readonly modules?: Readonly<Record<string, Module>>;
   /** Tensors that later steps depend on (a queue): checkpointed. */
@@ -96,7 +96,7 @@ export interface Running<N extends Need = Need, W extends Need = never> {
 }
 
 /** Sizes a method may build its parts from; `oldDim` is that of the space both models share. */
-export type Setup = {
+export type MethodSetup = {
   readonly oldDim: number;
   /** Whether a projection leads there; otherwise it is the space of the new embeddings itself. */
   readonly projected: boolean;
@@ -105,7 +105,11 @@ export type Setup = {
 };
 
 /** The only thing a method may be. The trainer owns the loop, optimiser, schedule, precision and log. */
-export interface Method<N extends Need = Need, W extends Need = never, S extends z.ZodObject = z.ZodObject> {
+export interface Method<
+  N extends OldModelInput = OldModelInput,
+  W extends OldModelInput = never,
+  S extends z.ZodObject = z.ZodObject,
+> {
   readonly name: string;
   /** Paper, and where in it; what of the reference's code we follow. */
   readonly source: string;
@@ -116,10 +120,14 @@ export interface Method<N extends Need = Need, W extends Need = never, S extends
   readonly projects: boolean;
   /** Its section of a recipe. */
   readonly options: S;
-  start(options: z.infer<S>, setup: Setup): Running<N, W>;
+  start(options: z.infer<S>, setup: MethodSetup): MethodInstance<N, W>;
 }
 
 /** Declares a method; `needs` and `wants` decide what its `terms` may read. */
-export const defineMethod = <const N extends Need, const W extends Need = never, S extends z.ZodObject = z.ZodObject>(
+export const defineMethod = <
+  const N extends OldModelInput,
+  const W extends OldModelInput = never,
+  S extends z.ZodObject = z.ZodObject,
+>(
   method: Method<N, W, S>,
 ): Method<N, W, S> => method;

@@ -22,10 +22,10 @@ export const mixbct = defineMethod({
       .describe('when a batch has fewer credible rows than the ratio asks for (D-32)'),
   }),
   start: ({ ratio, onShortage }) => ({
-    terms({ embeddings, labels, head, old, rng, team, count }) {
+    terms({ embeddings, labels, head, old, rng, group, count }) {
       const share = embeddings.shape[0]!;
-      const credible = rowsOfBatch(old.credible, share, team);
-      const wanted = Math.floor(share * team.processes * ratio);
+      const credible = rowsOfBatch(old.credible, share, group);
+      const wanted = Math.floor(share * group.processes * ratio);
       if (credible.length < wanted) {
         if (onShortage === 'stop')
           throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${credible.length} there`, {
@@ -34,7 +34,7 @@ export const mixbct = defineMethod({
         count('missing credible rows', wanted - credible.length);
       }
       if (wanted === 0 && ratio > 0) count('batches too small for the ratio to replace a row', 1);
-      const rows = tensor(rowsHere(rng.sample(credible, wanted), team), { dtype: 'int64' });
+      const rows = tensor(rowsHere(rng.sample(credible, wanted), group), { dtype: 'int64' });
       const mixed = replaceRows(embeddings, rows, selectRows(old.oldEmbedding, rows));
       return { classify: { value: head.loss(mixed, labels), weight: 1 } };
     },

@@ -73,13 +73,13 @@ export const nccl = defineMethod({
     return {
       state: { queue, classes, next },
       written: [queue, classes, next],
-      terms({ embeddings, inOldSpace, labels, head, old, team, count }) {
+      terms({ embeddings, inOldSpace, labels, head, old, group, count }) {
         const { oldEmbedding, credible } = old;
         noGrad(() => {
-          const [olds, own] = [team.gather(oldEmbedding), team.gather(labels)];
+          const [olds, own] = [group.gather(oldEmbedding), group.gather(labels)];
           if (!credible) push(ring, olds, own);
           else {
-            const trusted = rowsOfBatch(credible, labels.numel, team);
+            const trusted = rowsOfBatch(credible, labels.numel, group);
             const rows = tensor(trusted, { dtype: 'int32' });
             count('old embeddings left out', own.numel - trusted.length);
             push(ring, selectRows(olds, rows), selectRows(own, rows));

@@ -95,11 +95,11 @@ export class BatchNorm extends Module {
     this.#options = { eps, momentum };
   }
 
-  override forward(x: Tensor, { train, again = false, team }: Pass): Tensor {
+  override forward(x: Tensor, { train, again = false, group }: Pass): Tensor {
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
-    if (train && team && team.processes > 1) return synchronizedBatchNorm(x, state, team, this.#options);
+    if (train && group && group.processes > 1) return synchronizedBatchNorm(x, state, group, this.#options);
     return torch.batchNorm(x, state, { training: train, ...this.#options });
   }
 }

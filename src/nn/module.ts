@@ -10,7 +10,7 @@ export type Pass = {
   /** Whether it repeats one for backward (`chain`): what a module counts for itself has been counted then. */
   readonly again?: boolean;
   /** Processes over which batch statistics are taken; those of this process's share of the batch if absent. */
-  readonly team?: ProcessGroup;
+  readonly group?: ProcessGroup;
 };
 
 /**

@@ -1,9 +1,9 @@
 // Batch statistics of a batch that several real processes share, against libtorch's batch norm of the whole batch.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inputs, layer, type run, SHAPE } from '../../test/distributed/batch-norm.ts';
 import { gap } from '../../test/helpers/formula.ts';
-import { inProcesses } from '../../test/helpers/team.ts';
-import { inputs, layer, type run, SHAPE } from '../../test/teams/batch-norm.ts';
+import { inProcesses } from '../../test/helpers/processes.ts';
 import { backward, mul, requireGrad, scope, sum, toNumbers } from '../torch/index.ts';
 
 /** Double precision of numbers about 100, squared. */

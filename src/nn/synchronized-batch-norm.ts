@@ -29,23 +29,23 @@ import {
 export function synchronizedBatchNorm(
   x: Tensor,
   { weight, bias, runningMean, runningVar }: BatchNormState,
-  team: ProcessGroup,
+  group: ProcessGroup,
   { eps, momentum }: { readonly eps: number; readonly momentum: number },
 ): Tensor {
   const channels = x.shape[1]!;
   const others = x.shape.flatMap((_, dim) => (dim === 1 ? [] : [dim]));
   const share = x.numel / channels;
-  const count = share * team.processes;
+  const count = share * group.processes;
   const along = x.shape.map((size, dim) => (dim === 1 ? size : 1));
   return scope(() => {
     const values = to(x, { dtype: x.dtype === 'float64' ? 'float64' : 'float32' });
     const own = mean(values, { dim: others, keepDim: true }); // [1, C, 1, 1]
     const squares = sum(square(sub(values, own)), { dim: others });
     const exact = to(reshape(own, [channels]), { dtype: 'float64' });
-    const sums = team.sum(stack([exact, square(exact), to(squares, { dtype: 'float64' })]));
+    const sums = group.sum(stack([exact, square(exact), to(squares, { dtype: 'float64' })]));
     const [means, meanSquares, within] = [0, 1, 2].map((part) => select(sums, 0, part)) as [Tensor, Tensor, Tensor];
-    const centre = div(means, team.processes); // [C]
-    const between = sub(meanSquares, mul(square(centre), team.processes)); // Σ (own mean - mean)²
+    const centre = div(means, group.processes); // [C]
+    const between = sub(meanSquares, mul(square(centre), group.processes)); // Σ (own mean - mean)²
     const squaresOfAll = add(within, between, { alpha: share });
     const variance = div(squaresOfAll, count);
     if (runningMean && runningVar)

@@ -5,8 +5,8 @@ import { createServer } from 'node:net';
 import { join as pathOf } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { endsOf, freePort, inProcesses } from '../../test/helpers/processes.ts';
 import { listeners } from '../../test/helpers/sockets.ts';
-import { endsOf, freePort, inProcesses } from '../../test/helpers/team.ts';
 import {
   buildInfo,
   hasNccl,
@@ -28,7 +28,7 @@ for (const processes of [2, 3])
   test(`${processes} processes reduce, gather, send and average`, async () => {
     const ranks = Array.from({ length: processes }, (_, rank) => rank);
     const sum = (of: (rank: number) => number): number => ranks.reduce((total, rank) => total + of(rank), 0);
-    const answers = await inProcesses<ReturnType<typeof import('../../test/teams/collectives.ts').run>>(
+    const answers = await inProcesses<ReturnType<typeof import('../../test/distributed/collectives.ts').run>>(
       processes,
       'collectives',
       null,
@@ -93,7 +93,7 @@ test('stores keep texts and numbers, in a file too', (t) => {
   assert.throws(() => store.get('name'), /closed/);
 });
 
-test('one process is a team that asks nobody', () =>
+test('a single process needs no other for its collectives', () =>
   scope(() => {
     const x = tensor(Float64Array.of(1, 2));
     for (const result of [

@@ -160,12 +160,12 @@ export class C10dProcessGroup implements ProcessGroup {
   ) {
     this.rank = rank;
     this.processes = processes;
-    const place = [rank, processes, timeoutMs] as const;
+    const settings = [rank, processes, timeoutMs] as const;
     this.#cpu = withPeerErrors('connecting the processes', () =>
-      native.glooGroup(store.prefixed('gloo').handle, ...place, networkInterface, host),
+      native.glooGroup(store.prefixed('gloo').handle, ...settings, networkInterface, host),
     );
     this.#cuda =
-      cudaDevice === undefined ? null : native.ncclGroup(store.prefixed('nccl').handle, ...place, cudaDevice);
+      cudaDevice === undefined ? null : native.ncclGroup(store.prefixed('nccl').handle, ...settings, cudaDevice);
   }
 
   /** The group that reaches where the tensor is. */

@@ -76,14 +76,12 @@ const LINGER_MS = 300;
 
 /** The processes of a run, connected. */
 export class DistributedContext {
-  readonly place: RankInfo;
   readonly group: C10dProcessGroup;
   readonly #store: Store;
   readonly #close: () => void;
   #comparisons = 0;
 
-  constructor(place: RankInfo, group: C10dProcessGroup, { store, close }: OpenStore) {
-    this.place = place;
+  constructor(group: C10dProcessGroup, { store, close }: OpenStore) {
     this.group = group;
     this.#store = store;
     this.#close = close;
@@ -91,23 +89,23 @@ export class DistributedContext {
 
   /** Calls `body` on the process of rank 0 alone; all get its result, which must be JSON. @throws PeerLost elsewhere if it throws. */
   broadcastFromRankZero<T>(body: () => T): T {
-    if (this.place.rank === 0) {
+    if (this.group.rank === 0) {
       let result: T;
       try {
         result = body();
       } catch (error) {
-        this.#tell({ error: messageOf(error) });
+        this.#broadcastJson({ error: messageOf(error) });
         throw error;
       }
-      this.#tell({ result });
+      this.#broadcastJson({ result });
       return result;
     }
-    const said = this.#listen() as { readonly result: T; readonly error?: string };
-    if (said.error !== undefined) throw new PeerLost(`process 0 stopped: ${said.error}`);
-    return said.result;
+    const received = this.#receiveJson() as { readonly result: T; readonly error?: string };
+    if (received.error !== undefined) throw new PeerLost(`process 0 stopped: ${received.error}`);
+    return received.result;
   }
 
-  #tell(value: unknown): void {
+  #broadcastJson(value: unknown): void {
     scope(() => {
       const bytes = Buffer.from(JSON.stringify(value));
       this.group.broadcast(tensor([bytes.length], { dtype: 'int64' })).wait();
@@ -115,7 +113,7 @@ export class DistributedContext {
     });
   }
 
-  #listen(): unknown {
+  #receiveJson(): unknown {
     return scope(() => {
       const length = tensor([0], { dtype: 'int64' });
       this.group.broadcast(length).wait();
@@ -127,18 +125,18 @@ export class DistributedContext {
 
   /** @throws UserError in every process, naming what differs, if they do not all say the same. */
   requireEqual(values: Readonly<Record<string, string>>): void {
-    const { rank, processes } = this.place;
+    const { rank, processes } = this.group;
     const round = `equal/${this.#comparisons++}`;
     this.#store.set(`${round}/${rank}`, JSON.stringify(values));
-    const said = Array.from(
+    const all = Array.from(
       { length: processes },
       (_, other) => JSON.parse(this.#store.get(`${round}/${other}`)) as Record<string, string>,
     );
-    for (const [other, theirs] of said.entries())
+    for (const [other, theirs] of all.entries())
       for (const [what, value] of Object.entries(theirs))
-        if (value !== said[0]![what]) {
+        if (value !== all[0]![what]) {
           if (rank === 0) sleep(LINGER_MS);
-          throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${said[0]![what]})`, {
+          throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${all[0]![what]})`, {
             hint: [`start every process with the same ${what}`, optionHint('give all the same --set')],
           });
         }
@@ -156,11 +154,11 @@ export class DistributedContext {
  * Meets the other processes of the run at the address and port of rank 0.
  * @throws UserError if the port is busy, the address cannot be reached, or the processes that come do not fit together.
  */
-export function joinProcessGroup(place: RankInfo, options: JoinOptions = {}): DistributedContext {
+export function joinProcessGroup(rankInfo: RankInfo, options: JoinOptions = {}): DistributedContext {
   const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
-  const { rank, processes, localRank, address } = place;
-  const opened = openStore(place, { timeoutMs: joinTimeoutMs, env });
-  meet(opened.store, place, joinTimeoutMs);
+  const { rank, processes, localRank, address } = rankInfo;
+  const opened = openStore(rankInfo, { timeoutMs: joinTimeoutMs, env });
+  awaitAllRanks(opened.store, rankInfo, joinTimeoutMs);
   const group = new C10dProcessGroup(opened.store.prefixed('group'), {
     rank,
     processes,
@@ -169,7 +167,7 @@ export function joinProcessGroup(place: RankInfo, options: JoinOptions = {}): Di
     host: isLoopback(address) ? address : undefined,
     cudaDevice: cuda ? localRank : undefined,
   });
-  return new DistributedContext(place, group, opened);
+  return new DistributedContext(group, opened);
 }
 
 /** The store that processes meet at, and what frees it. */
@@ -180,8 +178,8 @@ type StoreOptions = { readonly timeoutMs: number; readonly env: Environment };
  * One machine: a file in a private folder, or a port on loopback. Several: whoever connects first proves that it knows the
  * secret of the run. Under torchrun its agent serves the store, as torchrun decides.
  */
-function openStore(place: RankInfo, { timeoutMs, env }: StoreOptions): OpenStore {
-  const { rank, processes, address, port, file } = place;
+function openStore(rankInfo: RankInfo, { timeoutMs, env }: StoreOptions): OpenStore {
+  const { rank, processes, address, port, file } = rankInfo;
   const closing = (store: Store, more: () => void = () => undefined): OpenStore => {
     // under torchrun each restart has names of its own
     const prefixed = store.prefixed(`mixbct/${env['TORCHELASTIC_RESTART_COUNT'] ?? 0}`);
@@ -202,11 +200,11 @@ function openStore(place: RankInfo, { timeoutMs, env }: StoreOptions): OpenStore
         hint: 'set MIXBCT_RDZV_SECRET_FILE to a file that every machine has (docs/cluster.md); on one machine set MASTER_ADDR=127.0.0.1',
       });
     return closing(
-      connectStore(place, () => Store.tcp(address, port, { isServer, timeoutMs, loopback: true }), timeoutMs),
+      connectStore(rankInfo, () => Store.tcp(address, port, { isServer, timeoutMs, loopback: true }), timeoutMs),
     );
   }
   return connectStore(
-    place,
+    rankInfo,
     () => {
       if (!isServer) {
         const tunnel = Tunnel.open({ side: 'client', host: address, port, timeoutMs }, secret);
@@ -246,7 +244,7 @@ function connectStore<T>({ rank, address, port }: RankInfo, open: () => T, timeo
 }
 
 /** Waits until every rank has come once. Whoever finds that something does not fit tells the others, who fail alike. */
-function meet(store: Store, { rank, processes }: RankInfo, timeoutMs: number): void {
+function awaitAllRanks(store: Store, { rank, processes }: RankInfo, timeoutMs: number): void {
   const fail = (problem: string, advice: string): never => {
     if (rank === 0) sleep(LINGER_MS); // it serves the store
     throw new UserError(problem, { hint: advice });

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, type TestContext, test } from 'node:test';
+import type { Run } from '../../test/distributed/training.ts';
+import { endsOf, inProcesses } from '../../test/helpers/processes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
-import { endsOf, inProcesses } from '../../test/helpers/team.ts';
-import type { Run } from '../../test/teams/training.ts';
 import { readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { runFiles } from './run.ts';
 

@@ -19,8 +19,8 @@ import {
 import { type Session, sessionState } from './session.ts';
 
 /** Calls `body` where one process may; all get its result. */
-export const onRankZero = <T>(joined: DistributedContext | null, body: () => T): T =>
-  joined ? joined.broadcastFromRankZero(body) : body();
+export const onRankZero = <T>(distributed: DistributedContext | null, body: () => T): T =>
+  distributed ? distributed.broadcastFromRankZero(body) : body();
 
 /** b, what each process has of a batch. @throws UserError if they cannot have equal shares, or those no equal parts. */
 export function batchShare(
@@ -43,16 +43,17 @@ export function batchShare(
 }
 
 /** Sums of numbers over the processes. */
-export function allReduceSum(team: ProcessGroup, numbers: readonly number[]): readonly number[] {
-  if (team.processes === 1) return numbers;
-  return scope(() => toNumbers(team.sum(tensor(Float64Array.from(numbers)))));
+export function allReduceSum(group: ProcessGroup, numbers: readonly number[]): readonly number[] {
+  if (group.processes === 1) return numbers;
+  return scope(() => toNumbers(group.sum(tensor(Float64Array.from(numbers)))));
 }
 
 /** Whether any process says yes: all stop at one step. */
-export const allReduceAny = (team: ProcessGroup, says: boolean): boolean => allReduceSum(team, [Number(says)])[0]! > 0;
+export const allReduceAny = (group: ProcessGroup, says: boolean): boolean =>
+  allReduceSum(group, [Number(says)])[0]! > 0;
 
-type Named = readonly (readonly [string, Tensor])[];
-type Only = (name: string) => boolean;
+type NamedTensors = readonly (readonly [string, Tensor])[];
+type NameFilter = (name: string) => boolean;
 
 /** The tensors of a session of which this process holds only the rows of its classes: the head's weight and its moments. */
 function sharded({ head, optimizer }: Session): ReadonlySet<Tensor> {
@@ -65,58 +66,64 @@ function sharded({ head, optimizer }: Session): ReadonlySet<Tensor> {
  */
 export function withWholeState<T>(
   session: Session,
-  joined: DistributedContext | null,
-  use: (state: Named) => T,
-  only: Only = () => true,
+  distributed: DistributedContext | null,
+  use: (state: NamedTensors) => T,
+  only: NameFilter = () => true,
 ): T {
   const state = [...sessionState(session)].filter(([name]) => only(name));
-  if (!joined) return use(state);
+  if (!distributed) return use(state);
   const parts = sharded(session);
   return scope(() => {
     const whole = noGrad(() =>
-      state.map(([name, value]) => [name, parts.has(value) ? collect(session, joined.group, value) : value] as const),
+      state.map(
+        ([name, value]) => [name, parts.has(value) ? gatherShards(session, distributed.group, value) : value] as const,
+      ),
     );
-    return joined.broadcastFromRankZero(() => use(whole));
+    return distributed.broadcastFromRankZero(() => use(whole));
   });
 }
 
 /** `read` fills the whole state on the first process; each process then has its part of it. All get the result. */
-export function readWholeState<T>(session: Session, joined: DistributedContext | null, read: (state: Named) => T): T {
+export function readWholeState<T>(
+  session: Session,
+  distributed: DistributedContext | null,
+  read: (state: NamedTensors) => T,
+): T {
   const state = [...sessionState(session)];
-  if (!joined) return read(state);
+  if (!distributed) return read(state);
   const parts = sharded(session);
   return scope(() => {
     const whole =
-      joined.place.rank === 0
-        ? state.map(([name, value]) => [name, parts.has(value) ? blank(session, value) : value] as const)
+      distributed.group.rank === 0
+        ? state.map(([name, value]) => [name, parts.has(value) ? zerosOfWhole(session, value) : value] as const)
         : state;
-    const result = joined.broadcastFromRankZero(() => read(whole));
+    const result = distributed.broadcastFromRankZero(() => read(whole));
     noGrad(() => {
       for (const [i, [, value]] of state.entries())
-        if (parts.has(value)) spread(session, joined.group, value, whole[i]![1]);
+        if (parts.has(value)) scatterShards(session, distributed.group, value, whole[i]![1]);
     });
-    broadcastState(session, joined);
+    broadcastState(session, distributed);
     return result;
   });
 }
 
 /** Gives every process what the first one has of all that each holds whole: parameters, running statistics, queues. */
-export function broadcastState(session: Session, joined: DistributedContext | null): void {
-  if (!joined) return;
+export function broadcastState(session: Session, distributed: DistributedContext | null): void {
+  if (!distributed) return;
   const parts = sharded(session);
   for (const [, value] of sessionState(session))
     if (!parts.has(value))
       scope(() =>
         noGrad(() => {
           const sent = contiguous(clone(value));
-          joined.group.broadcast(sent).wait();
+          distributed.group.broadcast(sent).wait();
           copy_(value, sent);
         }),
       );
 }
 
 /** A tensor of the whole matrix's shape of which `part` holds rows. */
-const blank = ({ head }: Session, part: Tensor): Tensor =>
+const zerosOfWhole = ({ head }: Session, part: Tensor): Tensor =>
   zeros([head.shard!.of, ...part.shape.slice(1)], { dtype: part.dtype, device: part.device });
 
 /** Rows of the whole matrix that a process holds; they are contiguous, so that messages can be written into them. */
@@ -126,12 +133,12 @@ const rowsOf = ({ head }: Session, { processes }: C10dProcessGroup, whole: Tenso
 };
 
 /** The whole matrix on the first process; elsewhere the part. */
-function collect(session: Session, group: C10dProcessGroup, part: Tensor): Tensor {
+function gatherShards(session: Session, group: C10dProcessGroup, part: Tensor): Tensor {
   if (group.rank > 0) {
     if (part.numel > 0) group.send(part, 0).wait();
     return part;
   }
-  const whole = blank(session, part);
+  const whole = zerosOfWhole(session, part);
   copy_(rowsOf(session, group, whole, 0), part);
   for (let rank = 1; rank < group.processes; rank++) {
     const rows = rowsOf(session, group, whole, rank);
@@ -141,7 +148,7 @@ function collect(session: Session, group: C10dProcessGroup, part: Tensor): Tenso
 }
 
 /** The other way round. */
-function spread(session: Session, group: C10dProcessGroup, part: Tensor, whole: Tensor): void {
+function scatterShards(session: Session, group: C10dProcessGroup, part: Tensor, whole: Tensor): void {
   if (group.rank > 0) {
     if (part.numel > 0) group.receive(part, 0).wait();
     return;

@@ -19,13 +19,13 @@ export type EmbedSetOptions = {
  * images that cannot be read have embeddings of zeros. → flat [N · D] in the old space
  */
 export async function embedSet(
-  { backbone, projection, precision, team }: Session,
+  { backbone, projection, precision, group }: Session,
   loader: Loader,
   dataset: Dataset,
   { side, skipBad, beforeBatch }: EmbedSetOptions,
 ): Promise<Float32Array> {
-  const each = Math.ceil(dataset.size / team.processes);
-  const order = Int32Array.from({ length: each }, (_, i) => (i * team.processes + team.rank) % dataset.size);
+  const each = Math.ceil(dataset.size / group.processes);
+  const order = Int32Array.from({ length: each }, (_, i) => (i * group.processes + group.rank) % dataset.size);
   const parts: Float32Array[] = [];
   const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order, skipBad });
   for await (using batch of batches) {
@@ -48,7 +48,7 @@ export async function embedSet(
     all.set(part, at);
     at += part.length;
   }
-  if (team.processes === 1) return all;
+  if (group.processes === 1) return all;
   const dim = all.length / each;
-  return scope(() => toFloat32(narrow(team.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
+  return scope(() => toFloat32(narrow(group.gather(tensor(all, { shape: [each, dim] })), 0, 0, dataset.size)));
 }

@@ -201,9 +201,9 @@ test('a loss that is not finite stops the run with step, terms and samples; told
 test('a batch that is left out leaves nothing behind: no weight, no momentum, no running statistic', () => {
   for (const method of [{ kind: 'l2' }, { kind: 'independent' }])
     withSession({ method }, (session) => {
-      const leniency = new NonFiniteLossPolicy(1, session);
+      const policy = new NonFiniteLossPolicy(1, session);
       const before = sessionNumbers(session);
-      leniency.snapshot();
+      policy.snapshot();
       const old: OldModelInputs = {
         ...noOldModelInputs,
         forBatch: () => ({ oldEmbedding: full([6, 8], Number.NaN) }) as never,
@@ -214,11 +214,11 @@ test('a batch that is left out leaves nothing behind: no weight, no momentum, no
       assert.equal(finite, false);
       assert.notDeepEqual(sessionNumbers(session), before, 'statistics have moved');
       const counted: string[] = [];
-      const journal = { counts: {}, count: (what: string) => void counted.push(what) };
-      leniency.handle({ step: 0, ...seen, batch: tinyBatch(6) }, journal);
+      const log = { counts: {}, count: (what: string) => void counted.push(what) };
+      policy.handle({ step: 0, ...seen, batch: tinyBatch(6) }, log);
       assert.deepEqual(sessionNumbers(session), before);
       assert.equal(counted.length, 1);
-      leniency.dispose();
+      policy.dispose();
     });
 });
 

@@ -52,11 +52,11 @@ export class NonFiniteLossPolicy {
   }
 
   /** @throws UserError with step, terms and samples if the run has left out as many batches as it may. */
-  handle(failure: Failure, journal: Pick<TrainingLog, 'count' | 'counts'>): void {
-    const already = Object.values(COUNTED).reduce((sum, what) => sum + (journal.counts[what] ?? 0), 0);
+  handle(failure: Failure, log: Pick<TrainingLog, 'count' | 'counts'>): void {
+    const already = Object.values(COUNTED).reduce((sum, what) => sum + (log.counts[what] ?? 0), 0);
     const what = Number.isFinite(failure.loss) ? 'gradient' : 'loss';
     if (already >= this.#allowed) throw notFinite(what, failure, already);
-    journal.count(COUNTED[what], 1);
+    log.count(COUNTED[what], 1);
     this.discard();
   }
 
@@ -100,7 +100,7 @@ export function requireFiniteState(session: Session, step: number, saved: number
   const state = [...sessionState(session)].filter(([, value]) => value.dtype === 'float32' && value.numel > 0);
   const largest = scope(() => noGrad(() => toNumbers(stack(foreach.largest(state.map(([, value]) => value))))));
   const bad = state.flatMap(([name], i) => (Number.isFinite(largest[i]) ? [] : [name]));
-  if (!allReduceAny(session.team, bad.length > 0)) return;
+  if (!allReduceAny(session.group, bad.length > 0)) return;
   const named = bad.slice(0, MOST_NAMED).join(', ') || 'those of another process';
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : '';
   const stands = saved === undefined ? '' : `; the checkpoint of step ${saved} stands`;

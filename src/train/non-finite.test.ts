@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { inProcesses } from '../../test/helpers/processes.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { tinySet, trained } from '../../test/helpers/runs.ts';
 import { sessionNumbers, spoiltHead, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
-import { inProcesses } from '../../test/helpers/team.ts';
 import { MANIFEST } from '../artifacts/artifact.ts';
 import { LossScaler } from '../optim/index.ts';
 import { buildInfo, full, ones, setThreads } from '../torch/index.ts';
@@ -62,15 +62,15 @@ function leftOut(
   supply: OldModelInputs,
   { head = session.head, scaler = null }: Partial<Session> = {},
 ) {
-  const leniency = new NonFiniteLossPolicy(1, session);
+  const policy = new NonFiniteLossPolicy(1, session);
   const counted: string[] = [];
-  leniency.snapshot();
+  policy.snapshot();
   const then = sessionNumbers(session);
   const count = (what: string): void => void counted.push(what);
   const seen = trainStep({ ...session, head, scaler }, tinyBatch(6), supply, stepAt({ count }));
-  leniency.discard();
+  policy.discard();
   const now = sessionNumbers(session);
-  leniency.dispose();
+  policy.dispose();
   scaler?.dispose();
   return { then, now, seen, counted };
 }

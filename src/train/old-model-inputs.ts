@@ -12,7 +12,7 @@ import {
   rowsByClass,
   type Sourced,
 } from '../features/index.ts';
-import { methodNamed, type Need, type Supply, type WholeSet } from '../methods/index.ts';
+import { methodNamed, type OldModelBatch, type OldModelConstants, type OldModelInput } from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
 
@@ -21,18 +21,18 @@ export interface OldModelInputs {
   /** Names all that it serves: a run records it, and refuses to resume with another. */
   readonly digest: string;
   /** What is the same for every batch. The parts that the method did not declare are absent, and its types cannot read them. */
-  readonly wholeSet: WholeSet;
+  readonly constants: OldModelConstants;
   /** Positions of the samples of which the old model left what the method needs; absent: all. */
   readonly samples?: Int32Array | undefined;
   /** `indices` are positions in the dataset. Tensors belong to the caller's scope. */
-  forBatch(indices: Int32Array): Supply;
+  forBatch(indices: Int32Array): OldModelBatch;
 }
 
 /** For methods that need nothing of the old model. */
 export const noOldModelInputs: OldModelInputs = {
   digest: 'none',
-  wholeSet: {} as WholeSet,
-  forBatch: () => ({}) as Supply,
+  constants: {} as OldModelConstants,
+  forBatch: () => ({}) as OldModelBatch,
 };
 
 /** Where the old model's artefacts are. */
@@ -43,7 +43,7 @@ export type OldPaths = {
   readonly boundaries?: string | undefined;
 };
 
-const sources: Readonly<Record<Need, { readonly from: keyof OldPaths; readonly make: string }>> = {
+const sources: Readonly<Record<OldModelInput, { readonly from: keyof OldPaths; readonly make: string }>> = {
   oldEmbedding: { from: 'features', make: 'mixbct extract' },
   oldRows: { from: 'features', make: 'mixbct extract' },
   credible: { from: 'credible', make: 'mixbct denoise' },
@@ -115,7 +115,7 @@ export function openOldModelInputs(
     kept.push(keep(tensor(rows, { shape })));
     return kept.at(-1)!;
   };
-  const wholeSet = {
+  const constants = {
     ...(prototypes && { oldPrototypes: hold(prototypes.rows, [prototypes.info.classes, oldDim]) }),
     ...(boundaries && {
       oldBoundaries: {
@@ -133,12 +133,12 @@ export function openOldModelInputs(
         byClass: () => rowsByClass(features, dataset.classes),
       },
     }),
-  } as WholeSet;
+  } as OldModelConstants;
   const digests = [features, credible, prototypes, boundaries].flatMap((part) => (part ? [part.digest] : []));
   const wantsEmbedding = features !== null && needs.includes('oldEmbedding');
   return {
     digest: digests.length > 0 ? digestOf(...digests) : 'none',
-    wholeSet,
+    constants,
     samples: samplesWith(dataset, {
       missing: wantsEmbedding ? features.missing() : new Set(),
       classes: new Set([
@@ -149,10 +149,10 @@ export function openOldModelInputs(
     }),
     forBatch: (indices) =>
       ({
-        ...wholeSet,
+        ...constants,
         ...(wantsEmbedding && { oldEmbedding: unitRows(features, indices) }),
         ...(credible && { credible: credibleRows(credible.mask, indices) }),
-      }) as Supply,
+      }) as OldModelBatch,
     [Symbol.dispose]: () => {
       features?.close();
       for (const part of kept) part.dispose();

@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
-import { methodNamed, type Running } from '../methods/index.ts';
+import { type MethodInstance, methodNamed } from '../methods/index.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
 import { Linear, type Module, type Pass } from '../nn/index.ts';
 import {
@@ -34,7 +34,7 @@ export type Session = {
   /** From the new embeddings to the old space, if the recipe has one. */
   readonly projection: Module | null;
   readonly head: Head;
-  readonly method: Running;
+  readonly method: MethodInstance;
   readonly optimizer: Optimizer;
   /** All that is optimised. */
   readonly parameters: readonly Tensor[];
@@ -44,7 +44,7 @@ export type Session = {
   readonly unclipped: readonly Tensor[];
   /** How its modules are run in a training step. */
   readonly pass: Pass;
-  readonly team: ProcessGroup;
+  readonly group: ProcessGroup;
   /** Averages the gradients of what every process holds; null if there is one process. */
   readonly buckets: GradientBuckets | null;
   readonly precision: Precision;
@@ -65,7 +65,7 @@ export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | '
 
 export type SessionOptions = {
   /** The processes that train it together. */
-  readonly team?: ProcessGroup;
+  readonly group?: ProcessGroup;
   /** Send gradients while backward computes others. */
   readonly overlap?: boolean;
 };
@@ -75,12 +75,12 @@ export function openSession(
   recipe: Recipe,
   classes: number,
   rng: Rng,
-  { team = singleProcess, overlap = true }: SessionOptions = {},
+  { group = singleProcess, overlap = true }: SessionOptions = {},
 ): Session {
   const { embeddingDim } = recipe.network;
   const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
-  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), team);
+  const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
   const { kind, ...options } = recipe.method;
   const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
   const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
@@ -100,9 +100,9 @@ export function openSession(
     parameters,
     clipped: head.clipped ? parameters : trunk,
     unclipped: head.clipped ? [] : learned(head),
-    pass: { train: true, ...(recipe.syncBatchNorm && { team }) },
-    team,
-    buckets: team instanceof C10dProcessGroup ? team.buckets(head.shard ? trunk : parameters, { overlap }) : null,
+    pass: { train: true, ...(recipe.syncBatchNorm && { group }) },
+    group,
+    buckets: group instanceof C10dProcessGroup ? group.buckets(head.shard ? trunk : parameters, { overlap }) : null,
     precision: recipe.precision,
     scaler: recipe.precision === 'fp16' ? new LossScaler() : null,
     accumulate: recipe.accumulate,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
-import type { Supply, WholeSet } from '../methods/index.ts';
+import type { OldModelBatch, OldModelConstants } from '../methods/index.ts';
 import type { Precision } from '../runs/precisions.ts';
 import { parseRecipe } from '../runs/recipe.ts';
 import {
@@ -72,7 +72,7 @@ const sixOfEach = (stream: number): Float32Array =>
   Float32Array.from(Array.from({ length: C }, (_, label) => Array.from(noise(SIX * D, stream + label, 1))).flat());
 
 /** What the script has of the whole set. */
-const wholeSet = (): WholeSet => ({
+const constants = (): OldModelConstants => ({
   oldPrototypes: prototypes(),
   oldBoundaries: {
     centres: scope(() => mul(prototypes(), 0.8)),
@@ -98,12 +98,12 @@ const oldOf = (step: number) => ({
   ...noOldModelInputs,
   forBatch: () =>
     ({
-      ...wholeSet(),
+      ...constants(),
       oldEmbedding: scope(() =>
         normalizeRows(to(tensor(noise(B * D, 3000 + step, 1), { shape: [B, D] }), { dtype: 'float32' })),
       ),
       credible: Int32Array.from({ length: B }, (_, i) => i),
-    }) as unknown as Supply,
+    }) as unknown as OldModelBatch,
 });
 
 class ChosenRows extends Rng {
@@ -188,7 +188,7 @@ for (const expected of [...float32Cases, ...halfCases])
     try {
       setWeights(session);
       const embedTrainSet = async (): Promise<Float32Array> => sixOfEach(7000);
-      await session.method.onEpoch?.({ epoch: 0, old: wholeSet(), embedTrainSet });
+      await session.method.onEpoch?.({ epoch: 0, old: constants(), embedTrainSet });
       const lrAt = makeSchedule(recipe, STEPS);
       const seen = Array.from({ length: STEPS }, (_, step) => {
         const at = { progress: step / STEPS, epoch: 0, epochs: 1, rng: new ChosenRows(step), count: () => undefined };

@@ -6,7 +6,7 @@ import { logLine, progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { type Batch, type Dataset, describeEmptyClasses, Loader, shuffledOrder } from '../data/index.ts';
-import type { Step, Terms } from '../methods/index.ts';
+import type { LossTerms, TrainingStep } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import {
@@ -67,7 +67,7 @@ export type TrainOptions = {
   /** When it fires, the run stops at the next step with a checkpoint. */
   readonly signal?: AbortSignal;
   /** The processes that train it together, each with an equal share of every batch; the first one writes. */
-  readonly joined?: DistributedContext | null;
+  readonly distributed?: DistributedContext | null;
   /** Send gradients while backward computes others. */
   readonly overlap?: boolean;
 };
@@ -86,24 +86,30 @@ export { Interrupted };
 /** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
   const { recipe, dataset, old, out, resume = false, force = false, workers = 1, signal } = options;
-  const { logEvery = 20, saveEvery = SAVE_EVERY, skipNonFinite = 0, skipBadImages = false, joined = null } = options;
-  const team = joined?.group ?? singleProcess;
-  const { processes, rank } = team;
+  const {
+    logEvery = 20,
+    saveEvery = SAVE_EVERY,
+    skipNonFinite = 0,
+    skipBadImages = false,
+    distributed = null,
+  } = options;
+  const group = distributed?.group ?? singleProcess;
+  const { processes, rank } = group;
   const first = rank === 0;
   const { batchSize, epochs } = recipe;
   const { samples } = old;
   const size = samples?.length ?? dataset.size;
   const withoutOld = dataset.size - size;
   const { stepsPerEpoch, totalSteps, warning } = planEpochs(dataset.path, size, { batchSize, epochs, withoutOld });
-  const share = batchShare(recipe, team);
+  const share = batchShare(recipe, group);
   const lrAt = makeSchedule(recipe, stepsPerEpoch);
   const rng = new Rng(recipe.seed);
   const files = runFiles(out);
   const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
 
-  joined?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
+  distributed?.requireEqual({ recipe: identity.recipe, dataset: dataset.digest, 'old model': old.digest });
   let claimed: RunOutput | undefined;
-  onRankZero(joined, () => {
+  onRankZero(distributed, () => {
     claimed = RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...(options.inputs ?? [])] });
     return null;
   });
@@ -111,11 +117,11 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
   const classes = classesOfHead(recipe, dataset);
   await using loader = new Loader(dataset, { workers }); // closed whatever fails from here on
-  const session = openSession(recipe, classes, rng, { team, overlap: options.overlap ?? true });
+  const session = openSession(recipe, classes, rng, { group, overlap: options.overlap ?? true });
   const startedMs = performance.now();
   const bar = first ? progress(recipe.name ?? recipe.method.kind, totalSteps) : silent;
   const checkpoints = new CheckpointStore(files);
-  const leniency = new NonFiniteLossPolicy(skipNonFinite, session);
+  const policy = new NonFiniteLossPolicy(skipNonFinite, session);
   const stopped = (): Interrupted =>
     new Interrupted(`stopped at step ${step} of ${totalSteps}; the checkpoint is written`);
   let step = 0;
@@ -128,18 +134,18 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     if (!resume) output?.begin();
     if (first) requireRoom(join(out, MANIFEST), stateBytes(session) * (resume ? 1 : CHECKPOINTS));
     const begun = resume
-      ? readWholeState(session, joined, (state) => checkpoints.load(identity, () => state))
+      ? readWholeState(session, distributed, (state) => checkpoints.load(identity, () => state))
       : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
-    broadcastState(session, joined);
+    broadcastState(session, distributed);
     step = begun.step;
     saved = step;
     if (first) writeJson(files.recipe, recipe);
     const settings = { every: logEvery, firstStep: step, totalSteps, counts: begun.counts };
-    const journal = new TrainingLog(first ? files.log : null, bar, settings);
+    const log = new TrainingLog(first ? files.log : null, bar, settings);
     const save = (): void => {
       requireFiniteState(session, step, saved);
-      const position = { step, counts: journal.counts, ...identity };
-      withWholeState(session, joined, (state) => checkpoints.save(position, () => state));
+      const position = { step, counts: log.counts, ...identity };
+      withWholeState(session, distributed, (state) => checkpoints.save(position, () => state));
       saved = step;
     };
     if (!resume) save();
@@ -153,11 +159,11 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
       if (step % stepsPerEpoch === 0)
         await session.method.onEpoch?.({
           epoch,
-          old: old.wholeSet,
+          old: old.constants,
           embedTrainSet: () => {
-            broadcastState(session, joined); // running statistics are each process's own
+            broadcastState(session, distributed); // running statistics are each process's own
             const beforeBatch = (): void => {
-              if (allReduceAny(team, signal?.aborted ?? false)) throw stopped();
+              if (allReduceAny(group, signal?.aborted ?? false)) throw stopped();
             };
             const skipBad = skipBadImages && 'blank';
             return embedSet(session, loader, dataset, { side: recipe.network.inputSide, skipBad, beforeBatch });
@@ -184,20 +190,20 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
           epoch,
           epochs,
           rng: rng.split('step', step),
-          count: journal.count.bind(journal),
+          count: log.count.bind(log),
         };
-        leniency.snapshot();
+        policy.snapshot();
         const { finite, ...seen } = trainStep(session, batch, old, {
           ...at,
           lr,
           clipNorm: recipe.clipNorm,
           side: recipe.network.inputSide,
         });
-        if (!finite) leniency.handle({ step, loss: seen.loss, terms: seen.terms, batch }, journal);
-        else if (Number.isNaN(seen.gradNorm)) leniency.discard();
+        if (!finite) policy.handle({ step, loss: seen.loss, terms: seen.terms, batch }, log);
+        else if (Number.isNaN(seen.gradNorm)) policy.discard();
         step++;
-        journal.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
-        stopping = allReduceAny(team, signal?.aborted ?? false);
+        log.report(step, epoch, { ...seen, lr, samples: batchSize, waitedMs: batch.waitedMs });
+        stopping = allReduceAny(group, signal?.aborted ?? false);
         if (stopping) break;
         if (step % saveEvery === 0 && step % stepsPerEpoch !== 0) save();
       }
@@ -206,7 +212,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     }
 
     requireFiniteState(session, step, saved); // a checkpoint of an older version may hold any numbers
-    const [badImages] = allReduceSum(team, [loader.bad.length]);
+    const [badImages] = allReduceSum(group, [loader.bad.length]);
     announceReplaced(out, loader.bad);
     const finish = (head: Iterable<readonly [string, Tensor]>): RunManifest => {
       const manifest = writeModel(out, {
@@ -218,9 +224,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
         processes,
         steps: step,
         seconds: (performance.now() - startedMs) / 1000,
-        dataWaitShare: journal.waitedMs / (performance.now() - startedMs),
+        dataWaitShare: log.waitedMs / (performance.now() - startedMs),
         badImages: badImages!,
-        counts: journal.counts,
+        counts: log.counts,
       });
       writeJson(join(out, MANIFEST), manifest);
       checkpoints.remove();
@@ -230,7 +236,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     const ofHead = (name: string): boolean => name.startsWith(HEAD);
     const bare = (state: Iterable<readonly [string, Tensor]>) =>
       Array.from(state, ([name, value]) => [name.slice(HEAD.length), value] as const);
-    return withWholeState(session, joined, (state) => finish(bare(state)), ofHead);
+    return withWholeState(session, distributed, (state) => finish(bare(state)), ofHead);
   } catch (error) {
     // a new run that took no step leaves nothing; what is being resumed is never touched
     if (step === 0 && !resume && !(error instanceof Interrupted)) output?.abandon();
@@ -238,7 +244,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     throw error;
   } finally {
     bar.stop();
-    leniency.dispose();
+    policy.dispose();
     disposeSession(session);
   }
 }
@@ -273,11 +279,11 @@ function classesOfHead({ pretend }: Recipe, dataset: Dataset): number {
   return classes;
 }
 
-type StepSettings = Pick<Step, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
+type StepSettings = Pick<TrainingStep, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
-  /** Whether any process that shares the model says so: all leave out the same steps (D-22). By default its team is asked. */
+  /** Whether any process that shares the model says so: all leave out the same steps (D-22). By default its group is asked. */
   readonly anywhere?: (flag: boolean) => boolean;
 };
 
@@ -295,12 +301,12 @@ export function trainStep(
   session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldModelInputs,
-  { lr, clipNorm, side, anywhere = (flag) => allReduceAny(session.team, flag), ...at }: StepSettings,
+  { lr, clipNorm, side, anywhere = (flag) => allReduceAny(session.group, flag), ...at }: StepSettings,
 ): Seen {
-  const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, team, buckets } = session;
+  const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, group, buckets } = session;
   return scope(() => {
     // random masks are each process's own
-    const masks = team.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', team.rank);
+    const masks = group.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', group.rank);
     defaultGenerator().seed(masks.seed());
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
     const embeddings = embedBatch(session, images); // [B, D]
@@ -312,11 +318,11 @@ export function trainStep(
       labels: labelTensor(batch.labels),
       head: classifier,
       pass,
-      team,
+      group,
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
-    const seen = reported(loss, terms, team);
+    const seen = reported(loss, terms, group);
     if (!Number.isFinite(seen.loss)) return { ...seen, gradNorm: Number.NaN, finite: false };
     buckets?.arm();
     withPeerErrors('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
@@ -336,15 +342,15 @@ export function trainStep(
 }
 
 /** Loss and terms as numbers: means over the processes, of which one that is not finite makes all so. */
-function reported(loss: Tensor, terms: Terms, team: ProcessGroup): Pick<Seen, 'loss' | 'terms'> {
+function reported(loss: Tensor, terms: LossTerms, group: ProcessGroup): Pick<Seen, 'loss' | 'terms'> {
   const names = Object.keys(terms);
   const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
-  const [mean, ...means] = allReduceSum(team, own).map((sum) => sum / team.processes);
+  const [mean, ...means] = allReduceSum(group, own).map((sum) => sum / group.processes);
   return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
 }
 
 /** Σ weight · value of a method's terms. */
-export function totalOf(terms: Terms): Tensor {
+export function totalOf(terms: LossTerms): Tensor {
   const parts = Object.values(terms).map(({ value, weight }) => (weight === 1 ? value : mul(value, weight)));
   const [first, ...rest] = parts;
   if (!first) throw new Error('a method returned no loss terms');

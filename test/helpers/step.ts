@@ -1,9 +1,9 @@
 import { Rng } from '../../src/base/rng.ts';
-import type { Setup, Step, Supply } from '../../src/methods/index.ts';
+import type { MethodSetup, OldModelBatch, TrainingStep } from '../../src/methods/index.ts';
 import { singleProcess, sum, type Tensor, zeros } from '../../src/torch/index.ts';
 
 /** What a method is started with in a test: 8 dimensions, 10 classes. */
-export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
+export const setupOf = (changes: Partial<MethodSetup> = {}): MethodSetup => ({
   oldDim: 8,
   projected: false,
   classes: 10,
@@ -12,26 +12,26 @@ export const setupOf = (changes: Partial<Setup> = {}): Setup => ({
 });
 
 /** A head without loss: what is left is the method's own. */
-export const zeroHead = (weight = zeros([10, 8], { dtype: 'float64' })): Step['head'] => ({
+export const zeroHead = (weight = zeros([10, 8], { dtype: 'float64' })): TrainingStep['head'] => ({
   weight,
   loss: () => sum(zeros([1], { dtype: 'float64' })),
   overClasses: (all) => all,
 });
 
-type Given = Pick<Step, 'embeddings' | 'labels'> & { readonly old?: Partial<Supply> };
+type Given = Pick<TrainingStep, 'embeddings' | 'labels'> & { readonly old?: Partial<OldModelBatch> };
 
 /** A step in a test: the first of one epoch, unless `changes` say otherwise. */
-export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<Step> = {}): Step => ({
+export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<TrainingStep> = {}): TrainingStep => ({
   inOldSpace: given.embeddings,
   head: zeroHead(),
   progress: 0,
   epoch: 0,
   epochs: 1,
   pass: { train: true },
-  team: singleProcess,
+  group: singleProcess,
   rng: new Rng(0),
   count: () => undefined,
-  old: old as Supply,
+  old: old as OldModelBatch,
   ...given,
   ...changes,
 });

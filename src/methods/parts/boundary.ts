@@ -21,7 +21,7 @@ import {
 } from '../../torch/index.ts';
 import type { Boundaries } from '../method.ts';
 
-export type Elastic = Boundaries & {
+export type ElasticBoundaries = Boundaries & {
   /** Learned. [C] */
   readonly elastic: Tensor;
   /** τ: a boundary lies between its class's largest old distance and this. */
@@ -33,19 +33,22 @@ export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): 
   mul(abs(sub(largest, radius)), sigmoid(elastic));
 
 /** How many samples of the whole batch are of classes without a boundary: they add 0. labels [B] */
-export const withoutBoundary = (labels: Tensor, { several }: Pick<Boundaries, 'several'>, team: ProcessGroup): number =>
-  noGrad(() => team.sum(sum(add(neg(selectRows(several, labels)), 1)))).item();
+export const withoutBoundary = (
+  labels: Tensor,
+  { several }: Pick<Boundaries, 'several'>,
+  group: ProcessGroup,
+): number => noGrad(() => group.sum(sum(add(neg(selectRows(several, labels)), 1)))).item();
 
 /**
  * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer
  * than two kept distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
- * Of a `team`, each process gets the part that its samples have in the mean over all of them, times W.
+ * Of a `group`, each process gets the part that its samples have in the mean over all of them, times W.
  */
 export function beyondBoundary(
   embeddings: Tensor,
   labels: Tensor,
-  { centres, radii, several, elastic, radius }: Elastic,
-  team: ProcessGroup = singleProcess,
+  { centres, radii, several, elastic, radius }: ElasticBoundaries,
+  group: ProcessGroup = singleProcess,
 ): Tensor {
   const of = (perClass: Tensor): Tensor => selectRows(perClass, labels);
   const largest = of(radii);
@@ -54,8 +57,8 @@ export function beyondBoundary(
   const excess = sub(norm(sub(embeddings, of(centres)), { dim: 1 }), boundary);
   const counted = mul(to(greater(detach(excess), 0), { dtype: excess.dtype }), of(several));
   const samples = clamp(
-    noGrad(() => team.sum(sum(counted))),
+    noGrad(() => group.sum(sum(counted))),
     1,
   );
-  return mul(div(sum(mul(excess, counted)), samples), team.processes);
+  return mul(div(sum(mul(excess, counted)), samples), group.processes);
 }

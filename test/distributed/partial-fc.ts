@@ -33,7 +33,8 @@ export const optimizers = {
   adamw: (p: Tensor) => new AdamW([p], { weightDecay: 0.1 }),
 };
 
-export function run({ group, place: { rank, processes } }: DistributedContext, input: Input) {
+export function run({ group }: DistributedContext, input: Input) {
+  const { rank, processes } = group;
   const head = new ArcFace(DIM, input.classes, { ...settings, sampleRate: input.sampleRate }, new Rng(0), group);
   const { start, count } = head.shard!;
   const whole = fill([input.classes, DIM], 1.1, 0.37);

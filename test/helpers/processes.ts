@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { resolve } from 'node:path';
 
-const worker = resolve(import.meta.dirname, 'team-worker.js');
+const worker = resolve(import.meta.dirname, 'process-worker.js');
 
 /** A port that nobody listens on now. */
 export const freePort = (): Promise<number> =>
@@ -15,7 +15,7 @@ export const freePort = (): Promise<number> =>
 
 export type Ended = { readonly rank: number; readonly code: number | null; readonly out: string; readonly err: string };
 
-/** Starts a task of test/teams in real processes that have met, and waits for the end of all, however they end. */
+/** Starts a task of test/distributed in real processes that have met, and waits for the end of all, however they end. */
 export async function endsOf(
   processes: number,
   task: string,
@@ -38,7 +38,7 @@ export async function endsOf(
   );
 }
 
-/** What a task of test/teams returns in each of `processes` real processes. */
+/** What a task of test/distributed returns in each of `processes` real processes. */
 export async function inProcesses<T>(processes: number, task: string, input: unknown): Promise<T[]> {
   const ends = await endsOf(processes, task, input);
   for (const { rank, code, err } of ends) if (code !== 0) throw new Error(`process ${rank} ended with ${code}: ${err}`);

@@ -20,8 +20,12 @@ const [workload, overlap, portOfFirst] = process.argv.slice(2) as [string, strin
 const rank = portOfFirst === undefined ? 0 : 1;
 dieWithParent();
 const port = portOfFirst === undefined ? await startSecond() : Number(portOfFirst);
-const joined = joinProcessGroup({ rank, processes: PROCESSES, localRank: rank, address: '127.0.0.1', port });
-const training = startTraining(readWorkload(workload), {}, { team: joined.group, overlap: overlap === 'overlap' });
+const distributed = joinProcessGroup({ rank, processes: PROCESSES, localRank: rank, address: '127.0.0.1', port });
+const training = startTraining(
+  readWorkload(workload),
+  {},
+  { group: distributed.group, overlap: overlap === 'overlap' },
+);
 const losses = Array.from({ length: readWorkload(workload).warmup }, () => training.step());
 
 if (rank === 0) {
@@ -30,13 +34,13 @@ if (rank === 0) {
   for await (const line of createInterface({ input: process.stdin })) say({ seconds: run(Number(line.split(' ')[1])) });
   run(0);
 } else while (run(0) > 0);
-joined.leave();
+distributed.leave();
 
 /** Takes as many steps as the first process says. @returns their seconds; 0 if there are none to take any more */
 function run(asked: number): number {
   const steps = scope(() => {
     const told = tensor([asked], { dtype: 'int64' });
-    joined.group.broadcast(told).wait();
+    distributed.group.broadcast(told).wait();
     return toNumbers(told)[0]!;
   });
   const startMs = performance.now();

@@ -18,8 +18,8 @@ import {
 
 const numbers = (...values: number[]): Tensor => tensor(Float64Array.from(values));
 
-export function run(joined: DistributedContext) {
-  const { group } = joined;
+export function run(distributed: DistributedContext) {
+  const { group } = distributed;
   const { rank, processes } = group;
   const before = liveTensors();
   const seen = scope(() => {
@@ -59,7 +59,12 @@ export function run(joined: DistributedContext) {
     };
   });
   const buckets = [true, false].map((overlap) => averaging(group, overlap));
-  return { ...seen, buckets, leaked: liveTensors() - before, first: joined.broadcastFromRankZero(() => ({ rank })) };
+  return {
+    ...seen,
+    buckets,
+    leaked: liveTensors() - before,
+    first: distributed.broadcastFromRankZero(() => ({ rank })),
+  };
 }
 
 /** Rows in the order of the batch, and the gradient of what stands at each. */

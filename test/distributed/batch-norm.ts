@@ -38,15 +38,16 @@ export const layer = () =>
     runningVar: keep(fill([3], Math.PI / 2, 0)),
   });
 
-export function run({ group, place: { rank, processes } }: DistributedContext) {
+export function run({ group }: DistributedContext) {
+  const { rank, processes } = group;
   return scope(() => {
     const rows = Array.from({ length: SHAPE[0] / processes }, (_, i) => i * processes + rank);
     const { x, probe } = inputs();
     const own = requireGrad(selectRows(x, int64(rows)));
     const norm = layer();
-    const y = norm.forward(own, { train: true, team: group });
+    const y = norm.forward(own, { train: true, group });
     backward(sum(mul(y, selectRows(probe, int64(rows)))));
-    const again = norm.forward(own, { train: true, again: true, team: group });
+    const again = norm.forward(own, { train: true, again: true, group });
     return {
       rows,
       y: toNumbers(y),

@@ -21,8 +21,8 @@ export type Run = {
   readonly stopIn?: number;
 };
 
-export async function run(joined: DistributedContext, runs: readonly Run[]) {
-  const { rank, processes } = joined.place;
+export async function run(distributed: DistributedContext, runs: readonly Run[]) {
+  const { rank, processes } = distributed.group;
   const before = liveTensors();
   for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, overlap = true, stopIn } of runs) {
     if (copyOf && rank === 0) cpSync(copyOf, out, { recursive: true });
@@ -38,7 +38,7 @@ export async function run(joined: DistributedContext, runs: readonly Run[]) {
     const old = { ...supply, forBatch };
     const { signal } = controller;
     try {
-      await train({ recipe, dataset, old, out, resume, overlap, joined, signal, logEvery: 1, workers: 0 });
+      await train({ recipe, dataset, old, out, resume, overlap, distributed, signal, logEvery: 1, workers: 0 });
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
     }

@@ -8,7 +8,7 @@ import { tinyRecipe } from '../helpers/recipes.ts';
 import { CLASSES, sessionNumbers, spoiltHead, stepAt, tinyBatch } from '../helpers/session.ts';
 
 export function run({ group }: DistributedContext) {
-  const session = openSession(tinyRecipe({}), CLASSES, new Rng(1), { team: group });
+  const session = openSession(tinyRecipe({}), CLASSES, new Rng(1), { group });
   const learned = () => sessionNumbers({ ...session, backbone: session.head }); // statistics are put back elsewhere
   const before = JSON.stringify(learned());
   const head = group.rank === group.processes - 1 ? spoiltHead(session.head, 'weight') : session.head;
