@@ -53,7 +53,11 @@ export const oursCommand = (workload: Workload, env: Readonly<Record<string, str
 export const distributedCommand = (workload: Workload, overlap: boolean): Command => ({
   name: `2 processes, overlap ${overlap ? 'on' : 'off'}`,
   program: process.execPath,
-  args: [resolve(import.meta.dirname, 'ours/distributed-training.js'), JSON.stringify(workload), overlap ? 'overlap' : 'after'],
+  args: [
+    resolve(import.meta.dirname, 'ours/distributed-training.js'),
+    JSON.stringify(workload),
+    overlap ? 'overlap' : 'after',
+  ],
   env: allThreads(workload),
 });
 
