@@ -1,31 +1,20 @@
-// The architecture as data: which layer of src/ may import which. Type-only imports are free.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+// The architecture as data, and what breaks it: `node scripts/check-layers.mjs [ROOT]` lists every break and exits 1.
+//
+// - A file imports no later layer, not even a type, and values only of the layers that its own row names.
+// - Files of one folder do not import each other in a circle, types included.
+// - What opens without libtorch (report, definitions of artefacts) does not import it, however indirectly.
+// - `OptionName` lists the options of the command line, neither more nor fewer: optionHint takes only these, by type.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const source = resolve(dirname(fileURLToPath(import.meta.url)), '../src');
-const order = [
-  'base',
-  'artifacts',
-  'torch',
-  'nn',
-  'optim',
-  'data',
-  'models',
-  'heads',
-  'encoders',
-  'features',
-  'methods',
-  'runs',
-  'train',
-  'eval',
-  'report',
-];
-const before = (layer) => order.slice(0, order.indexOf(layer));
-const allowed = {
+const root = resolve(process.argv[2] ?? join(dirname(fileURLToPath(import.meta.url)), '..'));
+
+/** Each layer, a folder or a file of src/, and the earlier ones whose values it may import; `null`: all of them. */
+const layers = {
   base: [],
   artifacts: ['base'],
-  torch: before('torch'),
+  torch: ['base', 'artifacts'],
   nn: ['base', 'torch'],
   optim: ['base', 'torch'],
   data: ['base', 'artifacts', 'torch'],
@@ -34,47 +23,131 @@ const allowed = {
   encoders: ['base', 'artifacts', 'torch', 'nn', 'data', 'models'],
   features: ['base', 'artifacts', 'torch', 'data', 'encoders'],
   methods: ['base', 'torch', 'nn'],
-  runs: before('runs'),
-  train: before('train'),
-  eval: ['base', 'artifacts', 'torch', 'features'],
-  report: ['base'],
+  runs: null,
+  train: null,
+  eval: ['base', 'artifacts', 'torch', 'data', 'encoders', 'features'],
+  report: ['base', 'artifacts', 'eval'],
+  export: null,
+  experiment: ['base', 'artifacts'],
+  stages: null,
+  info: null,
+  'index.ts': null,
+  cli: null,
 };
-const torchInData = new Set(['collate.ts', 'sampler.ts']); // the only files of data that touch tensors
-// methods import the contract and shared mathematics, never each other
-const isSharedByMethods = (path) =>
-  path === './method.ts' ||
-  path === '../method.ts' ||
-  path.startsWith('./parts/') ||
-  path.startsWith('../../') ||
-  !/^\.\/|^\.\.\/[a-z0-9]+\.ts$/.test(path);
-
-/** A method is a small file; method.ts is the contract of all. */
+const order = Object.keys(layers);
+/** The only files of data that touch tensors. */
+const tensorsInData = ['data/collate.ts', 'data/sampler.ts'];
+const opensWithoutTorch = (file) => /^report\/|-artifact\.ts$/.test(file);
+/** Methods import the contract and shared mathematics, never each other. */
+const isMethod = (file) => /^methods\/(?!index\.ts|method\.ts)[^/]+\.ts$/.test(file);
 const LINES_OF_A_METHOD = 120;
+/** Circles that still stand, by folder. */
+const STANDING_CIRCLES = ['features', 'eval', 'runs'];
+
+const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+  .map((file) => file.replaceAll('\\', '/'))
+  .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+  .sort();
+const texts = new Map(files.map((file) => [file, readFileSync(join(root, 'src', file), 'utf8')]));
+const imports = new Map(files.map((file) => [file, importsOf(file)]));
+const layerOf = (file) => file.split('/')[0];
+
+/** The files of src/ that a file imports: which, whether only types of it, whether only when it runs. */
+function importsOf(file) {
+  const statements =
+    /^(?:import|export)\s+(type\s)?([^;'"]*?from\s*)?'(\.[^']+)'|\bimport\(\s*'(\.[^']+)'\s*\)(\s*\.\s*[A-Z])?/gm;
+  return [...texts.get(file).matchAll(statements)]
+    .map(([, type, names = '', fixed, lazy, typeOf]) => ({
+      to: posix.join(posix.dirname(file), fixed ?? lazy),
+      type: Boolean(type ?? typeOf) || /^\{(\s*type\s[^,}]+,?)+\s*\}/.test(names),
+      lazy: lazy !== undefined,
+    }))
+    .filter(({ to }) => texts.has(to));
+}
 
 const breaks = [];
-for (const [layer, may] of Object.entries(allowed)) {
-  if (!existsSync(join(source, layer))) continue;
-  for (const file of readdirSync(join(source, layer), { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
-    const text = readFileSync(join(source, layer, file), 'utf8');
-    const lines = text.split('\n').length - 1;
-    if (layer === 'methods' && file !== 'method.ts' && lines > LINES_OF_A_METHOD)
-      breaks.push(`methods/${file} has ${lines} lines, more than ${LINES_OF_A_METHOD}`);
-    const imports = [...text.matchAll(/^(?:import|export) (?!type\b)[^;'"]*'([^']+)'/gm)].map(([, path]) => path);
-    for (const path of imports) {
-      const target = path.match(/^(?:\.\.\/)+(\w+)\//)?.[1];
-      if (target && target in allowed && target !== layer && !may.includes(target))
-        breaks.push(`${layer}/${file} → ${target}`);
-      if (layer === 'data' && target === 'torch' && !torchInData.has(file)) breaks.push(`data/${file} → torch`);
-      if (layer === 'methods' && file !== 'index.ts' && !isSharedByMethods(path))
-        breaks.push(`methods/${file} → ${path}`);
-      if (target === 'cli') breaks.push(`${layer}/${file} → cli`);
-    }
+for (const [file, found] of imports) {
+  const own = layerOf(file);
+  if (!order.includes(own)) {
+    breaks.push(`${file}: ${own} is no layer of scripts/check-layers.mjs`);
+    continue;
+  }
+  for (const { to, type } of found) {
+    const other = layerOf(to);
+    if (other === own || !order.includes(other)) continue;
+    const may = layers[own] ?? order;
+    if (order.indexOf(other) > order.indexOf(own))
+      breaks.push(`${file} → ${to}: ${other} is a later layer${type ? '; move the type' : ''}`);
+    else if (!type && !may.includes(other)) breaks.push(`${file} → ${to}: ${own} may not import ${other}`);
+    else if (!type && own === 'data' && other === 'torch' && !tensorsInData.includes(file))
+      breaks.push(`${file} → ${to}: of data only ${tensorsInData.join(' and ')} touch tensors`);
+  }
+  if (isMethod(file)) {
+    for (const { to } of found) if (isMethod(to)) breaks.push(`${file} → ${to}: a method imports no other method`);
+    const lines = texts.get(file).split('\n').length - 1;
+    if (lines > LINES_OF_A_METHOD) breaks.push(`${file} has ${lines} lines, more than ${LINES_OF_A_METHOD}`);
+  }
+  if (opensWithoutTorch(file)) {
+    const path = pathToTorch(file);
+    if (path && !opensWithoutTorch(path[1])) breaks.push(`${path.join(' → ')}: ${file} opens without libtorch`);
   }
 }
+for (const circle of circles())
+  if (!STANDING_CIRCLES.includes(layerOf(circle[0])))
+    breaks.push(`${circle.join(' ↔ ')}: files import each other in a circle`);
+breaks.push(...optionBreaks());
+
 if (breaks.length > 0) {
   process.stderr.write(
     `What breaks the architecture (see AGENTS.md):\n${breaks.map((line) => `  ${line}\n`).join('')}`,
   );
   process.exit(1);
+}
+
+/** The chain of imports at load time from a file to libtorch's addon, or null. */
+function pathToTorch(from) {
+  const paths = new Map([[from, [from]]]);
+  for (const [file, path] of paths)
+    for (const { to, type, lazy } of imports.get(file)) {
+      if (type || lazy || paths.has(to)) continue;
+      if (to === 'torch/native.ts') return [...path, to];
+      paths.set(to, [...path, to]);
+    }
+  return null;
+}
+
+/** Sets of two or more files of one layer that import each other: strongly connected components, by Tarjan's algorithm. */
+function circles() {
+  const [index, low, stack, found] = [new Map(), new Map(), [], []];
+  const visit = (file) => {
+    index.set(file, index.size);
+    low.set(file, index.get(file));
+    stack.push(file);
+    for (const { to } of imports.get(file).filter(({ to }) => layerOf(to) === layerOf(file))) {
+      if (!index.has(to)) visit(to);
+      if (stack.includes(to)) low.set(file, Math.min(low.get(file), low.get(to)));
+    }
+    if (low.get(file) !== index.get(file)) return;
+    const circle = stack.splice(stack.indexOf(file));
+    if (circle.length > 1) found.push(circle.sort());
+  };
+  for (const file of files) if (!index.has(file)) visit(file);
+  return found;
+}
+
+/** Options that the command line has and `OptionName` lacks, or the other way round. */
+function optionBreaks() {
+  const list = 'base/option-name.ts';
+  const declared = new Set();
+  for (const [file, text] of texts)
+    if (layerOf(file) === 'cli')
+      for (const [, name] of text.matchAll(/(?<!includes|optionHint)\(\s*['"`](?:-\w, )?(--[a-z][a-z0-9-]*)/g))
+        declared.add(name);
+  const listed = new Set(texts.get(list)?.match(/(?<=')--[a-z0-9-]+(?=')/g));
+  return [
+    ...[...declared]
+      .filter((name) => !listed.has(name))
+      .map((name) => `${list} lacks ${name}, an option of the command line`),
+    ...[...listed].filter((name) => !declared.has(name)).map((name) => `${list} has ${name}, which no command has`),
+  ];
 }

@@ -1,3 +1,5 @@
+import type { OptionName } from './option-name.ts';
+
 /** A way out that names an option: only commands that have every option in `text` show it. Make one with `optionHint`. */
 export class OptionHint {
   readonly text: string;
@@ -11,8 +13,29 @@ export class OptionHint {
   }
 }
 
-/** `optionHint('pass --force to replace it')`: library code does not know which command runs it, the command line does. */
-export const optionHint = (text: string): OptionHint => new OptionHint(text);
+/**
+ * `optionHint('pass --force to replace it')`: library code does not know which command runs it, the command line does. The text
+ * names options of mixbct only, by type. `more` are options that it ends with.
+ */
+export const optionHint = <Text extends string>(text: Checked<Text>, more: readonly OptionName[] = []): OptionHint =>
+  new OptionHint([text, more.join(' and ')].join(' ').trimEnd());
+
+/** The text, or what is wrong with it. */
+type Checked<Text extends string> = string extends Text
+  ? 'wanted a literal, so that its options can be checked'
+  : [UnknownOption<Text>] extends [never]
+    ? Text
+    : `no command has ${UnknownOption<Text>}`;
+/** The options in a text that no command has. */
+type UnknownOption<Text extends string> = Text extends `${string}--${infer Rest}`
+  ? Exclude<`--${WithoutMark<FirstWord<Rest>>}`, OptionName> | UnknownOption<Rest>
+  : never;
+type FirstWord<Text extends string> = Text extends `${infer Word} ${string}` ? Word : Text;
+type WithoutMark<Word extends string> = Word extends `${infer Bare},`
+  ? Bare
+  : Word extends `${infer Bare}:`
+    ? Bare
+    : Word;
 
 /** A long option as messages name one. */
 const OPTION = /(?<![\w-])--[a-z][a-z0-9-]*/g;

@@ -74,7 +74,10 @@ export function openOldModelInputs(
     throw new UserError(`method ${kind} needs ${missing.map(({ from }) => `old-${from}`).join(' and ')}`, {
       hint: [
         `make it with ${missing.map(({ make }) => make).join(' and ')}`,
-        optionHint(`pass ${missing.map(({ from }) => `--old-${from}`).join(' and ')}`),
+        optionHint(
+          'pass',
+          missing.map(({ from }) => `--old-${from}` as const),
+        ),
       ],
     });
   const used = new Set([...needs, ...wants].map((need) => sources[need].from));
