@@ -89,7 +89,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 say(
-  '\n| command | kills | pairs of writers | full disks | --force at what is not its own | lost |\n|---|---|---|---|---|---|',
+  '\n| command | kills | pairs of writers | full disks | places that are not its own | lost |\n|---|---|---|---|---|---|',
 );
 for (const { what, counts, lost } of lines) say(`| ${what} | ${counts.join(' | ')} | ${lost.length} |`);
 process.exitCode = lines.every(({ lost }) => lost.length === 0) ? 0 : 1;

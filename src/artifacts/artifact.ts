@@ -2,16 +2,15 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, readdirSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FileError, type Hint, messageOf } from '../base/errors.ts';
-import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
+import { openRegularFile } from '../base/regular-file.ts';
 import { readTextFile } from '../base/text-file.ts';
 import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
+import { kindAt, MANIFEST, manifestAt } from './manifest.ts';
 import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
 
 export { writeAtomic, writeJson } from './durable-write.ts';
-
-/** Name of the manifest that every artefact directory holds. It is written last: a directory without it is unfinished. */
-export const MANIFEST = 'manifest.json';
+export { MANIFEST } from './manifest.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -102,22 +101,6 @@ export const artifactOf = (kind: string): OutputKind => ({
 
 /** Endings of the files of artefacts whose manifest does not list them. They hold no folders. */
 const OURS = /\.(npy|json|jsonl|html|md|svg|png|safetensors)$/;
-
-/** The manifest at `path` as it stands; null if there is none that can be read. */
-export function manifestAt(path: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const manifest = JSON.parse(readRegularFile(join(path, MANIFEST)).toString('utf8'));
-    return typeof manifest === 'object' ? manifest : null;
-  } catch {
-    return null;
-  }
-}
-
-/** `kind` of the manifest at `path`, or null. */
-export function kindAt(path: string): string | null {
-  const kind = manifestAt(path)?.['kind'];
-  return typeof kind === 'string' ? kind : null;
-}
 
 /**
  * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last, which is then brought to

@@ -100,3 +100,36 @@ test('hidden folders of killed attempts at an output are removed and said; those
   assert.deepEqual(readdirSync(folder).sort(), ['.dog.0123abcd.part', '.dogs.mine.part', 'dogs']);
   assert.ok(existsSync(join(folder, 'dogs', MANIFEST)));
 });
+
+test('an output lies in no artefact, and no folder takes the name of a record set', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  await writeArtifact(at('cats'), { kind: 'cats' }, () => ({ kind: 'cats', mixbct: '0.3.0' }));
+  mkdirSync(at('cluster'));
+  writeJson(at(`cluster/${MANIFEST}`), { kind: 'Deployment' });
+  mkdirSync(at('beside'));
+  for (const name of ['set.rec', 'half.idx', 'beside.rec']) writeFileSync(at(name), '');
+  symlinkSync(at('cats'), at('link'));
+  const refused: readonly [string, RegExp][] = [
+    ['cats/inside', /inside lies inside .*cats, a finished artefact of the kind "cats"/],
+    ['cats/deep/inside', /lies inside .*cats,/],
+    ['link/inside', /lies inside .*cats,/],
+    ['set', /a folder .*set would have the name of a data set \(.*set\.rec\)/],
+    ['set/inside', /a folder .*set would/],
+    ['half', /half\.idx/],
+    ['beside', /beside\.rec/],
+  ];
+  const before = readdirSync(folder, { recursive: true }).sort();
+  for (const force of [false, true])
+    for (const [name, problem] of refused)
+      await assert.rejects(
+        make(at(name), { force }),
+        (error) => error instanceof UserError && problem.test(error.message),
+        name,
+      );
+  assert.deepEqual(readdirSync(folder, { recursive: true }).sort(), before);
+  for (const name of ['cluster/dogs', 'beside/dogs', 'new/dogs']) {
+    await make(at(name));
+    assert.equal(textAt(at(name)), 'new');
+  }
+});

@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { sync } from './durable-write.ts';
+import { manifestAt } from './manifest.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
 
 /** What a command may write over. */
@@ -18,6 +19,8 @@ export type OutputKind = {
   readonly what: string;
   readonly is: (path: string) => boolean;
   readonly stranger?: (path: string) => string | undefined;
+  /** Kind of the artefacts in which it may lie; without it, an output lies in none. */
+  readonly host?: string;
 };
 
 const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
@@ -42,15 +45,40 @@ const holds = (folder: string, path: string): boolean =>
 /** The files that an input may consist of: itself, or a record set's. */
 const filesOf = (input: string): string[] => [input, `${input}.rec`, `${input}.idx`].filter((path) => there(path));
 
+/** The file of a record set of this prefix, if there is one. */
+const recordFileOf = (prefix: string): string | undefined =>
+  [`${prefix}.rec`, `${prefix}.idx`].find((file) => there(file));
+
 /**
- * @throws UserError if something stands at `path` and `force` is not set, or may not be replaced: it is of another kind, an
+ * An output never lies inside a finished artefact of another kind than `host`, nor does a folder of it take the name of a record set.
+ * @throws UserError
+ */
+export function requireOwnPlace(path: string, host?: string): void {
+  const hint = optionHint('choose another --out');
+  let folder = realPath(path);
+  let file = recordFileOf(folder);
+  for (; file === undefined && dirname(folder) !== folder; ) {
+    folder = dirname(folder);
+    if (!there(folder)) file = recordFileOf(folder);
+    const manifest = manifestAt(folder);
+    const kind = manifest?.['mixbct'] === undefined ? undefined : manifest['kind'];
+    if (kind !== undefined && kind !== host)
+      throw new UserError(`${path} lies inside ${folder}, a finished artefact of the kind "${kind}"`, { hint });
+  }
+  if (file !== undefined)
+    throw new UserError(`${path}: a folder ${folder} would have the name of a data set (${file})`, { hint });
+}
+
+/**
+ * @throws UserError if `requireOwnPlace` does, something stands at `path` and `force` is not set, or may not be replaced: it is of another kind, an
  * input of the command or a folder that holds one, the current folder or one above it, or a link.
  */
 export function requireReplaceable(
   path: string,
-  { what, is, stranger }: OutputKind,
+  { what, is, stranger, host }: OutputKind,
   { force = false, inputs = [] }: Replacing,
 ): void {
+  requireOwnPlace(path, host);
   const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
   const found = there(full);
   if (!found) return;

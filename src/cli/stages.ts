@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { canonicalJson, digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { requireOwnPlace } from '../artifacts/output-claim.ts';
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { Interrupted, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
@@ -45,6 +46,7 @@ export async function runStages(experiment: Experiment, options: StageOptions): 
   const entries = Object.entries(experiment.stages).filter(
     ([id]) => !Object.hasOwn(experiment.aliases, id) && (needed?.has(id) ?? true),
   );
+  requireOwnPlace(join(options.out, MANIFEST)); // nothing is made inside an artefact
   const stages = new Stages(experiment, options);
   let lock: OutputLock | null = null;
   try {

@@ -5,7 +5,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { forcedOutputs } from '../../test/helpers/forced-outputs.ts';
 import { writeInputs } from '../../test/helpers/writers.ts';
 
-test('no command replaces by --force what is not its own: strange folders and files, its inputs, the current folder, links', async (t) => {
+test('no command replaces by --force what is not its own: strange folders and files, its inputs, the current folder, links; none writes into an artefact', async (t) => {
   const folder = testFolder(t);
   await writeInputs(folder);
   for (const name of ['import', 'hold-out', 'average', 'import-features', 'run', 'report']) {

@@ -2,9 +2,10 @@ import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, rename
 import { basename, dirname, join, resolve } from 'node:path';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { asDiskFull, requireRoom, sync, syncTree } from '../artifacts/durable-write.ts';
-import { type Replacing, requireReplaceable } from '../artifacts/output-claim.ts';
+import { kindAt } from '../artifacts/manifest.ts';
+import { type Replacing, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
 import { lockOutputs } from '../artifacts/output-lock.ts';
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { Dataset } from './dataset.ts';
 import { MOST_EXACT, packImage, RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
@@ -42,6 +43,7 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
   const prefixes = sets.map(({ prefix }) => recordFiles(prefix).prefix);
   requireDistinct(prefixes);
   sets.forEach(requireExactClasses);
+  prefixes.forEach(requireSetPlace);
   const check = (some: readonly string[]): void => {
     for (const prefix of some) requireReplaceableSet(prefix, replacing);
   };
@@ -162,8 +164,19 @@ function appear(prefix: string): void {
 
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
+/** @throws UserError if a record set would lie inside an artefact, or take the name of one. */
+function requireSetPlace(prefix: string): void {
+  requireOwnPlace(recordFiles(prefix).rec);
+  const kind = kindAt(prefix);
+  if (kind === null) return;
+  throw new UserError(`${prefix}: a data set would have the name of a finished artefact of the kind "${kind}"`, {
+    hint: optionHint('choose another --out'),
+  });
+}
+
 /** `requireReplaceable` for each file of a record set. */
 export function requireReplaceableSet(prefix: string, replacing: Replacing): void {
+  requireSetPlace(prefix);
   for (const file of filesOf(prefix).toReversed())
     requireReplaceable(file, { what: 'a file of a record set', is: isOfSet }, replacing);
 }

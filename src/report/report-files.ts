@@ -14,18 +14,24 @@ function textOf(path: string): string {
   }
 }
 
+/** A report may lie in the folder of an evaluation, which has such files of its own. */
+const host = 'evaluation';
+
 /** What `report` writes, as `--force` knows it: by words that every report of any version has. */
 export const reportFiles = {
   html: {
+    host,
     what: 'an HTML report',
     is: (path) => /^<!doctype html>\n.*\n<h2>What the words mean<\/h2>\n/s.test(textOf(path)),
   },
   markdown: {
+    host,
     what: 'a report in Markdown',
     is: (path) => /^\| new model \| new → new \| new → old \||^All numbers are percent\.$/m.test(textOf(path)),
   },
   /** A PNG file is one if it stands beside its SVG. */
   figure: {
+    host,
     what: 'a figure of a report',
     is: (path) =>
       /^<svg .*?>\n<title>.*<\/title>\n<rect width="100%" height="100%" fill="white"\/>\n/.test(

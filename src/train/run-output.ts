@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { artifactOf, kindAt, MANIFEST } from '../artifacts/artifact.ts';
+import { artifactOf, MANIFEST } from '../artifacts/artifact.ts';
 import { sync } from '../artifacts/durable-write.ts';
+import { kindAt } from '../artifacts/manifest.ts';
 import {
   type OutputKind,
   putBack,

@@ -11,6 +11,12 @@ function snapshot(folder: string): string[] {
     .map((name) => `${name} ${lstatSync(join(folder, name)).isFile() ? fileDigest(join(folder, name)) : ''}`);
 }
 
+/** Outputs that no command may make, with or without --force. */
+const placesOfOthers = (makes: Writer['makes']): Record<string, string> => ({
+  'inside an artefact': 'features/inside',
+  ...(makes === 'folder' && { 'the name of a data set': 'set', 'a folder of the name of a data set': 'set/inside' }),
+});
+
 /** Outputs that --force must not replace, as a command is told them. Makes what is to stand there. */
 function places(folder: string, name: string, { makes, inputs, last }: Writer): Record<string, string> {
   const put = (path: string): void => {
@@ -45,11 +51,14 @@ function places(folder: string, name: string, { makes, inputs, last }: Writer): 
 export function forcedOutputs(folder: string, name: string): { readonly tried: number; readonly lost: string[] } {
   const lost: string[] = [];
   const writer = writers[name]!;
-  const all = Object.entries(places(folder, name, writer));
+  const all = Object.entries({ ...places(folder, name, writer), ...placesOfOthers(writer.makes) });
   for (const [what, out] of all) {
     const before = snapshot(folder);
     const { code, err } = mixbct(folder, ...writer.make(out), '--force');
-    if (code !== 2 || !/nothing else is replaced|never replaced|is not followed/.test(err))
+    if (
+      code !== 2 ||
+      !/nothing else is replaced|never replaced|is not followed|lies inside|name of a data set/.test(err)
+    )
       lost.push(`${what}: exit code ${code}: ${err.slice(-300)}`);
     const after = new Set(snapshot(folder));
     const gone = before.filter((line) => !after.has(line));
