@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import { pixelMappings } from '../data/pixels.ts';
 import { DRAWN } from '../eval/drawn.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import {
@@ -89,7 +89,7 @@ const pixels = (): Option =>
     '--pixels <map>',
     'train: (x - 127.5) / 127.5 as in training; ijb: / 128, as the published numbers were made',
   )
-    .choices(Object.keys(PIXEL_DIVISOR))
+    .choices(Object.keys(pixelMappings))
     .default('train');
 
 const PROTOCOLS = ['11', '1N'] as const;

@@ -5,7 +5,16 @@ import { claimOutput } from '../artifacts/output-claim.ts';
 import type { OutputLock } from '../artifacts/output-lock.ts';
 import { progress } from '../base/progress.ts';
 import { version } from '../base/version.ts';
-import { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest, type Ijb, openIjb } from '../data/index.ts';
+import {
+  alignedDataset,
+  cropFilesDigest,
+  cropsChangedMs,
+  cropsDigest,
+  type Ijb,
+  openIjb,
+  type PixelMappingName,
+} from '../data/index.ts';
+import type { Space } from '../encoders/index.ts';
 import {
   type Evaluation,
   evaluateTemplates,
@@ -17,8 +26,7 @@ import {
 } from '../eval/index.ts';
 import { claimOnRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
-import type { Space } from '../train/run.ts';
-import { cachedFeatures, type KeptDataset, type ModelSource, modelSource, type PixelMap } from './model-features.ts';
+import { cachedFeatures, type KeptDataset, type ModelSource, modelSource } from './model-features.ts';
 import { writeReports } from './report.ts';
 
 export type IjbOptions = {
@@ -29,7 +37,7 @@ export type IjbOptions = {
   readonly oracle?: string;
   readonly protocol: readonly string[];
   readonly features: string;
-  readonly pixels: PixelMap;
+  readonly pixels: PixelMappingName;
   readonly out: string;
   readonly scores: boolean;
   readonly figures: boolean;

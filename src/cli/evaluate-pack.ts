@@ -2,8 +2,8 @@ import { basename, join } from 'node:path';
 import { canonicalJson, digestOf, fileDigest, writeArtifact, writeJson } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
-import { PIXEL_DIVISOR } from '../data/collate.ts';
-import { packDataset, readPack } from '../data/index.ts';
+import { type PixelMappingName, packDataset, readPack } from '../data/index.ts';
+import type { Space } from '../encoders/index.ts';
 import {
   type FoldedAccuracy,
   foldedAccuracy,
@@ -15,9 +15,9 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
-import { embedderOf, loadModel, readRunManifest } from '../train/run.ts';
+import { openEncoder, readRunManifest } from '../train/run.ts';
 import { KeptEmbeddings } from './kept-embeddings.ts';
-import { type ModelSource, modelSource, type PixelMap } from './model-features.ts';
+import { type ModelSource, modelSource } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
 export type PackResult = FoldedAccuracy & {
@@ -35,7 +35,7 @@ export type PackOptions = {
   readonly model: readonly string[];
   readonly old?: string;
   readonly out?: string;
-  readonly pixels: PixelMap;
+  readonly pixels: PixelMappingName;
   readonly batchSize: number;
   readonly workers: number;
   readonly threads: number;
@@ -102,21 +102,16 @@ async function unitRows(
   meetsOld: boolean,
   { kept, ...options }: PackOptions & { readonly kept: KeptEmbeddings | null },
 ) {
-  const model = loadModel(path);
-  try {
-    using images = packDataset(pack);
-    const embed = async (space: 'own' | 'old') => {
-      const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[options.pixels] });
-      const make = () => embedFaces(images, embedder, options);
-      return packEmbeddings(await (kept ? kept.of(digestOf(embedder.digest, pack.digest), make) : make()));
-    };
-    const { rows: own, meanNorm } = await embed('own');
-    const meeting = projected && meetsOld ? (await embed('old')).rows : own;
-    const dim = own.length / pack.images.length;
-    const zero = new Set([...zeroRows(own, dim), ...zeroRows(meeting, meeting.length / pack.images.length)]);
-    const zeros = requireFewZeros(name, zero, { of: pack.images.length, most: options.maxZeroShare });
-    return { own, meeting, meanNorm, dim, zeros };
-  } finally {
-    model.dispose();
-  }
+  using images = packDataset(pack);
+  const embed = async (space: Space) => {
+    using encoder = openEncoder(path, { space, pixels: options.pixels });
+    const make = () => embedFaces(images, encoder, options);
+    return packEmbeddings(await (kept ? kept.of(digestOf(encoder.digest, pack.digest), make) : make()));
+  };
+  const { rows: own, meanNorm } = await embed('own');
+  const meeting = projected && meetsOld ? (await embed('old')).rows : own;
+  const dim = own.length / pack.images.length;
+  const zero = new Set([...zeroRows(own, dim), ...zeroRows(meeting, meeting.length / pack.images.length)]);
+  const zeros = requireFewZeros(name, zero, { of: pack.images.length, most: options.maxZeroShare });
+  return { own, meeting, meanNorm, dim, zeros };
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { tellingEmbedder } from '../../test/helpers/embedder.ts';
+import { recordingEncoder } from '../../test/helpers/encoder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { trained } from '../../test/helpers/runs.ts';
@@ -13,7 +13,7 @@ import { holdOut, openDataset, split } from '../data/index.ts';
 import { idsPath } from '../data/sidecar.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
-import { embedderOf, loadModel } from '../train/run.ts';
+import { openEncoder } from '../train/run.ts';
 import { evaluateStage } from './evaluate.ts';
 
 const HELD = 110;
@@ -37,9 +37,8 @@ async function world(t: TestContext) {
   const extract = async (run: string, of: keyof typeof sets): Promise<string> => {
     const out = at(`${run}-on-${of}`);
     using dataset = openDataset(sets[of]);
-    const model = loadModel(at(run));
-    await extractFeatures(dataset, embedderOf(model), { out });
-    model.dispose();
+    using encoder = openEncoder(at(run));
+    await extractFeatures(dataset, encoder, { out });
     return out;
   };
   let evaluations = 0;
@@ -126,9 +125,9 @@ test('sets of other images are refused, also beside a set of unknown origin', as
   ] as const) {
     await writeTinySet(at(name), { perClass: [4, 4, 4], families: 4, side });
     using dataset = openDataset(at(name));
-    const { embedder } = tellingEmbedder();
+    const { encoder } = recordingEncoder();
     for (const digest of ['first', 'second'])
-      await extractFeatures(dataset, { ...embedder, name: digest, digest }, { out: at(`${digest}-on-${name}`) });
+      await extractFeatures(dataset, { ...encoder, name: digest, digest }, { out: at(`${digest}-on-${name}`) });
   }
   const [known, other] = [at('first-on-one'), at('first-on-other')];
   const arrays = { features: join(known, 'features.npy'), labels: join(known, 'labels.npy') };
@@ -159,7 +158,7 @@ test('sets of other images are refused, also beside a set of unknown origin', as
       Array.from({ length: 12 }, (_, i) => `${name}/${i}`),
     );
     using dataset = openDataset(at('one'));
-    await extractFeatures(dataset, tellingEmbedder().embedder, { out: at(name) });
+    await extractFeatures(dataset, recordingEncoder().encoder, { out: at(name) });
   }
   for (const [old, fresh] of [
     [known, at('other-families')],

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { precisions } from '../runs/precisions.ts';
+import { precisions } from '../models/precisions.ts';
 import {
   batchSizeOption,
   command,
@@ -47,34 +47,26 @@ export function extractCommand(): Command {
     .addOption(resumeOption())
     .addOption(forceOption())
     .action(async (run: string, options) => {
-      const [{ openInputDataset }, { extractFeatures, extractSharded }, { checkPrecision }, { embedderOf, loadModel }] =
-        await Promise.all([
-          import('./input-dataset.ts'),
-          import('../features/index.ts'),
-          import('../train/precision.ts'),
-          import('../train/run.ts'),
-        ]);
+      const [{ openInputDataset }, { extractFeatures, extractSharded }, { openEncoder }] = await Promise.all([
+        import('./input-dataset.ts'),
+        import('../features/index.ts'),
+        import('../train/run.ts'),
+      ]);
       const { joinLaunchedGroup, shardedExtractionOf, useThreads } = await import('./processes.ts');
       useThreads(options.threads);
       const joined = joinLaunchedGroup(options.device);
-      checkPrecision(options.precision);
       using dataset = openInputDataset(options.data, { report: !joined || joined.group.rank === 0 });
-      const model = loadModel(run);
+      using encoder = openEncoder(run, { space: options.space, precision: options.precision });
       const replacing = { ...options, inputs: [run], signal: interruptible() };
-      try {
-        const embedder = embedderOf(model, options.space, { precision: options.precision });
-        const info = joined
-          ? await extractSharded(dataset, embedder, replacing, shardedExtractionOf(joined))
-          : await extractFeatures(dataset, embedder, replacing);
-        joined?.leave();
-        if (joined && joined.group.rank > 0) return;
-        print(
-          options,
-          info,
-          `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
-        );
-      } finally {
-        model.dispose();
-      }
+      const info = joined
+        ? await extractSharded(dataset, encoder, replacing, shardedExtractionOf(joined))
+        : await extractFeatures(dataset, encoder, replacing);
+      joined?.leave();
+      if (joined && joined.group.rank > 0) return;
+      print(
+        options,
+        info,
+        `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+      );
     });
 }

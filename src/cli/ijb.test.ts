@@ -18,7 +18,7 @@ import { packImage, writeRecords } from '../data/recordio.ts';
 import { writeSidecar } from '../data/sidecar.ts';
 import { auc, type Evaluation, roc, scoresByIdentity } from '../eval/index.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
-import { embedderOf, loadModel } from '../train/run.ts';
+import { openEncoder } from '../train/run.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
@@ -60,9 +60,8 @@ async function makePlace(): Promise<Place> {
   const augment = { flip: false, rotateDeg: 5, scale: 0.1, shift: 0.05 };
   const shared = { network, augment, head: { kind: 'arcface', marginRad: 0.2, scale: 16 }, batchSize: 24 };
   await trained(dataset, join(folder, 'old'), { ...shared, epochs: 12 });
-  const old = loadModel(join(folder, 'old'));
-  await extractFeatures(dataset, embedderOf(old), { out: join(folder, 'old-features') });
-  old.dispose();
+  using old = openEncoder(join(folder, 'old'));
+  await extractFeatures(dataset, old, { out: join(folder, 'old-features') });
   const method = { kind: 'l2', weight: 10, threshold: 0 };
   await trained(
     dataset,

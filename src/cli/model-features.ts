@@ -3,15 +3,12 @@ import { basename, join } from 'node:path';
 import { digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import type { Dataset } from '../data/index.ts';
-import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import type { Dataset, PixelMappingName } from '../data/index.ts';
+import type { Space } from '../encoders/index.ts';
 import { extractFeatures, extractSharded, FeatureSet } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
-import { embedderOf, loadModel, readRunManifest, type Space } from '../train/run.ts';
+import { openEncoder, readRunManifest } from '../train/run.ts';
 import { shardedExtractionOf } from './processes.ts';
-
-/** How pixels become numbers. */
-export type PixelMap = keyof typeof PIXEL_DIVISOR;
 
 /** A model as a command is told it: a finished run, or its features of the benchmark. */
 export type ModelSource = {
@@ -51,7 +48,7 @@ export type KeptDataset = {
 export type KeepOptions = {
   /** Folder of the feature sets that are kept. */
   readonly features: string;
-  readonly pixels: PixelMap;
+  readonly pixels: PixelMappingName;
   readonly flip: 'none' | 'mean';
   readonly space: Space;
   readonly batchSize: number;
@@ -69,24 +66,19 @@ export type KeepOptions = {
 export async function cachedFeatures(
   source: ModelSource,
   dataset: KeptDataset,
-  { features, pixels: map, flip, space, joined, ...options }: KeepOptions,
+  { features, pixels, flip, space, joined, ...options }: KeepOptions,
 ): Promise<FeatureSet> {
   if (source.kind === 'features') return ofDataset(FeatureSet.open(source.path), dataset);
   const manifest = readRunManifest(source.path);
-  const out = join(features, digestOf(manifest.model, space, dataset.digest, flip, map));
+  const out = join(features, digestOf(manifest.model, space, dataset.digest, flip, pixels));
   const replaces = existsSync(out) && !isOfFiles(out, dataset);
   if (replaces) logLine(`${out}: images of ${dataset.path} have changed since, their features are extracted again`);
   if (replaces || !existsSync(out)) {
-    const model = loadModel(source.path);
-    try {
-      using images = dataset.open();
-      const embedder = embedderOf(model, space, { divisor: PIXEL_DIVISOR[map] });
-      const to = { ...options, out, flip, force: replaces };
-      if (joined) await extractSharded(images, embedder, to, shardedExtractionOf(joined));
-      else await extractFeatures(images, embedder, to);
-    } finally {
-      model.dispose();
-    }
+    using encoder = openEncoder(source.path, { space, pixels });
+    using images = dataset.open();
+    const to = { ...options, out, flip, force: replaces };
+    if (joined) await extractSharded(images, encoder, to, shardedExtractionOf(joined));
+    else await extractFeatures(images, encoder, to);
   }
   return FeatureSet.open(out);
 }

@@ -13,7 +13,7 @@ import { packDataset, readPack } from '../data/index.ts';
 import { foldedAccuracy, packEmbeddings, pairDistances, requireFoldablePairs } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
 import { importModel } from '../train/import.ts';
-import { embedderOf, loadModel } from '../train/run.ts';
+import { openEncoder } from '../train/run.ts';
 
 const packs = resolve(import.meta.dirname, '../../../test/golden/packs');
 const [one, other] = ['python2-protocol2.bin', 'python3-protocol4.bin'].map((name) => join(packs, name)) as [
@@ -52,9 +52,8 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
   const pack = readPack(one);
   using images = packDataset(pack);
   const rowsOf = async (run: string) => {
-    const model = loadModel(join(folder, run));
-    const faces = await embedFaces(images, embedderOf(model), { workers: 0 });
-    model.dispose();
+    using encoder = openEncoder(join(folder, run));
+    const faces = await embedFaces(images, encoder, { workers: 0 });
     return { ...packEmbeddings(faces), dim: faces.dim };
   };
   const old = await rowsOf(r18);

@@ -6,7 +6,7 @@ import { holdOut, sampleImages, split } from '../data/index.ts';
 import { extractFeatures, FeatureSet, writeBoundaries, writeCredible, writePrototypes } from '../features/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { openOldModelInputs } from '../train/old-model-inputs.ts';
-import { embedderOf, isBegun, loadModel, readRunManifest } from '../train/run.ts';
+import { isBegun, openEncoder, readRunManifest } from '../train/run.ts';
 import { removeRunLeftovers } from '../train/run-output.ts';
 import { train } from '../train/train.ts';
 import { fetchSet } from './data.ts';
@@ -84,10 +84,10 @@ export async function perform(stage: Stage, context: StageContext): Promise<Reco
       break;
     case 'extract': {
       using dataset = openInputDataset(at(stage.of));
-      const model = loadModel(at(stage.model));
       const { flip, space } = stage;
+      using encoder = openEncoder(at(stage.model), { space });
       const { seed } = experiment;
-      await extractFeatures(dataset, embedderOf(model, space), {
+      await extractFeatures(dataset, encoder, {
         signal: context.signal,
         out: folder,
         flip,
@@ -95,7 +95,6 @@ export async function perform(stage: Stage, context: StageContext): Promise<Reco
         workers,
         ...force,
       });
-      model.dispose();
       break;
     }
     case 'denoise': {

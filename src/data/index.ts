@@ -1,6 +1,13 @@
 export type { Augment } from './augment.ts';
+export { type ClassKeys, classKeysOf } from './class-keys.ts';
 export { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest } from './crops.ts';
 export type { Dataset } from './dataset.ts';
+export {
+  type DatasetReference,
+  datasetReference,
+  referenceTo,
+  requireSameDataset,
+} from './dataset-reference.ts';
 export {
   type GetResult,
   type GlyphSetName,
@@ -23,6 +30,7 @@ export { type DatasetInfo, datasetInfoLines, describeDataset, describeEmptyClass
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { openDataset } from './open-dataset.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';
+export { type PixelMapping, type PixelMappingName, pixelMappings } from './pixels.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
 export { NO_FAMILY } from './sidecar.ts';
 export { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';

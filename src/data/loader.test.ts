@@ -9,12 +9,13 @@ import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
 import { scope, toFloat32 } from '../torch/index.ts';
 import { type Augment, applyChange, drawChange } from './augment.ts';
-import { imageTensor, PIXEL_DIVISOR } from './collate.ts';
+import { imageTensor } from './collate.ts';
 import { decode, decodePnm, encodePgm } from './decode.ts';
 import { importDataset } from './import.ts';
 import { type EpochOptions, Loader } from './loader.ts';
 import { nativeImage } from './native-image.ts';
 import { openDataset } from './open-dataset.ts';
+import { type PixelMapping, pixelMappings } from './pixels.ts';
 import { sequentialOrder, shuffledOrder } from './sampler.ts';
 
 /** How long a step takes that waits for no batch, and after how many of them a signal must have been heard. */
@@ -50,16 +51,14 @@ test("the order is PyTorch's DistributedSampler's (methods.md 1.4, 8.15)", () =>
 
 test('pixels become x/127.5 - 1, or as the reference evaluates IJB (x - 127.5)/128 (8.15)', () => {
   const images = Uint8Array.from([0, 1, 127, 128, 255, 0, 0, 0, 0, 0, 0, 0]);
-  const seen = (divisor?: number): number[] => {
-    const x = scope(() =>
-      toFloat32(imageTensor({ images, count: 1, side: 2 }, divisor === undefined ? {} : { divisor })),
-    );
+  const seen = (mapping?: PixelMapping): number[] => {
+    const x = scope(() => toFloat32(imageTensor({ images, count: 1, side: 2 }, mapping)));
     // [1, 3, 2, 2] row-major: channel 0 of the four pixels comes first
     return [0, 4, 8, 1, 5].map((at) => x[at]!);
   };
   const FLOAT32 = 1e-7;
   assert.ok(gap(seen(), [-1, -0.9921568627, -0.0039215686, 0.0039215686, 1]) < FLOAT32);
-  assert.deepEqual(seen(PIXEL_DIVISOR.ijb), [-0.99609375, -0.98828125, -0.00390625, 0.00390625, 0.99609375]);
+  assert.deepEqual(seen(pixelMappings.ijb), [-0.99609375, -0.98828125, -0.00390625, 0.00390625, 0.99609375]);
 });
 
 test('0, 1 and 4 workers fill the same bytes, and an epoch can be entered in its middle', async (t) => {

@@ -3,12 +3,10 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { referenceTo } from '../data/dataset-reference.ts';
-import { importDataset, openDataset } from '../data/index.ts';
+import { classKeysOf, importDataset, openDataset, referenceTo } from '../data/index.ts';
 import { packImage, writeRecords } from '../data/recordio.ts';
 import { type Sidecar, writeSidecar } from '../data/sidecar.ts';
 import { holdOut, sampleImages, split } from '../data/split.ts';
-import { classKeysOf } from '../features/index.ts';
 import { type KnownData, relateTrainingData } from './training-data.ts';
 
 function known(path: string): KnownData {

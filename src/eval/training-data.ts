@@ -1,6 +1,5 @@
 import { canonicalJson } from '../artifacts/artifact.ts';
-import type { DatasetReference } from '../data/dataset-reference.ts';
-import type { ClassKeys } from '../features/index.ts';
+import type { ClassKeys, DatasetReference } from '../data/index.ts';
 
 /** How the data that a model was trained on stands to the evaluation set. */
 export type TrainingData = {

@@ -3,22 +3,16 @@ import { spawnSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
+import { recordingEncoder, SIDE } from '../../test/helpers/encoder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
-import { alignedDataset, type Dataset, openDataset, openIjb } from '../data/index.ts';
-import {
-  type Embedder,
-  type ExtractOptions,
-  embedFaces,
-  extractFeatures,
-  FeatureSet,
-  requireSamePreprocessing,
-} from './index.ts';
+import { alignedDataset, type Dataset, openDataset, openIjb, pixelMappings } from '../data/index.ts';
+import type { Encoder } from '../encoders/index.ts';
+import { type ExtractOptions, embedFaces, extractFeatures, FeatureSet, requireSamePreprocessing } from './index.ts';
 
 const IMAGES = 30;
 const image = (i: number): string => `class/${String(i).padStart(3, '0')}.pgm`;
@@ -56,24 +50,24 @@ function killed(images: string, out: string, batches: number, flip: 'random' | '
 
 /** An attempt that fails after `batches`. */
 async function failed(t: TestContext, dataset: Dataset, out: string, batches: number): Promise<void> {
-  const { embedder, batches: seen } = tellingEmbedder(() => {
+  const { encoder, batches: seen } = recordingEncoder(() => {
     if (seen.length > batches) throw new Error('out of memory');
   });
-  await said(t, () => assert.rejects(extractFeatures(dataset, embedder, { ...options, out }), /out of memory/));
+  await said(t, () => assert.rejects(extractFeatures(dataset, encoder, { ...options, out }), /out of memory/));
 }
 
 test('an extraction killed in its middle goes on to the same bytes, and looks at no image twice', async (t) => {
   const { images, made } = folders(t);
   using dataset = openDataset(images);
   const [whole, out] = [join(made, 'whole'), join(made, 'cut')];
-  await extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out: whole });
+  await extractFeatures(dataset, recordingEncoder().encoder, { ...options, out: whole });
   killed(images, out, 3);
   const [left] = readdirSync(made).filter((name) => name.endsWith('.part'));
   assert.match(left!, /^\.cut\.[0-9a-f]{16}\.part$/);
   appendFileSync(join(made, left!, 'features.npy'), Buffer.alloc(2 * 8 + 3, 1)); // two rows of a batch, and a torn one
   for (let i = 0; i < 12; i++) rmSync(join(images, image(i)));
-  const { embedder, batches } = tellingEmbedder();
-  const text = await said(t, () => extractFeatures(dataset, embedder, { ...options, out }));
+  const { encoder, batches } = recordingEncoder();
+  const text = await said(t, () => extractFeatures(dataset, encoder, { ...options, out }));
   assert.match(text, /cut: goes on from row 12 of 30/);
   assert.deepEqual(batches, [4, 4, 4, 4, 2]);
   assert.deepEqual(readdirSync(made).sort(), ['cut', 'whole']);
@@ -92,14 +86,14 @@ test('an extraction that is told to stop keeps its rows, and goes on to the same
   const { images, made } = folders(t);
   using dataset = openDataset(images);
   const [whole, out] = [join(made, 'whole'), join(made, 'stopped')];
-  await extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out: whole });
+  await extractFeatures(dataset, recordingEncoder().encoder, { ...options, out: whole });
   const controller = new AbortController();
-  const { embedder, batches } = tellingEmbedder(() => batches.length === 3 && controller.abort());
+  const { encoder, batches } = recordingEncoder(() => batches.length === 3 && controller.abort());
   const { signal } = controller;
   await said(t, () =>
-    assert.rejects(extractFeatures(dataset, embedder, { ...options, out, signal }), /stopped at image 12 of 30/),
+    assert.rejects(extractFeatures(dataset, encoder, { ...options, out, signal }), /stopped at image 12 of 30/),
   );
-  const text = await said(t, () => extractFeatures(dataset, tellingEmbedder().embedder, { ...options, out }));
+  const text = await said(t, () => extractFeatures(dataset, recordingEncoder().encoder, { ...options, out }));
   assert.match(text, /goes on from row 12 of 30/);
   assert.deepEqual(contents(out), contents(whole));
 });
@@ -111,15 +105,15 @@ test('the crops of a benchmark become features, in two attempts as in one', asyn
   using dataset = alignedDataset(ijb);
   const mean = { batchSize: 4, workers: 1, flip: 'mean' } as const;
   const [whole, out] = [join(root, 'made', 'whole'), join(root, 'made', 'cut')];
-  const info = await extractFeatures(dataset, tellingEmbedder().embedder, { ...mean, out: whole });
+  const info = await extractFeatures(dataset, recordingEncoder().encoder, { ...mean, out: whole });
   assert.deepEqual([info.count, info.classes, info.preprocessing.alignment], [rows.length, 32, 'five-points']);
   using set = FeatureSet.open(whole);
   assert.deepEqual([...set.labels()].map((t) => ijb.templateIds[t]), [...ijb.images.templates]); // biome-ignore format: short
   assert.deepEqual(set.families(), ijb.images.media);
   killed(root, out, 20, 'mean');
   for (const { name } of rows.slice(0, 40)) rmSync(join(root, 'IJBC/loose_crop', name));
-  const { embedder, batches } = tellingEmbedder();
-  assert.match(await said(t, () => extractFeatures(dataset, embedder, { ...mean, out })), /goes on from row 40 of 88/);
+  const { encoder, batches } = recordingEncoder();
+  assert.match(await said(t, () => extractFeatures(dataset, encoder, { ...mean, out })), /goes on from row 40 of 88/);
   assert.equal(batches.length, 2 * 12, 'each batch and its mirror images');
   assert.deepEqual(contents(out), contents(whole));
 });
@@ -128,18 +122,18 @@ test('rows of another model, seed or preprocessing are not gone on with', async 
   const { images, made } = folders(t);
   using dataset = openDataset(images);
   const out = join(made, 'set');
-  const { embedder } = tellingEmbedder();
-  const others: readonly (readonly [Embedder, Partial<ExtractOptions>, Dataset])[] = [
-    [{ ...embedder, digest: 'another' }, {}, dataset],
-    [{ ...embedder, pixelDivisor: 128 }, {}, dataset],
-    [embedder, { seed: 4 }, dataset],
-    [embedder, { flip: 'none' }, dataset],
-    [embedder, {}, { ...view(dataset), digest: 'another' }],
-    [embedder, {}, { ...view(dataset), alignment: 'five-points' }],
+  const { encoder } = recordingEncoder();
+  const others: readonly (readonly [Encoder, Partial<ExtractOptions>, Dataset])[] = [
+    [{ ...encoder, digest: 'another' }, {}, dataset],
+    [{ ...encoder, pixels: pixelMappings.ijb }, {}, dataset],
+    [encoder, { seed: 4 }, dataset],
+    [encoder, { flip: 'none' }, dataset],
+    [encoder, {}, { ...view(dataset), digest: 'another' }],
+    [encoder, {}, { ...view(dataset), alignment: 'five-points' }],
   ];
   for (const [model, changes, data] of others) {
     await failed(t, dataset, out, 3);
-    const { batches, embedder: counted } = tellingEmbedder();
+    const { batches, encoder: counted } = recordingEncoder();
     const text = await said(t, () =>
       extractFeatures(data, { ...model, embed: counted.embed }, { ...options, ...changes, out }),
     );
@@ -152,7 +146,7 @@ test('rows of another model, seed or preprocessing are not gone on with', async 
     rmSync(out, { recursive: true });
   }
   await failed(t, dataset, `${out}-b`, 3);
-  await said(t, () => extractFeatures(dataset, { ...embedder, digest: 'x' }, { ...options, out: join(made, 'se') }));
+  await said(t, () => extractFeatures(dataset, { ...encoder, digest: 'x' }, { ...options, out: join(made, 'se') }));
   assert.equal(readdirSync(made).length, 2, 'an attempt at a set of another name is left alone');
 });
 
@@ -179,17 +173,17 @@ test('an image that cannot be read costs no rows, and those that earlier attempt
   writeFileSync(join(images, image(21)), 'no image');
   const out = join(made, 'set');
   using dataset = openDataset(images);
-  const { embedder } = tellingEmbedder();
-  await assert.rejects(extractFeatures(dataset, embedder, { ...options, out }), /001\.pgm: cannot be read/);
+  const { encoder } = recordingEncoder();
+  await assert.rejects(extractFeatures(dataset, encoder, { ...options, out }), /001\.pgm: cannot be read/);
   assert.deepEqual(readdirSync(made), [], 'an error before the first row leaves nothing');
   let calls = 0;
-  const failing = (images: Uint8Array, count: number): Float32Array => {
+  const failing = async (images: Uint8Array, count: number): Promise<Float32Array> => {
     if (++calls === 7) throw new Error('out of memory');
-    return embedder.embed(images, count);
+    return encoder.embed(images, count);
   };
   const skip = { ...options, out, skipBadImages: true };
-  await assert.rejects(extractFeatures(dataset, { ...embedder, embed: failing }, skip), /out of memory/);
-  const text = await said(t, () => extractFeatures(dataset, embedder, skip));
+  await assert.rejects(extractFeatures(dataset, { ...encoder, embed: failing }, skip), /out of memory/);
+  const text = await said(t, () => extractFeatures(dataset, encoder, skip));
   assert.match(text, /goes on from row 24 of 30/);
   assert.match(text, /2 of 30 rows have no embedding.*\n {2}row 1: .*001\.pgm .*\n {2}row 21: .*021\.pgm /);
   assert.deepEqual(readdirSync(out).sort(), [
@@ -205,11 +199,11 @@ test('an image that cannot be read costs no rows, and those that earlier attempt
 test('a manifest tells how pictures were made ready; unequal sets are told apart, old manifests are plain', async (t) => {
   const { images, made } = folders(t);
   using dataset = openDataset(images);
-  const { embedder } = tellingEmbedder();
+  const { encoder } = recordingEncoder();
   const [plain, ijb] = [join(made, 'plain'), join(made, 'ijb')];
-  await extractFeatures(dataset, embedder, { ...options, out: plain });
+  await extractFeatures(dataset, encoder, { ...options, out: plain });
   const alignedSet = { ...view(dataset), alignment: 'five-points' } as const;
-  const info = await extractFeatures(alignedSet, { ...embedder, pixelDivisor: 128 }, { ...options, out: ijb });
+  const info = await extractFeatures(alignedSet, { ...encoder, pixels: pixelMappings.ijb }, { ...options, out: ijb });
   assert.deepEqual(info.preprocessing, { alignment: 'five-points', pixelDivisor: 128 });
   const { preprocessing, ...old } = readJson(join(plain, 'manifest.json')) as Record<string, unknown>;
   assert.deepEqual(preprocessing, { alignment: 'none', pixelDivisor: 127.5 });
@@ -227,11 +221,11 @@ test('a manifest tells how pictures were made ready; unequal sets are told apart
 test('faces and their mirror images are embedded together', async (t) => {
   const { images, made } = folders(t);
   using dataset = openDataset(images);
-  const { embedder } = tellingEmbedder();
-  const { original, mirrored, dim } = await embedFaces(dataset, embedder, { batchSize: 7, workers: 0 });
+  const { encoder } = recordingEncoder();
+  const { original, mirrored, dim } = await embedFaces(dataset, encoder, { batchSize: 7, workers: 0 });
   assert.equal(dim, 2);
-  await extractFeatures(dataset, embedder, { out: join(made, 'own'), batchSize: 7 });
-  await extractFeatures(dataset, embedder, { out: join(made, 'mean'), batchSize: 7, flip: 'mean' });
+  await extractFeatures(dataset, encoder, { out: join(made, 'own'), batchSize: 7 });
+  await extractFeatures(dataset, encoder, { out: join(made, 'mean'), batchSize: 7, flip: 'mean' });
   using own = FeatureSet.open(join(made, 'own'));
   using mean = FeatureSet.open(join(made, 'mean'));
   assert.deepEqual(original, own.all());

@@ -2,33 +2,14 @@ import { type ArtifactOptions, canonicalJson, digestOf } from '../artifacts/arti
 import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
-import { PIXEL_DIVISOR } from '../data/collate.ts';
-import { type DatasetReference, referenceTo } from '../data/dataset-reference.ts';
+import { classKeysOf } from '../data/class-keys.ts';
+import { referenceTo } from '../data/dataset-reference.ts';
 import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
-import { type ClassKeys, classKeysOf } from './class-keys.ts';
+import type { Encoder } from '../encoders/index.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { announceMissing, forgetMissing, keepMissing, type MissingRow, missingSoFar } from './missing.ts';
 import { removeOtherParts } from './parts.ts';
-
-/** A model as extraction sees it. Pixels [B, side, side, 3] of one step → embeddings, flat [B · D], not normalised. */
-export type Embedder = {
-  readonly name: string;
-  /** Digest of its weights. */
-  readonly digest: string;
-  /** Preset of behaviour it was trained under, and where its recipe differs from the reference. */
-  readonly preset?: string;
-  readonly differences?: readonly string[];
-  /** What it was trained on, and the keys of its classes if they were kept; absent or null: not known. */
-  readonly trainedOn?: { readonly dataset: DatasetReference; readonly classKeys: ClassKeys | null } | null;
-  readonly dim: number;
-  readonly side: number;
-  /** What it divides pixels less 127.5 by. */
-  readonly pixelDivisor?: number;
-  /** What it computes in; float32 unless told. */
-  readonly precision?: FeaturesInfo['precision'];
-  embed(images: Uint8Array, count: number): Float32Array;
-};
 
 export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
   readonly out: string;
@@ -56,18 +37,18 @@ export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
  */
 export async function extractFeatures(
   dataset: Dataset,
-  embedder: Embedder,
+  encoder: Encoder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
   const { out, force = false, inputs = [], batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
   const { range = whole(dataset) } = options;
-  const content = describe(dataset, embedder, options);
+  const content = describe(dataset, encoder, options);
   const { flip, preprocessing } = content;
   const identity = canonicalJson({
-    model: embedder.digest,
+    model: encoder.digest,
     dataset: content.dataset.digest,
     ...(content.dataset.files && { files: content.dataset.files }),
-    shape: [content.dataset.count, embedder.dim, embedder.side],
+    shape: [content.dataset.count, encoder.dim, encoder.side],
     flip: flip === 'random' ? [flip, seed] : flip,
     preprocessing,
     dtype: content.dtype,
@@ -91,7 +72,7 @@ export async function extractFeatures(
     try {
       const batches = loader.epoch({
         batchSize,
-        imageSide: embedder.side,
+        imageSide: encoder.side,
         order: sequentialOrder(dataset.size).subarray(range.from, range.to),
         firstBatch: from / batchSize,
         skipBad: skipBadImages && 'blank',
@@ -102,7 +83,7 @@ export async function extractFeatures(
           missing = [...before, ...missingOf(loader, dataset, range.from)];
           keepMissing(directory, missing);
         }
-        append(embedBatch(batch, embedder, flip));
+        append(await embedBatch(batch, encoder, flip));
         done += batch.labels.length;
         bar.update(done);
         if (options.signal?.aborted && done < content.dataset.count)
@@ -122,9 +103,10 @@ const missingOf = ({ bad }: Loader, dataset: Dataset, first: number): MissingRow
   bad.map(({ index, problem }) => ({ row: index - first, id: dataset.id(index), problem }));
 
 /** Embeddings of a batch, flat [B · D]; zeros for images that could not be read. */
-function embedBatch(batch: Batch, embedder: Embedder, flip: ExtractOptions['flip']): Float32Array {
-  const rows = flip === 'mean' ? embedBoth(batch, embedder) : embedder.embed(batch.images, batch.labels.length);
-  for (const row of batch.blank) rows.fill(0, row * embedder.dim, (row + 1) * embedder.dim);
+async function embedBatch(batch: Batch, encoder: Encoder, flip: ExtractOptions['flip']): Promise<Float32Array> {
+  const { images, labels } = batch;
+  const rows = await (flip === 'mean' ? embedBoth(batch, encoder) : encoder.embed(images, labels.length));
+  for (const row of batch.blank) rows.fill(0, row * encoder.dim, (row + 1) * encoder.dim);
   return rows;
 }
 
@@ -133,19 +115,19 @@ const whole = ({ size }: Dataset) => ({ from: 0, to: size });
 /** What a feature set is going to be. */
 export function describe(
   dataset: Dataset,
-  embedder: Embedder,
+  encoder: Encoder,
   { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
 ) {
   const { digest, size, classes } = dataset;
-  const { trainedOn = null } = embedder;
+  const { name, trainedOn, preset, differences } = encoder;
   return {
-    dim: embedder.dim,
+    dim: encoder.dim,
     classes,
     model: {
-      name: embedder.name,
-      digest: embedder.digest,
-      preset: embedder.preset ?? 'default',
-      differences: [...(embedder.differences ?? [])],
+      name,
+      digest: encoder.digest,
+      preset,
+      differences: [...differences],
       trainedOn: trainedOn?.dataset ?? null,
     },
     dataset: {
@@ -159,10 +141,10 @@ export function describe(
     flip,
     preprocessing: {
       alignment: dataset.alignment ?? ('none' as const),
-      pixelDivisor: embedder.pixelDivisor ?? PIXEL_DIVISOR.train,
+      pixelDivisor: encoder.pixels.divisor,
     },
     dtype: half ? ('float16' as const) : ('float32' as const),
-    precision: embedder.precision ?? ('float32' as const),
+    precision: encoder.precision,
     labels: dataset.labels().subarray(from, to),
     families: dataset.families().subarray(from, to),
   };
@@ -174,10 +156,10 @@ export function describe(
  */
 export async function embedFaces(
   dataset: Dataset,
-  embedder: Embedder,
+  encoder: Encoder,
   { batchSize = 256, workers = 1 }: { readonly batchSize?: number; readonly workers?: number } = {},
 ): Promise<{ readonly original: Float32Array; readonly mirrored: Float32Array; readonly dim: number }> {
-  const { dim, side } = embedder;
+  const { dim, side } = encoder;
   const [original, mirrored] = [new Float32Array(dataset.size * dim), new Float32Array(dataset.size * dim)];
   await using loader = new Loader(dataset, { workers });
   const bar = progress('embed', dataset.size);
@@ -185,8 +167,8 @@ export async function embedFaces(
   try {
     for await (using batch of loader.epoch({ batchSize, imageSide: side, order: sequentialOrder(dataset.size) })) {
       const count = batch.labels.length;
-      original.set(embedder.embed(batch.images, count), done * dim);
-      mirrored.set(embedder.embed(mirroredImages(batch, side), count), done * dim);
+      original.set(await encoder.embed(batch.images, count), done * dim);
+      mirrored.set(await encoder.embed(mirroredImages(batch, side), count), done * dim);
       done += count;
       bar.update(done);
     }
@@ -205,8 +187,8 @@ function mirroredImages({ images, labels }: Batch, side: number): Uint8Array {
 }
 
 /** The mean of the embeddings of each image and its mirror, flat [B · D]. */
-function embedBoth(batch: Batch, embedder: Embedder): Float32Array {
+async function embedBoth(batch: Batch, encoder: Encoder): Promise<Float32Array> {
   const count = batch.labels.length;
-  const other = embedder.embed(mirroredImages(batch, embedder.side), count).slice(); // the embedder may use its buffer again
-  return embedder.embed(batch.images, count).map((value, i) => (value + other[i]!) / 2);
+  const other = await encoder.embed(mirroredImages(batch, encoder.side), count);
+  return (await encoder.embed(batch.images, count)).map((value, i) => (value + other[i]!) / 2);
 }

@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
-import { PIXEL_DIVISOR } from '../data/pixels.ts';
+import { pixelMappings } from '../data/pixels.ts';
 import { missingSchema } from './missing.ts';
 
 /** What was done to pictures before the model saw them. */
@@ -12,7 +12,7 @@ const preprocessingSchema = z.object({
   pixelDivisor: z.number().positive(),
 });
 export type Preprocessing = z.infer<typeof preprocessingSchema>;
-export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: PIXEL_DIVISOR.train };
+export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: pixelMappings.train.divisor };
 
 const featuresSchema = z.object({
   /** D, N, C */

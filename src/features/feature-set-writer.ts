@@ -5,7 +5,8 @@ import { writeIds } from '../artifacts/id-list.ts';
 import { rememberedDigest } from '../artifacts/remembered-digest.ts';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { type ClassKeys, classesPath, trainedClassesPath, writeClassKeys } from './class-keys.ts';
+import type { ClassKeys } from '../data/class-keys.ts';
+import { classesPath, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
 import { type Stored, stored } from './feature-set.ts';
 import {
   type FeaturesInfo,

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { type ClassKeys, classesPath, readClassKeys, trainedClassesPath } from './class-keys.ts';
+import type { ClassKeys } from '../data/class-keys.ts';
+import { classesPath, readClassKeys, trainedClassesPath } from './class-key-file.ts';
 import { type FeaturesInfo, featureFiles, featureSetArtifact, type Preprocessing } from './feature-set-artifact.ts';
 import { fromHalf } from './half.ts';
 import { missingPositions } from './missing.ts';

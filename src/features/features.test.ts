@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { testEncoder } from '../../test/helpers/encoder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
@@ -180,15 +181,15 @@ async function tinyFeatures(folder: string): Promise<{ prefix: string; out: stri
   await writeTinySet(prefix, { perClass: [4, 5, 3], families: 2 });
   using dataset = openDataset(prefix);
   /** Mean of the left and of the right half: mirroring swaps them. */
-  const embed = (images: Uint8Array, count: number): Float32Array => {
+  const embed = async (images: Uint8Array, count: number): Promise<Float32Array> => {
     const result = new Float32Array(count * 2);
     for (let i = 0; i < count * 16 * 16; i++)
       result[Math.floor(i / 256) * 2 + (i % 16 < 8 ? 0 : 1)]! += images[i * 3]! / 128;
     return result;
   };
-  const embedder = { name: 'halves', digest: 'd', dim: 2, side: 16, embed };
-  await extractFeatures(dataset, embedder, { out, batchSize: 5, workers: 0 });
-  await extractFeatures(dataset, embedder, { out: `${out}-mean`, batchSize: 5, workers: 1, flip: 'mean' });
+  const encoder = testEncoder({ name: 'halves', digest: 'd', dim: 2, side: 16, embed });
+  await extractFeatures(dataset, encoder, { out, batchSize: 5, workers: 0 });
+  await extractFeatures(dataset, encoder, { out: `${out}-mean`, batchSize: 5, workers: 1, flip: 'mean' });
   return { prefix, out };
 }
 
@@ -303,14 +304,14 @@ test('extraction stops at an image that cannot be read; skipping it marks the ro
     writeFileSync(join(images, `${i}.pgm`), encodePgm(new Uint8Array(256).fill(50 * i), 16, 16));
   writeFileSync(join(images, '1.pgm'), 'no image');
   using dataset = openDataset(join(folder, 'images'));
-  const embed = (pixels: Uint8Array, count: number): Float32Array =>
+  const embed = async (pixels: Uint8Array, count: number): Promise<Float32Array> =>
     Float32Array.from({ length: count }, (_, i) => pixels[i * 256 * 3]!);
-  const embedder = { name: 'first pixel', digest: 'd', dim: 1, side: 16, embed };
+  const encoder = testEncoder({ name: 'first pixel', digest: 'd', dim: 1, side: 16, embed });
   const out = join(folder, 'features');
-  await assert.rejects(extractFeatures(dataset, embedder, { out, workers: 0 }), /1\.pgm: cannot be read/);
+  await assert.rejects(extractFeatures(dataset, encoder, { out, workers: 0 }), /1\.pgm: cannot be read/);
   assert.ok(!existsSync(out));
   const said = reportsOf(t);
-  await extractFeatures(dataset, embedder, { out, workers: 0, skipBadImages: true });
+  await extractFeatures(dataset, encoder, { out, workers: 0, skipBadImages: true });
   const text = said.text();
   said.restore();
   assert.match(text, /features: 1 of 3 rows have no embedding; they are zeros, marked missing.*\n {2}row 1: .*1\.pgm/);

@@ -1,8 +1,8 @@
 import { FileError, optionHint } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
+import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
-import { classKeysOf } from './class-keys.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { ForeignNpy } from './foreign-npy.ts';

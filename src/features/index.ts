@@ -1,11 +1,11 @@
 export { average, writePrototypes } from './average.ts';
 export { boundaries, type ClassBoundaries, writeBoundaries } from './boundaries.ts';
 export { type BoundariesInfo, openBoundaries } from './boundaries-artifact.ts';
-export { type ClassKeys, classKeysOf, readClassKeys, trainedClassesPath, writeClassKeys } from './class-keys.ts';
+export { readClassKeys, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
 export { type CredibleInfo, openCredible } from './credible-artifact.ts';
 export { type DenoiseOptions, denoise, writeCredible } from './denoise.ts';
 export { credibleByEntropy } from './entropy.ts';
-export { type Embedder, type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
+export { type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
 export { FeatureSet, requireSamePreprocessing } from './feature-set.ts';
 export type { FeaturesInfo, Preprocessing } from './feature-set-artifact.ts';
 export { type FeatureSetContent, writeFeatureSet } from './feature-set-writer.ts';

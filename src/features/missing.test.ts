@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { SIDE, tellingEmbedder } from '../../test/helpers/embedder.ts';
+import { recordingEncoder, SIDE } from '../../test/helpers/encoder.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
@@ -50,7 +50,7 @@ test('with every flip, an unreadable image is a row of zeros that the manifest n
   quiet(t);
   for (const flip of ['none', 'mean', 'random'] as const) {
     using dataset = openDataset(images);
-    const { missing } = await extractFeatures(dataset, tellingEmbedder().embedder, {
+    const { missing } = await extractFeatures(dataset, recordingEncoder().encoder, {
       ...skip,
       flip,
       out: join(made, flip),
@@ -67,7 +67,7 @@ test('with every flip, an unreadable image is a row of zeros that the manifest n
     using dataset = openDataset(images);
     const whole = join(made, `${flip}-whole`);
     assert.deepEqual(
-      (await extractFeatures(dataset, tellingEmbedder().embedder, { ...skip, flip, out: whole })).missing,
+      (await extractFeatures(dataset, recordingEncoder().encoder, { ...skip, flip, out: whole })).missing,
       [],
     );
     using expected = FeatureSet.open(whole);
@@ -85,14 +85,14 @@ test('a set in which nothing could be read is refused, and so are lists of missi
   using dataset = openDataset(images);
   const out = join(made, 'set');
   await assert.rejects(
-    extractFeatures(dataset, tellingEmbedder().embedder, { ...skip, out }),
+    extractFeatures(dataset, recordingEncoder().encoder, { ...skip, out }),
     /none of the 10 rows has an embedding\n.*the first: .*0\.pgm \(/,
   );
   assert.ok(!existsSync(out));
   const some = folders(t, [3]);
   using readable = openDataset(some.images);
   const set = join(some.made, 'set');
-  const info = await extractFeatures(readable, tellingEmbedder().embedder, { ...skip, out: set });
+  const info = await extractFeatures(readable, recordingEncoder().encoder, { ...skip, out: set });
   const lost = { row: 2, id: 'x', problem: 'y' };
   for (const [missing, problem] of [
     [[{ ...lost, row: 10 }], /manifest\.json: marks row 10 as missing, the set has 10 rows/],
@@ -116,18 +116,18 @@ test('an attempt without leave to skip reads again what an earlier one could not
   const { images, made, mend } = folders(t, [5]);
   quiet(t);
   const out = join(made, 'set');
-  const { embedder } = tellingEmbedder();
+  const { encoder } = recordingEncoder();
   let calls = 0;
-  const embed = (pixels: Uint8Array, count: number): Float32Array => {
+  const embed = async (pixels: Uint8Array, count: number): Promise<Float32Array> => {
     if (++calls === 3) throw new Error('out of memory');
-    return embedder.embed(pixels, count);
+    return encoder.embed(pixels, count);
   };
   using dataset = openDataset(images);
-  await assert.rejects(extractFeatures(dataset, { ...embedder, embed }, { ...skip, out }), /out of memory/);
+  await assert.rejects(extractFeatures(dataset, { ...encoder, embed }, { ...skip, out }), /out of memory/);
   const strict = { ...skip, skipBadImages: false, out };
-  await assert.rejects(extractFeatures(dataset, embedder, strict), /b\/5\.pgm: cannot be read/);
+  await assert.rejects(extractFeatures(dataset, encoder, strict), /b\/5\.pgm: cannot be read/);
   mend();
-  const { missing } = await extractFeatures(dataset, embedder, strict);
+  const { missing } = await extractFeatures(dataset, encoder, strict);
   assert.deepEqual(missing, []);
   using set = FeatureSet.open(out);
   assert.ok(set.rows([5]).every((value) => value > 0));
@@ -137,12 +137,12 @@ test('several processes merge what each could not read, also if one has nothing 
   const { images, made } = folders(t, [1, 5, 6, 7, 8, 9]);
   const write = quiet(t);
   using dataset = openDataset(images);
-  const { embedder } = tellingEmbedder();
+  const { encoder } = recordingEncoder();
   const out = join(made, 'set');
   const member = (rank: number) =>
     extractSharded(
       dataset,
-      embedder,
+      encoder,
       { ...skip, out },
       {
         rank,
@@ -157,7 +157,7 @@ test('several processes merge what each could not read, also if one has nothing 
   await assert.rejects(
     extractSharded(
       dataset,
-      embedder,
+      encoder,
       { ...skip, out, skipBadImages: false },
       {
         rank: 1,
@@ -235,7 +235,7 @@ test('masks and prototypes say what is missing', async (t) => {
   const write = quiet(t);
   using dataset = openDataset(images);
   const at = (name: string): string => join(made, name);
-  await extractFeatures(dataset, tellingEmbedder().embedder, { ...skip, out: at('set') });
+  await extractFeatures(dataset, recordingEncoder().encoder, { ...skip, out: at('set') });
   using features = FeatureSet.open(at('set'));
   await writeCredible(at('mask'), features, { keep: 1 });
   assert.deepEqual([openCredible(at('mask')).info.kept, openCredible(at('mask')).info.missing], [4, 6]);

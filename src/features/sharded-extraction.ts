@@ -3,7 +3,8 @@ import { canonicalJson } from '../artifacts/artifact.ts';
 import type { OutputLock } from '../artifacts/output-lock.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
-import { describe, type Embedder, type ExtractOptions, extractFeatures } from './extract.ts';
+import type { Encoder } from '../encoders/index.ts';
+import { describe, type ExtractOptions, extractFeatures } from './extract.ts';
 import { FeatureSet } from './feature-set.ts';
 import { type FeaturesInfo, featureSetArtifact } from './feature-set-artifact.ts';
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
@@ -43,7 +44,7 @@ const JOINED_ROWS = 4096;
  */
 export async function extractSharded(
   dataset: Dataset,
-  embedder: Embedder,
+  encoder: Encoder,
   options: ExtractOptions,
   { rank, processes, broadcastFromRankZero, barrier }: ShardedExtraction,
 ): Promise<FeaturesInfo> {
@@ -57,8 +58,8 @@ export async function extractSharded(
     range: { from, to: edges[r + 1]! },
   }));
   const own = parts[rank]!;
-  if (!holds(own.out, dataset, embedder, { ...options, ...own }))
-    await extractFeatures(dataset, embedder, { ...options, ...own, force: true });
+  if (!holds(own.out, dataset, encoder, { ...options, ...own }))
+    await extractFeatures(dataset, encoder, { ...options, ...own, force: true });
   barrier();
   if (rank === 0) {
     await joinParts(
@@ -75,12 +76,12 @@ export async function extractSharded(
 }
 
 /** Whether an earlier attempt has finished this part. */
-function holds(path: string, dataset: Dataset, embedder: Embedder, options: ExtractOptions): boolean {
+function holds(path: string, dataset: Dataset, encoder: Encoder, options: ExtractOptions): boolean {
   if (!existsSync(path)) return false;
   using set = FeatureSet.open(path);
   const { model, dataset: of, flip, preprocessing, dtype, precision } = set.info;
   if (set.info.missing.length > 0 && !options.skipBadImages) return false;
-  const wanted = describe(dataset, embedder, options);
+  const wanted = describe(dataset, encoder, options);
   return (
     canonicalJson([model, of, flip, preprocessing, dtype, precision]) ===
     canonicalJson([wanted.model, wanted.dataset, wanted.flip, wanted.preprocessing, wanted.dtype, wanted.precision])

@@ -7,8 +7,8 @@ import { ownOrShipped } from '../base/version.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methodNamed, methods } from '../methods/index.ts';
 import { type BackboneName, backboneNames, backbones, type OwnOption, ownOptions } from '../models/index.ts';
+import { precisions } from '../models/precisions.ts';
 import { namedRecipe, suggestName } from './named-recipes.ts';
-import { precisions } from './precisions.ts';
 import { withReference } from './preset.ts';
 
 /** Larger than any embedding in use: a typing error must not decide what memory is asked for. */

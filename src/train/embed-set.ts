@@ -1,43 +1,35 @@
-import { imageTensor } from '../data/collate.ts';
 import type { Dataset, Loader } from '../data/index.ts';
-import { inference, narrow, scope, tensor, toFloat32 } from '../torch/index.ts';
-import { inPrecision } from './precision.ts';
-import type { Session } from './session.ts';
+import type { Encoder } from '../encoders/index.ts';
+import { narrow, type ProcessGroup, scope, tensor, toFloat32 } from '../torch/index.ts';
 
 /** Images embedded at a time. */
 const EMBED_BATCH = 256;
 
 export type EmbedSetOptions = {
-  readonly side: number;
+  readonly group: ProcessGroup;
   readonly skipBad: false | 'blank';
   /** Called before each batch, as often in every process: may throw to stop. */
   readonly beforeBatch: () => void;
 };
 
 /**
- * Embeds the dataset in its order with the backbone as it is, without augmentation, each process its share; with `blank`,
- * images that cannot be read have embeddings of zeros. → flat [N · D] in the old space
+ * Embeds the dataset in its order without augmentation, each process its share; with `blank`,
+ * images that cannot be read have embeddings of zeros. → flat [N · D]
  */
 export async function embedSet(
-  { backbone, projection, precision, group }: Session,
+  encoder: Pick<Encoder, 'side' | 'embed'>,
   loader: Loader,
   dataset: Dataset,
-  { side, skipBad, beforeBatch }: EmbedSetOptions,
+  { group, skipBad, beforeBatch }: EmbedSetOptions,
 ): Promise<Float32Array> {
   const each = Math.ceil(dataset.size / group.processes);
   const order = Int32Array.from({ length: each }, (_, i) => (i * group.processes + group.rank) % dataset.size);
   const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: side, order, skipBad });
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: encoder.side, order, skipBad });
   for await (using batch of batches) {
     beforeBatch();
     const count = batch.labels.length;
-    const rows = inference(() =>
-      scope(() => {
-        const images = imageTensor({ images: batch.images, count, side });
-        const embeddings = inPrecision(precision, images, (x) => backbone.forward(x, { train: false }));
-        return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
-      }),
-    );
+    const rows = await encoder.embed(batch.images, count);
     const dim = rows.length / count;
     for (const row of batch.blank) rows.fill(0, row * dim, (row + 1) * dim);
     parts.push(rows);

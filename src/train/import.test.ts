@@ -16,11 +16,11 @@ import { golden } from '../../test/helpers/golden.ts';
 import { tinySet } from '../../test/helpers/runs.ts';
 import { FileError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
-import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
+import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import.ts';
-import { embedderOf, loadModel, type RunManifest, runFiles } from './run.ts';
+import { type EncoderOptions, loadModel, openEncoder, type RunManifest, runFiles } from './run.ts';
 
 /**
  * A whole network in float32 against the same in PyTorch: other convolution algorithms, other order of sums. Of embeddings
@@ -129,20 +129,23 @@ test('a safetensors file is taken in too, and what comes out embeds a data set',
   const second = await importModel(runFiles(out).model, r18, again, { force: true });
   assert.deepEqual(readFileSync(runFiles(again).model), readFileSync(runFiles(out).model));
   assert.deepEqual([second.dataset, second.steps, second.imported!.leftOut], [null, 0, []]);
-  const model = loadModel(again);
-  await extractFeatures(dataset, embedderOf(model), { out: join(folder, 'features'), batchSize: 16 });
-  const { side } = embedderOf(model);
+  using encoder = openEncoder(again);
+  await extractFeatures(dataset, encoder, { out: join(folder, 'features'), batchSize: 16 });
+  const { side } = encoder;
   const images = Uint8Array.from({ length: 2 * side * side * 3 }, (_, k) => 97 * k);
-  const embedded = (divisor?: number): Float32Array =>
-    embedderOf(model, 'own', divisor === undefined ? {} : { divisor }).embed(images, 2);
+  const embedded = async (options?: EncoderOptions): Promise<Float32Array> => {
+    using other = openEncoder(again, options);
+    return await other.embed(images, 2);
+  };
+  const model = loadModel(again);
   const direct = inference(() =>
     scope(() =>
       toFloat32(model.backbone.forward(imageTensor({ images, count: 2, side }, { divisor: 128 }), { train: false })),
     ),
   );
-  assert.deepEqual(embedded(PIXEL_DIVISOR.ijb), direct);
-  assert.deepEqual(embedded(), embedded(PIXEL_DIVISOR.train));
-  assert.notDeepEqual(embedded(), direct);
+  assert.deepEqual(await embedded({ pixels: 'ijb' }), direct);
+  assert.deepEqual(await embedded(), await embedded({ pixels: 'train' }));
+  assert.notDeepEqual(await embedded(), direct);
   model.dispose();
   using features = FeatureSet.open(join(folder, 'features'));
   assert.equal(features.info.model!.name, 'again');

@@ -9,7 +9,7 @@ import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
-import { embedderOf, loadModel, runFiles } from './run.ts';
+import { loadModel, openEncoder, runFiles } from './run.ts';
 import { Interrupted } from './train.ts';
 import { lastReport } from './training-log.ts';
 
@@ -111,24 +111,21 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
     const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
     const out = join(folder, kind);
     await trained(dataset, out, { network, method: section, projection: { dim: 8 } }, { paths: pathsOf(kind, side) });
-    const model = loadModel(out);
     for (const [space, dim] of [
       ['own', 12],
       ['old', 8],
     ] as const) {
       const features = join(folder, `${kind}-${space}`);
-      const info = await extractFeatures(dataset, embedderOf(model, space), { out: features });
+      using encoder = openEncoder(out, { space });
+      const info = await extractFeatures(dataset, encoder, { out: features });
       assert.equal(info.dim, dim, `${kind} ${space}`);
     }
-    model.dispose();
   }
   const [own, old] = ['l2-own', 'l2-old'].map((name) => FeatureSet.open(join(folder, name)));
   assert.notEqual(own!.info.model!.digest, old!.info.model!.digest, 'two spaces are told apart');
   own!.close();
   old!.close();
-  const plain = loadModel(join(folder, 'old'));
-  assert.throws(() => embedderOf(plain, 'old'), /has no projection/);
-  plain.dispose();
+  assert.throws(() => openEncoder(join(folder, 'old'), { space: 'old' }), /has no projection/);
   assert.throws(
     () => openOldModelInputs(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
     /8 dimensions, the new model makes 12\n.*projection: \{ dim: 8 \}/,

@@ -1,7 +1,6 @@
 import { digestOf } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import { requireSameDataset } from '../data/dataset-reference.ts';
-import type { Dataset } from '../data/index.ts';
+import { type Dataset, requireSameDataset } from '../data/index.ts';
 import {
   FeatureSet,
   lostClasses,

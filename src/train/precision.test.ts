@@ -7,11 +7,11 @@ import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { checkPrecision } from '../models/mixed-precision.ts';
 import { LossScaler } from '../optim/index.ts';
 import { buildInfo, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
-import { checkPrecision } from './precision.ts';
-import { embedderOf, loadModel, runFiles } from './run.ts';
+import { openEncoder, runFiles } from './run.ts';
 import { embedBatch, type Session } from './session.ts';
 import { Interrupted, trainStep } from './train.ts';
 
@@ -131,10 +131,9 @@ test('a step whose gradients overflow, here or in another process, changes no we
 test('a trained model embeds in the precision that is asked for, and the feature set says so', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
-  const model = loadModel(join(folder, 'old'));
+  using encoder = openEncoder(join(folder, 'old'), { precision: 'bf16' });
   const out = join(folder, 'bf16');
-  const info = await extractFeatures(dataset, embedderOf(model, 'own', { precision: 'bf16' }), { out, half: true });
-  model.dispose();
+  const info = await extractFeatures(dataset, encoder, { out, half: true });
   assert.deepEqual([info.precision, info.dtype], ['bf16', 'float16']);
   using wide = FeatureSet.open(side.features);
   using narrow = FeatureSet.open(out);

@@ -5,32 +5,24 @@ import { digestOf, fileDigest, MANIFEST, readJson } from '../artifacts/artifact.
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
-import { imageTensor, PIXEL_DIVISOR } from '../data/collate.ts';
-import { datasetReference, referenceTo } from '../data/dataset-reference.ts';
-import type { Dataset } from '../data/index.ts';
 import {
   type ClassKeys,
   classKeysOf,
-  type Embedder,
-  readClassKeys,
-  trainedClassesPath,
-  writeClassKeys,
-} from '../features/index.ts';
+  type Dataset,
+  datasetReference,
+  type PixelMappingName,
+  pixelMappings,
+  referenceTo,
+} from '../data/index.ts';
+import { backboneEncoder, type Encoder, type Space } from '../encoders/index.ts';
+import { readClassKeys, trainedClassesPath, writeClassKeys } from '../features/index.ts';
+import { checkPrecision } from '../models/mixed-precision.ts';
+import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
-import type { Precision } from '../runs/precisions.ts';
 import { differencesFromReference } from '../runs/preset.ts';
 import { type NetworkRecipe, recipeSchema } from '../runs/recipe.ts';
-import {
-  buildInfo,
-  inference,
-  readSafetensors,
-  scope,
-  type Tensor,
-  toFloat32,
-  writeSafetensors,
-} from '../torch/index.ts';
+import { buildInfo, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
 import { restoreTensors } from './checkpoint.ts';
-import { inPrecision } from './precision.ts';
 import { backboneOf, projectionOf, type Session } from './session.ts';
 
 /** What a run's directory holds. */
@@ -153,6 +145,7 @@ export type TrainedModel = {
   readonly manifest: RunManifest;
   readonly network: NetworkRecipe;
   readonly backbone: Module;
+  /** From its embeddings to the old space. */
   readonly projection: Module | null;
   /** What tells the classes that it was trained on from others; null if that is not known. */
   readonly trainedClassKeys: ClassKeys | null;
@@ -170,9 +163,16 @@ export function readRunManifest(run: string): RunManifest {
   return result.data;
 }
 
-/** Loads the backbone of a finished run. @throws FileError if the run is unfinished or its model was changed since. */
-export function loadModel(run: string): TrainedModel {
+/**
+ * Loads the backbone of a finished run, and its projection for the `old` space.
+ * @throws FileError if the run is unfinished or its model was changed since; UserError if it has no projection.
+ */
+export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): TrainedModel {
   const manifest = readRunManifest(run);
+  if (space === 'old' && !manifest.recipe.projection)
+    throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
+      hint: optionHint('leave --space out'),
+    });
   const { model } = runFiles(run);
   if (!existsSync(model))
     throw new FileError(model, 'no such file', 'the run is damaged: train it again with mixbct train … --force');
@@ -184,9 +184,7 @@ export function loadModel(run: string): TrainedModel {
     return module;
   };
   const backbone = fill(model, backboneOf(network, new Rng(0)));
-  const projection = manifest.recipe.projection
-    ? fill(runFiles(run).projection, projectionOf(manifest.recipe, new Rng(0)))
-    : null;
+  const projection = space === 'old' ? fill(runFiles(run).projection, projectionOf(manifest.recipe, new Rng(0))) : null;
   const dispose = (): void => {
     backbone.dispose();
     projection?.dispose();
@@ -195,44 +193,33 @@ export function loadModel(run: string): TrainedModel {
   return { manifest, network, backbone, projection, trainedClassKeys, dispose };
 }
 
-export type Space = 'own' | 'old';
+export type EncoderOptions = {
+  readonly space?: Space;
+  readonly pixels?: PixelMappingName;
+  /** What the backbone computes in, whatever it was trained in. */
+  readonly precision?: Precision;
+};
 
 /**
- * A trained backbone as extraction sees it: inference mode, nothing but numbers leaves it. In the `old` space its embeddings
- * have gone through the projection. `divisor` is what pixels less 127.5 are divided by: `PIXEL_DIVISOR`; `precision` what is
- * computed in, whatever was trained in.
- * @throws UserError if the old space is asked for and there is no projection to it.
+ * The encoder of a finished run. In the `old` space its embeddings have gone through the projection.
+ * @throws FileError as `loadModel` does; UserError if there is no projection to the old space, or libtorch lacks the precision.
  */
-export function embedderOf(
-  { manifest, network, backbone, projection, trainedClassKeys }: TrainedModel,
-  space: Space = 'own',
-  {
-    divisor = PIXEL_DIVISOR.train,
-    precision = 'float32',
-  }: { readonly divisor?: number; readonly precision?: Precision } = {},
-): Embedder {
-  const through = space === 'old' ? projection : null;
-  if (space === 'old' && !through)
-    throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
-      hint: optionHint('leave --space out'),
-    });
-  return {
-    name: manifest.name,
-    digest: space === 'old' ? digestOf(manifest.model, 'old') : manifest.model,
-    preset: manifest.preset,
-    differences: manifest.differences,
-    trainedOn: manifest.dataset && { dataset: manifest.dataset, classKeys: trainedClassKeys },
-    dim: through ? manifest.recipe.projection!.dim : network.embeddingDim,
-    side: network.inputSide,
-    pixelDivisor: divisor,
-    precision,
-    embed: (images, count) =>
-      inference(() =>
-        scope(() => {
-          const pixels = imageTensor({ images, count, side: network.inputSide }, { divisor });
-          const embeddings = inPrecision(precision, pixels, (x) => backbone.forward(x, { train: false }));
-          return toFloat32(through ? through.forward(embeddings, { train: false }) : embeddings);
-        }),
-      ),
-  };
+export function openEncoder(
+  run: string,
+  { space = 'own', pixels = 'train', precision = 'float32' }: EncoderOptions = {},
+): Encoder {
+  checkPrecision(precision);
+  const { manifest, network, backbone, projection, trainedClassKeys } = loadModel(run, { space });
+  const { name, model, preset, differences, dataset } = manifest;
+  return backboneEncoder(
+    { backbone, projection },
+    {
+      ...{ name, preset, differences, space, precision },
+      digest: space === 'old' ? digestOf(model, 'old') : model,
+      trainedOn: dataset && { dataset, classKeys: trainedClassKeys },
+      dim: projection ? manifest.recipe.projection!.dim : network.embeddingDim,
+      side: network.inputSide,
+      pixels: pixelMappings[pixels],
+    },
+  );
 }

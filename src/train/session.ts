@@ -2,6 +2,8 @@ import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { type MethodInstance, methodNamed } from '../methods/index.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
+import { inPrecision } from '../models/mixed-precision.ts';
+import type { Precision } from '../models/precisions.ts';
 import { Linear, type Module, type Pass } from '../nn/index.ts';
 import {
   AdamW,
@@ -14,7 +16,6 @@ import {
   Sgd,
   stepDecay,
 } from '../optim/index.ts';
-import type { Precision } from '../runs/precisions.ts';
 import type { NetworkRecipe, Recipe } from '../runs/recipe.ts';
 import {
   C10dProcessGroup,
@@ -26,7 +27,6 @@ import {
   singleProcess,
   type Tensor,
 } from '../torch/index.ts';
-import { inPrecision } from './precision.ts';
 
 /** Everything of a run that learns, and how it is to be updated. */
 export type Session = {

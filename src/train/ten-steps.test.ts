@@ -4,7 +4,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
 import type { OldModelBatch, OldModelConstants } from '../methods/index.ts';
-import type { Precision } from '../runs/precisions.ts';
+import type { Precision } from '../models/precisions.ts';
 import { parseRecipe } from '../runs/recipe.ts';
 import {
   buildInfo,

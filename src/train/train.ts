@@ -6,7 +6,9 @@ import { logLine, progress, silent } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import { type Batch, type Dataset, describeEmptyClasses, Loader, shuffledOrder } from '../data/index.ts';
+import { embedWith } from '../encoders/index.ts';
 import type { LossTerms, TrainingStep } from '../methods/index.ts';
+import { checkPrecision } from '../models/mixed-precision.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import {
@@ -15,7 +17,6 @@ import {
   backward,
   type DistributedContext,
   defaultGenerator,
-  homeDevice,
   mul,
   type ProcessGroup,
   scope,
@@ -37,7 +38,6 @@ import { embedSet } from './embed-set.ts';
 import { planEpochs } from './epoch-plan.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import type { OldModelInputs } from './old-model-inputs.ts';
-import { checkPrecision } from './precision.ts';
 import { announceReplaced } from './replaced-images.ts';
 import { type RunManifest, runFiles, writeModel } from './run.ts';
 import { RunOutput } from './run-output.ts';
@@ -114,7 +114,7 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
     return null;
   });
   using output = claimed;
-  checkPrecision(recipe.precision, homeDevice().startsWith('cuda') ? 'cuda' : 'cpu');
+  checkPrecision(recipe.precision);
   const classes = classesOfHead(recipe, dataset);
   await using loader = new Loader(dataset, { workers }); // closed whatever fails from here on
   const session = openSession(recipe, classes, rng, { group, overlap: options.overlap ?? true });
@@ -166,7 +166,9 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
               if (allReduceAny(group, signal?.aborted ?? false)) throw stopped();
             };
             const skipBad = skipBadImages && 'blank';
-            return embedSet(session, loader, dataset, { side: recipe.network.inputSide, skipBad, beforeBatch });
+            const side = recipe.network.inputSide;
+            const encoder = { side, embed: embedWith(session, { side, precision: session.precision }) };
+            return embedSet(encoder, loader, dataset, { group, skipBad, beforeBatch });
           },
         });
       const batches = loader.epoch({

@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { alignedDataset, openDataset, openIjb } from '../../src/data/index.ts';
 import { extractFeatures } from '../../src/features/index.ts';
-import { tellingEmbedder } from './embedder.ts';
+import { recordingEncoder } from './encoder.ts';
 
 const [path, out, flip, killAt] = process.argv.slice(2) as [string, string, 'random' | 'mean', string];
-const { embedder, batches } = tellingEmbedder(() => {
+const { encoder, batches } = recordingEncoder(() => {
   if (batches.length > Number(killAt)) process.kill(process.pid, 'SIGKILL');
 });
 const dataset = existsSync(join(path, 'IJBC')) ? alignedDataset(openIjb(path, 'IJBC')) : openDataset(path);
-await extractFeatures(dataset, embedder, { out, batchSize: 4, workers: 1, flip, seed: 3 });
+await extractFeatures(dataset, encoder, { out, batchSize: 4, workers: 1, flip, seed: 3 });

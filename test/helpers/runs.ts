@@ -10,7 +10,7 @@ import {
   writePrototypes,
 } from '../../src/features/index.ts';
 import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
-import { embedderOf, loadModel, runFiles } from '../../src/train/run.ts';
+import { openEncoder, runFiles } from '../../src/train/run.ts';
 import { type TrainOptions, train } from '../../src/train/train.ts';
 import { testFolder } from './folder.ts';
 import { writeTinySet } from './images.ts';
@@ -48,9 +48,8 @@ export type OldSide = Readonly<Record<'features' | 'credible' | 'prototypes' | '
 export async function oldSide(folder: string, dataset: Dataset): Promise<OldSide> {
   const at = (name: string): string => join(folder, name);
   await trained(dataset, at('old'), { head: { kind: 'softmax' }, epochs: 1 });
-  const model = loadModel(at('old'));
-  await extractFeatures(dataset, embedderOf(model), { out: at('features'), batchSize: 16 });
-  model.dispose();
+  using encoder = openEncoder(at('old'));
+  await extractFeatures(dataset, encoder, { out: at('features'), batchSize: 16 });
   return derivedSide(folder);
 }
 

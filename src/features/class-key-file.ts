@@ -1,38 +1,13 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError } from '../base/errors.ts';
-import type { Dataset } from '../data/index.ts';
-import { lineageOf } from '../data/lineage.ts';
+import type { ClassKeys } from '../data/class-keys.ts';
 import { readNpy, writeNpy } from './npy.ts';
-
-/** What tells the classes of a dataset from those of another, for each of its K classes that have images. */
-export type ClassKeys = {
-  /** Class ids in the dataset [K], ascending. */
-  readonly labels: Int32Array;
-  /** Ids of the classes in the dataset's origin [K]. */
-  readonly ids: Int32Array;
-  /** 64-bit hashes of the class names [K]; null where classes have no names. */
-  readonly names: BigInt64Array | null;
-};
 
 /** Where the keys of the classes that a model was trained on lie, in a run and in a feature set. */
 export const trainedClassesPath = (folder: string): string => join(folder, 'trained-classes.npy');
 /** Where a feature set has the keys of its dataset's classes. */
 export const classesPath = (folder: string): string => join(folder, 'classes.npy');
-
-export function classKeysOf(dataset: Dataset): ClassKeys {
-  const { classes: names } = dataset.sidecar;
-  const { classes } = lineageOf(dataset);
-  const labels = Int32Array.from(new Set(dataset.labels())).sort();
-  return {
-    labels,
-    ids: labels.map((label) => classes.at(label)),
-    names: names?.length === dataset.classes ? BigInt64Array.from(labels, (label) => hashOf(names[label]!)) : null,
-  };
-}
-
-const hashOf = (name: string): bigint => createHash('sha256').update(name).digest().readBigInt64LE();
 
 /** Writes keys as int64 [2, K], or [3, K] with names. */
 export function writeClassKeys(path: string, { labels, ids, names }: ClassKeys): void {

@@ -1,16 +1,14 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import type { Precision } from '../runs/precisions.ts';
-import { autocast, bf16Instructions, buildInfo, type Dtype, type Tensor } from '../torch/index.ts';
+import { autocast, bf16Instructions, buildInfo, type Dtype, homeDevice, type Tensor } from '../torch/index.ts';
+import type { Precision } from './precisions.ts';
 
 const HALF: Readonly<Record<Exclude<Precision, 'float32'>, Dtype>> = { bf16: 'bfloat16', fp16: 'float16' };
-
-type Device = 'cpu' | 'cuda';
 
 /** Runs `forward` on images (or what else a backbone takes) in a precision. Source: methods.md 2.7; the same for every method (D-03). */
 export function inPrecision(precision: Precision, images: Tensor, forward: (images: Tensor) => Tensor): Tensor {
   if (precision === 'float32') return forward(images);
-  const device: Device = images.device.startsWith('cuda') ? 'cuda' : 'cpu';
+  const device = images.device.startsWith('cuda') ? 'cuda' : 'cpu';
   return autocast(() => forward(images), { device, dtype: HALF[precision] });
 }
 
@@ -18,8 +16,8 @@ export function inPrecision(precision: Precision, images: Tensor, forward: (imag
  * Says where a precision costs time instead of saving it.
  * @throws UserError if the linked libtorch cannot compute in it on this device.
  */
-export function checkPrecision(precision: Precision, device: Device = 'cpu'): void {
-  if (precision === 'float32' || device === 'cuda') return;
+export function checkPrecision(precision: Precision): void {
+  if (precision === 'float32' || homeDevice().startsWith('cuda')) return;
   const { libtorch } = buildInfo();
   if (precision === 'fp16' && libtorch.startsWith('1.'))
     throw new UserError(`precision fp16: libtorch ${libtorch} computes in it on CUDA devices only`, {

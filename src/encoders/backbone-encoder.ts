@@ -1,0 +1,58 @@
+import { imageTensor } from '../data/collate.ts';
+import { type PixelMapping, pixelMappings } from '../data/pixels.ts';
+import { inPrecision } from '../models/mixed-precision.ts';
+import type { Precision } from '../models/precisions.ts';
+import type { Module } from '../nn/index.ts';
+import { homeDevice, inference, scope, toFloat32 } from '../torch/index.ts';
+import type { Encoder, ModelIdentity, Space } from './encoder.ts';
+
+/** Modules that make embeddings: a backbone, and a projection if embeddings go through one. */
+export type EmbeddingModules = { readonly backbone: Module; readonly projection: Module | null };
+
+export type EmbeddingOptions = {
+  /** Height and width of the images in pixels. */
+  readonly side: number;
+  readonly pixels?: PixelMapping;
+  /** What the backbone computes in, whatever it was trained in. */
+  readonly precision?: Precision;
+};
+
+/** A backbone in evaluation mode as a function of pixels; nothing but numbers leaves it. */
+export const embedWith =
+  (
+    { backbone, projection }: EmbeddingModules,
+    { side, pixels = pixelMappings.train, precision = 'float32' }: EmbeddingOptions,
+  ): Encoder['embed'] =>
+  async (images, count) =>
+    inference(() =>
+      scope(() => {
+        const tensor = imageTensor({ images, count, side }, pixels);
+        const embeddings = inPrecision(precision, tensor, (x) => backbone.forward(x, { train: false }));
+        return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
+      }),
+    );
+
+/** An encoder of libtorch modules, which it owns. */
+export function backboneEncoder(
+  modules: EmbeddingModules,
+  { pixels = pixelMappings.train, precision = 'float32', ...about }: BackboneEncoderOptions,
+): Encoder {
+  return {
+    ...about,
+    pixels,
+    precision,
+    device: homeDevice(),
+    embed: embedWith(modules, { side: about.side, pixels, precision }),
+    [Symbol.dispose]() {
+      modules.backbone.dispose();
+      modules.projection?.dispose();
+    },
+  };
+}
+
+export type BackboneEncoderOptions = ModelIdentity &
+  EmbeddingOptions & {
+    readonly space: Space;
+    /** D of what leaves the last module. */
+    readonly dim: number;
+  };

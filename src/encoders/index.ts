@@ -1,0 +1,2 @@
+export { backboneEncoder, type EmbeddingModules, type EmbeddingOptions, embedWith } from './backbone-encoder.ts';
+export type { Encoder, ModelIdentity, Space, TrainingDataset } from './encoder.ts';
