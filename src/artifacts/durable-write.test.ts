@@ -11,7 +11,7 @@ import { packImage, readIndex, writeRecords } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
 import { writeSafetensors } from '../torch/index.ts';
 import { writeArtifact } from './artifact.ts';
-import { DiskFullError, formatBytes, requireRoom, writeAtomic } from './durable-write.ts';
+import { DiskFullError, formatBytes, requireRoom, writeAtomic, writeJson } from './durable-write.ts';
 import { temporaryBeside } from './process-identity.ts';
 
 /** Lets the system take at most `most` bytes at a time, as it may. */
@@ -65,6 +65,16 @@ test('a full disk is said in plain words, and leaves nothing', async (t) => {
         writeNpy(join(folder, 'a.npy'), '|u1', bytes);
         return { kind: 'x' };
       }),
+    json_of_artefact: (path: string) =>
+      writeArtifact(path, { kind: 'x' }, (folder) => {
+        writeJson(join(folder, 'a.json'), 'x'.repeat(200_000));
+        return { kind: 'x' };
+      }),
+    model_of_artefact: (path: string) =>
+      writeArtifact(path, { kind: 'x' }, (folder) => {
+        writeSafetensors(join(folder, 'a.safetensors'), [], { text: 'x'.repeat(200_000) });
+        return { kind: 'x' };
+      }),
     safetensors: (path: string) => writeSafetensors(path, [], { text: 'x'.repeat(200_000) }),
   };
   for (const [what, write] of Object.entries(writers)) {
@@ -73,6 +83,7 @@ test('a full disk is said in plain words, and leaves nothing', async (t) => {
       (error) => {
         assert.ok(error instanceof DiskFullError && error instanceof UserError, `${what}: ${error}`);
         assert.match(error.message, /: the disk is full \(.*, .* left\)\n {2}hint: free some space there/);
+        if (what !== 'safetensors') assert.ok(error.message.startsWith(`${join(disk, what)}: `), error.message);
         return true;
       },
     );

@@ -11,7 +11,7 @@ import {
   statfsSync,
   writeSync,
 } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { codeOf, type Hint, UserError } from '../base/errors.ts';
 import { removeDeadTemporaries, temporaryBeside } from './process-identity.ts';
 
@@ -20,12 +20,14 @@ const MOST_AT_ONCE = 1 << 30;
 
 /** A disk or a quota is full. `code` is the system's. */
 export class DiskFullError extends UserError {
+  readonly path: string;
   readonly code: string;
   constructor(path: string, code: string, options: { readonly hint?: Hint; readonly cause?: unknown } = {}) {
     const what = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full';
     const free = freeBytes(dirname(resolve(path)));
     const left = free === null ? '' : `, ${formatBytes(free)} left`;
     super(`${path}: ${what} (${folderOf(path)}${left})`, { hint: FREE_SOMETHING, ...options });
+    this.path = path;
     this.code = code;
   }
 }
@@ -34,9 +36,14 @@ const FREE_SOMETHING = 'free some space there (checkpoints, features, old runs),
 
 export const isDiskFull = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '');
 
-/** A full disk as a `DiskFullError` that names what was written; any other error as it is. */
+const isTemporary = (path: string): boolean =>
+  resolve(path)
+    .split(sep)
+    .some((name) => name.endsWith('.part'));
+
+/** A full disk as a `DiskFullError` that names what was written, not a temporary file of it; any other error as it is. */
 export function asDiskFull(path: string, error: unknown): unknown {
-  if (error instanceof DiskFullError || !isDiskFull(error)) return error;
+  if (!isDiskFull(error) || (error instanceof DiskFullError && !isTemporary(error.path))) return error;
   return new DiskFullError(path, codeOf(error)!, { cause: error });
 }
 

@@ -42,8 +42,14 @@ test('the lock of a process that was killed is taken over; that of a living one 
   writeFileSync(path, JSON.stringify({ ...alive, host: 'elsewhere' }));
   assert.throws(
     () => lockOutput(out),
-    /process \d+ on elsewhere is writing it .*\n.*if it has ended, remove .*\.out\.lock/,
+    new RegExp(
+      `process ${alive.pid} on elsewhere is writing it .*\n.*check on elsewhere .*: ps -fp ${alive.pid}; if it has ended, remove the file ${path} and repeat`,
+    ),
   );
+  writeFileSync(path, JSON.stringify({ ...alive, namespace: 'another' }));
+  assert.throws(() => lockOutput(out), new RegExp(`check on the container of ${alive.host} that it was started in`));
+  rmSync(path);
+  lockOutput(out)[Symbol.dispose]();
   writeFileSync(path, 'torn by a power fail');
   lockOutput(out)[Symbol.dispose]();
   assert.deepEqual(readdirSync(folder), []);

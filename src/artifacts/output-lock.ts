@@ -220,8 +220,9 @@ function unreadable(path: string, output: string): UserError {
 function refusal(path: string, holder: LockHolder, output: string): UserError {
   const { pid, host, since, command } = holder;
   const elsewhere = stateOf(holder) === 'unknown';
+  const where = host === hostname() ? `the container of ${host} that it was started in` : host;
   const hint = elsewhere
-    ? `whether it still runs cannot be seen from here; if it has ended, remove ${path}`
+    ? `check on ${where} whether it still runs, which cannot be seen from here: ps -fp ${pid}; if it has ended, remove the file ${path} and repeat`
     : 'wait until it has ended, or choose another output';
   return new UserError(
     `${output}: process ${pid}${elsewhere ? ` on ${host}` : ''} is writing it since ${since} (${command})`,

@@ -51,7 +51,7 @@ function requireValues(command: Command): void {
 export function reportError(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED; // commander has said it already
   const red = colors.createColors(colors.isColorSupported && process.stderr.isTTY).red;
-  const known = asSystemError(asDiskFull(process.cwd(), error));
+  const known = asSystemError(error instanceof UserError ? error : asDiskFull(process.cwd(), error));
   if (known instanceof UserError) {
     const message = known.messageFor((option) => !running || hasOption(running.command, option));
     process.stderr.write(`${red('error:')} ${message}\n`);

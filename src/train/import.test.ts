@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
 import {
@@ -14,7 +14,8 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { fill, gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { tinySet } from '../../test/helpers/runs.ts';
-import { FileError } from '../base/errors.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
@@ -54,6 +55,17 @@ for (const fixture of fixtures)
     assert.deepEqual([...manifest.imported!.leftOut].sort(), [...fixture.leftOut].sort());
     assert.equal(liveTensors(), before);
   });
+
+test('a model that does not fit on the disk is refused before it is written', async (t) => {
+  const disk = smallDisk(t, 64 * 1024);
+  if (!disk) return;
+  const out = join(disk, 'old');
+  await assert.rejects(
+    importModel(checkpointPath(r18.file), r18, out),
+    (error) => error instanceof UserError && /old: need [\d.]+ [kM]B, have [\d.]+ kB in /.test(error.message),
+  );
+  assert.deepEqual(readdirSync(disk), []);
+});
 
 for (const fixture of oddCheckpoints.networks)
   test(`${fixture.file} embeds as in PyTorch, whatever stands around its state`, async (t) => {

@@ -1,11 +1,13 @@
 import { basename } from 'node:path';
 import { fileDigest, writeArtifact } from '../artifacts/artifact.ts';
+import { requireRoom } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { backboneNames } from '../models/index.ts';
 import { networkSchema, parseRecipe, type Recipe } from '../runs/recipe.ts';
 import {
+  BYTES,
   buildInfo,
   finiteMask,
   readPytorchState,
@@ -76,6 +78,7 @@ export async function importModel(
         if (problems.length > 0) refuse(problems);
         requireFinite(path, state);
         restoreTensors(path, state, backbone.state());
+        requireRoom(out, bytesOf(backbone.state()));
         writeBackbone(folder, backbone, recipe.network);
       } finally {
         backbone.dispose();
@@ -108,6 +111,12 @@ export async function importModel(
       };
     });
   });
+}
+
+function bytesOf(state: Iterable<readonly [string, Tensor]>): number {
+  let bytes = 0;
+  for (const [, { numel, dtype }] of state) bytes += numel * BYTES[dtype];
+  return bytes;
 }
 
 /** Reads the file now, and makes its tensors when called: a scope cannot wait for a file. */
