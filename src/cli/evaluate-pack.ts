@@ -14,9 +14,8 @@ import {
   requireFoldablePairs,
   zeroRows,
 } from '../eval/index.ts';
-import { embedFaces } from '../features/index.ts';
+import { EmbeddingCache, embedFaces } from '../features/index.ts';
 import { openEncoder, readRunManifest } from '../train/run.ts';
-import { KeptEmbeddings } from './kept-embeddings.ts';
 import { type ModelSource, modelSource } from './model-features.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
@@ -55,11 +54,11 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
   const key = digestOf(canonicalJson([options.pack.map(fileDigest), models, options.pixels, options.batchSize]));
   const inputs = [...options.pack, ...runs.map(({ path }) => path)];
   let results: PackResult[] = [];
-  const resume = { key, worth: KeptEmbeddings.any };
+  const resume = { key, worth: EmbeddingCache.isIn };
   await writeArtifact(out, { kind: 'pack-accuracy', force, inputs, resume }, async (folder) => {
-    const kept = new KeptEmbeddings(folder);
-    results = await evaluatePacks(options, kept);
-    kept.clear();
+    const cache = new EmbeddingCache(folder);
+    results = await evaluatePacks(options, cache);
+    cache.clear();
     writeJson(join(folder, 'accuracy.json'), results);
     return { kind: 'pack-accuracy', version: 1, mixbct: version };
   });
@@ -67,7 +66,7 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
 }
 
 /** Each model on itself, and each new one on the old one's gallery. Source: methods.md 2.11. */
-async function evaluatePacks(options: PackOptions, kept: KeptEmbeddings | null = null): Promise<PackResult[]> {
+async function evaluatePacks(options: PackOptions, cache: EmbeddingCache | null = null): Promise<PackResult[]> {
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
   requireDistinctNames(sources.map(({ name }) => name));
@@ -79,7 +78,7 @@ async function evaluatePacks(options: PackOptions, kept: KeptEmbeddings | null =
     requireFoldablePairs(path, pack.same);
     const rows = new Map<string, Awaited<ReturnType<typeof unitRows>>>();
     for (const source of sources)
-      rows.set(source.name, await unitRows(source, pack, old !== null, { ...options, kept }));
+      rows.set(source.name, await unitRows(source, pack, old !== null, { ...options, cache }));
     const oldRows = old && rows.get(old.name)!;
     for (const { name } of sources) {
       const of = rows.get(name)!;
@@ -100,13 +99,13 @@ async function unitRows(
   { name, path, projected }: ModelSource,
   pack: ReturnType<typeof readPack>,
   meetsOld: boolean,
-  { kept, ...options }: PackOptions & { readonly kept: KeptEmbeddings | null },
+  { cache, ...options }: PackOptions & { readonly cache: EmbeddingCache | null },
 ) {
   using images = packDataset(pack);
   const embed = async (space: Space) => {
     using encoder = openEncoder(path, { space, pixels: options.pixels });
     const make = () => embedFaces(images, encoder, options);
-    return packEmbeddings(await (kept ? kept.of(digestOf(encoder.digest, pack.digest), make) : make()));
+    return packEmbeddings(await (cache ? cache.get(digestOf(encoder.digest, pack.digest), make) : make()));
   };
   const { rows: own, meanNorm } = await embed('own');
   const meeting = projected && meetsOld ? (await embed('old')).rows : own;

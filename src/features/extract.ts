@@ -150,6 +150,14 @@ export function describe(
   };
 }
 
+/** Embeddings of N images and of their mirror images, each flat [N · D]. */
+export type FaceEmbeddings = {
+  readonly original: Float32Array;
+  readonly mirrored: Float32Array;
+  /** D */
+  readonly dim: number;
+};
+
 /**
  * Embeddings of every image of a dataset and of its mirror image, in memory: for the pictures of a verification pack.
  * @throws FileError naming the first image that cannot be read.
@@ -158,7 +166,7 @@ export async function embedFaces(
   dataset: Dataset,
   encoder: Encoder,
   { batchSize = 256, workers = 1 }: { readonly batchSize?: number; readonly workers?: number } = {},
-): Promise<{ readonly original: Float32Array; readonly mirrored: Float32Array; readonly dim: number }> {
+): Promise<FaceEmbeddings> {
   const { dim, side } = encoder;
   const [original, mirrored] = [new Float32Array(dataset.size * dim), new Float32Array(dataset.size * dim)];
   await using loader = new Loader(dataset, { workers });

@@ -4,6 +4,7 @@ export { type BoundariesInfo, openBoundaries } from './boundaries-artifact.ts';
 export { readClassKeys, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
 export { type CredibleInfo, openCredible } from './credible-artifact.ts';
 export { type DenoiseOptions, denoise, writeCredible } from './denoise.ts';
+export { EmbeddingCache } from './embedding-cache.ts';
 export { credibleByEntropy } from './entropy.ts';
 export { type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
 export { FeatureSet, requireSamePreprocessing } from './feature-set.ts';

@@ -1,18 +1,8 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import {
-  copy_,
-  type Metadata,
-  noGrad,
-  readSafetensors,
-  type Tensor,
-  toBytes,
-  writeSafetensors,
-} from '../torch/index.ts';
-
-/** Problems of one file that are listed. */
-const MOST_LISTED = 20;
+import { loadStateDict, type NamedTensors } from '../nn/state-dict.ts';
+import { type Metadata, readSafetensors, type Tensor, toBytes, writeSafetensors } from '../torch/index.ts';
 
 /** Digests of what a run was started with: another recipe or dataset may not continue it. */
 export type TrainingIdentity = { readonly recipe: string; readonly dataset: string; readonly old: string };
@@ -25,13 +15,11 @@ export type TrainingPosition = TrainingIdentity & {
   readonly counts: Readonly<Record<string, number>>;
 };
 
-type Named = Iterable<readonly [string, Tensor]>;
-
 /** Bytes that are hashed at a time: more than 2 GiB are refused. */
 const HASHED_AT_ONCE = 1 << 30;
 
 /** SHA-256 of all that a checkpoint says. */
-function checksumOf(about: Metadata, state: Named): string {
+function checksumOf(about: Metadata, state: NamedTensors): string {
   const hash = createHash('sha256').update(canonicalJson(about));
   for (const [name, value] of state) {
     hash.update(`${name} ${value.dtype} ${value.shape}\n`);
@@ -45,7 +33,7 @@ function checksumOf(about: Metadata, state: Named): string {
 export function saveCheckpoint(
   path: string,
   { step, counts, ...identity }: TrainingPosition,
-  state: () => Named,
+  state: () => NamedTensors,
 ): void {
   const about = { ...identity, step: String(step), counts: canonicalJson(counts) };
   writeSafetensors(path, state(), { ...about, checksum: checksumOf(about, state()) });
@@ -70,7 +58,7 @@ export function applyCheckpoint(
   path: string,
   { tensors, metadata }: ReturnType<typeof readCheckpoint>,
   expected: TrainingIdentity,
-  state: Named,
+  state: NamedTensors,
 ): Pick<TrainingPosition, 'step' | 'counts'> {
   for (const [what, digest] of Object.entries(expected))
     if (metadata[what] !== digest)
@@ -80,39 +68,6 @@ export function applyCheckpoint(
           hint: ['resume with what the run was started with', optionHint('start anew with --force')],
         },
       );
-  restoreTensors(path, tensors, state);
+  loadStateDict(path, tensors, state);
   return { step: Number(metadata['step']), counts: JSON.parse(metadata['counts']!) };
-}
-
-/** What keeps `tensors` from being `state`: names missing, names too many, then other shapes, which may only follow from those. */
-export function mismatches(tensors: ReadonlyMap<string, Tensor>, state: Named): string[] {
-  const wanted = new Map(state);
-  const shapes = [...wanted].flatMap(([name, into]) => {
-    const from = tensors.get(name);
-    return from && String(from.shape) !== String(into.shape)
-      ? [`${name}: wanted [${into.shape}], got [${from.shape}]`]
-      : [];
-  });
-  return [
-    ...[...wanted.keys()].filter((name) => !tensors.has(name)).map((name) => `${name} is missing`),
-    ...[...tensors.keys()].filter((name) => !wanted.has(name)).map((name) => `${name} is not part of this model`),
-    ...shapes,
-  ];
-}
-
-/** A refusal that lists what does not fit, as far as anyone reads. */
-export function mismatchError(path: string, problems: readonly string[], hint?: string): FileError {
-  const more = problems.length > MOST_LISTED ? [`… and ${problems.length - MOST_LISTED} more`] : [];
-  const lines = [...problems.slice(0, MOST_LISTED), ...more];
-  return new FileError(path, `does not fit this model:\n  ${lines.join('\n  ')}`, hint);
-}
-
-/** Copies named tensors into `state`, which must have just these names and shapes. @throws FileError listing what differs. */
-export function restoreTensors(path: string, tensors: ReadonlyMap<string, Tensor>, state: Named): void {
-  const into = [...state];
-  const problems = mismatches(tensors, into);
-  if (problems.length > 0) throw mismatchError(path, problems);
-  noGrad(() => {
-    for (const [name, value] of into) copy_(value, tensors.get(name)!);
-  });
 }

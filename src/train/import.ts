@@ -5,22 +5,20 @@ import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { version } from '../base/version.ts';
 import { backboneNames } from '../models/index.ts';
+import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
+import { backboneOf } from '../runs/network.ts';
 import { networkSchema, parseRecipe, type Recipe } from '../runs/recipe.ts';
 import {
-  BYTES,
   buildInfo,
   finiteMask,
   readPytorchState,
   readSafetensors,
   scope,
-  type Tensor,
   tensor,
   toUint8,
   zeros,
 } from '../torch/index.ts';
-import { mismatchError, mismatches, restoreTensors } from './checkpoint.ts';
 import { type RunManifest, runFiles, writeBackbone } from './run.ts';
-import { backboneOf } from './session.ts';
 
 /** What a checkpoint does not tell of its network. */
 export type ImportedNetwork = {
@@ -30,8 +28,6 @@ export type ImportedNetwork = {
   readonly side?: number;
   readonly width?: number;
 };
-
-type State = ReadonlyMap<string, Tensor>;
 
 /** What wrappers put before names: data-parallel training, torch.compile, a module that holds the backbone; in any order. */
 const WRAPPERS = /^(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)*/;
@@ -65,7 +61,7 @@ export async function importModel(
       const { tensors, prefix, shadowed } = withoutPrefix(path, opened.tensors(), names);
       const { state, leftOut } = withoutTraining(withUnread(tensors, names), names);
       const refuse = (problems: readonly string[]): never => {
-        throw mismatchError(
+        throw stateMismatchError(
           path,
           problems,
           `${asked} was asked for; ${advice(tensors, network, side)}${skippedNote(opened.skipped)}`,
@@ -74,11 +70,11 @@ export async function importModel(
       const recipe = recipeOf(dimensionOf(state, names, refuse));
       const backbone = backboneOf(recipe.network, new Rng(0));
       try {
-        const problems = mismatches(state, backbone.state());
+        const problems = stateMismatches(state, backbone.state());
         if (problems.length > 0) refuse(problems);
         requireFinite(path, state);
-        restoreTensors(path, state, backbone.state());
-        requireRoom(out, bytesOf(backbone.state()));
+        loadStateDict(path, state, backbone.state());
+        requireRoom(out, stateBytes(backbone.state()));
         writeBackbone(folder, backbone, recipe.network);
       } finally {
         backbone.dispose();
@@ -113,14 +109,8 @@ export async function importModel(
   });
 }
 
-function bytesOf(state: Iterable<readonly [string, Tensor]>): number {
-  let bytes = 0;
-  for (const [, { numel, dtype }] of state) bytes += numel * BYTES[dtype];
-  return bytes;
-}
-
 /** Reads the file now, and makes its tensors when called: a scope cannot wait for a file. */
-async function openState(path: string): Promise<{ tensors(): State; readonly skipped: readonly string[] }> {
+async function openState(path: string): Promise<{ tensors(): StateDict; readonly skipped: readonly string[] }> {
   if (path.endsWith('.safetensors')) return { tensors: () => readSafetensors(path).tensors, skipped: [] };
   const { tensors, skipped } = await readPytorchState(path);
   return {
@@ -136,9 +126,9 @@ async function openState(path: string): Promise<{ tensors(): State; readonly ski
  */
 function withoutPrefix(
   path: string,
-  tensors: State,
+  tensors: StateDict,
   names: readonly string[],
-): { tensors: State; prefix: string; shadowed: readonly string[] } {
+): { tensors: StateDict; prefix: string; shadowed: readonly string[] } {
   const wanted = names.filter((name) => !name.endsWith(UNREAD));
   const fits = (prefix: string): number => wanted.filter((name) => tensors.has(prefix + name)).length;
   const prefixes = [...new Set([...tensors.keys()].map((name) => WRAPPERS.exec(name)![0]).flatMap(stackOf))];
@@ -172,7 +162,7 @@ function stackOf(wrappers: string): string[] {
 }
 
 /** With a zero for each counter of batches that the file lacks, as PyTorch has it for checkpoints before version 0.4. */
-function withUnread(tensors: State, names: readonly string[]): State {
+function withUnread(tensors: StateDict, names: readonly string[]): StateDict {
   const lacking = names.filter((name) => name.endsWith(UNREAD) && !tensors.has(name));
   return new Map([...tensors, ...lacking.map((name) => [name, zeros([], { dtype: 'int64', device: 'cpu' })] as const)]);
 }
@@ -180,7 +170,7 @@ function withUnread(tensors: State, names: readonly string[]): State {
 const partOf = (name: string): string => name.split('.', 1)[0]!;
 
 /** Parts a backbone does not have belong to training; within its own parts every name counts. */
-function withoutTraining(tensors: State, names: readonly string[]): { state: State; leftOut: string[] } {
+function withoutTraining(tensors: StateDict, names: readonly string[]): { state: StateDict; leftOut: string[] } {
   const parts = new Set(names.map(partOf));
   return {
     state: new Map([...tensors].filter(([name]) => parts.has(partOf(name)))),
@@ -198,7 +188,7 @@ function namesOf(network: string, side: number): string[] {
 }
 
 /** D: the size of the last bias that the backbone has, for every backbone ends in a batch norm of the embedding (D-17). */
-function dimensionOf(state: State, names: readonly string[], refuse: (problems: string[]) => never): number {
+function dimensionOf(state: StateDict, names: readonly string[], refuse: (problems: string[]) => never): number {
   const last = names.findLast((name) => name.endsWith('.bias'))!;
   const shape = state.get(last)?.shape;
   if (shape?.length === 1 && shape[0]! > 0) return shape[0]!;
@@ -217,7 +207,7 @@ function skippedNote(skipped: readonly string[]): string {
 }
 
 /** What to try instead of what was asked for, going by the names in the file. */
-function advice(tensors: State, network: string, side: number): string {
+function advice(tensors: StateDict, network: string, side: number): string {
   const fitting = backboneNames.filter((name) => {
     const names = namesOf(name, side);
     const { state } = withoutTraining(withUnread(tensors, names), names);
@@ -229,7 +219,7 @@ function advice(tensors: State, network: string, side: number): string {
     : 'the names are those of no backbone here';
 }
 
-function requireFinite(path: string, state: State): void {
+function requireFinite(path: string, state: StateDict): void {
   for (const [name, value] of state)
     if (toUint8(finiteMask(value)).includes(0))
       throw new FileError(path, `${name} holds numbers that are not finite`, 'this model has diverged: use another');

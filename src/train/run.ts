@@ -19,11 +19,12 @@ import { readClassKeys, trainedClassesPath, writeClassKeys } from '../features/i
 import { checkPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
+import { loadStateDict } from '../nn/state-dict.ts';
+import { backboneOf, projectionOf } from '../runs/network.ts';
 import { differencesFromReference } from '../runs/preset.ts';
 import { type NetworkRecipe, recipeSchema } from '../runs/recipe.ts';
 import { buildInfo, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
-import { restoreTensors } from './checkpoint.ts';
-import { backboneOf, projectionOf, type Session } from './session.ts';
+import type { Session } from './session.ts';
 
 /** What a run's directory holds. */
 export const runFiles = (out: string) => ({
@@ -180,7 +181,7 @@ export function loadModel(run: string, { space = 'own' }: { readonly space?: Spa
     throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
   const fill = (path: string, module: Module): Module => {
-    scope(() => restoreTensors(path, readSafetensors(path).tensors, module.state()));
+    scope(() => loadStateDict(path, readSafetensors(path).tensors, module.state()));
     return module;
   };
   const backbone = fill(model, backboneOf(network, new Rng(0)));

@@ -1,10 +1,9 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { type MethodInstance, methodNamed } from '../methods/index.ts';
-import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
-import { Linear, type Module, type Pass } from '../nn/index.ts';
+import type { Module, Pass } from '../nn/index.ts';
 import {
   AdamW,
   constant,
@@ -16,7 +15,8 @@ import {
   Sgd,
   stepDecay,
 } from '../optim/index.ts';
-import type { NetworkRecipe, Recipe } from '../runs/recipe.ts';
+import { backboneOf, projectionOf } from '../runs/network.ts';
+import type { Recipe } from '../runs/recipe.ts';
 import {
   C10dProcessGroup,
   concat,
@@ -53,15 +53,6 @@ export type Session = {
   /** Parts in which a batch goes through the backbone. */
   readonly accumulate: number;
 };
-
-/** What a recipe leaves open (null) is left to the backbone. */
-export function backboneOf({ name, ...options }: NetworkRecipe, rng: Rng): Module {
-  const said = Object.entries(options).filter(([, value]) => value !== null);
-  return makeBackbone(name as BackboneName, Object.fromEntries(said) as BackboneOptions, rng);
-}
-
-export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
-  new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);
 
 export type SessionOptions = {
   /** The processes that train it together. */
