@@ -11,7 +11,7 @@ import { parseRecipe } from '../src/runs/recipe.ts';
 import { setThreads } from '../src/torch/index.ts';
 import { noOldModelInputs } from '../src/train/old-model-inputs.ts';
 import { disposeSession, openSession } from '../src/train/session.ts';
-import { trainStep } from '../src/train/train.ts';
+import { trainStep } from '../src/train/train-step.ts';
 import { type Bench, measured, median, tell } from './bench.ts';
 
 /** Share of a step's time that training may stand still for data. */

@@ -16,7 +16,7 @@ import {
 } from '../../src/torch/index.ts';
 import { noOldModelInputs, type OldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { openSession, type Session, type SessionOptions } from '../../src/train/session.ts';
-import { trainStep } from '../../src/train/train.ts';
+import { trainStep } from '../../src/train/train-step.ts';
 import type { Workload } from '../workload.ts';
 
 /** Small, so that the warm-up losses of two programs can be compared. */

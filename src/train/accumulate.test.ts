@@ -10,7 +10,7 @@ import { imageTensor, labelTensor } from '../data/collate.ts';
 import { backward, liveTensors, mul, narrow, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
-import { trainStep } from './train.ts';
+import { trainStep } from './train-step.ts';
 import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));

@@ -12,11 +12,12 @@ import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import type { Fault } from '../../test/helpers/train-with-fault.ts';
 import { MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { Interrupted } from '../base/errors.ts';
 import { full, readSafetensors, scope, setThreads } from '../torch/index.ts';
 import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
 import { noOldModelInputs, type OldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
-import { Interrupted, trainStep } from './train.ts';
+import { trainStep } from './train-step.ts';
 
 before(() => setThreads(1));
 
@@ -214,7 +215,7 @@ test('a batch that is left out leaves nothing behind: no weight, no momentum, no
       assert.equal(finite, false);
       assert.notDeepEqual(sessionNumbers(session), before, 'statistics have moved');
       const counted: string[] = [];
-      const log = { counts: {}, count: (what: string) => void counted.push(what) };
+      const log = { counts: new Map<string, number>(), count: (what: string) => void counted.push(what) };
       policy.handle({ step: 0, ...seen, batch: tinyBatch(6) }, log);
       assert.deepEqual(sessionNumbers(session), before);
       assert.equal(counted.length, 1);

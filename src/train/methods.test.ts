@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
 import { loadModel, openEncoder, runFiles } from './run.ts';
-import { Interrupted } from './train.ts';
 import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));

@@ -4,7 +4,7 @@ import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, foreach, keep, noGrad, scope, stack, type Tensor, toNumbers } from '../torch/index.ts';
 import { allReduceAny } from './collectives.ts';
 import { type Session, sessionState } from './session.ts';
-import type { TrainingLog } from './training-log.ts';
+import type { StepResult } from './train-step.ts';
 
 /** How a manifest counts batches that were left out. */
 const COUNTED = {
@@ -19,6 +19,12 @@ type Failure = {
   readonly loss: number;
   readonly terms: Readonly<Record<string, number>>;
   readonly batch: Pick<Batch, 'indices'>;
+};
+
+/** Where skipped batches are counted. */
+type Counting = {
+  readonly counts: ReadonlyMap<string, number>;
+  count(what: string, by: number): void;
 };
 
 /**
@@ -51,12 +57,19 @@ export class NonFiniteLossPolicy {
     });
   }
 
-  /** @throws UserError with step, terms and samples if the run has left out as many batches as it may. */
-  handle(failure: Failure, log: Pick<TrainingLog, 'count' | 'counts'>): void {
-    const already = Object.values(COUNTED).reduce((sum, what) => sum + (log.counts[what] ?? 0), 0);
+  /** Call it after each step: undoes what a skipped step has changed. @throws UserError as `handle` */
+  settle(result: StepResult, batch: Failure['batch'], run: Counting & { readonly step: number }): void {
+    const { loss, terms, finite, gradNorm } = result;
+    if (!finite) this.handle({ step: run.step, loss, terms, batch }, run);
+    else if (Number.isNaN(gradNorm)) this.discard();
+  }
+
+  /** @throws UserError with step, terms and samples if the run has skipped as many batches as it may. */
+  handle(failure: Failure, run: Counting): void {
+    const already = Object.values(COUNTED).reduce((sum, what) => sum + (run.counts.get(what) ?? 0), 0);
     const what = Number.isFinite(failure.loss) ? 'gradient' : 'loss';
     if (already >= this.#allowed) throw notFinite(what, failure, already);
-    log.count(COUNTED[what], 1);
+    run.count(COUNTED[what], 1);
     this.discard();
   }
 

@@ -13,7 +13,7 @@ import { buildInfo, full, ones, setThreads } from '../torch/index.ts';
 import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
 import { noOldModelInputs, type OldModelInputs } from './old-model-inputs.ts';
 import type { Session } from './session.ts';
-import { trainStep } from './train.ts';
+import { trainStep } from './train-step.ts';
 
 before(() => setThreads(1));
 

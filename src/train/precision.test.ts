@@ -5,6 +5,7 @@ import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
+import { Interrupted } from '../base/errors.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
@@ -13,7 +14,7 @@ import { buildInfo, readSafetensors, scope, setThreads, toFloat32 } from '../tor
 import { noOldModelInputs } from './old-model-inputs.ts';
 import { openEncoder, runFiles } from './run.ts';
 import { embedBatch, type Session } from './session.ts';
-import { Interrupted, trainStep } from './train.ts';
+import { trainStep } from './train-step.ts';
 
 before(() => setThreads(1));
 

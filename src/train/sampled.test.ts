@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { Interrupted } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { liveTensors, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
-import { Interrupted } from './train.ts';
 
 before(() => setThreads(1));
 

@@ -7,11 +7,11 @@ import { mixbct } from '../../test/helpers/cli.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
+import { Interrupted } from '../base/errors.ts';
 import { Loader, openDataset, sequentialOrder } from '../data/index.ts';
 import { setThreads } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
 import { runFiles } from './run.ts';
-import { Interrupted } from './train.ts';
 
 before(() => setThreads(1));
 

@@ -21,7 +21,7 @@ import {
 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
 import { disposeSession, makeSchedule, openSession, type Session } from './session.ts';
-import { trainStep } from './train.ts';
+import { trainStep } from './train-step.ts';
 
 /**
  * Ten steps in two programs, relative to values of order 1 and losses of order 10. float32: on one libtorch. The others:

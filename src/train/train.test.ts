@@ -6,12 +6,12 @@ import { before, test } from 'node:test';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { Interrupted } from '../base/errors.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { openCredible } from '../features/index.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { loadModel, runFiles } from './run.ts';
-import { Interrupted } from './train.ts';
 
 before(() => setThreads(1));
 

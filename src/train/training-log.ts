@@ -2,70 +2,33 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeAtomic } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
-import { logLine, type Progress } from '../base/progress.ts';
+import type { Progress } from '../base/progress.ts';
+import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 
-/** What one step tells. */
-export type StepReport = {
-  readonly loss: number;
-  readonly terms: Readonly<Record<string, number>>;
-  readonly gradNorm: number;
-  readonly lr: number;
-  readonly samples: number;
-  readonly waitedMs: number;
-};
-
-/** Writes a run's log: a JSON line for programs and a readable line for people every `every` steps, means since the last. */
-export class TrainingLog {
-  readonly #path: string | null;
+/** Writes a run's log, a JSON line every `every` steps with means since the last one, and shows the same as progress. */
+export class TrainingLog implements TrainerHook {
+  readonly #path: string;
   readonly #every: number;
-  readonly #totalSteps: number;
-  readonly #counts: Map<string, number>;
   readonly #progress: Progress;
   #since: StepReport[] = [];
   #sinceMs = performance.now();
-  waitedMs = 0;
 
-  /** `path`: null in a process that only counts. */
-  constructor(
-    path: string | null,
-    progress: Progress,
-    {
-      every,
-      firstStep,
-      totalSteps,
-      counts = {},
-    }: {
-      readonly every: number;
-      readonly firstStep: number;
-      readonly totalSteps: number;
-      /** What an interrupted run had counted. */
-      readonly counts?: Readonly<Record<string, number>>;
-    },
-  ) {
+  constructor(path: string, progress: Progress, every: number) {
     this.#path = path;
     this.#progress = progress;
     this.#every = every;
-    this.#totalSteps = totalSteps;
-    this.#counts = new Map(Object.entries(counts));
-    if (path) forgetAfter(path, firstStep);
   }
 
-  /** Adds to a counter of log and manifest; the first time that there is something to count, it is said. */
-  count(what: string, by: number): void {
-    if (by === 0) return;
-    if (this.#path && !this.#counts.has(what)) logLine(`${what}: ${by} in this step; log and manifest count them`);
-    this.#counts.set(what, (this.#counts.get(what) ?? 0) + by);
+  onStart({ step }: TrainingState): void {
+    dropLinesAfter(this.#path, step);
+    this.#sinceMs = performance.now();
   }
 
-  get counts(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#counts);
-  }
-
-  /** `step` steps are done now, `epoch` of them whole. Means leave out what is not finite; without any loss there is no line. */
-  report(step: number, epoch: number, report: StepReport): void {
+  /** Means skip non-finite numbers. Without any finite loss there is no line. */
+  onStep(training: TrainingState, report: StepReport): void {
+    const { step, epoch } = training;
     this.#since.push(report);
-    this.waitedMs += report.waitedMs;
-    if (step % this.#every !== 0 && step !== this.#totalSteps) return;
+    if (step % this.#every !== 0 && step !== training.totalSteps) return;
     const now = performance.now();
     const elapsedMs = now - this.#sinceMs;
     const mean = (of: (r: StepReport) => number): number => {
@@ -82,9 +45,9 @@ export class TrainingLog {
       lr: report.lr,
       samplesPerSecond: (this.#since.reduce((sum, r) => sum + r.samples, 0) / elapsedMs) * 1000,
       dataWaitShare: this.#since.reduce((sum, r) => sum + r.waitedMs, 0) / elapsedMs,
-      counts: this.counts,
+      counts: Object.fromEntries(training.counts),
     };
-    if (this.#path) appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
+    appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
     const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
     const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
     this.#progress.update(
@@ -94,10 +57,14 @@ export class TrainingLog {
     this.#since = [];
     this.#sinceMs = now;
   }
+
+  [Symbol.dispose](): void {
+    this.#progress.stop();
+  }
 }
 
-/** Drops lines of steps that will be taken again, so that a resumed run's log tells each step once. */
-function forgetAfter(path: string, step: number): void {
+/** Drops lines of steps that will be taken again, so that a resumed run logs each step once. */
+function dropLinesAfter(path: string, step: number): void {
   if (!existsSync(path)) return;
   const kept = readFileSync(path, 'utf8')
     .split('\n')

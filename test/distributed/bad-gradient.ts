@@ -3,7 +3,7 @@ import { Rng } from '../../src/base/rng.ts';
 import type { DistributedContext } from '../../src/torch/index.ts';
 import { noOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { disposeSession, openSession } from '../../src/train/session.ts';
-import { trainStep } from '../../src/train/train.ts';
+import { trainStep } from '../../src/train/train-step.ts';
 import { tinyRecipe } from '../helpers/recipes.ts';
 import { CLASSES, sessionNumbers, spoiltHead, stepAt, tinyBatch } from '../helpers/session.ts';
 

@@ -1,9 +1,10 @@
 // Training runs of several processes, one after the other.
 import { cpSync } from 'node:fs';
+import { Interrupted } from '../../src/base/errors.ts';
 import { openDataset } from '../../src/data/index.ts';
 import { type DistributedContext, liveTensors } from '../../src/torch/index.ts';
 import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
-import { Interrupted, train } from '../../src/train/train.ts';
+import { train } from '../../src/train/train.ts';
 import { tinyRecipe } from '../helpers/recipes.ts';
 
 export type Run = {

@@ -4,7 +4,7 @@ import { Rng } from '../../src/base/rng.ts';
 import { allocatorStats, liveTensors, setThreads, trimMemory } from '../../src/torch/index.ts';
 import { noOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { openSession } from '../../src/train/session.ts';
-import { trainStep } from '../../src/train/train.ts';
+import { trainStep } from '../../src/train/train-step.ts';
 import { tinyRecipe } from './recipes.ts';
 
 setThreads(1);

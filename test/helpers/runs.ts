@@ -11,7 +11,8 @@ import {
 } from '../../src/features/index.ts';
 import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { openEncoder, runFiles } from '../../src/train/run.ts';
-import { type TrainOptions, train } from '../../src/train/train.ts';
+import { train } from '../../src/train/train.ts';
+import type { TrainOptions } from '../../src/train/training-plan.ts';
 import { testFolder } from './folder.ts';
 import { writeTinySet } from './images.ts';
 import { tinyRecipe } from './recipes.ts';

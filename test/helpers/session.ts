@@ -2,7 +2,7 @@ import { Rng } from '../../src/base/rng.ts';
 import type { Head } from '../../src/heads/index.ts';
 import { add, mul, sqrt, sum, toNumbers } from '../../src/torch/index.ts';
 import { disposeSession, openSession, type Session, sessionState } from '../../src/train/session.ts';
-import type { trainStep } from '../../src/train/train.ts';
+import type { trainStep } from '../../src/train/train-step.ts';
 import { pattern } from './images.ts';
 import { tinyRecipe } from './recipes.ts';
 

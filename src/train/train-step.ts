@@ -1,0 +1,100 @@
+import { imageTensor, labelTensor } from '../data/collate.ts';
+import type { Batch } from '../data/index.ts';
+import type { LossTerms, TrainingStep } from '../methods/index.ts';
+import { clearGradients, clipGradients } from '../optim/index.ts';
+import {
+  add,
+  backward,
+  defaultGenerator,
+  mul,
+  type ProcessGroup,
+  scope,
+  type Tensor,
+  withPeerErrors,
+} from '../torch/index.ts';
+import { allReduceAny, allReduceSum } from './collectives.ts';
+import type { OldModelInputs } from './old-model-inputs.ts';
+import { embedBatch, type Session } from './session.ts';
+
+export type StepSettings = Pick<TrainingStep, 'progress' | 'epoch' | 'epochs' | 'rng' | 'count'> & {
+  readonly lr: number;
+  readonly clipNorm: number | null;
+  readonly side: number;
+  /** Whether the flag is set in any process, so that all skip the same steps (D-22). Default: asks the session's group. */
+  readonly anywhere?: (flag: boolean) => boolean;
+};
+
+/** Numbers of one step, means over the processes. */
+export type StepResult = {
+  readonly loss: number;
+  readonly terms: Readonly<Record<string, number>>;
+  /** Norm before clipping; NaN if the step was skipped. */
+  readonly gradNorm: number;
+  /** Whether loss and gradient are finite. A gradient that overflows in fp16 only for its scale counts as finite. */
+  readonly finite: boolean;
+};
+
+/**
+ * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A non-finite loss
+ * or gradient changes no weight and no optimiser state, in any process.
+ */
+export function trainStep(
+  session: Session,
+  batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
+  old: OldModelInputs,
+  { lr, clipNorm, side, anywhere = (flag) => allReduceAny(session.group, flag), ...at }: StepSettings,
+): StepResult {
+  const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, group, buckets } = session;
+  return scope(() => {
+    // random masks are each process's own
+    const masks = group.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', group.rank);
+    defaultGenerator().seed(masks.seed());
+    const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
+    const embeddings = embedBatch(session, images); // [B, D]
+    const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
+    const terms = method.terms({
+      ...at,
+      embeddings,
+      inOldSpace: projection ? projection.forward(embeddings, pass) : embeddings,
+      labels: labelTensor(batch.labels),
+      head: classifier,
+      pass,
+      group,
+      old: old.forBatch(batch.indices),
+    });
+    const loss = totalOf(terms);
+    const means = meansOver(group, loss, terms);
+    if (!Number.isFinite(means.loss)) return { ...means, gradNorm: Number.NaN, finite: false };
+
+    buckets?.arm();
+    withPeerErrors('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
+    buckets?.finish();
+    const others = chosen ? [...unclipped, chosen.rows] : unclipped;
+    const fits = !scaler || scaler.unscale([...clipped, ...others]);
+    const gradNorm = fits ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY, others) : Number.NaN;
+    const clean = !anywhere(!Number.isFinite(gradNorm));
+    // at a scale of 1 or less it is not the scale that overflows
+    const overflows = !clean && scaler !== null && scaler.scale > 1;
+    if (clean) optimizer.step(lr, chosen);
+    else if (overflows) at.count('steps left out for gradients that overflow', 1);
+    scaler?.update(clean);
+    clearGradients(parameters);
+    return { ...means, gradNorm: clean ? gradNorm : Number.NaN, finite: clean || overflows };
+  });
+}
+
+/** Loss and terms as means over the processes: non-finite everywhere if they are in one. */
+function meansOver(group: ProcessGroup, loss: Tensor, terms: LossTerms): Pick<StepResult, 'loss' | 'terms'> {
+  const names = Object.keys(terms);
+  const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
+  const [mean, ...means] = allReduceSum(group, own).map((sum) => sum / group.processes);
+  return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
+}
+
+/** Σ weight · value of a method's terms. */
+function totalOf(terms: LossTerms): Tensor {
+  const parts = Object.values(terms).map(({ value, weight }) => (weight === 1 ? value : mul(value, weight)));
+  const [first, ...rest] = parts;
+  if (!first) throw new Error('a method returned no loss terms');
+  return rest.reduce((sum, part) => add(sum, part), first);
+}

@@ -1,0 +1,292 @@
+import { join } from 'node:path';
+import { MANIFEST, writeJson } from '../artifacts/artifact.ts';
+import { isDiskFull, requireRoom } from '../artifacts/durable-write.ts';
+import { Interrupted, optionHint, UserError } from '../base/errors.ts';
+import { logLine, progress } from '../base/progress.ts';
+import { Rng } from '../base/rng.ts';
+import { type Batch, describeEmptyClasses, type Loader, shuffledOrder } from '../data/index.ts';
+import { embedWith } from '../encoders/index.ts';
+import type { Recipe } from '../runs/recipe.ts';
+import { BYTES, singleProcess, type Tensor } from '../torch/index.ts';
+import { CheckpointStore } from './checkpoint-store.ts';
+import {
+  allReduceAny,
+  allReduceSum,
+  broadcastState,
+  onRankZero,
+  readWholeState,
+  withWholeState,
+} from './collectives.ts';
+import { embedSet } from './embed-set.ts';
+import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
+import { announceReplaced } from './replaced-images.ts';
+import { type RunManifest, runFiles, writeModel } from './run.ts';
+import { RunOutput } from './run-output.ts';
+import { disposeSession, openSession, type Session, sessionState } from './session.ts';
+import type { StepResult, StepSettings } from './train-step.ts';
+import type { TrainerHook, TrainingState } from './trainer-hook.ts';
+import { TrainingLog } from './training-log.ts';
+import type { TrainingPlan, TrainOptions } from './training-plan.ts';
+
+/** Steps between two lines of the log, unless told. */
+const LOG_EVERY = 20;
+/** What names of the head's tensors begin with in a session's state. */
+const HEAD = 'head.';
+/** The count of images that the old model left nothing of. */
+const WITHOUT_OLD = 'images without an old embedding';
+/** Checkpoints that lie side by side while one is written. */
+const CHECKPOINTS = 3;
+
+/** The right to write the run, on rank 0; undefined elsewhere. @throws UserError in every process if it is refused. */
+export function claimRun(options: TrainOptions): RunOutput | undefined {
+  const { out, dataset, resume = false, force = false, inputs = [], distributed = null } = options;
+  let output: RunOutput | undefined;
+  onRankZero(distributed, () => {
+    output = RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...inputs] });
+    return null;
+  });
+  return output;
+}
+
+/** State of one training, and all that its loop does between two optimiser steps. */
+export class Trainer implements TrainingState, Disposable {
+  readonly out: string;
+  readonly recipe: Recipe;
+  readonly session: Session;
+  readonly stepsPerEpoch: number;
+  readonly totalSteps: number;
+  readonly policy: NonFiniteLossPolicy;
+  step = 0;
+  epoch = 0;
+  readonly counts = new Map<string, number>();
+  readonly #options: TrainOptions;
+  readonly #plan: TrainingPlan;
+  readonly #output: RunOutput | undefined;
+  readonly #loader: Loader;
+  readonly #rng: Rng;
+  readonly #checkpoints: CheckpointStore;
+  readonly #hooks: readonly TrainerHook[];
+  readonly #startedMs: number;
+  #waitedMs = 0;
+  /** The step of the latest checkpoint. */
+  #saved: number | undefined;
+
+  constructor(
+    options: TrainOptions,
+    plan: TrainingPlan,
+    { output, loader }: { readonly output: RunOutput | undefined; readonly loader: Loader },
+  ) {
+    const { recipe, out, distributed, overlap = true, skipNonFinite = 0, logEvery = LOG_EVERY, hooks = [] } = options;
+    const group = distributed?.group ?? singleProcess;
+    const files = runFiles(out);
+    this.out = out;
+    this.recipe = recipe;
+    this.stepsPerEpoch = plan.stepsPerEpoch;
+    this.totalSteps = plan.totalSteps;
+    this.#options = options;
+    this.#plan = plan;
+    this.#output = output;
+    this.#loader = loader;
+    this.#rng = new Rng(recipe.seed);
+    this.session = openSession(recipe, plan.classes, this.#rng, { group, overlap });
+    this.#startedMs = performance.now();
+    this.policy = new NonFiniteLossPolicy(skipNonFinite, this.session);
+    this.#checkpoints = new CheckpointStore(files);
+    const bar = output && progress(recipe.name ?? recipe.method.kind, plan.totalSteps);
+    this.#hooks = [...(bar ? [new TrainingLog(files.log, bar, logEvery)] : []), ...hooks];
+  }
+
+  /** Adds to a count of log, checkpoints and manifest; the first of each name is reported. */
+  readonly count = (what: string, by: number): void => {
+    if (by === 0) return;
+    if (this.#output && !this.counts.has(what)) logLine(`${what}: ${by} in this step; log and manifest count them`);
+    this.counts.set(what, (this.counts.get(what) ?? 0) + by);
+  };
+
+  /** Initialises or resumes the state, the same in every process. After it there is a checkpoint. */
+  async start(): Promise<void> {
+    const { dataset, resume = false, distributed = null } = this.#options;
+    const { warning, withoutOld, identity } = this.#plan;
+    const output = this.#output;
+    if (output) {
+      const empty = describeEmptyClasses(dataset);
+      if (warning) logLine(warning);
+      if (empty) logLine(`warning: ${dataset.path}: ${empty}`);
+      if (!resume) output.begin();
+      requireRoom(join(this.out, MANIFEST), stateBytes(this.session) * (resume ? 1 : CHECKPOINTS));
+    }
+    const { step, counts } = resume
+      ? readWholeState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))
+      : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
+    broadcastState(this.session, distributed);
+    this.step = step;
+    this.#saved = step;
+    for (const [what, count] of Object.entries(counts)) this.counts.set(what, count);
+    if (output) writeJson(runFiles(this.out).recipe, this.recipe);
+    for (const hook of this.#hooks) await hook.onStart?.(this);
+    if (!resume) await this.save();
+    if (output && withoutOld > 0)
+      logLine(
+        `${this.out}: ${withoutOld} of ${dataset.size} images are left out of training, for the old model has no embedding of them`,
+      );
+  }
+
+  /** Call it before an epoch's batches, also when a run resumes inside it. */
+  async startEpoch(): Promise<void> {
+    this.epoch = Math.floor(this.step / this.stepsPerEpoch);
+    if (this.step % this.stepsPerEpoch !== 0) return;
+    for (const hook of this.#hooks) await hook.onEpochStart?.(this);
+    await this.session.method.onEpoch?.({
+      epoch: this.epoch,
+      old: this.#options.old.constants,
+      embedTrainSet: () => this.#embedTrainSet(),
+    });
+  }
+
+  #embedTrainSet(): Promise<Float32Array> {
+    const { dataset, distributed = null, skipBadImages = false } = this.#options;
+    broadcastState(this.session, distributed); // running statistics are each process's own
+    const beforeBatch = (): void => {
+      if (this.isStopRequested()) throw this.interrupted();
+    };
+    const skipBad = skipBadImages && 'blank';
+    const { session } = this;
+    const side = this.recipe.network.inputSide;
+    const encoder = { side, embed: embedWith(session, { side, precision: session.precision }) };
+    return embedSet(encoder, this.#loader, dataset, { group: session.group, skipBad, beforeBatch });
+  }
+
+  /** This process's shares of the epoch's batches, from the next step on. */
+  batches(): AsyncGenerator<Batch> {
+    const { recipe, epoch, stepsPerEpoch } = this;
+    const { seed, augment, network } = recipe;
+    const { samples } = this.#options.old;
+    const { size, share } = this.#plan;
+    const { processes, rank } = this.session.group;
+    return this.#loader.epoch({
+      batchSize: share,
+      imageSide: network.inputSide,
+      // as many steps as one process would take, so that none is padded
+      order: shuffledOrder(size, epoch, { seed, processes, rank })
+        .slice(0, stepsPerEpoch * share)
+        .map((i) => samples?.[i] ?? i),
+      dropLast: true,
+      firstBatch: this.step % stepsPerEpoch,
+      augment,
+      seed,
+      epoch,
+      skipBad: this.#options.skipBadImages ?? false,
+    });
+  }
+
+  stepSettings(): StepSettings {
+    const { step, epoch, recipe, count } = this;
+    return {
+      progress: step / this.totalSteps,
+      epoch,
+      epochs: recipe.epochs,
+      rng: this.#rng.split('step', step),
+      count,
+      lr: this.#plan.lrAt(step),
+      clipNorm: recipe.clipNorm,
+      side: recipe.network.inputSide,
+    };
+  }
+
+  /** Counts the step and reports it to the hooks. */
+  async endStep({ finite: _, ...result }: StepResult, { waitedMs }: Pick<Batch, 'waitedMs'>): Promise<void> {
+    const report = { ...result, lr: this.#plan.lrAt(this.step), samples: this.recipe.batchSize, waitedMs };
+    this.step++;
+    this.#waitedMs += waitedMs;
+    for (const hook of this.#hooks) await hook.onStep?.(this, report);
+  }
+
+  /** Whether any process was told to stop. Every process must ask. */
+  isStopRequested(): boolean {
+    return allReduceAny(this.session.group, this.#options.signal?.aborted ?? false);
+  }
+
+  interrupted(): Interrupted {
+    return new Interrupted(`stopped at step ${this.step} of ${this.totalSteps}; the checkpoint is written`);
+  }
+
+  /** Writes a checkpoint. @throws UserError if the state is non-finite. */
+  async save(): Promise<void> {
+    const { distributed = null } = this.#options;
+    requireFiniteState(this.session, this.step, this.#saved);
+    const position = { step: this.step, counts: Object.fromEntries(this.counts), ...this.#plan.identity };
+    withWholeState(this.session, distributed, (state) => this.#checkpoints.save(position, () => state));
+    this.#saved = this.step;
+    for (const hook of this.#hooks) await hook.onCheckpoint?.(this);
+  }
+
+  /** Writes model and manifest and removes the checkpoints. */
+  async finish(): Promise<RunManifest> {
+    const { distributed = null } = this.#options;
+    requireFiniteState(this.session, this.step, this.#saved); // a checkpoint of an older version may hold any numbers
+    const [badImages] = allReduceSum(this.session.group, [this.#loader.bad.length]);
+    announceReplaced(this.out, this.#loader.bad);
+    const manifest = withWholeState(
+      this.session,
+      distributed,
+      (state) => this.#write(state, badImages!),
+      (name) => name.startsWith(HEAD),
+    );
+    for (const hook of this.#hooks) await hook.onEnd?.(this, manifest);
+    return manifest;
+  }
+
+  #write(headState: Iterable<readonly [string, Tensor]>, badImages: number): RunManifest {
+    const elapsedMs = performance.now() - this.#startedMs;
+    const manifest = writeModel(this.out, {
+      recipe: this.recipe,
+      session: this.session,
+      head: Array.from(headState, ([name, value]) => [name.slice(HEAD.length), value] as const),
+      dataset: this.#options.dataset,
+      old: this.#options.old.digest,
+      processes: this.session.group.processes,
+      steps: this.step,
+      seconds: elapsedMs / 1000,
+      dataWaitShare: this.#waitedMs / elapsedMs,
+      badImages,
+      counts: Object.fromEntries(this.counts),
+    });
+    writeJson(join(this.out, MANIFEST), manifest);
+    this.#checkpoints.remove();
+    this.#output?.finish();
+    return manifest;
+  }
+
+  /** Cleans up after a failure. @returns the error to throw */
+  failed(error: unknown): unknown {
+    // a new run that took no step leaves nothing; what is being resumed is never touched
+    if (this.step === 0 && !this.#options.resume && !(error instanceof Interrupted)) this.#output?.abandon();
+    return isDiskFull(error) ? diskFull(this.out, this.step, this.#saved, error) : error;
+  }
+
+  [Symbol.dispose](): void {
+    for (const hook of this.#hooks) hook[Symbol.dispose]?.();
+    this.policy.dispose();
+    disposeSession(this.session);
+  }
+}
+
+/** Bytes of one checkpoint. */
+function stateBytes(session: Session): number {
+  let bytes = 0;
+  for (const [, { numel, dtype }] of sessionState(session)) bytes += numel * BYTES[dtype];
+  return bytes;
+}
+
+function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {
+  const begun = saved !== undefined && step > 0;
+  return new UserError(
+    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
+    {
+      hint: begun
+        ? ['make room, then start it again', optionHint('go on with --resume')]
+        : 'make room, then start it again',
+      cause,
+    },
+  );
+}
