@@ -42,7 +42,7 @@ export const logLine = (text: string): void => current().line(text);
 export const progress = (title: string, total: number): Progress => current().progress(title, total);
 
 /** `1 step`, `2 steps`. */
-export const countOf = (n: number, one: string, several: string): string => `${n} ${n === 1 ? one : several}`;
+export const countOf = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;
 
 /** Milliseconds as people say them: `42 s`, `3 min 10 s`, `2 h 5 min`. */
 export function duration(ms: number): string {

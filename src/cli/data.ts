@@ -1,6 +1,6 @@
 import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { logLine } from '../base/progress.ts';
+import { countOf, logLine } from '../base/progress.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
 import type { GlyphSetName, getGlyphs, WrittenPart } from '../data/index.ts';
 import { command, forceOption, group, print, seedOption, skipBadOption } from './context.ts';
@@ -43,7 +43,9 @@ function getCommand(): Command {
     .addOption(forceOption())
     .action(async (name: GlyphSetName, options) => {
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
-      const made = result.made ? `${result.made.images} images of ${result.made.classes} classes` : 'there already';
+      const made = result.made
+        ? `${countOf(result.made.images, 'image')} of ${countOf(result.made.classes, 'class', 'classes')}`
+        : 'there already';
       print(options, result, `${result.prefix}: ${made}, images ${result.imageDigest}`);
     });
 }
@@ -138,7 +140,12 @@ function sampleCommand(): Command {
 }
 
 const told = (parts: readonly WrittenPart[]): string =>
-  parts.map(({ prefix, images, classes }) => `${prefix}: ${images} images of ${classes} classes`).join('\n');
+  parts
+    .map(
+      ({ prefix, images, classes }) =>
+        `${prefix}: ${countOf(images, 'image')} of ${countOf(classes, 'class', 'classes')}`,
+    )
+    .join('\n');
 
 function infoCommand(): Command {
   return command(
@@ -156,6 +163,7 @@ function infoCommand(): Command {
       using dataset = openInputDataset(path);
       const info = await describeDataset(dataset, options);
       print(options, info, datasetInfoLines(info).join('\n'));
-      if (info.bad.length > 0) throw new UserError(`${info.bad.length} of ${info.decoded} images cannot be read`);
+      if (info.bad.length > 0)
+        throw new UserError(`${info.bad.length} of ${countOf(info.decoded, 'image')} cannot be read`);
     });
 }

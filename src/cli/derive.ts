@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { countOf } from '../base/progress.ts';
 import { command, forceOption, missingOf, print, threadsOption } from './context.ts';
 import { numberOption } from './numbers.ts';
 
@@ -71,7 +72,7 @@ export function boundariesCommand(): Command {
       (await processes()).useThreads(options.threads);
       using features = FeatureSet.open(path);
       const info = await writeBoundaries(options.out, features, options);
-      print(options, info, `${options.out}: boundaries of ${info.classes} classes`);
+      print(options, info, `${options.out}: boundaries of ${countOf(info.classes, 'class', 'classes')}`);
     });
 }
 
@@ -100,7 +101,7 @@ export function importFeaturesCommand(): Command {
       print(
         options,
         info,
-        `${options.out}: ${info.count} features of ${info.dim} dimensions, ${info.classes} classes${missingOf(info)}`,
+        `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions, ${countOf(info.classes, 'class', 'classes')}${missingOf(info)}`,
       );
     });
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { countOf } from '../base/progress.ts';
 import { precisions } from '../models/precisions.ts';
 import {
   batchSizeOption,
@@ -66,7 +67,7 @@ export function extractCommand(): Command {
       print(
         options,
         info,
-        `${options.out}: ${info.count} features of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+        `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
       );
     });
 }

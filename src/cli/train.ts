@@ -101,7 +101,7 @@ export function trainCommand(): Command {
       print(
         options,
         { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },
-        `${out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step', 'steps')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+        `${out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
       );
     });
 }

@@ -33,6 +33,7 @@ export type ClassFolders = {
 export function walkClassFolders(root: string): ClassFolders {
   const counter = new SkippedFilesCounter();
   const above = foldersAbove(root);
+  const owners = new Map<string, string>();
   const classes: string[] = [];
   const ids: string[] = [];
   const labels: number[] = [];
@@ -43,7 +44,7 @@ export function walkClassFolders(root: string): ClassFolders {
       continue;
     }
     const files: string[] = [];
-    walk({ root, seen: new Set(above), counter, files }, entry.id);
+    walk({ root, seen: new Set(above), owners, counter, files }, entry.id);
     if (files.length === 0) {
       counter.addEmptyClass(entry.id);
       continue;
@@ -61,18 +62,23 @@ type Walk = {
   readonly root: string;
   /** Real paths of the folders read for this class, and of those above them. */
   readonly seen: Set<string>;
+  /** Path inside the root of each folder that was read, by its real path: the first by which it was. */
+  readonly owners: Map<string, string>;
   readonly counter: SkippedFilesCounter;
   readonly files: string[];
 };
 
 function walk(state: Walk, id: string): void {
-  const { root, seen, counter, files } = state;
+  const { root, seen, owners, counter, files } = state;
   const real = realpathSync(join(root, id));
   if (seen.has(real)) {
     counter.add('links to a folder that was read already', id);
     return;
   }
   seen.add(real);
+  const owner = owners.get(real);
+  if (owner === undefined) owners.set(real, id);
+  else counter.addSharedFolder(id, owner);
   for (const entry of entriesOf(root, id, counter)) {
     if (entry.kind === 'folder') walk(state, entry.id);
     else if (!isImage(entry.id)) counter.addFile(entry.id);

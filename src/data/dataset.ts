@@ -70,6 +70,15 @@ export function* idsOf(dataset: Pick<Dataset, 'id'>, positions: Iterable<number>
   for (const i of positions) yield dataset.id(i);
 }
 
+/** What to do about images of a dataset that cannot be read, if it can be done without skipping them. */
+export const repairAdvice = ({ source, path }: Pick<Dataset, 'source' | 'path'>): string =>
+  ({
+    files: 'repair or remove them',
+    records: `make a set without them: mixbct data import ${path} --out NEW --skip-bad-images`,
+    crops: 'unpack the benchmark again: its lists name each of its crops',
+    pack: 'get the pack again: each of its pairs has two images',
+  })[source.kind];
+
 /** Reads the encoded image at a position: the part of a dataset that workers have. */
 export interface ImageFile {
   encoded(i: number): Uint8Array;

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
+import { countOf } from '../base/progress.ts';
 import { FIVE_POINTS, similarity } from './align.ts';
 import { linesEndingInOne, readTable } from './columns.ts';
 
@@ -271,7 +272,10 @@ function readLandmarks(files: Ijb['files'], names: readonly string[]): Pick<IjbI
     }
   }
   if (rows < names.length)
-    throw new FileError(path, `ends after line ${rows}, ${basename(files.list)} lists ${names.length} images`);
+    throw new FileError(
+      path,
+      `ends after line ${rows}, ${basename(files.list)} lists ${countOf(names.length, 'image')}`,
+    );
   return { landmarks, detector };
 }
 

@@ -64,6 +64,28 @@ test('links to class folders, folders and images are followed, and never round i
   assert.deepEqual(skipped.emptyClasses, ['everything', 'self']);
 });
 
+test('a class that links to another is told with both names; one thing is told as one', (t) => {
+  const folder = testFolder(t);
+  writeImages(folder, ['a/1.pgm', 'a/2.pgm', 'b/1.pgm', 'b/c/2.pgm', 'b/notes.txt', 'd/1.pgm']);
+  symlinkSync('b', join(folder, 'e'));
+  symlinkSync('../a', join(folder, 'd/more'));
+  const { classes, ids, skipped, lines } = opened(folder);
+  assert.deepEqual(classes, ['a', 'b', 'd', 'e']);
+  assert.equal(ids.length, 9);
+  assert.deepEqual(skipped.sharedFolders, { count: 3, first: ['d/more = a', 'e = b', 'e/c = b/c'] });
+  assert.ok(
+    lines.includes(
+      'warning: 3 folders are in two classes by links, with the same images in both (d/more = a, e = b, e/c = b/c)',
+    ),
+    lines.join('\n'),
+  );
+  writeImages(folder, ['top.pgm', '.hidden']);
+  symlinkSync('nowhere', join(folder, 'f'));
+  const told = opened(folder).lines.join('\n');
+  for (const line of ['1 hidden file or folder (', '1 image outside of class folders (', '1 link that leads nowhere ('])
+    assert.ok(told.includes(line), told);
+});
+
 test('folders whose links multiply are read once for each class', (t) => {
   const folder = testFolder(t);
   writeImages(folder, ['a/f30/1.pgm', 'b/1.pgm']);
@@ -114,7 +136,7 @@ test('all kinds that the decoders read are images, in any case; others are count
   });
   assert.deepEqual(skipped.emptyClasses, ['b']);
   assert.equal(lines[0], 'skipped: 2 .heic files (a/1.heic, a/2.HEIC)');
-  assert.equal(lines.at(-1), '1 folders hold no image and are no classes (b)');
+  assert.equal(lines.at(-1), '1 folder holds no image and is no class (b)');
 });
 
 test('a class is a folder at the top with all that lies below it; a folder called x.jpg is a folder', (t) => {

@@ -112,17 +112,17 @@ test('info, import and train say what of a folder they pass over; info tells few
   symlinkSync('nowhere', join(root, 'a/3.pgm'));
   for (let side = 8; side < 40; side++) writeImages(root, [`c/${side}.pgm`], side);
   const passed = [
-    /in: skipped: 1 \.heic files \(a\/2\.heic\)/,
-    /in: skipped: 1 \.txt files \(b\/notes\.txt\)/,
-    /in: skipped: 1 hidden files and folders \(\.git\)/,
-    /in: skipped: 1 links that lead nowhere \(a\/3\.pgm\)/,
-    /in: 1 folders hold no image and are no classes \(b\)/,
+    /in: skipped: 1 \.heic file \(a\/2\.heic\)/,
+    /in: skipped: 1 \.txt file \(b\/notes\.txt\)/,
+    /in: skipped: 1 hidden file or folder \(\.git\)/,
+    /in: skipped: 1 link that leads nowhere \(a\/3\.pgm\)/,
+    /in: 1 folder holds no image and is no class \(b\)/,
   ];
   const info = mixbct(folder, 'data', 'info', 'in');
   assert.equal(info.code, 0, info.err);
   for (const text of passed) assert.match(info.err, text);
   assert.match(info.out, /33 decoded: 2 of 8×8, 1 of 9×9, .*, 28 of 28 other sizes \(height 8 … 39, width 8 … 39\)/);
-  assert.match(info.out, /1 classes of one image/);
+  assert.match(info.out, /1 class of one image/);
   const json = JSON.parse(mixbct(folder, 'data', 'info', 'in', '--json').out);
   assert.equal(json.sizes.length, 32);
   assert.equal(json.skippedFiles.skipped.length, 4);

@@ -1,6 +1,6 @@
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import { progress } from '../base/progress.ts';
-import { type Dataset, idsOf } from './dataset.ts';
+import { countOf, progress } from '../base/progress.ts';
+import { type Dataset, idsOf, repairAdvice } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
 import { bytesOf, isBegun, requireReplaceableSet, writeRecordSets } from './record-output.ts';
@@ -98,7 +98,12 @@ function unreadableError(dataset: Dataset, unreadable: ReadonlyMap<number, strin
   const all = unreadable.size === dataset.size ? 'none' : `${unreadable.size}`;
   return new UserError(
     `${dataset.path}: ${all} of ${dataset.size} images ${all === 'none' ? 'can' : 'cannot'} be read${lines.join('')}${more}`,
-    { hint: ['mend or remove them', optionHint('pass --skip-bad-images to go on without them')] },
+    {
+      hint: [
+        ...(dataset.source.kind === 'files' ? [repairAdvice(dataset)] : []),
+        optionHint('pass --skip-bad-images to go on without them'),
+      ],
+    },
   );
 }
 
@@ -133,13 +138,13 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
 export function importLines({ skippedImages, skippedClasses }: Imported): string[] {
   const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
   return [
-    ...(skippedImages.length > 0 ? [`${skippedImages.length} unreadable images skipped:`, ...named] : []),
+    ...(skippedImages.length > 0 ? [`${countOf(skippedImages.length, 'unreadable image')} skipped:`, ...named] : []),
     ...(skippedImages.length > MOST_NAMED
       ? [`  and ${skippedImages.length - MOST_NAMED} more (--json lists all)`]
       : []),
     ...(skippedClasses.length > 0
       ? [
-          `${skippedClasses.length} classes without a readable image are no classes of the new set: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
+          `the new set lacks ${countOf(skippedClasses.length, 'class', 'classes')} without a readable image: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
         ]
       : []),
   ];

@@ -1,3 +1,4 @@
+import { countOf } from '../base/progress.ts';
 import type { Dataset } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { NO_FAMILY } from './sidecar.ts';
@@ -9,6 +10,8 @@ export type DatasetInfo = {
   readonly digest: string;
   /** What the digest was made of. */
   readonly digestOf: 'all bytes' | 'sizes and samples';
+  /** `Dataset.descriptionDigest`: changes with a name of a class or family, or an id; null: there are none. */
+  readonly descriptionDigest: string | null;
   readonly images: number;
   readonly classes: number;
   readonly imagesPerClass: { readonly least: number; readonly mean: number; readonly most: number };
@@ -55,6 +58,7 @@ export async function describeDataset(
     path: dataset.path,
     digest: dataset.digest,
     digestOf: dataset.digestIsSampled ? 'sizes and samples' : 'all bytes',
+    descriptionDigest: dataset.descriptionDigest ?? null,
     images: dataset.size,
     classes: dataset.classes,
     imagesPerClass: {
@@ -97,14 +101,19 @@ const BAD_TOLD = 20;
 export function datasetInfoLines(info: DatasetInfo): string[] {
   const { least, mean, most } = info.imagesPerClass;
   const outstanding = [
-    ...(info.classesWithoutImages > 0 ? [`${info.classesWithoutImages} classes without images`] : []),
-    ...(info.classesOfOneImage > 0 ? [`${info.classesOfOneImage} classes of one image, too few for a pair`] : []),
+    ...(info.classesWithoutImages > 0
+      ? [`${countOf(info.classesWithoutImages, 'class', 'classes')} without images`]
+      : []),
+    ...(info.classesOfOneImage > 0
+      ? [`${countOf(info.classesOfOneImage, 'class', 'classes')} of one image, too few for a pair`]
+      : []),
   ];
   return [
     `${info.path} (digest ${info.digest}${info.digestOf === 'all bytes' ? '' : ', of file sizes and samples of their bytes'})`,
-    `  ${info.images} images of ${info.classes} classes: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
+    ...(info.descriptionDigest === null ? [] : [`  names and ids: digest ${info.descriptionDigest}`]),
+    `  ${countOf(info.images, 'image')} of ${countOf(info.classes, 'class', 'classes')}: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
     ...(outstanding.length > 0 ? [`  ${outstanding.join('; ')}`] : []),
-    `  ${info.families === null ? 'no families known' : `${info.families} families`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
+    `  ${info.families === null ? 'no families known' : `${countOf(info.families, 'family', 'families')}`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
     `  ${info.decoded} decoded${sizesText(info.sizes)}; ${info.bad.length} unreadable`,
     ...info.bad.slice(0, BAD_TOLD).map(({ name, problem }) => `    ${name}: ${problem}`),
     ...(info.bad.length > BAD_TOLD ? [`    and ${info.bad.length - BAD_TOLD} more (--json lists all)`] : []),

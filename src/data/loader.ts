@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augment } from './augment.ts';
 import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
-import type { Dataset, ImageFile } from './dataset.ts';
+import { type Dataset, type ImageFile, repairAdvice } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
 import { openSource } from './open-dataset.ts';
 
@@ -128,7 +128,7 @@ export class Loader implements AsyncDisposable {
       const name = this.#dataset.name(index);
       if (!skip)
         throw new FileError(name, `cannot be read (${problem})`, [
-          'mend or remove it',
+          repairAdvice(this.#dataset),
           optionHint('pass --skip-bad-images to go on without it'),
         ]);
       this.#bad.set(index, { index, name, problem });

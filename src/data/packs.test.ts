@@ -66,7 +66,11 @@ test('whatever else a pickle holds is refused', (t) => {
     [`${list(2, 'U\x00')}${list(1, '\x88')}\x86.`, /image 0 is empty/],
     [`${list(2, 'U\x01a')}${list(1, 'K\x01')}\x86.`, /label 0 is no boolean/],
     ["cos\nsystem\n(S'true'\ntR.", /GLOBAL at byte 0: it names os\.system/],
-    [`${dtype('i8')}.`, /wanted booleans of NumPy/],
+    [`${dtype('u1')}.`, /a NumPy array of u1, wanted images as bytes and labels as booleans\n.*pickle\.dump/],
+    [
+      '\x93NUMPY\x01\x00',
+      /x\.bin: is a NumPy array \(\.npy\), wanted a verification pack: a pickle of.*\n.*pickle\.dump/,
+    ],
     [`cnumpy.core.multiarray\nscalar\n${dtype('b1')}U\x01\x02\x86R.`, /one byte, 0 or 1/],
     [`cnumpy.core.multiarray\nscalar\nNU\x01\x01\x86R.`, /wanted booleans of NumPy/],
     [`cnumpy.core.multiarray\n_reconstruct\nN\x85R.`, /wanted an array of NumPy/],

@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
 import { fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
+import { countOf } from '../base/progress.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 import type { Dataset, ImageFile, PackSource } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
@@ -15,18 +16,24 @@ export type Pack = {
 };
 
 const MOST_BYTES = 2 ** 31 - 1;
-const SHAPE = 'wanted (list of 2P encoded images, list of P booleans)';
+const SHAPE = '(list of 2P encoded images, list of P booleans)';
+const AS_PACK =
+  'in Python: pickle.dump(([bytes(image) for image in images], [bool(label) for label in same]), file), each image the bytes of a JPEG or PNG file';
 
 /**
  * Reads a verification pack: a pickle, by Python 2 or 3, of (2P encoded images, P booleans). Nothing in it is run.
  * @throws FileError if it holds anything else. Source: methods.md 2.11.
  */
 export function readPack(path: string): Pack {
-  const value = readPickle(path, readShared(path), {
+  const bytes = readShared(path);
+  if (Buffer.from(bytes.subarray(0, 6)).toString('latin1') === '\x93NUMPY')
+    throw new FileError(path, `is a NumPy array (.npy), wanted a verification pack: a pickle of ${SHAPE}`, AS_PACK);
+  const value = readPickle(path, bytes, {
     globals: [...bytesGlobals(), ...numpyBooleans()],
     python2Strings: 'bytes',
   });
-  const wrong = (problem: string): FileError => new FileError(path, `is no verification pack: ${problem}`, SHAPE);
+  const wrong = (problem: string): FileError =>
+    new FileError(path, `is no verification pack: ${problem}`, `wanted ${SHAPE}`);
   if (!Array.isArray(value) || value.length !== 2) throw wrong('it is no pair of images and labels');
   const [images, labels] = value as [unknown, unknown];
   const same = labels instanceof Booleans ? labels.values : labels;
@@ -36,7 +43,7 @@ export function readPack(path: string): Pack {
   const odd = same.findIndex((label) => typeof label !== 'boolean');
   if (odd >= 0) throw wrong(`label ${odd} is no boolean`);
   if (same.length === 0 || images.length !== 2 * same.length)
-    throw wrong(`${images.length} images and ${same.length} labels`);
+    throw wrong(`${countOf(images.length, 'image')} and ${countOf(same.length, 'label')}`);
   return { path, digest: fileDigest(path), images, same };
 }
 
@@ -80,7 +87,11 @@ function booleansOf(type: unknown, bytes: unknown, count: unknown): boolean[] {
 function numpyBooleans(): readonly PickleGlobal[] {
   const array = new PickleGlobal('numpy.ndarray');
   const dtype = new PickleGlobal('numpy.dtype', ([name]) => {
-    if (textOf(name) !== 'b1') throw new MalformedPickle('wanted booleans of NumPy');
+    if (textOf(name) !== 'b1')
+      throw new MalformedPickle(
+        `a NumPy array of ${String(textOf(name)).slice(0, 20)}, wanted images as bytes and labels as booleans`,
+        AS_PACK,
+      );
     return BOOLEAN;
   });
   const scalar = ([type, byte]: readonly unknown[]): boolean => booleansOf(type, byte, 1)[0]!;

@@ -117,6 +117,24 @@ test('labels that float32 does not tell apart, and names that are too few, are r
   assert.throws(() => openDataset(prefix), /a\.json: names 2 classes, the record set has 3/);
 });
 
+test('data info tells names by a digest: two that are swapped are seen', async (t) => {
+  const prefix = join(testFolder(t), 'a');
+  await write(prefix, [[0, 0], [1, 1]]); // biome-ignore format: short
+  const told = async (families: string[] | undefined) => {
+    writeSidecar(prefix, families ? { families } : {});
+    using dataset = openDataset(prefix);
+    const info = await describeDataset(dataset);
+    return { digest: info.descriptionDigest, text: datasetInfoLines(info).join('\n') };
+  };
+  const [plain, swapped, none] = [await told(['serif', 'sans']), await told(['sans', 'serif']), await told(undefined)];
+  assert.notEqual(plain.digest, swapped.digest);
+  assert.notEqual(plain.text, swapped.text);
+  assert.match(plain.text, /\n {2}names and ids: digest [0-9a-f]{16}\n/);
+  assert.equal(none.digest, null);
+  assert.match(none.text, /: 1 … 1 each/);
+  assert.doesNotMatch(none.text, /names and ids/);
+});
+
 test('data info says that the digest of a large set is one of samples', async (t) => {
   const prefix = join(testFolder(t), 'a');
   await write(prefix, [[0], [1]]); // biome-ignore format: short

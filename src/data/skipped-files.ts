@@ -1,4 +1,5 @@
 import { extname } from 'node:path';
+import { countOf } from '../base/progress.ts';
 
 /** Why something in an image folder is no image of the data set. */
 export type SkipReason =
@@ -19,9 +20,22 @@ export type SkippedFiles = {
   }[];
   /** Folders at the top without an image: they are no classes. */
   readonly emptyClasses: readonly string[];
+  /** Folders that a link brings into a second class, with that of the first: their images are in both. */
+  readonly sharedFolders: { readonly count: number; readonly first: readonly string[] };
   /** Images that lie deeper than class/instance; they are in the data set. */
   readonly deeper: { readonly count: number; readonly first: readonly string[] };
 };
+
+/** A reason as it is told of one. */
+const oneOf = (reason: SkipReason): string =>
+  ({
+    'hidden files and folders': 'hidden file or folder',
+    'images outside of class folders': 'image outside of class folders',
+    'links that lead nowhere': 'link that leads nowhere',
+    'links to a folder that was read already': 'link to a folder that was read already',
+    'pipes, sockets and devices': 'pipe, socket or device',
+    'names that are not UTF-8': 'name that is not UTF-8',
+  })[reason as string] ?? reason.replace(/files$/, 'file');
 
 /** Paths that are kept of each reason. */
 const EXAMPLES = 3;
@@ -31,6 +45,7 @@ type Count = { count: number; first: string[] };
 export class SkippedFilesCounter {
   readonly #reasons = new Map<SkipReason, Count>();
   readonly #deeper: Count = { count: 0, first: [] };
+  readonly #sharedFolders: Count = { count: 0, first: [] };
   readonly #emptyClasses: string[] = [];
 
   add(reason: SkipReason, path: string): void {
@@ -48,6 +63,10 @@ export class SkippedFilesCounter {
     countOne(this.#deeper, path);
   }
 
+  addSharedFolder(path: string, other: string): void {
+    countOne(this.#sharedFolders, `${path} = ${other}`);
+  }
+
   addEmptyClass(name: string): void {
     this.#emptyClasses.push(name);
   }
@@ -57,6 +76,7 @@ export class SkippedFilesCounter {
     return {
       skipped: skipped.sort((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
       emptyClasses: this.#emptyClasses,
+      sharedFolders: this.#sharedFolders,
       deeper: this.#deeper,
     };
   }
@@ -71,10 +91,10 @@ function countOne(count: Count, path: string): void {
 const MOST_LINES = 12;
 
 /** What a command tells of them, a line each. Nothing skipped: no line. */
-export function describeSkippedFiles({ skipped, emptyClasses, deeper }: SkippedFiles): string[] {
+export function describeSkippedFiles({ skipped, emptyClasses, sharedFolders, deeper }: SkippedFiles): string[] {
   const lines = skipped
     .slice(0, MOST_LINES)
-    .map(({ reason, count, first }) => `skipped: ${count} ${reason} (${listOf(first, count)})`);
+    .map(({ reason, count, first }) => `skipped: ${countOf(count, oneOf(reason), reason)} (${listOf(first, count)})`);
   const rest = skipped.slice(MOST_LINES);
   if (rest.length > 0) {
     const files = rest.reduce((sum, { count }) => sum + count, 0);
@@ -82,11 +102,15 @@ export function describeSkippedFiles({ skipped, emptyClasses, deeper }: SkippedF
   }
   if (emptyClasses.length > 0)
     lines.push(
-      `${emptyClasses.length} folders hold no image and are no classes (${listOf(emptyClasses.slice(0, EXAMPLES), emptyClasses.length)})`,
+      `${emptyClasses.length === 1 ? '1 folder holds no image and is no class' : `${emptyClasses.length} folders hold no image and are no classes`} (${listOf(emptyClasses.slice(0, EXAMPLES), emptyClasses.length)})`,
+    );
+  if (sharedFolders.count > 0)
+    lines.push(
+      `warning: ${countOf(sharedFolders.count, 'folder is', 'folders are')} in two classes by links, with the same images in both (${listOf(sharedFolders.first, sharedFolders.count)})`,
     );
   if (deeper.count > 0)
     lines.push(
-      `${deeper.count} images lie deeper than class/instance; each belongs to the folder at the top (${listOf(deeper.first, deeper.count)})`,
+      `${countOf(deeper.count, 'image lies', 'images lie')} deeper than class/instance; each belongs to the folder at the top (${listOf(deeper.first, deeper.count)})`,
     );
   return lines;
 }

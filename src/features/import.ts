@@ -1,5 +1,5 @@
 import { FileError, optionHint } from '../base/errors.ts';
-import { logLine } from '../base/progress.ts';
+import { countOf, logLine } from '../base/progress.ts';
 import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
@@ -94,7 +94,10 @@ function ofClasses(
       optionHint('give --data and --ids'),
     ]);
   const { labels, classes, ids: kept } = numberClasses(classIds);
-  if (kept) logLine(`${path}: ${classes} classes are numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`);
+  if (kept)
+    logLine(
+      `${path}: ${countOf(classes, 'class is', 'classes are')} numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`,
+    );
   return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
 }
 

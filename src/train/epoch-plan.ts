@@ -33,6 +33,6 @@ export function planEpochs(
     );
   const totalSteps = stepsPerEpoch * epochs;
   const few = stepsPerEpoch < FEWEST_BATCHES || totalSteps < FEWEST_STEPS;
-  const warning = `warning: ${path}: ${images} images make ${countOf(stepsPerEpoch, 'batch', 'batches')} of ${batchSize} an epoch, ${countOf(totalSteps, 'step', 'steps')} in all. Fewer than ${FEWEST_BATCHES} batches or ${FEWEST_STEPS} steps teach a model little: lower batchSize, raise epochs, or use more data`;
+  const warning = `warning: ${path}: ${images} images make ${countOf(stepsPerEpoch, 'batch', 'batches')} of ${batchSize} an epoch, ${countOf(totalSteps, 'step')} in all. Fewer than ${FEWEST_BATCHES} batches or ${FEWEST_STEPS} steps teach a model little: lower batchSize, raise epochs, or use more data`;
   return { stepsPerEpoch, totalSteps, warning: few ? warning : null };
 }

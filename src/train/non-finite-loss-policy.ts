@@ -96,7 +96,10 @@ function notFinite(what: 'loss' | 'gradient', { step, terms, batch }: Failure, a
     {
       hint: [
         'lower optimizer.lr or raise schedule.warmupEpochs',
-        optionHint('go on from the last checkpoint with --resume, past n such batches with --skip-non-finite n'),
+        // a run that fails at its first step leaves nothing to go on from
+        step === 0
+          ? optionHint('give --skip-non-finite n to go on past n such batches')
+          : optionHint('go on from the last checkpoint with --resume, past n such batches with --skip-non-finite n'),
       ],
     },
   );

@@ -1,4 +1,4 @@
-import { logLine } from '../base/progress.ts';
+import { countOf, logLine } from '../base/progress.ts';
 import type { BadImage } from '../data/index.ts';
 
 /** Images that a message names. */
@@ -10,6 +10,6 @@ export function announceReplaced(out: string, bad: readonly BadImage[]): void {
   const named = bad.slice(0, NAMED).map(({ name, problem }) => `\n  ${name} (${problem})`);
   const more = bad.length > NAMED ? '\n  …' : '';
   logLine(
-    `${out}: ${bad.length} images could not be read; others of their batches took their places:${named.join('')}${more}`,
+    `${out}: ${countOf(bad.length, 'image')} could not be read; others of their batches took their places:${named.join('')}${more}`,
   );
 }
