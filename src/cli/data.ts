@@ -74,12 +74,12 @@ function importCommand(): Command {
     .addOption(skipBadOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { describeEmptyClasses, importDataset, importLines, openInputDataset } = await data();
+      const { describeEmptyClasses, importDataset, importResultLines, openInputDataset } = await data();
       using dataset = openInputDataset(path);
       const empty = describeEmptyClasses(dataset);
       if (empty) logLine(`${path}: ${empty}`);
       const imported = await importDataset(dataset, options.out, options);
-      print(options, imported, [told([imported]), ...importLines(imported)].join('\n'));
+      print(options, imported, [told([imported]), ...importResultLines(imported)].join('\n'));
     });
 }
 
@@ -158,7 +158,7 @@ function infoCommand(): Command {
     .action(async (path: string, options) => {
       const [{ openInputDataset }, { datasetInfoLines, describeDataset }] = await Promise.all([
         import('./input-dataset.ts'),
-        import('../data/info.ts'),
+        import('../data/dataset-info.ts'),
       ]);
       using dataset = openInputDataset(path);
       const info = await describeDataset(dataset, options);

@@ -2,7 +2,7 @@ import type { Rng } from '../base/rng.ts';
 import { nativeImage } from './native-image.ts';
 
 /** Random changes of a training image; see the recipe's `augment` section. */
-export type Augment = {
+export type Augmentation = {
   /** Mirror half of the images. */
   readonly flip: boolean;
   /** Turn by up to ± this, in degrees. */
@@ -14,10 +14,14 @@ export type Augment = {
 };
 
 /** One draw. `matrix` maps a pixel of the result to its place in the picture; null leaves the picture as it is. */
-export type Change = { readonly mirror: boolean; readonly matrix: Float64Array | null };
+export type ImageTransform = { readonly mirror: boolean; readonly matrix: Float64Array | null };
 
 /** Draws uniformly within the limits. Equal streams give equal changes, whichever thread asks. */
-export function drawChange({ flip, rotateDeg, scale, shift }: Augment, rng: Rng, side: number): Change {
+export function sampleTransform(
+  { flip, rotateDeg, scale, shift }: Augmentation,
+  rng: Rng,
+  side: number,
+): ImageTransform {
   const within = (limit: number): number => (2 * rng.uniform() - 1) * limit;
   const mirror = flip && rng.uniform() < 0.5;
   if (rotateDeg === 0 && scale === 0 && shift === 0) return { mirror, matrix: null };
@@ -49,13 +53,13 @@ function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64
 }
 
 /** A change as a matrix, for a picture that is resampled anyway. */
-export const changeMatrix = ({ mirror, matrix }: Change, side: number): Float64Array =>
+export const transformMatrix = ({ mirror, matrix }: ImageTransform, side: number): Float64Array =>
   matrix ?? Float64Array.of(mirror ? -1 : 1, 0, mirror ? side - 1 : 0, 0, 1, 0);
 
 /** Writes `picture` [side, side, 3], changed, to `target` at `offset`. */
-export function applyChange(
+export function applyTransform(
   picture: Uint8Array,
-  { mirror, matrix }: Change,
+  { mirror, matrix }: ImageTransform,
   target: Uint8Array,
   offset: number,
   side: number,

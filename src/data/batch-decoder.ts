@@ -1,9 +1,9 @@
 import { messageOf } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { composed } from './align.ts';
-import { type Augment, applyChange, changeMatrix, drawChange } from './augment.ts';
+import { type Augmentation, applyTransform, sampleTransform, transformMatrix } from './augment.ts';
 import type { ImageFile } from './dataset.ts';
 import { decode, resize } from './decode.ts';
+import { composeTransforms } from './face-alignment.ts';
 import { nativeImage } from './native-image.ts';
 
 /** What to put into one batch buffer. */
@@ -12,7 +12,7 @@ export type DecodeTask = {
   readonly indices: Int32Array;
   readonly side: number;
   /** null: pictures as they are. */
-  readonly augment: { readonly limits: Augment; readonly seed: number; readonly epoch: number } | null;
+  readonly augment: { readonly limits: Augmentation; readonly seed: number; readonly epoch: number } | null;
 };
 
 /** An image of the batch that could not be read. */
@@ -31,18 +31,20 @@ export async function decodeBatch(
   const rng = augment && new Rng(augment.seed).split('augment', augment.epoch);
   for (const [row, index] of indices.entries()) {
     try {
-      const change = rng ? drawChange(augment!.limits, rng.split(index), side) : { mirror: false, matrix: null };
+      const transform = rng
+        ? sampleTransform(augment!.limits, rng.split(index), side)
+        : { mirror: false, matrix: null };
       const decoded = decode(source.encoded(index));
       let picture = decoded instanceof Promise ? await decoded : decoded;
       const offset = row * side * side * 3;
       const place = source.place?.(index, picture, side);
       if (place) {
-        const matrix = composed(changeMatrix(change, side), place);
+        const matrix = composeTransforms(transformMatrix(transform, side), place);
         nativeImage.warpAffine(picture.pixels, picture.height, picture.width, matrix, pixels, offset, side);
         continue;
       }
       if (picture.height !== side || picture.width !== side) picture = await resize(picture, side);
-      applyChange(picture.pixels, change, pixels, offset, side);
+      applyTransform(picture.pixels, transform, pixels, offset, side);
     } catch (error) {
       bad.push({ row, problem: messageOf(error) });
     }

@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
-import { alignment, FIVE_POINTS } from './align.ts';
 import type { CropSource, Dataset, ImageFile } from './dataset.ts';
+import { alignmentTransform, FIVE_POINTS } from './face-alignment.ts';
 import type { Ijb } from './ijb.ts';
 
 /** Landmarks may lie outside of a crop by this share of its larger side: a detector guesses at what the edge cuts off. */
@@ -16,7 +16,7 @@ export const openCrops = ({ folder, names, landmarks }: CropSource): ImageFile =
   place: (i, size, side) => {
     const own = landmarks.subarray(i * 10, i * 10 + 10);
     requireInside(own, size);
-    return alignment(own, side);
+    return alignmentTransform(own, side);
   },
   close: () => undefined,
 });

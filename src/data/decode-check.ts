@@ -7,13 +7,13 @@ import { decode } from './decode.ts';
 import { openSource } from './open-dataset.ts';
 
 /** Height and width of an image that can be decoded, or what is wrong with it. */
-export type Decoded =
+export type DecodeResult =
   | { readonly i: number; readonly height: number; readonly width: number }
   | { readonly i: number; readonly problem: string };
 
 /** Main thread → worker: decode these. Worker → main thread: what came of it, in their order. */
-export type CheckOrder = Int32Array;
-export type CheckAnswer = readonly Decoded[];
+export type DecodeCheckRequest = Int32Array;
+export type DecodeCheckResponse = readonly DecodeResult[];
 
 /** Images that one message to a worker names. */
 const CHUNK = 64;
@@ -21,8 +21,8 @@ const CHUNK = 64;
 const ALONE_BELOW = 512;
 
 /** Decodes images. What cannot be decoded is told, not thrown. */
-export async function decodeAll(source: ImageFile, positions: Iterable<number>): Promise<Decoded[]> {
-  const results: Decoded[] = [];
+export async function decodeAll(source: ImageFile, positions: Iterable<number>): Promise<DecodeResult[]> {
+  const results: DecodeResult[] = [];
   for (const i of positions) {
     try {
       const { height, width } = await decode(source.encoded(i));
@@ -41,11 +41,11 @@ export async function decodeAll(source: ImageFile, positions: Iterable<number>):
 export async function checkImages(
   { source }: Pick<Dataset, 'source'>,
   positions: Int32Array,
-  take: (result: Decoded) => void,
+  take: (result: DecodeResult) => void,
 ): Promise<void> {
   const bar = progress('decode', positions.length);
   let done = 0;
-  const takeAll = (results: CheckAnswer): void => {
+  const takeAll = (results: DecodeCheckResponse): void => {
     for (const result of results) take(result);
     done += results.length;
     bar.update(done);
@@ -68,17 +68,17 @@ export async function checkImages(
 async function inThreads(
   source: Dataset['source'],
   positions: Int32Array,
-  take: (results: CheckAnswer) => void,
+  take: (results: DecodeCheckResponse) => void,
 ): Promise<void> {
   let next = 0;
   const work = (worker: Worker): Promise<void> =>
     new Promise((resolve, reject) => {
       const order = (): void => {
         if (next >= positions.length) resolve();
-        else worker.postMessage(positions.slice(next, next + CHUNK) satisfies CheckOrder);
+        else worker.postMessage(positions.slice(next, next + CHUNK) satisfies DecodeCheckRequest);
         next += CHUNK;
       };
-      worker.on('message', (results: CheckAnswer) => {
+      worker.on('message', (results: DecodeCheckResponse) => {
         take(results);
         order();
       });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { encodePgm } from './decode.ts';
-import { importDataset } from './import.ts';
+import { importDataset } from './import-dataset.ts';
 import { openDataset } from './open-dataset.ts';
 import { holdOut, sampleImages, split } from './split.ts';
 

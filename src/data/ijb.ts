@@ -3,8 +3,8 @@ import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { countOf } from '../base/progress.ts';
-import { FIVE_POINTS, similarity } from './align.ts';
-import { linesEndingInOne, readTable } from './columns.ts';
+import { FIVE_POINTS, similarityTransform } from './face-alignment.ts';
+import { linesEndingInOne, readTable } from './text-table.ts';
 
 /** The two benchmarks there are, and what their files and galleries are called (methods.md 6.1). */
 const subsets = {
@@ -286,7 +286,7 @@ const TEN_NUMBERS = [
 
 function requireFace(landmarks: Float32Array, path: string, line: number): void {
   try {
-    similarity(landmarks, FIVE_POINTS);
+    similarityTransform(landmarks, FIVE_POINTS);
   } catch {
     throw new FileError(path, `line ${line}: the landmarks lie on one point or in no order that a face has`);
   }

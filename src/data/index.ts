@@ -1,7 +1,8 @@
-export type { Augment } from './augment.ts';
+export type { Augmentation } from './augment.ts';
 export { type ClassKeys, classKeysOf } from './class-keys.ts';
 export { alignedDataset, cropFilesDigest, cropsChangedMs, cropsDigest } from './crops.ts';
 export type { Dataset } from './dataset.ts';
+export { type DatasetInfo, datasetInfoLines, describeDataset, describeEmptyClasses } from './dataset-info.ts';
 export {
   type DatasetReference,
   datasetReference,
@@ -25,8 +26,7 @@ export {
   type IjbSubset,
   openIjb,
 } from './ijb.ts';
-export { importDataset, importLines } from './import.ts';
-export { type DatasetInfo, datasetInfoLines, describeDataset, describeEmptyClasses } from './info.ts';
+export { importDataset, importResultLines } from './import-dataset.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { openDataset } from './open-dataset.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';

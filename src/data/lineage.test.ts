@@ -7,7 +7,7 @@ import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
 import type { Dataset } from './dataset.ts';
 import { encodePgm } from './decode.ts';
-import { importDataset } from './import.ts';
+import { importDataset } from './import-dataset.ts';
 import { lineageOf } from './lineage.ts';
 import { openDataset } from './open-dataset.ts';
 import { formatRanges, type NumberList, parseRanges } from './ranges.ts';

@@ -8,10 +8,10 @@ import { gap } from '../../test/helpers/formula.ts';
 import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
 import { scope, toFloat32 } from '../torch/index.ts';
-import { type Augment, applyChange, drawChange } from './augment.ts';
+import { type Augmentation, applyTransform, sampleTransform } from './augment.ts';
 import { imageTensor } from './collate.ts';
 import { decode, decodePnm, encodePgm } from './decode.ts';
-import { importDataset } from './import.ts';
+import { importDataset } from './import-dataset.ts';
 import { type EpochOptions, Loader } from './loader.ts';
 import { nativeImage } from './native-image.ts';
 import { openDataset } from './open-dataset.ts';
@@ -21,7 +21,7 @@ import { sequentialOrder, shuffledOrder } from './sampler.ts';
 /** How long a step takes that waits for no batch, and after how many of them a signal must have been heard. */
 const [STEP_MS, SOON] = [15, 3];
 
-const moderate: Augment = { flip: true, rotateDeg: 8, scale: 0.15, shift: 0.1 };
+const moderate: Augmentation = { flip: true, rotateDeg: 8, scale: 0.15, shift: 0.1 };
 
 async function epochBytes(
   loader: Loader,
@@ -154,14 +154,14 @@ test('the affine change equals its slow twin, and undoes what it says', () => {
   const side = 16;
   const { pixels } = decodePnm(encodePgm(pattern(3, 1, side), side, side));
   for (let draw = 0; draw < 20; draw++) {
-    const change = drawChange(moderate, new Rng(7).split(draw), side);
+    const transform = sampleTransform(moderate, new Rng(7).split(draw), side);
     const target = new Uint8Array(side * side * 3 + 5);
-    applyChange(pixels, change, target, 5, side);
-    assert.deepEqual(target.subarray(5), warpSlowly(pixels, change.matrix!, side));
+    applyTransform(pixels, transform, target, 5, side);
+    assert.deepEqual(target.subarray(5), warpSlowly(pixels, transform.matrix!, side));
   }
-  const still = drawChange({ flip: false, rotateDeg: 1e-9, scale: 0, shift: 0 }, new Rng(1), side);
+  const still = sampleTransform({ flip: false, rotateDeg: 1e-9, scale: 0, shift: 0 }, new Rng(1), side);
   const target = new Uint8Array(side * side * 3);
-  applyChange(pixels, still, target, 0, side);
+  applyTransform(pixels, still, target, 0, side);
   assert.deepEqual(target, pixels);
   const right = Float64Array.of(1, 0, -2, 0, 1, 0); // 2 pixels to the right
   nativeImage.warpAffine(pixels, side, side, right, target, 0, side);
@@ -196,11 +196,11 @@ test('a mirrored image is the exact mirror, and half of them are', () => {
   const { pixels } = decodePnm(encodePgm(pattern(1, 1, side), side, side));
   let mirrored = 0;
   for (let draw = 0; draw < 200; draw++) {
-    const change = drawChange({ flip: true, rotateDeg: 0, scale: 0, shift: 0 }, new Rng(3).split(draw), side);
+    const transform = sampleTransform({ flip: true, rotateDeg: 0, scale: 0, shift: 0 }, new Rng(3).split(draw), side);
     const target = new Uint8Array(side * side * 3);
-    applyChange(pixels, change, target, 0, side);
-    if (change.mirror) mirrored++;
-    for (let i = 0; i < side; i++) assert.equal(target[i * 3], pixels[(change.mirror ? side - 1 - i : i) * 3]);
+    applyTransform(pixels, transform, target, 0, side);
+    if (transform.mirror) mirrored++;
+    for (let i = 0; i < side; i++) assert.equal(target[i * 3], pixels[(transform.mirror ? side - 1 - i : i) * 3]);
   }
   assert.ok(mirrored > 75 && mirrored < 125, `${mirrored} of 200`);
 });

@@ -1,7 +1,7 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import type { Augment } from './augment.ts';
+import type { Augmentation } from './augment.ts';
 import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
 import { type Dataset, type ImageFile, repairAdvice } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
@@ -30,7 +30,7 @@ export type EpochOptions = {
   /** Batches to pass over, for a run that goes on where it stopped. */
   readonly firstBatch?: number;
   /** Random changes; absent or null for extraction. */
-  readonly augment?: Augment | null;
+  readonly augment?: Augmentation | null;
   readonly seed?: number;
   readonly epoch?: number;
   /**
@@ -43,7 +43,7 @@ export type EpochOptions = {
 /** An image that could not be read. */
 export type BadImage = { readonly index: number; readonly name: string; readonly problem: string };
 
-type Job = {
+type LoadJob = {
   readonly indices: Int32Array;
   readonly pixels: Uint8Array;
   readonly done: Promise<readonly UndecodableImage[]>;
@@ -56,13 +56,13 @@ type Job = {
 export class Loader implements AsyncDisposable {
   readonly #dataset: Dataset;
   readonly #labels: Int32Array;
-  readonly #crew: Crew;
+  readonly #crew: DecoderPool;
   readonly #bad = new Map<number, BadImage>();
 
   constructor(dataset: Dataset, { workers = 1 }: { readonly workers?: number } = {}) {
     this.#dataset = dataset;
     this.#labels = dataset.labels();
-    this.#crew = workers === 0 ? new Hand(dataset) : new Threads(dataset, workers);
+    this.#crew = workers === 0 ? new InlineDecoder(dataset) : new WorkerPool(dataset, workers);
   }
 
   /** The images passed over so far, in order of position. */
@@ -82,7 +82,7 @@ export class Loader implements AsyncDisposable {
     const augment = options.augment
       ? { limits: options.augment, seed: options.seed ?? 0, epoch: options.epoch ?? 0 }
       : null;
-    const ahead: Job[] = [];
+    const ahead: LoadJob[] = [];
     let next = firstBatch;
     const start = (): void => {
       while (next < count && free.length > 0) {
@@ -122,7 +122,7 @@ export class Loader implements AsyncDisposable {
     }
   }
 
-  #remember({ indices }: Job, bad: readonly UndecodableImage[], skip: boolean): void {
+  #remember({ indices }: LoadJob, bad: readonly UndecodableImage[], skip: boolean): void {
     for (const { row, problem } of bad) {
       const index = indices[row]!;
       const name = this.#dataset.name(index);
@@ -136,7 +136,7 @@ export class Loader implements AsyncDisposable {
   }
 
   /** The first image of the batch that could be read takes the place of each that could not. */
-  #replace({ indices, pixels }: Job, bad: readonly UndecodableImage[], side: number): void {
+  #replace({ indices, pixels }: LoadJob, bad: readonly UndecodableImage[], side: number): void {
     const broken = new Set(bad.map(({ row }) => row));
     const good = indices.findIndex((_, row) => !broken.has(row));
     if (good < 0)
@@ -159,20 +159,20 @@ export class Loader implements AsyncDisposable {
   }
 }
 
-function blankOut({ pixels }: Job, bad: readonly UndecodableImage[], side: number): void {
+function blankOut({ pixels }: LoadJob, bad: readonly UndecodableImage[], side: number): void {
   const bytes = side * side * 3;
   for (const { row } of bad) pixels.fill(0, row * bytes, (row + 1) * bytes);
 }
 
 /** Who fills batches. */
-interface Crew {
+interface DecoderPool {
   /** Buffers to have in flight. */
   readonly ahead: number;
   fill(task: DecodeTask, pixels: Uint8Array): Promise<readonly UndecodableImage[]>;
   close(): Promise<void>;
 }
 
-class Hand implements Crew {
+class InlineDecoder implements DecoderPool {
   readonly ahead = 1;
   readonly #source: ImageFile;
 
@@ -194,7 +194,7 @@ type Pending = {
   readonly reject: (error: unknown) => void;
 };
 
-class Threads implements Crew {
+class WorkerPool implements DecoderPool {
   readonly ahead: number;
   readonly #workers: Worker[];
   readonly #load: number[];

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
-import { importDataset } from './import.ts';
+import { importDataset } from './import-dataset.ts';
 import { openDataset } from './open-dataset.ts';
 
 test('where a file is expected, a pipe or a device ends the command at once', async (t) => {

@@ -9,9 +9,9 @@ import { inMemory } from '../../test/helpers/rows.ts';
 import { Rng } from '../base/rng.ts';
 import { classMeans, classSpread, tensor, unitSquares, zeros } from '../torch/index.ts';
 import { boundaries, withoutOutliers } from './boundaries.ts';
+import type { LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
 import { credibleByEntropy } from './entropy.ts';
-import type { Rows } from './groups.ts';
 import { FeatureSet, openBoundaries, writeBoundaries, writeFeatureSet, writeNpy } from './index.ts';
 
 /** Golden numbers are printed with six or seven digits of float32 computations. */
@@ -98,7 +98,7 @@ test('boundaries are written, read back, and refused when another artefact or si
 });
 
 /** The rule of 4.4 as its definition reads. */
-function entropySlowly(features: Rows): number[] {
+function entropySlowly(features: LabelledRows): number[] {
   const { dim, count, classes } = features.info;
   const labels = features.labels();
   const x = Array.from({ length: count }, (_, i) => Array.from(features.rows([i])));

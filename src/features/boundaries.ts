@@ -1,7 +1,13 @@
 import { logLine } from '../base/progress.ts';
 import { type BoundariesInfo, boundariesArtifact } from './boundaries-artifact.ts';
+import {
+  classBlocks,
+  classesWithoutRows,
+  classMeansAndDistances,
+  type LabelledRows,
+  sortByClass,
+} from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, lostClasses, type Rows, sortByClass, spreadOf } from './groups.ts';
 
 /** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
 const FEWEST_FOR_QUARTILES = 4;
@@ -19,7 +25,7 @@ export type ClassBoundaries = {
  * For each class the centre of its unit embeddings and the largest distance to it, outliers left out: what AdvBCT's
  * boundaries start from (methods.md 4.5). Rows are read block by block.
  */
-export function boundaries(features: Rows): ClassBoundaries {
+export function boundaries(features: LabelledRows): ClassBoundaries {
   const { dim, classes } = features.info;
   const order = sortByClass(features);
   const [centres, largest, kept] = [
@@ -30,7 +36,7 @@ export function boundaries(features: Rows): ClassBoundaries {
   const factors = new Float64Array(dim).fill(1);
   for (const block of classBlocks(features, order)) {
     const { first, starts } = block;
-    const { means, distances } = spreadOf(block, factors);
+    const { means, distances } = classMeansAndDistances(block, factors);
     centres.set(means, first * dim);
     for (let k = 0; k + 1 < starts.length; k++) {
       const inside = withoutOutliers(distances.subarray(starts[k], starts[k + 1]).sort());
@@ -62,7 +68,7 @@ export function writeBoundaries(
   return boundariesArtifact.derive(path, features, options, () => {
     const arrays = boundaries(features);
     const { dim, classes } = features.info;
-    const lost = lostClasses(features).length;
+    const lost = classesWithoutRows(features).length;
     if (lost > 0) logLine(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
     return { arrays, fields: { classes, dim } };
   });

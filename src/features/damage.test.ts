@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
-import { average, denoise, FeatureSet, openPrototypes, writeFeatureSet, writePrototypes } from './index.ts';
+import { classPrototypes, denoise, FeatureSet, openPrototypes, writeFeatureSet, writePrototypes } from './index.ts';
 
 test('ten thousand damaged manifests, labels, ids and class ids are refused, or give what they state', async (t) => {
   const folder = testFolder(t);
@@ -49,7 +49,7 @@ test('ten thousand damaged manifests, labels, ids and class ids are refused, or 
       for (let row = 0; row < count; row++) assert.ok(changed.name(row).startsWith(`row ${row} (`));
       assert.equal(changed.classIds()?.length, classes);
       assert.equal(denoise(changed, { keep: 0.5 }).length, count);
-      assert.equal(average(changed).length, classes * dim);
+      assert.equal(classPrototypes(changed).length, classes * dim);
     } finally {
       writeAnew(paths[source]!, sources[source]!);
     }

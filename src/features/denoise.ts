@@ -1,9 +1,16 @@
 import { UserError } from '../base/errors.ts';
 import { scope, toFloat64, unitSquares } from '../torch/index.ts';
+import {
+  blockTensor,
+  type ClassOrder,
+  classBlocks,
+  classMeansAndDistances,
+  type LabelledRows,
+  sortByClass,
+} from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { type ClassOrder, classBlocks, type Rows, rowsOf, sortByClass, spreadOf } from './groups.ts';
 
 export type DenoiseOptions = {
   /** T, share of each class that is kept: its ceil(T · n) rows nearest to the class mean. In (0, 1]. */
@@ -21,7 +28,7 @@ export type DenoiseOptions = {
  * @throws UserError if `keep` is out of range or there are no features.
  */
 export function denoise(
-  features: Rows,
+  features: LabelledRows,
   { keep, columnNormalize = true, rule = 'distance' }: DenoiseOptions,
 ): Uint8Array {
   if (!(keep > 0 && keep <= 1)) throw new UserError(`keep ${keep}: wanted a share above 0, at most 1, for example 0.9`);
@@ -33,7 +40,7 @@ export function denoise(
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order)) {
     const { starts, rows } = block;
-    const { distances } = spreadOf(block, factors);
+    const { distances } = classMeansAndDistances(block, factors);
     for (let k = 0; k + 1 < starts.length; k++)
       markNearest(mask, rows.subarray(starts[k], starts[k + 1]), distances.subarray(starts[k], starts[k + 1]), keep);
   }
@@ -51,10 +58,10 @@ function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array
 }
 
 /** For each dimension 1 / the sum of its squares over all unit rows; [D] */
-function columnFactors(features: Rows, order: ClassOrder): Float64Array {
+function columnFactors(features: LabelledRows, order: ClassOrder): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features, order)) {
-    const ofBlock = scope(() => toFloat64(unitSquares(rowsOf(block))));
+    const ofBlock = scope(() => toFloat64(unitSquares(blockTensor(block))));
     for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }
   return squares.map((total) => (total > 0 ? 1 / total : 0));

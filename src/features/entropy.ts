@@ -15,7 +15,7 @@ import {
   toFloat32,
   unsqueeze,
 } from '../torch/index.ts';
-import { classBlocks, type Rows, sortByClass, spreadOf } from './groups.ts';
+import { classBlocks, classMeansAndDistances, type LabelledRows, sortByClass } from './class-blocks.ts';
 
 /** Keeps the variance of a class whose distances are all equal above 0. */
 const LEAST_VARIANCE = 1e-10;
@@ -30,7 +30,7 @@ const BLOCK = 1 << 24;
  *
  * Source: methods.md 4.4, the rule that was meant (D-13: as written, the reference's selects everything).
  */
-export function credibleByEntropy(features: Rows): Uint8Array {
+export function credibleByEntropy(features: LabelledRows): Uint8Array {
   const { dim, count } = features.info;
   const order = sortByClass(features);
   const classes = order.starts.reduce((some, start, k) => some + (start < order.starts[k + 1]! ? 1 : 0), 0);
@@ -40,7 +40,7 @@ export function credibleByEntropy(features: Rows): Uint8Array {
   let place = 0;
   for (const block of classBlocks(features, order)) {
     const { starts, rows } = block;
-    const { means, distances } = spreadOf(block, factors);
+    const { means, distances } = classMeansAndDistances(block, factors);
     for (let k = 0; k + 1 < starts.length; k++) {
       if (starts[k] === starts[k + 1]) continue;
       centres.set(means.subarray(k * dim, (k + 1) * dim), place++ * dim);

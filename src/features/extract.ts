@@ -6,10 +6,16 @@ import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
+import { removeOtherParts } from './extraction-parts.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
-import { announceMissing, forgetMissing, keepMissing, type MissingRow, missingSoFar } from './missing.ts';
-import { removeOtherParts } from './parts.ts';
+import {
+  type MissingRow,
+  readSavedMissingRows,
+  removeSavedMissingRows,
+  reportMissingRows,
+  saveMissingRows,
+} from './missing-rows.ts';
 
 export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
   readonly out: string;
@@ -42,7 +48,7 @@ export async function extractFeatures(
 ): Promise<FeaturesInfo> {
   const { out, force = false, inputs = [], batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
   const { range = whole(dataset) } = options;
-  const content = describe(dataset, encoder, options);
+  const content = plannedContent(dataset, encoder, options);
   const { flip, preprocessing } = content;
   const identity = canonicalJson({
     model: encoder.digest,
@@ -57,15 +63,15 @@ export async function extractFeatures(
   });
   // without leave to skip images, those that an earlier attempt could not read are read again
   const valid = (directory: string): number =>
-    skipBadImages ? Number.POSITIVE_INFINITY : (missingSoFar(directory)[0]?.row ?? Number.POSITIVE_INFINITY);
+    skipBadImages ? Number.POSITIVE_INFINITY : (readSavedMissingRows(directory)[0]?.row ?? Number.POSITIVE_INFINITY);
   const resume = { identity, step: batchSize, valid };
   const replacing = { force, inputs: [dataset.path, ...inputs] };
   const how = { ...replacing, resume };
   return await writeFeatureSet(out, content, how, async ({ append, markMissing, from, directory }) => {
     if (!options.range) removeOtherParts(out, 1);
     await using loader = new Loader(dataset, { workers });
-    const before = missingSoFar(directory).filter(({ row }) => row < from);
-    if (from > 0) keepMissing(directory, before); // those that follow are read again
+    const before = readSavedMissingRows(directory).filter(({ row }) => row < from);
+    if (from > 0) saveMissingRows(directory, before); // those that follow are read again
     let missing = before;
     const bar = progress('extract', content.dataset.count);
     let done = from;
@@ -81,7 +87,7 @@ export async function extractFeatures(
       for await (using batch of batches) {
         if (batch.blank.length > 0) {
           missing = [...before, ...missingOf(loader, dataset, range.from)];
-          keepMissing(directory, missing);
+          saveMissingRows(directory, missing);
         }
         append(await embedBatch(batch, encoder, flip));
         done += batch.labels.length;
@@ -92,8 +98,8 @@ export async function extractFeatures(
     } finally {
       bar.stop();
     }
-    if (!options.range) announceMissing(out, missing, content.dataset.count);
-    forgetMissing(directory);
+    if (!options.range) reportMissingRows(out, missing, content.dataset.count);
+    removeSavedMissingRows(directory);
     markMissing(missing);
   });
 }
@@ -113,7 +119,7 @@ async function embedBatch(batch: Batch, encoder: Encoder, flip: ExtractOptions['
 const whole = ({ size }: Dataset) => ({ from: 0, to: size });
 
 /** What a feature set is going to be. */
-export function describe(
+export function plannedContent(
   dataset: Dataset,
   encoder: Encoder,
   { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,

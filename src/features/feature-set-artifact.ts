@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import { pixelMappings } from '../data/pixels.ts';
-import { missingSchema } from './missing.ts';
+import { missingSchema } from './missing-rows.ts';
 
 /** What was done to pictures before the model saw them. */
 const preprocessingSchema = z.object({
@@ -12,7 +12,7 @@ const preprocessingSchema = z.object({
   pixelDivisor: z.number().positive(),
 });
 export type Preprocessing = z.infer<typeof preprocessingSchema>;
-export const PLAIN: Preprocessing = { alignment: 'none', pixelDivisor: pixelMappings.train.divisor };
+export const defaultPreprocessing: Preprocessing = { alignment: 'none', pixelDivisor: pixelMappings.train.divisor };
 
 const featuresSchema = z.object({
   /** D, N, C */
@@ -33,7 +33,7 @@ const featuresSchema = z.object({
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
-  preprocessing: preprocessingSchema.default(PLAIN),
+  preprocessing: preprocessingSchema.default(defaultPreprocessing),
   /** How features.npy stores them. */
   dtype: z.enum(['float32', 'float16']).default('float32'),
   /** What the model computed in. */

@@ -7,17 +7,17 @@ import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { ClassKeys } from '../data/class-keys.ts';
 import { classesPath, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
-import { type Stored, stored } from './feature-set.ts';
+import { type FeatureDtype, npyTypes } from './feature-set.ts';
 import {
+  defaultPreprocessing,
   type FeaturesInfo,
   featureFiles,
   featureSetArtifact,
-  PLAIN,
   type Preprocessing,
 } from './feature-set-artifact.ts';
 import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
-import type { MissingRow } from './missing.ts';
-import { NpyWriter, rowsWritten, writeNpy } from './npy.ts';
+import type { MissingRow } from './missing-rows.ts';
+import { countWrittenRows, NpyWriter, writeNpy } from './npy.ts';
 
 /** Of a number of features, and of a row's label and family. */
 const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
@@ -33,7 +33,7 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly classIds?: BigInt64Array | null;
   /** What each row's image is called; null if that is not known. */
   readonly id?: ((row: number) => string) | null;
-  readonly dtype?: Stored;
+  readonly dtype?: FeatureDtype;
   readonly precision?: FeaturesInfo['precision'];
 };
 
@@ -82,7 +82,7 @@ export type FeatureSetOptions = Pick<WriteOptions, 'force' | 'inputs' | 'lock'> 
 };
 
 /** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
-export type Filling = {
+export type FeatureSetBuilder = {
   readonly append: (rows: Float32Array) => void;
   /** Tells which of all rows have no embedding, ascending; they were appended as zeros. */
   readonly markMissing: (rows: readonly MissingRow[]) => void;
@@ -110,10 +110,10 @@ export function writeFeatureSet(
     ...info
   }: FeatureSetContent,
   { resume, ...options }: FeatureSetOptions,
-  fill: (filling: Filling) => Promise<void> | void,
+  fill: (filling: FeatureSetBuilder) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
   const rowsIn = (directory: string): number =>
-    rowsWritten(featureFiles(directory).features, stored[dtype], [info.dim]);
+    countWrittenRows(featureFiles(directory).features, npyTypes[dtype], [info.dim]);
   const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
   const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
   const how = { ...options, bytes, ...(keep && { resume: keep }) };
@@ -123,7 +123,7 @@ export function writeFeatureSet(
     const there = resume ? Math.min(rowsIn(directory), labels.length, valid) : 0;
     const from = resume ? there - (there % resume.step) : 0;
     if (from > 0) logLine(`${path}: goes on from row ${from} of ${labels.length}`);
-    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, stored[dtype], [info.dim], { rows: from });
+    const writer = new NpyWriter<'<f2' | '<f4'>(target.features, npyTypes[dtype], [info.dim], { rows: from });
     let rows = from;
     let zeros = 0; // among the rows of this attempt
     const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;
@@ -175,7 +175,7 @@ export function writeFeatureSet(
     if (trainedClassKeys) also(trainedClassesPath(directory), (file) => writeClassKeys(file, trainedClassKeys));
     return {
       ...info,
-      preprocessing: info.preprocessing ?? PLAIN,
+      preprocessing: info.preprocessing ?? defaultPreprocessing,
       dtype,
       precision,
       count: rows,

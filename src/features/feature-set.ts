@@ -5,12 +5,12 @@ import type { ClassKeys } from '../data/class-keys.ts';
 import { classesPath, readClassKeys, trainedClassesPath } from './class-key-file.ts';
 import { type FeaturesInfo, featureFiles, featureSetArtifact, type Preprocessing } from './feature-set-artifact.ts';
 import { fromHalf } from './half.ts';
-import { missingPositions } from './missing.ts';
+import { missingPositions } from './missing-rows.ts';
 import { NpyFile, type NpyType } from './npy.ts';
 
-/** How a stored type is named in .npy. */
-export const stored = { float32: '<f4', float16: '<f2' } as const;
-export type Stored = keyof typeof stored;
+/** Names of the stored types in .npy. */
+export const npyTypes = { float32: '<f4', float16: '<f2' } as const;
+export type FeatureDtype = keyof typeof npyTypes;
 
 /** Numbers of features as they are on disk. */
 const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
@@ -59,7 +59,7 @@ export class FeatureSet implements Disposable {
     const at = featureFiles(path);
     openArray(at.labels, '<i8', [info.count]).close();
     openArray(at.families, '<i4', [info.count]).close();
-    const file = openArray(at.features, stored[info.dtype], [info.count, info.dim]);
+    const file = openArray(at.features, npyTypes[info.dtype], [info.count, info.dim]);
     try {
       if (verify) featureSetArtifact.verify(path, info);
       return new FeatureSet(path, info, file);

@@ -12,9 +12,8 @@ import { writeJson } from '../artifacts/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
-import { average } from './average.ts';
+import { classBlocks, classMeansAndDistances, type LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
-import { classBlocks, type Rows, spreadOf } from './groups.ts';
 import {
   extractFeatures,
   FeatureSet,
@@ -27,6 +26,7 @@ import {
   writeNpy,
   writePrototypes,
 } from './index.ts';
+import { classPrototypes } from './prototypes.ts';
 
 /** Golden numbers are printed with six or seven digits of float32 computations. */
 const PRINTED_F32 = 2e-6;
@@ -55,7 +55,7 @@ test('distances to the class mean are those of 8.12', () => {
     factors[d] = 1 / sum;
   }
   const distances = (...rows: number[]): Float64Array =>
-    spreadOf(
+    classMeansAndDistances(
       { first: 0, starts: Int32Array.of(0, rows.length), rows: Int32Array.from(rows), data: golden.rows(rows), dim: 5 },
       factors,
     ).distances;
@@ -71,11 +71,11 @@ test('class means are those of 8.12', () => {
     0.321614, 0.6404961, 0.5980238, 0.2181595, -0.2847860, -0.4880706, -0.6196418, -0.4016244, 0.0429810, 0.4633374,
     0.5374718, 0.5758706, 0.2893754, -0.1603792, -0.5196512, -0.3684930, -0.6454352, -0.5582367, -0.1560930, 0.3341151,
   ]; // biome-ignore format: a matrix
-  assert.ok(gap(average(golden), expected) < PRINTED_F32);
+  assert.ok(gap(classPrototypes(golden), expected) < PRINTED_F32);
 });
 
 /** Denoising as its definition reads, all in memory. */
-function denoiseSlowly(features: Rows, keep: number, columnNormalize: boolean): number[] {
+function denoiseSlowly(features: LabelledRows, keep: number, columnNormalize: boolean): number[] {
   const { dim, count, classes } = features.info;
   const x = Array.from({ length: count }, (_, i) => Array.from(features.rows([i])));
   for (const row of x) {
@@ -111,7 +111,7 @@ test('denoise and average equal their slow twins, with labels in any order and a
         denoiseSlowly(features, keep, columnNormalize),
         `${keep} ${columnNormalize}`,
       );
-  const prototypes = average(features);
+  const prototypes = classPrototypes(features);
   for (let label = 0; label < 4; label++) {
     const sum = new Array<number>(dim).fill(0);
     for (let i = 0; i < count; i++)
@@ -128,7 +128,7 @@ test('denoise and average equal their slow twins, with labels in any order and a
   assert.throws(() => denoise(features, { keep: 0 }), /keep 0: wanted a share above 0/);
   assert.throws(
     () =>
-      average(
+      classPrototypes(
         inMemory(
           data,
           labels.map((l) => l * 2),
@@ -162,7 +162,7 @@ test('rows of many blocks, in no order, some classes larger than a block: result
     [3, 0, 1, 3, 10, 4, 9],
   ]);
   assert.deepEqual(Array.from(denoise(features, { keep: 0.6 })), denoiseSlowly(features, 0.6, true));
-  const prototypes = average(features);
+  const prototypes = classPrototypes(features);
   for (const label of [0, 2, 4]) {
     const rows = [...labels.keys()].filter((i) => labels[i] === label).map((i) => features.rows([i]));
     const total = rows[0]!.map((_, d) => rows.reduce((sum, row) => sum + row[d]!, 0));
@@ -228,7 +228,7 @@ test('masks and prototypes are artefacts: whole, checked when opened, never over
     info.kept,
   );
   await writePrototypes(prototypes, features);
-  assert.deepEqual(openPrototypes(prototypes).rows, average(features));
+  assert.deepEqual(openPrototypes(prototypes).rows, classPrototypes(features));
   await assert.rejects(writeCredible(mask, features, { keep: 0.9 }), /exists already/);
   await writeCredible(mask, features, { keep: 1 }, { force: true });
   assert.equal(openCredible(mask).info.kept, 12);

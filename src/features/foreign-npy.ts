@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { fromHalf } from './half.ts';
-import { type NpyHeader, openNpy, readFully, readNpyHeader, requireWhole } from './npy.ts';
+import { type NpyHeader, openNpy, readFully, readNpyHeader, requireComplete } from './npy.ts';
 
 /** Kinds of elements in NumPy's spelling, and what people call them. */
 const KINDS: Readonly<Record<string, string>> = {
@@ -60,7 +60,7 @@ export class ForeignNpy implements Disposable {
         );
       this.kind = kind as 'f' | 'i' | 'u';
       this.width = Number(width);
-      requireWhole(this.#fd, path, header, this.width);
+      requireComplete(this.#fd, path, header, this.width);
       this.shape = header.shape;
       this.fortran = header.fortran && header.shape.filter((n) => n > 1).length > 1;
       this.#bigEndian = order === '>' && this.width > 1;

@@ -5,8 +5,8 @@ import { FileError, messageOf } from '../base/errors.ts';
 /** Ids that a message names. */
 const NAMED = 3;
 
-/** The first few of a list, for a message: "a, b, c, …". */
-export const few = (ids: readonly string[]): string =>
+/** The first of a list, for a message: "a, b, c, …". */
+export const firstFew = (ids: readonly string[]): string =>
   `${ids.slice(0, NAMED).join(', ')}${ids.length > NAMED ? ', …' : ''}`;
 
 /**
@@ -23,7 +23,7 @@ export function readIdFile(path: string, count: number): string[] {
   const seen = new Set<string>();
   const doubled = ids.filter((id) => seen.size === seen.add(id).size);
   if (doubled.length > 0)
-    throw new FileError(path, `names ${doubled.length} ids twice: ${few(doubled)}`, 'an id belongs to one row');
+    throw new FileError(path, `names ${doubled.length} ids twice: ${firstFew(doubled)}`, 'an id belongs to one row');
   return ids;
 }
 

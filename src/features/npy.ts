@@ -40,7 +40,7 @@ export type NpyHeader = {
 };
 
 /** @throws FileError if the file has fewer bytes than its header says, with elements of `width` bytes. */
-export function requireWhole(
+export function requireComplete(
   fd: number,
   path: string,
   { descr, shape, start }: Omit<NpyHeader, 'fortran'>,
@@ -92,7 +92,7 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       this.#start = start;
       this.#row = elements(shape.slice(1));
       this.#width = types[this.type].BYTES_PER_ELEMENT;
-      requireWhole(this.#fd, path, { descr, shape, start }, this.#width);
+      requireComplete(this.#fd, path, { descr, shape, start }, this.#width);
     } catch (error) {
       closeSync(this.#fd);
       throw error;
@@ -170,7 +170,7 @@ export function readNpyHeader(fd: number, path: string): NpyHeader {
 }
 
 /** Whole rows that a writer has put into a file so far, whether it came to its end or not. */
-export function rowsWritten(path: string, type: NpyType, rowShape: readonly number[] = []): number {
+export function countWrittenRows(path: string, type: NpyType, rowShape: readonly number[] = []): number {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   return Math.max(0, Math.floor((size - HEADER_BYTES) / (elements(rowShape) * types[type].BYTES_PER_ELEMENT)));
 }

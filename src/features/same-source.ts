@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 
 /** What `requireSameSource` compares: a feature set, or what is derived from one. */
-export type Sourced = {
+export type FeatureSource = {
   readonly path: string;
   /** Digest of the features; for a feature set its own. */
   readonly features: string;
@@ -14,11 +14,11 @@ export type Sourced = {
  * @throws UserError if two artefacts come from different features, unless both say that the features are of one model and
  * neither is a mask of single rows.
  */
-export function requireSameSource(one: Sourced, other: Sourced): void {
+export function requireSameSource(one: FeatureSource, other: FeatureSource): void {
   if (one.features === other.features) return;
   const known = one.model && other.model;
   if (known && one.model.digest === other.model.digest && !one.ofRows && !other.ofRows) return;
-  const from = ({ path, model, features }: Sourced): string =>
+  const from = ({ path, model, features }: FeatureSource): string =>
     `${path} (${model ? `model ${model.name} ${model.digest}, ` : ''}features ${features})`;
   throw new UserError(`${from(other)} does not belong to ${from(one)}`, {
     hint: 'make masks, prototypes and boundaries from the very features that they are used with',

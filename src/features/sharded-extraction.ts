@@ -4,12 +4,12 @@ import type { OutputLock } from '../artifacts/output-lock.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
-import { describe, type ExtractOptions, extractFeatures } from './extract.ts';
+import { type ExtractOptions, extractFeatures, plannedContent } from './extract.ts';
+import { partPath, removeOtherParts } from './extraction-parts.ts';
 import { FeatureSet } from './feature-set.ts';
 import { type FeaturesInfo, featureSetArtifact } from './feature-set-artifact.ts';
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
-import { announceMissing } from './missing.ts';
-import { partPath, removeOtherParts } from './parts.ts';
+import { reportMissingRows } from './missing-rows.ts';
 
 /** One of several processes that extract together. */
 export type ShardedExtraction = {
@@ -81,7 +81,7 @@ function holds(path: string, dataset: Dataset, encoder: Encoder, options: Extrac
   using set = FeatureSet.open(path);
   const { model, dataset: of, flip, preprocessing, dtype, precision } = set.info;
   if (set.info.missing.length > 0 && !options.skipBadImages) return false;
-  const wanted = describe(dataset, encoder, options);
+  const wanted = plannedContent(dataset, encoder, options);
   return (
     canonicalJson([model, of, flip, preprocessing, dtype, precision]) ===
     canonicalJson([wanted.model, wanted.dataset, wanted.flip, wanted.preprocessing, wanted.dtype, wanted.precision])
@@ -115,7 +115,7 @@ async function joinParts(
       first += info.count;
       return rows;
     });
-    announceMissing(out, missing, dataset.size);
+    reportMissingRows(out, missing, dataset.size);
     markMissing(missing);
   });
   for (const set of sets) set.close();

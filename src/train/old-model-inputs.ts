@@ -2,14 +2,14 @@ import { digestOf } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { type Dataset, requireSameDataset } from '../data/index.ts';
 import {
+  classesWithoutRows,
   FeatureSet,
-  lostClasses,
+  type FeatureSource,
   openBoundaries,
   openCredible,
   openPrototypes,
   requireSameSource,
   rowsByClass,
-  type Sourced,
 } from '../features/index.ts';
 import { methodNamed, type OldModelBatch, type OldModelConstants, type OldModelInput } from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
@@ -54,7 +54,7 @@ const sources: Readonly<Record<OldModelInput, { readonly from: keyof OldPaths; r
 type Opened = {
   readonly digest: string;
   readonly info: Parameters<typeof requireSameDataset>[0] &
-    Pick<Sourced, 'model'> & { readonly features?: string; readonly dim?: number; readonly classes?: number };
+    Pick<FeatureSource, 'model'> & { readonly features?: string; readonly dim?: number; readonly classes?: number };
 };
 
 /**
@@ -86,7 +86,7 @@ export function openOldModelInputs(
   if (unused) throw new UserError(`method ${kind} has no use for old-${unused}`, { hint: 'leave it out' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
-  const opens: Sourced[] = [];
+  const opens: FeatureSource[] = [];
   const open = <T extends Opened>(from: keyof OldPaths, opener: (path: string) => T): T | null => {
     const path = paths[from];
     if (path === undefined) return null;
@@ -144,7 +144,7 @@ export function openOldModelInputs(
     samples: samplesWith(dataset, {
       missing: wantsEmbedding ? features.missing() : new Set(),
       classes: new Set([
-        ...(features && needs.includes('oldRows') ? lostClasses(features) : []),
+        ...(features && needs.includes('oldRows') ? classesWithoutRows(features) : []),
         ...(prototypes?.info.empty ?? []),
         ...(boundaries ? [...boundaries.kept.keys()].filter((label) => boundaries.kept[label] === 0) : []),
       ]),

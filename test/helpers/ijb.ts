@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { Rng } from '../../src/base/rng.ts';
-import { composed, FIVE_POINTS, inverted } from '../../src/data/align.ts';
+import { composeTransforms, FIVE_POINTS, invertTransform } from '../../src/data/face-alignment.ts';
 import { nativeImage } from '../../src/data/native-image.ts';
 import { GLYPH_SHEET, type Glyphs, readGlyphs } from './glyphs.ts';
 
@@ -113,7 +113,7 @@ async function draw(glyphs: Glyphs, { subject, face }: Planned, rng: Rng, i: num
   const [x, y] = [side / 2 + within(-5, 5), height / 2 + within(-5, 5)];
   const place = Float64Array.of(a, -b, x - 56 * (a - b), b, a, y - 56 * (a + b));
   const toGlyph = (112 - 1) / (GLYPH_SHEET.side - 1);
-  const cropToGlyph = composed(inverted(place), Float64Array.of(1 / toGlyph, 0, 0, 0, 1 / toGlyph, 0));
+  const cropToGlyph = composeTransforms(invertTransform(place), Float64Array.of(1 / toGlyph, 0, 0, 0, 1 / toGlyph, 0));
   const pixels = new Uint8Array(side * side * 3);
   nativeImage.warpAffine(glyphs(subject, face), GLYPH_SHEET.side, GLYPH_SHEET.side, cropToGlyph, pixels, 0, side);
   for (let k = 0; k < pixels.length; k++) pixels[k] = Math.min(255, 0.8 * pixels[k]! + 40 * rng.uniform());

@@ -1,4 +1,4 @@
-import type { Rows } from '../../src/features/groups.ts';
+import type { LabelledRows } from '../../src/features/class-blocks.ts';
 
 /** Features that lie in memory, flat [N · D]. */
 export const inMemory = (
@@ -6,7 +6,7 @@ export const inMemory = (
   labels: readonly number[],
   dim: number,
   missing: ReadonlySet<number> = new Set(),
-): Rows => ({
+): LabelledRows => ({
   info: { dim, count: labels.length, classes: Math.max(...labels) + 1 },
   rows: (indices) =>
     Float32Array.from(Array.from(indices).flatMap((i) => Array.from(data.subarray(i * dim, (i + 1) * dim)))),

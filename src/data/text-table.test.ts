@@ -5,11 +5,11 @@ import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type Column, linesEndingInOne, readTable, type TableOptions } from './columns.ts';
+import { type ColumnType, linesEndingInOne, readTable, type TableOptions } from './text-table.ts';
 
 function tableOf(t: TestContext) {
   const path = join(testFolder(t), 'table.txt');
-  return <const C extends readonly Column[]>(text: string, columns: C, options: TableOptions = {}) => {
+  return <const C extends readonly ColumnType[]>(text: string, columns: C, options: TableOptions = {}) => {
     writeFileSync(path, text);
     return [...readTable(path, columns, options)].map(({ from, count, columns }) => ({
       from,
@@ -80,7 +80,7 @@ test('a table of many blocks equals its slow twin', (t) => {
 
 test('what is wrong is told with file, line and column', (t) => {
   const read = tableOf(t);
-  const cases: readonly (readonly [string, readonly Column[], RegExp, TableOptions?])[] = [
+  const cases: readonly (readonly [string, readonly ColumnType[], RegExp, TableOptions?])[] = [
     ['1 2 3\n4 5\n', ['integer', 'integer', 'integer'], /table\.txt: line 2: wanted 3 columns, got 2/],
     ['1 2 3 4\n', ['integer', 'integer', 'integer'], /line 1: wanted 3 columns, got 4/],
     ['1,2,3\n', ['integer', 'integer', 'integer'], /wanted 3 columns, got 1\n.*blanks or tabs/],

@@ -12,10 +12,9 @@ import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
-import { average } from './average.ts';
 import { boundaries } from './boundaries.ts';
+import type { LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
-import type { Rows } from './groups.ts';
 import {
   extractFeatures,
   extractSharded,
@@ -26,6 +25,7 @@ import {
   writeCredible,
   writePrototypes,
 } from './index.ts';
+import { classPrototypes } from './prototypes.ts';
 
 /** Two classes of five images; the positions `bad` hold no image. */
 function folders(t: TestContext, bad: readonly number[]): { images: string; made: string; mend: () => void } {
@@ -181,7 +181,7 @@ test('several processes merge what each could not read, also if one has nothing 
 });
 
 /** Features of 40 rows in 4 classes, some of them zeros and missing; and the same without these rows. */
-function withAndWithout(): { features: Rows; kept: number[]; dense: Rows } {
+function withAndWithout(): { features: LabelledRows; kept: number[]; dense: LabelledRows } {
   const rng = new Rng('missing');
   const dim = 6;
   const labels = Array.from({ length: 40 }, (_, i) => (i < 4 ? i : rng.integer(4)));
@@ -207,7 +207,7 @@ test('masks, means and boundaries of a set with missing rows are those of the se
       );
       for (const row of features.missing!()) assert.equal(mask[row], 0, `${rule} ${keep}: row ${row} is trusted`);
     }
-  assert.deepEqual(average(features), average(dense));
+  assert.deepEqual(classPrototypes(features), classPrototypes(dense));
   assert.deepEqual(boundaries(features), boundaries(dense));
   assert.deepEqual(
     rowsByClass(features).map((rows) => [...rows]),
@@ -218,7 +218,7 @@ test('masks, means and boundaries of a set with missing rows are those of the se
 test('a class whose rows are all missing has a prototype of zeros and no say; one that never had a row is an error', () => {
   const data = Float32Array.of(3, 4, 0, 0, 1, 0, 0, 0, 4, 3);
   const features = inMemory(data, [0, 1, 2, 1, 2], 2, new Set([1, 3]));
-  assert.deepEqual(average(features).subarray(2, 4), Float32Array.of(0, 0));
+  assert.deepEqual(classPrototypes(features).subarray(2, 4), Float32Array.of(0, 0));
   assert.deepEqual([...boundaries(features).kept], [1, 0, 2]);
   assert.deepEqual(boundaries(features).centres.subarray(2, 4), Float32Array.of(0, 0));
   const without = inMemory(Float32Array.of(3, 4, 1, 0, 4, 3), [0, 1, 1], 2);
@@ -227,7 +227,10 @@ test('a class whose rows are all missing has a prototype of zeros and no say; on
     [...denoise(without, { keep: 1, rule: 'entropy' })],
   );
   assert.deepEqual([...denoise(features, { keep: 1 })], [1, 0, 1, 0, 1]);
-  assert.throws(() => average(inMemory(data, [0, 1, 3, 1, 3], 2, new Set([1, 3]))), /class 2 of 4 has no features/);
+  assert.throws(
+    () => classPrototypes(inMemory(data, [0, 1, 3, 1, 3], 2, new Set([1, 3]))),
+    /class 2 of 4 has no features/,
+  );
 });
 
 test('masks and prototypes say what is missing', async (t) => {

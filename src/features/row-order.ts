@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { FileError, optionHint } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { ForeignNpy } from './foreign-npy.ts';
-import { few } from './id-file.ts';
-import type { MissingRow } from './missing.ts';
+import { firstFew } from './id-file.ts';
+import type { MissingRow } from './missing-rows.ts';
 import { NpyWriter } from './npy.ts';
 
 /** Which row of an imported array each row of the feature set is. */
-export type Placement = {
+export type RowOrder = {
   /** [N]; -1 for a row that is missing. */
   readonly rows: Int32Array;
   /** Whether row i is row i, for all. */
@@ -16,7 +16,7 @@ export type Placement = {
   readonly missing: readonly MissingRow[];
 };
 
-export const rowByRow = (count: number): Placement => ({
+export const identityOrder = (count: number): RowOrder => ({
   rows: Int32Array.from({ length: count }, (_, i) => i),
   inOrder: true,
   missing: [],
@@ -26,11 +26,11 @@ export const rowByRow = (count: number): Placement => ({
  * Brings rows into a dataset's order by the ids of both.
  * @throws FileError naming a few ids that only one side has; with `allowMissing` the dataset may have more.
  */
-export function alignById(
+export function orderById(
   { path, ids }: { readonly path: string; readonly ids: readonly string[] },
   dataset: Dataset,
   allowMissing: boolean,
-): Placement {
+): RowOrder {
   const place = new Map(ids.map((id, row) => [id, row]));
   const rows = new Int32Array(dataset.size);
   const missing: MissingRow[] = [];
@@ -51,13 +51,13 @@ export function alignById(
   if (unknown.length > 0)
     throw new FileError(
       path,
-      `${unknown.length} of ${ids.length} ids are of no image of ${dataset.path}: ${few(unknown)}`,
+      `${unknown.length} of ${ids.length} ids are of no image of ${dataset.path}: ${firstFew(unknown)}`,
       `its images are called like this: ${dataset.id(0)}`,
     );
   if (missing.length > 0 && !allowMissing)
     throw new FileError(
       path,
-      `has no id for ${missing.length} of ${dataset.size} images of ${dataset.path}: ${few(missing.map(({ id }) => id))}`,
+      `has no id for ${missing.length} of ${dataset.size} images of ${dataset.path}: ${firstFew(missing.map(({ id }) => id))}`,
       optionHint('pass --allow-missing to mark their rows as missing'),
     );
   return { rows, inOrder: rows.length === ids.length && rows.every((row, i) => row === i), missing };
@@ -71,8 +71,8 @@ type Target = {
   readonly append: (rows: Float32Array) => void;
 };
 
-/** Appends the rows of an array in the order of a placement, zeros for missing ones. */
-export function appendPlaced(file: ForeignNpy, { rows, inOrder }: Placement, target: Target): void {
+/** Appends the rows of an array in a row order, zeros for missing ones. */
+export function appendInOrder(file: ForeignNpy, { rows, inOrder }: RowOrder, target: Target): void {
   const [count, dim] = file.shape as [number, number];
   const { chunk, append, directory } = target;
   if (inOrder) {
@@ -84,12 +84,12 @@ export function appendPlaced(file: ForeignNpy, { rows, inOrder }: Placement, tar
     const path = join(directory, 'rows.npy');
     const writer = new NpyWriter(path, '<f4', [dim]);
     try {
-      appendPlaced(file, rowByRow(count), { ...target, append: (block) => writer.append(block) });
+      appendInOrder(file, identityOrder(count), { ...target, append: (block) => writer.append(block) });
     } finally {
       writer.close();
     }
     using together = new ForeignNpy(path);
-    appendPlaced(together, { rows, inOrder, missing: [] }, target);
+    appendInOrder(together, { rows, inOrder, missing: [] }, target);
     rmSync(path);
     return;
   }

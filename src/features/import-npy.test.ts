@@ -13,7 +13,7 @@ import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
 import { ForeignNpy } from './foreign-npy.ts';
 import { readIdFile } from './id-file.ts';
-import { average, boundaries, denoise, FeatureSet, importNpy, type NpyImport, readNpy } from './index.ts';
+import { boundaries, classPrototypes, denoise, FeatureSet, importNpy, type NpyImport, readNpy } from './index.ts';
 
 /** Writes files to a folder and imports them. */
 function importer(t: TestContext) {
@@ -134,7 +134,7 @@ test('person numbers of any size become classes 0 … C-1, their ids are kept, a
     numbers,
   );
   assert.match(text(), /l\.npy: 4 classes are numbered 0 … 3; their ids are kept in class-ids\.npy/);
-  assert.equal(average(set).length, 4 * 4);
+  assert.equal(classPrototypes(set).length, 4 * 4);
   assert.deepEqual([...boundaries(set).kept].every((kept) => kept > 0), true); // biome-ignore format: short
   assert.equal(denoise(set, { keep: 0.5 }).reduce((a, b) => a + b), 4 * 5); // biome-ignore format: short
 });
@@ -148,7 +148,7 @@ test('a set that states far more classes than it has rows is refused before anyt
   };
   for (const rule of ['distance', 'entropy'] as const)
     assert.throws(() => denoise(rows, { keep: 0.9, rule }), /features\/old: states 2000000001 classes for 3 rows\n.*import-features/); // biome-ignore format: short
-  assert.throws(() => average(rows), /2000000001 classes for 3 rows/);
+  assert.throws(() => classPrototypes(rows), /2000000001 classes for 3 rows/);
   assert.throws(() => boundaries(rows), /2000000001 classes for 3 rows/);
 });
 

@@ -17,7 +17,7 @@ const LEAST = 1e-3;
  * @throws UserError if the points of `from` lie on one point, or no direction is better than another.
  * Source: Umeyama 1991, equations 40 to 42; methods.md 6.3.
  */
-export function similarity(from: ArrayLike<number>, to: ArrayLike<number>): Float64Array {
+export function similarityTransform(from: ArrayLike<number>, to: ArrayLike<number>): Float64Array {
   const count = from.length / 2;
   let [fromX, fromY, toX, toY] = [0, 0, 0, 0];
   for (let i = 0; i < from.length; i += 2) {
@@ -40,7 +40,7 @@ export function similarity(from: ArrayLike<number>, to: ArrayLike<number>): Floa
 }
 
 /** The matrix that undoes an invertible one. */
-export function inverted(m: ArrayLike<number>): Float64Array {
+export function invertTransform(m: ArrayLike<number>): Float64Array {
   const [a, b, c, d, e, f] = m as unknown as [number, number, number, number, number, number];
   const det = a * e - b * d;
   return Float64Array.of(
@@ -50,7 +50,7 @@ export function inverted(m: ArrayLike<number>): Float64Array {
 }
 
 /** The matrix that does `first`, then `then`. */
-export function composed(first: ArrayLike<number>, then: ArrayLike<number>): Float64Array {
+export function composeTransforms(first: ArrayLike<number>, then: ArrayLike<number>): Float64Array {
   const row = (a: number, b: number, c: number): number[] => [
     a * first[0]! + b * first[3]!,
     a * first[1]! + b * first[4]!,
@@ -63,7 +63,7 @@ export function composed(first: ArrayLike<number>, then: ArrayLike<number>): Flo
  * Where the pixels of an aligned picture [side, side] lie in the one whose `landmarks` [10] are given: what `warpAffine`
  * wants. @throws UserError if the landmarks are degenerate.
  */
-export function alignment(landmarks: ArrayLike<number>, side: number): Float64Array {
+export function alignmentTransform(landmarks: ArrayLike<number>, side: number): Float64Array {
   const template = FIVE_POINTS.map((v) => (v * side) / TEMPLATE_SIDE);
-  return inverted(similarity(landmarks, template));
+  return invertTransform(similarityTransform(landmarks, template));
 }

@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** What is derived from features reads: any object with rows at positions. */
-export type Rows = {
+export type LabelledRows = {
   readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
   /** Embeddings at positions, flat [K · D]; in `into`, which they fill, if it is given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
@@ -14,7 +14,7 @@ export type Rows = {
 };
 
 /** Positions of each class's rows, missing ones left out, by label, in order. A class without rows has an empty list. */
-export function rowsByClass(features: Rows, classes = features.info.classes): Int32Array[] {
+export function rowsByClass(features: LabelledRows, classes = features.info.classes): Int32Array[] {
   const { order, starts } = sortByClass(features, classes);
   return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
 }
@@ -26,7 +26,7 @@ export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Arr
 const [CLASSES_FOR_A_ROW, SPARE_CLASSES] = [4, 1024];
 
 /** @throws UserError if the features state so many classes that their ids must have holes. */
-export function sortByClass(features: Rows, classes = features.info.classes): ClassOrder {
+export function sortByClass(features: LabelledRows, classes = features.info.classes): ClassOrder {
   const { count } = features.info;
   if (classes > CLASSES_FOR_A_ROW * count + SPARE_CLASSES)
     throw new UserError(`${features.path ?? 'the features'}: states ${classes} classes for ${count} rows`, {
@@ -49,7 +49,7 @@ export function sortByClass(features: Rows, classes = features.info.classes): Cl
 const NONE: ReadonlySet<number> = new Set();
 
 /** Classes whose rows are all missing, ascending. */
-export function lostClasses(features: Rows): number[] {
+export function classesWithoutRows(features: LabelledRows): number[] {
   const missing = features.missing?.() ?? NONE;
   if (missing.size === 0) return [];
   const labels = features.labels();
@@ -80,7 +80,7 @@ const BLOCK_ELEMENTS = 1 << 18;
  * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file. `order` saves sorting again.
  */
 export function* classBlocks(
-  features: Rows,
+  features: LabelledRows,
   { order, starts }: ClassOrder = sortByClass(features),
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
@@ -99,17 +99,17 @@ export function* classBlocks(
 }
 
 /** The rows of a block as a tensor over the same memory. [R, D] */
-export const rowsOf = ({ data, rows, dim }: ClassBlock): Tensor => share(data, { shape: [rows.length, dim] });
+export const blockTensor = ({ data, rows, dim }: ClassBlock): Tensor => share(data, { shape: [rows.length, dim] });
 
 /**
  * Class means of unit rows (zero rows stay) and every row's Euclidean distance to its own, each dimension's square of the
  * difference times `factors` [D]. Double precision, flat [K · D], [R]
  */
-export const spreadOf = (
+export const classMeansAndDistances = (
   block: ClassBlock,
   factors: Float64Array,
 ): { readonly means: Float64Array; readonly distances: Float64Array } =>
   scope(() => {
-    const [means, distances] = classSpread(rowsOf(block), tensor(block.starts), tensor(factors));
+    const [means, distances] = classSpread(blockTensor(block), tensor(block.starts), tensor(factors));
     return { means: toFloat64(means), distances: toFloat64(distances) };
   });

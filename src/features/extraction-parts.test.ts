@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { holderOf, killed } from '../../test/helpers/locks.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
-import { partPath, removeOtherParts } from './parts.ts';
+import { partPath, removeOtherParts } from './extraction-parts.ts';
 
 test('parts of attempts by another number of processes are removed and said; those of as many, and of other sets, stay', async (t) => {
   const folder = testFolder(t);

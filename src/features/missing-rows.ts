@@ -37,7 +37,7 @@ export function missingPositions(path: string, missing: readonly MissingRow[], c
 const NAMED = 10;
 
 /** Says which rows of a new set have no embedding, if any. @throws UserError if none has one. */
-export function announceMissing(path: string, missing: readonly MissingRow[], count: number): void {
+export function reportMissingRows(path: string, missing: readonly MissingRow[], count: number): void {
   const [first] = missing;
   if (!first) return;
   if (missing.length === count)
@@ -55,10 +55,10 @@ export function announceMissing(path: string, missing: readonly MissingRow[], co
 const fileOf = (directory: string): string => join(directory, 'missing-rows.json');
 
 /** The missing rows that an earlier attempt found. */
-export const missingSoFar = (directory: string): readonly MissingRow[] =>
+export const readSavedMissingRows = (directory: string): readonly MissingRow[] =>
   existsSync(fileOf(directory)) ? missingSchema.parse(readJson(fileOf(directory))) : [];
 
-export const keepMissing = (directory: string, missing: readonly MissingRow[]): void =>
+export const saveMissingRows = (directory: string, missing: readonly MissingRow[]): void =>
   writeJson(fileOf(directory), missing);
 
-export const forgetMissing = (directory: string): void => rmSync(fileOf(directory), { force: true });
+export const removeSavedMissingRows = (directory: string): void => rmSync(fileOf(directory), { force: true });

@@ -1,8 +1,8 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
+import { blockTensor, classBlocks, classesWithoutRows, type LabelledRows, sortByClass } from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
-import { classBlocks, lostClasses, type Rows, rowsOf, sortByClass } from './groups.ts';
 import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.ts';
 
 /**
@@ -10,9 +10,9 @@ import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.t
  * whose rows are all missing. → flat [C · D]
  * @throws UserError naming the first class without a row: prototypes are looked up by label.
  */
-export function average(features: Rows): Float32Array {
+export function classPrototypes(features: LabelledRows): Float32Array {
   const { dim, classes } = features.info;
-  const lost = new Set(lostClasses(features));
+  const lost = new Set(classesWithoutRows(features));
   const order = sortByClass(features);
   const prototypes = new Float32Array(classes * dim);
   for (const block of classBlocks(features, order)) {
@@ -23,7 +23,7 @@ export function average(features: Rows): Float32Array {
         hint: 'every class needs a prototype: extract a dataset in which every class has an image',
       });
     prototypes.set(
-      scope(() => toFloat64(normalizeRows(classMeans(rowsOf(block), tensor(starts))))),
+      scope(() => toFloat64(normalizeRows(classMeans(blockTensor(block), tensor(starts))))),
       first * dim,
     );
   }
@@ -37,9 +37,9 @@ export function writePrototypes(
   options: { readonly force?: boolean } = {},
 ): Promise<PrototypesInfo> {
   return prototypesArtifact.derive(path, features, options, () => {
-    const rows = average(features);
+    const rows = classPrototypes(features);
     const { classes, dim } = features.info;
-    const empty = lostClasses(features);
+    const empty = classesWithoutRows(features);
     if (empty.length > 0)
       logLine(
         `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`,

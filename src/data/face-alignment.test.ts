@@ -2,8 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
-import { alignment, composed, FIVE_POINTS, inverted, similarity } from './align.ts';
 import { mirrorInto } from './augment.ts';
+import {
+  alignmentTransform,
+  composeTransforms,
+  FIVE_POINTS,
+  invertTransform,
+  similarityTransform,
+} from './face-alignment.ts';
 import { nativeImage } from './native-image.ts';
 
 const SIDE = 112;
@@ -21,7 +27,7 @@ function aligned(
   { height, width, side = SIDE }: { height: number; width: number; side?: number },
 ): Uint8Array {
   const target = new Uint8Array(side * side * 3);
-  nativeImage.warpAffine(picture, height, width, alignment(landmarks, side), target, 0, side);
+  nativeImage.warpAffine(picture, height, width, alignmentTransform(landmarks, side), target, 0, side);
   return target;
 }
 
@@ -36,7 +42,7 @@ function slopes(): { picture: Uint8Array; height: number; width: number } {
 }
 
 test('five landmarks give the matrix of methods.md 8.14', () => {
-  const matrix = similarity(landmarks, FIVE_POINTS);
+  const matrix = similarityTransform(landmarks, FIVE_POINTS);
   assert.ok(gap(matrix, [0.95337176, -0.04424346, -5.5260659, 0.04424346, 0.95337176, -7.10842204]) < SINGLE);
   assert.ok(Math.abs(Math.hypot(matrix[0]!, matrix[3]!) - 0.9543978206) < SINGLE);
   // the same by singular values in double precision, printed with ten decimals
@@ -61,13 +67,13 @@ test('the aligned picture is that of methods.md 8.14', () => {
   }
 });
 
-test('no other similarity is closer, on random points', () => {
-  const rng = new Rng('similarity');
+test('no other similarityTransform is closer, on random points', () => {
+  const rng = new Rng('similarityTransform');
   const draw = (): number[] => Array.from({ length: 10 }, () => 100 * rng.uniform());
   for (let round = 0; round < 200; round++) {
     const [from, to] = [draw(), draw()];
     const slow = leastSquares(from, to);
-    assert.ok(gap(similarity(from, to), slow) < EXACT, `${similarity(from, to)} for ${slow}`);
+    assert.ok(gap(similarityTransform(from, to), slow) < EXACT, `${similarityTransform(from, to)} for ${slow}`);
   }
 });
 
@@ -102,31 +108,31 @@ test('a turned, resized and moved template is found where it lies, for every sid
     const [a, b] = [scale * Math.cos(angle), scale * Math.sin(angle)];
     const place = Float64Array.of(a, -b, 40 * rng.uniform(), b, a, 40 * rng.uniform());
     const template = FIVE_POINTS.map((v) => (v * side) / 112);
-    assert.ok(gap(alignment(mapped(place, template), side), place) < 1e-8);
-    assert.ok(gap(composed(place, inverted(place)), [1, 0, 0, 0, 1, 0]) < EXACT);
-    const twice = mapped(place, mapped(inverted(place), landmarks));
+    assert.ok(gap(alignmentTransform(mapped(place, template), side), place) < 1e-8);
+    assert.ok(gap(composeTransforms(place, invertTransform(place)), [1, 0, 0, 0, 1, 0]) < EXACT);
+    const twice = mapped(place, mapped(invertTransform(place), landmarks));
     assert.ok(gap(twice, landmarks) < EXACT);
   }
   const [first, then] = [Float64Array.of(1, 2, 3, 4, 5, 6), Float64Array.of(0, -1, 2, 1, 0, 5)];
-  assert.ok(gap(mapped(composed(first, then), landmarks), mapped(then, mapped(first, landmarks))) < EXACT);
+  assert.ok(gap(mapped(composeTransforms(first, then), landmarks), mapped(then, mapped(first, landmarks))) < EXACT);
 });
 
 test('a mirrored face is turned, not reflected', () => {
   const mirrored = landmarks.map((v, i) => (i % 2 === 0 ? 130 - v : v));
-  const m = similarity(mirrored, FIVE_POINTS);
+  const m = similarityTransform(mirrored, FIVE_POINTS);
   assert.ok(m[0]! * m[4]! - m[1]! * m[3]! > 0);
 });
 
 test('landmarks that are no face are refused', () => {
-  assert.throws(() => similarity(new Array(10).fill(7), FIVE_POINTS), /landmarks lie on one point/);
-  assert.throws(() => similarity(landmarks, new Array(10).fill(7)), /landmarks lie on one point/);
-  assert.throws(() => similarity([...landmarks.slice(0, 9), Number.NaN], FIVE_POINTS), /landmarks/);
+  assert.throws(() => similarityTransform(new Array(10).fill(7), FIVE_POINTS), /landmarks lie on one point/);
+  assert.throws(() => similarityTransform(landmarks, new Array(10).fill(7)), /landmarks lie on one point/);
+  assert.throws(() => similarityTransform([...landmarks.slice(0, 9), Number.NaN], FIVE_POINTS), /landmarks/);
 });
 
 test('outside of the picture is black, grey stays grey, and the mirrored copy is exact', () => {
   const [height, width] = [90, 100];
   const white = aligned(new Uint8Array(height * width * 3).fill(200), { height, width });
-  const inverse = alignment(landmarks, SIDE);
+  const inverse = alignmentTransform(landmarks, SIDE);
   for (let i = 0; i < SIDE * SIDE; i++) {
     const [x, y] = mapped(inverse, [i % SIDE, Math.floor(i / SIDE)]) as [number, number];
     const inside = x >= 0 && y >= 0 && x <= width - 1 && y <= height - 1;
@@ -146,7 +152,7 @@ test('outside of the picture is black, grey stays grey, and the mirrored copy is
     picture,
     size.height,
     size.width,
-    composed(mirror, alignment(landmarks, SIDE)),
+    composeTransforms(mirror, alignmentTransform(landmarks, SIDE)),
     warped,
     0,
     SIDE,

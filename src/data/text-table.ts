@@ -3,11 +3,11 @@ import { FileError } from '../base/errors.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 
 /** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or what nobody wants to read. */
-export type Column = 'integer' | 'number' | 'text' | 'skip';
+export type ColumnType = 'integer' | 'number' | 'text' | 'skip';
 type Values = { integer: Int32Array; number: Float64Array; text: string[]; skip: null };
 
 /** Some rows of a table, column by column; `from` is the line of the first of them, counted from 1. */
-export type Rows<C extends readonly Column[]> = {
+export type TableRows<C extends readonly ColumnType[]> = {
   readonly from: number;
   readonly count: number;
   readonly columns: { readonly [K in keyof C]: Values[C[K]] };
@@ -48,11 +48,11 @@ const WORDS = {
  * does a byte order mark; empty lines may stand at the end only.
  * @throws FileError naming file and line.
  */
-export function* readTable<const C extends readonly Column[]>(
+export function* readTable<const C extends readonly ColumnType[]>(
   path: string,
   columns: C,
   { separator = ' ', header = false, more = false, chunk = 65536 }: TableOptions = {},
-): Generator<Rows<C>, void, undefined> {
+): Generator<TableRows<C>, void, undefined> {
   const lines = new Lines(path);
   try {
     if (header && isHeader(lines.firstLine(), columns, separator)) lines.skip();
@@ -64,7 +64,7 @@ export function* readTable<const C extends readonly Column[]>(
       let count = 0;
       while (count < rows && lines.fill()) count += parser.parse(lines, room, count, rows);
       if (count === 0) return;
-      yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as Rows<C>['columns'] };
+      yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as TableRows<C>['columns'] };
     }
   } finally {
     lines.close();
@@ -73,7 +73,7 @@ export function* readTable<const C extends readonly Column[]>(
 
 const isInteger = (cell: string): boolean => /^\d+$/.test(cell) && Number(cell) <= MOST_INTEGER;
 
-const isHeader = (line: string, columns: readonly Column[], separator: ' ' | ','): boolean =>
+const isHeader = (line: string, columns: readonly ColumnType[], separator: ' ' | ','): boolean =>
   line.trim() !== '' && !cellsOf(line, separator).some((cell, c) => columns[c] === 'integer' && isInteger(cell));
 
 const cellsOf = (line: string, separator: ' ' | ','): string[] =>
@@ -118,10 +118,10 @@ function placesOf(block: Buffer, text: string): number[] {
   return places;
 }
 
-const roomFor = (kind: Column, rows: number): Values[Column] =>
+const roomFor = (kind: ColumnType, rows: number): Values[ColumnType] =>
   kind === 'integer' ? new Int32Array(rows) : kind === 'number' ? new Float64Array(rows) : kind === 'text' ? [] : null;
 
-const cut = (values: Values[Column], count: number): Values[Column] =>
+const cut = (values: Values[ColumnType], count: number): Values[ColumnType] =>
   values === null || Array.isArray(values) || values.length === count ? values : values.slice(0, count);
 
 /** A file by blocks that end where a line ends. */
@@ -193,14 +193,14 @@ class Lines {
 
 class Parser {
   readonly #path: string;
-  readonly #columns: readonly Column[];
+  readonly #columns: readonly ColumnType[];
   readonly #separator: ' ' | ',';
   readonly #commas: boolean;
   readonly #more: boolean;
   /** Where the number that was read last ends; -1 if there was none. */
   #stop = 0;
 
-  constructor(path: string, columns: readonly Column[], separator: ' ' | ',', more: boolean) {
+  constructor(path: string, columns: readonly ColumnType[], separator: ' ' | ',', more: boolean) {
     this.#path = path;
     this.#columns = columns;
     this.#separator = separator;
@@ -209,7 +209,7 @@ class Parser {
   }
 
   /** Reads lines into `room` from row `row` up to `chunk`, as many as the block has. → their number */
-  parse(lines: Lines, room: readonly Values[Column][], row: number, chunk: number): number {
+  parse(lines: Lines, room: readonly Values[ColumnType][], row: number, chunk: number): number {
     const { bytes, end } = lines;
     const last = this.#columns.length - 1;
     let at = lines.at;
@@ -330,7 +330,7 @@ class Parser {
     );
   }
 
-  #fits(kind: Column, cell: string): boolean {
+  #fits(kind: ColumnType, cell: string): boolean {
     if (kind === 'integer') return isInteger(cell);
     if (kind !== 'number') return true;
     this.#number(Buffer.from(`${cell}\n`), 0);

@@ -20,7 +20,7 @@ export type ImportOptions = {
 /** An image that the import left out. */
 export type SkippedImage = { readonly id: string; readonly problem: string };
 
-export type Imported = WrittenPart & {
+export type ImportResult = WrittenPart & {
   readonly skippedImages: readonly SkippedImage[];
   /** Names of classes that only had unreadable images: they are no classes of the new set. */
   readonly skippedClasses: readonly string[];
@@ -36,7 +36,7 @@ export async function importDataset(
   dataset: Dataset,
   prefix: string,
   { force = false, check = true, skipBadImages = false }: ImportOptions = {},
-): Promise<Imported> {
+): Promise<ImportResult> {
   if (skipBadImages && !check)
     throw new UserError('unreadable images are found by decoding them', {
       hint: [optionHint('pass --skip-bad-images without --no-check')],
@@ -135,7 +135,7 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
 }
 
 /** What the import left out, a line each. */
-export function importLines({ skippedImages, skippedClasses }: Imported): string[] {
+export function importResultLines({ skippedImages, skippedClasses }: ImportResult): string[] {
   const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
   return [
     ...(skippedImages.length > 0 ? [`${countOf(skippedImages.length, 'unreadable image')} skipped:`, ...named] : []),

@@ -8,8 +8,8 @@ import { writeFeatureSet } from './feature-set-writer.ts';
 import { ForeignNpy } from './foreign-npy.ts';
 import { numberClasses, readClassIds, readFamilyIds } from './id-columns.ts';
 import { readIdFile } from './id-file.ts';
-import { announceMissing } from './missing.ts';
-import { alignById, appendPlaced, type Placement, rowByRow } from './placement.ts';
+import { reportMissingRows } from './missing-rows.ts';
+import { appendInOrder, identityOrder, orderById, type RowOrder } from './row-order.ts';
 
 /** Files from elsewhere, whose rows i belong together. Arrays are .npy of any byte and element order. */
 export type NpyImport = {
@@ -25,7 +25,7 @@ export type NpyImport = {
   readonly dataset?: string | undefined;
 };
 
-export type ImportOptions = {
+export type ImportNpyOptions = {
   readonly force?: boolean;
   /** An image of the dataset that no id names becomes a missing row, instead of an error. */
   readonly allowMissing?: boolean;
@@ -42,7 +42,7 @@ const CHUNK_ELEMENTS = 1 << 22;
 export async function importNpy(
   paths: NpyImport,
   out: string,
-  { force = false, allowMissing = false }: ImportOptions = {},
+  { force = false, allowMissing = false }: ImportNpyOptions = {},
 ): Promise<FeaturesInfo> {
   using file = new ForeignNpy(paths.features);
   const [count, dim] = shapeOf(file);
@@ -51,21 +51,21 @@ export async function importNpy(
   if (ids) file.nameOf = (row) => `row ${row} (${ids[row]})`;
   const classIds = paths.labels === undefined ? null : readClassIds(paths.labels, count);
   const families = paths.families === undefined ? null : readFamilyIds(paths.families, count);
-  const placement = dataset && ids ? alignById({ path: paths.ids!, ids }, dataset, allowMissing) : rowByRow(count);
-  const of = dataset ? ofDataset(dataset, paths, { classIds, ids, placement }) : ofClasses(paths, classIds, ids);
+  const rowOrder = dataset && ids ? orderById({ path: paths.ids!, ids }, dataset, allowMissing) : identityOrder(count);
+  const of = dataset ? ofDataset(dataset, paths, { classIds, ids, rowOrder }) : ofClasses(paths, classIds, ids);
   const content = {
     ...of,
     dim,
     model: null,
     flip: 'none' as const,
-    families: placement.rows.map((row) => (row < 0 ? -1 : (families?.[row] ?? -1))),
+    families: rowOrder.rows.map((row) => (row < 0 ? -1 : (families?.[row] ?? -1))),
     dtype: file.width === 2 ? ('float16' as const) : ('float32' as const),
   };
   const inputs = Object.values(paths).filter((path) => path !== undefined);
   return await writeFeatureSet(out, content, { force, inputs }, ({ append, markMissing, directory }) => {
-    appendPlaced(file, placement, { append, directory, chunk: Math.max(1, Math.floor(CHUNK_ELEMENTS / dim)) });
-    announceMissing(out, placement.missing, placement.rows.length);
-    markMissing(placement.missing);
+    appendInOrder(file, rowOrder, { append, directory, chunk: Math.max(1, Math.floor(CHUNK_ELEMENTS / dim)) });
+    reportMissingRows(out, rowOrder.missing, rowOrder.rows.length);
+    markMissing(rowOrder.missing);
   });
 }
 
@@ -104,11 +104,11 @@ function ofClasses(
 type OfRows = {
   readonly classIds: Float64Array | null;
   readonly ids: readonly string[] | null;
-  readonly placement: Placement;
+  readonly rowOrder: RowOrder;
 };
 
 /** What a set of a dataset's images holds beside its features. @throws FileError naming the first row of another class. */
-function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, placement: { rows } }: OfRows) {
+function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, rowOrder: { rows } }: OfRows) {
   const { path } = dataset;
   if (!classIds && !ids)
     throw new FileError(
