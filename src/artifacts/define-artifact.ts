@@ -1,11 +1,12 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import type { z } from 'zod';
 import { FileError, type Hint } from '../base/errors.ts';
-import { mismatch, type Shape } from '../base/shape.ts';
+import { mismatch, Optional, type Shape } from '../base/shape.ts';
 import { version as mixbct } from '../base/version.ts';
-import { type ArtifactOptions, artifactOf, MANIFEST, readJson, writeArtifact } from './artifact.ts';
-import { claimOutput, type Replacing } from './output-claim.ts';
+import { type ArtifactOptions, artifactOf, readJson, writeArtifact } from './artifact.ts';
+import { MANIFEST, manifestAt } from './manifest.ts';
+import { claimOutput, type Replacing, realPath } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
 import { requireDigest } from './remembered-digest.ts';
 
@@ -61,7 +62,35 @@ export type Manifest<F> = F & {
   readonly mixbct: string;
   /** Names of its files; absent: it was made by 0.3.0, or file by file. */
   readonly contents?: readonly string[];
+  /** The artefacts that it was made from; absent: it was made by 0.3.0. */
+  readonly madeFrom?: readonly Source[];
 };
+
+/** An artefact that another was made from. */
+export type Source = {
+  readonly kind: string;
+  /** As seen from the folder of what was made. */
+  readonly path: string;
+  /** What its manifest calls its content by, if it does. */
+  readonly digest?: string;
+};
+
+/** What a manifest calls the content of its artefact by: the digest of features or arrays, or of a run's model. */
+export function contentDigestIn(manifest: Readonly<Record<string, unknown>>): string | null {
+  const digest = manifest['digest'] ?? manifest['model'];
+  return typeof digest === 'string' ? digest : null;
+}
+
+/** The artefacts among `inputs`, as the manifest of what stands at `path` names them. */
+function sourcesOf(path: string, inputs: readonly (string | undefined)[]): Source[] {
+  return [...new Set(inputs)].flatMap((input) => {
+    const manifest = input === undefined ? null : manifestAt(input);
+    if (typeof manifest?.['kind'] !== 'string') return [];
+    const digest = contentDigestIn(manifest);
+    const at = relative(realPath(path), realPath(input!));
+    return [{ kind: manifest['kind'], path: at, ...(digest !== null && { digest }) }];
+  });
+}
 
 export type WriteOptions = Omit<ArtifactOptions, 'kind'>;
 
@@ -100,11 +129,11 @@ export class Artifact<F extends object> {
       throw new FileError(path, `is ${found}, wanted ${this.name}`, hint);
     }
     const found = this.#migrated(raw, file, hint);
-    const { mixbct: maker, contents } = raw;
+    const { mixbct: maker } = raw;
     const result = typeof maker === 'string' ? this.#definition.check(found) : { problem: '"mixbct" is damaged' };
     if ('problem' in result) throw new FileError(file, `its ${result.problem}`, hint);
-    const names = Array.isArray(contents) && { contents: contents.filter((name) => typeof name === 'string') };
-    return { ...result.fields, kind: this.kind, version: this.version, mixbct: maker as string, ...names };
+    const { kind, version } = this;
+    return { ...result.fields, kind, version, mixbct: maker as string, ...listsIn(raw) };
   }
 
   #migrated(raw: Readonly<Record<string, unknown>>, file: string, hint: Hint): Readonly<Record<string, unknown>> {
@@ -131,19 +160,32 @@ export class Artifact<F extends object> {
    * @throws UserError if another process writes `path`, what stands there may not be replaced, or the disk is full.
    */
   write(path: string, options: WriteOptions, make: (directory: string) => Promise<F> | F): Promise<Manifest<F>> {
-    return writeArtifact(path, { ...options, kind: this.kind }, async (directory) => ({
-      kind: this.kind,
-      version: this.version,
-      ...(await make(directory)),
-      mixbct,
-      contents: readdirSync(directory).sort(),
-    }));
+    return writeArtifact(path, { ...options, kind: this.kind }, async (directory) => {
+      const fields = await make(directory);
+      return { ...this.manifest(path, fields, options.inputs), contents: readdirSync(directory).sort() };
+    });
+  }
+
+  /** The manifest of an artefact at `path` that is made file by file, from `inputs`. */
+  manifest(path: string, fields: F, inputs: readonly (string | undefined)[] = []): Manifest<F> {
+    const { kind, version } = this;
+    return { kind, version, ...fields, mixbct, madeFrom: sourcesOf(path, inputs) };
   }
 
   /** The right to write one at `path`. @throws UserError as `write` */
   claim(path: string, replacing: Replacing): OutputLock {
     return claimOutput(path, artifactOf(this.kind), replacing);
   }
+}
+
+/** The lists that every manifest may have. Only `mixbct info` and `--force` read them: damaged ones are as good as none. */
+function listsIn(raw: Readonly<Record<string, unknown>>): Pick<Manifest<object>, 'contents' | 'madeFrom'> {
+  const isList = (shape: Shape, value: unknown): boolean => value !== undefined && mismatch(value, shape) === null;
+  const lists = Object.entries({
+    contents: [''],
+    madeFrom: [{ kind: '', path: '', digest: new Optional('') }],
+  } as const);
+  return Object.fromEntries(lists.filter(([key, shape]) => isList(shape, raw[key])).map(([key]) => [key, raw[key]]));
 }
 
 export const defineArtifact = <F extends object>(definition: ArtifactDefinition<F>): Artifact<F> =>

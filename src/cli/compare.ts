@@ -47,7 +47,7 @@ const NEITHER = ['is neither a finished run nor an evaluation', 'train one: mixb
 
 /** Every fact on a run or an evaluation that is worth comparing, by path. */
 async function facts(path: string): Promise<Record<string, unknown>> {
-  const { EVALUATION_FILE, readEvaluation } = await import('../eval/evaluation-file.ts');
+  const { EVALUATION_FILE, readEvaluation } = await import('../eval/evaluation-artifact.ts');
   if (existsSync(join(path, EVALUATION_FILE))) return factsOfEvaluation(readEvaluation(path));
   if (!existsSync(join(path, MANIFEST))) throw new FileError(path, ...NEITHER);
   // as it stands: checking it would load every method and network, and nothing here depends on what it holds

@@ -1,10 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { artifactOf, writeArtifact } from '../artifacts/artifact.ts';
-import { claimOutput } from '../artifacts/output-claim.ts';
 import type { OutputLock } from '../artifacts/output-lock.ts';
 import { progress } from '../base/progress.ts';
-import { version } from '../base/version.ts';
 import {
   alignedDataset,
   cropFilesDigest,
@@ -15,6 +12,7 @@ import {
   type PixelMappingName,
 } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
+import { evaluationArtifact } from '../eval/evaluation-artifact.ts';
 import {
   type Evaluation,
   evaluateTemplates,
@@ -74,14 +72,14 @@ export async function evaluateIjb(
   };
   const { joined } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
-  const claim = (): OutputLock => claimOutput(out, artifactOf('evaluation'), replacing);
+  const claim = (): OutputLock => evaluationArtifact.claim(out, replacing);
   using lock = joined ? claimOnRankZero((body) => joined.broadcastFromRankZero(body), claim) : claim();
   if (joined) {
     await extractAll(joined, present, crops, options);
     if (joined.group.rank > 0) return undefined;
   }
   let evaluation: Evaluation | undefined;
-  await writeArtifact(out, { kind: 'evaluation', ...replacing, lock: lock! }, async (directory) => {
+  await evaluationArtifact.write(out, { ...replacing, lock: lock! }, async (directory) => {
     const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, crops, options);
     const models = {
       old: sources.old && (await pooled(sources.old)),
@@ -113,7 +111,7 @@ export async function evaluateIjb(
     evaluation = withholdVerdicts(evaluation);
     await scores?.pack();
     await writeReports(directory, evaluation, options);
-    return { kind: 'evaluation', version: 1, seed: options.seed, data: evaluation.dataset.digest, mixbct: version };
+    return { seed: options.seed, data: evaluation.dataset.digest };
   });
   return evaluation!;
 }

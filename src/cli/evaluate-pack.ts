@@ -1,11 +1,9 @@
-import { basename, join } from 'node:path';
-import { canonicalJson, digestOf, fileDigest, writeArtifact, writeJson } from '../artifacts/artifact.ts';
+import { basename } from 'node:path';
+import { canonicalJson, digestOf, fileDigest, writeJson } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { version } from '../base/version.ts';
 import { type PixelMappingName, packDataset, readPack } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import {
-  type FoldedAccuracy,
   foldedAccuracy,
   packEmbeddings,
   pairDistances,
@@ -14,20 +12,10 @@ import {
   requireFoldablePairs,
   zeroRows,
 } from '../eval/index.ts';
+import { type PackResult, packAccuracyArtifact, packAccuracyFile } from '../eval/pack-accuracy-artifact.ts';
 import { EmbeddingCache, embedFaces } from '../features/index.ts';
 import { openEncoder, readRunManifest } from '../train/run.ts';
 import { type ModelSource, modelSource } from './model-features.ts';
-
-/** One model's queries, the second picture of each pair, on one model's gallery, the first. */
-export type PackResult = FoldedAccuracy & {
-  readonly pack: string;
-  readonly query: string;
-  readonly gallery: string;
-  /** Mean length of an embedding of the query's model: XNorm in the reference's logs. */
-  readonly meanNorm: number;
-  /** Embeddings of the query's model that are zeros: their pairs count as answered wrong. */
-  readonly zeros: number;
-};
 
 export type PackOptions = {
   readonly pack: readonly string[];
@@ -55,12 +43,12 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
   const inputs = [...options.pack, ...runs.map(({ path }) => path)];
   let results: PackResult[] = [];
   const resume = { key, worth: EmbeddingCache.isIn };
-  await writeArtifact(out, { kind: 'pack-accuracy', force, inputs, resume }, async (folder) => {
+  await packAccuracyArtifact.write(out, { force, inputs, resume }, async (folder) => {
     const cache = new EmbeddingCache(folder);
     results = await evaluatePacks(options, cache);
     cache.clear();
-    writeJson(join(folder, 'accuracy.json'), results);
-    return { kind: 'pack-accuracy', version: 1, mixbct: version };
+    writeJson(packAccuracyFile(folder), results);
+    return {};
   });
   return results;
 }

@@ -1,7 +1,6 @@
-import { writeArtifact } from '../artifacts/artifact.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
-import { version } from '../base/version.ts';
+import { evaluationArtifact } from '../eval/evaluation-artifact.ts';
 import {
   DRAWN,
   defaultMemory,
@@ -72,7 +71,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     };
   };
   let evaluation: Evaluation | undefined;
-  await writeArtifact(out, { kind: 'evaluation', force, inputs: paths }, async (directory) => {
+  await evaluationArtifact.write(out, { force, inputs: paths }, async (directory) => {
     const bar = progress('evaluate', 2 + 2 * stage.candidates.length);
     const judged = evaluate({
       title: stage.title,
@@ -97,7 +96,7 @@ export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Pr
     bar.stop();
     evaluation = withholdVerdicts(judged, stage);
     await writeReports(directory, evaluation, stage);
-    return { kind: 'evaluation', version: 1, seed: stage.seed, old: old.digest, mixbct: version };
+    return { seed: stage.seed, old: old.digest };
   });
   return evaluation!;
 }

@@ -39,7 +39,7 @@ export function reportCommand(): Command {
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
     .addOption(forceOption())
     .action(async (paths: readonly string[], options) => {
-      const { readEvaluation } = await import('../eval/evaluation-file.ts');
+      const { readEvaluation } = await import('../eval/evaluation-artifact.ts');
       const names = shortNames(paths);
       const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
       const evaluations = runs.map(({ evaluation }) => evaluation);

@@ -89,7 +89,7 @@ async function runExperiment(file: string, options: RunOptions): Promise<void> {
     import('./experiment.ts'),
     import('./processes.ts'),
     import('./stages.ts'),
-    import('../eval/evaluation-file.ts'),
+    import('../eval/evaluation-artifact.ts'),
   ]);
   const experiment = loadExperiment(file, options.set);
   useThreads(options.threads);

@@ -9,7 +9,7 @@ import { holderOf } from '../../test/helpers/locks.ts';
 import { readOnly } from '../../test/helpers/read-only.ts';
 import { fileDigest, MANIFEST } from '../artifacts/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
-import { runFiles } from '../train/run.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { loadExperiment } from './experiment.ts';
 import { runStages } from './stages.ts';
 

@@ -6,7 +6,7 @@ import { damageFile } from '../../test/helpers/bad-input.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { EVALUATION_FILE, readEvaluation } from '../eval/evaluation-file.ts';
+import { EVALUATION_FILE, readEvaluation } from '../eval/evaluation-artifact.ts';
 import { evaluate } from '../eval/index.ts';
 import { renderMarkdown, renderSeries, renderSeriesHtml, renderTerminal } from './index.ts';
 

@@ -7,9 +7,9 @@ import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { backward, liveTensors, mul, narrow, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
-import { runFiles } from './run.ts';
 import { trainStep } from './train-step.ts';
 import { lastReport } from './training-log.ts';
 

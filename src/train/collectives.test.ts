@@ -6,8 +6,8 @@ import { before, type TestContext, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
 import { endsOf, inProcesses } from '../../test/helpers/processes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
-import { runFiles } from './run.ts';
 
 before(() => setThreads(1));
 

@@ -7,6 +7,7 @@ import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { CLASSES, tinyBatch } from '../../test/helpers/session.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,
   fillNormal,
@@ -22,7 +23,6 @@ import {
   zeros,
 } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
-import { runFiles } from './run.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
 import { lastReport } from './training-log.ts';
 

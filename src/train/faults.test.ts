@@ -13,10 +13,10 @@ import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpe
 import type { Fault } from '../../test/helpers/train-with-fault.ts';
 import { MANIFEST, readJson } from '../artifacts/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { full, readSafetensors, scope, setThreads } from '../torch/index.ts';
 import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
 import { noOldModelInputs, type OldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
-import { runFiles } from './run.ts';
 import { trainStep } from './train-step.ts';
 
 before(() => setThreads(1));

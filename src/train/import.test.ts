@@ -19,9 +19,10 @@ import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
+import { type RunManifest, runFiles } from '../runs/run-artifact.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import.ts';
-import { type EncoderOptions, loadModel, openEncoder, type RunManifest, runFiles } from './run.ts';
+import { type EncoderOptions, loadModel, openEncoder } from './run.ts';
 
 /**
  * A whole network in float32 against the same in PyTorch: other convolution algorithms, other order of sums. Of embeddings

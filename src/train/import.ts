@@ -1,13 +1,13 @@
 import { basename } from 'node:path';
-import { fileDigest, writeArtifact } from '../artifacts/artifact.ts';
+import { fileDigest } from '../artifacts/artifact.ts';
 import { requireRoom } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { version } from '../base/version.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
 import { backboneOf } from '../runs/network.ts';
 import { networkSchema, parseRecipe, type Recipe } from '../runs/recipe.ts';
+import { type RunManifest, runArtifact, runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,
   finiteMask,
@@ -18,7 +18,7 @@ import {
   toUint8,
   zeros,
 } from '../torch/index.ts';
-import { type RunManifest, runFiles, writeBackbone } from './run.ts';
+import { writeBackbone } from './run.ts';
 
 /** What a checkpoint does not tell of its network. */
 export type ImportedNetwork = {
@@ -54,7 +54,7 @@ export async function importModel(
   const recipeOf = (embeddingDim: number): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
   recipeOf(1); // what was asked for is checked before anything is read or written
-  return await writeArtifact(out, { kind: 'run', force, inputs: [path] }, async (folder) => {
+  return await runArtifact.write(out, { force, inputs: [path] }, async (folder) => {
     const opened = await openState(path);
     return scope(() => {
       const names = namesOf(network, side);
@@ -80,8 +80,6 @@ export async function importModel(
         backbone.dispose();
       }
       return {
-        kind: 'run',
-        version: 1,
         name: basename(out),
         model: fileDigest(runFiles(folder).model),
         recipe,
@@ -102,7 +100,6 @@ export async function importModel(
         counts: {},
         preset: recipe.preset,
         differences: [],
-        mixbct: version,
         libtorch: buildInfo().libtorch,
       };
     });

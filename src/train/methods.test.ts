@@ -8,9 +8,10 @@ import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/hel
 import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
-import { loadModel, openEncoder, runFiles } from './run.ts';
+import { loadModel, openEncoder } from './run.ts';
 import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));

@@ -13,8 +13,9 @@ import {
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';
+import { isBegun, runFiles } from '../runs/run-artifact.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
-import { checkRun, isBegun, runFiles } from './run.ts';
+import { checkRun } from './run.ts';
 
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
 const runKind: OutputKind = {

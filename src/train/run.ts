@@ -1,15 +1,13 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, fileDigest, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { digestOf, fileDigest, MANIFEST } from '../artifacts/artifact.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { version } from '../base/version.ts';
 import {
   type ClassKeys,
   classKeysOf,
   type Dataset,
-  datasetReference,
   type PixelMappingName,
   pixelMappings,
   referenceTo,
@@ -23,63 +21,9 @@ import { loadStateDict } from '../nn/state-dict.ts';
 import { backboneOf, projectionOf } from '../runs/network.ts';
 import { differencesFromReference } from '../runs/preset.ts';
 import { type NetworkRecipe, recipeSchema } from '../runs/recipe.ts';
+import { isBegun, type RunManifest, runArtifact, runFiles } from '../runs/run-artifact.ts';
 import { buildInfo, readSafetensors, scope, type Tensor, writeSafetensors } from '../torch/index.ts';
 import type { Session } from './session.ts';
-
-/** What a run's directory holds. */
-export const runFiles = (out: string) => ({
-  recipe: join(out, 'recipe.json'),
-  log: join(out, 'log.jsonl'),
-  checkpoint: join(out, 'checkpoint.safetensors'),
-  /** The one before. */
-  previous: join(out, 'checkpoint.previous.safetensors'),
-  model: join(out, 'model.safetensors'),
-  head: join(out, 'head.safetensors'),
-  /** Only of recipes with a projection. */
-  projection: join(out, 'projection.safetensors'),
-});
-
-const runManifestSchema = z.object({
-  kind: z.literal('run'),
-  version: z.literal(1),
-  name: z.string(),
-  /** Digest of the backbone's file: what feature sets name their model by. */
-  model: z.string(),
-  recipe: recipeSchema,
-  /** What it was trained on; null if that is not known. */
-  dataset: datasetReference.nullable(),
-  /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
-  imported: z
-    .object({
-      from: z.string(),
-      digest: z.string(),
-      leftOut: z.array(z.string()),
-      /** What stood before the names of the network. */
-      prefix: z.string().default(''),
-      /** Entries of the state that are no plain tensors. */
-      skipped: z.array(z.string()).default([]),
-    })
-    .nullable()
-    .default(null),
-  old: z.string(),
-  /** W */
-  processes: z.number().default(1),
-  steps: z.number(),
-  seconds: z.number(),
-  dataWaitShare: z.number(),
-  badImages: z.number(),
-  counts: z.record(z.string(), z.number()),
-  preset: z.string(),
-  /** Where the recipe differs from the reference. */
-  differences: z.array(z.string()).default([]),
-  mixbct: z.string(),
-  libtorch: z.string(),
-});
-export type RunManifest = z.infer<typeof runManifestSchema>;
-
-/** Whether an unfinished run can go on at `out`. */
-export const isBegun = (out: string): boolean =>
-  [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
 
 /** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
 export function checkRun(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
@@ -113,22 +57,22 @@ type Outcome = Pick<
   /** The head's state, whole. */
   readonly head: Iterable<readonly [string, Tensor]>;
   readonly dataset: Dataset;
+  /** Paths of what it was made from. */
+  readonly inputs: readonly (string | undefined)[];
 };
 
 export const writeBackbone = (out: string, backbone: Module, network: NetworkRecipe): void =>
   writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
 
 /** Writes backbone and head, and returns the manifest that makes the run a finished one. */
-export function writeModel(out: string, { session, head, dataset, ...outcome }: Outcome): RunManifest {
+export function writeModel(out: string, { session, head, dataset, inputs, ...outcome }: Outcome): RunManifest {
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
   writeBackbone(out, session.backbone, outcome.recipe.network);
   if (session.projection) writeSafetensors(files.projection, session.projection.state());
   writeClassKeys(trainedClassesPath(out), classKeysOf(dataset));
   writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
-  return {
-    kind: 'run',
-    version: 1,
+  const fields = {
     name: outcome.recipe.name ?? basename(out),
     model: fileDigest(files.model),
     dataset: referenceTo(dataset),
@@ -136,9 +80,9 @@ export function writeModel(out: string, { session, head, dataset, ...outcome }: 
     ...outcome,
     preset: outcome.recipe.preset,
     differences: differencesFromReference(outcome.recipe),
-    mixbct: version,
     libtorch: buildInfo().libtorch,
   };
+  return runArtifact.manifest(out, fields, inputs);
 }
 
 /** A trained backbone, ready to embed. Dispose it after use. */
@@ -159,9 +103,10 @@ export function readRunManifest(run: string): RunManifest {
     ? `the run is unfinished: mixbct train … --out ${run} --resume`
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
-  const result = runManifestSchema.safeParse(readJson(path));
-  if (!result.success) throw new FileError(path, `is not the manifest of a run: ${z.prettifyError(result.error)}`);
-  return result.data;
+  const manifest = runArtifact.open(run);
+  const recipe = recipeSchema.safeParse(manifest.recipe);
+  if (!recipe.success) throw new FileError(path, `its recipe is damaged: ${z.prettifyError(recipe.error)}`);
+  return { ...manifest, recipe: recipe.data };
 }
 
 /**
@@ -174,11 +119,8 @@ export function loadModel(run: string, { space = 'own' }: { readonly space?: Spa
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
       hint: optionHint('leave --space out'),
     });
+  runArtifact.verify(run, manifest);
   const { model } = runFiles(run);
-  if (!existsSync(model))
-    throw new FileError(model, 'no such file', 'the run is damaged: train it again with mixbct train … --force');
-  if (fileDigest(model) !== manifest.model)
-    throw new FileError(model, `is not the model that ${MANIFEST} describes (digest differs)`);
   const { network } = manifest.recipe;
   const fill = (path: string, module: Module): Module => {
     scope(() => loadStateDict(path, readSafetensors(path).tensors, module.state()));

@@ -6,9 +6,9 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
-import { runFiles } from './run.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
 
 before(() => setThreads(1));

@@ -9,9 +9,9 @@ import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import { Loader, openDataset, sequentialOrder } from '../data/index.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { setThreads } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
-import { runFiles } from './run.ts';
 
 before(() => setThreads(1));
 

@@ -9,9 +9,10 @@ import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { openCredible } from '../features/index.ts';
+import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
-import { loadModel, runFiles } from './run.ts';
+import { loadModel } from './run.ts';
 
 before(() => setThreads(1));
 
@@ -194,5 +195,5 @@ test('a changed model file is noticed', async (t) => {
   const bytes = readFileSync(runFiles(out).model);
   bytes[bytes.length - 1]! ^= 1;
   writeFileSync(runFiles(out).model, bytes);
-  assert.throws(() => loadModel(out), /is not the model that manifest\.json describes/);
+  assert.throws(() => loadModel(out), /model\.safetensors: was changed or damaged since it was made/);
 });

@@ -1,5 +1,5 @@
 import { Loader } from '../data/index.ts';
-import type { RunManifest } from './run.ts';
+import type { RunManifest } from '../runs/run-artifact.ts';
 import { trainStep } from './train-step.ts';
 import { claimRun, Trainer } from './trainer.ts';
 import { planTraining, type TrainOptions } from './training-plan.ts';

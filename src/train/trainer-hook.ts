@@ -1,5 +1,5 @@
 import type { Recipe } from '../runs/recipe.ts';
-import type { RunManifest } from './run.ts';
+import type { RunManifest } from '../runs/run-artifact.ts';
 import type { Session } from './session.ts';
 import type { StepResult } from './train-step.ts';
 

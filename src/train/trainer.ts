@@ -7,6 +7,7 @@ import { Rng } from '../base/rng.ts';
 import { type Batch, describeEmptyClasses, type Loader, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
+import { type RunManifest, runFiles } from '../runs/run-artifact.ts';
 import { BYTES, singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
 import {
@@ -20,7 +21,7 @@ import {
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import { announceReplaced } from './replaced-images.ts';
-import { type RunManifest, runFiles, writeModel } from './run.ts';
+import { writeModel } from './run.ts';
 import { RunOutput } from './run-output.ts';
 import { disposeSession, openSession, type Session, sessionState } from './session.ts';
 import type { StepResult, StepSettings } from './train-step.ts';
@@ -243,6 +244,7 @@ export class Trainer implements TrainingState, Disposable {
       session: this.session,
       head: Array.from(headState, ([name, value]) => [name.slice(HEAD.length), value] as const),
       dataset: this.#options.dataset,
+      inputs: this.#options.inputs ?? [],
       old: this.#options.old.digest,
       processes: this.session.group.processes,
       steps: this.step,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { readJson } from '../artifacts/artifact.ts';
+import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { Choice, mismatch, Optional, OrNull, type Shape } from '../base/shape.ts';
 import type { Evaluation } from './evaluate.ts';
@@ -87,13 +88,26 @@ const evaluationShape: Shape = {
 
 export const EVALUATION_FILE = 'evaluation.json';
 
+export const evaluationArtifact = defineArtifact({
+  kind: 'evaluation',
+  name: 'an evaluation',
+  command: 'mixbct evaluate',
+  /** Digest of the old model's features, or of the templates' images; the evaluation itself is a file beside the manifest. */
+  check: checkedByShape<{ readonly seed: number; readonly old?: string; readonly data?: string }>({
+    seed: 0,
+    old: new Optional(''),
+    data: new Optional(''),
+  }),
+});
+
 /** Reads the evaluation in a folder. @throws FileError if there is none, or it is damaged: names the first wrong field. */
 export function readEvaluation(folder: string): Evaluation {
+  const { command, again } = evaluationArtifact;
   const file = join(folder, EVALUATION_FILE);
-  const raw = readJson(file, 'make one with: mixbct evaluate') as { kind?: unknown; version?: unknown } | null;
+  const raw = readJson(file, `make one with: ${command}`) as { kind?: unknown; version?: unknown } | null;
   if (raw?.kind !== 'evaluation' || raw.version !== 1)
-    throw new FileError(file, 'is no evaluation of this version', 'make it again with: mixbct evaluate');
+    throw new FileError(file, 'is no evaluation of this version', again);
   const problem = mismatch(raw, evaluationShape);
-  if (problem) throw new FileError(file, `its ${problem}`, 'make it again with: mixbct evaluate');
+  if (problem) throw new FileError(file, `its ${problem}`, again);
   return raw as unknown as Evaluation;
 }

@@ -1,0 +1,36 @@
+import { join } from 'node:path';
+import { readJson } from '../artifacts/artifact.ts';
+import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
+import { FileError } from '../base/errors.ts';
+import { mismatch } from '../base/shape.ts';
+import type { FoldedAccuracy } from './verification.ts';
+
+/** One model's queries, the second picture of each pair, on one model's gallery, the first. */
+export type PackResult = FoldedAccuracy & {
+  readonly pack: string;
+  readonly query: string;
+  readonly gallery: string;
+  /** Mean length of an embedding of the query's model: XNorm in the reference's logs. */
+  readonly meanNorm: number;
+  /** Embeddings of the query's model that are zeros: their pairs count as answered wrong. */
+  readonly zeros: number;
+};
+
+/** Accuracies on verification packs: a list of `PackResult` beside the manifest. */
+export const packAccuracyArtifact = defineArtifact({
+  kind: 'pack-accuracy',
+  name: 'pack accuracies',
+  command: 'mixbct evaluate pack',
+  check: checkedByShape<object>({}),
+});
+
+export const packAccuracyFile = (folder: string): string => join(folder, 'accuracy.json');
+
+/** @throws FileError if the folder holds none, or they are damaged. */
+export function readPackAccuracies(folder: string): readonly PackResult[] {
+  const file = packAccuracyFile(folder);
+  const raw = readJson(file, packAccuracyArtifact.again);
+  const problem = mismatch(raw, [{ pack: '', query: '', gallery: '', mean: 0, std: 0 }]);
+  if (problem) throw new FileError(file, `its ${problem}`, packAccuracyArtifact.again);
+  return raw as readonly PackResult[];
+}
