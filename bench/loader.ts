@@ -7,7 +7,7 @@ import { Rng } from '../src/base/rng.ts';
 import { type Dataset, Loader, openDataset, shuffledOrder } from '../src/data/index.ts';
 import { nativeImage } from '../src/data/native-image.ts';
 import { packImage, writeRecords } from '../src/data/recordio.ts';
-import { parseRecipe } from '../src/runs/recipe.ts';
+import { parseRecipe } from '../src/runs/load-recipe.ts';
 import { setThreads } from '../src/torch/index.ts';
 import { noOldModelInputs } from '../src/train/old-model-inputs.ts';
 import { disposeSession, openSession } from '../src/train/session.ts';

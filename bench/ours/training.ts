@@ -1,5 +1,5 @@
 import { Rng } from '../../src/base/rng.ts';
-import { parseRecipe } from '../../src/runs/recipe.ts';
+import { parseRecipe } from '../../src/runs/load-recipe.ts';
 import {
   copy_,
   fillNormal,

@@ -6,7 +6,7 @@ import { applySettings, describeIssues } from '../base/settings.ts';
 import { suggestion } from '../base/suggestion.ts';
 import { ownOrShipped } from '../base/version.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
-import { parseRecipe } from '../runs/recipe.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
 
 const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
 const datasetReference = reference.describe(

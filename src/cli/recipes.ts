@@ -29,7 +29,7 @@ export function recipesCommand(): Command {
       const [{ stringify }, { differencesFromReference, keptRepairs }, { loadRecipe }] = await Promise.all([
         import('yaml'),
         import('../runs/preset.ts'),
-        import('../runs/recipe.ts'),
+        import('../runs/load-recipe.ts'),
       ]);
       const recipe = loadRecipe(name, { preset: options.preset });
       const differences = [...differencesFromReference(recipe), ...keptRepairs];

@@ -63,7 +63,7 @@ export function trainCommand(): Command {
       ] = await Promise.all([
         import('./input-dataset.ts'),
         import('../train/old-model-inputs.ts'),
-        import('../runs/recipe.ts'),
+        import('../runs/load-recipe.ts'),
         import('../train/train.ts'),
         import('./processes.ts'),
       ]);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { loadRecipe, parseRecipe } from './load-recipe.ts';
 import { namedRecipes } from './named-recipes.ts';
 import { differencesFromReference, referencePreset } from './preset.ts';
-import { loadRecipe, parseRecipe } from './recipe.ts';
 
 const raw = (kind: string): Record<string, unknown> => ({
   network: { name: 'r18', embeddingDim: 8 },

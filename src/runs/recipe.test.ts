@@ -3,8 +3,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { packageRoot } from '../base/version.ts';
+import { loadRecipe, parseRecipe } from './load-recipe.ts';
 import { differencesFromReference } from './preset.ts';
-import { loadRecipe, parseRecipe } from './recipe.ts';
 
 test('every recipe of the project is valid', () => {
   const folder = join(packageRoot, 'recipes');

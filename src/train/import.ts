@@ -5,8 +5,9 @@ import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
 import { backboneOf } from '../runs/network.ts';
-import { networkSchema, parseRecipe, type Recipe } from '../runs/recipe.ts';
+import { networkSchema, type Recipe } from '../runs/recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,

@@ -5,7 +5,7 @@ import { golden } from '../../test/helpers/golden.ts';
 import { Rng } from '../base/rng.ts';
 import type { OldModelBatch, OldModelConstants } from '../methods/index.ts';
 import type { Precision } from '../models/precisions.ts';
-import { parseRecipe } from '../runs/recipe.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
 import {
   buildInfo,
   copy_,

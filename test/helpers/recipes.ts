@@ -1,4 +1,5 @@
-import { parseRecipe, type Recipe } from '../../src/runs/recipe.ts';
+import { parseRecipe } from '../../src/runs/load-recipe.ts';
+import type { Recipe } from '../../src/runs/recipe.ts';
 
 /** A recipe that trains in a second: a network of 4 to 32 channels on 16-pixel images. */
 export const tinyRecipe = (changes: Record<string, unknown> = {}): Recipe =>

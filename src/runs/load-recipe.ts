@@ -1,0 +1,62 @@
+import { existsSync } from 'node:fs';
+import { readYaml } from '../base/document.ts';
+import { UserError } from '../base/errors.ts';
+import { applySettings, describeIssues } from '../base/settings.ts';
+import { ownOrShipped } from '../base/version.ts';
+import { methodNamed } from '../methods/index.ts';
+import { type BackboneName, backbones, type OwnOption, ownOptions } from '../models/index.ts';
+import { namedRecipe, suggestName } from './named-recipes.ts';
+import { withReference } from './preset.ts';
+import { type Recipe, recipeSchema } from './recipe.ts';
+
+export type LoadRecipeOptions = {
+  /** `path=value`, as `--set` takes them. */
+  readonly settings?: readonly string[];
+  /** Takes the place of the recipe's own. */
+  readonly preset?: Recipe['preset'] | undefined;
+};
+
+/** Reads a recipe, from a file or by a name of the reference's. @throws UserError listing every problem at once. */
+export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Recipe {
+  const path = ownOrShipped(given);
+  const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);
+  if (!named && !existsSync(path) && !/\.ya?ml$/.test(path))
+    throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {
+      hint: 'the names: mixbct recipes',
+    });
+  return parseRecipe(named ?? readYaml(path), path, options);
+}
+
+export function parseRecipe(raw: unknown, where: string, { settings = [], preset }: LoadRecipeOptions = {}): Recipe {
+  const set = applySettings(raw, settings) as Record<string, unknown>;
+  const wanted = preset === undefined ? set : { ...set, preset };
+  const recipe = check(wanted, where);
+  return recipe.preset === 'reference' ? check(withReference(wanted, recipe), where) : recipe;
+}
+
+function check(raw: unknown, where: string): Recipe {
+  const result = recipeSchema.safeParse(raw);
+  if (!result.success)
+    throw new UserError(`${where}: ${describeIssues(result.error, recipeSchema)}`, {
+      hint: 'every option with its default: mixbct schema recipe',
+    });
+  const { method, projection, network, batchSize, accumulate } = result.data;
+  if (batchSize % accumulate !== 0)
+    throw new UserError(`${where}: batchSize ${batchSize} is no multiple of accumulate ${accumulate}`, {
+      hint: 'the parts of a batch must be of one size',
+    });
+  const takes: readonly OwnOption[] = backbones[network.name as BackboneName].takes;
+  const idle = ownOptions.filter((option) => network[option] && !takes.includes(option));
+  if (idle.length > 0)
+    throw new UserError(`${where}: ${network.name} has no ${idle.join(', ')}`, {
+      hint: `leave ${idle.map((option) => `network.${option}`).join(' and ')} out`,
+    });
+  if (projection && !methodNamed(method.kind).projects)
+    throw new UserError(
+      `${where}: method ${method.kind} cannot project: it needs old and new embeddings in one space`,
+      {
+        hint: 'leave projection out and set network.embeddingDim to that of the old embeddings',
+      },
+    );
+  return result.data;
+}
