@@ -29,29 +29,40 @@ export function estimate(value: number, replicates: Float64Array): Estimate {
 /** Scores of pairs with the identities of both sides, as positions in the list of identities. */
 export type ScoredPairs = { readonly score: Float32Array; readonly a: Int32Array; readonly b: Int32Array };
 
+/** How many pairs each two identities have: those of identity s with later ones are `from[s]` … `from[s + 1] - 1`. */
+export type PairCounts = { readonly from: Int32Array; readonly partner: Int32Array; readonly count: Int32Array };
+
 /** Impostor pairs of each two identities: their joint weight in a resample is the sum of count · w_a · w_b. */
-export function pairCounts(
-  { a, b }: Pick<ScoredPairs, 'a' | 'b'>,
-  identities: number,
-): { readonly a: Int32Array; readonly b: Int32Array; readonly count: Float64Array } {
-  const counts = new Map<number, number>();
-  for (let i = 0; i < a.length; i++) {
-    const key = Math.min(a[i]!, b[i]!) * identities + Math.max(a[i]!, b[i]!);
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: number): PairCounts {
+  const starts = new Int32Array(identities + 1);
+  for (let i = 0; i < a.length; i++) starts[Math.min(a[i]!, b[i]!) + 1]!++;
+  for (let s = 0; s < identities; s++) starts[s + 1]! += starts[s]!;
+  const partner = new Int32Array(a.length);
+  const next = starts.slice();
+  for (let i = 0; i < a.length; i++) partner[next[Math.min(a[i]!, b[i]!)]!++] = Math.max(a[i]!, b[i]!);
+  const [from, count, met] = [new Int32Array(identities + 1), new Int32Array(a.length), new Int32Array(identities)];
+  let kept = 0;
+  for (let s = 0; s < identities; s++) {
+    for (let k = starts[s]!; k < starts[s + 1]!; k++) if (met[partner[k]!]!++ === 0) partner[kept++] = partner[k]!;
+    for (let k = from[s]!; k < kept; k++) {
+      count[k] = met[partner[k]!]!;
+      met[partner[k]!] = 0;
+    }
+    from[s + 1] = kept;
   }
-  const keys = Float64Array.from(counts.keys());
-  return {
-    a: Int32Array.from(keys, (key) => Math.floor(key / identities)),
-    b: Int32Array.from(keys, (key) => key % identities),
-    count: Float64Array.from(counts.values()),
-  };
+  return { from, partner: partner.subarray(0, kept), count: count.subarray(0, kept) };
 }
 
 /** Total impostor weight of each resample, [R]: the same for every model. */
-export function impostorWeights({ a, b, count }: ReturnType<typeof pairCounts>, resamples: Resamples): Float64Array {
+export function impostorWeights({ from, partner, count }: PairCounts, resamples: Resamples): Float64Array {
   return Float64Array.from(resamples, (weights) => {
     let sum = 0;
-    for (let i = 0; i < a.length; i++) sum += count[i]! * weights[a[i]!]! * weights[b[i]!]!;
+    for (let s = 0; s < weights.length; s++) {
+      if (weights[s] === 0) continue;
+      let met = 0;
+      for (let k = from[s]!; k < from[s + 1]!; k++) met += count[k]! * weights[partner[k]!]!;
+      sum += met * weights[s]!;
+    }
     return sum;
   });
 }
@@ -60,8 +71,8 @@ export function impostorWeights({ a, b, count }: ReturnType<typeof pairCounts>, 
 const MARGIN = 2;
 
 /**
- * TAR at FAR ≤ target in each resample: identity s drawn w_s times weighs a genuine pair w_s, an impostor pair w_s · w_t.
- * → [targets][R]
+ * TAR at FAR ≤ target in each resample, of pairs by falling score: identity s drawn w_s times weighs a genuine pair w_s, an
+ * impostor pair w_s · w_t. → [targets][R]
  */
 export function tarReplicates(
   genuine: ScoredPairs,
@@ -71,19 +82,10 @@ export function tarReplicates(
   totals: Float64Array,
 ): Float64Array[] {
   const thresholds = thresholdReplicates(impostor, targets, resamples, totals);
-  const matches = highest(genuine, genuine.score.length);
-  const identities = resamples[0]?.length ?? 0;
-  const all = countsByIdentity(matches.a, identities);
+  const all = weightOf(genuine.a, resamples);
   return thresholds.map((ofTarget) => {
-    const accepted = Int32Array.from(ofTarget, (threshold) => acceptedAbove(matches.score, threshold));
-    // what every resample accepts is counted by identity once; thresholds differ little
-    const shared = accepted.reduce((least, count) => Math.min(least, count), matches.score.length);
-    const counts = countsByIdentity(matches.a.subarray(0, shared), identities);
-    return Float64Array.from(resamples, (weights, r) => {
-      let weight = weighed(counts, weights);
-      for (let i = shared; i < accepted[r]!; i++) weight += weights[matches.a[i]!]!;
-      return weight / weighed(all, weights);
-    });
+    const accepted = Int32Array.from(ofTarget, (threshold) => countAbove(genuine.score, threshold));
+    return weightOfFirst(genuine.a, accepted, resamples).map((weight, r) => weight / all[r]!);
   });
 }
 
@@ -94,29 +96,37 @@ function thresholdReplicates(
   resamples: Resamples,
   totals: Float64Array,
 ): Float64Array[] {
-  const top = highest(impostor, Math.ceil(Math.max(...targets) * MARGIN * impostor.score.length) + 1);
+  const { score, a, b } = impostor;
+  const kept = withTies(score, Math.ceil(Math.max(...targets) * MARGIN * score.length) + 1);
   // a resample that lets all of the kept ones through is judged by the lowest of them
-  const beyond = top.score.length < impostor.score.length ? top.score.at(-1)! : Number.NEGATIVE_INFINITY;
+  const beyond = kept < score.length ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
   const thresholds = targets.map(() => new Float64Array(resamples.length));
   for (const [r, weights] of resamples.entries()) {
     let [passed, i] = [0, 0];
     for (const t of order) {
       const allowed = targets[t]! * totals[r]! * (1 + 1e-12);
-      while (i < top.score.length) {
-        const weight = weights[top.a[i]!]! * weights[top.b[i]!]!;
+      while (i < kept) {
+        const weight = weights[a[i]!]! * weights[b[i]!]!;
         if (passed + weight > allowed) break;
         passed += weight;
         i++;
       }
-      thresholds[t]![r] = i < top.score.length ? top.score[i]! : beyond;
+      thresholds[t]![r] = i < kept ? score[i]! : beyond;
     }
   }
   return thresholds;
 }
 
+/** The first `count` of falling scores, and all that tie with the last of them. */
+function withTies(score: Float32Array, count: number): number {
+  let kept = Math.min(count, score.length);
+  while (kept > 0 && kept < score.length && score[kept] === score[kept - 1]) kept++;
+  return kept;
+}
+
 /** How many of falling `scores` are above the threshold. */
-function acceptedAbove(scores: Float32Array, threshold: number): number {
+function countAbove(scores: Float32Array | Float64Array, threshold: number): number {
   let [low, high] = [0, scores.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -126,30 +136,37 @@ function acceptedAbove(scores: Float32Array, threshold: number): number {
   return low;
 }
 
-function countsByIdentity(identity: Int32Array, identities: number): Float64Array {
-  const counts = new Float64Array(identities);
+/** What `identity` weighs in all in each resample. [K] → [R] */
+function weightOf(identity: Int32Array, resamples: Resamples): Float64Array {
+  const counts = new Float64Array(resamples[0]?.length ?? 0);
   for (const s of identity) counts[s]!++;
-  return counts;
+  return Float64Array.from(resamples, (weights) => {
+    let sum = 0;
+    for (let s = 0; s < counts.length; s++) sum += counts[s]! * weights[s]!;
+    return sum;
+  });
 }
 
-function weighed(counts: Float64Array, weights: Uint16Array): number {
-  let sum = 0;
-  for (let s = 0; s < counts.length; s++) sum += counts[s]! * weights[s]!;
-  return sum;
+/** What the first `first[r]` of `identity` weigh in resample r. What all resamples share, which is most, is counted once. [R] */
+function weightOfFirst(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
+  const shared = first.reduce((least, count) => Math.min(least, count), identity.length);
+  return weightOf(identity.subarray(0, shared), resamples).map((weight, r) => {
+    const weights = resamples[r]!;
+    let sum = weight;
+    for (let k = shared; k < first[r]!; k++) sum += weights[identity[k]!]!;
+    return sum;
+  });
 }
 
-/** The `count` pairs of highest score, falling, those of equal score in their order; and all that tie with the last. */
-function highest({ score, a, b }: ScoredPairs, count: number): ScoredPairs {
+/** Pairs by falling score, those of equal score in their order. */
+export function fallingPairs({ score, a, b }: ScoredPairs): ScoredPairs {
   const order = scope(() =>
     toInt32(to(argsortStable(share(score, { shape: [score.length] }), { descending: true }), { dtype: 'int32' })),
   );
-  let kept = Math.min(count, score.length);
-  while (kept > 0 && kept < score.length && score[order[kept]!] === score[order[kept - 1]!]) kept++;
-  const chosen = order.subarray(0, kept);
   return {
-    score: Float32Array.from(chosen, (i) => score[i]!),
-    a: Int32Array.from(chosen, (i) => a[i]!),
-    b: Int32Array.from(chosen, (i) => b[i]!),
+    score: score.map((_, k) => score[order[k]!]!),
+    a: a.map((_, k) => a[order[k]!]!),
+    b: b.map((_, k) => b[order[k]!]!),
   };
 }
 
@@ -160,53 +177,53 @@ export function rankReplicates(
   rank: number,
   resamples: Resamples,
 ): Float64Array {
-  return Float64Array.from(resamples, (weights) => {
-    let [hits, mated] = [0, 0];
-    for (const { ahead } of searches)
-      for (let i = 0; i < identity.length; i++) {
-        if (ahead[i]! < 0) continue;
-        const weight = weights[identity[i]!]!;
-        mated += weight;
-        if (ahead[i]! < rank) hits += weight;
-      }
-    return hits / mated;
-  });
+  const probes = (wanted: (ahead: number) => boolean): Float64Array =>
+    weightOf(concatenated(searches.map(({ ahead }) => identity.filter((_, i) => wanted(ahead[i]!)))), resamples);
+  const mated = probes((ahead) => ahead >= 0);
+  return probes((ahead) => ahead >= 0 && ahead < rank).map((hits, r) => hits / mated[r]!);
 }
 
-/** TPIR at FPIR `target`, mean over the galleries, in each resample, [R]. The galleries themselves stay as they are. */
+const concatenated = (parts: readonly Int32Array[]): Int32Array => {
+  const all = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+};
+
+/** TPIR at FPIR `targets`, mean over the galleries, in each resample. The galleries themselves stay as they are. → [targets][R] */
 export function tpirReplicates(
   searches: readonly Searches[],
   identity: Int32Array,
-  target: number,
+  targets: readonly number[],
   resamples: Resamples,
-): Float64Array {
-  const sorted = searches.map(({ own, best, ahead }) => {
+): Float64Array[] {
+  const galleries = searches.map(({ own, best, ahead }) => {
     const all = Int32Array.from(own.keys());
-    return {
-      outsiders: all.filter((i) => ahead[i]! < 0).sort((x, y) => best[y]! - best[x]!),
-      mated: all.filter((i) => ahead[i]! >= 0),
-      winners: all.filter((i) => ahead[i] === 0).sort((x, y) => own[y]! - own[x]!),
+    const falling = (wanted: (ahead: number) => boolean, by: Float64Array) => {
+      const chosen = all.filter((i) => wanted(ahead[i]!)).sort((x, y) => by[y]! - by[x]!);
+      return { score: Float64Array.from(chosen, (i) => by[i]!), identity: chosen.map((i) => identity[i]!) };
     };
+    const outsiders = falling((n) => n < 0, best);
+    const winners = falling((n) => n === 0, own);
+    const mated = weightOf(
+      identity.filter((_, i) => ahead[i]! >= 0),
+      resamples,
+    );
+    return { outsiders, winners, total: weightOf(outsiders.identity, resamples), mated };
   });
-  return Float64Array.from(resamples, (weights) => {
-    let sum = 0;
-    for (const [s, { own, best }] of searches.entries()) {
-      const { outsiders, mated, winners } = sorted[s]!;
-      const weightOf = (chosen: Int32Array): number => {
-        let sum = 0;
-        for (let k = 0; k < chosen.length; k++) sum += weights[identity[chosen[k]!]!]!;
-        return sum;
-      };
-      const total = weightOf(outsiders);
-      const wanted = Math.max(atMostCount(target, total), 1);
-      let [passed, at] = [0, -1];
-      while (passed < wanted && at + 1 < outsiders.length) passed += weights[identity[outsiders[++at]!]!]!;
-      const threshold = best[outsiders[Math.max(at, 0)]!]!;
-      let hits = 0;
-      for (let k = 0; k < winners.length && own[winners[k]!]! > threshold; k++)
-        hits += weights[identity[winners[k]!]!]!;
-      sum += hits / weightOf(mated);
-    }
-    return sum / searches.length;
+  return targets.map((target) => {
+    const rates = galleries.map(({ outsiders, winners, total, mated }) => {
+      const accepted = Int32Array.from(resamples, (weights, r) => {
+        const wanted = Math.max(atMostCount(target, total[r]!), 1);
+        let [passed, at] = [0, -1];
+        while (passed < wanted && at + 1 < outsiders.score.length) passed += weights[outsiders.identity[++at]!]!;
+        return countAbove(winners.score, outsiders.score[Math.max(at, 0)]!);
+      });
+      return weightOfFirst(winners.identity, accepted, resamples).map((hits, r) => hits / mated[r]!);
+    });
+    return rates[0]!.map((_, r) => rates.reduce((sum, rate) => sum + rate[r]!, 0) / rates.length);
   });
 }

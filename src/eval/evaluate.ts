@@ -2,6 +2,7 @@ import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import {
   estimate,
+  fallingPairs,
   impostorWeights,
   pairCounts,
   type Resamples,
@@ -293,8 +294,8 @@ function makeJudge(
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
   return (queryName: string, galleryName: string, query: Embeddings, gallery: Embeddings): Judged<TestResult> => {
-    const genuine = { score: pairScores(query, gallery, pairs.genuine), ...genuineSides };
-    const impostor = { score: pairScores(query, gallery, pairs.impostor), ...impostorSides };
+    const genuine = fallingPairs({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
+    const impostor = fallingPairs({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
     const verification = verify(genuine, impostor, drawn, totals);
     const identification = identify({ split, query, gallery, probeIdentity, drawn });
     return {
@@ -309,13 +310,14 @@ function makeJudge(
   };
 }
 
+/** Verification by pairs of falling score. */
 function verify(
   genuine: ScoredPairs,
   impostor: ScoredPairs,
   drawn: Resamples,
   totals: Float64Array,
 ): Judged<VerificationResult> {
-  const scores = { genuine: genuine.score.slice().sort(), impostor: impostor.score.slice().sort() };
+  const scores = { genuine: genuine.score.toReversed(), impostor: impostor.score.toReversed() };
   const curve = roc(scores);
   const replicates = tarReplicates(genuine, impostor, FAR_WITH_INTERVAL, drawn, totals);
   const measured = new Map(

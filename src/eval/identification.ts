@@ -1,5 +1,6 @@
+import { largest, narrow, scope, share, to, toFloat64 } from '../torch/index.ts';
 import { atMostCount } from './roc.ts';
-import { NO_SCORE } from './scores.ts';
+import { NO_SCORE, type Rows } from './scores.ts';
 
 /** FPIR levels of a curve, 1e-4 … 1 in a hundred logarithmic steps (methods.md 6.6), and those that tables tell. */
 export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
@@ -43,10 +44,10 @@ export type Recheck = {
 /**
  * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, more rows are passed over; `enrolled`
  * [P] gives each probe's entry in the gallery, -1 if it has none. An entry whose similarity is NaN counts as more similar than
- * any other.
+ * any other. Rows are read one by one only where another entry comes near the probe's own.
  */
-export function search(
-  similarity: Float32Array | Float64Array,
+export function search<T extends Rows>(
+  similarity: T,
   enrolled: Int32Array,
   { size, start = 0, stride = size }: GalleryColumns,
   { rounding, same }: Recheck = { rounding: 0, same: () => false },
@@ -55,32 +56,56 @@ export function search(
   const found: Searches = {
     size,
     own: new Float64Array(count).fill(Number.NaN),
-    best: new Float64Array(count),
+    best: largestOfOthers(similarity, enrolled, { size, start, stride }),
     ahead: new Int32Array(count).fill(-1),
     equal: new Int32Array(count),
   };
   for (let probe = 0; probe < count; probe++) {
     const [row, entry] = [probe * stride + start, enrolled[probe]!];
-    const own = entry < 0 ? Number.POSITIVE_INFINITY : similarity[row + entry]!;
-    const [lower, upper] = [own - rounding, own + rounding];
-    let [best, ahead, equal] = [Number.NEGATIVE_INFINITY, 0, 0];
-    for (let g = 0; g < size; g++) {
-      if (g === entry) continue;
-      const value = similarity[row + g]!;
-      if (!(value <= best)) best = Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;
-      if (value < lower) continue;
-      const tie = value <= upper && (value === own || same(probe, g));
-      if (tie) equal++;
-      if (tie || !(value < own)) ahead++;
-    }
-    found.best[probe] = best;
     if (entry < 0) continue;
-    const never = Number.isNaN(own) || own === NO_SCORE;
-    found.own[probe] = never ? NO_SCORE : own;
-    found.ahead[probe] = never ? NEVER : ahead;
-    found.equal[probe] = never ? 0 : equal;
+    const own = similarity[row + entry]!;
+    const findable = !Number.isNaN(own) && own !== NO_SCORE;
+    found.own[probe] = findable ? own : NO_SCORE;
+    found.ahead[probe] = findable ? 0 : NEVER;
+    const lower = own - rounding;
+    if (!findable || found.best[probe]! < lower) continue;
+    for (let at = nextFrom(similarity, row, row + size, lower); at < row + size; ) {
+      const value = similarity[at]!;
+      if (at !== row + entry) {
+        const tie = value <= own + rounding && (value === own || same(probe, at - row));
+        if (tie) found.equal[probe]!++;
+        if (tie || !(value < own)) found.ahead[probe]!++;
+      }
+      at = nextFrom(similarity, at + 1, row + size, lower);
+    }
   }
   return found;
+}
+
+/** The first position in [from, to) whose value is not below `least`; `to` if there is none. */
+function nextFrom(values: Rows, from: number, to: number, least: number): number {
+  let at = from;
+  while (at < to && values[at]! < least) at++;
+  return at;
+}
+
+/** Largest similarity of each probe to an entry that is not its own, infinite if one is NaN. [P] */
+function largestOfOthers<T extends Rows>(
+  similarity: T,
+  enrolled: Int32Array,
+  { size, start, stride }: Required<GalleryColumns>,
+): Float64Array {
+  const count = enrolled.length;
+  if (count === 0 || size === 0) return new Float64Array(count).fill(Number.NEGATIVE_INFINITY);
+  const own = enrolled.map((entry, probe) => (entry < 0 ? -1 : probe * stride + start + entry));
+  const kept = Float64Array.from(own, (at) => similarity[at] ?? 0);
+  for (const at of own) if (at >= 0) similarity[at] = Number.NEGATIVE_INFINITY;
+  const best = scope(() => {
+    const rows = share(similarity.subarray(0, count * stride) as T, { shape: [count, stride] });
+    return toFloat64(to(largest(narrow(rows, 1, start, size), 1), { dtype: 'float64' }));
+  });
+  for (const [probe, at] of own.entries()) if (at >= 0) similarity[at] = kept[probe]!;
+  return best.map((value) => (Number.isNaN(value) ? Number.POSITIVE_INFINITY : value));
 }
 
 /** Searches of enrolled probes in which another entry is exactly as similar as the right one: they count as misses. */

@@ -72,11 +72,9 @@ export function judgeSearches(
   const rankRate = (rank: number): number =>
     searches.reduce((sum, s, i) => sum + topRank(s, rank) * mated[i]!, 0) / mated.reduce((a, b) => a + b);
   const rankOne = { value: rankRate(1), replicates: rankReplicates(searches, identity, 1, drawn) };
+  const tpirs = tpirReplicates(searches, identity, FPIR_WITH_INTERVAL, drawn);
   const atFpir = new Map(
-    FPIR_WITH_INTERVAL.map((fpir) => [
-      fpir as number,
-      { value: tpirAt(fpir), replicates: tpirReplicates(searches, identity, fpir, drawn) },
-    ]),
+    FPIR_WITH_INTERVAL.map((fpir, i) => [fpir as number, { value: tpirAt(fpir), replicates: tpirs[i]! }]),
   );
   return {
     result: {

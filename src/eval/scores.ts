@@ -88,13 +88,36 @@ export function cosine(a: Rows, i: number, b: Rows, j: number, dim: number): num
   const [from, other] = [i * dim, j * dim];
   let sum = 0;
   for (let d = 0; d < dim; d++) sum += a[from + d]! * b[other + d]!;
-  return sum === 0 && (isZeroRow(a, from, dim) || isZeroRow(b, other, dim)) ? NO_SCORE : clamped(sum);
+  return cosineOfSum(sum, a, from, b, other, dim);
 }
 
-/** Cosine of each pair: the gallery side from one model, the query side from another. [K] */
+const cosineOfSum = (sum: number, a: Rows, from: number, b: Rows, other: number, dim: number): number =>
+  sum === 0 && (isZeroRow(a, from, dim) || isZeroRow(b, other, dim)) ? NO_SCORE : clamped(sum);
+
+/** `cosine` of each pair: the gallery side from one model, the query side from another. [K] */
 export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs): Float32Array {
+  const { rows: a, dim } = query;
+  const b = gallery.rows;
   const scores = new Float32Array(pairs.query.length);
-  for (let i = 0; i < scores.length; i++)
-    scores[i] = cosine(query.rows, pairs.query[i]!, gallery.rows, pairs.gallery[i]!, query.dim);
+  let i = 0;
+  // four sums at a time: each waits for its own last addition only
+  for (; i + 4 <= scores.length; i += 4) {
+    const [a0, b0] = [pairs.query[i]! * dim, pairs.gallery[i]! * dim];
+    const [a1, b1] = [pairs.query[i + 1]! * dim, pairs.gallery[i + 1]! * dim];
+    const [a2, b2] = [pairs.query[i + 2]! * dim, pairs.gallery[i + 2]! * dim];
+    const [a3, b3] = [pairs.query[i + 3]! * dim, pairs.gallery[i + 3]! * dim];
+    let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+    for (let d = 0; d < dim; d++) {
+      sum0 += a[a0 + d]! * b[b0 + d]!;
+      sum1 += a[a1 + d]! * b[b1 + d]!;
+      sum2 += a[a2 + d]! * b[b2 + d]!;
+      sum3 += a[a3 + d]! * b[b3 + d]!;
+    }
+    scores[i] = cosineOfSum(sum0, a, a0, b, b0, dim);
+    scores[i + 1] = cosineOfSum(sum1, a, a1, b, b1, dim);
+    scores[i + 2] = cosineOfSum(sum2, a, a2, b, b2, dim);
+    scores[i + 3] = cosineOfSum(sum3, a, a3, b, b3, dim);
+  }
+  for (; i < scores.length; i++) scores[i] = cosine(a, pairs.query[i]!, b, pairs.gallery[i]!, dim);
   return scores;
 }
