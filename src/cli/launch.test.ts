@@ -9,7 +9,7 @@ import { stringify } from 'yaml';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { freePort } from '../../test/helpers/processes.ts';
+import { freePort, needsPort } from '../../test/helpers/processes.ts';
 import { listeners, pester } from '../../test/helpers/sockets.ts';
 import { checkLaunch } from './launch.ts';
 
@@ -90,37 +90,41 @@ test('processes are numbered on the screen, work together, and leave a finished 
   assert.equal(JSON.parse(readFileSync(join(folder, 'run/manifest.json'), 'utf8')).processes, 2);
 });
 
-test('when one process is killed, all end, its fate stands last, and neither process nor port is left', async (t) => {
-  const folder = await workshop(t, 500);
-  const port = await freePort();
-  const launched = new Launched(folder, '--nproc', '3', '--master-port', String(port), ...training);
-  await launched.until(begun(folder));
-  const processes = launched.processes();
-  assert.deepEqual([...processes.keys()].sort(), [0, 1, 2]);
-  const start = performance.now();
-  process.kill(processes.get(1)!, 'SIGKILL');
-  assert.equal(await launched.ended, 128 + 9);
-  assert.ok(performance.now() - start < WITHIN_MS, `${performance.now() - start} ms`);
-  assert.match(launched.text, /process 1 was ended by SIGKILL after .*; the others were stopped\. It said last:\s*$/);
-  assert.deepEqual([...processes.values()].filter(alive), []);
-  await new Promise<void>((done, fail) => {
-    const server = createServer().on('error', fail);
-    server.listen(port, () => server.close(() => done()));
-  });
-  const resumed = mixbct(
-    folder,
-    'train',
-    'recipe.yaml',
-    '--data',
-    'set',
-    '--out',
-    'run',
-    '--resume',
-    '--set',
-    'epochs=1',
-  );
-  assert.match(resumed.err, /written with another recipe/, 'there is a checkpoint, of this recipe alone');
-});
+test(
+  'when one process is killed, all end, its fate stands last, and neither process nor port is left',
+  needsPort,
+  async (t) => {
+    const folder = await workshop(t, 500);
+    const port = await freePort();
+    const launched = new Launched(folder, '--nproc', '3', '--master-port', String(port), ...training);
+    await launched.until(begun(folder));
+    const processes = launched.processes();
+    assert.deepEqual([...processes.keys()].sort(), [0, 1, 2]);
+    const start = performance.now();
+    process.kill(processes.get(1)!, 'SIGKILL');
+    assert.equal(await launched.ended, 128 + 9);
+    assert.ok(performance.now() - start < WITHIN_MS, `${performance.now() - start} ms`);
+    assert.match(launched.text, /process 1 was ended by SIGKILL after .*; the others were stopped\. It said last:\s*$/);
+    assert.deepEqual([...processes.values()].filter(alive), []);
+    await new Promise<void>((done, fail) => {
+      const server = createServer().on('error', fail);
+      server.listen(port, () => server.close(() => done()));
+    });
+    const resumed = mixbct(
+      folder,
+      'train',
+      'recipe.yaml',
+      '--data',
+      'set',
+      '--out',
+      'run',
+      '--resume',
+      '--set',
+      'epochs=1',
+    );
+    assert.match(resumed.err, /written with another recipe/, 'there is a checkpoint, of this recipe alone');
+  },
+);
 
 test('processes of one machine listen on loopback alone, and strangers at their ports do no harm', async (t) => {
   const folder = await workshop(t, 40);
@@ -189,7 +193,7 @@ test('what cannot be launched is refused in words', () => {
   refused({}, /launch runs train, extract, evaluate ijb, not denoise/, ['denoise']);
 });
 
-test('a busy port ends the launch in words', async (t) => {
+test('a busy port ends the launch in words', needsPort, async (t) => {
   const folder = await workshop(t, 1);
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, done));
@@ -200,7 +204,7 @@ test('a busy port ends the launch in words', async (t) => {
   assert.match(err, /port \d+ is busy on this machine.*\n.*--master-port\)\n$/);
 });
 
-test('a machine whose others do not come gives up, and says who is missing', async (t) => {
+test('a machine whose others do not come gives up, and says who is missing', needsPort, async (t) => {
   const folder = await workshop(t, 1);
   process.env['MIXBCT_JOIN_SECONDS'] = '2';
   t.after(() => delete process.env['MIXBCT_JOIN_SECONDS']);

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join as pathOf } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { endsOf, freePort, inProcesses } from '../../test/helpers/processes.ts';
+import { endsOf, freePort, inProcesses, needsPort } from '../../test/helpers/processes.ts';
 import { listeners } from '../../test/helpers/sockets.ts';
 import {
   buildInfo,
@@ -18,6 +18,7 @@ import {
   tensor,
   toNumbers,
 } from './index.ts';
+import { requireLoopbackStore } from './rendezvous.ts';
 
 /** Connections of strangers to the port. */
 const STRANGERS = 20;
@@ -118,7 +119,7 @@ test('the place of a process is read from the variables of torchrun; what is wro
   assert.throws(() => rankInfoOf({ ...place, WORLD_SIZE: '0' }), /WORLD_SIZE=0/);
 });
 
-test('a busy port and an absent master are told apart', async () => {
+test('a busy port and an absent master are told apart', needsPort, async () => {
   const server = createServer();
   await new Promise<void>((done) => server.listen(0, done));
   const { port } = server.address() as { port: number };
@@ -132,7 +133,7 @@ test('a busy port and an absent master are told apart', async () => {
   );
 });
 
-test('processes that do not fit together are refused, all with the same words', async () => {
+test('processes that do not fit together are refused, all with the same words', needsPort, async () => {
   const errorsOf = async (processes: number, env: Parameters<typeof endsOf>[3], task = 'collectives') =>
     (await endsOf(processes, task, null, env)).map(({ code, err }) => {
       assert.notEqual(code, 0);
@@ -150,24 +151,28 @@ test('processes that do not fit together are refused, all with the same words', 
 
 const SECRET = 'known to the processes of this run alone';
 
-test('processes with a secret meet through an encrypted port, which drops whoever does not know it', async (t) => {
-  const folder = testFolder(t);
-  const secret = pathOf(folder, 'secret');
-  writeFileSync(secret, `${SECRET}\n`, { mode: 0o600 });
-  const port = String(await freePort());
-  const env = { MASTER_PORT: port, MIXBCT_RDZV_SECRET_FILE: secret, MIXBCT_TEST_JOIN_MS: '60000' };
-  const ends = endsOf(2, 'strangers', STRANGERS, () => env);
-  const [first, second] = await ends;
-  assert.deepEqual([first!.code, second!.code], [0, 0], first!.err + second!.err);
-  assert.deepEqual(JSON.parse(first!.out), { sum: 3, addresses: ['127.0.0.1'] });
-  const dropped = first!.err.match(
-    /rendezvous: dropped a connection(?: from 127\.0\.0\.1)? that does not know the secret/g,
-  );
-  assert.equal(dropped?.length, 5, first!.err);
-  assert.match(first!.err, /\(more are not reported\)/);
-});
+test(
+  'processes with a secret meet through an encrypted port, which drops whoever does not know it',
+  needsPort,
+  async (t) => {
+    const folder = testFolder(t);
+    const secret = pathOf(folder, 'secret');
+    writeFileSync(secret, `${SECRET}\n`, { mode: 0o600 });
+    const port = String(await freePort());
+    const env = { MASTER_PORT: port, MIXBCT_RDZV_SECRET_FILE: secret, MIXBCT_TEST_JOIN_MS: '60000' };
+    const ends = endsOf(2, 'strangers', STRANGERS, () => env);
+    const [first, second] = await ends;
+    assert.deepEqual([first!.code, second!.code], [0, 0], first!.err + second!.err);
+    assert.deepEqual(JSON.parse(first!.out), { sum: 3, addresses: ['127.0.0.1'] });
+    const dropped = first!.err.match(
+      /rendezvous: dropped a connection(?: from 127\.0\.0\.1)? that does not know the secret/g,
+    );
+    assert.equal(dropped?.length, 5, first!.err);
+    assert.match(first!.err, /\(more are not reported\)/);
+  },
+);
 
-test('another secret is refused, and none is wanted where others could connect', async (t) => {
+test('another secret is refused, and none is wanted where others could connect', needsPort, async (t) => {
   const [right, wrong] = await endsOf(2, 'collectives', null, (rank) => ({
     MIXBCT_RDZV_SECRET: rank === 0 ? SECRET : `${SECRET}?`,
     MIXBCT_TEST_JOIN_MS: '4000',
@@ -199,6 +204,14 @@ test('a store on loopback is not reachable from elsewhere', () => {
   const at = listeners(process.pid).filter(({ port }) => port === store.port);
   assert.deepEqual(at.map(({ address }) => address), [major >= 2 ? '127.0.0.1' : '::']); // biome-ignore format: short
   store.close();
+});
+
+test('a libtorch that would serve the rendezvous on all interfaces is refused', () => {
+  requireLoopbackStore('2.13.0');
+  assert.throws(
+    () => requireLoopbackStore('1.13.1'),
+    /libtorch 1\.13\.1 opens its rendezvous port on all network interfaces.*\n.*without --master-port/,
+  );
 });
 
 test('a group over NCCL', { skip: hasNccl() ? false : 'this addon was built without NCCL' }, () => {

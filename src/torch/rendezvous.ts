@@ -1,5 +1,6 @@
 import { messageOf, optionHint, UserError } from '../base/errors.ts';
 import { C10dProcessGroup, PeerLost, Store } from './distributed.ts';
+import { buildInfo } from './runtime.ts';
 import { scope } from './scope.ts';
 import { tensor, toNumbers, toUint8 } from './tensor.ts';
 import { rendezvousSecret, Tunnel, TunnelError } from './tunnel.ts';
@@ -170,6 +171,17 @@ export function joinProcessGroup(rankInfo: RankInfo, options: JoinOptions = {}):
   return new DistributedContext(group, opened);
 }
 
+/** @throws UserError for a libtorch that opens the port of a store on all network interfaces: whoever reaches it can change what is in it. */
+export function requireLoopbackStore(libtorch: string): void {
+  if (!libtorch.startsWith('1.')) return;
+  throw new UserError(`libtorch ${libtorch} opens its rendezvous port on all network interfaces, without a secret`, {
+    hint: [
+      'on one machine start the processes with mixbct launch --nproc N, without --master-port: they meet in a file',
+      'build with libtorch 2 (MIXBCT_LIBTORCH=wheel npm run setup)',
+    ],
+  });
+}
+
 /** The store that processes meet at, and what frees it. */
 type OpenStore = { readonly store: Store; readonly close: () => void };
 type StoreOptions = { readonly timeoutMs: number; readonly env: Environment };
@@ -194,6 +206,7 @@ function openStore(rankInfo: RankInfo, { timeoutMs, env }: StoreOptions): OpenSt
   const agent = env['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
   const isServer = rank === 0 && !agent;
   const secret = agent ? undefined : rendezvousSecret(env);
+  if (isServer) requireLoopbackStore(buildInfo().libtorch);
   if (secret === undefined) {
     if (!agent && !isLoopback(address))
       throw new UserError(`MASTER_ADDR is ${address}, and there is no secret by which the processes know each other`, {

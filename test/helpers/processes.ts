@@ -1,6 +1,10 @@
 import { spawn } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { buildInfo } from '../../src/torch/index.ts';
+import { RENDEZVOUS_FILE } from '../../src/torch/variables.ts';
 
 const worker = resolve(import.meta.dirname, 'process-worker.js');
 
@@ -13,6 +17,10 @@ export const freePort = (): Promise<number> =>
     });
   });
 
+/** Only libtorch 2 serves a rendezvous on a port of this machine alone. */
+const servesPort = !buildInfo().libtorch.startsWith('1.');
+export const needsPort = { skip: !servesPort && 'libtorch 1 serves no rendezvous on a port' };
+
 export type Ended = { readonly rank: number; readonly code: number | null; readonly out: string; readonly err: string };
 
 /** Starts a task of test/distributed in real processes that have met, and waits for the end of all, however they end. */
@@ -23,7 +31,10 @@ export async function endsOf(
   env: (rank: number) => Readonly<Record<string, string>> = () => ({}),
 ): Promise<Ended[]> {
   const port = String(await freePort());
-  const place = { WORLD_SIZE: String(processes), MASTER_ADDR: '127.0.0.1', MASTER_PORT: port, OMP_NUM_THREADS: '1' };
+  const meeting = servesPort
+    ? { MASTER_ADDR: '127.0.0.1', MASTER_PORT: port }
+    : { [RENDEZVOUS_FILE]: join(mkdtempSync(join(tmpdir(), 'mixbct-meet-')), 'store') };
+  const place = { WORLD_SIZE: String(processes), ...meeting, OMP_NUM_THREADS: '1' };
   return Promise.all(
     Array.from({ length: processes }, (_, rank) => {
       const child = spawn(process.execPath, [worker, task, JSON.stringify(input)], {
