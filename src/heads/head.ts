@@ -6,30 +6,30 @@ import type { Shard } from './shards.ts';
 
 /** The head in one training step. */
 export type HeadOfStep = {
-  /** What classifies in this step. Its `weight` is the whole one. */
+  /** The classifier of this step. Its `weight` has all rows. */
   readonly classifier: Pick<Head, 'loss' | 'weight' | 'overClasses'>;
-  /** The rows of `weight` that learn in this step; null: all of them. */
+  /** The rows of `weight` that this step updates; null: all of them. */
   readonly chosen: ChosenRows | null;
 };
 
-/** The classification layer of a run and its loss: never part of a backbone. */
+/** The classification layer of a run and its loss. It is never part of a backbone. */
 export abstract class Head extends Module {
-  /** Whether its gradients count in the norm that clipping limits, as the reference's softmax layer does and its margin heads do not. */
+  /** Whether its gradients count in the clipped norm. As in the reference, those of softmax do and those of margin heads do not. */
   abstract readonly clipped: boolean;
   /** Plain logits, without margin. embeddings [B, D] → [B, C] */
   abstract logits(embeddings: Tensor): Tensor;
-  /** One row for each class that this process holds: all of them [C, D], unless there is a `shard`. */
+  /** One row per class that this process holds: all of them [C, D], unless there is a `shard`. */
   abstract readonly weight: Tensor;
-  /** Which of the classes those are, where each process holds some. */
+  /** The classes that this process holds; null: all. */
   readonly shard: (Shard & { readonly of: number }) | null = null;
-  /** Over all classes the sum of what is summed over the rows of `weight` here; with a gradient. */
+  /** Adds up a sum over the rows of `weight` over all processes that hold rows. Differentiable. */
   overClasses(sum: Tensor): Tensor {
     return sum;
   }
-  /** embeddings [B, D], labels [B] int64 → scalar: the mean over the batch. Of several processes each gives its share of it. */
+  /** Mean loss over the batch. With several processes, each passes its share of the batch. embeddings [B, D], labels [B] int64 → scalar */
   abstract loss(embeddings: Tensor, labels: Tensor): Tensor;
 
-  /** The head for a step on samples of these classes. Draws come from `rng`; by default there are none, and all of it learns. */
+  /** The head for a step on samples of these classes. Sampled heads draw from `rng`; by default all rows are updated. */
   forStep(_labels: ArrayLike<number>, _rng: Rng): HeadOfStep {
     return { classifier: this, chosen: null };
   }

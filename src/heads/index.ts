@@ -50,7 +50,7 @@ export const headSchema = z.discriminatedUnion('kind', [
 ]);
 export type HeadRecipe = z.infer<typeof headSchema>;
 
-/** A margin head's classes are spread over the processes of `group`; every process holds all of a softmax layer. */
+/** Makes a head. The classes of a margin head are sharded over `group`; a softmax head is replicated. */
 export function makeHead(
   recipe: HeadRecipe,
   embeddingDim: number,

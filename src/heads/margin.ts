@@ -27,12 +27,12 @@ import { Head, type HeadOfStep } from './head.ts';
 import { placesIn, sampleClasses } from './sampling.ts';
 import { labelsInShard, shardedCrossEntropy, shardOf } from './shards.ts';
 
-/** 1 - cos² is held above this, so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
+/** Lower bound of 1 - cos², so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
 export const SINE_SQUARED_FLOOR = 1e-12;
 
 export type MarginOptions = {
   readonly scale: number;
-  /** Share of the classes that a training step compares with; see `sampleClasses`. */
+  /** Share of the classes that a training step samples; see `sampleClasses`. */
   readonly sampleRate?: number;
 };
 export type ArcFaceOptions = MarginOptions & { readonly marginRad: number; readonly sineFloor?: number };
@@ -47,8 +47,8 @@ function withTarget(cos: Tensor, labels: Tensor, changed: (target: Tensor) => Te
 }
 
 /**
- * ArcFace logits: the angle to the target's centre grows by `marginRad`; beyond π - margin the target falls linearly
- * instead, so that it stays monotonic. cos [B, C] in [-1, 1], labels [B] → [B, C] times `scale`
+ * ArcFace logits: adds `marginRad` to the angle to the target's centre. Beyond π - margin the target falls linearly instead, so
+ * that it stays monotonic. cos [B, C] in [-1, 1], labels [B] → [B, C] times `scale`
  *
  * Source: arXiv:1801.07698 eq. 3; methods.md 2.3.
  */
@@ -105,7 +105,7 @@ abstract class MarginHead extends Head {
     return this.#group.sumOfShards(sum);
   }
 
-  /** The whole batch's labels as rows of `weight`, -1 for those of other shards. [b] int64 → [B] int64 */
+  /** The whole batch's labels as rows of `weight`; -1 for classes of other shards. [b] int64 → [B] int64 */
   #rowsOf(labels: Tensor): Tensor {
     return this.shard ? labelsInShard(this.#group.gather(labels), this.shard) : labels;
   }
@@ -138,7 +138,7 @@ abstract class MarginHead extends Head {
   }
 }
 
-/** Labels (-1: of another shard) as places in the sample. labels [B], places [C] → [B], all int64 */
+/** Labels (-1: of another shard) as positions in the sample. labels [B], places [C] → [B], all int64 */
 const placesOf = (labels: Tensor, places: Tensor): Tensor =>
   places.numel === 0 ? labels : where(greater(labels, -1), selectRows(places, clamp(labels, 0)), labels);
 

@@ -1,10 +1,10 @@
 /**
- * The classes that a step compares with when not all are: those of its samples, and others drawn uniformly until there are
- * `count`; the own ones alone if they are that many already. Ascending.
+ * Samples the classes of a step: those of its samples, and others drawn uniformly until there are `count`. If the samples have
+ * `count` classes or more, only these. Ascending.
  *
- * Each class draws a number, own classes get one above all, and the `count` largest win (the lowest class among equals).
- * `labels` are positions among the `classes`; -1 stands for a class of another shard. Source: methods.md 2.8 steps 1-2,
- * after Partial FC, arXiv:2203.15565.
+ * Each class draws a number, and the samples' classes get one above all. The `count` largest win; among equals the lowest class.
+ * `labels` are positions among the `classes`; -1 is a class of another shard. Source: methods.md 2.8 steps 1-2, after
+ * Partial FC, arXiv:2203.15565.
  */
 export function sampleClasses(
   labels: ArrayLike<number>,
@@ -30,7 +30,7 @@ export function sampleClasses(
 /** Above every uniform number. */
 const OWN = 2;
 
-/** Where each of `classes` classes stands in the ascending `sample`; -1 for those that are not in it. */
+/** Position of each of `classes` classes in the ascending `sample`; -1 for classes that are not in it. */
 export function placesIn(sample: Int32Array, classes: number): BigInt64Array {
   const places = new BigInt64Array(classes).fill(-1n);
   for (const [place, label] of sample.entries()) places[label] = BigInt(place);

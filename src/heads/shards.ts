@@ -27,10 +27,10 @@ import {
 } from '../torch/index.ts';
 import { LEAST_PROBABILITY } from './cross-entropy.ts';
 
-/** The classes that one of W processes holds: rows `start` … `start + count - 1` of the whole weight [C, D]. */
+/** The classes of one process: rows `start` … `start + count - 1` of the whole weight [C, D]. */
 export type Shard = { readonly start: number; readonly count: number };
 
-/** C classes spread over W processes as evenly as can be; the first processes take what is left over. Source: methods.md 2.8. */
+/** Spreads C classes over W processes evenly; the first processes hold one more each. Source: methods.md 2.8. */
 export function shardOf(
   classes: number,
   { processes, rank }: { readonly processes: number; readonly rank: number },
@@ -39,28 +39,28 @@ export function shardOf(
   return { start: each * rank + Math.min(rank, over), count: each + (rank < over ? 1 : 0) };
 }
 
-/** Labels as rows of a shard, -1 for classes of others. [B] int64 → [B] int64 */
+/** Labels as rows of a shard; -1 for classes of other shards. [B] int64 → [B] int64 */
 export function labelsInShard(labels: Tensor, { start, count }: Shard): Tensor {
   const local = clamp(sub(labels, start), -1);
   return where(greater(local, count - 1), full(labels.shape, -1, { dtype: 'int64' }), local);
 }
 
-/** What one shard says of a batch: logits of its classes [B, C_s], and each sample's class among them [B] int64 (-1: elsewhere). */
+/** One shard's logits of a batch [B, C_s], and each sample's class among its classes [B] int64 (-1: in another shard). */
 export type ShardLogits = { readonly logits: Tensor; readonly labels: Tensor };
 
-/** A shard may hold no class at all. */
+/** A shard may have no class. */
 const isEmpty = (logits: Tensor): boolean => logits.shape[1] === 0;
 const lowest = ({ shape, dtype }: Tensor): Tensor => full([shape[0]!, 1], Number.NEGATIVE_INFINITY, { dtype });
 
-/** What processes tell each other, element by element over all of them; each call is one all-reduce. Shapes stay. */
+/** Elementwise reductions over the processes. Each call is one all-reduce and keeps the shape. */
 export type Reductions = { max(x: Tensor): Tensor; sum(x: Tensor): Tensor };
 
 /**
- * Mean cross-entropy over classes that lie in shards: `saturatedCrossEntropy` of their concatenation, value and gradient,
- * without any of them seeing the others' logits. `shards` are those of this process, `across` asks the other ones; every
- * process gets the same value and the gradient of its own logits, (p - onehot)/B, also where the value saturates (D-30).
+ * Mean cross-entropy over sharded classes: value and gradient of `saturatedCrossEntropy` of the concatenated logits, which no
+ * process holds. `shards` are those of this process; `across` reduces over the others. Every process gets the same value and
+ * the gradient of its own logits, (p - onehot)/B, also where the value saturates (D-30).
  *
- * Reductions need not be differentiable: the gradient is put in by hand, as the factor of a term that is always 0.
+ * Reductions need not be differentiable: the gradient is added by hand, as the factor of a term that is always 0.
  * Source: methods.md 2.9.
  */
 export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Reductions = singleProcess): Tensor {

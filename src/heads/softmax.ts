@@ -4,7 +4,7 @@ import { defaultUniform } from '../nn/init.ts';
 import { crossEntropy, linear, type Tensor } from '../torch/index.ts';
 import { Head } from './head.ts';
 
-/** A linear layer with bias on the embedding as it is, and cross-entropy: no normalisation, scale or margin (methods.md 2.4). */
+/** A linear layer with bias and cross-entropy: no normalisation, scale or margin (methods.md 2.4). */
 export class Softmax extends Head {
   override readonly clipped = true;
   override readonly weight: Tensor; // [C, D]

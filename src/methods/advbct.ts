@@ -6,7 +6,7 @@ import { defineMethod } from './method.ts';
 import { beyondBoundary, withoutBoundary } from './parts/boundary.ts';
 import { reverseGradient } from './parts/reversal.ts';
 
-/** Tells new embeddings from old ones. [B, D] → log probabilities of new and of old, [B, 2] */
+/** Classifies embeddings as new or old. [B, D] → log probabilities of new and of old, [B, 2] */
 export class Discriminator extends Module {
   readonly dFc1: Linear;
   readonly dBn1: BatchNorm;
@@ -24,7 +24,7 @@ export class Discriminator extends Module {
   }
 }
 
-/** How far each class's boundary is moved towards the common radius, before the sigmoid: [C]. */
+/** How far each class's boundary moves towards the common radius, before the sigmoid. [C] */
 class ElasticBoundary extends Module {
   readonly weight: Tensor;
 
@@ -39,8 +39,8 @@ class ElasticBoundary extends Module {
 }
 
 /**
- * A discriminator learns to tell new embeddings from old ones, the backbone to deceive it; and each new embedding is to
- * lie within an elastic boundary around its class's old centre.
+ * A discriminator learns to tell new embeddings from old ones, and the backbone learns to deceive it. A second term pulls each
+ * new embedding into an elastic boundary around its class's old centre.
  */
 export const advbct = defineMethod({
   name: 'advbct',
@@ -61,7 +61,7 @@ export const advbct = defineMethod({
       terms({ embeddings, inOldSpace, labels, head, old, progress, epoch, epochs, pass, group, count }) {
         const unit = normalizeRows(inOldSpace);
         const reversal = 2 / (1 + Math.exp(-10 * progress)) - 1; // 0 → 1
-        // two passes, new before old: each moves the running statistics
+        // two passes, new before old: each updates the running statistics
         const news = discriminator.forward(reverseGradient(unit, reversal), pass);
         const olds = discriminator.forward(old.oldEmbedding, pass);
         const told = neg(add(mean(narrow(news, 1, 0, 1)), mean(narrow(olds, 1, 1, 1))));

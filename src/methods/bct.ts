@@ -3,8 +3,8 @@ import { defineMethod } from './method.ts';
 import { influence, influenceOptions } from './parts/influence.ts';
 
 /**
- * New embeddings are also classified by the old model's classifier, which is synthesised: its frozen rows are the class
- * means of the old embeddings. With a scale of 1, as the reference has it, the term hardly moves (D-28).
+ * The old model's classifier also classifies the new embeddings. It is synthesised: its frozen rows are the class means of the
+ * old embeddings. With a scale of 1, as in the reference, the term hardly changes (D-28).
  */
 export const bct = defineMethod({
   name: 'bct',

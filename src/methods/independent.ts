@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineMethod } from './method.ts';
 
-/** The classification loss alone: old models, and the oracle that a compatible model is measured against. */
+/** The classification loss alone. It trains old models and the oracle, the upper bound for compatible models. */
 export const independent = defineMethod({
   name: 'independent',
   source: 'no compatibility term',

@@ -22,9 +22,9 @@ export type {
 } from './method.ts';
 export { defineMethod } from './method.ts';
 
-/** Every method there is. To add one: write its file, and add it here. */
+/** All methods. To add one, write its file and add it here. */
 export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct } as const;
 export type MethodName = keyof typeof methods;
 
-/** The method of a recipe, with the names forgotten that only its own file knows. */
+/** The method of a recipe, with its type parameters widened. */
 export const methodNamed = (name: MethodName): Method => methods[name] as unknown as Method;

@@ -3,8 +3,8 @@ import { clamp, mean, norm, normalizeRows, square, sub } from '../torch/index.ts
 import { defineMethod } from './method.ts';
 
 /**
- * New unit embeddings are pulled to the old ones of the same samples: mean of max(‖o - e‖ - threshold, 0). A threshold
- * of 0.2 is the "weakened" form, which leaves cosines above 0.98 alone.
+ * Pulls new unit embeddings to the old ones of the same samples: mean of max(‖o - e‖ - threshold, 0). A threshold of 0.2 is the
+ * "weakened" form, which ignores cosines above 0.98.
  */
 export const l2 = defineMethod({
   name: 'l2',

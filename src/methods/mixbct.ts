@@ -5,9 +5,9 @@ import { defineMethod } from './method.ts';
 import { rowsHere, rowsOfBatch } from './parts/batch.ts';
 
 /**
- * A share of the batch's new embeddings is replaced by credible old ones of the same samples, and all are classified
- * together: each class region must hold both. "Mix" means replacement, not interpolation; the replaced rows send no
- * gradient to the backbone, though their images are forwarded and count in the batch statistics.
+ * Replaces a share of the batch's new embeddings by credible old ones of the same samples, and classifies all together, so
+ * that each class region must hold both. "Mix" means replacement, not interpolation. Replaced rows send no gradient to the
+ * backbone, but their images are forwarded and count in the batch statistics.
  */
 export const mixbct = defineMethod({
   name: 'mixbct',

@@ -29,16 +29,16 @@ import { push } from './parts/queue.ts';
 const lengths = (rows: Tensor, gram: Tensor, dim: 0 | 1): Tensor =>
   unsqueeze(sqrt(clamp(sum(mul(matmul(rows, gram), rows), { dim: 1 }), NORM_EPS)), dim);
 
-/** How a manifest counts samples that add 0 to both contrasts. */
+/** Name of the count of samples that add 0 to both contrasts. */
 const LONELY = 'samples without an old embedding of their class in the queue';
 
 /**
- * New embeddings are drawn to the old ones of their class, which a queue of the last batches holds: contrast of the
- * embeddings (alpha), and of the class similarities that the head gives them (beta).
+ * Contrasts new embeddings with a queue of old ones from the last batches, so that those of one class attract each other: by the
+ * embeddings (alpha) and by the head's class similarities (beta).
  *
- * Two embeddings are alike in class similarity by the cosine of W^a and W^b, their cosines to all classes. ⟨W^a, W^b⟩ is
- * aᵀ(WᵀW)b: it needs no logits of batch or queue, so that memory does not grow with them times classes, shards of the classes
- * only add their WᵀW, and it has a gradient, unlike the reference's (D-06).
+ * The class similarity of a and b is the cosine of Wa and Wb, their cosines to all classes. ⟨Wa, Wb⟩ = aᵀ(WᵀW)b needs no logits
+ * of batch or queue, so memory does not grow with their size times classes. Shards of the classes only add up their WᵀW. It has a
+ * gradient, unlike the reference's (D-06).
  */
 export const nccl = defineMethod({
   name: 'nccl',
@@ -81,10 +81,10 @@ export const nccl = defineMethod({
           else {
             const trusted = rowsOfBatch(credible, labels.numel, group);
             const rows = tensor(trusted, { dtype: 'int32' });
-            count('old embeddings left out', own.numel - trusted.length);
+            count('old embeddings skipped', own.numel - trusted.length);
             push(ring, selectRows(olds, rows), selectRows(own, rows));
           }
-          // whoever is in the queue is alike to itself
+          // a sample in the queue is similar to itself
           if (credible || own.numel > queueSize) count(LONELY, withoutAlike(own, classes));
         });
         const target = { queue, classes, oldEmbedding, labels };

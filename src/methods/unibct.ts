@@ -6,8 +6,8 @@ import { influence, influenceOptions } from './parts/influence.ts';
 import { refine } from './parts/refine.ts';
 
 /**
- * BCT whose prototypes are renewed during training: old embeddings are propagated along the graph of the new model's
- * neighbours within each class, so that outliers of the old model count less.
+ * BCT with prototypes that are recomputed during training: old embeddings are propagated along the graph of the new model's
+ * neighbours within each class, so that the old model's outliers count less.
  */
 export const unibct = defineMethod({
   name: 'unibct',

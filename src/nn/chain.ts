@@ -2,9 +2,9 @@ import { recomputed, type Tensor } from '../torch/index.ts';
 import type { Module, Pass } from './module.ts';
 
 /**
- * Runs modules one after the other. With `every` above 0, a training pass remembers only what enters each group of so many
- * modules; backward computes the group again (activation checkpointing: memory for one more forward pass). Losses, gradients
- * and running statistics stay what they were, to the bit.
+ * Runs modules one after the other. With `every` > 0, training stores only the inputs of each group of `every` modules, and
+ * backward recomputes the group (activation checkpointing: less memory for one more forward pass). Losses, gradients and
+ * running statistics stay the same to the bit.
  */
 export function chain(modules: readonly Module[], x: Tensor, pass: Pass, every = 0): Tensor {
   const run = (group: readonly Module[], input: Tensor, how: Pass): Tensor =>

@@ -15,12 +15,12 @@ import {
 export const normal = (shape: readonly number[], std: number, rng: Rng): Tensor =>
   fillNormal(zeros(shape), generator(rng.seed()), 0, std);
 
-/** Elements drawn at a time: a multiple of 16, in which groups libtorch makes normal numbers of uniform ones. */
+/** Elements drawn at a time: a multiple of 16, since libtorch makes normal numbers in groups of 16. */
 const BLOCK = 2 ** 20;
-/** Fewer elements than this, at the end, are drawn with those before them. */
+/** A shorter last block is drawn together with the one before. */
 const GROUP = 16;
 
-/** Rows `start` … `start + count - 1` of what `normal(shape, std, rng)` draws, to the bit, without the memory of the others. */
+/** Rows `start` … `start + count - 1` of `normal(shape, std, rng)`, to the bit, without memory for the other rows. */
 export function normalRows(
   shape: readonly [rows: number, ...rest: number[]],
   std: number,
@@ -54,7 +54,7 @@ export function normalRows(
 export const uniform = (shape: readonly number[], bound: number, rng: Rng): Tensor =>
   fillUniform(zeros(shape), generator(rng.seed()), -bound, bound);
 
-/** How many inputs one output of a weight [out, in, …] sees. */
+/** Inputs per output of a weight [out, in, …]. */
 export const fanIn = (shape: readonly number[]): number => shape.slice(1).reduce((product, size) => product * size, 1);
 
 /** PyTorch's default for the weight and the bias of Linear and Conv2d: Uniform ± 1/√fanIn (Kaiming, a = √5). */

@@ -12,21 +12,22 @@ export type Conv2dOptions = {
   readonly padding?: number;
   readonly groups?: number;
   readonly bias?: boolean;
-  /** Draws the weight; PyTorch's default if absent. */
+  /** Initialises the weight; default: as PyTorch. */
   readonly init?: (shape: readonly number[], rng: Rng) => Tensor;
 };
 
 /**
  * x [B, in, H, W] → [B, out, H', W']; weight [out, in/groups, k, k].
  *
- * oneDNN writes past its workspace in the weight gradient of a strided 1×1 convolution over fewer input channels than a vector
- * holds: wrong gradients, or a crash (oneDNN issue 6035; 3.12 in PyTorch 2.13). There the stride is taken beforehand.
+ * oneDNN writes past its workspace in the weight gradient of a strided 1×1 convolution with fewer input channels than a vector
+ * register holds: wrong gradients, or a crash (oneDNN issue 6035; 3.12 in PyTorch 2.13). Such a convolution subsamples its input
+ * instead.
  */
 export class Conv2d extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
   readonly #options: torch.ConvOptions;
-  /** A stride that is taken before the convolution, not by it. */
+  /** Stride of the subsampling before the convolution. */
   readonly #step: number;
 
   constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
@@ -51,7 +52,7 @@ export class Conv2d extends Module {
 
 export type LinearOptions = {
   readonly bias?: boolean;
-  /** Draws the weight, and the bias starts at 0; PyTorch's default for both if absent. */
+  /** Initialises the weight, with a bias of 0; default: both as PyTorch. */
   readonly init?: (shape: readonly number[], rng: Rng) => Tensor;
 };
 
@@ -104,7 +105,7 @@ export class BatchNorm extends Module {
   }
 }
 
-/** Normalises the last dimension, size `features`. */
+/** Layer normalisation over the last dimension, of size `features`. */
 export class LayerNorm extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor;
@@ -122,7 +123,7 @@ export class LayerNorm extends Module {
   }
 }
 
-/** max(0, x) + slope·min(0, x), one slope for each channel. */
+/** PReLU: max(0, x) + slope·min(0, x), with a slope per channel. */
 export class PReLU extends Module {
   readonly weight: Tensor; // [C]
 
@@ -136,7 +137,7 @@ export class PReLU extends Module {
   }
 }
 
-/** Zeroes elements with probability `p` in training; draws from libtorch's default generator, which the trainer seeds. */
+/** Dropout with probability `p`. It draws from libtorch's default generator, which the trainer seeds. */
 export class Dropout extends Module {
   readonly #p: number;
 
@@ -157,7 +158,7 @@ export class Flatten extends Module {
   }
 }
 
-/** Modules one after the other; their state is named by position (`0.weight`, `1.bias`). */
+/** Runs modules one after the other. Their state is named by position (`0.weight`, `1.bias`). */
 export class Sequential extends Module {
   readonly #modules: readonly Module[];
 

@@ -1,30 +1,29 @@
 import { isTensor, keep, type ProcessGroup, requireGrad, type Tensor } from '../torch/index.ts';
 
-/** A learned tensor, born outside every scope. */
+/** A learned tensor, outside every scope. */
 export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
 
-/** How a module is run. */
+/** How a module runs. */
 export type Pass = {
-  /** Whether this pass trains (batch statistics, dropout) or only computes. */
+  /** Whether the module is in training mode (batch statistics, dropout). */
   readonly train: boolean;
-  /** Whether it repeats one for backward (`chain`): what a module counts for itself has been counted then. */
+  /** Whether backward recomputes an earlier pass (`chain`), which has updated running statistics already. */
   readonly again?: boolean;
-  /** Processes over which batch statistics are taken; those of this process's share of the batch if absent. */
+  /** The processes that share batch statistics; absent: each uses its share of the batch. */
   readonly group?: ProcessGroup;
 };
 
 /**
- * A part of a network. Its parameters, buffers and children are its fields: `state()` walks them, and names them as
- * PyTorch would (`layer1.0.conv1.weight`). A field in camel case is snake case in the state (`runningMean` →
- * `running_mean`).
+ * A part of a network. Its parameters, buffers and children are its fields. `state()` names them as PyTorch does
+ * (`layer1.0.conv1.weight`): a field in camel case is snake case in the state (`runningMean` → `running_mean`).
  */
 export abstract class Module {
-  /** Fields that hold tensors which are no parameters (running statistics), as named in the class. */
+  /** Names of fields that are buffers, not parameters (running statistics). */
   protected readonly bufferNames: readonly string[] = [];
 
   abstract forward(x: Tensor, pass: Pass): Tensor;
 
-  /** Every tensor of the state with its path, in the order of the fields: parameters and buffers. */
+  /** Parameters and buffers with their paths, in the order of the fields. */
   *state(prefix = ''): Generator<[path: string, value: Tensor]> {
     for (const [path, value] of this.entries(prefix)) yield [path, value.tensor];
   }
@@ -34,7 +33,7 @@ export abstract class Module {
     for (const [path, value] of this.entries(prefix)) if (!value.buffer) yield [path, value.tensor];
   }
 
-  /** What `state` walks: the fields by default. */
+  /** The entries of `state`; by default the fields. */
   protected children(): Iterable<readonly [name: string, child: unknown]> {
     return Object.entries(this);
   }

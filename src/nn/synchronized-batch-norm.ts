@@ -20,11 +20,11 @@ import {
 } from '../torch/index.ts';
 
 /**
- * Batch normalisation with the statistics of the whole batch, of which each process has an equal share: value and gradient
- * are those of one process that has all of it. x [b, C, …] → the same. The running statistics, if any, move in place.
+ * Batch normalisation with the statistics of the whole batch, of which each process has an equal share. Value and gradient are
+ * those of a single process with the whole batch. x [b, C, …] → the same. Running statistics, if any, are updated in place.
  *
  * Each process sends its mean, the mean's square and its squares about the mean, C numbers each in double precision: one
- * all-reduce, and one more backward. A difference of two large sums would cost what single precision cannot spare.
+ * all-reduce forward and one backward. A difference of two large sums in single precision would lose too many digits.
  */
 export function synchronizedBatchNorm(
   x: Tensor,

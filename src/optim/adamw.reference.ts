@@ -1,4 +1,4 @@
-/** AdamW on plain numbers, one element at a time. Exists to judge the fast one. `m` and `s` start at zeros, `t` at 1. */
+/** AdamW on plain numbers, one element at a time. A slow reference for tests. `m` and `s` start at zeros, `t` at 1. */
 export function adamWReference(
   p: number[],
   g: readonly number[],

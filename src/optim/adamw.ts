@@ -28,7 +28,7 @@ export class AdamW implements Optimizer {
     this.#options = { weightDecay, beta1, beta2, eps };
   }
 
-  /** The number of steps that corrects the means is one for all rows, chosen or not, as the reference shares it. */
+  /** As in the reference, all rows share one step count for bias correction, also rows that were not chosen. */
   step(lr: number, chosen: ChosenRows | null = null): void {
     const { weightDecay, beta1, beta2, eps } = this.#options;
     const owned = { parameters: this.#parameters, states: [this.#means, this.#squares] };

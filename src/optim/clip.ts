@@ -4,9 +4,9 @@ import { add, foreach, mul, narrow, noGrad, norm, scope, stack, sum, type Tensor
 const CLIP_EPS = 1e-6;
 
 /**
- * Scales the gradients of `parameters` so that their joint Euclidean norm is at most `maxNorm`, in place. Those of `others`
- * are left as they are and do not count in the norm.
- * @returns the norm before; not finite if any gradient, also of `others`, is not, and then nothing is scaled.
+ * Scales the gradients of `parameters` in place, so that their joint Euclidean norm is at most `maxNorm`. Gradients of `others`
+ * are not scaled and do not count in the norm.
+ * @returns the norm before. If any gradient is non-finite, also one of `others`, so is the norm, and nothing is scaled.
  */
 export function clipGradients(parameters: readonly Tensor[], maxNorm: number, others: readonly Tensor[] = []): number {
   return scope(() =>
@@ -15,7 +15,7 @@ export function clipGradients(parameters: readonly Tensor[], maxNorm: number, ot
       if (own.length + rest.length === 0) return 0;
       const norms = stack(foreach.norm([...own, ...rest]));
       const joint = norm(narrow(norms, 0, 0, own.length));
-      // 0 · x is 0 unless x is not finite: one number tells of all
+      // 0 · x is 0 unless x is non-finite, so one sum shows whether any element is
       const total = (
         rest.length === 0 ? joint : add(joint, mul(sum(narrow(norms, 0, own.length, rest.length)), 0))
       ).item();

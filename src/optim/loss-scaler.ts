@@ -14,18 +14,18 @@ import {
 
 export type LossScalerOptions = {
   readonly scale?: number;
-  /** Clean steps after which the scale grows. */
+  /** Clean steps in a row after which the scale grows. */
   readonly growEvery?: number;
   readonly growth?: number;
   readonly backoff?: number;
 };
 
 /**
- * Keeps small half-precision gradients from vanishing: the loss is multiplied by a scale, its gradients are divided by it.
- * Where one overflows, the step is to be left out and the scale falls; after many clean steps in a row it grows.
+ * Keeps small half-precision gradients from vanishing: multiplies the loss by a scale and divides the gradients by it. If a
+ * gradient overflows, the caller skips the step and the scale falls. After many clean steps in a row it grows.
  *
  * PyTorch's `GradScaler` with the interval of the reference, 100 instead of 2000 (methods.md 2.7). Processes that share a
- * model must agree on `unscale`'s answer before they act on it (D-22), which is why nothing here steps by itself.
+ * model must agree on the result of `unscale` before they act on it (D-22), so the scaler does not call the optimiser.
  */
 export class LossScaler {
   readonly #scale: Tensor; // [1] float64
@@ -46,7 +46,7 @@ export class LossScaler {
     return this.#scale.item();
   }
 
-  /** What to call `backward` on. */
+  /** The scaled loss, for `backward`. */
   scaled(loss: Tensor): Tensor {
     return mul(loss, this.scale);
   }
@@ -63,7 +63,7 @@ export class LossScaler {
     );
   }
 
-  /** After each step, taken (`clean`) or left out: changes the scale for the next one. */
+  /** Adapts the scale. Call it after each step, whether `clean` or skipped. */
   update(clean: boolean): void {
     const steps = clean ? this.#cleanSteps.item() + 1 : 0;
     const grows = steps === this.#growEvery;

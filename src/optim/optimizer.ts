@@ -1,33 +1,33 @@
 import { add, replaceRows_, selectRows, type Tensor } from '../torch/index.ts';
 
-/** The rows of a parameter that learn in one step. The others keep value and momentum, and do not decay, until they are chosen. */
+/** The rows of a parameter that one step updates. The others keep value and momentum, without weight decay. */
 export type ChosenRows = {
-  /** One of the optimiser's parameters. [C, …] */
+  /** The whole parameter, one of the optimiser's. [C, …] */
   readonly whole: Tensor;
-  /** Which rows, none of them twice. [K] int64 */
+  /** Row numbers, without duplicates. [K] int64 */
   readonly index: Tensor;
-  /** A leaf with a copy of them. Their gradient is its own and, where one reached `whole`, that of the rows there. [K, …] */
+  /** A leaf with a copy of these rows. Their gradient is that of the leaf, plus that of `whole` at these rows if there is one. [K, …] */
   readonly rows: Tensor;
 };
 
-/** Updates parameters in place from their gradients. Parameters without a gradient are left alone. */
+/** Updates parameters in place from their gradients. Parameters without a gradient do not change. */
 export interface Optimizer {
   /**
-   * One update at learning rate `lr`, of `chosen.whole` in its chosen rows alone, which are written back at once: between
-   * steps parameters and state are complete (D-23). Gradients are used up: their values afterwards mean nothing.
+   * One update at learning rate `lr`. Of `chosen.whole`, only the chosen rows are updated and written back at once, so parameters
+   * and state are complete between steps (D-23). The update overwrites gradients.
    */
   step(lr: number, chosen?: ChosenRows | null): void;
   /** Every tensor that the next step depends on, by name, for checkpoints. Write into them to restore. */
   state(): Iterable<readonly [name: string, value: Tensor]>;
-  /** Of that, what belongs to one parameter, row for row. */
+  /** The states of one parameter, in its shape. */
   statesOf(parameter: Tensor): readonly Tensor[];
   dispose(): void;
 }
 
-/** What an update works on in place: a parameter, its gradient and its states, or copies of their chosen rows. */
+/** Operands of an in-place update: a parameter, its gradient and its states, or copies of their chosen rows. */
 type Active = { readonly p: Tensor; readonly g: Tensor; readonly states: readonly Tensor[]; done(): void };
 
-/** Of one optimiser: its parameters, and each kind of state (momentum, …) in their order. */
+/** An optimiser's parameters, and each kind of state (momentum, …) in the same order. */
 export type Owned = { readonly parameters: readonly Tensor[]; readonly states: readonly (readonly Tensor[])[] };
 export type Update = (
   parameters: readonly Tensor[],
@@ -35,7 +35,7 @@ export type Update = (
   states: readonly (readonly Tensor[])[],
 ) => void;
 
-/** Calls `update` once, with all that has a gradient. Call it inside a scope and `noGrad`. */
+/** Calls `update` once with all parameters that have a gradient. Call it inside a scope and `noGrad`. */
 export function updateActive({ parameters, states }: Owned, chosen: ChosenRows | null, update: Update): void {
   const active = parameters.flatMap((p, i) => {
     const own = states.map((kind) => kind[i]!);
@@ -68,7 +68,7 @@ function rowsOf({ whole, index, rows }: ChosenRows, states: readonly Tensor[]): 
   return { p: rows, g, states: copies, done };
 }
 
-/** Forgets the gradients, so that the next backward pass writes fresh ones. */
+/** Sets gradients to null, so that the next backward pass starts anew. */
 export function clearGradients(parameters: Iterable<Tensor>): void {
   for (const p of parameters) p.grad = null;
 }

@@ -6,8 +6,8 @@ type Span = { readonly base: number; readonly totalSteps: number; readonly warmu
 /**
  * `base·step/warmup` while warming up, then `base·(1 - (step-warmup)/(total-warmup))^power`.
  *
- * The MixBCT paper says "linearly decays"; its code uses power 2 (D-01), and so do we by default. A negative
- * `warmupSteps` starts part-way down the curve, as the reference's BCT configurations do (D-02).
+ * The MixBCT paper says "linearly decays"; its code uses power 2 (D-01), which is our default. A negative `warmupSteps` starts
+ * part-way down the curve, as in the reference's BCT configurations (D-02).
  */
 export function polynomial({
   base,

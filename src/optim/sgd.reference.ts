@@ -1,4 +1,4 @@
-/** Momentum SGD as the textbook writes it, on plain numbers. Exists to judge the fast one. `v` starts at zeros. */
+/** Momentum SGD as the textbook writes it, on plain numbers. A slow reference for tests. `v` starts at zeros. */
 export function sgdReference(
   p: number[],
   g: readonly number[],

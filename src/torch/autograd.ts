@@ -6,7 +6,7 @@ import type { Dtype, Tensor } from './tensor-types.ts';
 
 export type BackwardOptions = { readonly retainGraph?: boolean; readonly createGraph?: boolean };
 
-/** A stretch of a forward pass that `backward` runs again to differentiate it. */
+/** A checkpointed part of a forward pass, which `backward` recomputes. */
 type Stretch = {
   readonly output: Tensor;
   readonly randomState: Tensor;
@@ -16,9 +16,9 @@ type Stretch = {
 const stretches: Stretch[] = [];
 
 /**
- * The result of `run(false)`, of which nothing is remembered: `backward` calls `run(true)` with the same random numbers and
- * under the same autocast to differentiate it. `run` may read tensors that live until then, and parameters; its temporaries
- * die at once, both times. Each pass can be differentiated once, by `backward` and not by `gradients`.
+ * Activation checkpointing: returns `run(false)` without storing activations. `backward` calls `run(true)` with the same random
+ * numbers and autocast. `run` may read parameters and tensors that live until then; its temporaries are freed at once. Each pass
+ * can be differentiated once, by `backward` and not by `gradients`.
  */
 export function recomputed(run: (again: boolean) => Tensor): Tensor {
   if (!native.gradEnabled()) return run(false);
@@ -29,8 +29,8 @@ export function recomputed(run: (again: boolean) => Tensor): Tensor {
 }
 
 /**
- * Differentiates the stretches from the last to the first, down to the `done`-th; each may add to the gradient of what went
- * into it, and may itself be made of stretches.
+ * Differentiates the checkpointed parts from the last to the `done`-th. Each adds to the gradient of its input, and may contain
+ * checkpointed parts itself.
  */
 function backwardThroughStretches(done = 0): void {
   while (stretches.length > done) {
@@ -60,7 +60,7 @@ export function backward(loss: Tensor, { retainGraph = false, createGraph = fals
   backwardThroughStretches();
 }
 
-/** d`output`/d`inputs` of a scalar, leaving every `grad` alone; null for an input that `output` does not depend on. */
+/** d`output`/d`inputs` of a scalar, without changing any `grad`; null for an input that `output` does not depend on. */
 export function gradients(
   output: Tensor,
   inputs: readonly Tensor[],
@@ -69,10 +69,10 @@ export function gradients(
   return native.grad([output], inputs, [null], retainGraph, createGraph, true);
 }
 
-/** Marks a leaf as something to differentiate by, and returns it. */
+/** Sets `requiresGrad` of a leaf and returns it. */
 export const requireGrad = (x: Tensor, flag = true): Tensor => native.setRequiresGrad(x, flag);
 
-/** Runs `body` without recording for autograd. */
+/** Runs `body` without recording for autograd, as `torch.no_grad`. */
 export function noGrad<T>(body: () => T): T {
   const before = native.gradEnabled();
   native.setGradEnabled(false);
@@ -120,7 +120,7 @@ export type AutocastOptions = { readonly device?: 'cpu' | 'cuda'; readonly dtype
 export const autocast = <T>(body: () => T, { device = 'cpu', dtype = 'bfloat16' }: AutocastOptions = {}): T =>
   underCasting({ ...castingNow(), [device]: { enabled: true, dtype } }, body);
 
-/** `body` of `x` in float32, without autocast: an island of full precision inside. Changes nothing where there is no autocast. */
+/** Runs `body` on `x` in float32, with autocast off. Without autocast it changes nothing. */
 export function inFloat32(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
   const now = castingNow();
   if (!now.cpu.enabled && !now.cuda.enabled) return body(x);

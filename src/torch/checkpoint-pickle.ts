@@ -14,7 +14,7 @@ const STORAGES: Readonly<Record<string, Dtype>> = {
   ByteStorage: 'uint8',
   BoolStorage: 'bool',
 };
-/** Storages of numbers that no model of ours has, with the bytes of an element. */
+/** Storages of dtypes that no model here uses, with the bytes of an element. */
 const OTHER_STORAGES: Readonly<Record<string, number>> = {
   ComplexDoubleStorage: 16,
   ComplexFloatStorage: 8,
@@ -25,13 +25,13 @@ const OTHER_STORAGES: Readonly<Record<string, number>> = {
   QUInt2x4Storage: 1,
 };
 
-/** Elements of one dtype, not read yet; null: of a dtype that is passed over. */
+/** A storage, not read yet. dtype null: skipped. */
 type StorageFields = {
   readonly key: string;
   readonly dtype: Dtype | null;
   readonly elementBytes: number;
   readonly numel: number;
-  /** First element, for a storage that is a part of another one (before PyTorch 0.4). */
+  /** First element, for a storage inside another one (before PyTorch 0.4). */
   readonly start: number;
 };
 /** A view of a storage; offset and strides count elements. */
@@ -61,7 +61,7 @@ export class View {
   }
 }
 
-/** How the pickles of torch.save are read: tensors become views of storages, what is unknown is passed over. */
+/** Rules for the pickles of torch.save: tensors become views of storages, unknown objects are skipped. */
 export function checkpointPickle(): PickleOptions {
   const kinds = new Map<unknown, { readonly dtype: Dtype | null; readonly elementBytes: number }>([
     ...Object.entries(STORAGES).map(([name, dtype]) => {
@@ -109,7 +109,7 @@ export function checkpointPickle(): PickleOptions {
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 const isCounts = (value: unknown): value is readonly number[] => Array.isArray(value) && value.every(isCount);
 
-/** The arguments that torch gives to rebuild a dense tensor: storage, offset, shape, strides, and what concerns training. */
+/** Arguments of torch's `_rebuild_tensor_v2`: storage, offset, shape, strides, and training flags. */
 function viewOf([storage, offset, shape, strides]: readonly unknown[]): View | Opaque {
   if (storage instanceof Opaque) return storage;
   if (!(storage instanceof Storage) || !isCount(offset) || !isCounts(shape) || !isCounts(strides))
@@ -123,14 +123,14 @@ function viewOf([storage, offset, shape, strides]: readonly unknown[]): View | O
   return new View({ storage, dtype, offset: storage.of.start + offset, shape, strides });
 }
 
-/** Nothing, or pairs in a list as protocols 0 and 1 of other writers have it. */
+/** Absent, or a list of pairs, as other writers with protocols 0 and 1 have it. */
 function dictOf([pairs = []]: readonly unknown[]): Map<unknown, unknown> {
   if (!Array.isArray(pairs) || !pairs.every((pair) => Array.isArray(pair) && pair.length === 2))
     throw new MalformedPickle('a dict that is not made of pairs');
   return new Map(pairs as [unknown, unknown][]);
 }
 
-/** The elements of a view in row-major order, in memory of their own. */
+/** Copies the elements of a view in row-major order. */
 export function contiguous({ of: { dtype, offset, shape, strides }, numel }: View, data: Uint8Array): Uint8Array {
   const size = BYTES[dtype];
   const out = new Uint8Array(numel * size);

@@ -3,12 +3,12 @@ import { native } from './native.ts';
 
 let home = 'cpu';
 
-/** Where tensors are made that are not told where. */
+/** Default device of new tensors. */
 export const homeDevice = (): string => home;
 
 /**
- * Makes `cpu`, `cuda` or `cuda:i` the home of all tensors made from now on: parameters, batches, states. Random numbers with a
- * generator of their own are still drawn on the CPU, so that a seed gives the same weights everywhere.
+ * Sets the default device of new tensors: `cpu`, `cuda` or `cuda:i`. Seeded random numbers are still drawn on the CPU, so that a
+ * seed gives the same weights on every device.
  * @throws UserError if there is no such device.
  */
 export function useDevice(device: string): void {

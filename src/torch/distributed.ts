@@ -6,21 +6,21 @@ import type { Tensor } from './tensor-types.ts';
 
 export { PeerLost };
 
-/** What a refusal of c10d says about the other processes. */
+/** Words in c10d's errors that point to another process. */
 const LOST = /connection (closed|reset|was)|broken pipe|timed out|timeout|socket|peer|aborted/i;
 
-/** Runs what may call c10d. @throws PeerLost if it failed because of another process. */
+/** Calls `call`, which may use c10d. @throws PeerLost if it fails because of another process */
 export function withPeerErrors<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
     if (codeOf(error) === 'TORCH' && LOST.test(messageOf(error)))
-      throw new PeerLost(`${what}: another process is gone or does not answer`, { cause: error });
+      throw new PeerLost(`${what}: another process has ended or does not answer`, { cause: error });
     throw error;
   }
 }
 
-/** Short texts that processes leave for each other. Reading waits for the key, as long as the store's time-out. */
+/** c10d's key-value store. `get` waits for the key until the store's time-out. */
 export class Store {
   readonly handle: StoreHandle;
 
@@ -29,8 +29,8 @@ export class Store {
   }
 
   /**
-   * On a TCP port, which one of the processes (`isServer`) opens and serves from a thread of its own: on all network
-   * interfaces, or with `loopback` to this machine alone (from libtorch 2 on). Port 0 is any free one.
+   * A store on a TCP port, which one of the processes (`isServer`) opens and serves in its own thread: on all network interfaces,
+   * or with `loopback` on this machine only (from libtorch 2 on). Port 0 is any free one.
    */
   static tcp(
     host: string,
@@ -44,7 +44,7 @@ export class Store {
     return new Store(native.tcpStore(host, port, isServer, timeoutMs, loopback));
   }
 
-  /** In a file that all processes reach; the last one to leave removes it. */
+  /** A store in a file that all processes can access. The last one to leave removes it. */
   static file(
     path: string,
     { processes, timeoutMs }: { readonly processes: number; readonly timeoutMs: number },
@@ -52,7 +52,7 @@ export class Store {
     return new Store(native.fileStore(path, processes, timeoutMs));
   }
 
-  /** The same store; keys get a prefix. */
+  /** The same store with a prefix before all keys. */
   prefixed(prefix: string): Store {
     return new Store(native.prefixStore(this.handle, prefix));
   }
@@ -78,7 +78,7 @@ export class Store {
   }
 }
 
-/** A collective under way. Its tensors must not be touched before `wait` returns. */
+/** A running collective. Its tensors must not be used before `wait` returns. */
 export class PendingCollective {
   readonly #handle: WorkHandle;
   readonly #what: string;
@@ -88,7 +88,7 @@ export class PendingCollective {
     this.#handle = handle;
   }
 
-  /** Blocks until it is done; a second call returns at once. @throws PeerLost if another process has gone. */
+  /** Blocks until it is done. A second call returns at once. @throws PeerLost if another process is lost */
   wait(): void {
     withPeerErrors(this.#what, () => native.workWait(this.#handle));
   }
@@ -98,30 +98,30 @@ export class PendingCollective {
 }
 
 /**
- * The processes of one run as a head, a layer or a method sees them: what each computes from its share of the batch, made one.
+ * The collectives that heads, layers and methods use. Each process passes what it computes from its share of the batch.
  * Every process must call the same functions in the same order.
  *
- * Gradients follow one convention: those of parameters that every process holds are averaged over the processes after
- * backward, those of parameters that only one holds (a shard of the classes) are left as they are.
+ * Gradients of replicated parameters are averaged over the processes after backward. Gradients of sharded parameters (rows of
+ * the head's weight) are not.
  */
 export interface ProcessGroup {
   /** W */
   readonly processes: number;
   readonly rank: number;
-  /** Largest values, element by element. No gradient. */
+  /** Elementwise maximum. No gradient. */
   max(x: Tensor): Tensor;
-  /** Sum, element by element. Its gradient is made for averaging: each process gets the sum of all gradients. */
+  /** Elementwise sum. Since gradients are averaged later, each process gets the sum of all gradients. */
   sum(x: Tensor): Tensor;
-  /** The same for what a process computes from its own shard of the parameters: each gets the mean of all gradients. */
+  /** Elementwise sum of values from sharded parameters: each process gets the mean of all gradients. */
   sumOfShards(x: Tensor): Tensor;
   /**
-   * Rows of all processes, in the order of the batch that one process alone would have: row i of process r is row
-   * i·W + r. [b, …] → [W·b, …]. Its gradient is for losses that every process computes whole, and made for averaging (2.9).
+   * Rows of all processes, in the order of a single process's batch: row i of process r is row i·W + r. [b, …] → [W·b, …]. Its
+   * gradient is for losses that every process computes whole, before averaging (2.9).
    */
   gather(rows: Tensor): Tensor;
 }
 
-/** One process: everything is its own already. */
+/** The group of a single process. */
 export const singleProcess: ProcessGroup = {
   processes: 1,
   rank: 0,
@@ -134,26 +134,26 @@ export const singleProcess: ProcessGroup = {
 export type ProcessGroupOptions = {
   readonly rank: number;
   readonly processes: number;
-  /** How long a collective may take before the others count as lost. */
+  /** Time-out of a collective. */
   readonly timeoutMs: number;
-  /** Network interface to speak over; or the own address. By default what this machine's name stands for. */
+  /** Network interface to communicate over; `host`: the own address. Default: the address of this machine's name. */
   readonly networkInterface?: string | undefined;
   readonly host?: string | undefined;
-  /** CUDA device of this process: its tensors are exchanged over NCCL, those of the CPU over Gloo as ever. */
+  /** CUDA device of this process. Its tensors use NCCL, CPU tensors use Gloo. */
   readonly cudaDevice?: number | undefined;
 };
 
-/** Whether this addon can make groups that speak over NCCL. */
+/** Whether this addon is built with NCCL. */
 export const hasNccl = (): boolean => native.hasNccl();
 
-/** Processes that do collectives with each other, over c10d (Gloo or NCCL). */
+/** A process group over c10d (Gloo or NCCL). */
 export class C10dProcessGroup implements ProcessGroup {
   readonly rank: number;
   readonly processes: number;
   readonly #cpu: GroupHandle;
   readonly #cuda: GroupHandle | null;
 
-  /** Waits until all `processes` have come. @throws PeerLost if they have not in time. */
+  /** Waits until all `processes` have joined. @throws PeerLost at a time-out */
   constructor(
     store: Store,
     { rank, processes, timeoutMs, networkInterface = '', host = '', cudaDevice }: ProcessGroupOptions,
@@ -168,18 +168,18 @@ export class C10dProcessGroup implements ProcessGroup {
       cudaDevice === undefined ? null : native.ncclGroup(store.prefixed('nccl').handle, ...settings, cudaDevice);
   }
 
-  /** The group that reaches where the tensor is. */
+  /** The backend for the tensor's device. */
   #of(x: Tensor): GroupHandle {
     if (!x.device.startsWith('cuda')) return this.#cpu;
     if (!this.#cuda) throw new Error(`a tensor on ${x.device}, but this group was made without a CUDA device`);
     return this.#cuda;
   }
 
-  /** In place, element by element over the processes; the tensor must be contiguous, as for all of these. */
+  /** Elementwise, in place. The tensor must be contiguous, as for all collectives here. */
   allReduce(x: Tensor, how: 'sum' | 'max' | 'min' = 'sum'): PendingCollective {
     return new PendingCollective('all-reduce', native.startAllReduce(this.#of(x), x, how));
   }
-  /** In place: everyone gets what process `from` has. */
+  /** In place: every process gets the values of rank `from`. */
   broadcast(x: Tensor, from = 0): PendingCollective {
     return new PendingCollective('broadcast', native.startBroadcast(this.#of(x), x, from));
   }
@@ -197,8 +197,8 @@ export class C10dProcessGroup implements ProcessGroup {
     return new PendingCollective('barrier', native.startBarrier(this.#cpu));
   }
   /**
-   * The own slice of the sum over the processes: [W·b, …] → [b, …]. Gloo of libtorch 1.13 has no such collective, so it is an
-   * all-reduce of which a slice is kept, twice the bytes.
+   * This process's slice of the sum over the processes: [W·b, …] → [b, …]. Gloo of libtorch 1.13 has no reduce-scatter, so this is
+   * an all-reduce with twice the bytes.
    */
   reduceScatter(x: Tensor): Tensor {
     const each = x.shape[0]! / this.processes;
@@ -239,7 +239,7 @@ export class C10dProcessGroup implements ProcessGroup {
     return new GradientBuckets(this.#of(first), parameters, options);
   }
 
-  /** Frees the connections. All processes must be through with them. */
+  /** Closes the connections. No process may use them any more. */
   close(): void {
     native.groupClose(this.#cpu);
     if (this.#cuda) native.groupClose(this.#cuda);
@@ -248,16 +248,16 @@ export class C10dProcessGroup implements ProcessGroup {
 
 export type BucketOptions = {
   readonly bucketBytes?: number;
-  /** Send a bucket as soon as backward has its gradients, instead of all after it. */
+  /** Send each bucket as soon as backward has its gradients, instead of all after backward. */
   readonly overlap?: boolean;
 };
 
-/** As the reference's: fewer messages than parameters, and enough of them to start early. */
+/** As in the reference: fewer messages than parameters, but enough to start early. */
 const BUCKET_BYTES = 16 * 2 ** 20;
 
 /**
- * Averages the gradients of parameters that every process holds. A parameter that no process has a gradient for keeps none;
- * one that some process has a gradient for gets the mean, absent ones counted as 0.
+ * Averages the gradients of replicated parameters. A parameter without a gradient in every process keeps none. If some process
+ * has a gradient, missing ones count as 0.
  */
 export class GradientBuckets {
   readonly #handle: BucketsHandle;
@@ -275,15 +275,15 @@ export class GradientBuckets {
   get count(): number {
     return native.bucketsCount(this.#handle);
   }
-  /** Before the backward pass after which gradients are complete. */
+  /** Call it before the backward pass that completes the gradients. */
   arm(): void {
     if (this.#overlap) native.bucketsArm(this.#handle);
   }
-  /** After it: gradients are means over the processes when this returns. */
+  /** Call it after backward. When it returns, gradients are means over the processes. */
   finish(): void {
     withPeerErrors('averaging gradients', () => native.bucketsFinish(this.#handle));
   }
 }
 
-/** Ties this process to the one that started it: when that ends, the kernel ends this. */
+/** Makes the kernel end this process when its parent ends. */
 export const dieWithParent = (): void => native.dieWithParent();

@@ -5,7 +5,7 @@ import { BUILD_HINT, buildFolder, loadAddon } from '../base/addon.ts';
 import { UserError } from '../base/errors.ts';
 import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 
-/** What the caching allocator holds, in bytes, and how often it helped. */
+/** Statistics of the caching allocator, in bytes and hits. */
 export type AllocatorStats = {
   readonly installed: boolean;
   readonly inUseBytes: number;
@@ -38,7 +38,7 @@ export type GroupHandle = Handle<'group'>;
 export type WorkHandle = Handle<'work'>;
 export type BucketsHandle = Handle<'buckets'>;
 
-/** What native/torch/distributed.cc adds to the surface. A group or store that is not closed lives as long as the process. */
+/** Functions of native/torch/distributed.cc. A group or store that is not closed lives as long as the process. */
 interface NativeDistributed {
   tcpStore(host: string, port: number, isServer: boolean, timeoutMs: number, loopback: boolean): StoreHandle;
   storePort(store: StoreHandle): number;
@@ -77,7 +77,7 @@ interface NativeDistributed {
   dieWithParent(): void;
 }
 
-/** The addon's surface; native/torch/binding.cc is the other side of it. */
+/** Functions of the addon, declared in native/torch/binding.cc. */
 export interface Native extends NativeDistributed {
   readonly Tensor: { readonly prototype: Tensor };
   readonly Generator: { readonly prototype: Generator };
@@ -137,7 +137,7 @@ export function libtorchOrigin(): { readonly version: string; readonly origin: s
   return JSON.parse(readFileSync(join(buildFolder, 'torch.json'), 'utf8'));
 }
 
-/** Releases of libtorch whose operators `aten.gen.ts` and `compat.ts` are known to fit. */
+/** Supported releases of libtorch, whose operators `aten.gen.ts` fits. */
 const SUPPORTED = /^(1\.13|2\.)/;
 
 function load(): Native {
@@ -149,7 +149,7 @@ function load(): Native {
   return addon;
 }
 
-/** Most bytes that the allocator keeps idle: `MIXBCT_CACHE_MB`, or a quarter of the machine's memory. */
+/** Limit of the allocator's idle bytes: `MIXBCT_CACHE_MB`, or a quarter of the machine's memory. */
 function cacheBound(): number {
   const wish = process.env['MIXBCT_CACHE_MB'];
   if (wish === undefined) return Math.floor(totalmem() / 4);
@@ -159,15 +159,15 @@ function cacheBound(): number {
   return megabytes * 2 ** 20;
 }
 
-/** What is done with the addon as soon as it is loaded. */
+/** Callbacks that run when the addon is loaded. */
 const atLoad: ((addon: Native) => void)[] = [];
 
 /** Calls `equip` when the addon is loaded. */
 export const whenLoaded = (equip: (addon: Native) => void): void => void atLoad.push(equip);
 
 /**
- * The addon. It is loaded, and libtorch with it, when something of it is used first, so that a command that computes nothing
- * does not wait for it; from then on this is the addon itself.
+ * The addon. It loads with libtorch at its first use, so that commands that compute nothing start quickly. From then on this is
+ * the addon itself.
  */
 export let native: Native = new Proxy({} as Native, {
   get(_, name: keyof Native) {

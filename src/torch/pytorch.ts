@@ -11,7 +11,7 @@ import { openZip, type Zip } from './zip.ts';
 /** A tensor as numbers in memory: row-major, contiguous, `BYTES[dtype]` bytes for each element. Make one with `tensor()`. */
 export type HostTensor = { readonly dtype: Dtype; readonly shape: readonly number[]; readonly bytes: Uint8Array };
 
-/** Names under which a checkpoint of several parts keeps the network's state: the reference's first, then those in common use. */
+/** Keys of the network's state in checkpoints of several parts: the reference's first, then common ones. */
 const STATE_KEYS = ['state_dict_backbone', 'state_dict', 'model_state_dict', 'model', 'backbone', 'network', 'net'];
 const RESAVE = 'in Python: torch.save(model.state_dict(), "model.pt")';
 /** Views may overlap, so a small file may describe more than it holds; no checkpoint does by more than this. */
@@ -22,12 +22,12 @@ type Archive = {
   /** Bytes of the file. */
   readonly size: number;
   readonly content: unknown;
-  /** The bytes of a storage and what it is called in messages; undefined if the file lacks it. */
+  /** The bytes of a storage and its name in messages; undefined if the file lacks it. */
   storage(key: string): Promise<Uint8Array | undefined>;
   nameOf(key: string): string;
 };
 
-/** A state as it was saved, and the entries beside its tensors, which are no plain tensors: `name (what it is)`. */
+/** A saved state, and its entries that are no plain tensors: `name (what it is)`. */
 export type PytorchState = { readonly tensors: Map<string, HostTensor>; readonly skipped: readonly string[] };
 
 /** `readPytorchState` without what was skipped. */
@@ -52,7 +52,7 @@ export async function readPytorchState(path: string): Promise<PytorchState> {
   return { tensors: await readViews(path, archive, state), skipped };
 }
 
-/** The first bytes of a regular file. */
+/** Reads the first bytes of a regular file. */
 function startOf(path: string): Uint8Array {
   let fd: number | undefined;
   try {
@@ -90,7 +90,7 @@ async function zipArchive(path: string): Promise<Archive> {
   };
 }
 
-/** The folder inside the archive that everything stands in, with its slash. */
+/** The archive's top folder, with its slash. */
 function rootOf(path: string, zip: Zip): string {
   const pickles = zip.names.filter((name) => /^[^/]+\/data\.pkl$/.test(name));
   const root = pickles[0]?.slice(0, -'data.pkl'.length);
@@ -112,7 +112,7 @@ const named = (value: unknown): value is ReadonlyMap<string, unknown> =>
   value instanceof Map && value.size > 0 && [...value.keys()].every((name) => typeof name === 'string');
 const isState = (value: unknown): value is State =>
   named(value) && [...value.values()].every((view) => view instanceof View);
-/** A state with other things in it. */
+/** A state with entries that are no tensors. */
 const holdsTensors = (value: unknown): value is ReadonlyMap<string, unknown> =>
   named(value) && [...value.values()].some((view) => view instanceof View);
 
@@ -140,7 +140,7 @@ function stateOf(path: string, content: unknown): { state: State; skipped: strin
   );
 }
 
-/** An entry that is no tensor, in words. */
+/** Describes an entry that is no tensor. */
 function described(key: unknown, value: unknown): string {
   const name = typeof key === 'string' ? key : typeof key;
   return value instanceof Opaque ? `${name} (${value.name})` : name;

@@ -11,24 +11,24 @@ const isLoopback = (address: string): boolean => /^(localhost$|127\.|::1$)/.test
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where a process stands among the W of its run, in torchrun's variables. */
+/** Rank and addresses of a process, from torchrun's variables. */
 export type RankInfo = {
   readonly rank: number;
   readonly processes: number;
-  /** Among the processes of this machine. */
+  /** Rank among the processes of this machine. */
   readonly localRank: number;
-  /** Of the process of rank 0. */
+  /** Address of rank 0. */
   readonly address: string;
   readonly port: number;
-  /** A file in a private folder, where processes of one machine meet instead: then no port is opened for it. */
+  /** A file in a private folder. Processes of one machine meet there instead, and no port is opened. */
   readonly file?: string;
 };
 
 const hint = 'start the processes with mixbct launch or torchrun, or set the variables as docs/cluster.md shows';
 
 /**
- * Reads RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and MASTER_PORT or MIXBCT_RDZV_FILE; null if there is one process only.
- * @throws UserError naming each variable that is missing or no number that fits.
+ * Reads RANK, WORLD_SIZE, LOCAL_RANK, and MASTER_ADDR and MASTER_PORT or MIXBCT_RDZV_FILE; null for a single process.
+ * @throws UserError naming the variable that is missing or invalid.
  */
 export function rankInfoOf(env: Environment): RankInfo | null {
   const whole = (name: string, fallback?: number): number => {
@@ -57,25 +57,25 @@ export function rankInfoOf(env: Environment): RankInfo | null {
 }
 
 export type JoinOptions = {
-  /** How long to wait for the others to come. */
+  /** How long to wait for the others to join. */
   readonly joinTimeoutMs?: number;
-  /** How long a collective may take before the others count as lost. */
+  /** Time-out of a collective. */
   readonly timeoutMs?: number;
   readonly env?: Environment;
-  /** Whether tensors on CUDA devices will be exchanged; this process uses the device of its local rank. */
+  /** Use NCCL for CUDA tensors, on the device of the local rank. */
   readonly cuda?: boolean;
 };
 
 /** Nodes of a cluster start minutes apart. */
 const JOIN_TIMEOUT_MS = 300_000;
-/** The first process may write a large checkpoint while the others wait in a collective. */
+/** Rank 0 may write a large checkpoint while the others wait in a collective. */
 const TIMEOUT_MS = 1_800_000;
-/** Between two looks for those who have not come yet. */
+/** Interval of checks for missing ranks. */
 const POLL_MS = 20;
-/** How long the process that serves the store stays when it fails, so that the others hear why. */
+/** How long a failing process keeps serving the store, so that the others can read why. */
 const LINGER_MS = 300;
 
-/** The processes of a run, connected. */
+/** The connected processes of a run. */
 export class DistributedContext {
   readonly group: C10dProcessGroup;
   readonly #store: Store;
@@ -88,7 +88,7 @@ export class DistributedContext {
     this.#close = close;
   }
 
-  /** Calls `body` on the process of rank 0 alone; all get its result, which must be JSON. @throws PeerLost elsewhere if it throws. */
+  /** Calls `body` on rank 0 alone. Every process gets its result, which must be JSON. @throws PeerLost on other ranks if it throws */
   broadcastFromRankZero<T>(body: () => T): T {
     if (this.group.rank === 0) {
       let result: T;
@@ -124,7 +124,7 @@ export class DistributedContext {
     });
   }
 
-  /** @throws UserError in every process, naming what differs, if they do not all say the same. */
+  /** @throws UserError in every process, naming what differs, unless all pass the same values. */
   requireEqual(values: Readonly<Record<string, string>>): void {
     const { rank, processes } = this.group;
     const round = `equal/${this.#comparisons++}`;
@@ -143,7 +143,7 @@ export class DistributedContext {
         }
   }
 
-  /** Waits for the others, then frees connections and port. */
+  /** Waits for the others, then closes connections and port. */
   leave(): void {
     this.group.barrier().wait();
     this.group.close();
@@ -152,8 +152,8 @@ export class DistributedContext {
 }
 
 /**
- * Meets the other processes of the run at the address and port of rank 0.
- * @throws UserError if the port is busy, the address cannot be reached, or the processes that come do not fit together.
+ * Joins the process group of the run at the address and port of rank 0.
+ * @throws UserError if the port is busy, the address is unreachable, or the processes do not fit together.
  */
 export function joinProcessGroup(rankInfo: RankInfo, options: JoinOptions = {}): DistributedContext {
   const { joinTimeoutMs = JOIN_TIMEOUT_MS, timeoutMs = TIMEOUT_MS, env = process.env, cuda = false } = options;
@@ -171,7 +171,7 @@ export function joinProcessGroup(rankInfo: RankInfo, options: JoinOptions = {}):
   return new DistributedContext(group, opened);
 }
 
-/** @throws UserError for a libtorch that opens the port of a store on all network interfaces: whoever reaches it can change what is in it. */
+/** @throws UserError for a libtorch that opens a store's port on all network interfaces, where anyone can change its content. */
 export function requireLoopbackStore(libtorch: string): void {
   if (!libtorch.startsWith('1.')) return;
   throw new UserError(`libtorch ${libtorch} opens its rendezvous port on all network interfaces, without a secret`, {
@@ -182,13 +182,13 @@ export function requireLoopbackStore(libtorch: string): void {
   });
 }
 
-/** The store that processes meet at, and what frees it. */
+/** The rendezvous store and its clean-up. */
 type OpenStore = { readonly store: Store; readonly close: () => void };
 type StoreOptions = { readonly timeoutMs: number; readonly env: Environment };
 
 /**
- * One machine: a file in a private folder, or a port on loopback. Several: whoever connects first proves that it knows the
- * secret of the run. Under torchrun its agent serves the store, as torchrun decides.
+ * On one machine: a file in a private folder, or a port on loopback. On several: a connection must first prove that it knows the
+ * run's secret. Under torchrun, its agent may serve the store.
  */
 function openStore(rankInfo: RankInfo, { timeoutMs, env }: StoreOptions): OpenStore {
   const { rank, processes, address, port, file } = rankInfo;
@@ -231,7 +231,7 @@ function openStore(rankInfo: RankInfo, { timeoutMs, env }: StoreOptions): OpenSt
   );
 }
 
-/** @throws UserError in the words of the user's variables if `open` does not get through. */
+/** @throws UserError that names the user's variables if `open` fails. */
 function connectStore<T>({ rank, address, port }: RankInfo, open: () => T, timeoutMs: number): T {
   try {
     return open();
@@ -256,7 +256,7 @@ function connectStore<T>({ rank, address, port }: RankInfo, open: () => T, timeo
   }
 }
 
-/** Waits until every rank has come once. Whoever finds that something does not fit tells the others, who fail alike. */
+/** Waits until every rank has joined once. A process that finds a mismatch tells the others, which fail with the same error. */
 function awaitAllRanks(store: Store, { rank, processes }: RankInfo, timeoutMs: number): void {
   const fail = (problem: string, advice: string): never => {
     if (rank === 0) sleep(LINGER_MS); // it serves the store

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { type AllocatorStats, type BuildInfo, native } from './native.ts';
 
-/** How many threads libtorch uses inside one operator. */
+/** Number of threads of libtorch inside one operator. */
 export const threads = (): number => native.threads();
 
 /** Sets the number of threads of libtorch. Two processes of two threads each are slower than one of two on two cores. */
@@ -22,17 +22,17 @@ const BF16_FLAGS = ['amx_bf16', 'avx512_bf16', 'avx_ne_convert', 'bf16', 'svebf1
 
 let flags: readonly string[] | undefined;
 
-/** What /proc/cpuinfo says that this processor can do; nothing where it does not say. */
+/** This processor's flags in /proc/cpuinfo; empty if it has none. */
 function cpuFlags(): readonly string[] {
   const text = (): string => (existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '');
   flags ??= /^(?:flags|Features)\s*:(.*)$/m.exec(text())?.[1]?.trim().split(/\s+/) ?? [];
   return flags;
 }
 
-/** Single-precision numbers that a vector of this processor holds, as oneDNN uses it: 16 unless it is known to be 8. */
+/** Single-precision numbers in a vector register, as oneDNN uses it: 16 unless known to be 8. */
 export const vectorFloats = (): number => (cpuFlags().includes('avx2') && !cpuFlags().includes('avx512f') ? 8 : 16);
 
-/** Instructions of this processor that multiply bfloat16; none where libtorch has to emulate them, slower than float32. */
+/** This processor's instructions for bfloat16. Without any, libtorch emulates bfloat16, slower than float32. */
 export function bf16Instructions(): string[] {
   return BF16_FLAGS.filter((flag) => cpuFlags().includes(flag));
 }

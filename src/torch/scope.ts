@@ -3,8 +3,8 @@ import { isTensor } from './tensor.ts';
 import type { Tensor } from './tensor-types.ts';
 
 /**
- * Runs `body`; every tensor made inside is freed at its end, except those in the plain object, array or tensor it
- * returns, which the scope around adopts. If `body` throws, all are freed.
+ * Runs `body` and frees every tensor made inside, except those in the plain object, array or tensor that it returns. These belong
+ * to the surrounding scope. If `body` throws, all are freed.
  *
  * @throws TypeError if `body` returns a promise: a scope ends when the function does.
  */
@@ -28,8 +28,8 @@ function collect(value: unknown, into: Tensor[]): void {
     for (const element of Object.values(value)) collect(element, into);
 }
 
-/** Takes a tensor out of every scope: it lives until `dispose()`. */
+/** Removes a tensor from its scope. It lives until `dispose()`. */
 export const keep = (x: Tensor): Tensor => native.keep(x);
 
-/** How many tensor handles are alive: flat over the steps of a healthy loop. */
+/** Number of live tensor handles. It is constant over the steps of a loop without leaks. */
 export const liveTensors = (): number => native.liveTensors();

@@ -1,4 +1,4 @@
-// The types of tensors alone: what the addon, the generated operators and tensor.ts share.
+// Types of tensors, which the addon, the generated operators and tensor.ts share.
 export type Dtype =
   | 'float32'
   | 'float64'
@@ -27,7 +27,7 @@ export interface Tensor {
   grad: Tensor | null;
   /** The value of a tensor of one element. */
   item(): number;
-  /** Frees the handle; the memory goes when nothing else holds it. May be called twice. */
+  /** Frees the handle, and the memory if nothing else holds it. May be called twice. */
   dispose(): void;
   [Symbol.dispose](): void;
 }

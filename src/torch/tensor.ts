@@ -192,8 +192,8 @@ export function toNumbers(x: Tensor): number[] {
   return Array.from(toUint8(x));
 }
 
-/** A generator of its own, seeded. */
+/** A new seeded generator. */
 export const generator = (seed: number): Generator => native.generator(seed);
 
-/** The generator that operators without one draw from. */
+/** libtorch's default generator. */
 export const defaultGenerator = (): Generator => native.defaultGenerator(homeDevice());

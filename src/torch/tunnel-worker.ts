@@ -5,22 +5,22 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { codeOf, messageOf } from '../base/errors.ts';
 
-/** One end of a tunnel. `key` is what both ends derive from their shared secret. */
+/** One end of a tunnel. Both ends derive `key` from their shared secret. */
 export type TunnelEnd = { readonly key: Uint8Array; readonly host: string; readonly port: number } & (
   | {
       readonly side: 'server';
-      /** The port on loopback that connections are passed on to. */
+      /** The port on loopback that connections are forwarded to. */
       readonly target: number;
     }
   | { readonly side: 'client'; readonly timeoutMs: number }
 );
 
-/** What a worker says once: where it listens, or why it does not. */
+/** A worker's one report: its port, or why it has none. */
 export type TunnelState =
   | { readonly port: number }
   | { readonly problem: 'busy' | 'refused' | 'unreachable'; readonly detail: string };
 
-/** What the main thread gives: the port to report on, and what it sleeps on until then. */
+/** The port to report on, and the flag on which the main thread sleeps until then. */
 export type TunnelTask = { readonly end: TunnelEnd; readonly reports: MessagePort; readonly ready: Int32Array };
 
 const { end, reports, ready } = workerData as TunnelTask;
@@ -32,11 +32,11 @@ const protocol = {
   ciphers: 'ECDHE-PSK-CHACHA20-POLY1305',
 } as const;
 const IDENTITY = 'mixbct';
-/** Connections that were dropped, told one by one up to here. */
+/** Dropped connections that are reported one by one. */
 const MOST_TOLD = 5;
 /** How long a connection may take to prove that it knows the secret. */
 const HANDSHAKE_MS = 10_000;
-/** Connections open at a time: a process of the run needs two, the rest are strangers who will be dropped. */
+/** Limit of open connections: a process of the run needs two, the rest are strangers that will be dropped. */
 const MOST_CONNECTIONS = 4096;
 const RETRY_MS = 200;
 
@@ -46,7 +46,7 @@ function report(state: TunnelState): void {
   Atomics.notify(ready, 0);
 }
 
-/** Passes on what comes, both ways, until one side ends. */
+/** Forwards data both ways until one side ends. */
 function pipeBoth(a: Duplex, b: Duplex): void {
   const close = (): void => {
     a.destroy();
@@ -90,7 +90,7 @@ function serve({ key, host, port, target }: TunnelEnd & { readonly side: 'server
   listen(server, port, host, (at) => report({ port: at }));
 }
 
-/** A connection to the other end that has proved itself. @throws what kept it from that */
+/** A connection whose other end has proved that it knows the secret. @throws the reason otherwise */
 function reach({ key, host, port }: TunnelEnd, deadlineMs: number): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = connectTls({
@@ -98,7 +98,7 @@ function reach({ key, host, port }: TunnelEnd, deadlineMs: number): Promise<TLSS
       host,
       port,
       pskCallback: () => ({ psk: key, identity: IDENTITY }),
-      checkServerIdentity: () => undefined, // the secret proves who it is
+      checkServerIdentity: () => undefined, // the secret authenticates the other end
     });
     const late = setTimeout(
       () => socket.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),

@@ -6,16 +6,16 @@ import type { TunnelEnd, TunnelState, TunnelTask } from './tunnel-worker.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Guessing a shorter one offline is cheap. */
+/** A shorter secret can be guessed offline. */
 const SHORTEST_SECRET = 16;
-/** A worker thread that has not reported by then is broken. */
+/** Time-out of the worker thread's first report. */
 const START_MS = 30_000;
 
 const hint = 'make one with: openssl rand -hex 32 > FILE && chmod 600 FILE';
 
 /**
- * What the processes of a run on several machines all know and nobody else: the text of MIXBCT_RDZV_SECRET, or the content of
- * the file that MIXBCT_RDZV_SECRET_FILE names; undefined if neither is set.
+ * The shared secret of a run on several machines: the text of MIXBCT_RDZV_SECRET, or the content of the file
+ * MIXBCT_RDZV_SECRET_FILE; undefined if neither is set.
  * @throws UserError if the secret is short, or others may read its file.
  */
 export function rendezvousSecret(env: Environment): string | undefined {
@@ -38,12 +38,12 @@ function readSecret(file: string): string {
 }
 
 /**
- * One end of an encrypted connection between processes that share a secret. At the `server` end whoever connects has to prove
- * that it knows the secret before anything of it is passed on to the port `target` of this machine; at the `client` end,
- * connections to `port` of this machine come out there. It works in a thread of its own, also while this one waits.
+ * One end of an encrypted connection between processes that share a secret. The `server` end forwards a connection to the port
+ * `target` of this machine only after it has proved that it knows the secret. The `client` end forwards connections to its `port`
+ * to the server. It runs in its own thread, also while this one waits.
  */
 export class Tunnel implements Disposable {
-  /** Where this end listens. */
+  /** The port of this end. */
   readonly port: number;
   readonly #worker: Worker;
 
@@ -52,7 +52,7 @@ export class Tunnel implements Disposable {
     this.port = port;
   }
 
-  /** Waits until this end listens, and at the client's until the other end has answered. @throws TunnelError otherwise. */
+  /** Waits until this end listens; a client also waits until the server has answered. @throws TunnelError otherwise */
   static open(
     end: Omit<TunnelEnd & { readonly side: 'server' }, 'key'> | Omit<TunnelEnd & { readonly side: 'client' }, 'key'>,
     secret: string,
@@ -82,7 +82,7 @@ export class Tunnel implements Disposable {
   }
 }
 
-/** Why an end of a tunnel could not be opened: its port is `busy`, the other end `refused` it, or is `unreachable`. */
+/** A tunnel that cannot be opened: its port is `busy`, or the other end `refused` it or is `unreachable`. */
 export class TunnelError extends Error {
   override readonly name = 'TunnelError';
   readonly problem: 'busy' | 'refused' | 'unreachable';

@@ -1,2 +1,2 @@
-/** Variable with the file of `Place.file`. */
+/** Variable with the path of `RankInfo.file`. */
 export const RENDEZVOUS_FILE = 'MIXBCT_RDZV_FILE';

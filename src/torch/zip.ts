@@ -10,15 +10,15 @@ export type Zip = {
   readonly names: readonly string[];
   has(name: string): boolean;
   /**
-   * The bytes of an entry, which are the archive's own memory.
-   * @throws FileError if it is compressed, or they are not those that were written.
+   * The bytes of an entry, a view of the archive's memory.
+   * @throws FileError if it is compressed or its checksum differs.
    */
   read(name: string): Promise<Uint8Array>;
 };
 
 /**
- * Reads an archive as torch.save writes them. Its entries do not overlap and only those can be read that are stored as they
- * are, so that no archive costs more than its own size. `hint` is what to do about another kind of file.
+ * Reads an archive of torch.save. Entries must not overlap and must be uncompressed, so that reading costs no more than the
+ * archive's size. `hint` says what to do about another kind of file.
  * @throws FileError if it is no archive or is cut short.
  */
 export async function openZip(path: string, hint: string): Promise<Zip> {

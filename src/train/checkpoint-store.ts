@@ -15,8 +15,8 @@ import {
 type State = () => Iterable<readonly [string, Tensor]>;
 
 /**
- * A run's checkpoints: the latest, and the one before it for the day when the latest cannot be read. Whenever the process
- * or the machine stops, one of both is whole, for a new one is written and synced beside them and renamed only then.
+ * The latest and the previous checkpoint of a run. If the latest is damaged, the previous one is used. A new checkpoint is
+ * written and synced under a temporary name, then renamed, so that at least one is intact whenever the machine stops.
  */
 export class CheckpointStore {
   readonly #latest: string;
@@ -37,22 +37,22 @@ export class CheckpointStore {
   }
 
   /**
-   * Copies the latest whole checkpoint into `state` and returns where it was taken. One that is damaged is named and removed.
-   * @throws FileError if none is whole; UserError if it belongs to another run.
+   * Copies the latest intact checkpoint into `state`. @returns its step and counts. A damaged one is reported and removed.
+   * @throws FileError if none is intact; UserError if it belongs to another run.
    */
   load(expected: TrainingIdentity, state: State): Pick<TrainingPosition, 'step' | 'counts'> {
     return scope(() => {
-      const { path, checkpoint, damaged } = this.#latestWhole();
+      const { path, checkpoint, damaged } = this.#latestIntact();
       const at = applyCheckpoint(path, checkpoint, expected, state());
       if (damaged) {
-        logLine(`${damaged.message}\n  going on from the checkpoint before it, of step ${at.step}`);
+        logLine(`${damaged.message}\n  resuming from the previous checkpoint, of step ${at.step}`);
         rmSync(damaged.path);
       }
       return at;
     });
   }
 
-  #latestWhole() {
+  #latestIntact() {
     const damaged: FileError[] = [];
     for (const path of [this.#latest, this.#previous].filter((one) => existsSync(one)))
       try {
@@ -70,7 +70,7 @@ export class CheckpointStore {
     const problems = damaged.map(({ message }) => message).join('\n  ');
     throw new FileError(
       dirname(this.#latest),
-      `no checkpoint is whole:\n  ${problems}`,
+      `no checkpoint is intact:\n  ${problems}`,
       optionHint('start anew with --force'),
     );
   }

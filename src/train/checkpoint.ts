@@ -4,10 +4,10 @@ import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { loadStateDict, type NamedTensors } from '../nn/state-dict.ts';
 import { type Metadata, readSafetensors, type Tensor, toBytes, writeSafetensors } from '../torch/index.ts';
 
-/** Digests of what a run was started with: another recipe or dataset may not continue it. */
+/** Digests of a run's inputs. A run resumes only with the same. */
 export type TrainingIdentity = { readonly recipe: string; readonly dataset: string; readonly old: string };
 
-/** Where a run stands. Schedule and random streams are functions of the step and the seed, so this is all of it. */
+/** How far a run is. Schedule and random streams are functions of step and seed, so nothing else is stored. */
 export type TrainingPosition = TrainingIdentity & {
   /** Optimiser steps taken. */
   readonly step: number;
@@ -15,10 +15,10 @@ export type TrainingPosition = TrainingIdentity & {
   readonly counts: Readonly<Record<string, number>>;
 };
 
-/** Bytes that are hashed at a time: more than 2 GiB are refused. */
+/** Bytes that are hashed at a time. Node refuses more than 2 GiB. */
 const HASHED_AT_ONCE = 1 << 30;
 
-/** SHA-256 of all that a checkpoint says. */
+/** SHA-256 of a checkpoint's metadata and tensors. */
 function checksumOf(about: Metadata, state: NamedTensors): string {
   const hash = createHash('sha256').update(canonicalJson(about));
   for (const [name, value] of state) {
@@ -29,7 +29,7 @@ function checksumOf(about: Metadata, state: NamedTensors): string {
   return hash.digest('hex');
 }
 
-/** Writes a checkpoint: all of it or, if that fails, nothing. `state` is walked twice. */
+/** Writes a checkpoint, or nothing if that fails. Iterates over `state` twice. */
 export function saveCheckpoint(
   path: string,
   { step, counts, ...identity }: TrainingPosition,
@@ -39,7 +39,7 @@ export function saveCheckpoint(
   writeSafetensors(path, state(), { ...about, checksum: checksumOf(about, state()) });
 }
 
-/** What a whole checkpoint holds; its tensors belong to the caller's scope. @throws FileError if it is torn or damaged. */
+/** Reads a checkpoint into the caller's scope. @throws FileError if it is truncated or damaged */
 export function readCheckpoint(path: string): {
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly metadata: Metadata;
@@ -50,8 +50,19 @@ export function readCheckpoint(path: string): {
   return { tensors, metadata };
 }
 
+/** Counts whose names in checkpoints of 0.3.0 were others. */
+const RENAMED_COUNTS: Readonly<Record<string, string>> = {
+  'batches left out for a loss that is not finite': 'batches skipped for a non-finite loss',
+  'batches left out for a gradient that is not finite': 'batches skipped for a non-finite gradient',
+  'steps left out for gradients that overflow': 'steps skipped for overflowing gradients',
+  'old embeddings left out': 'old embeddings skipped',
+};
+
+const currentCounts = (counts: TrainingPosition['counts']): TrainingPosition['counts'] =>
+  Object.fromEntries(Object.entries(counts).map(([name, count]) => [RENAMED_COUNTS[name] ?? name, count]));
+
 /**
- * Copies a checkpoint into `state` and returns where it was taken.
+ * Copies a checkpoint into `state`. @returns its step and counts
  * @throws UserError if it belongs to another recipe, dataset or old model, or lacks a tensor.
  */
 export function applyCheckpoint(
@@ -69,5 +80,5 @@ export function applyCheckpoint(
         },
       );
   loadStateDict(path, tensors, state);
-  return { step: Number(metadata['step']), counts: JSON.parse(metadata['counts']!) };
+  return { step: Number(metadata['step']), counts: currentCounts(JSON.parse(metadata['counts']!)) };
 }

@@ -182,7 +182,7 @@ test('a batch that does not divide, another recipe, and an output that stands th
   for (const err of await codes(runOf('independent', 'odd', { batchSize: 9 })))
     assert.match(err, /batchSize 9 does not divide among 2 processes\n.*multiple of 2/);
   for (const err of await codes(runOf('independent', 'odd', { accumulate: 4 })))
-    assert.match(err, /each of 2 processes has 6 images of a batch, which do not make 4 parts/);
+    assert.match(err, /each of 2 processes has 6 images of a batch: 4 equal parts are impossible/);
   for (const err of await codes({ ...runOf('independent', 'q'), quarrel: true }))
     assert.match(err, /process 1 has another recipe than process 0 \(\w+, \w+\)\n.*same --set/);
   const [first, second] = await codes({ ...runOf('independent', 'x'), out: at('features') });

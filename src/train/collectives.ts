@@ -18,11 +18,11 @@ import {
 } from '../torch/index.ts';
 import { type Session, sessionState } from './session.ts';
 
-/** Calls `body` where one process may; all get its result. */
+/** Calls `body` on rank 0 alone. Every process gets its result. */
 export const onRankZero = <T>(distributed: DistributedContext | null, body: () => T): T =>
   distributed ? distributed.broadcastFromRankZero(body) : body();
 
-/** b, what each process has of a batch. @throws UserError if they cannot have equal shares, or those no equal parts. */
+/** b, the images of a batch per process. @throws UserError if the batch does not divide into equal shares and these into equal parts. */
 export function batchShare(
   { batchSize, accumulate }: Pick<Recipe, 'batchSize' | 'accumulate'>,
   { processes }: ProcessGroup,
@@ -34,35 +34,35 @@ export function batchShare(
   const share = batchSize / processes;
   if (share % accumulate !== 0)
     throw new UserError(
-      `each of ${processes} processes has ${share} images of a batch, which do not make ${accumulate} parts`,
+      `each of ${processes} processes has ${share} images of a batch: ${accumulate} equal parts are impossible`,
       {
-        hint: 'set accumulate to a divisor of that: every process takes its share in so many parts',
+        hint: `set accumulate to a divisor of ${share}: every process splits its share of a batch into that many parts`,
       },
     );
   return share;
 }
 
-/** Sums of numbers over the processes. */
+/** Sums numbers over the processes, one by one. */
 export function allReduceSum(group: ProcessGroup, numbers: readonly number[]): readonly number[] {
   if (group.processes === 1) return numbers;
   return scope(() => toNumbers(group.sum(tensor(Float64Array.from(numbers)))));
 }
 
-/** Whether any process says yes: all stop at one step. */
-export const allReduceAny = (group: ProcessGroup, says: boolean): boolean =>
-  allReduceSum(group, [Number(says)])[0]! > 0;
+/** Whether `flag` is set in any process. */
+export const allReduceAny = (group: ProcessGroup, flag: boolean): boolean =>
+  allReduceSum(group, [Number(flag)])[0]! > 0;
 
 type NamedTensors = readonly (readonly [string, Tensor])[];
 type NameFilter = (name: string) => boolean;
 
-/** The tensors of a session of which this process holds only the rows of its classes: the head's weight and its moments. */
+/** The session's sharded tensors: the head's weight and its moments, of which each process holds the rows of its classes. */
 function sharded({ head, optimizer }: Session): ReadonlySet<Tensor> {
   return new Set(head.shard ? [head.weight, ...optimizer.statesOf(head.weight)] : []);
 }
 
 /**
- * Hands `use` the session's state (of names that `only` takes) with every tensor whole, on the first process; all get its
- * result. What lies in shards is one matrix there, so that no file tells how many processes there were.
+ * Calls `use` on rank 0 with the session's state, restricted to the names that `only` accepts. Every process gets its result.
+ * Shards are gathered into one matrix, so that files do not depend on the number of processes.
  */
 export function withWholeState<T>(
   session: Session,
@@ -83,7 +83,7 @@ export function withWholeState<T>(
   });
 }
 
-/** `read` fills the whole state on the first process; each process then has its part of it. All get the result. */
+/** `read` fills the whole state on rank 0; then every process receives its part. Every process gets the result of `read`. */
 export function readWholeState<T>(
   session: Session,
   distributed: DistributedContext | null,
@@ -107,7 +107,7 @@ export function readWholeState<T>(
   });
 }
 
-/** Gives every process what the first one has of all that each holds whole: parameters, running statistics, queues. */
+/** Broadcasts rank 0's values of all replicated tensors: parameters, running statistics, queues. */
 export function broadcastState(session: Session, distributed: DistributedContext | null): void {
   if (!distributed) return;
   const parts = sharded(session);
@@ -122,17 +122,17 @@ export function broadcastState(session: Session, distributed: DistributedContext
       );
 }
 
-/** A tensor of the whole matrix's shape of which `part` holds rows. */
+/** Zeros in the shape of the whole matrix of which `part` is a shard. */
 const zerosOfWhole = ({ head }: Session, part: Tensor): Tensor =>
   zeros([head.shard!.of, ...part.shape.slice(1)], { dtype: part.dtype, device: part.device });
 
-/** Rows of the whole matrix that a process holds; they are contiguous, so that messages can be written into them. */
+/** A view of the rows of the whole matrix that a process holds. It is contiguous, so collectives can write into it. */
 const rowsOf = ({ head }: Session, { processes }: C10dProcessGroup, whole: Tensor, rank: number): Tensor => {
   const { start, count } = shardOf(head.shard!.of, { processes, rank });
   return narrow(whole, 0, start, count);
 };
 
-/** The whole matrix on the first process; elsewhere the part. */
+/** The whole matrix on rank 0; elsewhere the shard itself. */
 function gatherShards(session: Session, group: C10dProcessGroup, part: Tensor): Tensor {
   if (group.rank > 0) {
     if (part.numel > 0) group.send(part, 0).wait();
@@ -147,7 +147,7 @@ function gatherShards(session: Session, group: C10dProcessGroup, part: Tensor): 
   return whole;
 }
 
-/** The other way round. */
+/** Sends each process its rows of rank 0's `whole`. */
 function scatterShards(session: Session, group: C10dProcessGroup, part: Tensor, whole: Tensor): void {
   if (group.rank > 0) {
     if (part.numel > 0) group.receive(part, 0).wait();

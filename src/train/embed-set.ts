@@ -8,13 +8,13 @@ const EMBED_BATCH = 256;
 export type EmbedSetOptions = {
   readonly group: ProcessGroup;
   readonly skipBad: false | 'blank';
-  /** Called before each batch, as often in every process: may throw to stop. */
+  /** Called before each batch, equally often in every process. It may throw to stop. */
   readonly beforeBatch: () => void;
 };
 
 /**
- * Embeds the dataset in its order without augmentation, each process its share; with `blank`,
- * images that cannot be read have embeddings of zeros. → flat [N · D]
+ * Embeds the dataset in its order without augmentation. Each process embeds its share and gets all embeddings.
+ * With `blank`, the embeddings of unreadable images are zeros. → flat [N · D]
  */
 export async function embedSet(
   encoder: Pick<Encoder, 'side' | 'embed'>,

@@ -4,18 +4,18 @@ import { countOf } from '../base/progress.ts';
 export type EpochPlan = {
   readonly stepsPerEpoch: number;
   readonly totalSteps: number;
-  /** What the user should know before a training that can hardly learn anything; null: nothing. */
+  /** A warning if the training is too short to learn much; otherwise null. */
   readonly warning: string | null;
 };
 
 /**
- * Below these a training runs, but its result says little: so few batches that each step sees a large share of all images, so
- * few steps that a learning rate schedule is over before weights have moved. The quick start has 63 and 378.
+ * Trainings below these limits run, but learn little: each step sees a large share of the images, or the learning rate schedule
+ * ends before weights have moved. The quick start has 63 batches and 378 steps.
  */
 const FEWEST_BATCHES = 10;
 const FEWEST_STEPS = 100;
 
-/** Steps of a training over full batches; what does not fill one waits for another epoch's order. @throws UserError if none is full */
+/** Counts the steps of a training. An epoch drops its last batch if that is not full. @throws UserError if no batch is full */
 export function planEpochs(
   path: string,
   images: number,

@@ -70,7 +70,7 @@ test('a full disk ends the run with what to do; its last checkpoint goes on to t
   const fault = { call: 'write', suffix: fresh, time: 4, how: 'ENOSPC' } as const;
   const { status, stderr } = withFault(prefix, out, fault);
   assert.equal(status, 2);
-  assert.match(stderr, /out: the disk is full at step 6; the checkpoint of step 4 stands\n.*--resume/);
+  assert.match(stderr, /out: the disk is full at step 6; the checkpoint of step 4 is kept\n.*--resume/);
   assert.equal(existsSync(join(out, fresh)), false, 'the torn one is removed');
   await trained(dataset, out, short, { resume: true });
   assert.deepEqual(weights(out), weights(whole));
@@ -113,7 +113,7 @@ test('a torn or damaged checkpoint is noticed, and the one before is used', asyn
     await trained(dataset, out, short, { resume: true });
     const text = said.text();
     said.restore();
-    assert.match(text, /checkpoint\.safetensors: .*\n.*going on from the checkpoint before it, of step 6/, what);
+    assert.match(text, /checkpoint\.safetensors: .*\n.*resuming from the previous checkpoint, of step 6/, what);
     assert.deepEqual(weights(out), weights(whole), what);
   }
   const out = join(folder, 'both');
@@ -122,7 +122,7 @@ test('a torn or damaged checkpoint is noticed, and the one before is used', asyn
   for (const path of [checkpoint, previous]) writeFileSync(path, flipped(readFileSync(path), 2000));
   await assert.rejects(
     trained(dataset, out, short, { resume: true }),
-    /no checkpoint is whole:\n.*checkpoint\.safetensors.*\n.*previous.*\n.*--force/,
+    /no checkpoint is intact:\n.*checkpoint\.safetensors.*\n.*previous.*\n.*--force/,
   );
   assert.ok(existsSync(checkpoint) && existsSync(previous), 'nothing is thrown away');
 });
@@ -170,36 +170,36 @@ function spoilt(bad: readonly number[], features: string, dataset: Parameters<ty
 }
 const l2 = { ...short, method: { kind: 'l2' } };
 
-test('a loss that is not finite stops the run with step, terms and samples; told to, it leaves such batches out', async (t) => {
+test('a non-finite loss stops the run with step, terms and samples; with skipNonFinite, such batches are skipped', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const { features } = await oldSide(folder, dataset);
   const [out, cut, none] = ['out', 'cut', 'none'].map((name) => join(folder, name)) as [string, string, string];
   const paths = { features };
   await assert.rejects(
     trained(dataset, none, l2, { paths, old: spoilt([8], features, dataset) }),
-    /not finite at step 8: classify \d.*, regress NaN\n {2}samples: (\d+, ){7}\d+\n.*--skip-non-finite/,
+    /non-finite loss at step 8: classify \d.*, regress NaN\n {2}samples: (\d+, ){7}\d+\n.*--skip-non-finite/,
   );
-  assert.equal(stepOf(runFiles(none).checkpoint), 6, 'the checkpoint of the epoch before stands');
+  assert.equal(stepOf(runFiles(none).checkpoint), 6, 'the checkpoint of the previous epoch is kept');
   const { counts } = await trained(dataset, out, l2, {
     paths,
     old: spoilt([3, 8], features, dataset),
     skipNonFinite: 2,
   });
-  assert.deepEqual(counts, { 'batches left out for a loss that is not finite': 2 });
+  assert.deepEqual(counts, { 'batches skipped for a non-finite loss': 2 });
   assert.deepEqual((readJson(join(out, MANIFEST)) as { counts: object }).counts, counts);
   assert.ok(weights(out).length === 2);
-  // a resumed run remembers what it has left out
+  // a resumed run remembers what it has skipped
   await assert.rejects(
     trained(dataset, cut, l2, { paths, old: spoilt([3, 8], features, dataset), skipNonFinite: 1 }),
-    /not finite at step 8: .*, after 1 batch left out/,
+    /non-finite loss at step 8: .*, after 1 skipped batch/,
   );
   await assert.rejects(
     trained(dataset, cut, l2, { paths, old: spoilt([1], features, dataset), skipNonFinite: 1, resume: true }),
-    /not finite at step 7: .*, after 1 batch left out/,
+    /non-finite loss at step 7: .*, after 1 skipped batch/,
   );
 });
 
-test('a batch that is left out leaves nothing behind: no weight, no momentum, no running statistic', () => {
+test('a skipped batch leaves nothing behind: no weight, no momentum, no running statistic', () => {
   for (const method of [{ kind: 'l2' }, { kind: 'independent' }])
     withSession({ method }, (session) => {
       const policy = new NonFiniteLossPolicy(1, session);

@@ -6,13 +6,13 @@ import { allReduceAny } from './collectives.ts';
 import { type Session, sessionState } from './session.ts';
 import type { StepResult } from './train-step.ts';
 
-/** How a manifest counts batches that were left out. */
+/** Names of the counts of skipped batches. */
 const COUNTED = {
-  loss: 'batches left out for a loss that is not finite',
-  gradient: 'batches left out for a gradient that is not finite',
+  loss: 'batches skipped for a non-finite loss',
+  gradient: 'batches skipped for a non-finite gradient',
 } as const;
 
-/** A step that came to nothing. */
+/** A step with a non-finite loss or gradient. */
 type Failure = {
   /** Steps taken before it. */
   readonly step: number;
@@ -28,57 +28,57 @@ type Counting = {
 };
 
 /**
- * What happens when a loss or its gradient is not finite: the run stops, or so many times goes on as if the batch had never
- * been seen. The step has changed no weight then, but running statistics and what the method remembers, which are put back.
+ * What happens at a non-finite loss or gradient: the run stops, or skips the batch if it may skip more. Such a step has changed
+ * no weight, but running statistics and the method's own state. `discard` restores them.
  */
 export class NonFiniteLossPolicy {
   readonly #allowed: number;
-  /** What a step changes beside weights, and its values before the step. */
-  readonly #remembered: readonly (readonly [now: Tensor, before: Tensor])[];
+  /** Tensors that a forward pass changes, and copies of them from before the step. */
+  readonly #snapshots: readonly (readonly [now: Tensor, before: Tensor])[];
 
   constructor(allowed: number, session: Session) {
     this.#allowed = allowed;
-    // only fp16 goes on after a step without being told to
+    // without permission to skip, only fp16 continues after a bad step
     const changing = allowed > 0 || session.scaler ? [...changedByForward(session)] : [];
-    this.#remembered = changing.map((now) => [now, keep(emptyLike(now))]);
+    this.#snapshots = changing.map((now) => [now, keep(emptyLike(now))]);
   }
 
-  /** Call it before each step. */
+  /** Copies what the next step may change. Call it before each step. */
   snapshot(): void {
     noGrad(() => {
-      for (const [now, before] of this.#remembered) copy_(before, now);
+      for (const [now, before] of this.#snapshots) copy_(before, now);
     });
   }
 
-  /** Puts back what a step has changed that is left out. */
+  /** Restores what a skipped step has changed. */
   discard(): void {
     noGrad(() => {
-      for (const [now, before] of this.#remembered) copy_(now, before);
+      for (const [now, before] of this.#snapshots) copy_(now, before);
     });
   }
 
-  /** Call it after each step: undoes what a skipped step has changed. @throws UserError as `handle` */
+  /** Restores what a skipped step has changed. Call it after each step. @throws UserError as `handle` */
   settle(result: StepResult, batch: Failure['batch'], run: Counting & { readonly step: number }): void {
     const { loss, terms, finite, gradNorm } = result;
     if (!finite) this.handle({ step: run.step, loss, terms, batch }, run);
     else if (Number.isNaN(gradNorm)) this.discard();
   }
 
-  /** @throws UserError with step, terms and samples if the run has skipped as many batches as it may. */
+  /** Counts a skipped batch. @throws UserError with step, terms and samples if the run may skip no more */
   handle(failure: Failure, run: Counting): void {
     const already = Object.values(COUNTED).reduce((sum, what) => sum + (run.counts.get(what) ?? 0), 0);
     const what = Number.isFinite(failure.loss) ? 'gradient' : 'loss';
-    if (already >= this.#allowed) throw notFinite(what, failure, already);
+    if (already >= this.#allowed) throw nonFiniteError(what, failure, already);
     run.count(COUNTED[what], 1);
     this.discard();
   }
 
   dispose(): void {
-    for (const [, before] of this.#remembered) before.dispose();
+    for (const [, before] of this.#snapshots) before.dispose();
   }
 }
 
-/** Running statistics, and what the method writes into in each step. */
+/** Running statistics, and tensors that the method writes in each step. */
 function* changedByForward({ backbone, projection, head, method }: Session): Generator<Tensor> {
   const modules = [backbone, ...(projection ? [projection] : []), head, ...Object.values(method.modules ?? {})];
   for (const module of modules) {
@@ -88,29 +88,31 @@ function* changedByForward({ backbone, projection, head, method }: Session): Gen
   yield* method.written ?? [];
 }
 
-function notFinite(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
+function nonFiniteError(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
   const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`);
   return new UserError(
-    `the ${what} is not finite at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${countOf(already, 'batch', 'batches')} left out` : ''}\n` +
+    `non-finite ${what} at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${countOf(already, 'skipped batch', 'skipped batches')}` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
       hint: [
         'lower optimizer.lr or raise schedule.warmupEpochs',
-        // a run that fails at its first step leaves nothing to go on from
+        // a run that fails at its first step has no checkpoint
         step === 0
-          ? optionHint('give --skip-non-finite n to go on past n such batches')
-          : optionHint('go on from the last checkpoint with --resume, past n such batches with --skip-non-finite n'),
+          ? optionHint('skip up to n such batches with --skip-non-finite n')
+          : optionHint(
+              'resume from the last checkpoint with --resume, and skip up to n such batches with --skip-non-finite n',
+            ),
       ],
     },
   );
 }
 
-/** Names that are listed. */
+/** Tensors that an error names. */
 const MOST_NAMED = 5;
 
 /**
- * Weights can become infinite by an update whose gradient is finite; a model of such weights is none.
- * @throws UserError naming the tensors, in every process if they are not finite in one.
+ * Checks all weights and states, since an update with a finite gradient can still make them infinite.
+ * @throws UserError naming the tensors, in every process if any process has such a tensor
  */
 export function requireFiniteState(session: Session, step: number, saved: number | undefined): void {
   const state = [...sessionState(session)].filter(([, value]) => value.dtype === 'float32' && value.numel > 0);
@@ -119,8 +121,8 @@ export function requireFiniteState(session: Session, step: number, saved: number
   if (!allReduceAny(session.group, bad.length > 0)) return;
   const named = bad.slice(0, MOST_NAMED).join(', ') || 'those of another process';
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : '';
-  const stands = saved === undefined ? '' : `; the checkpoint of step ${saved} stands`;
-  throw new UserError(`the model's numbers are not finite after step ${step}: ${named}${more}${stands}`, {
+  const kept = saved === undefined ? '' : `; the checkpoint of step ${saved} is kept`;
+  throw new UserError(`the model has non-finite numbers after step ${step}: ${named}${more}${kept}`, {
     hint: 'training has diverged: lower optimizer.lr or raise schedule.warmupEpochs, and start anew with --force',
   });
 }

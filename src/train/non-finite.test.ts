@@ -21,13 +21,13 @@ before(() => setThreads(1));
 const singular = { preset: 'reference', network: { ...tinyRecipe().network, embeddingDim: 1 } };
 const oldLibtorch = buildInfo().libtorch.startsWith('1.');
 
-test('a gradient that is not finite stops the run, or is left out so many times; no model comes of it', async (t) => {
+test('a non-finite gradient stops the run, or is skipped up to the given number of times; it makes no model', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const [out, lenient] = [join(folder, 'out'), join(folder, 'lenient')];
   await assert.rejects(trained(dataset, out, singular), (error: Error) => {
     assert.match(
       error.message,
-      /the gradient is not finite at step 1: classify \d.*\n {2}samples: (\d+, ){7}\d+\n.*--skip-non-finite/,
+      /non-finite gradient at step 1: classify \d.*\n {2}samples: (\d+, ){7}\d+\n.*--skip-non-finite/,
     );
     assert.doesNotMatch(error.message, /--resume|checkpoint/, 'there is nothing to go on from');
     return true;
@@ -35,18 +35,18 @@ test('a gradient that is not finite stops the run, or is left out so many times;
   assert.equal(existsSync(out), false);
   await assert.rejects(
     trained(dataset, lenient, singular, { skipNonFinite: 2 }),
-    /the gradient is not finite at step 3: .*, after 2 batches left out\n.*\n.*--resume/,
+    /non-finite gradient at step 3: .*, after 2 skipped batches\n.*\n.*--resume/,
   );
   assert.equal(existsSync(join(lenient, MANIFEST)), false);
 });
 
-test('fp16 halves its scale down to 1; what is not finite then is not the scale’s doing', {
+test('fp16 halves its scale down to 1; a gradient that is non-finite then is not the scale’s doing', {
   skip: oldLibtorch && 'libtorch 1.13 has fp16 on CUDA alone',
 }, async (t) => {
   const { folder, dataset } = await tinySet(t);
   await assert.rejects(
     trained(dataset, join(folder, 'run'), { ...singular, precision: 'fp16' }),
-    /the gradient is not finite at step 17: classify/, // after 16 halvings of 2¹⁶
+    /non-finite gradient at step 17: classify/, // after 16 halvings of 2¹⁶
   );
 });
 
@@ -61,7 +61,7 @@ const old: OldModelInputs = {
     }) as never,
 };
 
-/** The session's numbers after a step that is left out and put back, and before it; and what the step said. */
+/** The session's numbers after a step that was skipped and undone, and before it; and the step's result. */
 function leftOut(
   session: Session,
   supply: OldModelInputs,
@@ -114,7 +114,7 @@ test('a scale that overflows is put back like any other, and told as its own', (
     const { then, now, seen, counted } = leftOut(session, old, { scaler: new LossScaler({ scale: 2 ** 127 }) });
     assert.ok(seen.finite && Number.isNaN(seen.gradNorm));
     assert.deepEqual(now, then);
-    assert.ok(counted.includes('steps left out for gradients that overflow'));
+    assert.ok(counted.includes('steps skipped for overflowing gradients'));
   });
   withSession({}, (session) => {
     const head = spoiltHead(session.head);
@@ -134,7 +134,7 @@ test('old embeddings that are no numbers do not stay in NCCL’s queue', () =>
     assert.deepEqual(now, then);
   }));
 
-test('a gradient that is not finite in one process alone is left out by all', async () => {
+test('a gradient that is non-finite in one process alone is skipped by all', async () => {
   const answers = await inProcesses<{ same: boolean; finite: boolean; loss: number }>(2, 'bad-gradient', null);
   for (const { same, finite, loss } of answers)
     assert.ok(same && !finite && Number.isFinite(loss), JSON.stringify(answers));
@@ -146,7 +146,7 @@ test('weights that an update has made infinite are no finished model', async (t)
   const last = { batchSize: 48, epochs: 1, optimizer: { kind: 'sgd', lr: 3e38 }, schedule: { kind: 'constant' } };
   await assert.rejects(
     trained(dataset, out, last),
-    /numbers are not finite after step 1: \S+.*; the checkpoint of step 0 stands\n.*optimizer\.lr/,
+    /non-finite numbers after step 1: \S+.*; the checkpoint of step 0 is kept\n.*optimizer\.lr/,
   );
   assert.equal(existsSync(join(out, MANIFEST)), false);
 });

@@ -45,7 +45,7 @@ async function oldSideWithout(
   return derivedSide(folder);
 }
 
-test('each method leaves out the samples of which it needs something that is missing, counts and names them', async (t) => {
+test('each method skips the samples of which it needs something that is missing, counts and names them', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const write = reportsOf(t);
   const side = await oldSideWithout(dataset, folder, MISSING);
@@ -79,7 +79,7 @@ test('each method leaves out the samples of which it needs something that is mis
     assert.equal(steps, 2 * Math.floor((50 - lost.length) / 8), kind);
     assert.equal(counts['images without an old embedding'], lost.length || undefined, kind);
     const said = write.text();
-    assert.equal(said.includes(`${out}: ${lost.length} of 50 images are left out of training`), lost.length > 0, kind);
+    assert.equal(said.includes(`${out}: training skips ${lost.length} of 50 images`), lost.length > 0, kind);
   }
   const few = tinyRecipe({ method: { kind: 'l2' }, batchSize: 48 });
   using supply = openOldModelInputs(few, { features: side.features }, dataset);
@@ -89,7 +89,7 @@ test('each method leaves out the samples of which it needs something that is mis
   );
 });
 
-test('a run with samples left out goes on to the same bytes, and counts them once', async (t) => {
+test('a run with skipped samples resumes to the same bytes, and counts them once', async (t) => {
   const { folder, dataset } = await tinySet(t);
   reportsOf(t);
   const side = await oldSideWithout(dataset, folder, MISSING);
@@ -191,5 +191,5 @@ test('with leave to skip unreadable images, UniBCT embeds its training set and s
   const { badImages } = await train({ recipe, dataset, old, out, skipBadImages: true, workers: 0 });
   assert.equal(badImages, 1);
   const said = write.text();
-  assert.match(said, /run: 1 images could not be read; others of their batches took their places:\n {2}.*b\/2\.pgm \(/);
+  assert.match(said, /run: 1 unreadable image, each replaced by another image of its batch:\n {2}.*b\/2\.pgm \(/);
 });

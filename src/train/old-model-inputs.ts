@@ -15,13 +15,13 @@ import { methodNamed, type OldModelBatch, type OldModelConstants, type OldModelI
 import type { Recipe } from '../runs/recipe.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
 
-/** What the old model left behind, served batch by batch. */
+/** What a method needs of the old model, served batch by batch. */
 export interface OldModelInputs {
-  /** Names all that it serves: a run records it, and refuses to resume with another. */
+  /** Digest of all artefacts that it serves. A run records it and resumes only with the same. */
   readonly digest: string;
-  /** What is the same for every batch. The parts that the method did not declare are absent, and its types cannot read them. */
+  /** Inputs that are the same for every batch. Those that the method did not declare are absent. */
   readonly constants: OldModelConstants;
-  /** Positions of the samples of which the old model left what the method needs; absent: all. */
+  /** Positions of the samples that have everything the method needs; absent: all. */
   readonly samples?: Int32Array | undefined;
   /** `indices` are positions in the dataset. Tensors belong to the caller's scope. */
   forBatch(indices: Int32Array): OldModelBatch;
@@ -34,7 +34,7 @@ export const noOldModelInputs: OldModelInputs = {
   forBatch: () => ({}) as OldModelBatch,
 };
 
-/** Where the old model's artefacts are. */
+/** Paths of the old model's artefacts. */
 export type OldPaths = {
   readonly features?: string | undefined;
   readonly credible?: string | undefined;
@@ -58,8 +58,8 @@ type Opened = {
 };
 
 /**
- * Opens what a method needs, and of what it wants that which is given; checks that all was made from just this dataset and by
- * one model, and has the dimension of the space that both models share.
+ * Opens the artefacts that a method needs, and optional ones that are given. Checks that one model made all of them from this
+ * dataset, and that they have the dimension of the space that both models share.
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
 export function openOldModelInputs(
@@ -162,7 +162,7 @@ export function openOldModelInputs(
   };
 }
 
-/** Positions of the samples that are not missing and of no class without old embeddings; undefined if these are all. */
+/** Positions of the samples that are not missing and whose class has old embeddings; undefined if these are all. */
 function samplesWith(
   dataset: Dataset,
   { missing, classes }: { readonly missing: ReadonlySet<number>; readonly classes: ReadonlySet<number> },
@@ -181,7 +181,7 @@ function projectionHint(kind: Recipe['method']['kind'], dim: number, projected: 
     : `set network.embeddingDim to ${dim} (${kind} cannot project)`;
 }
 
-/** Features from elsewhere name no dataset: their labels must be the dataset's. */
+/** Imported features name no dataset, so their labels are compared with the dataset's. */
 function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
   const [theirs, ours] = [features.labels(), dataset.labels()];
   const row = theirs.findIndex((label, i) => label !== ours[i]);
@@ -195,7 +195,7 @@ function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
     );
 }
 
-/** [B, D], rows of length 1 */
+/** Rows of the features, normalised to length 1. [B, D] */
 const unitRows = (features: FeatureSet, indices: Int32Array): Tensor =>
   scope(() => normalizeRows(tensor(features.rows(indices), { shape: [indices.length, features.info.dim] })));
 

@@ -127,7 +127,7 @@ test('a step whose gradients overflow, here or in another process, changes no we
     assert.ok(Number.isFinite(seen.loss) && Number.isNaN(seen.gradNorm) && seen.finite, name);
   }
   assert.deepEqual([overflow.scale, elsewhere.scale], [2 ** 126, 512]);
-  assert.deepEqual(counted, new Array(2).fill('steps left out for gradients that overflow'));
+  assert.deepEqual(counted, new Array(2).fill('steps skipped for overflowing gradients'));
 });
 
 test('a trained model embeds in the precision that is asked for, and the feature set says so', async (t) => {

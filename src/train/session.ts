@@ -28,29 +28,29 @@ import {
   type Tensor,
 } from '../torch/index.ts';
 
-/** Everything of a run that learns, and how it is to be updated. */
+/** The model in training: modules, optimiser, and how they are updated. */
 export type Session = {
   readonly backbone: Module;
-  /** From the new embeddings to the old space, if the recipe has one. */
+  /** Maps new embeddings to the old space, if the recipe has one. */
   readonly projection: Module | null;
   readonly head: Head;
   readonly method: MethodInstance;
   readonly optimizer: Optimizer;
-  /** All that is optimised. */
+  /** All optimised tensors. */
   readonly parameters: readonly Tensor[];
-  /** What counts in the gradient norm that clipping limits. */
+  /** Parameters that count in the clipped gradient norm. */
   readonly clipped: readonly Tensor[];
   /** The rest of `parameters`. */
   readonly unclipped: readonly Tensor[];
   /** How its modules are run in a training step. */
   readonly pass: Pass;
   readonly group: ProcessGroup;
-  /** Averages the gradients of what every process holds; null if there is one process. */
+  /** Averages gradients of replicated parameters over the processes; null in a single process. */
   readonly buckets: GradientBuckets | null;
   readonly precision: Precision;
-  /** Only in fp16, whose small gradients would vanish. */
+  /** In fp16 only, where small gradients would vanish. */
   readonly scaler: LossScaler | null;
-  /** Parts in which a batch goes through the backbone. */
+  /** Parts into which a batch is split on its way through the backbone. */
   readonly accumulate: number;
 };
 
@@ -61,7 +61,7 @@ export type SessionOptions = {
   readonly overlap?: boolean;
 };
 
-/** Builds what a recipe describes, freshly initialised from streams of `rng`: the same whatever the number of processes. */
+/** Builds a recipe's session, initialised from streams of `rng`. The values do not depend on the number of processes. */
 export function openSession(
   recipe: Recipe,
   classes: number,
@@ -104,7 +104,7 @@ function makeOptimizer(recipe: Recipe['optimizer'], parameters: readonly Tensor[
   return recipe.kind === 'sgd' ? new Sgd(parameters, recipe) : new AdamW(parameters, recipe);
 }
 
-/** `stepsPerEpoch` are those of the data, unless the recipe pretends to another number of images. */
+/** The learning rate schedule. Its epochs have the steps of the data, unless the recipe pretends to another number of images. */
 export function makeSchedule(
   { schedule, optimizer, epochs, batchSize, pretend }: Recipe,
   stepsOfData: number,
@@ -132,9 +132,9 @@ export function makeSchedule(
 }
 
 /**
- * A batch through the backbone in training: images [B, 3, S, S] → embeddings [B, D], float32. In several parts, only what
- * leaves them is remembered and `backward` computes one after the other again, so that all that follows, and the gradient,
- * is of the whole batch (D-20). Batch norms alone see parts: each takes its own statistics and moves the running ones.
+ * Embeds a batch in training: images [B, 3, S, S] → embeddings [B, D], float32. With `accumulate`, only the parts' embeddings
+ * are stored and `backward` recomputes one part after the other, so loss and gradient are those of the whole batch (D-20).
+ * Only batch norms see parts: each part has its own statistics and updates the running ones.
  */
 export function embedBatch({ backbone, pass, precision, accumulate }: Session, images: Tensor): Tensor {
   const embed = (part: Tensor, again: boolean): Tensor =>

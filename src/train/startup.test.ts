@@ -35,7 +35,7 @@ test('whatever fails while a run starts, its decoding threads end with it', asyn
     'its method': [/method\.beta/, () => trained(dataset, at('c'), projected, { paths: { features } })],
     'its checkpoint': [/no checkpoint/, () => trained(dataset, at('d'), {}, { resume: true })],
     'a damaged checkpoint': [
-      /no checkpoint is whole/,
+      /no checkpoint is intact/,
       async () => {
         await assert.rejects(trained(dataset, at('e'), {}, { signal: AbortSignal.abort() }), Interrupted);
         for (const file of [runFiles(at('e')).checkpoint, runFiles(at('e')).previous]) writeFileSync(file, 'torn');

@@ -26,7 +26,7 @@ import { trainStep } from './train-step.ts';
 /**
  * Ten steps in two programs, relative to values of order 1 and losses of order 10. float32: on one libtorch. The others:
  * what ten steps make of one processor's half-precision kernels against another's, measured over oneDNN's four kinds (bf16 to
- * 0.03, fp16 to 0.0006, which the overflow's four steps are left out of as well).
+ * 0.03, fp16 to 0.0006, without the overflow's four steps).
  */
 const TEN_STEPS: Readonly<Record<string, number>> = { float32: 1e-4, bf16: 5e-2, fp16: 3e-3 };
 /** The first step in bf16 alone, before weights differ: measured to 0.0007. */
@@ -208,7 +208,7 @@ for (const expected of [...float32Cases, ...halfCases])
           Math.abs(loss - wanted) < near * Math.max(1, wanted),
           `loss of step ${step}: ${loss}, wanted ${wanted}`,
         );
-        if (norm === null) assert.ok(Number.isNaN(gradNorm), `step ${step} is left out`);
+        if (norm === null) assert.ok(Number.isNaN(gradNorm), `step ${step} is skipped`);
         else
           assert.ok(
             Math.abs(gradNorm / norm - 1) < NORMS[expected.precision]!,

@@ -76,7 +76,7 @@ export function trainStep(
     // at a scale of 1 or less it is not the scale that overflows
     const overflows = !clean && scaler !== null && scaler.scale > 1;
     if (clean) optimizer.step(lr, chosen);
-    else if (overflows) at.count('steps left out for gradients that overflow', 1);
+    else if (overflows) at.count('steps skipped for overflowing gradients', 1);
     scaler?.update(clean);
     clearGradients(parameters);
     return { ...means, gradNorm: clean ? gradNorm : Number.NaN, finite: clean || overflows };

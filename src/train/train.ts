@@ -4,7 +4,7 @@ import { trainStep } from './train-step.ts';
 import { claimRun, Trainer } from './trainer.ts';
 import { planTraining, type TrainOptions } from './training-plan.ts';
 
-/** Trains one model as its recipe says. The directory `out` is a finished run when its manifest stands there. */
+/** Trains one model as its recipe describes. The directory `out` is a finished run once it has a manifest. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
   const plan = planTraining(options);
   using output = claimRun(options);
@@ -35,5 +35,5 @@ export async function train(options: TrainOptions): Promise<RunManifest> {
   }
 }
 
-/** Steps between two checkpoints, unless told: minutes of a large run, fewer writes than anyone notices. */
+/** Default of `saveEvery`: a few minutes of a large run. */
 const SAVE_EVERY = 1000;

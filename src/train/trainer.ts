@@ -31,11 +31,11 @@ import type { TrainingPlan, TrainOptions } from './training-plan.ts';
 
 /** Steps between two lines of the log, unless told. */
 const LOG_EVERY = 20;
-/** What names of the head's tensors begin with in a session's state. */
+/** Prefix of the head's tensors in a session's state. */
 const HEAD = 'head.';
-/** The count of images that the old model left nothing of. */
+/** Name of the count of images without an old embedding. */
 const WITHOUT_OLD = 'images without an old embedding';
-/** Checkpoints that lie side by side while one is written. */
+/** Checkpoints that exist at the same time while one is written. */
 const CHECKPOINTS = 3;
 
 /** The right to write the run, on rank 0; undefined elsewhere. @throws UserError in every process if it is refused. */
@@ -128,7 +128,7 @@ export class Trainer implements TrainingState, Disposable {
     if (!resume) await this.save();
     if (output && withoutOld > 0)
       logLine(
-        `${this.out}: ${withoutOld} of ${dataset.size} images are left out of training, for the old model has no embedding of them`,
+        `${this.out}: training skips ${withoutOld} of ${dataset.size} images: the old model has no embedding of them`,
       );
   }
 
@@ -261,7 +261,7 @@ export class Trainer implements TrainingState, Disposable {
 
   /** Cleans up after a failure. @returns the error to throw */
   failed(error: unknown): unknown {
-    // a new run that took no step leaves nothing; what is being resumed is never touched
+    // a new run that took no step leaves nothing behind; a resumed run keeps everything
     if (this.step === 0 && !this.#options.resume && !(error instanceof Interrupted)) this.#output?.abandon();
     return isDiskFull(error) ? diskFull(this.out, this.step, this.#saved, error) : error;
   }
@@ -283,11 +283,11 @@ function stateBytes(session: Session): number {
 function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {
   const begun = saved !== undefined && step > 0;
   return new UserError(
-    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} stands` : ''}`,
+    `${out}: the disk is full at step ${step}${begun ? `; the checkpoint of step ${saved} is kept` : ''}`,
     {
       hint: begun
-        ? ['make room, then start it again', optionHint('go on with --resume')]
-        : 'make room, then start it again',
+        ? ['free some space, then start it again', optionHint('resume with --resume')]
+        : 'free some space, then start it again',
       cause,
     },
   );

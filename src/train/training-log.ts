@@ -5,7 +5,7 @@ import { FileError } from '../base/errors.ts';
 import type { Progress } from '../base/progress.ts';
 import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 
-/** Writes a run's log, a JSON line every `every` steps with means since the last one, and shows the same as progress. */
+/** Appends a JSON line to a run's log every `every` steps, with means since the last line, and shows it as progress. */
 export class TrainingLog implements TrainerHook {
   readonly #path: string;
   readonly #every: number;

@@ -24,7 +24,7 @@ import type { Boundaries } from '../method.ts';
 export type ElasticBoundaries = Boundaries & {
   /** Learned. [C] */
   readonly elastic: Tensor;
-  /** τ: a boundary lies between its class's largest old distance and this. */
+  /** τ: a boundary lies between the class's largest old distance and τ. */
   readonly radius: number;
 };
 
@@ -32,7 +32,7 @@ export type ElasticBoundaries = Boundaries & {
 export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): Tensor =>
   mul(abs(sub(largest, radius)), sigmoid(elastic));
 
-/** How many samples of the whole batch are of classes without a boundary: they add 0. labels [B] */
+/** Counts the samples of the whole batch whose class has no boundary; they add 0. labels [B] */
 export const withoutBoundary = (
   labels: Tensor,
   { several }: Pick<Boundaries, 'several'>,
@@ -40,9 +40,9 @@ export const withoutBoundary = (
 ): number => noGrad(() => group.sum(sum(add(neg(selectRows(several, labels)), 1)))).item();
 
 /**
- * Mean distance beyond the elastic boundary of the own class, over the samples that lie beyond it; classes with fewer
- * than two kept distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
- * Of a `group`, each process gets the part that its samples have in the mean over all of them, times W.
+ * Mean distance beyond the elastic boundary of the own class, over the samples beyond it. Classes with fewer than two kept
+ * distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
+ * In a `group` of W processes, each gets its samples' part of the mean over all samples, times W.
  */
 export function beyondBoundary(
   embeddings: Tensor,

@@ -12,7 +12,7 @@ import {
   zerosLike,
 } from '../../torch/index.ts';
 
-/** The influence loss, which BCT and UniBCT share: cross-entropy of new embeddings against fixed prototypes. */
+/** Options of the influence loss of BCT and UniBCT: cross-entropy of new embeddings against fixed prototypes. */
 export const influenceOptions = {
   weight: z.number().min(0).default(1).describe('factor of the influence term'),
   scale: z
@@ -26,8 +26,8 @@ export const influenceOptions = {
 export type InfluenceOptions = { readonly scale: number; readonly marginCos: number };
 
 /**
- * Cross-entropy of scale · (e^ · Pᵀ - margin at the own class). embeddings [B, D], prototypes [C, D] as they are (of
- * length 1, or raw means under the reference's UniBCT), labels [B] → scalar. Source: methods.md 5.3; D-28.
+ * Cross-entropy of scale · (e^ · Pᵀ - margin at the own class). embeddings [B, D], prototypes [C, D] (of length 1,
+ * or raw means in the reference's UniBCT), labels [B] → scalar. Source: methods.md 5.3; D-28.
  */
 export function influence(
   embeddings: Tensor,

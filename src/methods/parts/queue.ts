@@ -1,16 +1,16 @@
 import { add, copy_, narrow, type Tensor, tensor } from '../../torch/index.ts';
 
-/** The last embeddings and their classes, as a ring. */
+/** A ring buffer of the last embeddings and their classes. */
 export type Queue = {
   /** [Q, D]; 0 while empty */
   readonly rows: Tensor;
   /** Class + 1; 0 while empty. [Q] int64 */
   readonly classes: Tensor;
-  /** Where the next row goes. [1] int64 */
+  /** Index of the next row to write. [1] int64 */
   readonly next: Tensor;
 };
 
-/** Writes rows [K, D] of classes [K], in place, in at most two slices. Of more than Q rows the last Q remain. */
+/** Writes rows [K, D] of classes [K] in place, in at most two slices. If K > Q, the last Q rows remain. */
 export function push({ rows, classes, next }: Queue, news: Tensor, labels: Tensor): void {
   const [size, given] = [rows.shape[0]!, news.shape[0]!];
   const passed = Math.max(0, given - size);

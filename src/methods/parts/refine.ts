@@ -1,19 +1,19 @@
 import { add, eye, matmul, mul, ones, softmax, solve, sub, type Tensor, transpose } from '../../torch/index.ts';
 
 export type RefineOptions = {
-  /** Share that propagates, below 1. */
+  /** λ, the propagated share, below 1. */
   readonly lambda: number;
   readonly temperature: number;
   /** `row`: each sample's neighbours sum to 1. `column`: the reference's, under which the result is the plain mean (D-04). */
   readonly refineAxis: 'row' | 'column';
 };
 
-/** Keeps a sample from being its own neighbour; of finite size, so that a class of one sample has itself (weight 1). */
+/** Keeps a sample from being its own neighbour. It is finite, so that a class of one sample has itself (weight 1). */
 const NOT_A_NEIGHBOUR = -1e9;
 
 /**
- * How much each sample asks each other one: the softmax of the similarities of the new embeddings. news [n, D], float64 → [n, n]
- * with rows (or columns, as `refineAxis` says) that sum to 1.
+ * Edge weights of the graph: the softmax of the similarities of the new embeddings. news [n, D], float64 → [n, n]. Rows sum to 1,
+ * or columns, as `refineAxis` says.
  */
 export function neighbourGraph(
   news: Tensor,
@@ -22,7 +22,7 @@ export function neighbourGraph(
   const count = news.shape[0]!;
   const identity = eye(count, { dtype: 'float64' });
   const similarities = mul(matmul(news, transpose(news)), 1 / temperature);
-  // the diagonal becomes exactly the same number, whatever a sample's similarity to itself was
+  // makes the diagonal exactly one number, whatever a sample's similarity to itself was
   const others = add(mul(similarities, sub(ones([count, count], { dtype: 'float64' }), identity)), identity, {
     alpha: NOT_A_NEIGHBOUR,
   });
@@ -33,7 +33,7 @@ export function neighbourGraph(
  * One class's prototype: the mean over the samples of (1-λ)(I - λA)⁻¹ V, where A is the graph of the new embeddings.
  * news [n, D], olds [n, D'], float64 → [1, D']
  *
- * A system with one right-hand side is solved instead of an inverse: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
+ * Solves one linear system instead of inverting: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
  * Source: methods.md 5.4.
  */
 export function refine(news: Tensor, olds: Tensor, { lambda, ...options }: RefineOptions): Tensor {
