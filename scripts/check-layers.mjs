@@ -28,7 +28,7 @@ const layers = {
   eval: ['base', 'artifacts', 'torch', 'data', 'encoders', 'features'],
   report: ['base', 'artifacts', 'eval'],
   export: null,
-  experiment: ['base', 'artifacts'],
+  experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
   stages: null,
   info: null,
   'index.ts': null,

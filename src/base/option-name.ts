@@ -5,6 +5,7 @@ export type OptionName =
   | '--by'
   | '--data'
   | '--device'
+  | '--dry-run'
   | '--families'
   | '--features'
   | '--figures'

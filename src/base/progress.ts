@@ -22,7 +22,8 @@ export const silentReporter: Reporter = { line: () => undefined, progress: () =>
 
 const ofCalls = new AsyncLocalStorage<Reporter>();
 let ofProcess = silentReporter;
-const current = (): Reporter => ofCalls.getStore() ?? ofProcess;
+/** Where a call made here reports. */
+export const currentReporter = (): Reporter => ofCalls.getStore() ?? ofProcess;
 
 /** Sets where the whole process reports, as the command line does. @returns what it was */
 export function setReporter(reporter: Reporter): Reporter {
@@ -36,10 +37,10 @@ export const reportTo = <T>(reporter: Reporter | undefined, body: () => T): T =>
   reporter ? ofCalls.run(reporter, body) : body();
 
 /** Reports a line of news; what programs read is never news. */
-export const logLine = (text: string): void => current().line(text);
+export const logLine = (text: string): void => currentReporter().line(text);
 
 /** Begins to report the progress of a job of `total` parts. */
-export const progress = (title: string, total: number): Progress => current().progress(title, total);
+export const progress = (title: string, total: number): Progress => currentReporter().progress(title, total);
 
 /** `1 step`, `2 steps`. */
 export const countOf = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;

@@ -5,7 +5,7 @@ import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
 import { terminalReporter } from '../base/terminal-reporter.ts';
-import { LAUNCHER } from './context.ts';
+import { LAUNCHER } from '../torch/variables.ts';
 import { PEER_LOST, ProcessFailed } from './launch.ts';
 import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
 

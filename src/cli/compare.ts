@@ -2,14 +2,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { differencesOf, leavesOf } from '../base/differences.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readTextFile } from '../base/text-file.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
 import { command, print } from './context.ts';
-
-/** A setting or result that two runs do not share; a side that lacks it has null. */
-export type Contrast = { readonly what: string; readonly a: unknown; readonly b: unknown };
 
 export function compareCommand(): Command {
   return command(
@@ -25,15 +23,15 @@ export function compareCommand(): Command {
         throw new UserError(`${a} is of kind ${first['kind']}, ${b} of kind ${second['kind']}`, {
           hint: 'compare two of one kind',
         });
-      const contrasts = contrast(first, second);
+      const differences = differencesOf(first, second);
       print(
         options,
-        contrasts,
-        contrasts.length === 0
+        differences,
+        differences.length === 0
           ? `${a} and ${b} do not differ`
           : textTable(
               ['', a, b],
-              contrasts.map(({ what, a, b }) => [what, shown(a), shown(b)]),
+              differences.map(({ what, a, b }) => [what, shown(a), shown(b)]),
             ),
       );
     });
@@ -58,14 +56,14 @@ async function facts(path: string): Promise<Record<string, unknown>> {
     kind: 'run',
     // of an imported model no more is known than its network: the rest of its recipe are defaults that trained nothing
     ...(imported
-      ? flatten('recipe.network', mapping(manifest['recipe'])['network'])
-      : flatten('recipe', manifest['recipe'])),
-    ...(manifest['dataset'] ? flatten('data', manifest['dataset']) : {}),
-    ...(imported ? flatten('imported', imported) : {}),
-    ...flatten('code', { mixbct, libtorch, preset, old }),
+      ? leavesOf('recipe.network', mapping(manifest['recipe'])['network'])
+      : leavesOf('recipe', manifest['recipe'])),
+    ...(manifest['dataset'] ? leavesOf('data', manifest['dataset']) : {}),
+    ...(imported ? leavesOf('imported', imported) : {}),
+    ...leavesOf('code', { mixbct, libtorch, preset, old }),
     'code.differences from the reference': (Array.isArray(differences) && differences.join('; ')) || null,
-    ...flatten('result', { model, steps, seconds, ...mapping(manifest['counts']) }),
-    ...flatten('result', lastLosses(join(path, 'log.jsonl'))),
+    ...leavesOf('result', { model, steps, seconds, ...mapping(manifest['counts']) }),
+    ...leavesOf('result', lastLosses(join(path, 'log.jsonl'))),
   };
 }
 
@@ -87,26 +85,12 @@ function lastLosses(log: string): Record<string, unknown> {
 
 function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {
   const results = candidates.flatMap(({ name, comparisons }) =>
-    comparisons.map((comparison) => flatten(`result.${name}.${comparison.metric}`, comparison)),
+    comparisons.map((comparison) => leavesOf(`result.${name}.${comparison.metric}`, comparison)),
   );
   return Object.assign(
     { kind: 'evaluation', title },
-    flatten('data', dataset),
-    flatten('protocol', protocol),
+    leavesOf('data', dataset),
+    leavesOf('protocol', protocol),
     ...results,
   );
-}
-
-/** Leaves by path: `{ a: { b: 1 } }` → `{ 'a.b': 1 }`; lists as text. */
-function flatten(prefix: string, value: unknown): Record<string, unknown> {
-  if (Array.isArray(value)) return { [prefix]: JSON.stringify(value) };
-  if (value === null || typeof value !== 'object') return { [prefix]: value };
-  return Object.assign({}, ...Object.entries(value).map(([key, child]) => flatten(`${prefix}.${key}`, child)));
-}
-
-/** The paths at which two records differ, in the order of the first. */
-export function contrast(a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>): Contrast[] {
-  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
-    .filter((what) => a[what] !== b[what])
-    .map((what) => ({ what, a: a[what] ?? null, b: b[what] ?? null }));
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
 import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
+import type { DistributedContext } from '../torch/index.ts';
 import { mostThreads, numberOption, wholeOption } from './numbers.ts';
 
 /** What a command prints for people goes through here, so that `--json` can put an object in its place. */
@@ -85,9 +86,6 @@ export function interruptible(): AbortSignal {
   return controller.signal;
 }
 
-/** Variable by which `mixbct launch` tells a process the id of the one that started it. */
-export const LAUNCHER = 'MIXBCT_LAUNCHER';
-
 /** `--device`: where tensors live; each process of a machine has a CUDA device of its own. */
 export const deviceOption = (): Option =>
   new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
@@ -97,3 +95,25 @@ export const deviceOption = (): Option =>
 /** What a command says of the missing rows of a feature set, if it has any. */
 export const missingOf = ({ missing }: { readonly missing: readonly unknown[] }): string =>
   missing.length > 0 ? `, ${missing.length} of them missing` : '';
+
+/** Sets the threads that libtorch computes with. */
+export async function useThreads(count: number): Promise<void> {
+  const { setThreads } = await import('../torch/index.ts');
+  setThreads(count);
+}
+
+/**
+ * Computes on a device, with the other processes that `mixbct launch` or the environment tell of. → what it made; nothing in
+ * the processes that have nothing to print
+ */
+export async function asLaunched<T>(
+  { threads, device }: { readonly threads: number; readonly device: 'cpu' | 'cuda' },
+  work: (joined: DistributedContext | null) => Promise<T>,
+): Promise<T | undefined> {
+  const { joinLaunchedGroup } = await import('./processes.ts');
+  await useThreads(threads);
+  const joined = joinLaunchedGroup(device);
+  const made = await work(joined);
+  joined?.leave();
+  return joined && joined.group.rank > 0 ? undefined : made;
+}

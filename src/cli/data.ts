@@ -2,12 +2,9 @@ import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { countOf, logLine } from '../base/progress.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
-import type { GlyphSetName, getGlyphs, WrittenPart } from '../data/index.ts';
+import type { GlyphSetName, WrittenPart } from '../data/index.ts';
 import { command, forceOption, group, print, seedOption, skipBadOption } from './context.ts';
 import { numberOption, wholeOption } from './numbers.ts';
-
-/** Commands that only list, split or import need no decoder and no libtorch until they run. */
-const data = async () => ({ ...(await import('../data/index.ts')), ...(await import('./input-dataset.ts')) });
 
 export const dataFolder = (): Option =>
   new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
@@ -42,24 +39,13 @@ function getCommand(): Command {
     )
     .addOption(forceOption())
     .action(async (name: GlyphSetName, options) => {
+      const { fetchSet } = await import('../stages/get.ts');
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
       const made = result.made
         ? `${countOf(result.made.images, 'image')} of ${countOf(result.made.classes, 'class', 'classes')}`
         : 'there already';
       print(options, result, `${result.prefix}: ${made}, images ${result.imageDigest}`);
     });
-}
-
-/** Fetches a set, with a word on what is fetched and one if it is not what it was when it was pinned. */
-export async function fetchSet(name: GlyphSetName, options: Parameters<typeof getGlyphs>[1]) {
-  const { getGlyphs, glyphSources } = await data();
-  logLine(`${glyphSources[name].title} (${glyphSources[name].download})`);
-  const result = await getGlyphs(name, options);
-  if (result.expected !== null && result.expected !== result.imageDigest)
-    logLine(
-      `note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface or the runtime has changed`,
-    );
-  return result;
 }
 
 function importCommand(): Command {
@@ -74,7 +60,10 @@ function importCommand(): Command {
     .addOption(skipBadOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { describeEmptyClasses, importDataset, importResultLines, openInputDataset } = await data();
+      const [{ describeEmptyClasses, importDataset, importResultLines }, { openInputDataset }] = await Promise.all([
+        import('../data/index.ts'),
+        import('../data/input-dataset.ts'),
+      ]);
       using dataset = openInputDataset(path);
       const empty = describeEmptyClasses(dataset);
       if (empty) logLine(`${path}: ${empty}`);
@@ -106,12 +95,14 @@ function splitCommand(): Command {
     .action(async (path: string, options) => {
       if ((options.by === undefined) === (options.holdOut === undefined))
         throw new UserError('wanted either --by class|data or --hold-out CLASSES');
-      const { holdOut, openInputDataset, split } = await data();
-      using dataset = openInputDataset(path);
+      const [{ holdOutClasses }, { splitDataset }] = await Promise.all([
+        import('../stages/hold-out.ts'),
+        import('../stages/split.ts'),
+      ]);
       const parts =
         options.by === undefined
-          ? await holdOut(dataset, { ...options, classes: options.holdOut })
-          : await split(dataset, options);
+          ? await holdOutClasses({ ...options, dataset: path, classes: options.holdOut })
+          : await splitDataset({ ...options, dataset: path });
       print(options, parts, told(parts));
     });
 }
@@ -132,9 +123,8 @@ function sampleCommand(): Command {
     .addOption(seedOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { openInputDataset, sampleImages } = await data();
-      using dataset = openInputDataset(path);
-      const written = await sampleImages(dataset, options);
+      const { drawSample } = await import('../stages/sample.ts');
+      const written = await drawSample({ ...options, dataset: path });
       print(options, written, told([written]));
     });
 }
@@ -157,7 +147,7 @@ function infoCommand(): Command {
     .option('--verify', 'decode every image', false)
     .action(async (path: string, options) => {
       const [{ openInputDataset }, { datasetInfoLines, describeDataset }] = await Promise.all([
-        import('./input-dataset.ts'),
+        import('../data/input-dataset.ts'),
         import('../data/dataset-info.ts'),
       ]);
       using dataset = openInputDataset(path);

@@ -1,10 +1,7 @@
 import { type Command, Option } from 'commander';
 import { countOf } from '../base/progress.ts';
-import { command, forceOption, missingOf, print, threadsOption } from './context.ts';
+import { command, forceOption, missingOf, print, threadsOption, useThreads } from './context.ts';
 import { numberOption } from './numbers.ts';
-
-const featureTools = () => import('../features/index.ts');
-const processes = () => import('./processes.ts');
 
 export function denoiseCommand(): Command {
   return command(
@@ -26,10 +23,9 @@ export function denoiseCommand(): Command {
     .addOption(threadsOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { FeatureSet, writeCredible } = await featureTools();
-      (await processes()).useThreads(options.threads);
-      using features = FeatureSet.open(path);
-      const info = await writeCredible(options.out, features, options, options);
+      const { markCredible } = await import('../stages/denoise.ts');
+      await useThreads(options.threads);
+      const info = await markCredible({ ...options, features: path });
       print(
         options,
         info,
@@ -49,10 +45,9 @@ export function averageCommand(): Command {
     .addOption(threadsOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { FeatureSet, writePrototypes } = await featureTools();
-      (await processes()).useThreads(options.threads);
-      using features = FeatureSet.open(path);
-      const info = await writePrototypes(options.out, features, options);
+      const { averageFeatures } = await import('../stages/average.ts');
+      await useThreads(options.threads);
+      const info = await averageFeatures({ ...options, features: path });
       print(options, info, `${options.out}: ${info.classes} prototypes of ${info.dim} dimensions`);
     });
 }
@@ -68,10 +63,9 @@ export function boundariesCommand(): Command {
     .addOption(threadsOption())
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const { FeatureSet, writeBoundaries } = await featureTools();
-      (await processes()).useThreads(options.threads);
-      using features = FeatureSet.open(path);
-      const info = await writeBoundaries(options.out, features, options);
+      const { measureBoundaries } = await import('../stages/boundaries.ts');
+      await useThreads(options.threads);
+      const info = await measureBoundaries({ ...options, features: path });
       print(options, info, `${options.out}: boundaries of ${countOf(info.classes, 'class', 'classes')}`);
     });
 }
@@ -92,7 +86,7 @@ export function importFeaturesCommand(): Command {
     .requiredOption('--out <folder>', 'folder of the feature set')
     .addOption(forceOption())
     .action(async (features: string, options) => {
-      const { importNpy } = await featureTools();
+      const { importNpy } = await import('../features/index.ts');
       const info = await importNpy(
         { features, dataset: options.data, labels: options.labels, families: options.families, ids: options.ids },
         options.out,

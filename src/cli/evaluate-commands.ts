@@ -5,6 +5,7 @@ import { pixelMappings } from '../data/pixels.ts';
 import { DRAWN } from '../eval/drawn.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import {
+  asLaunched,
   batchSizeOption,
   command,
   deviceOption,
@@ -17,6 +18,7 @@ import {
   seedOption,
   several,
   threadsOption,
+  useThreads,
   workersOption,
 } from './context.ts';
 import type { IjbOptions } from './evaluate-ijb.ts';
@@ -73,9 +75,9 @@ function evaluateSetsCommand(): Command {
       });
       if (candidates.length === 0 && options.oracle === undefined)
         throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');
-      const { evaluateStage } = await import('./evaluate.ts');
+      const { evaluateSets } = await import('../stages/evaluate-sets.ts');
       const { memory, ...rest } = options;
-      const evaluation = await evaluateStage({ ...rest, candidates, ...(memory && { memoryBytes: memory * 1e9 }) });
+      const evaluation = await evaluateSets({ ...rest, candidates, ...(memory && { memoryBytes: memory * 1e9 }) });
       print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
 }
@@ -134,14 +136,8 @@ function evaluateIjbCommand(): Command {
     .addOption(forceOption())
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
-      const [{ evaluateIjb }, { joinLaunchedGroup, useThreads }] = await Promise.all([
-        import('./evaluate-ijb.ts'),
-        import('./processes.ts'),
-      ]);
-      useThreads(options.threads);
-      const joined = joinLaunchedGroup(options.device);
-      const evaluation = await evaluateIjb({ ...options, joined });
-      joined?.leave();
+      const { evaluateIjb } = await import('./evaluate-ijb.ts');
+      const evaluation = await asLaunched(options, (joined) => evaluateIjb({ ...options, joined }));
       if (evaluation)
         print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
     });
@@ -167,11 +163,8 @@ function evaluatePackCommand(): Command {
     .action(async (options: PackOptions & { readonly json: boolean }) => {
       if (options.pack.length === 0 || options.model.length === 0)
         throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
-      const [{ packStage }, { useThreads }] = await Promise.all([
-        import('./evaluate-pack.ts'),
-        import('./processes.ts'),
-      ]);
-      useThreads(options.threads);
+      const { packStage } = await import('./evaluate-pack.ts');
+      await useThreads(options.threads);
       const results = await packStage(options);
       const percent = (x: number): string => (100 * x).toFixed(2);
       const rows = results.map(({ pack, query, gallery, mean, std, meanNorm, zeros }) => [

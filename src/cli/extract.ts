@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { countOf } from '../base/progress.ts';
 import { precisions } from '../models/precisions.ts';
 import {
+  asLaunched,
   batchSizeOption,
   command,
   deviceOption,
@@ -48,26 +49,15 @@ export function extractCommand(): Command {
     .addOption(resumeOption())
     .addOption(forceOption())
     .action(async (run: string, options) => {
-      const [{ openInputDataset }, { extractFeatures, extractSharded }, { openEncoder }] = await Promise.all([
-        import('./input-dataset.ts'),
-        import('../features/index.ts'),
-        import('../train/run.ts'),
-      ]);
-      const { joinLaunchedGroup, shardedExtractionOf, useThreads } = await import('./processes.ts');
-      useThreads(options.threads);
-      const joined = joinLaunchedGroup(options.device);
-      using dataset = openInputDataset(options.data, { report: !joined || joined.group.rank === 0 });
-      using encoder = openEncoder(run, { space: options.space, precision: options.precision });
-      const replacing = { ...options, inputs: [run], signal: interruptible() };
-      const info = joined
-        ? await extractSharded(dataset, encoder, replacing, shardedExtractionOf(joined))
-        : await extractFeatures(dataset, encoder, replacing);
-      joined?.leave();
-      if (joined && joined.group.rank > 0) return;
-      print(
-        options,
-        info,
-        `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+      const { embedDataset } = await import('../stages/extract.ts');
+      const info = await asLaunched(options, (distributed) =>
+        embedDataset({ ...options, model: run, dataset: options.data, signal: interruptible(), distributed }),
       );
+      if (info)
+        print(
+          options,
+          info,
+          `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+        );
     });
 }

@@ -9,8 +9,8 @@ import { removeDeadTemporaries, temporaryBeside } from '../artifacts/process-ide
 import { Interrupted, UserError } from '../base/errors.ts';
 import { duration } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
-import { RENDEZVOUS_FILE } from '../torch/variables.ts';
-import { group, LAUNCHER, STOPPING } from './context.ts';
+import { LAUNCHER, RENDEZVOUS_FILE } from '../torch/variables.ts';
+import { group, STOPPING } from './context.ts';
 import { mostThreads, wholeOption } from './numbers.ts';
 
 /** What a process ends with when not it but another one of its run failed. */

@@ -6,9 +6,9 @@ import { logLine } from '../base/progress.ts';
 import type { Dataset, PixelMappingName } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import { extractFeatures, extractSharded, FeatureSet } from '../features/index.ts';
+import { shardedExtractionOf } from '../stages/sharded.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import { openEncoder, readRunManifest } from '../train/run.ts';
-import { shardedExtractionOf } from './processes.ts';
 
 /** A model as a command is told it: a finished run, or its features of the benchmark. */
 export type ModelSource = {

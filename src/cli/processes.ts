@@ -1,25 +1,13 @@
 import { UserError } from '../base/errors.ts';
-import type { ShardedExtraction } from '../features/index.ts';
 import {
   type DistributedContext,
   dieWithParent,
   hasNccl,
   joinProcessGroup,
   rankInfoOf,
-  setThreads,
   useDevice,
 } from '../torch/index.ts';
-import { LAUNCHER } from './context.ts';
-
-export const useThreads = (count: number): void => setThreads(count);
-
-/** Processes as extraction sees them. */
-export const shardedExtractionOf = (joined: DistributedContext): ShardedExtraction => ({
-  rank: joined.group.rank,
-  processes: joined.group.processes,
-  broadcastFromRankZero: (body) => joined.broadcastFromRankZero(body),
-  barrier: () => joined.group.barrier().wait(),
-});
+import { LAUNCHER } from '../torch/variables.ts';
 
 /** A number of seconds in a variable of the environment, in milliseconds. */
 function secondsFrom(name: string): number | undefined {

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Command } from 'commander';
-import { duration, logLine } from '../base/progress.ts';
+import { countOf, duration, logLine } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
-import { renderTerminal } from '../report/terminal.ts';
+import type { PlannedStage } from '../experiment/plan.ts';
+import { renderTerminal, textTable } from '../report/terminal.ts';
 import {
   command,
   forceOption,
@@ -12,11 +13,12 @@ import {
   seedOption,
   several,
   threadsOption,
+  useThreads,
   workersOption,
 } from './context.ts';
 import { dataFolder } from './data.ts';
 
-type RunOptions = {
+type RunCommandOptions = {
   readonly out: string;
   readonly folder: string;
   readonly set: readonly string[];
@@ -24,6 +26,7 @@ type RunOptions = {
   readonly force: boolean;
   readonly workers: number;
   readonly threads: number;
+  readonly dryRun?: boolean;
   readonly json: boolean;
   /** Said after the results. */
   readonly closing?: string;
@@ -32,7 +35,7 @@ type RunOptions = {
 export function runCommand(): Command {
   return command(
     'run',
-    'run the stages of an experiment; what is done is skipped, what was interrupted goes on',
+    'run the stages of an experiment; finished stages are skipped, interrupted ones continue',
     'mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2',
   )
     .argument('<experiment>', 'YAML file, your own or one of experiments/; its schema: mixbct schema experiment')
@@ -43,12 +46,13 @@ export function runCommand(): Command {
       several,
       [],
     )
+    .option('--dry-run', 'tell which stages would run and why, and run none', false)
     .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
     .addOption(dataFolder())
     .addOption(workersOption())
     .addOption(threadsOption())
     .addOption(forceOption())
-    .action(runExperiment);
+    .action(run);
 }
 
 /** The smallest setting of the quick start shows that every stage works; its models are no good. */
@@ -75,7 +79,7 @@ export function quickstartCommand(): Command {
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
       const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];
-      await runExperiment(join(packageRoot, 'experiments/quickstart.yaml'), {
+      await run(join(packageRoot, 'experiments/quickstart.yaml'), {
         ...options,
         set,
         out: options.out ?? join('runs', name),
@@ -84,27 +88,32 @@ export function quickstartCommand(): Command {
     });
 }
 
-async function runExperiment(file: string, options: RunOptions): Promise<void> {
-  const [{ loadExperiment }, { useThreads }, { runStages }, { readEvaluation }] = await Promise.all([
-    import('./experiment.ts'),
-    import('./processes.ts'),
-    import('./stages.ts'),
-    import('../eval/evaluation-artifact.ts'),
-  ]);
-  const experiment = loadExperiment(file, options.set);
-  useThreads(options.threads);
+async function run(file: string, options: RunCommandOptions): Promise<void> {
+  const { planExperiment, runExperiment } = await import('../stages/run-experiment.ts');
+  const { folder: dataFolder, set: settings, ...rest } = options;
+  const shared = { ...rest, dataFolder, settings };
+  if (options.dryRun) {
+    const plan = await planExperiment(file, shared);
+    return print(options, plan, planText(plan));
+  }
+  await useThreads(options.threads);
   const start = performance.now();
-  const places = await runStages(experiment, { ...options, dataFolder: options.folder, signal: interruptible() });
-  const judged = Object.entries(experiment.stages)
-    .filter(([id, stage]) => stage.do === 'evaluate' && places.has(id))
-    .map(([id]) => places.get(id)!);
-  const evaluations = judged.map((folder) => readEvaluation(folder));
-  const pages = judged.map((folder) => relative('', join(folder, 'report.html'))).filter((page) => existsSync(page));
-  print(
-    options,
-    { places: Object.fromEntries(places), evaluations },
-    [...evaluations.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n'),
-  );
+  const { places, evaluations } = await runExperiment(file, { ...shared, signal: interruptible() });
+  const pages = Object.keys(evaluations)
+    .map((id) => relative('', join(places[id]!, 'report.html')))
+    .filter((page) => existsSync(page));
+  const judged = Object.values(evaluations);
+  const text = [...judged.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n');
+  print(options, { places, evaluations: judged }, text);
   logLine(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
   if (options.closing !== undefined) logLine(options.closing);
+}
+
+function planText(plan: readonly PlannedStage[]): string {
+  const rows = plan.map(({ id, state, summary, reasons, needsForce }) => {
+    const why = [...(state === 'done' ? [] : [summary]), ...reasons, ...(needsForce ? ['needs --force'] : [])];
+    return [id, state, why.join('; ')];
+  });
+  const due = plan.filter(({ state }) => state !== 'done').length;
+  return `${textTable(['stage', 'state', 'what it does, and why'], rows)}\n${due} of ${countOf(plan.length, 'stage')} would run`;
 }

@@ -3,7 +3,13 @@ import { command } from './context.ts';
 
 const schemas = {
   recipe: async () => (await import('../runs/recipe.ts')).recipeSchema,
-  experiment: async () => (await import('./experiment.ts')).experimentSchema,
+  experiment: async () => {
+    const [{ experimentSchema }, { stages }] = await Promise.all([
+      import('../experiment/load.ts'),
+      import('../stages/index.ts'),
+    ]);
+    return experimentSchema(stages);
+  },
 } as const;
 
 export function schemaCommand(): Command {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { countOf, duration } from '../base/progress.ts';
 import {
+  asLaunched,
   command,
   deviceOption,
   forceOption,
@@ -54,54 +55,26 @@ export function trainCommand(): Command {
     .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
     .addOption(forceOption())
     .action(async (path: string, options) => {
-      const [
-        { openInputDataset },
-        { openOldModelInputs },
-        { loadRecipe },
-        { train },
-        { joinLaunchedGroup, useThreads },
-      ] = await Promise.all([
-        import('./input-dataset.ts'),
-        import('../train/old-model-inputs.ts'),
+      const [{ loadRecipe }, { trainModel }] = await Promise.all([
         import('../runs/load-recipe.ts'),
-        import('../train/train.ts'),
-        import('./processes.ts'),
+        import('../stages/train.ts'),
       ]);
-      useThreads(options.threads);
-      const joined = joinLaunchedGroup(options.device);
-      const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
-      using dataset = openInputDataset(options.data, { report: !joined || joined.group.rank === 0 });
-      const paths = {
+      const old = {
         features: options.oldFeatures,
         credible: options.oldCredible,
         prototypes: options.oldPrototypes,
         boundaries: options.oldBoundaries,
       };
-      using old = openOldModelInputs(recipe, paths, dataset);
-      const { resume, skipBadImages, skipNonFinite, logEvery, saveEvery, out } = options;
-      const manifest = await train({
-        recipe,
-        dataset,
-        old,
-        out,
-        resume,
-        force: options.force,
-        inputs: [path, ...Object.values(paths)],
-        workers: options.workers,
-        skipBadImages,
-        skipNonFinite,
-        logEvery,
-        saveEvery,
-        signal: interruptible(),
-        distributed: joined,
-        overlap: options.overlap,
+      const manifest = await asLaunched(options, (distributed) => {
+        const recipe = loadRecipe(path, { settings: options.set, preset: options.preset });
+        const shared = { recipe, dataset: options.data, old, inputs: [path], signal: interruptible(), distributed };
+        return trainModel({ ...options, ...shared });
       });
-      joined?.leave();
-      if (joined && joined.group.rank > 0) return;
-      print(
-        options,
-        { ...manifest, ...(dataset.skippedFiles && { skippedFiles: dataset.skippedFiles }) },
-        `${out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
-      );
+      if (manifest)
+        print(
+          options,
+          manifest,
+          `${options.out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+        );
     });
 }

@@ -123,6 +123,8 @@ export function requireFiniteState(session: Session, step: number, saved: number
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : '';
   const kept = saved === undefined ? '' : `; the checkpoint of step ${saved} is kept`;
   throw new UserError(`the model has non-finite numbers after step ${step}: ${named}${more}${kept}`, {
-    hint: 'training has diverged: lower optimizer.lr or raise schedule.warmupEpochs, and start anew with --force',
+    hint: optionHint(
+      'training has diverged: lower optimizer.lr or raise schedule.warmupEpochs, and start anew with --force',
+    ),
   });
 }

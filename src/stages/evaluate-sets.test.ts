@@ -14,7 +14,7 @@ import { idsPath } from '../data/sidecar.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
 import { openEncoder } from '../train/run.ts';
-import { evaluateStage } from './evaluate.ts';
+import { evaluateSets } from './evaluate-sets.ts';
 
 const HELD = 110;
 
@@ -43,7 +43,7 @@ async function world(t: TestContext) {
   };
   let evaluations = 0;
   const evaluateOn = async (old: string, fresh: string, trial?: boolean) =>
-    evaluateStage({
+    evaluateSets({
       title: 'a test',
       old,
       candidates: [{ name: 'new', features: fresh }],
@@ -133,7 +133,7 @@ test('sets of other images are refused, also beside a set of unknown origin', as
   const arrays = { features: join(known, 'features.npy'), labels: join(known, 'labels.npy') };
   await importNpy(arrays, at('foreign'));
   const evaluateAll = (old: string, features: string, more: { oracle?: string; inOldSpace?: string } = {}) =>
-    evaluateStage({
+    evaluateSets({
       title: '',
       old,
       oracle: more.oracle,

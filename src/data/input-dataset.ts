@@ -1,7 +1,7 @@
 import { logLine } from '../base/progress.ts';
-import type { Dataset } from '../data/dataset.ts';
-import { openDataset } from '../data/open-dataset.ts';
-import { describeSkippedFiles } from '../data/skipped-files.ts';
+import type { Dataset } from './dataset.ts';
+import { openDataset } from './open-dataset.ts';
+import { describeSkippedFiles } from './skipped-files.ts';
 
 /** Opens the dataset that a command was given, and tells what in its folder is no image of it, unless another process does. */
 export function openInputDataset(path: string, { report = true }: { readonly report?: boolean } = {}): Dataset {

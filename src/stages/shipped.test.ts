@@ -4,16 +4,29 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { packageRoot } from '../base/version.ts';
+import { smallestSettings } from '../cli/run.ts';
+import { type Experiment, loadExperiment, neededFor, referencesOf } from '../experiment/load.ts';
 import type { Recipe } from '../runs/recipe.ts';
-import { loadExperiment, neededFor, referencesOf } from './experiment.ts';
-import { smallestSettings } from './run.ts';
+import { stages as kinds } from './index.ts';
 
-const shipped = (name: string) => loadExperiment(join(packageRoot, 'experiments', `${name}.yaml`));
+/** A stage with what some kinds have. */
+type LoadedStage = {
+  readonly do: string;
+  readonly on: string;
+  readonly recipe: Recipe;
+  readonly trial?: boolean;
+  readonly by?: string;
+};
+type Loaded = Omit<Experiment, 'stages'> & { readonly stages: Readonly<Record<string, LoadedStage>> };
 
-test('the four scenarios differ in the split, in what the new models see and how often, and in nothing else', () => {
-  const open = shipped('open-class');
-  const of = (name: string) => {
-    const { title: _, extends: __, aliases, stages, ...rest } = shipped(name);
+const loaded = async (file: string, settings: readonly string[] = []): Promise<Loaded> =>
+  (await loadExperiment(file, { kinds, settings })) as unknown as Loaded;
+const shipped = (name: string) => loaded(join(packageRoot, 'experiments', `${name}.yaml`));
+
+test('the four scenarios differ in the split, in what the new models see and how often, and in nothing else', async () => {
+  const open = await shipped('open-class');
+  const of = async (name: string) => {
+    const { title: _, extends: __, aliases, stages, ...rest } = await shipped(name);
     const { data, ...others } = stages;
     const epochs = new Set<number>();
     for (const stage of Object.values(others))
@@ -30,9 +43,9 @@ test('the four scenarios differ in the split, in what the new models see and how
     'extended-class': ['class', 'sample', 3],
     'extended-data': ['data', 'sample', 3],
   } as const;
-  const base = of('open-class');
+  const base = await of('open-class');
   for (const [name, [by, newData, epochsOfNew]] of Object.entries(scenarios)) {
-    const { data, aliases, epochs, others, rest } = of(name);
+    const { data, aliases, epochs, others, rest } = await of(name);
     assert.deepEqual(
       [data, aliases, epochs],
       [{ ...open.stages['data'], by }, { ...open.aliases, 'new-data': newData }, [epochsOfNew]],
@@ -42,10 +55,10 @@ test('the four scenarios differ in the split, in what the new models see and how
   }
 });
 
-test('a comparison is controlled: the new models share every setting but the method’s', () => {
-  const { stages } = shipped('open-class');
+test('a comparison is controlled: the new models share every setting but the method’s', async () => {
+  const { stages } = await shipped('open-class');
   const news = Object.entries(stages).flatMap(([id, stage]) =>
-    stage.do === 'train' && stage.on === 'new-data' ? [{ id, recipe: stage.recipe as Recipe }] : [],
+    stage.do === 'train' && stage.on === 'new-data' ? [{ id, recipe: stage.recipe }] : [],
   );
   assert.equal(news.length, 15, 'the oracle, and seven methods for each of two old models');
   const shared = news.map(({ recipe: { name: _, method: __, ...rest } }) => rest);
@@ -53,21 +66,21 @@ test('a comparison is controlled: the new models share every setting but the met
   for (const [id, stage] of Object.entries(stages))
     if (stage.do === 'train' && id.endsWith('-arcface') && stage.on === 'new-data') {
       const twin = stages[id.replace('-arcface', '')]!;
-      assert.deepEqual((stage.recipe as Recipe).method, ((twin as typeof stage).recipe as Recipe).method, id);
+      assert.deepEqual(stage.recipe.method, twin.recipe.method, id);
     }
 });
 
-test('an ablation changes one setting of a method at a time, and the epochs of one oracle', () => {
-  const open = shipped('open-class').stages;
+test('an ablation changes one setting of a method at a time, and the epochs of one oracle', async () => {
+  const open = (await shipped('open-class')).stages;
   const oracle = open['oracle'];
   assert.ok(oracle?.do === 'train');
-  const { name: _, method: __, ...common } = oracle.recipe as Recipe;
+  const { name: _, method: __, ...common } = oracle.recipe;
   const plain = (kind: string) =>
     Object.values(open)
-      .map((stage) => (stage.do === 'train' ? (stage.recipe as Recipe).method : null))
+      .map((stage) => (stage.do === 'train' ? stage.recipe.method : null))
       .find((method) => method?.kind === kind) as Record<string, unknown>;
-  const added = Object.entries(shipped('ablation').stages).flatMap(([id, stage]) =>
-    stage.do === 'train' && !(id in open) ? [{ id, recipe: stage.recipe as Recipe }] : [],
+  const added = Object.entries((await shipped('ablation')).stages).flatMap(([id, stage]) =>
+    stage.do === 'train' && !(id in open) ? [{ id, recipe: stage.recipe }] : [],
   );
   assert.equal(added.length, 10);
   for (const { id, recipe } of added) {
@@ -79,18 +92,18 @@ test('an ablation changes one setting of a method at a time, and the epochs of o
   }
 });
 
-test('the smallest quick start trains for one epoch and asks for no verdict', () => {
-  const { stages } = loadExperiment(join(packageRoot, 'experiments/quickstart.yaml'), smallestSettings);
+test('the smallest quick start trains for one epoch and asks for no verdict', async () => {
+  const { stages } = await loaded(join(packageRoot, 'experiments/quickstart.yaml'), smallestSettings);
   for (const [id, stage] of Object.entries(stages)) {
-    if (stage.do === 'train') assert.equal((stage.recipe as Recipe).epochs, 1, id);
+    if (stage.do === 'train') assert.equal(stage.recipe.epochs, 1, id);
     if (stage.do === 'evaluate') assert.equal(stage.trial, true, id);
   }
-  const whole = shipped('quickstart').stages['judge'];
+  const whole = (await shipped('quickstart')).stages['judge'];
   assert.ok(whole?.do === 'evaluate' && whole.trial === undefined);
 });
 
-test('--only names a stage and brings what it needs, through aliases and parts', () => {
-  const experiment = shipped('open-class');
+test('--only names a stage and brings what it needs, through aliases and parts', async () => {
+  const experiment: Experiment = await loadExperiment(join(packageRoot, 'experiments/open-class.yaml'), { kinds });
   const needed = neededFor(experiment, ['oracle-eval']);
   assert.deepEqual([...needed].sort(), ['classes', 'data', 'eval', 'glyphs', 'oracle', 'oracle-eval', 'sample']);
   const judged = neededFor(experiment, ['judge']);
@@ -100,7 +113,7 @@ test('--only names a stage and brings what it needs, through aliases and parts',
   assert.ok(!neededFor(own, ['judge']).has('glyphs'), 'an alias takes the place of a stage');
 });
 
-test('a file that extends another changes what it says, in place; loops and unknown names are refused', (t) => {
+test('a file that extends another changes what it says, in place; loops and unknown names are refused', async (t) => {
   const folder = testFolder(t);
   const write = (name: string, text: string): string => {
     writeFileSync(join(folder, name), text);
@@ -125,16 +138,16 @@ stages:
   sampled: { do: sample, of: a.eval, perClass: 3 }
 `,
   );
-  const { title, stages } = loadExperiment(over);
+  const { title, stages } = await loaded(over);
   assert.deepEqual([title, Object.keys(stages)], ['over', ['a', 'old', 'sampled']]);
   const old = stages['old'];
   assert.ok(old?.do === 'train');
-  const recipe = old.recipe as Recipe;
+  const recipe = old.recipe;
   assert.deepEqual([recipe.epochs, recipe.network.name, recipe.preset], [9, 'r18', 'reference']);
-  assert.deepEqual(referencesOf(stages['sampled']!), ['a.eval']);
+  assert.deepEqual(referencesOf({ kinds }, stages['sampled'] as never), ['a.eval']);
   write('sub/loop.yaml', 'extends: loop2.yaml\ntitle: x\nstages: {}\n');
   const loop = write('sub/loop2.yaml', 'extends: loop.yaml\ntitle: x\nstages: {}\n');
-  assert.throws(() => loadExperiment(loop), /extends loop2?\.yaml, which extends this file/);
+  await assert.rejects(loaded(loop), /extends loop2?\.yaml, which extends this file/);
   const lost = write('lost.yaml', 'title: x\naliases: { b: c }\nstages:\n  d: { do: sample, of: b, perClass: 1 }\n');
-  assert.throws(() => loadExperiment(lost), /stage d uses c, which is no stage/);
+  await assert.rejects(loaded(lost), /stage d uses c, which is no stage/);
 });

@@ -10,8 +10,9 @@ import { readOnly } from '../../test/helpers/read-only.ts';
 import { fileDigest, MANIFEST } from '../artifacts/artifact.ts';
 import { Interrupted } from '../base/errors.ts';
 import { runFiles } from '../runs/run-artifact.ts';
-import { loadExperiment } from './experiment.ts';
-import { runStages } from './stages.ts';
+import { stages as kinds } from '../stages/index.ts';
+import { loadExperiment } from './load.ts';
+import { runStages } from './run.ts';
 
 const network = { name: 'r18', embeddingDim: 8, inputSide: 16, width: 0.0625 };
 const recipe = { network, head: { kind: 'softmax' }, epochs: 1, batchSize: 8 };
@@ -65,7 +66,7 @@ test('an experiment that is told to stop does not begin the next stage, and goes
       stages: { first: { do: 'sample', of, perClass: 3 }, second: { do: 'sample', of: 'first', perClass: 2 } },
     }),
   );
-  const experiment = loadExperiment(file, []);
+  const experiment = await loadExperiment(file, { kinds });
   const out = join(folder, 'out');
   const options = { out, dataFolder: folder, force: false, workers: 0 };
   const done = (id: string): boolean => existsSync(join(out, id)) && existsSync(join(out, '.stages', `${id}.json`));

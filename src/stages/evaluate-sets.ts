@@ -13,10 +13,10 @@ import {
   withholdVerdicts,
 } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import { writeReports } from './report.ts';
+import { writeReports } from './reports.ts';
 import { openSameImages, requireSameModel } from './same-images.ts';
 
-export type EvaluateStage = {
+export type EvaluateSetsOptions = {
   readonly title: string;
   /** Folders of feature sets of one evaluation set. */
   readonly old: string;
@@ -41,11 +41,11 @@ export type EvaluateStage = {
   /** The models are those of a trial run: no verdict. */
   readonly trial?: boolean;
   readonly out: string;
-  readonly force: boolean;
+  readonly force?: boolean;
 };
 
 /** Evaluates feature sets and writes evaluation.json, report.html, report.md and, if asked, the figures to one folder. */
-export async function evaluateStage({ out, force, ...stage }: EvaluateStage): Promise<Evaluation> {
+export async function evaluateSets({ out, force = false, ...stage }: EvaluateSetsOptions): Promise<Evaluation> {
   using old = FeatureSet.open(stage.old);
   const paths = pathsOf(stage);
   using described = openSameImages(paths);
@@ -135,7 +135,7 @@ function requireMemory(
     genuines = DRAWN.genuines,
     impostors = DRAWN.impostors,
     resamples = RESAMPLES,
-  }: Pick<EvaluateStage, 'memoryBytes' | 'genuines' | 'impostors' | 'resamples'>,
+  }: Pick<EvaluateSetsOptions, 'memoryBytes' | 'genuines' | 'impostors' | 'resamples'>,
   { paths, labels }: { readonly paths: readonly string[]; readonly labels: Int32Array },
 ): void {
   const dims = paths.map((path) => {
@@ -157,7 +157,7 @@ function requireMemory(
   );
 }
 
-const pathsOf = ({ old, oracle, candidates }: Pick<EvaluateStage, 'old' | 'oracle' | 'candidates'>): string[] => [
+const pathsOf = ({ old, oracle, candidates }: Pick<EvaluateSetsOptions, 'old' | 'oracle' | 'candidates'>): string[] => [
   old,
   ...(oracle === undefined ? [] : [oracle]),
   ...candidates.flatMap(({ features, inOldSpace }) => [features, ...(inOldSpace === undefined ? [] : [inOldSpace])]),

@@ -60,9 +60,17 @@ export class StageRecords {
     return { mixbct: mixbct ?? LEGACY_VERSION, inputs, of, made: made && mapped(made, place) };
   }
 
-  write(id: string, record: StageRecord): void {
+  /** Writes the record, and if given the settings beside it, from which a plan tells what has changed. */
+  write(id: string, record: StageRecord, settings?: Readonly<Record<string, unknown>>): void {
     const { made } = record;
+    if (settings) writeJson(this.#path(`${id}.settings`), settings);
     writeJson(this.#path(id), { ...record, made: made && mapped(made, (at) => relative(this.#real(), realPath(at))) });
+  }
+
+  /** The settings that a stage was made with; null if they were not written, as by versions up to 0.3.0. */
+  settingsOf(id: string): Readonly<Record<string, unknown>> | null {
+    const path = this.#path(`${id}.settings`);
+    return existsSync(path) ? (z.record(z.string(), z.unknown()).safeParse(readJson(path)).data ?? null) : null;
   }
 
   /** Notes that stages have to be made again, those that have been made. */

@@ -7,7 +7,7 @@ import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { Rng } from '../base/rng.ts';
 import { evaluate } from '../eval/index.ts';
-import { writeReports } from './report.ts';
+import { writeReports } from './reports.ts';
 
 const rows = (name: string) => {
   const rng = new Rng(name);

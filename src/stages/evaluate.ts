@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import { defineStage, reference } from '../experiment/stage.ts';
+
+export const evaluateStage = defineStage({
+  kind: 'evaluate',
+  summary: 'judge new models against the old one, by feature sets of classes that none was trained on',
+  inputs: {
+    old: reference,
+    oracle: reference.optional(),
+    new: z
+      .record(z.string(), z.union([reference, z.strictObject({ own: reference, old: reference })]))
+      .describe('features of each new model; of one with a projection, in its own and in the old space'),
+  },
+  options: {
+    impostors: z.int().positive().optional(),
+    resamples: z.int().positive().optional(),
+    trial: z.boolean().optional().describe('no verdict: the run only shows that every stage works'),
+  },
+  describe: (stage) => `judge ${Object.keys(stage.new).join(', ')} against ${stage.old}`,
+  run: async ({ old, oracle, new: models, impostors, resamples, trial }, { title, seed, out, force }) => {
+    const { evaluateSets } = await import('./evaluate-sets.ts');
+    const candidates = Object.entries(models).map(([name, at]) =>
+      typeof at === 'string' ? { name, features: at } : { name, features: at.own, inOldSpace: at.old },
+    );
+    const how = {
+      ...(impostors !== undefined && { impostors }),
+      ...(resamples !== undefined && { resamples }),
+      ...(trial !== undefined && { trial }),
+    };
+    return evaluateSets({ title, old, oracle, candidates, seed, ...how, out, force });
+  },
+});

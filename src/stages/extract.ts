@@ -1,0 +1,54 @@
+import { z } from 'zod';
+import type { Space } from '../encoders/index.ts';
+import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
+import type { ExtractOptions, FeaturesInfo } from '../features/index.ts';
+import type { Precision } from '../models/precisions.ts';
+import type { DistributedContext } from '../torch/index.ts';
+
+export type EmbedDatasetOptions = ExtractOptions & {
+  /** Folder of a finished run. */
+  readonly model: string;
+  /** Folder, or prefix of a .rec and .idx. */
+  readonly dataset: string;
+  /** old: through the projection of the recipe. */
+  readonly space?: Space;
+  /** What the backbone computes in. */
+  readonly precision?: Precision;
+  /** The processes that extract together, each a part of the images. */
+  readonly distributed?: DistributedContext | null;
+};
+
+/** Embeds a dataset with a trained model into a feature set. */
+export async function embedDataset({
+  model: run,
+  dataset: path,
+  space = 'own',
+  precision = 'float32',
+  distributed = null,
+  ...options
+}: EmbedDatasetOptions): Promise<FeaturesInfo> {
+  const [{ openInputDataset }, { extractFeatures, extractSharded }, { openEncoder }] = await Promise.all([
+    import('../data/input-dataset.ts'),
+    import('../features/index.ts'),
+    import('../train/run.ts'),
+  ]);
+  using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
+  using encoder = openEncoder(run, { space, precision });
+  const to = { ...options, inputs: [run] };
+  if (!distributed) return await extractFeatures(dataset, encoder, to);
+  const { shardedExtractionOf } = await import('./sharded.ts');
+  return await extractSharded(dataset, encoder, to, shardedExtractionOf(distributed));
+}
+
+export const extractStage = defineStage({
+  kind: 'extract',
+  summary: 'embed a data set with a trained model',
+  inputs: { model: reference, of: datasetReference },
+  options: {
+    flip: z.enum(['none', 'mean', 'random']).default('none'),
+    space: z.enum(['own', 'old']).default('own').describe('old: through the projection of the recipe'),
+  },
+  describe: ({ model, of }) => `embed ${of} with ${model}`,
+  run: ({ model, of, flip, space }, { seed, out, force, workers, signal }) =>
+    embedDataset({ model, dataset: of, flip, space, seed, out, force, workers, signal }),
+});

@@ -1,0 +1,25 @@
+import type { StageKind } from '../experiment/stage.ts';
+import { averageStage } from './average.ts';
+import { boundariesStage } from './boundaries.ts';
+import { denoiseStage } from './denoise.ts';
+import { evaluateStage } from './evaluate.ts';
+import { extractStage } from './extract.ts';
+import { getStage } from './get.ts';
+import { holdOutStage } from './hold-out.ts';
+import { sampleStage } from './sample.ts';
+import { splitStage } from './split.ts';
+import { trainStage } from './train.ts';
+
+/** Every kind of stage. To add one: write its file, and add it here. */
+export const stages: readonly StageKind[] = [
+  getStage,
+  holdOutStage,
+  sampleStage,
+  splitStage,
+  trainStage,
+  extractStage,
+  denoiseStage,
+  averageStage,
+  boundariesStage,
+  evaluateStage,
+];

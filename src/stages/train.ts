@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { canonicalJson, MANIFEST } from '../artifacts/artifact.ts';
+import { readYaml } from '../base/document.ts';
+import { logLine } from '../base/progress.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
+import type { Recipe } from '../runs/recipe.ts';
+import type { RunManifest } from '../runs/run-artifact.ts';
+import type { OldPaths } from '../train/old-model-inputs.ts';
+import type { TrainOptions } from '../train/training-plan.ts';
+
+export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume'> & {
+  /** Folder, or prefix of a .rec and .idx. */
+  readonly dataset: string;
+  /** Folders of what the old model left behind. */
+  readonly old?: OldPaths;
+  /** auto: an interrupted run continues, and a finished one of this recipe, data and old model is taken as it is. */
+  readonly resume?: boolean | 'auto';
+};
+
+/** A run's manifest, and what in the dataset's folder is no image of it. */
+export type TrainedModel = RunManifest & { readonly skippedFiles?: Dataset['skippedFiles'] };
+
+/** Trains a model as a recipe says. @throws UserError if recipe, data and what the old model left do not fit together. */
+export async function trainModel({
+  dataset: path,
+  old: paths = {},
+  resume = false,
+  force = false,
+  ...options
+}: TrainModelOptions): Promise<TrainedModel> {
+  const { recipe, out, distributed } = options;
+  const [{ openInputDataset }, { openOldModelInputs }, { train }] = await Promise.all([
+    import('../data/input-dataset.ts'),
+    import('../train/old-model-inputs.ts'),
+    import('../train/train.ts'),
+  ]);
+  using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
+  using old = openOldModelInputs(recipe, paths, dataset);
+  const inputs = [...(options.inputs ?? []), ...Object.values(paths)];
+  const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
+  if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
+  const [{ isBegun }, { readRunManifest }] = await Promise.all([
+    import('../runs/run-artifact.ts'),
+    import('../train/run.ts'),
+  ]);
+  const finished = existsSync(join(out, MANIFEST));
+  if (finished) {
+    const made = readRunManifest(out);
+    const same = made.dataset?.digest === dataset.digest && made.old === old.digest;
+    if (same && canonicalJson(made.recipe) === canonicalJson(recipe)) {
+      const { removeRunLeftovers } = await import('../train/run-output.ts');
+      removeRunLeftovers(out);
+      logLine(`${out}: the model is finished already`);
+      return made;
+    }
+  }
+  const begun = !finished && isBegun(out);
+  return { ...(await train({ ...options, dataset, old, inputs, resume: begun, force: force && !begun })), ...told };
+}
+
+export const trainStage = defineStage({
+  kind: 'train',
+  summary: 'train a model as a recipe says',
+  inputs: {
+    on: datasetReference,
+    old: z
+      .strictObject({
+        features: reference.optional(),
+        credible: reference.optional(),
+        prototypes: reference.optional(),
+        boundaries: reference.optional(),
+      })
+      .default({}),
+  },
+  options: {
+    recipe: z
+      .union([z.string(), z.record(z.string(), z.unknown())])
+      .describe('a recipe, or the path of one beside this file; its seed is the experiment’s'),
+  },
+  complete: async (stage, { id, file, seed, preset }) => {
+    const { parseRecipe } = await import('../runs/load-recipe.ts');
+    const { recipe } = stage;
+    const raw = typeof recipe === 'string' ? readYaml(resolve(dirname(file), recipe)) : recipe;
+    return {
+      ...stage,
+      recipe: parseRecipe({ name: id, preset, ...(raw as object), seed }, `${file}: stage ${id}`),
+    };
+  },
+  describe: ({ on, recipe }) => `train on ${on}, method ${(recipe as Recipe).method.kind}`,
+  run: ({ on, old, recipe }, { resume, out, force, workers, signal }) =>
+    trainModel({
+      ...{ recipe: recipe as Recipe, dataset: on, old, out, force, workers, signal },
+      resume: resume && 'auto',
+    }),
+});
