@@ -34,8 +34,8 @@ export async function buildGlyphs(
   using _ = lockOutput(`${prefix}.drawing`);
   const folder = join(dirname(prefix), `.${basename(prefix)}.drawing.part`);
   rmSync(folder, { recursive: true, force: true }); // of an attempt that was killed
-  mkdirSync(folder);
   try {
+    mkdirSync(folder);
     const bar = progress('draw typefaces', faces.length);
     const drawn = faces.map((face, i) => {
       const result = drawFace(face, codePoints, side, join(folder, `${i}.raw`));
@@ -58,7 +58,7 @@ export async function buildGlyphs(
     );
     return { ...set, families: families.length };
   } catch (error) {
-    throw asDiskFull(folder, error);
+    throw asDiskFull(prefix, error);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
