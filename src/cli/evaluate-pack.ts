@@ -14,7 +14,8 @@ import {
 } from '../eval/index.ts';
 import { type PackResult, packAccuracyArtifact, packAccuracyFile } from '../eval/pack-accuracy-artifact.ts';
 import { EmbeddingCache, embedFaces } from '../features/index.ts';
-import { openEncoder, readRunManifest } from '../train/run.ts';
+import { readRunManifest } from '../runs/load-model.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 import { type ModelSource, modelSource } from './model-features.ts';
 
 export type PackOptions = {

@@ -18,7 +18,7 @@ test('a message that names an option too many is found, wherever it stands', () 
     'one that only some have': ['src/data/split.ts', "throw new UserError('x', { hint: 'use --resume' })", /--resume/],
     'in a template': ['src/eval/roc.ts', 'const a = `${b} or ${`use --resume`}`;', /--resume/],
     'of another command': [
-      'src/train/run.ts',
+      'src/runs/load-model.ts',
       "'go on: mixbct extract runs/a --resumed --out x'",
       /--resumed .* extract/,
     ],

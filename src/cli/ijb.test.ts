@@ -18,7 +18,7 @@ import { packImage, writeRecords } from '../data/recordio.ts';
 import { writeSidecar } from '../data/sidecar.ts';
 import { auc, type Evaluation, roc, scoresByIdentity } from '../eval/index.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
-import { openEncoder } from '../train/run.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;

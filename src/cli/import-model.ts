@@ -20,7 +20,7 @@ export function importModelCommand(): Command {
     )
     .addOption(forceOption())
     .action(async (file: string, options) => {
-      const { importModel } = await import('../train/import.ts');
+      const { importModel } = await import('../runs/import-model.ts');
       const manifest = await importModel(file, options, options.out, options);
       const { leftOut, prefix, skipped } = manifest.imported!;
       const parts = [...new Set(leftOut.map((name) => name.split('.', 1)[0]!))];

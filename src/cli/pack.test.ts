@@ -12,8 +12,8 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { packDataset, readPack } from '../data/index.ts';
 import { foldedAccuracy, packEmbeddings, pairDistances, requireFoldablePairs } from '../eval/index.ts';
 import { embedFaces } from '../features/index.ts';
-import { importModel } from '../train/import.ts';
-import { openEncoder } from '../train/run.ts';
+import { importModel } from '../runs/import-model.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 
 const packs = resolve(import.meta.dirname, '../../../test/golden/packs');
 const [one, other] = ['python2-protocol2.bin', 'python3-protocol4.bin'].map((name) => join(packs, name)) as [

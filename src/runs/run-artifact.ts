@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type FieldsCheck, type Manifest } from '../artifacts/define-artifact.ts';
@@ -67,3 +67,10 @@ export const runArtifact = defineArtifact<RunFields>({
 /** Whether an unfinished run can go on at `out`. */
 export const isBegun = (out: string): boolean =>
   [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
+
+/** Removes the checkpoints of a run, and one that is being written. */
+export function removeCheckpoints(out: string): void {
+  const { checkpoint, previous } = runFiles(out);
+  for (const path of [checkpoint, previous, `${checkpoint}.new`, `${checkpoint}.new.part`])
+    rmSync(path, { force: true });
+}

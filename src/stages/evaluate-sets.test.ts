@@ -13,7 +13,7 @@ import { holdOut, openDataset, split } from '../data/index.ts';
 import { idsPath } from '../data/sidecar.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
-import { openEncoder } from '../train/run.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 import { evaluateSets } from './evaluate-sets.ts';
 
 const HELD = 110;

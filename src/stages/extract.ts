@@ -30,7 +30,7 @@ export async function embedDataset({
   const [{ openInputDataset }, { extractFeatures, extractSharded }, { openEncoder }] = await Promise.all([
     import('../data/input-dataset.ts'),
     import('../features/index.ts'),
-    import('../train/run.ts'),
+    import('../runs/open-encoder.ts'),
   ]);
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
   using encoder = openEncoder(run, { space, precision });

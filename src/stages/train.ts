@@ -44,14 +44,14 @@ export async function trainModel({
   if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
   const [{ isBegun }, { readRunManifest }] = await Promise.all([
     import('../runs/run-artifact.ts'),
-    import('../train/run.ts'),
+    import('../runs/load-model.ts'),
   ]);
   const finished = existsSync(join(out, MANIFEST));
   if (finished) {
     const made = readRunManifest(out);
     const same = made.dataset?.digest === dataset.digest && made.old === old.digest;
     if (same && canonicalJson(made.recipe) === canonicalJson(recipe)) {
-      const { removeRunLeftovers } = await import('../train/run-output.ts');
+      const { removeRunLeftovers } = await import('../runs/run-output.ts');
       removeRunLeftovers(out);
       logLine(`${out}: the model is finished already`);
       return made;

@@ -74,9 +74,4 @@ export class CheckpointStore {
       optionHint('start anew with --force'),
     );
   }
-
-  remove(): void {
-    for (const path of [this.#latest, this.#previous, this.#fresh, `${this.#fresh}.part`])
-      rmSync(path, { force: true });
-  }
 }

@@ -8,10 +8,11 @@ import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/hel
 import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
+import { loadModel } from '../runs/load-model.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
-import { loadModel, openEncoder } from './run.ts';
 import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));

@@ -10,10 +10,10 @@ import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
 import { LossScaler } from '../optim/index.ts';
+import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { buildInfo, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
-import { openEncoder } from './run.ts';
 import { embedBatch, type Session } from './session.ts';
 import { trainStep } from './train-step.ts';
 

@@ -9,10 +9,10 @@ import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { openCredible } from '../features/index.ts';
+import { loadModel } from '../runs/load-model.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, setThreads } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
-import { loadModel } from './run.ts';
 
 before(() => setThreads(1));
 

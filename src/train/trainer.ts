@@ -6,9 +6,12 @@ import { logLine, progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { type Batch, describeEmptyClasses, type Loader, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
+import { stateBytes } from '../nn/state-dict.ts';
 import type { Recipe } from '../runs/recipe.ts';
-import { type RunManifest, runFiles } from '../runs/run-artifact.ts';
-import { BYTES, singleProcess, type Tensor } from '../torch/index.ts';
+import { type RunManifest, removeCheckpoints, runFiles } from '../runs/run-artifact.ts';
+import { RunOutput } from '../runs/run-output.ts';
+import { writeModel } from '../runs/write-model.ts';
+import { singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
 import {
   allReduceAny,
@@ -21,8 +24,6 @@ import {
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import { announceReplaced } from './replaced-images.ts';
-import { writeModel } from './run.ts';
-import { RunOutput } from './run-output.ts';
 import { disposeSession, openSession, type Session, sessionState } from './session.ts';
 import type { StepResult, StepSettings } from './train-step.ts';
 import type { TrainerHook, TrainingState } from './trainer-hook.ts';
@@ -114,7 +115,7 @@ export class Trainer implements TrainingState, Disposable {
       if (warning) logLine(warning);
       if (empty) logLine(`warning: ${dataset.path}: ${empty}`);
       if (!resume) output.begin();
-      requireRoom(join(this.out, MANIFEST), stateBytes(this.session) * (resume ? 1 : CHECKPOINTS));
+      requireRoom(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
     }
     const { step, counts } = resume
       ? readWholeState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))
@@ -241,7 +242,7 @@ export class Trainer implements TrainingState, Disposable {
     const elapsedMs = performance.now() - this.#startedMs;
     const manifest = writeModel(this.out, {
       recipe: this.recipe,
-      session: this.session,
+      modules: this.session,
       head: Array.from(headState, ([name, value]) => [name.slice(HEAD.length), value] as const),
       dataset: this.#options.dataset,
       inputs: this.#options.inputs ?? [],
@@ -254,7 +255,7 @@ export class Trainer implements TrainingState, Disposable {
       counts: Object.fromEntries(this.counts),
     });
     writeJson(join(this.out, MANIFEST), manifest);
-    this.#checkpoints.remove();
+    removeCheckpoints(this.out);
     this.#output?.finish();
     return manifest;
   }
@@ -271,13 +272,6 @@ export class Trainer implements TrainingState, Disposable {
     this.policy.dispose();
     disposeSession(this.session);
   }
-}
-
-/** Bytes of one checkpoint. */
-function stateBytes(session: Session): number {
-  let bytes = 0;
-  for (const [, { numel, dtype }] of sessionState(session)) bytes += numel * BYTES[dtype];
-  return bytes;
 }
 
 function diskFull(out: string, step: number, saved: number | undefined, cause: unknown): UserError {

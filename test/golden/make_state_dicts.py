@@ -1,4 +1,4 @@
-"""Checkpoints as PyTorch writes them, with the embeddings their networks give: for the tests of src/torch/pytorch.ts and src/train/import.ts.
+"""Checkpoints as PyTorch writes them, with the embeddings their networks give: for the tests of src/torch/pytorch.ts and src/runs/import-model.ts.
 
 The networks are written from methods.md alone (sections 3.1, 3.3, 3.4; state names as listed there), the weights and the input are its formulas (8.13).
 Run: python3 test/golden/make_state_dicts.py                  (PyTorch 2.13, CPU; rewrites state_dicts/ and state_dicts.json beside this file)

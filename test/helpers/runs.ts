@@ -9,9 +9,9 @@ import {
   writeCredible,
   writePrototypes,
 } from '../../src/features/index.ts';
+import { openEncoder } from '../../src/runs/open-encoder.ts';
 import { runFiles } from '../../src/runs/run-artifact.ts';
 import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
-import { openEncoder } from '../../src/train/run.ts';
 import { train } from '../../src/train/train.ts';
 import type { TrainOptions } from '../../src/train/training-plan.ts';
 import { testFolder } from './folder.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/base/version.ts';
-import { importModel } from '../../src/train/import.ts';
+import { importModel } from '../../src/runs/import-model.ts';
 import { checkpointPath, checkpoints } from './checkpoints.ts';
 import { mixbct } from './cli.ts';
 import { foreignNpy } from './foreign.ts';

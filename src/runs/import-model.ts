@@ -5,10 +5,6 @@ import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
-import { parseRecipe } from '../runs/load-recipe.ts';
-import { backboneOf } from '../runs/network.ts';
-import { networkSchema, type Recipe } from '../runs/recipe.ts';
-import { type RunManifest, runArtifact, runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,
   finiteMask,
@@ -19,7 +15,11 @@ import {
   toUint8,
   zeros,
 } from '../torch/index.ts';
-import { writeBackbone } from './run.ts';
+import { parseRecipe } from './load-recipe.ts';
+import { backboneOf } from './network.ts';
+import { networkSchema, type Recipe } from './recipe.ts';
+import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
+import { writeBackbone } from './write-model.ts';
 
 /** What a checkpoint does not tell of its network. */
 export type ImportedNetwork = {

@@ -11,11 +11,10 @@ import {
   requireReplaceable,
 } from '../artifacts/output-claim.ts';
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';
-import { isBegun, runFiles } from '../runs/run-artifact.ts';
-import { CheckpointStore } from './checkpoint-store.ts';
-import { checkRun } from './run.ts';
+import { isBegun, removeCheckpoints, runFiles } from './run-artifact.ts';
 
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
 const runKind: OutputKind = {
@@ -34,13 +33,37 @@ function strangerIn(path: string): string | undefined {
   return readdirSync(path).find((name) => !known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
 }
 
+/** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
+function requireRunPlace(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
+  const finished = existsSync(join(out, MANIFEST));
+  const begun = isBegun(out);
+  if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
+  if (resume && !begun)
+    throw new UserError(`${out}: there is no checkpoint to resume from`, {
+      hint: optionHint('start the run without --resume'),
+    });
+  if (!resume && !force && existsSync(out))
+    throw new UserError(
+      finished
+        ? `${out}: a finished run stands there`
+        : `${out}: ${begun ? 'an unfinished run' : 'something'} stands there`,
+      {
+        hint: [
+          ...(begun && !finished ? [optionHint('pass --resume to go on with it')] : []),
+          optionHint('choose another --out'),
+          optionHint('pass --force to replace it'),
+        ],
+      },
+    );
+}
+
 /** Whether a run that is finished was killed before it had removed its checkpoints. */
 const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && isBegun(out);
 
 /** Removes what a finished run no longer needs: its checkpoints, and the run that stood there before. */
 function removeOlder(out: string): void {
   if (!existsSync(join(out, MANIFEST))) return;
-  new CheckpointStore(runFiles(out)).remove();
+  removeCheckpoints(out);
   rmSync(replacedPath(out), { recursive: true, force: true });
 }
 
@@ -68,7 +91,7 @@ export class RunOutput implements Disposable {
   /** @throws UserError if another process writes it, or what stands there may be neither gone on with nor replaced. */
   static claim(out: string, { resume, ...replacing }: Replacing & { readonly resume: boolean }): RunOutput {
     const check = (): void => {
-      checkRun(out, { resume, force: replacing.force ?? false });
+      requireRunPlace(out, { resume, force: replacing.force ?? false });
       if (!resume) requireReplaceable(out, runKind, replacing);
     };
     if (!existsSync(replacedPath(out)) && !(resume && isCutShort(out))) check(); // before anything is written beside it

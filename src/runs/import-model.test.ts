@@ -19,10 +19,11 @@ import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
-import { type RunManifest, runFiles } from '../runs/run-artifact.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
-import { importModel } from './import.ts';
-import { type EncoderOptions, loadModel, openEncoder } from './run.ts';
+import { importModel } from './import-model.ts';
+import { loadModel } from './load-model.ts';
+import { type EncoderOptions, openEncoder } from './open-encoder.ts';
+import { type RunManifest, runFiles } from './run-artifact.ts';
 
 /**
  * A whole network in float32 against the same in PyTorch: other convolution algorithms, other order of sums. Of embeddings

@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { MANIFEST } from '../artifacts/artifact.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
+import type { ClassKeys } from '../data/index.ts';
+import type { Space } from '../encoders/index.ts';
+import { readClassKeys, trainedClassesPath } from '../features/index.ts';
+import type { Module } from '../nn/index.ts';
+import { loadStateDict } from '../nn/state-dict.ts';
+import { readSafetensors, scope } from '../torch/index.ts';
+import { backboneOf, projectionOf } from './network.ts';
+import { recipeSchema } from './recipe.ts';
+import { isBegun, type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
+
+/** A trained backbone, ready to embed. Dispose it after use. */
+export type TrainedModel = {
+  readonly manifest: RunManifest;
+  readonly backbone: Module;
+  /** From its embeddings to the old space. */
+  readonly projection: Module | null;
+  /** What tells the classes that it was trained on from others; null if that is not known. */
+  readonly trainedClassKeys: ClassKeys | null;
+  dispose(): void;
+};
+
+/** The manifest of a finished run. @throws FileError if the run is unfinished or damaged. */
+export function readRunManifest(run: string): RunManifest {
+  const path = join(run, MANIFEST);
+  const hint = isBegun(run)
+    ? `the run is unfinished: mixbct train … --out ${run} --resume`
+    : 'train one: mixbct train, or take one in: mixbct import-model';
+  if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
+  const manifest = runArtifact.open(run);
+  const recipe = recipeSchema.safeParse(manifest.recipe);
+  if (!recipe.success) throw new FileError(path, `its recipe is damaged: ${z.prettifyError(recipe.error)}`);
+  return { ...manifest, recipe: recipe.data };
+}
+
+/**
+ * Loads the backbone of a finished run, and its projection for the `old` space.
+ * @throws FileError if the run is unfinished or its model was changed since; UserError if it has no projection.
+ */
+export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): TrainedModel {
+  const manifest = readRunManifest(run);
+  if (space === 'old' && !manifest.recipe.projection)
+    throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
+      hint: optionHint('leave --space out'),
+    });
+  runArtifact.verify(run, manifest);
+  const { recipe } = manifest;
+  const loaded = (path: string, module: Module): Module => {
+    scope(() => loadStateDict(path, readSafetensors(path).tensors, module.state()));
+    return module;
+  };
+  const backbone = loaded(runFiles(run).model, backboneOf(recipe.network, new Rng(0)));
+  const projection = space === 'old' ? loaded(runFiles(run).projection, projectionOf(recipe, new Rng(0))) : null;
+  const dispose = (): void => {
+    backbone.dispose();
+    projection?.dispose();
+  };
+  const trainedClassKeys = readClassKeys(trainedClassesPath(run));
+  return { manifest, backbone, projection, trainedClassKeys, dispose };
+}

@@ -1,0 +1,50 @@
+import { mkdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileDigest } from '../artifacts/artifact.ts';
+import { classKeysOf, type Dataset, referenceTo } from '../data/index.ts';
+import type { EmbeddingModules } from '../encoders/index.ts';
+import { trainedClassesPath, writeClassKeys } from '../features/index.ts';
+import type { Module } from '../nn/index.ts';
+import type { NamedTensors } from '../nn/state-dict.ts';
+import { buildInfo, writeSafetensors } from '../torch/index.ts';
+import { differencesFromReference } from './preset.ts';
+import type { NetworkRecipe } from './recipe.ts';
+import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
+
+/** What a finished training writes. */
+export type TrainedRun = Pick<
+  RunManifest,
+  'recipe' | 'old' | 'processes' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'
+> & {
+  readonly modules: EmbeddingModules;
+  /** The head's state, whole. */
+  readonly head: NamedTensors;
+  readonly dataset: Dataset;
+  /** Paths of what it was made from. */
+  readonly inputs: readonly (string | undefined)[];
+};
+
+/** Writes the weights of a backbone. */
+export const writeBackbone = (out: string, backbone: Module, network: NetworkRecipe): void =>
+  writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
+
+/** Writes backbone and head, and returns the manifest that makes the run a finished one. */
+export function writeModel(out: string, { modules, head, dataset, inputs, ...outcome }: TrainedRun): RunManifest {
+  mkdirSync(out, { recursive: true });
+  const files = runFiles(out);
+  writeBackbone(out, modules.backbone, outcome.recipe.network);
+  if (modules.projection) writeSafetensors(files.projection, modules.projection.state());
+  writeClassKeys(trainedClassesPath(out), classKeysOf(dataset));
+  writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
+  const fields = {
+    name: outcome.recipe.name ?? basename(out),
+    model: fileDigest(files.model),
+    dataset: referenceTo(dataset),
+    imported: null,
+    ...outcome,
+    preset: outcome.recipe.preset,
+    differences: differencesFromReference(outcome.recipe),
+    libtorch: buildInfo().libtorch,
+  };
+  return runArtifact.manifest(out, fields, inputs);
+}
