@@ -1,5 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { argsortStable, scope, share, to, toInt32 } from '../torch/index.ts';
+import type { Estimate } from './evaluation.ts';
 import type { Searches } from './identification.ts';
 import { atMostCount } from './roc.ts';
 
@@ -16,9 +17,7 @@ export function resampleIdentities(identities: number, resamples: number, rng: R
   });
 }
 
-/** A number and the middle 95 % of its bootstrap distribution. */
-export type Estimate = { readonly value: number; readonly low: number; readonly high: number };
-
+/** A number and the middle 95 % of its replicates. */
 export function estimate(value: number, replicates: Float64Array): Estimate {
   const sorted = replicates.filter((x) => !Number.isNaN(x)).sort();
   if (sorted.length === 0) return { value, low: Number.NaN, high: Number.NaN };
@@ -140,11 +139,13 @@ function countAbove(scores: Float32Array | Float64Array, threshold: number): num
 function weightOf(identity: Int32Array, resamples: Resamples): Float64Array {
   const counts = new Float64Array(resamples[0]?.length ?? 0);
   for (const s of identity) counts[s]!++;
-  return Float64Array.from(resamples, (weights) => {
-    let sum = 0;
-    for (let s = 0; s < counts.length; s++) sum += counts[s]! * weights[s]!;
-    return sum;
-  });
+  return Float64Array.from(resamples, (weights) => weighed(counts, weights));
+}
+
+function weighed(values: Float64Array, weights: Uint16Array): number {
+  let sum = 0;
+  for (let s = 0; s < values.length; s++) sum += values[s]! * weights[s]!;
+  return sum;
 }
 
 /** What the first `first[r]` of `identity` weigh in resample r. What all resamples share, which is most, is counted once. [R] */
@@ -170,28 +171,23 @@ export function fallingPairs({ score, a, b }: ScoredPairs): ScoredPairs {
   };
 }
 
-/** Rank-k rate over the probes of both galleries in each resample, [R]; `identity` [P] of each probe. */
-export function rankReplicates(
+/** Mean of `of` the entries ahead over the enrolled probes of all searches in each resample, [R]; `identity` [P] of each probe. */
+export function probeReplicates(
   searches: readonly Searches[],
   identity: Int32Array,
-  rank: number,
+  of: (ahead: number) => number,
   resamples: Resamples,
 ): Float64Array {
-  const probes = (wanted: (ahead: number) => boolean): Float64Array =>
-    weightOf(concatenated(searches.map(({ ahead }) => identity.filter((_, i) => wanted(ahead[i]!)))), resamples);
-  const mated = probes((ahead) => ahead >= 0);
-  return probes((ahead) => ahead >= 0 && ahead < rank).map((hits, r) => hits / mated[r]!);
+  const identities = resamples[0]?.length ?? 0;
+  const [sums, counts] = [new Float64Array(identities), new Float64Array(identities)];
+  for (const { ahead } of searches)
+    for (let i = 0; i < identity.length; i++) {
+      if (ahead[i]! < 0) continue;
+      sums[identity[i]!]! += of(ahead[i]!);
+      counts[identity[i]!]!++;
+    }
+  return Float64Array.from(resamples, (weights) => weighed(sums, weights) / weighed(counts, weights));
 }
-
-const concatenated = (parts: readonly Int32Array[]): Int32Array => {
-  const all = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-};
 
 /** TPIR at FPIR `targets`, mean over the galleries, in each resample. The galleries themselves stay as they are. → [targets][R] */
 export function tpirReplicates(

@@ -1,29 +1,7 @@
-import { type Estimate, estimate } from './bootstrap.ts';
-
-/** One metric of one test: its value, and in each resample. */
-export type Measured = { readonly value: number; readonly replicates: Float64Array };
-
-/** How a metric judges one new model. Differences are paired: both sides see the same resamples. */
-export type Comparison = {
-  readonly metric: string;
-  readonly oldOld: number;
-  readonly newOld: number;
-  readonly newNew: number;
-  readonly oracle: number | null;
-  /** M(new, old) - M(old, old): positive is the criterion of backward compatibility (methods.md 7.1). */
-  readonly difference: Estimate;
-  /**
-   * `met`: the interval of the difference lies above 0, and puts M(new, old) above chance. `missed`: it lies below 0.
-   * `withheld`: nothing can be concluded from it.
-   */
-  readonly criterion: 'met' | 'undecided' | 'missed' | 'withheld';
-  /** Share of what the oracle gains over the old model that comes without re-embedding the gallery; null without an oracle. */
-  readonly updateGain: Estimate | null;
-  /** What compatibility costs: M(oracle, oracle) - M(new, new). */
-  readonly tax: Estimate | null;
-  /** The scores of AdvBCT (7.1), 0 … 100, 50 means parity. */
-  readonly scores: { readonly up: number; readonly comp: number; readonly one: number } | null;
-};
+import { estimate } from './bootstrap.ts';
+import type { Comparison, Estimate, Measured } from './evaluation.ts';
+import { judges, metrics } from './metrics/index.ts';
+import type { ProtocolKind } from './metrics/metric.ts';
 
 type Tests = {
   readonly oldOld: Measured;
@@ -32,32 +10,38 @@ type Tests = {
   readonly oracle: Measured | null;
 };
 
-/**
- * What a headline metric is for a model that knows nothing, 0 … 1; `galleries` holds their numbers of entries. A collapsed old
- * model falls below it, because its ties are misses: beating that is no sign of compatibility.
- */
-export function chanceLevel(metric: string, galleries: readonly number[]): number {
-  const [name, level] = metric.split('=');
-  const search = galleries.reduce((sum, entries) => sum + 1 / entries, 0) / galleries.length;
-  switch (name) {
-    case 'TAR@FAR':
-      return Number(level);
-    case 'rank-1':
-      return search;
-    case 'TPIR@FPIR':
-      return Number(level) * search;
-    default:
-      throw new Error(`the chance level of ${metric} is not known`);
-  }
+/** A model's metrics in one test, by name; the test is named by its models. */
+export type MeasuredTests = (query: string, gallery: string) => ReadonlyMap<string, Measured>;
+
+/** Judges a new model by every metric that verdicts of the protocol use and that its tests measured. */
+export function compareByMetrics(
+  protocol: ProtocolKind,
+  { old, oracle, model }: { readonly old: string; readonly oracle: string | undefined; readonly model: string },
+  { tests, galleries }: { readonly tests: MeasuredTests; readonly galleries: readonly number[] },
+): Comparison[] {
+  return metrics.flatMap((metric) => {
+    const of = (query: string, gallery: string): Measured => tests(query, gallery).get(metric.name)!;
+    if (!judges(metric, protocol) || !tests(old, old).has(metric.name)) return [];
+    const sides = {
+      oldOld: of(old, old),
+      newOld: of(model, old),
+      newNew: of(model, model),
+      oracle: oracle === undefined ? null : of(oracle, oracle),
+    };
+    return [compare(metric.name, sides, metric.verdict!.chance(galleries))];
+  });
 }
 
-/** Judges a new model by one metric, of which `chance` is the value without any knowledge. */
+/**
+ * Judges a new model by one metric, of which `chance` is the value without any knowledge. A collapsed old model falls below it,
+ * because its ties are misses: beating that is no sign of compatibility.
+ */
 export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests, chance: number): Comparison {
   const of = (f: (oo: number, no: number, nn: number, or: number) => number): Estimate =>
     estimate(
       f(oldOld.value, newOld.value, newNew.value, oracle?.value ?? Number.NaN),
-      oldOld.replicates.map((oo, r) =>
-        f(oo, newOld.replicates[r]!, newNew.replicates[r]!, oracle?.replicates[r] ?? Number.NaN),
+      replicatesOf(oldOld).map((oo, r) =>
+        f(oo, replicatesOf(newOld)[r]!, replicatesOf(newNew)[r]!, oracle ? replicatesOf(oracle)[r]! : Number.NaN),
       ),
     );
   const difference = of((oo, no) => no - oo);
@@ -76,6 +60,11 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Test
       oracle &&
       compatibilityScores([{ oldOld: oldOld.value, newOld: newOld.value, newNew: newNew.value, oracle: oracle.value }]),
   };
+}
+
+function replicatesOf({ replicates }: Measured): Float64Array {
+  if (!replicates) throw new Error('a metric without replicates has no part in verdicts');
+  return replicates;
 }
 
 /** [M(new, old) - M(old, old)] / [M(oracle, oracle) - M(old, old)] */

@@ -6,7 +6,7 @@ import {
   fallingPairs,
   impostorWeights,
   pairCounts,
-  rankReplicates,
+  probeReplicates,
   resampleIdentities,
   tarReplicates,
   tpirReplicates,
@@ -297,7 +297,7 @@ test('bootstrap replicates equal metrics of identities written out', () => {
       { size: entries },
     );
   };
-  const ranks = rankReplicates([found], identity, 2, drawn);
+  const ranks = probeReplicates([found], identity, (ahead) => (ahead < 2 ? 1 : 0), drawn);
   const [rates] = tpirReplicates([found], identity, [0.2], drawn);
   for (const [r, weights] of drawn.entries()) {
     const twin = written(weights);

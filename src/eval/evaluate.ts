@@ -1,7 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import {
-  estimate,
   fallingPairs,
   impostorWeights,
   pairCounts,
@@ -10,17 +9,12 @@ import {
   type ScoredPairs,
   tarReplicates,
 } from './bootstrap.ts';
-import { type Comparison, chanceLevel, compare, type Measured } from './compatibility.ts';
+import { compareByMetrics } from './compatibility.ts';
 import { DRAWN, RESAMPLES } from './drawn.ts';
+import type { Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
-import {
-  exponent,
-  FAR_CURVE,
-  type IdentificationResult,
-  type Judged,
-  judgeSearches,
-  type VerificationResult,
-} from './judge.ts';
+import type { Searches } from './identification.ts';
+import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './names.ts';
 import {
   type IdentificationProtocol,
@@ -29,10 +23,10 @@ import {
   type VerificationProtocol,
   verificationPairs,
 } from './protocol.ts';
-import { auc, equalErrorRate, FAR_TARGETS, roc, tarAtMost, tarNearest, tiedPairs } from './roc.ts';
+import { FAR_TARGETS, roc, tarAtMost, tiedPairs } from './roc.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
+import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
-import type { Withheld } from './verdict.ts';
 
 /** Embeddings, flat [N · D], as a backbone made them; or what reads them, so that those of one new model are in memory at a time. */
 export type RowSource = Float32Array | (() => Float32Array);
@@ -74,68 +68,8 @@ export type EvaluateOptions = Identities & {
 };
 
 /** FAR whose TAR gets an interval; the smaller ones rest on too few impostor pairs, the larger say little. */
-const FAR_WITH_INTERVAL = [1e-4, 1e-3, 1e-2] as const;
-/** What the compatibility summary asks: is it the same one, who is it, and who is it if it may be somebody unknown. */
-export const HEADLINES = ['TAR@FAR=1e-3', 'rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'] as const;
-
-/** One test: queries of one model against a gallery of another (or the same); null where the protocol has no such part. */
-export type TestResult = {
-  readonly query: string;
-  readonly gallery: string;
-  readonly verification: VerificationResult | null;
-  readonly identification: IdentificationResult | null;
-};
-
-export type CandidateResult = {
-  readonly name: string;
-  /** Why the criterion of all comparisons is withheld; absent if it is not. */
-  readonly withheld?: Withheld;
-  readonly comparisons: readonly Comparison[];
-};
-
-export type Evaluation = {
-  readonly kind: 'evaluation';
-  readonly version: 1;
-  readonly title: string;
-  readonly dataset: {
-    readonly path: string;
-    readonly digest: string;
-    readonly images: number;
-    /** Images left out for all models, because one has no embedding of them. */
-    readonly missing?: number;
-    readonly classes: number;
-    readonly families: number | null;
-  };
-  readonly protocol: {
-    /** Of a published protocol; without it pairs and galleries were drawn from a labelled set. */
-    readonly name?: string;
-    readonly seed: number;
-    readonly genuinePairs: number;
-    /** Where `genuinePairs` are a draw: how many there are. */
-    readonly genuinePairsInAll?: number;
-    readonly impostorPairs: number;
-    readonly allImpostors: boolean;
-    readonly probes: number;
-    /** Where `probes` are a draw: how many there are. */
-    readonly probesInAll?: number;
-    readonly galleries: readonly number[];
-    readonly resamples: number;
-  };
-  readonly models: readonly {
-    readonly name: string;
-    readonly role: 'old' | 'oracle' | 'new';
-    readonly dim: number;
-    readonly preset?: string;
-    readonly differences?: readonly string[];
-    /** Missing where nobody has compared, and from evaluations made before it was compared. */
-    readonly trainingData?: TrainingData;
-    /** Embeddings (or templates) that are zeros, in its own space or the old one: misses in every metric. Missing from older evaluations. */
-    readonly zeros?: number;
-  }[];
-  readonly tests: readonly TestResult[];
-  readonly candidates: readonly CandidateResult[];
-};
-
+const FAR_WITH_INTERVAL: readonly number[] = [1e-4, 1e-3, 1e-2];
+const PROTOCOL = 'labelled set';
 /**
  * Judges new models against themselves and against the old model's gallery.
  * @throws UserError if models cannot be compared, or too many embeddings of one are zeros.
@@ -174,7 +108,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     pairs: verificationPairs({ labels, families }, { genuines, impostors, rng: rng.split('1:1') }),
     split: identificationSplit({ labels, families }, rng.split('1:N'), { most: probes }),
   };
-  const judge = makeJudge(protocol, { resamples, rng: rng.split('bootstrap') });
+  const runTest = makeTests(protocol, { resamples, rng: rng.split('bootstrap') });
   const zeros = new Map<string, number>();
   const load = (model: ModelFeatures): Loaded => {
     const loaded = loadModel(model, labels.length);
@@ -182,10 +116,14 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     return loaded;
   };
   const tests = news.reduce((sum, model) => sum + (meeting(model).dim === old.dim ? 2 : 1), 1);
-  const judged = new Map<string, Judged<TestResult>>();
+  const done = new Map<string, MeasuredTest>();
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
-    onTest?.(judged.size, tests, `${query.name} → ${gallery.name}`);
-    judged.set(testKey(query.name, gallery.name), judge(query.name, gallery.name, queries, entries));
+    onTest?.(done.size, tests, `${query.name} → ${gallery.name}`);
+    const { result, measured } = runTest(queries, entries);
+    done.set(testKey(query.name, gallery.name), {
+      result: { query: query.name, gallery: gallery.name, ...result },
+      measured,
+    });
   };
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
@@ -194,8 +132,6 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     test(model, model, own, own);
     if (meeting(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
   }
-  const measured = (query: ModelFeatures, gallery: ModelFeatures, metric: string): Measured =>
-    judged.get(testKey(query.name, gallery.name))!.measured.get(metric)!;
   const familyIds = new Set(families);
   familyIds.delete(-1);
   const galleries = protocol.split.galleries.map(({ entries }) => entries.length);
@@ -232,20 +168,13 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
-    tests: [...judged.values()].map(({ result }) => result),
+    tests: [...done.values()].map(({ result }) => result),
     candidates: candidates.map((model) => ({
       name: model.name,
-      comparisons: HEADLINES.map((metric) =>
-        compare(
-          metric,
-          {
-            oldOld: measured(old, old, metric),
-            newOld: measured(model, old, metric),
-            newNew: measured(model, model, metric),
-            oracle: oracle ? measured(oracle, oracle, metric) : null,
-          },
-          chanceLevel(metric, galleries),
-        ),
+      comparisons: compareByMetrics(
+        PROTOCOL,
+        { old: old.name, oracle: oracle?.name, model: model.name },
+        { tests: (query, gallery) => done.get(testKey(query, gallery))!.measured, galleries },
       ),
     })),
   };
@@ -276,8 +205,10 @@ const testKey = (query: string, gallery: string): string => JSON.stringify([quer
 
 type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly split: IdentificationProtocol };
 
+type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
+
 /** What all tests share is made once: identities as positions, resamples, the weight of all impostors in each. */
-function makeJudge(
+function makeTests(
   { labels, pairs, split }: Protocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
 ) {
@@ -293,19 +224,22 @@ function makeJudge(
   const totals = impostorWeights(pairCounts(impostorSides, classes.length), drawn);
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
-  return (queryName: string, galleryName: string, query: Embeddings, gallery: Embeddings): Judged<TestResult> => {
+  return (query: Embeddings, gallery: Embeddings) => {
     const genuine = fallingPairs({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
     const impostor = fallingPairs({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
     const verification = verify(genuine, impostor, drawn, totals);
-    const identification = identify({ split, query, gallery, probeIdentity, drawn });
+    const identification = identificationTest(searchBoth(split, query, gallery), probeIdentity, drawn);
+    const measured = measureMetrics(PROTOCOL, {
+      verification: verification.test,
+      identification: identification.test,
+    });
     return {
       result: {
-        query: queryName,
-        gallery: galleryName,
         verification: verification.result,
         identification: identification.result,
+        ...listedMetrics(measured),
       },
-      measured: new Map([...verification.measured, ...identification.measured]),
+      measured,
     };
   };
 }
@@ -316,51 +250,37 @@ function verify(
   impostor: ScoredPairs,
   drawn: Resamples,
   totals: Float64Array,
-): Judged<VerificationResult> {
+): { readonly test: VerificationTest; readonly result: VerificationResult } {
   const scores = { genuine: genuine.score.toReversed(), impostor: impostor.score.toReversed() };
-  const curve = roc(scores);
-  const replicates = tarReplicates(genuine, impostor, FAR_WITH_INTERVAL, drawn, totals);
-  const measured = new Map(
-    FAR_WITH_INTERVAL.map((far, i) => [far as number, { value: tarAtMost(scores, far), replicates: replicates[i]! }]),
-  );
-  const tar = FAR_TARGETS.map((far) => {
-    const known = measured.get(far);
-    return {
-      far,
-      nearest: tarNearest(curve, far),
-      atMost: tarAtMost(scores, far),
-      interval: known ? estimate(known.value, known.replicates) : null,
-    };
-  });
-  return {
-    result: {
-      auc: auc(curve),
-      eer: equalErrorRate(curve),
-      tar,
-      curve: { far: FAR_CURVE, tar: FAR_CURVE.map((far) => tarAtMost(scores, far)) },
-      tied: tiedPairs(scores, FAR_TARGETS),
-    },
-    measured: new Map([...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m])),
+  const replicates = (fars: readonly number[]) => tarReplicates(genuine, impostor, fars, drawn, totals);
+  const known = replicates(FAR_WITH_INTERVAL);
+  const test: VerificationTest = {
+    curve: roc(scores),
+    tar: (far) => ({
+      value: tarAtMost(scores, far),
+      replicates: known[FAR_WITH_INTERVAL.indexOf(far)] ?? replicates([far])[0]!,
+    }),
   };
+  const result = verificationResult(test, {
+    tarAtMost: (far) => tarAtMost(scores, far),
+    withInterval: FAR_WITH_INTERVAL,
+    tied: tiedPairs(scores, FAR_TARGETS),
+  });
+  return { test, result };
 }
 
-type IdentifyInput = {
-  readonly split: IdentificationProtocol;
-  readonly query: Embeddings;
-  readonly gallery: Embeddings;
-  readonly probeIdentity: Int32Array;
-  readonly drawn: Resamples;
-};
-
-function identify({ split, query, gallery, probeIdentity, drawn }: IdentifyInput): Judged<IdentificationResult> {
-  const [first, second] = split.galleries;
-  const searches = searchParts(
-    { ...query, positions: split.probes },
+/** Every probe searches both galleries. */
+function searchBoth(
+  { galleries: [first, second], probes }: IdentificationProtocol,
+  query: Embeddings,
+  gallery: Embeddings,
+): Searches[] {
+  return searchParts(
+    { ...query, positions: probes },
     { ...gallery, positions: Int32Array.from([...first.entries, ...second.entries]) },
     [
       { start: 0, size: first.entries.length, enrolled: first.enrolled },
       { start: first.entries.length, size: second.entries.length, enrolled: second.enrolled },
     ],
   );
-  return judgeSearches(searches, probeIdentity, drawn);
 }

@@ -3,7 +3,7 @@ import { readJson } from '../artifacts/artifact.ts';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { Choice, mismatch, Optional, OrNull, type Shape } from '../base/shape.ts';
-import type { Evaluation } from './evaluate.ts';
+import type { Evaluation } from './evaluation.ts';
 
 /** JSON has no NaN and no infinity: they are written as null. */
 const measure = new OrNull(0);
@@ -58,7 +58,13 @@ const evaluationShape: Shape = {
     },
   ],
   tests: [
-    { query: '', gallery: '', verification: new OrNull(verification), identification: new OrNull(identification) },
+    {
+      query: '',
+      gallery: '',
+      verification: new OrNull(verification),
+      identification: new OrNull(identification),
+      metrics: new Optional([{ name: '', value: measure, interval }]),
+    },
   ],
   candidates: [
     {

@@ -1,23 +1,17 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { estimate, type Resamples, resampleIdentities } from './bootstrap.ts';
-import { chanceLevel, compare, type Measured } from './compatibility.ts';
+import { type Resamples, resampleIdentities } from './bootstrap.ts';
+import { compareByMetrics } from './compatibility.ts';
 import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './counts.ts';
-import type { Evaluation } from './evaluate.ts';
+import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
 import { alarms, alarmThreshold, FPIR_TARGETS, RANKS, type Searches, topRank, tpir } from './identification.ts';
-import {
-  exponent,
-  FAR_CURVE,
-  type IdentificationResult,
-  type Judged,
-  judgeSearches,
-  type VerificationResult,
-} from './judge.ts';
+import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './names.ts';
-import { auc, equalErrorRate, FAR_TARGETS, tarNearest } from './roc.ts';
+import { FAR_TARGETS } from './roc.ts';
 import { requireFewZeros, zeroRows } from './scores.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
+import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 
 /** Pairs of template ids: the gallery side, the query side, and whether both show one subject (1) or not (0). [K] each */
 export type PairBlock = { readonly gallery: Int32Array; readonly query: Int32Array; readonly same: Uint8Array };
@@ -69,12 +63,8 @@ export type TemplateEvaluation = TemplateProtocol & {
 };
 
 /** FAR whose TAR gets an interval. */
-const FAR_WITH_INTERVAL = [1e-5, 1e-4, 1e-3] as const;
-/** What models are compared by. */
-const METRICS = {
-  pairs: ['TAR@FAR=1e-4', 'TAR@FAR=1e-5'],
-  identification: ['rank-1', 'TPIR@FPIR=1e-1', 'TPIR@FPIR=1e-2'],
-} as const;
+const FAR_WITH_INTERVAL: readonly number[] = [1e-5, 1e-4, 1e-3];
+const PROTOCOL = 'templates';
 
 type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
 
@@ -117,16 +107,16 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
   const rng = new Rng(seed).split('evaluate');
   const verification = pairs && verifyAll(tests, { ...options, pairs, resamples, rng: rng.split('1:1') });
   const searched = identification && searchAll(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
-  const results = tests.map((test, i) => ({
-    ...test,
-    verification: verification ? verification.judged[i]! : null,
-    identification: searched ? searched[i]! : null,
-  }));
-  const measured = (query: TemplateModel, gallery: TemplateModel, metric: string): Measured => {
-    const { verification, identification } = results.find((test) => test.query === query && test.gallery === gallery)!;
-    return (verification?.measured.get(metric) ?? identification?.measured.get(metric))!;
-  };
-  const metrics = [...(pairs ? METRICS.pairs : []), ...(identification ? METRICS.identification : [])];
+  const results = tests.map((test, i) => {
+    const [pairsOf, searchesOf] = [verification?.tests[i] ?? null, searched?.[i] ?? null];
+    const measured = measureMetrics(PROTOCOL, {
+      verification: pairsOf?.test ?? null,
+      identification: searchesOf?.test ?? null,
+    });
+    return { ...test, verification: pairsOf?.result ?? null, identification: searchesOf?.result ?? null, measured };
+  });
+  const measuredOf = (query: string, gallery: string) =>
+    results.find((test) => test.query.name === query && test.gallery.name === gallery)!.measured;
   const galleries = identification?.galleries.map(({ templates }) => templates.length) ?? [];
   return {
     kind: 'evaluation',
@@ -151,25 +141,19 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
       role: name === old?.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
-    tests: results.map(({ query, gallery, verification, identification }) => ({
+    tests: results.map(({ query, gallery, verification, identification, measured }) => ({
       query: query.name,
       gallery: gallery.name,
-      verification: verification?.result ?? null,
-      identification: identification?.result ?? null,
+      verification,
+      identification,
+      ...listedMetrics(measured),
     })),
-    candidates: (old ? candidates : []).map((model) => ({
-      name: model.name,
-      comparisons: metrics.map((metric) =>
-        compare(
-          metric,
-          {
-            oldOld: measured(old!, old!, metric),
-            newOld: measured(model, old!, metric),
-            newNew: measured(model, model, metric),
-            oracle: oracle ? measured(oracle, oracle, metric) : null,
-          },
-          chanceLevel(metric, galleries),
-        ),
+    candidates: (old ? candidates : []).map(({ name }) => ({
+      name,
+      comparisons: compareByMetrics(
+        PROTOCOL,
+        { old: old!.name, oracle: oracle?.name, model: name },
+        { tests: measuredOf, galleries },
       ),
     })),
   };
@@ -210,7 +194,7 @@ function verifyAll(
   return {
     genuine: genuine.gallery.length,
     impostors: impostors!,
-    judged: counts.map((count, i) => judgeCounts(count, scored[i]!, cluster, drawn)),
+    tests: counts.map((count, i) => verifyCounts(count, scored[i]!, cluster, drawn)),
   };
 }
 
@@ -235,38 +219,22 @@ function genuineOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
 }
 
 /** `scores` [K] of genuine pairs, `cluster` [K] their enrolled templates, by which `drawn` resamples. */
-function judgeCounts(
+function verifyCounts(
   counts: ScoreCounts,
   scores: Float64Array,
   cluster: Int32Array,
   drawn: Resamples,
-): Judged<VerificationResult> {
-  const curve = rocOfCounts(counts);
-  const atMost = (far: number): number => acceptedAtMost(counts, far) / scores.length;
-  const measured = new Map(
-    FAR_WITH_INTERVAL.map((far) => {
+): { readonly test: VerificationTest; readonly result: VerificationResult } {
+  const tarAtMost = (far: number): number => acceptedAtMost(counts, far) / scores.length;
+  const test: VerificationTest = {
+    curve: rocOfCounts(counts),
+    tar: (far) => {
       const threshold = counts.genuine[scores.length - acceptedAtMost(counts, far)] ?? Number.POSITIVE_INFINITY;
-      return [far as number, { value: atMost(far), replicates: shareReplicates(scores, threshold, cluster, drawn) }];
-    }),
-  );
-  return {
-    result: {
-      auc: auc(curve),
-      eer: equalErrorRate(curve),
-      tar: FAR_TARGETS.map((far) => {
-        const known = measured.get(far);
-        return {
-          far,
-          nearest: tarNearest(curve, far),
-          atMost: atMost(far),
-          interval: known ? estimate(known.value, known.replicates) : null,
-        };
-      }),
-      curve: { far: FAR_CURVE, tar: FAR_CURVE.map(atMost) },
-      tied: tiedAtMost(counts, FAR_TARGETS),
+      return { value: tarAtMost(far), replicates: shareReplicates(scores, threshold, cluster, drawn) };
     },
-    measured: new Map([...measured].map(([far, m]) => [`TAR@FAR=${exponent(far)}`, m])),
   };
+  const tied = tiedAtMost(counts, FAR_TARGETS);
+  return { test, result: verificationResult(test, { tarAtMost, withInterval: FAR_WITH_INTERVAL, tied }) };
 }
 
 /** Share of scores that reach `threshold`, in each resample of clusters. [R] */
@@ -290,7 +258,7 @@ function searchAll(
     resamples,
     rng,
   }: Context & { readonly identification: NonNullable<TemplateProtocol['identification']> },
-): Judged<IdentificationResult>[] {
+) {
   const subjects = [...new Set(probes.subjects)];
   const at = new Map(subjects.map((subject, i) => [subject, i]));
   const identity = probes.subjects.map((subject) => at.get(subject)!);
@@ -298,14 +266,14 @@ function searchAll(
   return tests.map((test, i) => {
     onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
     const { searches, mixed } = searchGalleries(test.gallery.templates, asking(test), galleries, probes);
-    const { result, measured } = judgeSearches(searches, identity, drawn);
+    const { test: identificationOf, result } = identificationTest(searches, identity, drawn);
     return {
+      test: identificationOf,
       result: {
         ...result,
         galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...ratesOf(found) })),
         mixed: RANKS.map((rank) => ({ rank, rate: topRank(mixed, rank) })),
       },
-      measured,
     };
   });
 }

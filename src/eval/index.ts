@@ -1,16 +1,16 @@
-export type { Estimate } from './bootstrap.ts';
-export { type Comparison, compatibilityScores, updateGain } from './compatibility.ts';
+export { compatibilityScores, updateGain } from './compatibility.ts';
 export { DRAWN, RESAMPLES } from './drawn.ts';
-export {
-  type CandidateResult,
-  type EvaluateOptions,
-  type Evaluation,
-  evaluate,
-  HEADLINES,
-  type ModelFeatures,
-  type RowSource,
-  type TestResult,
-} from './evaluate.ts';
+export { type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
+export type {
+  CandidateResult,
+  Comparison,
+  Estimate,
+  Evaluation,
+  IdentificationResult,
+  TestResult,
+  VerificationResult,
+  Withheld,
+} from './evaluation.ts';
 export type { Enrolment } from './gallery-search.ts';
 export {
   alarms,
@@ -33,7 +33,6 @@ export {
   type TemplateModel,
   type TemplateProtocol,
 } from './ijb.ts';
-export type { IdentificationResult, VerificationResult } from './judge.ts';
 export { defaultMemory, type EvaluationSize, evaluationBytes } from './memory.ts';
 export { requireDistinctNames } from './names.ts';
 export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
@@ -58,7 +57,7 @@ export {
   templateScores,
 } from './templates.ts';
 export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
-export { type Withheld, withholdVerdicts } from './verdict.ts';
+export { withholdVerdicts } from './verdict.ts';
 export {
   type FoldedAccuracy,
   foldedAccuracy,

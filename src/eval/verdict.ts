@@ -1,9 +1,4 @@
-import type { Evaluation } from './evaluate.ts';
-
-/** Why numbers are shown but nothing is concluded from them. */
-export type Withheld =
-  | { readonly reason: 'trial' | 'training images' }
-  | { readonly reason: 'too few identities'; readonly identities: number; readonly needed: number };
+import type { Evaluation, Withheld } from './evaluation.ts';
 
 /**
  * Identities that a verdict rests on at the least. With fewer, one identity is more than a percentage point of rank-1, a

@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Evaluation, TestResult } from '../eval/index.ts';
+import { powerOfTen } from '../eval/metrics/metric.ts';
 import { htmlText, nameOf } from './format.ts';
 
 /** An evaluation, and what it is called beside others; alone it needs no name. */
@@ -149,10 +150,8 @@ const least = (values: readonly number[]): number => values.reduce((a, b) => Mat
 function decades(values: readonly number[]) {
   const lowest = Math.min(-1, Math.floor(Math.log10(least(values))));
   const ticks = Array.from({ length: 1 - lowest }, (_, i) => 10 ** (lowest + i));
-  return { type: 'log', domain: [10 ** lowest, 1], ticks, tickFormat: exponent } as const;
+  return { type: 'log', domain: [10 ** lowest, 1], ticks, tickFormat: powerOfTen } as const;
 }
-
-const exponent = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.log10(x))}`);
 
 /** Ranks lie close to 1 where it matters. */
 const ranks = (values: readonly number[]) =>

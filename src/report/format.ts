@@ -1,4 +1,6 @@
 import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index.ts';
+import { metrics } from '../eval/metrics/index.ts';
+import { type Metric, powerOfTen } from '../eval/metrics/metric.ts';
 import { dataText } from './verdict.ts';
 
 /** Shares as people compare them: percent with two digits. */
@@ -11,42 +13,39 @@ export const percentagePoints = (x: number): string =>
 export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
   `[${show(low)}, ${show(high)}]`;
 
-const tarAt =
-  (far: number) =>
-  ({ verification }: TestResult): number | undefined =>
-    verification?.tar.find((entry) => entry.far === far)?.atMost;
-const rankAt =
-  (rank: number) =>
-  ({ identification }: TestResult): number | undefined =>
-    identification?.ranks.find((entry) => entry.rank === rank)?.rate;
-const tpirAt =
-  (fpir: number) =>
-  ({ identification }: TestResult): number | undefined =>
-    identification?.tpir.find((entry) => entry.fpir === fpir)?.rate;
-
 /** Text as HTML and SVG take it in. */
 export const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
-/** The columns of the table of tests; one that follows others of its kind is headed by its level alone. */
-const testColumns: readonly (readonly [head: string, share: (test: TestResult) => number | undefined])[] = [
-  ['TAR@FAR 1e-4', tarAt(1e-4)],
-  ['1e-3', tarAt(1e-3)],
-  ['1e-2', tarAt(1e-2)],
-  ['EER', ({ verification }) => verification?.eer],
-  ['rank-1', rankAt(1)],
-  ['rank-5', rankAt(5)],
-  ['TPIR@FPIR 1e-2', tpirAt(1e-2)],
-  ['1e-1', tpirAt(1e-1)],
-];
+/** A metric of a test; undefined where the test does not have it. */
+const shareOf = ({ name, stored }: Metric, test: TestResult): number | undefined =>
+  stored ? stored(test) : test.metrics?.find((metric) => metric.name === name)?.value;
+
+const familyOf = ({ column, name }: Metric): string =>
+  column !== null && typeof column === 'object' ? column.family : name;
+const levelOf = ({ column }: Metric): number => (column !== null && typeof column === 'object' ? column.level : 0);
+
+/** The metrics that have columns: those of a family together, by level. */
+const columnMetrics: readonly Metric[] = [...new Set(metrics.map(familyOf))].flatMap((family) =>
+  metrics
+    .filter((metric) => metric.column !== null && familyOf(metric) === family)
+    .sort((a, b) => levelOf(a) - levelOf(b)),
+);
+
+/** A column that follows others of its family is headed by its level alone. */
+function headOf({ column }: Metric, before: Metric | undefined): string {
+  if (column === null || typeof column === 'string') return column ?? '';
+  const level = powerOfTen(column.level);
+  return before && familyOf(before) === column.family ? level : `${column.family} ${level}`;
+}
 
 export type Table = { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] };
 
 /** A row for each test, a column for each share that at least one of them has. */
 export function testTable(tests: readonly TestResult[]): Table {
-  const columns = testColumns.filter(([, share]) => tests.some((test) => share(test) !== undefined));
+  const columns = columnMetrics.filter((metric) => tests.some((test) => shareOf(metric, test) !== undefined));
   return {
-    header: ['query → gallery', ...columns.map(([head]) => head)],
-    rows: tests.map((test) => [nameOf(test), ...columns.map(([, share]) => percent(share(test) ?? Number.NaN))]),
+    header: ['query → gallery', ...columns.map((metric, i) => headOf(metric, columns[i - 1]))],
+    rows: tests.map((test) => [nameOf(test), ...columns.map((metric) => percent(shareOf(metric, test) ?? Number.NaN))]),
   };
 }
 
@@ -150,16 +149,10 @@ export const glossary: readonly (readonly [term: string, meaning: string])[] = [
     'query → gallery',
     'which model embedded the queries, and which the gallery they are compared with; new → old is the upgrade without re-embedding',
   ],
-  ['TAR@FAR', 'share of genuine pairs accepted at the threshold that lets at most this share of impostor pairs pass'],
-  ['EER', 'error rate where false accepts and false rejects are equally frequent'],
-  ['rank-k', 'share of searches whose right entry is among the k most similar'],
-  [
-    'TPIR@FPIR',
-    'share of searches that find the right entry first and above the threshold, which lets this share of unknown people raise an alarm',
-  ],
+  ...new Map(metrics.map(({ term, meaning }) => [term, meaning])),
   [
     'criterion',
-    'met: new → old beats old → old and the 95 % interval of the difference excludes 0; missed: it falls behind likewise; undecided: the interval holds 0; withheld: there is no verdict, and the report says why',
+    'met: new → old beats old → old, the 95 % interval of the difference excludes 0, and its lower end still puts new → old above chance; missed: new → old falls behind, and the interval excludes 0; undecided: neither; withheld: there is no verdict, and the report says why',
   ],
   [
     'update gain',

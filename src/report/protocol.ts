@@ -1,8 +1,7 @@
 import type { Evaluation, IdentificationResult } from '../eval/index.ts';
+import { powerOfTen } from '../eval/metrics/metric.ts';
 import { percent } from './format.ts';
 import type { SeriesTable } from './series.ts';
-
-const exponent = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.log10(x))}`);
 
 /** Rates by what was searched. */
 type Rates = readonly (readonly [searched: string, rates: readonly { readonly rate: number }[]])[];
@@ -20,7 +19,7 @@ export function protocolTables({ protocol, tests }: Evaluation): SeriesTable[] {
     for (const rule of ['nearest', 'atMost'] as const)
       tables.push({
         title: `${protocol.name} 1:1, TAR at ${rule === 'nearest' ? 'the nearest FAR, as published' : 'FAR ≤ target'}`,
-        header: ['query → gallery', ...first.verification.tar.map(({ far }) => exponent(far)), 'AUC'],
+        header: ['query → gallery', ...first.verification.tar.map(({ far }) => powerOfTen(far)), 'AUC'],
         rows: tests.map(({ query, gallery, verification }) => [
           `${query} → ${gallery}`,
           ...verification!.tar.map((entry) => percent(entry[rule])),
@@ -52,7 +51,7 @@ export function protocolTables({ protocol, tests }: Evaluation): SeriesTable[] {
       ),
       searched(
         'TPIR at FPIR',
-        tpir.map(({ fpir }) => exponent(fpir)),
+        tpir.map(({ fpir }) => powerOfTen(fpir)),
         ({ galleries = [], tpir }) => [...galleries.map((one) => [one.name, one.tpir] as const), ['mean', tpir]],
       ),
     );

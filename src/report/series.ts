@@ -1,8 +1,8 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
+import { metrics } from '../eval/metrics/index.ts';
 import { percent, percentagePoints, withMinusSign } from './format.ts';
 
-/** Metrics that a table of several methods or evaluations is made of, where they are judged by: is it the same one, and who is it. */
-const METRICS = ['TAR@FAR=1e-3', 'TAR@FAR=1e-4', 'rank-1'] as const;
+const summaryMetrics = metrics.filter(({ verdict }) => verdict?.summary).map(({ name }) => name);
 
 const columns = ['new model', 'new → new', 'new → old', 'over old → old', 'criterion', 'update gain', 'tax'] as const;
 
@@ -16,12 +16,12 @@ const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0
 const each = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
 
 /**
- * One table for each headline metric: every new model of the evaluations, the mean over them, and each one's difference to
+ * One table for each metric that has one (`verdict.summary`): every new model of the evaluations, the mean over them, and each one's difference to
  * old → old with its interval. A row is made of the evaluations that judge a model of that name by that metric.
  */
 export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] {
   const names = [...new Set(evaluations.flatMap(({ candidates }) => candidates.map(({ name }) => name)))];
-  return METRICS.flatMap((metric) => {
+  return summaryMetrics.flatMap((metric) => {
     const of = (name: string): Comparison[] =>
       evaluations.flatMap(({ candidates }) =>
         candidates

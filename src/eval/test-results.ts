@@ -1,0 +1,133 @@
+import { estimate, probeReplicates, type Resamples, tpirReplicates } from './bootstrap.ts';
+import type { IdentificationResult, Measured, VerificationResult } from './evaluation.ts';
+import {
+  alarms,
+  alarmThreshold,
+  CMC_RANKS,
+  cumulativeMatches,
+  FPIR_CURVE,
+  FPIR_TARGETS,
+  NEVER,
+  RANKS,
+  type Searches,
+  tiedSearches,
+  tpir,
+} from './identification.ts';
+import { eer } from './metrics/eer.ts';
+import { judges, metrics } from './metrics/index.ts';
+import type { IdentificationTest, ProtocolKind, VerificationTest } from './metrics/metric.ts';
+import { auc, FAR_TARGETS, tarNearest } from './roc.ts';
+
+/** FAR at which curves are drawn. */
+const FAR_CURVE: readonly number[] = Array.from({ length: 121 }, (_, i) => 10 ** (-6 + i / 20));
+/** FPIR whose TPIR gets an interval. */
+const FPIR_WITH_INTERVAL: readonly number[] = [1e-2, 1e-1];
+
+export const intervalOf = ({ value, replicates }: Measured) => replicates && estimate(value, replicates);
+
+type VerificationOptions = {
+  /** The largest TAR at a FAR of at most `far`. */
+  readonly tarAtMost: (far: number) => number;
+  /** FAR whose TAR gets an interval. */
+  readonly withInterval: readonly number[];
+  readonly tied: number;
+};
+
+/** What evaluation.json says of 1:1 verification. */
+export function verificationResult(
+  test: VerificationTest,
+  { tarAtMost, withInterval, tied }: VerificationOptions,
+): VerificationResult {
+  const { curve } = test;
+  return {
+    auc: auc(curve),
+    eer: eer.measure(test).value,
+    tar: FAR_TARGETS.map((far) => ({
+      far,
+      nearest: tarNearest(curve, far),
+      atMost: tarAtMost(far),
+      interval: withInterval.includes(far) ? intervalOf(test.tar(far)) : null,
+    })),
+    curve: { far: FAR_CURVE, tar: FAR_CURVE.map(tarAtMost) },
+    tied,
+  };
+}
+
+/**
+ * Searches of all galleries together: means over the probes of the union of the searches (identities of galleries are
+ * disjoint), TPIR as the mean over galleries. `identity` [P] of each probe, by which `resamples` draw.
+ */
+export function identificationTest(
+  searches: readonly Searches[],
+  identity: Int32Array,
+  resamples: Resamples,
+): { readonly test: IdentificationTest; readonly result: IdentificationResult } {
+  const falling = searches.map(alarms);
+  const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, alarmThreshold(falling[i]!, fpir))));
+  const mated = searches.map(({ ahead }) => ahead.filter((n) => n >= 0));
+  const meanAt = (of: (rank: number) => number): number =>
+    mated.reduce((sum, ahead) => sum + mean(Array.from(ahead, (n) => of(rankOf(n)))) * ahead.length, 0) /
+    mated.reduce((sum, { length }) => sum + length, 0);
+  const tpirs = tpirReplicates(searches, identity, FPIR_WITH_INTERVAL, resamples);
+  const test: IdentificationTest = {
+    meanOverProbes: (of) => ({
+      value: meanAt(of),
+      replicates: probeReplicates(searches, identity, (ahead) => of(rankOf(ahead)), resamples),
+    }),
+    tpir: (fpir) => ({
+      value: tpirAt(fpir),
+      replicates: tpirs[FPIR_WITH_INTERVAL.indexOf(fpir)] ?? tpirReplicates(searches, identity, [fpir], resamples)[0]!,
+    }),
+  };
+  const hitRate = (rank: number) => (of: number) => (of <= rank ? 1 : 0);
+  return {
+    test,
+    result: {
+      ranks: RANKS.map((rank) => ({
+        rank,
+        rate: meanAt(hitRate(rank)),
+        interval: rank === 1 ? intervalOf(test.meanOverProbes(hitRate(rank))) : null,
+      })),
+      tpir: FPIR_TARGETS.map((fpir) => ({
+        fpir,
+        rate: tpirAt(fpir),
+        interval: FPIR_WITH_INTERVAL.includes(fpir) ? intervalOf(test.tpir(fpir)) : null,
+      })),
+      curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
+      cmc: cumulativeMatches(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
+      tied: searches.reduce((sum, found) => sum + tiedSearches(found), 0),
+    },
+  };
+}
+
+const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
+const rankOf = (ahead: number): number => (ahead === NEVER ? Number.POSITIVE_INFINITY : ahead + 1);
+
+/** The metrics of one test by name: those that verdicts of the protocol use, and those that evaluation.json lists by name. */
+export function measureMetrics(
+  protocol: ProtocolKind,
+  {
+    verification,
+    identification,
+  }: { verification: VerificationTest | null; identification: IdentificationTest | null },
+): ReadonlyMap<string, Measured> {
+  const measured = new Map<string, Measured>();
+  for (const metric of metrics) {
+    if (metric.stored && !judges(metric, protocol)) continue;
+    const value =
+      metric.test === 'verification'
+        ? verification && metric.measure(verification)
+        : identification && metric.measure(identification);
+    if (value) measured.set(metric.name, value);
+  }
+  return measured;
+}
+
+/** `metrics` of a test in evaluation.json; nothing where all have a place of their own. */
+export function listedMetrics(measured: ReadonlyMap<string, Measured>) {
+  const listed = metrics.flatMap(({ name, stored }) => {
+    const found = stored ? undefined : measured.get(name);
+    return found ? [{ name, value: found.value, interval: intervalOf(found) }] : [];
+  });
+  return listed.length > 0 ? { metrics: listed } : {};
+}
