@@ -5,7 +5,7 @@ import {
   hasNccl,
   joinProcessGroup,
   rankInfoOf,
-  useDevice,
+  setDefaultDevice,
 } from '../torch/index.ts';
 import { LAUNCHER } from '../torch/variables.ts';
 
@@ -28,7 +28,7 @@ export function joinLaunchedGroup(kind: 'cpu' | 'cuda'): DistributedContext | nu
     if (process.ppid !== Number(launcher)) process.exit(1); // it has gone already
   }
   const place = rankInfoOf(process.env);
-  useDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
+  setDefaultDevice(kind === 'cuda' ? `cuda:${place?.localRank ?? 0}` : 'cpu');
   if (!place) return null;
   const [joinTimeoutMs, timeoutMs] = [secondsFrom('MIXBCT_JOIN_SECONDS'), secondsFrom('MIXBCT_TIMEOUT_SECONDS')];
   const cuda = kind === 'cuda' && hasNccl();

@@ -1,4 +1,4 @@
-import { add, div, homeDevice, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
+import { add, defaultDevice, div, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
 import { type PixelMapping, pixelMappings } from './pixels.ts';
 
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
@@ -10,7 +10,7 @@ export type Pixels = { readonly images: Uint8Array; readonly count: number; read
  */
 export function imageTensor({ images, count, side }: Pixels, { divisor }: PixelMapping = pixelMappings.train): Tensor {
   const bytes = share(images.subarray(0, count * side * side * 3), { shape: [count, side, side, 3] });
-  const there = to(permute(bytes, [0, 3, 1, 2]), { device: homeDevice() }); // as bytes, a quarter of the numbers
+  const there = to(permute(bytes, [0, 3, 1, 2]), { device: defaultDevice() }); // as bytes, a quarter of the numbers
   return add(div(to(there, { dtype: 'float32' }), divisor), -127.5 / divisor);
 }
 

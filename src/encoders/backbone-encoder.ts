@@ -3,7 +3,7 @@ import { type PixelMapping, pixelMappings } from '../data/pixels.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
-import { homeDevice, inference, scope, toFloat32 } from '../torch/index.ts';
+import { defaultDevice, inference, scope, toFloat32 } from '../torch/index.ts';
 import type { Encoder, ModelIdentity, Space } from './encoder.ts';
 
 /** Modules that make embeddings: a backbone, and a projection if embeddings go through one. */
@@ -41,7 +41,7 @@ export function backboneEncoder(
     ...about,
     pixels,
     precision,
-    device: homeDevice(),
+    device: defaultDevice(),
     embed: embedWith(modules, { side: about.side, pixels, precision }),
     [Symbol.dispose]() {
       modules.backbone.dispose();

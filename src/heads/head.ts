@@ -5,7 +5,7 @@ import type { Tensor } from '../torch/index.ts';
 import type { Shard } from './shards.ts';
 
 /** The head in one training step. */
-export type HeadOfStep = {
+export type StepHead = {
   /** The classifier of this step. Its `weight` has all rows. */
   readonly classifier: Pick<Head, 'loss' | 'weight' | 'overClasses'>;
   /** The rows of `weight` that this step updates; null: all of them. */
@@ -30,7 +30,7 @@ export abstract class Head extends Module {
   abstract loss(embeddings: Tensor, labels: Tensor): Tensor;
 
   /** The head for a step on samples of these classes. Sampled heads draw from `rng`; by default all rows are updated. */
-  forStep(_labels: ArrayLike<number>, _rng: Rng): HeadOfStep {
+  forStep(_labels: ArrayLike<number>, _rng: Rng): StepHead {
     return { classifier: this, chosen: null };
   }
 

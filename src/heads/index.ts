@@ -6,7 +6,7 @@ import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
 import { Softmax } from './softmax.ts';
 
 export { saturatedCrossEntropy } from './cross-entropy.ts';
-export { Head, type HeadOfStep } from './head.ts';
+export { Head, type StepHead } from './head.ts';
 export { ArcFace, type ArcFaceOptions, arcfaceLogits, CosFace, type CosFaceOptions, cosfaceLogits } from './margin.ts';
 export { sampleClasses } from './sampling.ts';
 export {

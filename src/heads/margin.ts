@@ -23,8 +23,8 @@ import {
   where,
 } from '../torch/index.ts';
 import { saturatedCrossEntropy } from './cross-entropy.ts';
-import { Head, type HeadOfStep } from './head.ts';
-import { placesIn, sampleClasses } from './sampling.ts';
+import { Head, type StepHead } from './head.ts';
+import { positionsInSample, sampleClasses } from './sampling.ts';
 import { labelsInShard, shardedCrossEntropy, shardOf } from './shards.ts';
 
 /** Lower bound of 1 - cos², so that the derivative of ArcFace stays finite at cos = ±1 (D-29). */
@@ -117,7 +117,7 @@ abstract class MarginHead extends Head {
     return this.shard ? shardedCrossEntropy([{ logits, labels }], this.#group) : saturatedCrossEntropy(logits, labels);
   }
 
-  override forStep(labels: ArrayLike<number>, rng: Rng): HeadOfStep {
+  override forStep(labels: ArrayLike<number>, rng: Rng): StepHead {
     if (this.#sampleRate === 1) return super.forStep(labels, rng);
     const classes = this.weight.shape[0]!;
     const count = Math.floor(this.#sampleRate * classes);
@@ -126,7 +126,7 @@ abstract class MarginHead extends Head {
     const sample = sampleClasses(toNumbers(present), { classes, count }, () => draws.uniform());
     const index = tensor(BigInt64Array.from(sample, BigInt));
     const rows = requireGrad(noGrad(() => selectRows(this.weight, index)));
-    const places = tensor(placesIn(sample, classes));
+    const places = tensor(positionsInSample(sample, classes));
     return {
       classifier: {
         weight: this.weight,

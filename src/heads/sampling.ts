@@ -31,7 +31,7 @@ export function sampleClasses(
 const OWN = 2;
 
 /** Position of each of `classes` classes in the ascending `sample`; -1 for classes that are not in it. */
-export function placesIn(sample: Int32Array, classes: number): BigInt64Array {
+export function positionsInSample(sample: Int32Array, classes: number): BigInt64Array {
   const places = new BigInt64Array(classes).fill(-1n);
   for (const [place, label] of sample.entries()) places[label] = BigInt(place);
   return places;

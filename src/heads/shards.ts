@@ -25,7 +25,7 @@ import {
   where,
   zerosLike,
 } from '../torch/index.ts';
-import { LEAST_PROBABILITY } from './cross-entropy.ts';
+import { MIN_PROBABILITY } from './cross-entropy.ts';
 
 /** The classes of one process: rows `start` … `start + count - 1` of the whole weight [C, D]. */
 export type Shard = { readonly start: number; readonly count: number };
@@ -80,7 +80,7 @@ export function shardedCrossEntropy(shards: readonly ShardLogits[], across: Redu
     const both = across.sum(sums.reduce((a, b) => add(a, b))); // [B, 2]: of all classes, of the own one
     const [total, own] = [narrow(both, 1, 0, 1), narrow(both, 1, 1, 1)];
     return {
-      value: neg(mean(log(clamp(div(own, total), LEAST_PROBABILITY)))),
+      value: neg(mean(log(clamp(div(own, total), MIN_PROBABILITY)))),
       towards: parts.map(({ odds, owns, place }) => {
         if (isEmpty(odds)) return odds;
         const onehot = scatter(zerosLike(odds), 1, place, owns);

@@ -3,8 +3,8 @@ import type { Rng } from '../base/rng.ts';
 import { BatchNorm, init, Linear, Module, type Pass, parameter } from '../nn/index.ts';
 import { add, logSoftmax, mean, narrow, neg, normalizeRows, relu, type Tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { beyondBoundary, withoutBoundary } from './parts/boundary.ts';
-import { reverseGradient } from './parts/reversal.ts';
+import { boundaryLoss, countWithoutBoundary } from './parts/boundary.ts';
+import { reverseGradient } from './parts/gradient-reversal.ts';
 
 /** Classifies embeddings as new or old. [B, D] → log probabilities of new and of old, [B, 2] */
 export class Discriminator extends Module {
@@ -66,8 +66,8 @@ export const advbct = defineMethod({
         const olds = discriminator.forward(old.oldEmbedding, pass);
         const told = neg(add(mean(narrow(news, 1, 0, 1)), mean(narrow(olds, 1, 1, 1))));
         const elastic = { ...old.oldBoundaries, elastic: eboundary.weight, radius };
-        count('samples of classes without a boundary', withoutBoundary(labels, old.oldBoundaries, group));
-        const beyond = beyondBoundary(unit, labels, elastic, group);
+        count('samples of classes without a boundary', countWithoutBoundary(labels, old.oldBoundaries, group));
+        const beyond = boundaryLoss(unit, labels, elastic, group);
         return {
           classify: { value: head.loss(embeddings, labels), weight: 1 },
           boundary: { value: beyond, weight: boundaryWeight },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defineMethod } from './method.ts';
-import { influence, influenceOptions } from './parts/influence.ts';
+import { influenceLoss, influenceOptions } from './parts/influence.ts';
 
 /**
  * The old model's classifier also classifies the new embeddings. It is synthesised: its frozen rows are the class means of the
@@ -15,7 +15,7 @@ export const bct = defineMethod({
   start: ({ weight, ...options }) => ({
     terms: ({ embeddings, inOldSpace, labels, head, old }) => ({
       classify: { value: head.loss(embeddings, labels), weight: 1 },
-      influence: { value: influence(inOldSpace, old.oldPrototypes, labels, options), weight },
+      influence: { value: influenceLoss(inOldSpace, old.oldPrototypes, labels, options), weight },
     }),
   }),
 });

@@ -34,10 +34,10 @@ import {
 import { advbct, Discriminator } from './advbct.ts';
 import { bct } from './bct.ts';
 import { nccl } from './nccl.ts';
-import { beyondBoundary } from './parts/boundary.ts';
-import { neighbourhood } from './parts/neighbourhood.ts';
-import { refine } from './parts/refine.ts';
-import { reverseGradient } from './parts/reversal.ts';
+import { boundaryLoss } from './parts/boundary.ts';
+import { reverseGradient } from './parts/gradient-reversal.ts';
+import { neighbourhoodLoss } from './parts/neighbourhood.ts';
+import { refinePrototype } from './parts/prototype-refinement.ts';
 import { unibct } from './unibct.ts';
 
 const vectors = golden('parity_vectors.json').methods;
@@ -105,15 +105,15 @@ test('UniBCT: refinement equals the reference on both axes (8.9), and a power se
     const news = fill([4, 3], 0.2, 1.1, 0.3);
     const olds = fill([4, 3], 0.9, 0.6);
     const options = { lambda: 0.9, temperature: 0.05 };
-    const row = refine(news, olds, { ...options, refineAxis: 'row' });
+    const row = refinePrototype(news, olds, { ...options, refineAxis: 'row' });
     assert.ok(gap(row, vectors.UniBCT.proto_dim1) < PRINTED);
     const numbers = toFloat64(olds);
     const rows = [0, 1, 2, 3].map((i) => Array.from(numbers.slice(3 * i, 3 * i + 3)));
     assert.ok(gap(row, refineSlowly(vectors.UniBCT.A_dim1, rows, 0.9)) < PRINTED);
-    const column = refine(news, olds, { ...options, refineAxis: 'column' });
+    const column = refinePrototype(news, olds, { ...options, refineAxis: 'column' });
     assert.ok(gap(column, vectors.UniBCT.proto_dim0) < PRINTED);
     assert.ok(gap(column, toNumbers(mean(olds, { dim: 0 }))) < PRINTED, 'the column axis is the plain mean (D-04)');
-    const single = refine(fill([1, 3], 0.4, 0.9), fill([1, 3], 0.9, 0.6), { ...options, refineAxis: 'row' });
+    const single = refinePrototype(fill([1, 3], 0.4, 0.9), fill([1, 3], 0.9, 0.6), { ...options, refineAxis: 'row' });
     assert.ok(gap(single, vectors.UniBCT.single[1]) < PRINTED);
   }));
 
@@ -123,7 +123,7 @@ test('UniBCT: an outlier of the old model counts less once the new model’s nei
     const olds = tensor(Float64Array.of(1, 0, 1, 0.1, 1, -0.1, -1, 0.4), { shape: [4, 2] });
     const news = normalizeRows(tensor(Float64Array.of(1, 0.1, 1, 0, 1, -0.1, 0, 1), { shape: [4, 2] }));
     const options = { lambda: 0.9, temperature: 0.05, refineAxis: 'row' } as const;
-    const [refinedX] = toNumbers(normalizeRows(refine(news, olds, options)));
+    const [refinedX] = toNumbers(normalizeRows(refinePrototype(news, olds, options)));
     const [plainX] = toNumbers(normalizeRows(mean(olds, { dim: 0, keepDim: true })));
     assert.ok(refinedX! > plainX!, `${refinedX} against ${plainX}`);
   }));
@@ -187,8 +187,8 @@ test('NCCL: both contrasts and their gradients equal the reference over two batc
     const oldLogits = clamp(fill([4, 5], 0.3, 0.77), -1, 1);
     const queue = concat([oldEmbedding, empty(2, 4)]);
     const first = { queue, classes: int64([1, 2, 1, 4, 0, 0]), oldEmbedding, labels: int64([0, 1, 0, 3]) };
-    const l1 = neighbourhood(linear(normalizeRows(news), queue), first);
-    const l2 = neighbourhood(linear(newLogits, concat([oldLogits, empty(2, 5)])), first);
+    const l1 = neighbourhoodLoss(linear(normalizeRows(news), queue), first);
+    const l2 = neighbourhoodLoss(linear(newLogits, concat([oldLogits, empty(2, 5)])), first);
     assert.ok(within(l1, vectors.NCCL.l1, PRINTED) && within(l2, vectors.NCCL.l2, PRINTED));
     assert.ok(gap(gradients(l1, [news], { retainGraph: true })[0]!, vectors.NCCL.gne.flat()) < PRINTED);
     const [toLogits] = gradients(l2, [newLogits]);
@@ -212,14 +212,14 @@ test('NCCL: both contrasts and their gradients equal the reference over two batc
     };
     assert.ok(
       within(
-        neighbourhood(linear(normalizeRows(fill([4, 4], 0.2, 0.6)), then.queue), then),
+        neighbourhoodLoss(linear(normalizeRows(fill([4, 4], 0.2, 0.6)), then.queue), then),
         vectors.NCCL_step2.l1,
         PRINTED,
       ),
     );
     const logitQueue = ring(secondLogits, concat([oldLogits, empty(2, 5)]));
     assert.ok(
-      within(neighbourhood(linear(fill([4, 5], 0.15, 0.44), logitQueue), then), vectors.NCCL_step2.l2, PRINTED),
+      within(neighbourhoodLoss(linear(fill([4, 5], 0.15, 0.44), logitQueue), then), vectors.NCCL_step2.l2, PRINTED),
     );
   }));
 
@@ -246,7 +246,7 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
     const unit = normalizeRows(weight);
     const profiles = (rows: Tensor): Tensor => normalizeRows(linear(rows, unit)); // [B, C], [Q, C]
     const [zs, qs] = [profiles(normalizeRows(embeddings)), profiles(queue!)];
-    const slow = neighbourhood(mul(linear(zs, qs), 2), {
+    const slow = neighbourhoodLoss(mul(linear(zs, qs), 2), {
       queue: queue!,
       classes: classes!,
       oldEmbedding: old,
@@ -266,7 +266,7 @@ test('NCCL: finite differences of the contrast', () => {
     oldEmbedding: fillUnitRows([3, 4], 0.2, 0.9),
     labels: int64([0, 1, 4]),
   };
-  const loss = (news: Tensor): Tensor => neighbourhood(linear(normalizeRows(news), target.queue), target);
+  const loss = (news: Tensor): Tensor => neighbourhoodLoss(linear(normalizeRows(news), target.queue), target);
   assert.ok(gradientGap(loss, fill([3, 4], 0.1, 1.3)) < DIFFERENCES);
 });
 
@@ -301,7 +301,7 @@ test('AdvBCT: the distance beyond the elastic boundary equals the reference (8.1
       requireGrad(tensor(Float64Array.of(0.3, -0.2, 0.1))),
       requireGrad(fill([3, 4], 0.25, 1.7)),
     ];
-    const value = beyondBoundary(normalizeRows(embeddings), labels, { ...fixed, elastic });
+    const value = boundaryLoss(normalizeRows(embeddings), labels, { ...fixed, elastic });
     assert.ok(within(4 * value.item(), vectors.AdvBCT_p2s.loss, FLOAT32));
     const [dW, dF] = gradients(value, [elastic, embeddings]);
     assert.ok(
@@ -318,9 +318,9 @@ test('AdvBCT: the distance beyond the elastic boundary equals the reference (8.1
     );
   });
   const elastic = tensor(Float64Array.of(0.3, -0.2, 0.1));
-  const ofEmbeddings = (x: Tensor): Tensor => beyondBoundary(normalizeRows(x), labels, { ...fixed, elastic });
+  const ofEmbeddings = (x: Tensor): Tensor => boundaryLoss(normalizeRows(x), labels, { ...fixed, elastic });
   assert.ok(gradientGap(ofEmbeddings, fill([3, 4], 0.25, 1.7)) < DIFFERENCES);
-  const atCentres = (): Tensor => beyondBoundary(fixed.centres, labels, { ...fixed, elastic });
+  const atCentres = (): Tensor => boundaryLoss(fixed.centres, labels, { ...fixed, elastic });
   assert.equal(scope(atCentres).item(), 0, 'within the boundary nothing is asked');
 });
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { replaceRows, selectRows, tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { rowsHere, rowsOfBatch } from './parts/batch.ts';
+import { gatherRows, localRows } from './parts/batch.ts';
 
 /**
  * Replaces a share of the batch's new embeddings by credible old ones of the same samples, and classifies all together, so
@@ -24,7 +24,7 @@ export const mixbct = defineMethod({
   start: ({ ratio, onShortage }) => ({
     terms({ embeddings, labels, head, old, rng, group, count }) {
       const share = embeddings.shape[0]!;
-      const credible = rowsOfBatch(old.credible, share, group);
+      const credible = gatherRows(old.credible, share, group);
       const wanted = Math.floor(share * group.processes * ratio);
       if (credible.length < wanted) {
         if (onShortage === 'stop')
@@ -34,7 +34,7 @@ export const mixbct = defineMethod({
         count('missing credible rows', wanted - credible.length);
       }
       if (wanted === 0 && ratio > 0) count('batches too small for the ratio to replace a row', 1);
-      const rows = tensor(rowsHere(rng.sample(credible, wanted), group), { dtype: 'int64' });
+      const rows = tensor(localRows(rng.sample(credible, wanted), group), { dtype: 'int64' });
       const mixed = replaceRows(embeddings, rows, selectRows(old.oldEmbedding, rows));
       return { classify: { value: head.loss(mixed, labels), weight: 1 } };
     },

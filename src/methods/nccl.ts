@@ -21,9 +21,9 @@ import {
   zeros,
 } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { rowsOfBatch } from './parts/batch.ts';
-import { neighbourhood, withoutAlike } from './parts/neighbourhood.ts';
-import { push } from './parts/queue.ts';
+import { gatherRows } from './parts/batch.ts';
+import { countWithoutPositives, neighbourhoodLoss } from './parts/neighbourhood.ts';
+import { enqueue } from './parts/queue.ts';
 
 /** Lengths of the class similarities of `rows` [K, D] under WᵀW [D, D], as a column (1) or a row (0). → [K, 1] or [1, K] */
 const lengths = (rows: Tensor, gram: Tensor, dim: 0 | 1): Tensor =>
@@ -77,20 +77,20 @@ export const nccl = defineMethod({
         const { oldEmbedding, credible } = old;
         noGrad(() => {
           const [olds, own] = [group.gather(oldEmbedding), group.gather(labels)];
-          if (!credible) push(ring, olds, own);
+          if (!credible) enqueue(ring, olds, own);
           else {
-            const trusted = rowsOfBatch(credible, labels.numel, group);
+            const trusted = gatherRows(credible, labels.numel, group);
             const rows = tensor(trusted, { dtype: 'int32' });
             count('old embeddings skipped', own.numel - trusted.length);
-            push(ring, selectRows(olds, rows), selectRows(own, rows));
+            enqueue(ring, selectRows(olds, rows), selectRows(own, rows));
           }
           // a sample in the queue is similar to itself
-          if (credible || own.numel > queueSize) count(LONELY, withoutAlike(own, classes));
+          if (credible || own.numel > queueSize) count(LONELY, countWithoutPositives(own, classes));
         });
         const target = { queue, classes, oldEmbedding, labels };
         const unit = normalizeRows(inOldSpace);
         const classify = { value: head.loss(embeddings, labels), weight: 1 };
-        const contrast = { value: neighbourhood(mul(linear(unit, queue), 1 / temperature), target), weight: alpha };
+        const contrast = { value: neighbourhoodLoss(mul(linear(unit, queue), 1 / temperature), target), weight: alpha };
         if (beta === 0) return { classify, contrast };
         const centres = normalizeRows(head.weight); // [C, D]
         const gram = head.overClasses(matmul(transpose(centres), centres)); // [D, D]
@@ -102,7 +102,7 @@ export const nccl = defineMethod({
         return {
           classify,
           contrast,
-          agree: { value: neighbourhood(mul(alike, 1 / temperature), target), weight: beta },
+          agree: { value: neighbourhoodLoss(mul(alike, 1 / temperature), target), weight: beta },
         };
       },
     };

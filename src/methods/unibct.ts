@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { copy_, keep, narrow, noGrad, normalizeRows, scope, type Tensor, tensor, to, zeros } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { influence, influenceOptions } from './parts/influence.ts';
-import { refine } from './parts/refine.ts';
+import { influenceLoss, influenceOptions } from './parts/influence.ts';
+import { refinePrototype } from './parts/prototype-refinement.ts';
 
 /**
  * BCT with prototypes that are recomputed during training: old embeddings are propagated along the graph of the new model's
@@ -49,7 +49,11 @@ export const unibct = defineMethod({
           if (rows.length === 0) continue;
           scope(() => {
             const news = float64(gatherRows(embeddings, rows, oldDim));
-            const refined = refine(normalizeNew ? normalizeRows(news) : news, float64(oldRows.rows(rows)), options);
+            const refined = refinePrototype(
+              normalizeNew ? normalizeRows(news) : news,
+              float64(oldRows.rows(rows)),
+              options,
+            );
             noGrad(() => copy_(narrow(prototypes, 0, label, 1), normalizePrototype ? normalizeRows(refined) : refined));
           });
         }
@@ -57,7 +61,7 @@ export const unibct = defineMethod({
       terms: ({ embeddings, inOldSpace, labels, head, epoch }) => ({
         classify: { value: head.loss(embeddings, labels), weight: 1 },
         ...(epoch >= startEpoch && {
-          influence: { value: influence(inOldSpace, prototypes, labels, options), weight },
+          influence: { value: influenceLoss(inOldSpace, prototypes, labels, options), weight },
         }),
       }),
     };

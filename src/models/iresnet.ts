@@ -1,5 +1,16 @@
 import type { Rng } from '../base/rng.ts';
-import { BatchNorm, Conv2d, chain, Dropout, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
+import {
+  BatchNorm,
+  Conv2d,
+  checkpointSequential,
+  Dropout,
+  Flatten,
+  init,
+  Linear,
+  Module,
+  type Pass,
+  PReLU,
+} from '../nn/index.ts';
 import { add, inFloat32, requireGrad, type Tensor } from '../torch/index.ts';
 import type { BackboneOptions } from './options.ts';
 
@@ -37,7 +48,7 @@ export class Block extends Module {
   override forward(x: Tensor, pass: Pass): Tensor {
     const inner = this.prelu.forward(this.bn2.forward(this.conv1.forward(this.bn1.forward(x, pass)), pass));
     const out = this.bn3.forward(this.conv2.forward(inner), pass);
-    return add(out, chain(this.downsample, x, pass));
+    return add(out, checkpointSequential(this.downsample, x, pass));
   }
 }
 
@@ -96,7 +107,7 @@ export class Iresnet extends Module {
   override forward(images: Tensor, pass: Pass): Tensor {
     let x = this.prelu.forward(this.bn1.forward(this.conv1.forward(images), pass));
     for (const stage of [this.layer1, this.layer2, this.layer3, this.layer4])
-      x = chain(stage, x, pass, this.#checkpointEvery);
+      x = checkpointSequential(stage, x, pass, this.#checkpointEvery);
     x = this.#dropout.forward(this.#flatten.forward(this.bn2.forward(x, pass)), pass);
     return inFloat32(x, (wide) => this.features.forward(this.fc.forward(wide), pass));
   }

@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { autocast, bf16Instructions, buildInfo, type Dtype, homeDevice, type Tensor } from '../torch/index.ts';
+import { autocast, bf16Instructions, buildInfo, type Dtype, defaultDevice, type Tensor } from '../torch/index.ts';
 import type { Precision } from './precisions.ts';
 
 const HALF: Readonly<Record<Exclude<Precision, 'float32'>, Dtype>> = { bf16: 'bfloat16', fp16: 'float16' };
@@ -17,7 +17,7 @@ export function inPrecision(precision: Precision, images: Tensor, forward: (imag
  * @throws UserError if the linked libtorch cannot compute in it on this device.
  */
 export function checkPrecision(precision: Precision): void {
-  if (precision === 'float32' || homeDevice().startsWith('cuda')) return;
+  if (precision === 'float32' || defaultDevice().startsWith('cuda')) return;
   const { libtorch } = buildInfo();
   if (precision === 'fp16' && libtorch.startsWith('1.'))
     throw new UserError(`precision fp16: libtorch ${libtorch} computes in it on CUDA devices only`, {

@@ -1,5 +1,15 @@
 import type { Rng } from '../base/rng.ts';
-import { BatchNorm, Conv2d, chain, Flatten, init, Linear, Module, type Pass, PReLU } from '../nn/index.ts';
+import {
+  BatchNorm,
+  Conv2d,
+  checkpointSequential,
+  Flatten,
+  init,
+  Linear,
+  Module,
+  type Pass,
+  PReLU,
+} from '../nn/index.ts';
 import { add, inFloat32, type Tensor } from '../torch/index.ts';
 import type { BackboneOptions } from './options.ts';
 
@@ -26,7 +36,7 @@ class Stack extends Module {
   }
 
   override forward(x: Tensor, pass: Pass): Tensor {
-    return chain(this.layers, x, pass);
+    return checkpointSequential(this.layers, x, pass);
   }
 }
 
@@ -117,7 +127,7 @@ export class MobileFaceNet extends Module {
   }
 
   override forward(images: Tensor, pass: Pass): Tensor {
-    const trunk = chain(this.layers, images, pass, this.#checkpointEvery);
+    const trunk = checkpointSequential(this.layers, images, pass, this.#checkpointEvery);
     return inFloat32(trunk, (wide) => this.features.forward(this.convSep.forward(wide, pass), pass));
   }
 }

@@ -7,7 +7,7 @@ export type BackboneOptions = {
   /** Multiplies the channel counts. */
   readonly width?: number;
   readonly dropout?: number;
-  /** Blocks that are computed again together in backward instead of being remembered (`chain`); 0: none. */
+  /** Blocks per activation checkpoint: backward recomputes them instead of storing activations; 0: none. */
   readonly checkpointEvery?: number;
   /** Largest share of samples for which a residual branch is left out; grows over the depth. */
   readonly dropPath?: number;

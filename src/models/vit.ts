@@ -2,7 +2,7 @@ import type { Rng } from '../base/rng.ts';
 import {
   BatchNorm,
   Conv2d,
-  chain,
+  checkpointSequential,
   init,
   LayerNorm,
   Linear,
@@ -197,7 +197,12 @@ export class Vit extends Module {
     const all = add(this.patchEmbed.forward(images), this.posEmbed);
     const [batch, tokens, dim] = all.shape as [number, number, number];
     const drawn = pass.train && this.#seen < tokens ? drawTokens(rand([batch, tokens]), this.#seen) : null;
-    const inside = chain(this.blocks, drawn ? tokensAt(all, drawn.seen) : all, pass, this.#checkpointEvery);
+    const inside = checkpointSequential(
+      this.blocks,
+      drawn ? tokensAt(all, drawn.seen) : all,
+      pass,
+      this.#checkpointEvery,
+    );
     const out = this.norm.forward(inside);
     const missing = (): Tensor => expand(this.maskToken, [batch, tokens - this.#seen, dim]);
     const whole = drawn ? tokensAt(concat([out, missing()], 1), drawn.places) : out;

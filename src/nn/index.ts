@@ -1,4 +1,4 @@
-export { chain } from './chain.ts';
+export { checkpointSequential } from './checkpoint-sequential.ts';
 export * as init from './init.ts';
 export {
   BatchNorm,

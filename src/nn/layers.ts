@@ -1,7 +1,7 @@
 import type { Rng } from '../base/rng.ts';
 import type { Tensor } from '../torch/index.ts';
 import * as torch from '../torch/index.ts';
-import { chain } from './chain.ts';
+import { checkpointSequential } from './checkpoint-sequential.ts';
 import { defaultUniform, fanIn } from './init.ts';
 import { Module, type Pass, parameter } from './module.ts';
 import { synchronizedBatchNorm } from './synchronized-batch-norm.ts';
@@ -172,6 +172,6 @@ export class Sequential extends Module {
   }
 
   override forward(x: Tensor, pass: Pass): Tensor {
-    return chain(this.#modules, x, pass);
+    return checkpointSequential(this.#modules, x, pass);
   }
 }

@@ -7,7 +7,7 @@ export const parameter = (x: Tensor): Tensor => keep(requireGrad(x));
 export type Pass = {
   /** Whether the module is in training mode (batch statistics, dropout). */
   readonly train: boolean;
-  /** Whether backward recomputes an earlier pass (`chain`), which has updated running statistics already. */
+  /** Whether backward recomputes an earlier pass (`checkpointSequential`), which has updated running statistics already. */
   readonly again?: boolean;
   /** The processes that share batch statistics; absent: each uses its share of the batch. */
   readonly group?: ProcessGroup;

@@ -1,5 +1,5 @@
 import { add_, foreach, keep, noGrad, scope, type Tensor, tensor, zerosLike } from '../torch/index.ts';
-import { type ChosenRows, type Optimizer, updateActive } from './optimizer.ts';
+import { type ChosenRows, type Optimizer, updateWithGradients } from './optimizer.ts';
 
 export type AdamWOptions = {
   readonly weightDecay?: number;
@@ -36,7 +36,7 @@ export class AdamW implements Optimizer {
       noGrad(() => {
         add_(this.#steps, tensor([1], { dtype: 'float64' }));
         const t = this.#steps.item();
-        updateActive(owned, chosen, (ps, gs, [ms, ss]) => {
+        updateWithGradients(owned, chosen, (ps, gs, [ms, ss]) => {
           foreach.mul_(ps, 1 - lr * weightDecay);
           foreach.mul_(ms!, beta1);
           foreach.add_(ms!, gs, 1 - beta1);

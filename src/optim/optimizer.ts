@@ -28,15 +28,22 @@ export interface Optimizer {
 type Active = { readonly p: Tensor; readonly g: Tensor; readonly states: readonly Tensor[]; done(): void };
 
 /** An optimiser's parameters, and each kind of state (momentum, …) in the same order. */
-export type Owned = { readonly parameters: readonly Tensor[]; readonly states: readonly (readonly Tensor[])[] };
-export type Update = (
+export type OptimizerState = {
+  readonly parameters: readonly Tensor[];
+  readonly states: readonly (readonly Tensor[])[];
+};
+export type UpdateRule = (
   parameters: readonly Tensor[],
   gradients: readonly Tensor[],
   states: readonly (readonly Tensor[])[],
 ) => void;
 
 /** Calls `update` once with all parameters that have a gradient. Call it inside a scope and `noGrad`. */
-export function updateActive({ parameters, states }: Owned, chosen: ChosenRows | null, update: Update): void {
+export function updateWithGradients(
+  { parameters, states }: OptimizerState,
+  chosen: ChosenRows | null,
+  update: UpdateRule,
+): void {
   const active = parameters.flatMap((p, i) => {
     const own = states.map((kind) => kind[i]!);
     return (chosen?.whole === p ? rowsOf(chosen, own) : wholeOf(p, own)) ?? [];

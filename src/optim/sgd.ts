@@ -1,5 +1,5 @@
 import { foreach, keep, noGrad, scope, type Tensor, zerosLike } from '../torch/index.ts';
-import { type ChosenRows, type Optimizer, updateActive } from './optimizer.ts';
+import { type ChosenRows, type Optimizer, updateWithGradients } from './optimizer.ts';
 
 export type SgdOptions = { readonly momentum?: number; readonly weightDecay?: number };
 
@@ -24,7 +24,7 @@ export class Sgd implements Optimizer {
     const owned = { parameters: this.#parameters, states: [this.#velocities] };
     scope(() =>
       noGrad(() =>
-        updateActive(owned, chosen, (ps, gs, [vs]) => {
+        updateWithGradients(owned, chosen, (ps, gs, [vs]) => {
           if (this.#weightDecay !== 0) foreach.add_(gs, ps, this.#weightDecay);
           foreach.mul_(vs!, this.#momentum);
           foreach.add_(vs!, gs);

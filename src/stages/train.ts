@@ -8,14 +8,14 @@ import type { Dataset } from '../data/dataset.ts';
 import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import type { RunManifest } from '../runs/run-artifact.ts';
-import type { OldPaths } from '../train/old-model-inputs.ts';
+import type { OldModelPaths } from '../train/old-model-inputs.ts';
 import type { TrainOptions } from '../train/training-plan.ts';
 
 export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume'> & {
   /** Folder, or prefix of a .rec and .idx. */
   readonly dataset: string;
   /** Folders of what the old model left behind. */
-  readonly old?: OldPaths;
+  readonly old?: OldModelPaths;
   /** auto: an interrupted run continues, and a finished one of this recipe, data and old model is taken as it is. */
   readonly resume?: boolean | 'auto';
 };

@@ -20,7 +20,7 @@ const stretches: Stretch[] = [];
  * numbers and autocast. `run` may read parameters and tensors that live until then; its temporaries are freed at once. Each pass
  * can be differentiated once, by `backward` and not by `gradients`.
  */
-export function recomputed(run: (again: boolean) => Tensor): Tensor {
+export function checkpointed(run: (again: boolean) => Tensor): Tensor {
   if (!native.gradEnabled()) return run(false);
   const randomState = defaultGenerator().state;
   const output = requireGrad(noGrad(() => scope(() => detach(run(false)))));
@@ -55,7 +55,7 @@ function backwardThroughStretches(done = 0): void {
 /** Adds d`loss`/d`leaf` to the `grad` of every leaf that requires it. `loss` is a scalar. */
 export function backward(loss: Tensor, { retainGraph = false, createGraph = false }: BackwardOptions = {}): void {
   if (stretches.length > 0 && (retainGraph || createGraph))
-    throw new TypeError('backward: a pass with recomputed stretches can be differentiated once');
+    throw new TypeError('backward: a pass with checkpointed parts can be differentiated once');
   native.backward([loss], [null], retainGraph, createGraph);
   backwardThroughStretches();
 }

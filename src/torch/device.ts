@@ -4,14 +4,14 @@ import { native } from './native.ts';
 let home = 'cpu';
 
 /** Default device of new tensors. */
-export const homeDevice = (): string => home;
+export const defaultDevice = (): string => home;
 
 /**
  * Sets the default device of new tensors: `cpu`, `cuda` or `cuda:i`. Seeded random numbers are still drawn on the CPU, so that a
  * seed gives the same weights on every device.
  * @throws UserError if there is no such device.
  */
-export function useDevice(device: string): void {
+export function setDefaultDevice(device: string): void {
   const { cuda, cudaDevices, libtorch } = native.build();
   const index = device.match(/^cuda(?::(\d+))?$/);
   if (index && Number(index[1] ?? 0) >= cudaDevices)

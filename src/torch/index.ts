@@ -1,6 +1,6 @@
 export type { MemoryFormat } from './aten.gen.ts';
-export { autocast, backward, gradients, inFloat32, inference, noGrad, recomputed, requireGrad } from './autograd.ts';
-export { homeDevice, useDevice } from './device.ts';
+export { autocast, backward, checkpointed, gradients, inFloat32, inference, noGrad, requireGrad } from './autograd.ts';
+export { defaultDevice, setDefaultDevice } from './device.ts';
 export {
   type BucketOptions,
   C10dProcessGroup,

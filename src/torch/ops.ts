@@ -2,7 +2,7 @@
 
 import type { MemoryFormat } from './aten.gen.ts';
 import { aten } from './aten.ts';
-import { homeDevice } from './device.ts';
+import { defaultDevice } from './device.ts';
 import { scope } from './scope.ts';
 import { generator as seeded } from './tensor.ts';
 import type { Dtype, Generator, Tensor } from './tensor-types.ts';
@@ -23,28 +23,28 @@ export type DimOptions = { readonly dim?: number | readonly number[]; readonly k
 
 export const zeros = (
   shape: readonly number[],
-  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+  { dtype = 'float32', device = defaultDevice() }: MakeOptions = {},
 ): Tensor => aten.zeros(shape, { dtype, device });
 export const ones = (
   shape: readonly number[],
-  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+  { dtype = 'float32', device = defaultDevice() }: MakeOptions = {},
 ): Tensor => aten.ones(shape, { dtype, device });
 export const full = (
   shape: readonly number[],
   value: number,
-  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+  { dtype = 'float32', device = defaultDevice() }: MakeOptions = {},
 ): Tensor => aten.full(shape, value, { dtype, device });
 export const zerosLike = (x: Tensor): Tensor => aten.zeros_like(x);
 export const onesLike = (x: Tensor): Tensor => aten.ones_like(x);
-export const eye = (n: number, { dtype = 'float32', device = homeDevice() }: MakeOptions = {}): Tensor =>
+export const eye = (n: number, { dtype = 'float32', device = defaultDevice() }: MakeOptions = {}): Tensor =>
   aten.eye(n, { dtype, device });
 export const emptyLike = (x: Tensor): Tensor => aten.empty_like(x);
 /** Uniform[0, 1) from the default generator. */
 export const rand = (
   shape: readonly number[],
-  { dtype = 'float32', device = homeDevice() }: MakeOptions = {},
+  { dtype = 'float32', device = defaultDevice() }: MakeOptions = {},
 ): Tensor => aten.rand(shape, { dtype, device });
-export const arange = (end: number, { dtype = 'int64', device = homeDevice() }: MakeOptions = {}): Tensor =>
+export const arange = (end: number, { dtype = 'int64', device = defaultDevice() }: MakeOptions = {}): Tensor =>
   aten.arange(end, { dtype, device });
 /** A permutation of 0 … n-1 as PyTorch draws it from `torch.Generator().manual_seed(seed)`. → [n] int64 */
 export const randomPermutation = (n: number, seed: number): Tensor =>

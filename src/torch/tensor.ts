@@ -1,5 +1,5 @@
 import { aten } from './aten.ts';
-import { homeDevice } from './device.ts';
+import { defaultDevice } from './device.ts';
 import { native, whenLoaded } from './native.ts';
 import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 
@@ -114,8 +114,8 @@ export type FromArrayOptions = { readonly shape?: readonly number[]; readonly dt
 export function tensor(data: TypedArray | readonly number[], { shape, dtype }: FromArrayOptions = {}): Tensor {
   const typed = isTyped(data) ? data : typedOf(data, dtype ?? 'float32');
   const here = native.fromArray(typed, dtype ?? dtypeOf(typed), shape ?? [data.length]);
-  if (homeDevice() === 'cpu') return here;
-  const there = aten['to.dtype_layout'](here, { device: homeDevice() });
+  if (defaultDevice() === 'cpu') return here;
+  const there = aten['to.dtype_layout'](here, { device: defaultDevice() });
   here.dispose();
   return there;
 }
@@ -196,4 +196,4 @@ export function toNumbers(x: Tensor): number[] {
 export const generator = (seed: number): Generator => native.generator(seed);
 
 /** libtorch's default generator. */
-export const defaultGenerator = (): Generator => native.defaultGenerator(homeDevice());
+export const defaultGenerator = (): Generator => native.defaultGenerator(defaultDevice());

@@ -64,7 +64,7 @@ function sharded({ head, optimizer }: Session): ReadonlySet<Tensor> {
  * Calls `use` on rank 0 with the session's state, restricted to the names that `only` accepts. Every process gets its result.
  * Shards are gathered into one matrix, so that files do not depend on the number of processes.
  */
-export function withWholeState<T>(
+export function withFullState<T>(
   session: Session,
   distributed: DistributedContext | null,
   use: (state: NamedTensors) => T,
@@ -84,7 +84,7 @@ export function withWholeState<T>(
 }
 
 /** `read` fills the whole state on rank 0; then every process receives its part. Every process gets the result of `read`. */
-export function readWholeState<T>(
+export function loadFullState<T>(
   session: Session,
   distributed: DistributedContext | null,
   read: (state: NamedTensors) => T,

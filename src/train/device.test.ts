@@ -10,23 +10,23 @@ import { imageTensor, labelTensor } from '../data/collate.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,
+  defaultDevice,
   fillNormal,
   generator,
-  homeDevice,
   ones,
   requireGrad,
   scope,
+  setDefaultDevice,
   type Tensor,
   tensor,
   toNumbers,
-  useDevice,
   zeros,
 } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
 import { lastReport } from './training-log.ts';
 
-afterEach(() => useDevice('cpu'));
+afterEach(() => setDefaultDevice('cpu'));
 
 /** One single-precision training run on another device: sums in another order, over all of it. */
 const OTHER_DEVICE = 5e-2;
@@ -43,8 +43,8 @@ test('new tensors are made at home, random ones too', () =>
       made().map(({ device }) => device),
       new Array(4).fill('cpu'),
     );
-    useDevice('meta');
-    assert.equal(homeDevice(), 'meta');
+    setDefaultDevice('meta');
+    assert.equal(defaultDevice(), 'meta');
     assert.deepEqual(
       made().map(({ device }) => device),
       new Array(4).fill('meta'),
@@ -55,7 +55,7 @@ test('new tensors are made at home, random ones too', () =>
 test('a session, its batches and what the old model left are at home', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const { prototypes, ...side } = await oldSide(folder, dataset);
-  useDevice('meta');
+  setDefaultDevice('meta');
   for (const [changes, paths] of [
     [{ method: { kind: 'nccl' }, head: { kind: 'softmax' }, optimizer: { kind: 'sgd' } }, { features: side.features }],
     [{ method: { kind: 'bct' }, projection: { dim: 8 } }, { prototypes }],
@@ -80,10 +80,10 @@ test('a session, its batches and what the old model left are at home', async (t)
 test('a device that is not there is refused with what to do', () => {
   const { cuda, cudaDevices } = buildInfo();
   assert.throws(
-    () => useDevice(`cuda:${cudaDevices}`),
+    () => setDefaultDevice(`cuda:${cudaDevices}`),
     cuda ? /CUDA devices\n.*doctor/ : /without CUDA\n.*cuda npm run setup/,
   );
-  assert.equal(homeDevice(), 'cpu');
+  assert.equal(defaultDevice(), 'cpu');
 });
 
 const noCuda = buildInfo().cudaDevices > 0 ? false : 'no CUDA device here';
@@ -92,7 +92,7 @@ test('training on a CUDA device is training', { skip: noCuda }, async (t) => {
   const { folder, dataset } = await tinySet(t);
   const losses = [];
   for (const device of ['cpu', 'cuda']) {
-    useDevice(device);
+    setDefaultDevice(device);
     const x = requireGrad(tensor([1, 2]));
     assert.ok(x.device.startsWith(device) && toNumbers(x).length === 2);
     const out = join(folder, device);
@@ -104,7 +104,7 @@ test('training on a CUDA device is training', { skip: noCuda }, async (t) => {
 
 test('fp16 with its scaler trains on a CUDA device', { skip: noCuda }, async (t) => {
   const { folder, dataset } = await tinySet(t);
-  useDevice('cuda');
+  setDefaultDevice('cuda');
   const manifest = await trained(dataset, join(folder, 'fp16'), { precision: 'fp16' });
   assert.equal(manifest.steps, 18);
 });

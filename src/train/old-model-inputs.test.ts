@@ -12,7 +12,7 @@ import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { encodePgm } from '../data/decode.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet, writePrototypes } from '../features/index.ts';
-import { type OldPaths, openOldModelInputs } from './old-model-inputs.ts';
+import { type OldModelPaths, openOldModelInputs } from './old-model-inputs.ts';
 import { train } from './train.ts';
 
 /** Samples 3 and 12, and all of class 2: 17 … 23 of 50 images in 6 classes of 9, 8, 7, 9, 8, 9. */
@@ -51,7 +51,7 @@ test('each method skips the samples of which it needs something that is missing,
   const side = await oldSideWithout(dataset, folder, MISSING);
   const without = (rows: readonly number[]): number[] => [...Array(50).keys()].filter((i) => !rows.includes(i));
   const lostClass = MISSING.slice(2);
-  const cases: readonly (readonly [string, (keyof OldPaths)[], readonly number[]])[] = [
+  const cases: readonly (readonly [string, (keyof OldModelPaths)[], readonly number[]])[] = [
     ['independent', [], []],
     ['l2', ['features'], MISSING],
     ['mixbct', ['features', 'credible'], MISSING],
@@ -127,7 +127,7 @@ test('masks, prototypes and boundaries of another model or of other features are
       oldSideWithout(dataset, join(folder, name as string), missing as number[], model as FeaturesInfo['model']),
     ),
   );
-  const open = (kind: string, paths: OldPaths): void =>
+  const open = (kind: string, paths: OldModelPaths): void =>
     openOldModelInputs(tinyRecipe({ method: { kind } }), paths, dataset)[Symbol.dispose]();
   open('mixbct', { features: a!.features, credible: a!.credible });
   open('advbct', { features: a!.features, boundaries: a!.boundaries });

@@ -35,14 +35,14 @@ export const noOldModelInputs: OldModelInputs = {
 };
 
 /** Paths of the old model's artefacts. */
-export type OldPaths = {
+export type OldModelPaths = {
   readonly features?: string | undefined;
   readonly credible?: string | undefined;
   readonly prototypes?: string | undefined;
   readonly boundaries?: string | undefined;
 };
 
-const sources: Readonly<Record<OldModelInput, { readonly from: keyof OldPaths; readonly make: string }>> = {
+const sources: Readonly<Record<OldModelInput, { readonly from: keyof OldModelPaths; readonly make: string }>> = {
   oldEmbedding: { from: 'features', make: 'mixbct extract' },
   oldRows: { from: 'features', make: 'mixbct extract' },
   credible: { from: 'credible', make: 'mixbct denoise' },
@@ -64,7 +64,7 @@ type Opened = {
  */
 export function openOldModelInputs(
   { method: { kind }, network, projection }: Pick<Recipe, 'method' | 'network' | 'projection'>,
-  paths: OldPaths,
+  paths: OldModelPaths,
   dataset: Dataset,
 ): OldModelInputs & Disposable {
   const { needs, wants = [] } = methodNamed(kind);
@@ -80,14 +80,14 @@ export function openOldModelInputs(
       ],
     });
   const used = new Set([...needs, ...wants].map((need) => sources[need].from));
-  const unused = (Object.keys(paths) as (keyof OldPaths)[]).find(
+  const unused = (Object.keys(paths) as (keyof OldModelPaths)[]).find(
     (from) => paths[from] !== undefined && !used.has(from),
   );
   if (unused) throw new UserError(`method ${kind} has no use for old-${unused}`, { hint: 'leave it out' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
   const opens: FeatureSource[] = [];
-  const open = <T extends Opened>(from: keyof OldPaths, opener: (path: string) => T): T | null => {
+  const open = <T extends Opened>(from: keyof OldModelPaths, opener: (path: string) => T): T | null => {
     const path = paths[from];
     if (path === undefined) return null;
     const opened = opener(path);

@@ -5,7 +5,7 @@ import type { BadImage } from '../data/index.ts';
 const NAMED = 10;
 
 /** Reports unreadable images of a training, which other images of their batches have replaced. */
-export function announceReplaced(out: string, bad: readonly BadImage[]): void {
+export function reportReplacedImages(out: string, bad: readonly BadImage[]): void {
   if (bad.length === 0) return;
   const named = bad.slice(0, NAMED).map(({ name, problem }) => `\n  ${name} (${problem})`);
   const more = bad.length > NAMED ? '\n  …' : '';

@@ -19,11 +19,11 @@ import { backboneOf, projectionOf } from '../runs/network.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import {
   C10dProcessGroup,
+  checkpointed,
   concat,
   type GradientBuckets,
   narrow,
   type ProcessGroup,
-  recomputed,
   singleProcess,
   type Tensor,
 } from '../torch/index.ts';
@@ -142,7 +142,7 @@ export function embedBatch({ backbone, pass, precision, accumulate }: Session, i
   if (accumulate === 1) return embed(images, false);
   const size = images.shape[0]! / accumulate;
   const parts = Array.from({ length: accumulate }, (_, i) => narrow(images, 0, i * size, size));
-  return concat(parts.map((part) => recomputed((again) => embed(part, again))));
+  return concat(parts.map((part) => checkpointed((again) => embed(part, again))));
 }
 
 /** Every tensor that the next step depends on, by name. */

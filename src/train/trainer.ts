@@ -13,17 +13,10 @@ import { RunOutput } from '../runs/run-output.ts';
 import { writeModel } from '../runs/write-model.ts';
 import { singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
-import {
-  allReduceAny,
-  allReduceSum,
-  broadcastState,
-  onRankZero,
-  readWholeState,
-  withWholeState,
-} from './collectives.ts';
+import { allReduceAny, allReduceSum, broadcastState, loadFullState, onRankZero, withFullState } from './collectives.ts';
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
-import { announceReplaced } from './replaced-images.ts';
+import { reportReplacedImages } from './replaced-images.ts';
 import { disposeSession, openSession, type Session, sessionState } from './session.ts';
 import type { StepResult, StepSettings } from './train-step.ts';
 import type { TrainerHook, TrainingState } from './trainer-hook.ts';
@@ -118,7 +111,7 @@ export class Trainer implements TrainingState, Disposable {
       requireRoom(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
     }
     const { step, counts } = resume
-      ? readWholeState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))
+      ? loadFullState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))
       : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
     broadcastState(this.session, distributed);
     this.step = step;
@@ -217,7 +210,7 @@ export class Trainer implements TrainingState, Disposable {
     const { distributed = null } = this.#options;
     requireFiniteState(this.session, this.step, this.#saved);
     const position = { step: this.step, counts: Object.fromEntries(this.counts), ...this.#plan.identity };
-    withWholeState(this.session, distributed, (state) => this.#checkpoints.save(position, () => state));
+    withFullState(this.session, distributed, (state) => this.#checkpoints.save(position, () => state));
     this.#saved = this.step;
     for (const hook of this.#hooks) await hook.onCheckpoint?.(this);
   }
@@ -227,8 +220,8 @@ export class Trainer implements TrainingState, Disposable {
     const { distributed = null } = this.#options;
     requireFiniteState(this.session, this.step, this.#saved); // a checkpoint of an older version may hold any numbers
     const [badImages] = allReduceSum(this.session.group, [this.#loader.bad.length]);
-    announceReplaced(this.out, this.#loader.bad);
-    const manifest = withWholeState(
+    reportReplacedImages(this.out, this.#loader.bad);
+    const manifest = withFullState(
       this.session,
       distributed,
       (state) => this.#write(state, badImages!),

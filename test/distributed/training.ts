@@ -3,7 +3,7 @@ import { cpSync } from 'node:fs';
 import { Interrupted } from '../../src/base/errors.ts';
 import { openDataset } from '../../src/data/index.ts';
 import { type DistributedContext, liveTensors } from '../../src/torch/index.ts';
-import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
+import { type OldModelPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { train } from '../../src/train/train.ts';
 import { tinyRecipe } from '../helpers/recipes.ts';
 
@@ -11,7 +11,7 @@ export type Run = {
   readonly prefix: string;
   readonly out: string;
   readonly changes: Readonly<Record<string, unknown>>;
-  readonly paths?: OldPaths;
+  readonly paths?: OldModelPaths;
   readonly resume?: boolean;
   /** Whether each process has a recipe of its own. */
   readonly quarrel?: boolean;

@@ -11,7 +11,7 @@ import {
 } from '../../src/features/index.ts';
 import { openEncoder } from '../../src/runs/open-encoder.ts';
 import { runFiles } from '../../src/runs/run-artifact.ts';
-import { type OldPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
+import { type OldModelPaths, openOldModelInputs } from '../../src/train/old-model-inputs.ts';
 import { train } from '../../src/train/train.ts';
 import type { TrainOptions } from '../../src/train/training-plan.ts';
 import { testFolder } from './folder.ts';
@@ -33,7 +33,7 @@ export async function trained(
   dataset: Dataset,
   out: string,
   changes: Record<string, unknown> = {},
-  options: Partial<TrainOptions> & { paths?: OldPaths } = {},
+  options: Partial<TrainOptions> & { paths?: OldModelPaths } = {},
 ) {
   const recipe = tinyRecipe(changes);
   const { paths = {}, ...rest } = options;

@@ -1,7 +1,7 @@
 import { type ProcessGroup, scope, tensor, toNumbers } from '../../torch/index.ts';
 
 /** Gathers the `rows` that each process names in its `share` of the batch. → ascending positions in the whole batch */
-export function rowsOfBatch(rows: Int32Array, share: number, group: ProcessGroup): Int32Array {
+export function gatherRows(rows: Int32Array, share: number, group: ProcessGroup): Int32Array {
   if (group.processes === 1) return rows;
   const named = new BigInt64Array(share);
   for (const row of rows) named[row] = 1n;
@@ -10,5 +10,5 @@ export function rowsOfBatch(rows: Int32Array, share: number, group: ProcessGroup
 }
 
 /** The rows of the whole batch that are in this process's share. → positions in the share */
-export const rowsHere = (rows: readonly number[], { processes, rank }: ProcessGroup): number[] =>
+export const localRows = (rows: readonly number[], { processes, rank }: ProcessGroup): number[] =>
   rows.filter((row) => row % processes === rank).map((row) => (row - rank) / processes);

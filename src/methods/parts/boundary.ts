@@ -33,7 +33,7 @@ export const elasticShift = (largest: Tensor, elastic: Tensor, radius: number): 
   mul(abs(sub(largest, radius)), sigmoid(elastic));
 
 /** Counts the samples of the whole batch whose class has no boundary; they add 0. labels [B] */
-export const withoutBoundary = (
+export const countWithoutBoundary = (
   labels: Tensor,
   { several }: Pick<Boundaries, 'several'>,
   group: ProcessGroup,
@@ -44,7 +44,7 @@ export const withoutBoundary = (
  * distances have no boundary. embeddings [B, D] of length 1, labels [B] → scalar. Source: methods.md 5.6.
  * In a `group` of W processes, each gets its samples' part of the mean over all samples, times W.
  */
-export function beyondBoundary(
+export function boundaryLoss(
   embeddings: Tensor,
   labels: Tensor,
   { centres, radii, several, elastic, radius }: ElasticBoundaries,

@@ -29,7 +29,7 @@ export type InfluenceOptions = { readonly scale: number; readonly marginCos: num
  * Cross-entropy of scale · (e^ · Pᵀ - margin at the own class). embeddings [B, D], prototypes [C, D] (of length 1,
  * or raw means in the reference's UniBCT), labels [B] → scalar. Source: methods.md 5.3; D-28.
  */
-export function influence(
+export function influenceLoss(
   embeddings: Tensor,
   prototypes: Tensor,
   labels: Tensor,

@@ -26,7 +26,7 @@ export type Neighbours = {
 };
 
 /** Counts the samples of classes `labels` [B] without any sample of their class in a queue of `classes` [Q]. */
-export function withoutAlike(labels: Tensor, classes: Tensor): number {
+export function countWithoutPositives(labels: Tensor, classes: Tensor): number {
   const there = new Set(toNumbers(classes));
   return toNumbers(labels).filter((label) => !there.has(label + 1)).length;
 }
@@ -36,7 +36,7 @@ export function withoutAlike(labels: Tensor, classes: Tensor): number {
  * (⟨o_i, F_j⟩ + 1)/2 is their similarity in the old model. A sample without any of its class in the queue adds 0.
  * similarity [B, Q] → scalar. Source: methods.md 5.5. Empty rows take part in the softmax, as in the reference.
  */
-export function neighbourhood(similarity: Tensor, { queue, classes, oldEmbedding, labels }: Neighbours): Tensor {
+export function neighbourhoodLoss(similarity: Tensor, { queue, classes, oldEmbedding, labels }: Neighbours): Tensor {
   const same = to(equalElements(unsqueeze(add(labels, 1), 1), unsqueeze(classes, 0)), { dtype: similarity.dtype });
   const weights = mul(add(linear(oldEmbedding, queue), 1), 0.5);
   const drawn = sum(mul(mul(same, weights), logSoftmax(similarity)), { dim: 1 });

@@ -16,10 +16,10 @@ import {
   toNumbers,
   zeros,
 } from '../../torch/index.ts';
-import { beyondBoundary, elasticShift } from './boundary.ts';
-import { influence } from './influence.ts';
-import { push } from './queue.ts';
-import { neighbourGraph } from './refine.ts';
+import { boundaryLoss, elasticShift } from './boundary.ts';
+import { influenceLoss } from './influence.ts';
+import { neighbourGraph } from './prototype-refinement.ts';
+import { enqueue } from './queue.ts';
 
 const vectors = golden('parity_vectors.json').methods;
 /** The vectors of AdvBCT were computed from radii and centres in single precision. */
@@ -32,7 +32,7 @@ test('BCT: each logit of each sample is the reference’s (8.8)', () =>
     for (const [i, logits] of (vectors.BCT.logits as number[][]).entries()) {
       const logSum = Math.log(logits.reduce((total, z) => total + Math.exp(z), 0));
       const losses = logits.map((_, label) =>
-        influence(narrow(embeddings, 0, i, 1), prototypes, int64([label]), { scale: 1, marginCos: 0 }).item(),
+        influenceLoss(narrow(embeddings, 0, i, 1), prototypes, int64([label]), { scale: 1, marginCos: 0 }).item(),
       );
       assert.ok(
         gap(
@@ -69,7 +69,7 @@ test('NCCL: of a batch larger than the queue the last rows remain, where a longe
       let at = 0;
       for (const [batch, count] of [4, 1, 7, 0, 3].entries()) {
         const news = Array.from({ length: count }, (_, i) => 10 * batch + i + 1);
-        push(queue, tensor(Float32Array.from(news), { shape: [count, 1] }), int64(news));
+        enqueue(queue, tensor(Float32Array.from(news), { shape: [count, 1] }), int64(news));
         for (const row of news) {
           kept[at] = row;
           at = (at + 1) % size;
@@ -103,7 +103,7 @@ test('AdvBCT: each shift of a boundary and each distance beyond it are the refer
     };
     const unit = normalizeRows(fill([3, 4], 0.25, 1.7));
     for (const label of classes) {
-      const beyond = beyondBoundary(narrow(unit, 0, label, 1), int64([label]), fixed).item();
+      const beyond = boundaryLoss(narrow(unit, 0, label, 1), int64([label]), fixed).item();
       assert.ok(Math.abs(beyond - (expected.terms[label] ?? 0)) < FLOAT32, `sample ${label}`);
     }
   }));

@@ -11,7 +11,7 @@ export type Queue = {
 };
 
 /** Writes rows [K, D] of classes [K] in place, in at most two slices. If K > Q, the last Q rows remain. */
-export function push({ rows, classes, next }: Queue, news: Tensor, labels: Tensor): void {
+export function enqueue({ rows, classes, next }: Queue, news: Tensor, labels: Tensor): void {
   const [size, given] = [rows.shape[0]!, news.shape[0]!];
   const passed = Math.max(0, given - size);
   let at = (next.item() + passed) % size;

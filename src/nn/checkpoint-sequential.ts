@@ -1,4 +1,4 @@
-import { recomputed, type Tensor } from '../torch/index.ts';
+import { checkpointed, type Tensor } from '../torch/index.ts';
 import type { Module, Pass } from './module.ts';
 
 /**
@@ -6,7 +6,7 @@ import type { Module, Pass } from './module.ts';
  * backward recomputes the group (activation checkpointing: less memory for one more forward pass). Losses, gradients and
  * running statistics stay the same to the bit.
  */
-export function chain(modules: readonly Module[], x: Tensor, pass: Pass, every = 0): Tensor {
+export function checkpointSequential(modules: readonly Module[], x: Tensor, pass: Pass, every = 0): Tensor {
   const run = (group: readonly Module[], input: Tensor, how: Pass): Tensor =>
     group.reduce((value, module) => module.forward(value, how), input);
   if (every === 0 || !pass.train) return run(modules, x, pass);
@@ -14,7 +14,7 @@ export function chain(modules: readonly Module[], x: Tensor, pass: Pass, every =
     modules.slice(i * every, (i + 1) * every),
   );
   return groups.reduce(
-    (input, group) => recomputed((again) => run(group, input, again ? { ...pass, again } : pass)),
+    (input, group) => checkpointed((again) => run(group, input, again ? { ...pass, again } : pass)),
     x,
   );
 }

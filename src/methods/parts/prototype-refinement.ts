@@ -36,7 +36,7 @@ export function neighbourGraph(
  * Solves one linear system instead of inverting: mean = (1-λ)/n · xᵀV with (I - λA)ᵀx = 1.
  * Source: methods.md 5.4.
  */
-export function refine(news: Tensor, olds: Tensor, { lambda, ...options }: RefineOptions): Tensor {
+export function refinePrototype(news: Tensor, olds: Tensor, { lambda, ...options }: RefineOptions): Tensor {
   const count = olds.shape[0]!;
   const system = sub(eye(count, { dtype: 'float64' }), mul(neighbourGraph(news, options), lambda));
   const weights = solve(transpose(system), ones([count, 1], { dtype: 'float64' }));
