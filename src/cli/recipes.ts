@@ -26,13 +26,13 @@ export function recipesCommand(): Command {
         throw new UserError(`${name}: no recipe of that name${suggestName(name)}`, {
           hint: 'the names: mixbct recipes',
         });
-      const [{ stringify }, { differencesFromReference, keptRepairs }, { loadRecipe }] = await Promise.all([
+      const [{ stringify }, { differencesFromReference, repairsInEveryPreset }, { loadRecipe }] = await Promise.all([
         import('yaml'),
         import('../runs/preset.ts'),
         import('../runs/load-recipe.ts'),
       ]);
       const recipe = loadRecipe(name, { preset: options.preset });
-      const differences = [...differencesFromReference(recipe), ...keptRepairs];
+      const differences = [...differencesFromReference(recipe), ...repairsInEveryPreset];
       const comments = differences.map((line) => `#   ${line}\n`).join('');
       print(options, recipe, `# Differs from the reference:\n${comments}${stringify(recipe)}`);
     });

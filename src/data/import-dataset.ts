@@ -3,7 +3,7 @@ import { countOf, progress } from '../base/progress.ts';
 import { type Dataset, idsOf, repairAdvice } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
-import { bytesOf, isBegun, requireReplaceableSet, writeRecordSets } from './record-output.ts';
+import { datasetBytes, isStaged, requireReplaceableSet, writeRecordSets } from './record-output.ts';
 import { packImage, type RecordWriter } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
@@ -42,7 +42,7 @@ export async function importDataset(
       hint: [optionHint('pass --skip-bad-images without --no-check')],
     });
   const replacing = { force, inputs: [dataset.path] };
-  if (!isBegun(prefix)) requireReplaceableSet(prefix, replacing); // before all images are decoded
+  if (!isStaged(prefix)) requireReplaceableSet(prefix, replacing); // before all images are decoded
   const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();
   if (unreadable.size > 0 && !skipBadImages) throw unreadableError(dataset, unreadable);
   const { order, labels, sidecar, skippedClasses } = contentOf(dataset, unreadable);
@@ -65,7 +65,7 @@ export async function importDataset(
     }
   };
   const about = () => ({ sidecar, ids: idsOf(dataset, order) });
-  const set = { prefix, images: order.length, classes, fill, about, bytes: bytesOf(dataset) };
+  const set = { prefix, images: order.length, classes, fill, about, bytes: datasetBytes(dataset) };
   await writeRecordSets([set], replacing);
   return {
     prefix,

@@ -29,7 +29,7 @@ export type RecordSetContent = {
 const stagingOf = (prefix: string): string => join(dirname(resolve(prefix)), `.${basename(prefix)}.set.part`);
 const COMPLETE = 'complete';
 /** Whether an attempt at a set has come to no end: the next one goes on with it or removes it. */
-export const isBegun = (prefix: string): boolean => existsSync(stagingOf(recordFiles(prefix).prefix));
+export const isStaged = (prefix: string): boolean => existsSync(stagingOf(recordFiles(prefix).prefix));
 
 /**
  * Writes record sets with their descriptions: all of them appear, each with all of its files, or none. One process at a time
@@ -48,7 +48,7 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
     for (const prefix of some) requireReplaceableSet(prefix, replacing);
   };
   // Before anything is written beside them. Some of several sets may be what the same command left.
-  if (replacing.force || prefixes.every(isWhole)) check(prefixes.filter((prefix) => !isBegun(prefix)));
+  if (replacing.force || prefixes.every(isWhole)) check(prefixes.filter((prefix) => !isStaged(prefix)));
   using _ = lockOutputs(prefixes);
   const recovered = prefixes.filter(recover);
   if (replacing.force || (recovered.length === 0 && prefixes.every(isWhole))) check(prefixes);
@@ -195,7 +195,7 @@ function isOfSet(file: string): boolean {
 }
 
 /** Bytes of a dataset's images on disk, about: what a copy of them takes. */
-export function bytesOf({ source }: Dataset): number {
+export function datasetBytes({ source }: Dataset): number {
   const files = source.kind === 'records' ? [source.rec] : source.kind === 'files' ? source.files : [];
   return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 }

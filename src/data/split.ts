@@ -3,7 +3,7 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { type Draw, lineageOf, originOfPart } from './lineage.ts';
-import { bytesOf, type RecordSetContent, writeRecordSets } from './record-output.ts';
+import { datasetBytes, type RecordSetContent, writeRecordSets } from './record-output.ts';
 import { packImage } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 
@@ -238,7 +238,7 @@ export async function sampleImages(
 
 /** Writes all parts whole, or none. Keys and ids count from 1 in each. */
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<WrittenPart[]> {
-  const bytesEach = bytesOf(dataset) / dataset.size;
+  const bytesEach = datasetBytes(dataset) / dataset.size;
   const sets = parts.map(({ prefix, positions, labels, classes, sidecar }): RecordSetContent => {
     const { imageDigest: _, ...kept } = sidecar;
     return {

@@ -12,10 +12,10 @@ import { loadStateDict } from '../nn/state-dict.ts';
 import { readSafetensors, scope } from '../torch/index.ts';
 import { backboneOf, projectionOf } from './network.ts';
 import { recipeSchema } from './recipe.ts';
-import { isBegun, type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
+import { hasCheckpoint, type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 
 /** A trained backbone, ready to embed. Dispose it after use. */
-export type TrainedModel = {
+export type LoadedModel = {
   readonly manifest: RunManifest;
   readonly backbone: Module;
   /** From its embeddings to the old space. */
@@ -28,7 +28,7 @@ export type TrainedModel = {
 /** The manifest of a finished run. @throws FileError if the run is unfinished or damaged. */
 export function readRunManifest(run: string): RunManifest {
   const path = join(run, MANIFEST);
-  const hint = isBegun(run)
+  const hint = hasCheckpoint(run)
     ? `the run is unfinished: mixbct train … --out ${run} --resume`
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
@@ -42,7 +42,7 @@ export function readRunManifest(run: string): RunManifest {
  * Loads the backbone of a finished run, and its projection for the `old` space.
  * @throws FileError if the run is unfinished or its model was changed since; UserError if it has no projection.
  */
-export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): TrainedModel {
+export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): LoadedModel {
   const manifest = readRunManifest(run);
   if (space === 'old' && !manifest.recipe.projection)
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {

@@ -42,7 +42,7 @@ export const referencePreset: readonly Difference[] = [
 ];
 
 /** Repairs that no preset takes back. */
-export const keptRepairs: readonly string[] = [
+export const repairsInEveryPreset: readonly string[] = [
   'D-03, D-33: one precision for every method, float32 unless the recipe says otherwise; the reference computes old softmax models, BCT, UniBCT and AdvBCT in fp16 and the others in float32',
   'D-20: batches are accumulated where the recipe says so',
   'D-22: processes leave out the same steps when gradients overflow',

@@ -65,7 +65,7 @@ export const runArtifact = defineArtifact<RunFields>({
 });
 
 /** Whether an unfinished run can go on at `out`. */
-export const isBegun = (out: string): boolean =>
+export const hasCheckpoint = (out: string): boolean =>
   [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
 
 /** Removes the checkpoints of a run, and one that is being written. */

@@ -14,18 +14,19 @@ import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';
-import { isBegun, removeCheckpoints, runFiles } from './run-artifact.ts';
+import { hasCheckpoint, removeCheckpoints, runFiles } from './run-artifact.ts';
 
 /** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
 const runKind: OutputKind = {
   what: 'a run',
   is: (path) =>
-    artifactOf('run').is(path) || (kindAt(path) === null && (isBegun(path) || strangerIn(path) === undefined)),
-  stranger: strangerIn,
+    artifactOf('run').is(path) ||
+    (kindAt(path) === null && (hasCheckpoint(path) || foreignEntryIn(path) === undefined)),
+  stranger: foreignEntryIn,
 };
 
 /** What lies in a run's folder and is no file of a run. */
-function strangerIn(path: string): string | undefined {
+function foreignEntryIn(path: string): string | undefined {
   const known = new Set([
     MANIFEST,
     ...[...Object.values(runFiles('')), trainedClassesPath('')].map((file) => basename(file)),
@@ -36,7 +37,7 @@ function strangerIn(path: string): string | undefined {
 /** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
 function requireRunPlace(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
   const finished = existsSync(join(out, MANIFEST));
-  const begun = isBegun(out);
+  const begun = hasCheckpoint(out);
   if (resume && finished) throw new UserError(`${out}: this run is finished, there is nothing to resume`);
   if (resume && !begun)
     throw new UserError(`${out}: there is no checkpoint to resume from`, {
@@ -58,7 +59,7 @@ function requireRunPlace(out: string, { resume, force }: { readonly resume: bool
 }
 
 /** Whether a run that is finished was killed before it had removed its checkpoints. */
-const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && isBegun(out);
+const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && hasCheckpoint(out);
 
 /** Removes what a finished run no longer needs: its checkpoints, and the run that stood there before. */
 function removeOlder(out: string): void {
@@ -79,12 +80,12 @@ export function removeRunLeftovers(out: string): void {
  */
 export class RunOutput implements Disposable {
   readonly #out: string;
-  readonly #aside: string;
+  readonly #replaced: string;
   readonly #lock: OutputLock;
 
   private constructor(out: string, lock: OutputLock) {
     this.#out = out;
-    this.#aside = replacedPath(out);
+    this.#replaced = replacedPath(out);
     this.#lock = lock;
   }
 
@@ -109,15 +110,15 @@ export class RunOutput implements Disposable {
 
   /** An empty directory for a new run. */
   begin(): void {
-    if (existsSync(this.#aside)) rmSync(this.#out, { recursive: true, force: true });
-    else if (existsSync(this.#out)) renameSync(this.#out, this.#aside);
+    if (existsSync(this.#replaced)) rmSync(this.#out, { recursive: true, force: true });
+    else if (existsSync(this.#out)) renameSync(this.#out, this.#replaced);
     mkdirSync(this.#out, { recursive: true });
   }
 
   /** The new run comes to nothing: what stood there is back. */
   abandon(): void {
     rmSync(this.#out, { recursive: true, force: true });
-    if (existsSync(this.#aside)) renameSync(this.#aside, this.#out);
+    if (existsSync(this.#replaced)) renameSync(this.#replaced, this.#out);
   }
 
   /** The new run is finished. */
@@ -125,12 +126,12 @@ export class RunOutput implements Disposable {
     if (existsSync(runFiles(this.#out).log)) sync(runFiles(this.#out).log);
     sync(this.#out);
     sync(dirname(resolve(this.#out)));
-    rmSync(this.#aside, { recursive: true, force: true });
+    rmSync(this.#replaced, { recursive: true, force: true });
   }
 
   [Symbol.dispose](): void {
-    if (existsSync(this.#aside) && existsSync(this.#out))
-      logLine(`${this.#out}: the run that stood there is kept in ${this.#aside} until this one is finished`);
+    if (existsSync(this.#replaced) && existsSync(this.#out))
+      logLine(`${this.#out}: the run that stood there is kept in ${this.#replaced} until this one is finished`);
     this.#lock[Symbol.dispose]();
   }
 }

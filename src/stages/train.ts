@@ -42,7 +42,7 @@ export async function trainModel({
   const inputs = [...(options.inputs ?? []), ...Object.values(paths)];
   const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
   if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
-  const [{ isBegun }, { readRunManifest }] = await Promise.all([
+  const [{ hasCheckpoint }, { readRunManifest }] = await Promise.all([
     import('../runs/run-artifact.ts'),
     import('../runs/load-model.ts'),
   ]);
@@ -57,7 +57,7 @@ export async function trainModel({
       return made;
     }
   }
-  const begun = !finished && isBegun(out);
+  const begun = !finished && hasCheckpoint(out);
   return { ...(await train({ ...options, dataset, old, inputs, resume: begun, force: force && !begun })), ...told };
 }
 
