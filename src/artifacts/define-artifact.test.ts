@@ -8,7 +8,7 @@ import { fileDigest, MANIFEST, writeJson } from './artifact.ts';
 import { checkedBySchema, checkedByShape, defineArtifact } from './define-artifact.ts';
 
 const schema = z.object({ size: z.int(), digest: z.string(), unit: z.string().default('pixels') });
-const about = { kind: 'chart', name: 'a chart', command: 'mixbct draw' };
+const about = { kind: 'chart', name: 'a chart', command: 'mixbct draw', describe: () => ({ facts: {}, sources: [] }) };
 const digests = ({ digest }: z.infer<typeof schema>) => ({ 'chart.svg': digest });
 const chart = defineArtifact<z.infer<typeof schema>>({ ...about, check: checkedBySchema(schema), digests });
 

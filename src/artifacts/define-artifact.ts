@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import type { z } from 'zod';
-import { FileError, type Hint } from '../base/errors.ts';
+import { FileError } from '../base/errors.ts';
 import { mismatch, Optional, type Shape } from '../base/shape.ts';
 import { version as mixbct } from '../base/version.ts';
 import { type ArtifactOptions, artifactOf, readJson, writeArtifact } from './artifact.ts';
+import type { About } from './description.ts';
 import { MANIFEST, manifestAt } from './manifest.ts';
 import { claimOutput, type Replacing, realPath } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
@@ -47,8 +48,8 @@ export type ArtifactDefinition<F> = {
   readonly migrations?: readonly Migration[];
   /** Digests of its files, by their names, as a manifest records them. */
   readonly digests?: (fields: F) => Readonly<Record<string, string>>;
-  /** What to do where no finished one stands at a path. */
-  readonly hint?: (path: string) => Hint;
+  /** What `mixbct info` tells of one. */
+  readonly describe: (manifest: Manifest<F>, path: string) => About;
   /** What to do if one is damaged; absent: make it again with the command. */
   readonly again?: string;
 };
@@ -119,7 +120,7 @@ export class Artifact<F extends object> {
   /** The manifest of a finished artefact. @throws FileError saying which command makes the thing that was wanted. */
   open(path: string): Manifest<F> {
     const file = join(path, MANIFEST);
-    const hint = this.#definition.hint?.(path) ?? `make one with: ${this.command}`;
+    const hint = `make one with: ${this.command}`;
     if (!existsSync(path)) throw new FileError(path, `no such folder, wanted ${this.name}`, hint);
     if (!existsSync(file))
       throw new FileError(path, `is no finished ${this.name.replace(/^an? /, '')} (it has no ${MANIFEST})`, hint);
@@ -136,14 +137,14 @@ export class Artifact<F extends object> {
     return { ...result.fields, kind, version, mixbct: maker as string, ...listsIn(raw) };
   }
 
-  #migrated(raw: Readonly<Record<string, unknown>>, file: string, hint: Hint): Readonly<Record<string, unknown>> {
+  #migrated(raw: Readonly<Record<string, unknown>>, file: string, hint: string): Readonly<Record<string, unknown>> {
     const found = raw['version'];
     if (typeof found !== 'number' || !Number.isInteger(found) || found < 1)
       throw new FileError(file, `its "version" is damaged (wanted a whole number from 1 to ${this.version})`, hint);
     if (found > this.version)
       throw new FileError(file, `has format version ${found}, this mixbct reads 1 to ${this.version}`, [
         'use the version of mixbct that made it, or a later one',
-        ...[hint].flat(),
+        hint,
       ]);
     const { migrations = [] } = this.#definition;
     return migrations.slice(found - 1).reduce((fields, migrate) => migrate(fields), raw);
@@ -170,6 +171,13 @@ export class Artifact<F extends object> {
   manifest(path: string, fields: F, inputs: readonly (string | undefined)[] = []): Manifest<F> {
     const { kind, version } = this;
     return { kind, version, ...fields, mixbct, madeFrom: sourcesOf(path, inputs) };
+  }
+
+  /** What people want to know of one, as far as its manifest tells. @throws FileError as `open` */
+  describe(path: string): About & Pick<Manifest<object>, 'mixbct' | 'madeFrom'> {
+    const manifest = this.open(path);
+    const { mixbct, madeFrom } = manifest;
+    return { ...this.#definition.describe(manifest, path), mixbct, ...(madeFrom && { madeFrom }) };
   }
 
   /** The right to write one at `path`. @throws UserError as `write` */

@@ -8,6 +8,7 @@ import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate-commands.ts';
 import { extractCommand } from './extract.ts';
 import { importModelCommand } from './import-model.ts';
+import { infoCommand } from './info.ts';
 import { launchCommand } from './launch.ts';
 import { recipesCommand } from './recipes.ts';
 import { reportCommand } from './report.ts';
@@ -36,6 +37,7 @@ export function program(): Command {
     importFeaturesCommand(),
     evaluateCommand(),
     reportCommand(),
+    infoCommand(),
     compareCommand(),
     recipesCommand(),
     schemaCommand(),

@@ -36,7 +36,7 @@ test('commands that compute nothing do not load libtorch, nor what draws and dec
     'nonsense',
   ])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
-  for (const line of ['data info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
+  for (const line of ['data info set', 'info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);
   assert.match(loadedBy(folder, ['doctor']), /torch\.node/);
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Reference } from '../artifacts/description.ts';
 import { UserError } from '../base/errors.ts';
 import type { Dataset } from './dataset.ts';
 import { lineageOf, originSchema } from './lineage.ts';
@@ -25,6 +26,14 @@ export const referenceTo = (dataset: Dataset): DatasetReference => ({
   ...(dataset.descriptionDigest && { description: dataset.descriptionDigest }),
   ...(dataset.filesDigest && { files: dataset.filesDigest }),
   origin: lineageOf(dataset).origin,
+});
+
+/** The dataset as `mixbct info` follows it. */
+export const datasetSource = ({ path, digest, count, classes }: DatasetReference): Reference => ({
+  kind: 'dataset',
+  path,
+  digest,
+  note: `${count} images of ${classes} classes`,
 });
 
 /** What `requireSameDataset` compares with. */

@@ -16,7 +16,6 @@ export const openFiles = ({ files }: FileSource): ImageFile => ({
 /** A folder of `class/instance.jpg`: `class-folders.ts` says what belongs to it. */
 export class ImageFolder implements Dataset {
   readonly path: string;
-  readonly digest: string;
   readonly size: number;
   readonly classes: number;
   readonly sidecar: Sidecar;
@@ -25,6 +24,7 @@ export class ImageFolder implements Dataset {
   readonly skippedFiles: SkippedFiles;
   readonly #ids: readonly string[];
   readonly #labels: Int32Array;
+  #digest: string | undefined;
 
   constructor(path: string) {
     const { classes, ids, labels, skipped } = walkClassFolders(path);
@@ -41,10 +41,15 @@ export class ImageFolder implements Dataset {
     this.skippedFiles = skipped;
     this.#ids = ids;
     this.#labels = labels;
-    this.digest = contentDigest(
-      files,
-      ids.map((id) => `/${id}`),
+  }
+
+  /** Taken when it is asked for first. */
+  get digest(): string {
+    this.#digest ??= contentDigest(
+      this.source.files,
+      this.#ids.map((id) => `/${id}`),
     );
+    return this.#digest;
   }
 
   get digestIsSampled(): boolean {

@@ -50,7 +50,6 @@ function unpack<T>(file: RecordFile, key: number, offset: number, take: (payload
  */
 export class RecordSet implements Dataset {
   readonly path: string;
-  readonly digest: string;
   readonly size: number;
   readonly classes: number;
   readonly sidecar: Sidecar;
@@ -58,7 +57,9 @@ export class RecordSet implements Dataset {
   readonly #file: RecordFile;
   readonly #ids: IdList | null;
   readonly #families: number | undefined;
+  readonly #isNumbered: boolean = false;
   #columns: Columns | undefined;
+  #digest: string | undefined;
 
   constructor(prefix: string) {
     const { rec, idx } = recordFiles(prefix);
@@ -76,15 +77,14 @@ export class RecordSet implements Dataset {
       );
     const known = classes ?? names?.length;
     this.#families = sidecar.families?.length;
-    const digest = contentDigest([idx, rec]);
-    if (known !== undefined) [this.classes, this.sidecar, this.digest] = [known, sidecar, digest];
+    if (known !== undefined) [this.classes, this.sidecar] = [known, sidecar];
     else {
       const { labels, families } = readColumns(this.source, { classes: undefined, families: this.#families });
       const numbered = numberClasses(labels);
       this.#columns = { labels: numbered.labels, families };
       this.classes = numbered.classes;
       this.sidecar = numbered.ids ? { ...sidecar, classes: Array.from(numbered.ids, String) } : sidecar;
-      this.digest = numbered.ids ? digestOf(digest, 'classes numbered anew') : digest;
+      this.#isNumbered = numbered.ids !== null;
     }
     const ids = idsPath(prefix);
     this.#ids = existsSync(ids) ? readIds(ids, this.size) : null;
@@ -106,6 +106,16 @@ export class RecordSet implements Dataset {
 
   record(i: number): ImageRecord {
     return imageRecord(this.#file, this.source, i);
+  }
+
+  /** Taken when it is asked for first. */
+  get digest(): string {
+    if (this.#digest === undefined) {
+      const { rec, idx } = recordFiles(this.path);
+      const digest = contentDigest([idx, rec]);
+      this.#digest = this.#isNumbered ? digestOf(digest, 'classes numbered anew') : digest;
+    }
+    return this.#digest;
   }
 
   get digestIsSampled(): boolean {

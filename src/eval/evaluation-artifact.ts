@@ -104,6 +104,27 @@ export const evaluationArtifact = defineArtifact({
     old: new Optional(''),
     data: new Optional(''),
   }),
+  describe: ({ seed, old }, path) => {
+    const { title, dataset, protocol, models, candidates } = readEvaluation(path);
+    const verdicts = candidates.map(({ name, comparisons }) => [
+      name,
+      comparisons.map(({ metric, criterion }) => `${metric} ${criterion}`).join(', '),
+    ]);
+    return {
+      facts: {
+        title,
+        ...(protocol.name !== undefined && { protocol: protocol.name }),
+        data: `${dataset.images} images, ${dataset.classes} classes`,
+        models: models.map(({ name, role, dim }) => `${name} (${role}, ${dim} dimensions)`).join(', '),
+        ...Object.fromEntries(verdicts),
+        seed,
+      },
+      sources: [
+        ...(old === undefined ? [] : [{ kind: 'features', digest: old, name: 'old' }]),
+        { kind: protocol.name === undefined ? 'dataset' : 'file', path: dataset.path, digest: dataset.digest },
+      ],
+    };
+  },
 });
 
 /** Reads the evaluation in a folder. @throws FileError if there is none, or it is damaged: names the first wrong field. */

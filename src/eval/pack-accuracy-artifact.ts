@@ -22,6 +22,15 @@ export const packAccuracyArtifact = defineArtifact({
   name: 'pack accuracies',
   command: 'mixbct evaluate pack',
   check: checkedByShape<object>({}),
+  describe: (_, path) => ({
+    facts: Object.fromEntries(
+      readPackAccuracies(path).map(({ pack, query, gallery, mean, std }) => [
+        `${pack}: ${query === gallery ? query : `${query} on ${gallery}`}`,
+        `${(100 * mean).toFixed(2)} ± ${(100 * std).toFixed(2)} %`,
+      ]),
+    ),
+    sources: [],
+  }),
 });
 
 export const packAccuracyFile = (folder: string): string => join(folder, 'accuracy.json');

@@ -7,6 +7,10 @@ export const boundariesArtifact = defineDerivedArtifact({
   name: 'class boundaries',
   command: 'mixbct boundaries',
   fields: { classes: z.int(), dim: z.int() },
+  facts: ({ classes, dim, count, digest }) => ({
+    boundaries: `${classes} of ${dim} dimensions, from ${count} rows`,
+    digest,
+  }),
   arrays: {
     centres: { file: 'centres.npy', type: '<f4', shape: ({ classes, dim }) => [classes, dim] },
     largest: { file: 'radii.npy', type: '<f4', shape: ({ classes }) => [classes] },

@@ -14,6 +14,11 @@ export const credibleArtifact = defineDerivedArtifact({
     /** Rows without an embedding, which are not trusted. */
     missing: z.int().default(0),
   },
+  facts: ({ count, kept, missing, rule, keep, digest }) => ({
+    kept: `${kept} of ${count} rows${missing > 0 ? `, ${missing} of them missing` : ''}`,
+    rule: rule === 'entropy' ? rule : `${rule}, ${keep} of each class`,
+    digest,
+  }),
   arrays: { mask: { file: 'credible.npy', type: '|b1', shape: ({ count }) => [count] } },
 });
 

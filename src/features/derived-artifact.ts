@@ -2,10 +2,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { digestOf } from '../artifacts/artifact.ts';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
+import type { About } from '../artifacts/description.ts';
 import { digestMismatch, isVerified } from '../artifacts/remembered-digest.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import type { FeatureSet } from './feature-set.ts';
+import { modelAndData } from './feature-set-artifact.ts';
 import { type NpyArray, type NpyType, readNpy, writeNpy } from './npy.ts';
 
 /** Fields of the manifest of everything that is derived from a feature set. */
@@ -46,18 +48,27 @@ export function defineDerivedArtifact<
 >({
   fields,
   arrays,
+  facts,
   ...about
 }: {
   readonly kind: string;
   readonly name: string;
   readonly command: string;
+  readonly facts: (fields: DerivedFields & z.infer<z.ZodObject<S>>) => About['facts'];
   readonly fields: S;
   readonly arrays: A;
 }) {
   type Own = z.infer<z.ZodObject<S>>;
   type Info = Manifest<DerivedFields & Own>;
   const schema = z.object({ ...derivedFields, ...fields }) as unknown as z.ZodType<DerivedFields & Own>;
-  const artifact = defineArtifact({ ...about, check: checkedBySchema(schema) });
+  const artifact = defineArtifact<DerivedFields & Own>({
+    ...about,
+    check: checkedBySchema(schema),
+    describe: (info) => ({
+      facts: facts(info),
+      sources: [{ kind: 'features', digest: info.features, sources: modelAndData(info) }],
+    }),
+  });
   const each = Object.entries(arrays) as [keyof A & string, A[keyof A]][];
 
   /** @throws FileError if the file holds an array of another shape than the manifest tells. */

@@ -1,7 +1,8 @@
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
-import { datasetReference } from '../data/dataset-reference.ts';
+import type { Reference } from '../artifacts/description.ts';
+import { type DatasetReference, datasetReference, datasetSource } from '../data/dataset-reference.ts';
 import { pixelMappings } from '../data/pixels.ts';
 import { missingSchema } from './missing-rows.ts';
 
@@ -57,6 +58,27 @@ export const featureFiles = (path: string) => ({
   classIds: join(path, 'class-ids.npy'),
 });
 
+/** Model and dataset that features were made from, as far as they are known. */
+export function modelAndData({
+  model,
+  dataset,
+}: {
+  readonly model?: ModelReference | null | undefined;
+  readonly dataset: DatasetReference | null;
+}): Reference[] {
+  const trainedOn = model?.trainedOn ? [datasetSource(model.trainedOn)] : [];
+  return [
+    ...(model ? [{ kind: 'run', name: model.name, digest: model.digest, sources: trainedOn }] : []),
+    ...(dataset ? [datasetSource(dataset)] : []),
+  ];
+}
+
+type ModelReference = {
+  readonly name: string;
+  readonly digest: string;
+  readonly trainedOn?: DatasetReference | null;
+};
+
 type FeatureSetFields = z.infer<typeof featuresSchema>;
 export type FeaturesInfo = Manifest<FeatureSetFields>;
 
@@ -65,6 +87,21 @@ export const featureSetArtifact = defineArtifact<FeatureSetFields>({
   name: 'a feature set',
   command: 'mixbct extract',
   check: checkedBySchema(featuresSchema),
+  describe: (info) => ({
+    facts: {
+      embeddings: `${info.count} of ${info.dim} dimensions, ${info.classes} classes, ${info.dtype}`,
+      ...(info.missing.length > 0 && { missing: info.missing.length }),
+      model: info.model
+        ? `${info.model.name} (digest ${info.model.digest}, preset ${info.model.preset})`
+        : 'from outside',
+      flip: info.flip,
+      preprocessing: `alignment ${info.preprocessing.alignment}, pixels divided by ${info.preprocessing.pixelDivisor}`,
+      precision: info.precision,
+      digest: info.digest,
+    },
+    sources: modelAndData(info),
+    ...(info.model === null && { command: 'mixbct import-features' }),
+  }),
   again: 'make the feature set again',
   digests: ({ files, digest }) => ({ ...files, [basename(featureFiles('').features)]: digest }),
 });

@@ -12,6 +12,11 @@ export const prototypesArtifact = defineDerivedArtifact({
     /** Classes whose rows are all missing: their prototypes are zeros. */
     empty: z.array(z.int().nonnegative()).default([]),
   },
+  facts: ({ classes, dim, empty, count, digest }) => ({
+    prototypes: `${classes} of ${dim} dimensions, from ${count} rows`,
+    ...(empty.length > 0 && { 'without rows': empty.length }),
+    digest,
+  }),
   arrays: { rows: { file: 'prototypes.npy', type: '<f4', shape: ({ classes, dim }) => [classes, dim] } },
 });
 

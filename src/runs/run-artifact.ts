@@ -2,7 +2,8 @@ import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type FieldsCheck, type Manifest } from '../artifacts/define-artifact.ts';
-import { datasetReference } from '../data/dataset-reference.ts';
+import { countOf, duration } from '../base/progress.ts';
+import { datasetReference, datasetSource } from '../data/dataset-reference.ts';
 import type { Recipe } from './recipe.ts';
 
 /** What a run's directory holds. */
@@ -22,8 +23,12 @@ const runSchema = z.object({
   name: z.string(),
   /** Digest of the backbone's file: what feature sets name their model by. */
   model: z.string(),
-  /** `readRunManifest` checks it. */
-  recipe: z.record(z.string(), z.unknown()),
+  /** `readRunManifest` checks all of it, which loads every method and backbone. */
+  recipe: z.looseObject({
+    network: z.looseObject({ name: z.string(), embeddingDim: z.number(), inputSide: z.number() }),
+    method: z.looseObject({ kind: z.string() }),
+    seed: z.number(),
+  }),
   /** What it was trained on; null if that is not known. */
   dataset: datasetReference.nullable(),
   /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
@@ -61,6 +66,30 @@ export const runArtifact = defineArtifact<RunFields>({
   command: 'mixbct train',
   check: checkedBySchema(runSchema) as FieldsCheck<RunFields>,
   digests: ({ model }) => ({ [basename(runFiles('').model)]: model }),
+  describe: ({ recipe: { network, method, seed }, dataset, imported, old, ...run }) => ({
+    facts: {
+      model: `${run.name}: ${network.name}, ${network.embeddingDim} dimensions, input ${network.inputSide} × ${network.inputSide}`,
+      digest: run.model,
+      ...(imported
+        ? { state: `imported${imported.leftOut.length > 0 ? `, without ${imported.leftOut.length} entries` : ''}` }
+        : {
+            state: 'finished',
+            method: method.kind,
+            training: `${run.steps} steps in ${duration(1000 * run.seconds)}, ${countOf(run.processes, 'process', 'processes')}`,
+            ...(run.badImages > 0 && { 'unreadable images': run.badImages }),
+            ...run.counts,
+            preset: `${run.preset}, ${run.differences.length} differences from the reference`,
+            seed,
+          }),
+      libtorch: run.libtorch,
+    },
+    sources: [
+      ...(dataset ? [datasetSource(dataset)] : []),
+      ...(imported ? [{ kind: 'file', path: imported.from, digest: imported.digest }] : []),
+      ...(old === 'none' || run.madeFrom ? [] : [{ kind: 'old model', digest: old }]),
+    ],
+    ...(imported && { command: 'mixbct import-model' }),
+  }),
   again: 'the run is damaged: train it again with mixbct train … --force',
 });
 

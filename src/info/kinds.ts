@@ -1,0 +1,21 @@
+import type { Artifact } from '../artifacts/define-artifact.ts';
+
+/** What is asked of a kind whose fields are not known. */
+type AnyArtifact = Pick<Artifact<object>, 'kind' | 'name' | 'command' | 'describe'>;
+
+/** Every kind of artefact, by the `kind` of its manifests. A definition is loaded when one of its kind is met. */
+const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
+  run: async () => (await import('../runs/run-artifact.ts')).runArtifact,
+  features: async () => (await import('../features/feature-set-artifact.ts')).featureSetArtifact,
+  credible: async () => (await import('../features/credible-artifact.ts')).credibleArtifact,
+  prototypes: async () => (await import('../features/prototypes-artifact.ts')).prototypesArtifact,
+  boundaries: async () => (await import('../features/boundaries-artifact.ts')).boundariesArtifact,
+  evaluation: async () => (await import('../eval/evaluation-artifact.ts')).evaluationArtifact,
+  'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
+};
+
+export const artifactKinds: readonly string[] = Object.keys(kinds);
+
+/** The definition of a kind; null if there is none. */
+export const artifactOfKind = async (kind: string): Promise<AnyArtifact | null> =>
+  Object.hasOwn(kinds, kind) ? await kinds[kind]!() : null;
