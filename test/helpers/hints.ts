@@ -38,7 +38,8 @@ export function wrongOptions(root: Command, sources: Sources): string[] {
   for (const [file, source] of sources)
     if (file.startsWith('src/cli/'))
       for (const [, name] of source.matchAll(/\bcommand\(\s*'([\w-]+)'|\bgroup\(\s*'launch'/g)) {
-        const command = all.find((one) => one.name() === (name ?? 'launch'));
+        const named = all.filter((one) => one.name() === (name ?? 'launch')); // two are called info
+        const command = named.find((one) => ![...definedIn.values()].flat().includes(one)) ?? named[0];
         if (command) definedIn.set(file, [...(definedIn.get(file) ?? []), command]);
       }
   const missing = all.filter((command) => ![...definedIn.values()].flat().includes(command));
