@@ -20,8 +20,8 @@ export async function describePath(path: string): Promise<Description> {
   if (existsSync(rec) || existsSync(idx)) return describeDatasetAt(prefix);
   if (!existsSync(path)) throw new FileError(path, `no such file or folder, ${WANTED}`);
   if (!statSync(path).isDirectory()) throw new FileError(path, `is a file, ${WANTED}`);
-  const { isBegun } = await import('../runs/run-artifact.ts');
-  if (isBegun(path)) return describeUnfinishedRun(path, sizeOf(path));
+  const { hasCheckpoint } = await import('../runs/run-artifact.ts');
+  if (hasCheckpoint(path)) return describeUnfinishedRun(path, sizeOf(path));
   if (isExperiment(path)) return describeExperiment(path, sizeOf(path));
   return describeDatasetAt(path);
 }
