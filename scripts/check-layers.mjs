@@ -15,6 +15,7 @@ const layers = {
   base: [],
   artifacts: ['base'],
   torch: ['base', 'artifacts'],
+  launch: ['base', 'artifacts', 'torch'],
   nn: ['base', 'torch'],
   optim: ['base', 'torch'],
   data: ['base', 'artifacts', 'torch'],

@@ -5,8 +5,8 @@ import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
 import { terminalReporter } from '../base/terminal-reporter.ts';
+import { PEER_LOST, ProcessFailed } from '../launch/launch-processes.ts';
 import { LAUNCHER } from '../torch/variables.ts';
-import { PEER_LOST, ProcessFailed } from './launch.ts';
 import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
 
 /** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */

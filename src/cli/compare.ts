@@ -1,11 +1,4 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { MANIFEST, readJson } from '../artifacts/artifact.ts';
-import { differencesOf, leavesOf } from '../base/differences.ts';
-import { FileError, UserError } from '../base/errors.ts';
-import { readTextFile } from '../base/text-file.ts';
-import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
 import { command, print } from './context.ts';
 
@@ -18,79 +11,12 @@ export function compareCommand(): Command {
     .argument('<a>', 'folder of a finished run, or of an evaluation')
     .argument('<b>', 'another of the same kind')
     .action(async (a: string, b: string, options) => {
-      const [first, second] = [await facts(a), await facts(b)];
-      if (first['kind'] !== second['kind'])
-        throw new UserError(`${a} is of kind ${first['kind']}, ${b} of kind ${second['kind']}`, {
-          hint: 'compare two of one kind',
-        });
-      const differences = differencesOf(first, second);
-      print(
-        options,
-        differences,
-        differences.length === 0
-          ? `${a} and ${b} do not differ`
-          : textTable(
-              ['', a, b],
-              differences.map(({ what, a, b }) => [what, shown(a), shown(b)]),
-            ),
-      );
+      const { compareArtifacts } = await import('../info/compare.ts');
+      const differences = await compareArtifacts(a, b);
+      const rows = differences.map((one) => [one.what, shown(one.a), shown(one.b)]);
+      print(options, differences, rows.length === 0 ? `${a} and ${b} do not differ` : textTable(['', a, b], rows));
     });
 }
 
 const shown = (value: unknown): string =>
   value === null ? '–' : typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
-
-/** What to say of a folder that is neither. */
-const NEITHER = ['is neither a finished run nor an evaluation', 'train one: mixbct train'] as const;
-
-/** Every fact on a run or an evaluation that is worth comparing, by path. */
-async function facts(path: string): Promise<Record<string, unknown>> {
-  const { EVALUATION_FILE, readEvaluation } = await import('../eval/evaluation-artifact.ts');
-  if (existsSync(join(path, EVALUATION_FILE))) return factsOfEvaluation(readEvaluation(path));
-  if (!existsSync(join(path, MANIFEST))) throw new FileError(path, ...NEITHER);
-  // as it stands: checking it would load every method and network, and nothing here depends on what it holds
-  const manifest = mapping(readJson(join(path, MANIFEST)));
-  if (manifest['kind'] !== 'run') throw new FileError(path, ...NEITHER);
-  const { imported, differences, mixbct, libtorch, preset, old, model, steps, seconds } = manifest;
-  return {
-    kind: 'run',
-    // of an imported model no more is known than its network: the rest of its recipe are defaults that trained nothing
-    ...(imported
-      ? leavesOf('recipe.network', mapping(manifest['recipe'])['network'])
-      : leavesOf('recipe', manifest['recipe'])),
-    ...(manifest['dataset'] ? leavesOf('data', manifest['dataset']) : {}),
-    ...(imported ? leavesOf('imported', imported) : {}),
-    ...leavesOf('code', { mixbct, libtorch, preset, old }),
-    'code.differences from the reference': (Array.isArray(differences) && differences.join('; ')) || null,
-    ...leavesOf('result', { model, steps, seconds, ...mapping(manifest['counts']) }),
-    ...leavesOf('result', lastLosses(join(path, 'log.jsonl'))),
-  };
-}
-
-const mapping = (value: unknown): Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
-
-/** Loss and terms of the last line of a run's log; nothing if it has none. */
-function lastLosses(log: string): Record<string, unknown> {
-  if (!existsSync(log)) return {};
-  const line = readTextFile(log).trimEnd().split('\n').at(-1);
-  if (!line) return {};
-  try {
-    const { loss, terms } = mapping(JSON.parse(line));
-    return { loss, ...mapping(terms) };
-  } catch {
-    throw new FileError(log, 'its last line is damaged', 'remove that line');
-  }
-}
-
-function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {
-  const results = candidates.flatMap(({ name, comparisons }) =>
-    comparisons.map((comparison) => leavesOf(`result.${name}.${comparison.metric}`, comparison)),
-  );
-  return Object.assign(
-    { kind: 'evaluation', title },
-    leavesOf('data', dataset),
-    leavesOf('protocol', protocol),
-    ...results,
-  );
-}

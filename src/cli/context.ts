@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
+import { STOP_SIGNALS } from '../base/stop-signals.ts';
 import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import { mostThreads, numberOption, wholeOption } from './numbers.ts';
@@ -61,9 +62,6 @@ function threadsByDefault(): number {
   return Number.isInteger(wish) && wish >= 1 && wish <= mostThreads() ? wish : availableParallelism();
 }
 
-/** Signals that ask a process to stop in order. */
-export const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
 /** `--resume` of commands that go on by themselves: the same words start and continue them, as they do a training. */
 export const resumeOption = (): Option =>
   new Option(
@@ -82,7 +80,7 @@ export function interruptible(): AbortSignal {
     process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
     controller.abort();
   };
-  for (const name of STOPPING) process.on(name, stop);
+  for (const name of STOP_SIGNALS) process.on(name, stop);
   return controller.signal;
 }
 
@@ -110,7 +108,7 @@ export async function asLaunched<T>(
   { threads, device }: { readonly threads: number; readonly device: 'cpu' | 'cuda' },
   work: (joined: DistributedContext | null) => Promise<T>,
 ): Promise<T | undefined> {
-  const { joinLaunchedGroup } = await import('./processes.ts');
+  const { joinLaunchedGroup } = await import('../launch/join-launched-group.ts');
   await useThreads(threads);
   const joined = joinLaunchedGroup(device);
   const made = await work(joined);

@@ -4,6 +4,8 @@ import { UserError } from '../base/errors.ts';
 import { pixelMappings } from '../data/pixels.ts';
 import { DRAWN } from '../eval/drawn.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
+import type { IjbOptions } from '../stages/evaluate-ijb.ts';
+import type { PackOptions } from '../stages/evaluate-pack.ts';
 import {
   asLaunched,
   batchSizeOption,
@@ -21,8 +23,6 @@ import {
   useThreads,
   workersOption,
 } from './context.ts';
-import type { IjbOptions } from './evaluate-ijb.ts';
-import type { PackOptions } from './evaluate-pack.ts';
 import { numberOption, wholeOption } from './numbers.ts';
 
 export function evaluateCommand(): Command {
@@ -136,7 +136,7 @@ function evaluateIjbCommand(): Command {
     .addOption(forceOption())
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
-      const { evaluateIjb } = await import('./evaluate-ijb.ts');
+      const { evaluateIjb } = await import('../stages/evaluate-ijb.ts');
       const evaluation = await asLaunched(options, (joined) => evaluateIjb({ ...options, joined }));
       if (evaluation)
         print(options, evaluation, `${renderTerminal(evaluation)}\nreport: ${join(options.out, 'report.html')}`);
@@ -163,9 +163,9 @@ function evaluatePackCommand(): Command {
     .action(async (options: PackOptions & { readonly json: boolean }) => {
       if (options.pack.length === 0 || options.model.length === 0)
         throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');
-      const { packStage } = await import('./evaluate-pack.ts');
+      const { evaluatePacks } = await import('../stages/evaluate-pack.ts');
       await useThreads(options.threads);
-      const results = await packStage(options);
+      const results = await evaluatePacks(options);
       const percent = (x: number): string => (100 * x).toFixed(2);
       const rows = results.map(({ pack, query, gallery, mean, std, meanNorm, zeros }) => [
         pack,

@@ -1,47 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
-import { availableParallelism, constants, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
 import { type Command, Option } from 'commander';
-import { removeDeadTemporaries, temporaryBeside } from '../artifacts/process-identity.ts';
-import { Interrupted, UserError } from '../base/errors.ts';
-import { duration } from '../base/progress.ts';
-import { packageRoot } from '../base/version.ts';
-import { LAUNCHER, RENDEZVOUS_FILE } from '../torch/variables.ts';
-import { group, STOPPING } from './context.ts';
+import { UserError } from '../base/errors.ts';
+import type { LaunchOptions } from '../launch/launch-processes.ts';
+import { group } from './context.ts';
 import { mostThreads, wholeOption } from './numbers.ts';
 
-/** What a process ends with when not it but another one of its run failed. */
-export const PEER_LOST = 3;
-/** How long the others have to end by themselves when one has failed, before they are killed. */
-const GRACE_MS = 4000;
-/** A process that has lost another one may end before it: so long the one that failed has to say why. */
-const LAST_WORDS_MS = 1000;
-/** Lines of a process's errors that are said again at the end. */
-const LAST_LINES = 20;
 /** Commands that know what to do with several processes. */
 const COMMANDS = ['train', 'extract', 'evaluate ijb'];
-
-/** One of the processes failed; the launcher ends with the same code. */
-export class ProcessFailed extends Error {
-  override readonly name = 'ProcessFailed';
-  readonly code: number;
-  constructor(message: string, code: number) {
-    super(message);
-    this.code = code;
-  }
-}
-
-type LaunchOptions = {
-  readonly nproc: number;
-  readonly nnodes: number;
-  readonly nodeRank: number;
-  readonly masterAddr?: string;
-  readonly masterPort?: number;
-  readonly rdzvSecret?: string;
-};
 
 export function launchCommand(): Command {
   return group(
@@ -66,47 +30,11 @@ export function launchCommand(): Command {
         'file with a secret that the processes on several machines know each other by (or MIXBCT_RDZV_SECRET)',
       ).env('MIXBCT_RDZV_SECRET_FILE'),
     )
-    .action(launch);
-}
-
-async function launch(words: readonly string[], options: LaunchOptions): Promise<void> {
-  checkLaunch(words, options);
-  const { nproc, nnodes, nodeRank, rdzvSecret } = options;
-  const meeting = meetingPlace(options);
-  const shared = {
-    WORLD_SIZE: String(nproc * nnodes),
-    LOCAL_WORLD_SIZE: String(nproc),
-    ...meeting.variables,
-    ...(rdzvSecret !== undefined && { MIXBCT_RDZV_SECRET_FILE: resolve(rdzvSecret) }),
-    OMP_NUM_THREADS: process.env['OMP_NUM_THREADS'] ?? String(Math.max(1, Math.floor(availableParallelism() / nproc))),
-    [LAUNCHER]: String(process.pid),
-  };
-  const crew = new Crew(
-    Array.from({ length: nproc }, (_, localRank) => {
-      const rank = nodeRank * nproc + localRank;
-      return { rank, env: { ...process.env, ...shared, RANK: String(rank), LOCAL_RANK: String(localRank) } };
-    }),
-    words,
-  );
-  try {
-    await crew.finished();
-  } finally {
-    meeting.remove();
-  }
-}
-
-/** Where the processes meet: on one machine in a private folder, unless a port is asked for. */
-function meetingPlace({ masterAddr = '127.0.0.1', masterPort }: LaunchOptions) {
-  if (masterPort !== undefined)
-    return { variables: { MASTER_ADDR: masterAddr, MASTER_PORT: String(masterPort) }, remove: () => undefined };
-  const launches = join(tmpdir(), 'mixbct-launch');
-  removeDeadTemporaries(launches); // of launchers that were killed
-  const folder = temporaryBeside(launches);
-  mkdirSync(folder, { mode: 0o700 }); // for this user alone
-  return {
-    variables: { [RENDEZVOUS_FILE]: join(folder, 'rendezvous') },
-    remove: () => rmSync(folder, { recursive: true, force: true }),
-  };
+    .action(async (words: readonly string[], options: LaunchOptions) => {
+      checkLaunch(words, options);
+      const { launchProcesses } = await import('../launch/launch-processes.ts');
+      await launchProcesses(words, options);
+    });
 }
 
 /** @throws UserError naming the option that does not fit. */
@@ -129,118 +57,4 @@ export function checkLaunch(
     throw new UserError('several machines need a secret by which their processes know each other', {
       hint: 'openssl rand -hex 32 > secret.txt && chmod 600 secret.txt, copy it to each, and pass --rdzv-secret secret.txt',
     });
-}
-
-/** A process, what it said last on standard error, and how it ended. */
-type Member = {
-  readonly rank: number;
-  readonly child: ChildProcess;
-  readonly lastLines: string[];
-  end: {
-    readonly code: number;
-    readonly how: string /** Ended because of another. */;
-    readonly victim: boolean;
-  } | null;
-};
-
-/** Processes that are started together and end together. */
-class Crew {
-  readonly #members: readonly Member[];
-  /** Those that failed, in the order in which they ended. */
-  readonly #failed: Member[] = [];
-  #asked = 0;
-  #stopper: NodeJS.Timeout | undefined;
-  #killer: NodeJS.Timeout | undefined;
-
-  constructor(places: readonly { readonly rank: number; readonly env: NodeJS.ProcessEnv }[], words: readonly string[]) {
-    const main = join(packageRoot, 'dist/src/cli/main.js');
-    this.#members = places.map(({ rank, env }) => {
-      // a session of its own: Ctrl-C reaches it once, through us
-      const child = spawn(process.execPath, [main, ...words], {
-        env,
-        detached: true,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      const member: Member = { rank, child, lastLines: [], end: null };
-      relay(child.stdout, process.stdout, rank, () => undefined);
-      relay(child.stderr, process.stderr, rank, (line) => {
-        member.lastLines.push(line);
-        if (member.lastLines.length > LAST_LINES) member.lastLines.shift();
-      });
-      return member;
-    });
-  }
-
-  /** Waits until all have ended. @throws ProcessFailed after the words of the one that failed have been said again. */
-  async finished(): Promise<void> {
-    const startedMs = performance.now();
-    const pass = (signal: NodeJS.Signals): void => this.#pass(signal);
-    for (const signal of STOPPING) process.on(signal, pass);
-    try {
-      await Promise.all(this.#members.map((member) => this.#ended(member)));
-    } finally {
-      for (const signal of STOPPING) process.off(signal, pass);
-      clearTimeout(this.#stopper);
-      clearTimeout(this.#killer);
-    }
-    // all may be victims if the cause is on another machine
-    const cause = this.#failed.find(({ end }) => !end!.victim) ?? this.#failed[0];
-    if (!cause) return;
-    if (this.#asked > 0) throw new Interrupted('all processes have stopped');
-    const { rank, lastLines, end } = cause;
-    process.stderr.write(
-      `\nprocess ${rank} ${end!.how} after ${duration(performance.now() - startedMs)}; the others were stopped. It said last:\n${lastLines.map((line) => `${line}\n`).join('')}`,
-    );
-    throw new ProcessFailed(`process ${rank} ${end!.how}`, end!.code);
-  }
-
-  #ended(member: Member): Promise<void> {
-    return new Promise((resolve) => {
-      member.child.once('error', (error) => member.lastLines.push(error.message));
-      // 'close' comes after the last line; a child that could not start has no 'exit'
-      member.child.once('close', (code, signal) => {
-        const number = signal ? 128 + constants.signals[signal] : 0;
-        member.end = {
-          code: code !== null && code >= 0 ? code : number || 1,
-          how: signal ? `was ended by ${signal}` : `ended with code ${code}`,
-          victim: code === PEER_LOST || (signal !== null && this.#killer !== undefined),
-        };
-        if (member.end.code !== 0) {
-          this.#failed.push(member);
-          if (this.#asked === 0) this.#stopSoon(member.end.victim ? LAST_WORDS_MS : 0); // else all are on their way
-        }
-        resolve();
-      });
-    });
-  }
-
-  /** Passes a signal on; one more than it takes to stop in order ends all at once. */
-  #pass(signal: NodeJS.Signals): void {
-    this.#asked++;
-    this.#send(this.#asked > 2 ? 'SIGKILL' : signal);
-  }
-
-  /** Lets the others end by themselves, for a while. */
-  #stopSoon(delayMs: number): void {
-    this.#stopper ??= setTimeout(() => this.#stop(), delayMs);
-    if (delayMs === 0) this.#stop();
-  }
-
-  #stop(): void {
-    if (this.#killer) return;
-    this.#send('SIGTERM');
-    this.#killer = setTimeout(() => this.#send('SIGKILL'), GRACE_MS);
-  }
-
-  #send(signal: NodeJS.Signals): void {
-    for (const { child, end } of this.#members) if (!end) child.kill(signal);
-  }
-}
-
-/** Passes lines on with the rank before each. */
-function relay(from: Readable | null, to: Writable, rank: number, hear: (line: string) => void): void {
-  createInterface({ input: from! }).on('line', (line) => {
-    hear(line);
-    to.write(`[${rank}] ${line}\n`);
-  });
 }

@@ -8,8 +8,8 @@ import type { Space } from '../encoders/index.ts';
 import { extractFeatures, extractSharded, FeatureSet } from '../features/index.ts';
 import { readRunManifest } from '../runs/load-model.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
-import { shardedExtractionOf } from '../stages/sharded.ts';
 import type { DistributedContext } from '../torch/index.ts';
+import { shardedExtractionOf } from './sharded.ts';
 
 /** A model as a command is told it: a finished run, or its features of the benchmark. */
 export type ModelSource = {

@@ -35,9 +35,9 @@ export type PackOptions = {
  * Judges the models, and writes accuracy.json if a folder is given for it: then an attempt that was cut short goes on behind
  * the last pack that a model had embedded.
  */
-export async function packStage(options: PackOptions): Promise<PackResult[]> {
+export async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
   const { out, force } = options;
-  if (out === undefined) return await evaluatePacks(options);
+  if (out === undefined) return await judgePacks(options);
   const runs = [options.old, ...options.model].flatMap((text) => (text === undefined ? [] : modelSource(text)));
   const models = runs.map(({ path, kind }) => (kind === 'run' ? readRunManifest(path).model : path));
   const key = digestOf(canonicalJson([options.pack.map(fileDigest), models, options.pixels, options.batchSize]));
@@ -46,7 +46,7 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
   const resume = { key, worth: EmbeddingCache.isIn };
   await packAccuracyArtifact.write(out, { force, inputs, resume }, async (folder) => {
     const cache = new EmbeddingCache(folder);
-    results = await evaluatePacks(options, cache);
+    results = await judgePacks(options, cache);
     cache.clear();
     writeJson(packAccuracyFile(folder), results);
     return {};
@@ -55,7 +55,7 @@ export async function packStage(options: PackOptions): Promise<PackResult[]> {
 }
 
 /** Each model on itself, and each new one on the old one's gallery. Source: methods.md 2.11. */
-async function evaluatePacks(options: PackOptions, cache: EmbeddingCache | null = null): Promise<PackResult[]> {
+async function judgePacks(options: PackOptions, cache: EmbeddingCache | null = null): Promise<PackResult[]> {
   const old = options.old === undefined ? null : modelSource(options.old);
   const sources = [...(old ? [old] : []), ...options.model.map(modelSource)];
   requireDistinctNames(sources.map(({ name }) => name));

@@ -23,9 +23,9 @@ import {
   withholdVerdicts,
 } from '../eval/index.ts';
 import { claimOnRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
-import { writeReports } from '../stages/reports.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import { cachedFeatures, type KeptDataset, type ModelSource, modelSource } from './model-features.ts';
+import { writeReports } from './reports.ts';
 
 export type IjbOptions = {
   readonly data: string;

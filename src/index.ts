@@ -1,0 +1,71 @@
+/**
+ * mixbct as a library: each function does what the command or the stage of its name does. Nothing is printed: give a
+ * `reporter`, such as `terminalReporter`, to hear of news and progress. Mistakes of the caller are thrown as `UserError`.
+ */
+import { type Reporter, reportTo } from './base/progress.ts';
+import type { Encoder } from './encoders/index.ts';
+import type { Evaluation } from './eval/index.ts';
+import type { PlannedStage } from './experiment/plan.ts';
+import { FeatureSet, type FeaturesInfo } from './features/index.ts';
+import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
+import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
+import { type EvaluateSetsOptions, evaluateSets } from './stages/evaluate-sets.ts';
+import { type EmbedDatasetOptions, embedDataset } from './stages/extract.ts';
+import * as experiments from './stages/run-experiment.ts';
+import { type TrainedModel, type TrainModelOptions, trainModel } from './stages/train.ts';
+
+export { Interrupted, UserError } from './base/errors.ts';
+export type { Progress, Reporter } from './base/progress.ts';
+export { terminalReporter } from './base/terminal-reporter.ts';
+export { setThreads, useDevice } from './torch/index.ts';
+export type { Encoder, EncoderOptions, Evaluation, FeatureSet, FeaturesInfo, PlannedStage, TrainedModel };
+
+type Reported = { readonly reporter?: Reporter };
+
+export type TrainOptions = Omit<TrainModelOptions, 'recipe'> &
+  Reported & {
+    /** A recipe as a file has it, the path of one, or a published name. */
+    readonly recipe: string | Readonly<Record<string, unknown>>;
+    /** Changes of single settings, such as `method.ratio=0.5`. */
+    readonly settings?: readonly string[];
+    readonly preset?: 'default' | 'reference';
+  };
+
+/** Trains a model into the folder `out`. → its manifest */
+export const train = ({ recipe, settings = [], preset, reporter, ...options }: TrainOptions): Promise<TrainedModel> =>
+  reportTo(reporter, async () => {
+    const how = { settings, preset };
+    const loaded = typeof recipe === 'string' ? loadRecipe(recipe, how) : parseRecipe(recipe, 'recipe', how);
+    return await trainModel({ ...options, recipe: loaded });
+  });
+
+export type ExtractOptions = EmbedDatasetOptions & Reported;
+
+/** Embeds a dataset with a trained model into the folder `out`. → the manifest of the feature set */
+export const extract = ({ reporter, ...options }: ExtractOptions): Promise<FeaturesInfo> =>
+  reportTo(reporter, () => embedDataset(options));
+
+export type EvaluateOptions = EvaluateSetsOptions & Reported;
+
+/** Evaluates new models against an old one by feature sets, and writes the evaluation and its reports into the folder `out`. */
+export const evaluate = ({ reporter, ...options }: EvaluateOptions): Promise<Evaluation> =>
+  reportTo(reporter, () => evaluateSets(options));
+
+export type RunExperimentOptions = experiments.RunExperimentOptions & Reported;
+export type ExperimentResult = experiments.ExperimentResult;
+
+/** Runs the stages of an experiment file; finished stages are skipped, interrupted ones continue. */
+export const runExperiment = (
+  file: string,
+  { reporter, ...options }: RunExperimentOptions,
+): Promise<ExperimentResult> => reportTo(reporter, () => experiments.runExperiment(file, options));
+
+/** What `runExperiment` would do with each stage, and why; reads only. */
+export const planExperiment = (file: string, options: experiments.RunExperimentOptions): Promise<PlannedStage[]> =>
+  experiments.planExperiment(file, options);
+
+/** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
+export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);
+
+/** Loads the model of a finished run as an encoder: images → embeddings. Dispose it after use. */
+export const loadModel = (run: string, options: EncoderOptions = {}): Encoder => openEncoder(run, options);
