@@ -17,7 +17,7 @@ import { type TrainedModel, type TrainModelOptions, trainModel } from './stages/
 export { Interrupted, UserError } from './base/errors.ts';
 export type { Progress, Reporter } from './base/progress.ts';
 export { terminalReporter } from './base/terminal-reporter.ts';
-export { setThreads, useDevice } from './torch/index.ts';
+export { setDefaultDevice, setThreads } from './torch/index.ts';
 export type { Encoder, EncoderOptions, Evaluation, FeatureSet, FeaturesInfo, PlannedStage, TrainedModel };
 
 type Reported = { readonly reporter?: Reporter };
