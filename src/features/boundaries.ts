@@ -9,7 +9,7 @@ import {
 } from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
 
-/** A class with fewer rows keeps all its distances: quartiles would mean nothing. */
+/** A class with fewer rows keeps all its distances: quartiles need more. */
 const FEWEST_FOR_QUARTILES = 4;
 
 export type ClassBoundaries = {
@@ -22,8 +22,8 @@ export type ClassBoundaries = {
 };
 
 /**
- * For each class the centre of its unit embeddings and the largest distance to it, outliers left out: what AdvBCT's
- * boundaries start from (methods.md 4.5). Rows are read block by block.
+ * The centre of each class's unit embeddings and the largest distance to it without outliers: the start of AdvBCT's
+ * boundaries (methods.md 4.5). Rows are read block by block.
  */
 export function boundaries(features: LabelledRows): ClassBoundaries {
   const { dim, classes } = features.info;
@@ -47,7 +47,7 @@ export function boundaries(features: LabelledRows): ClassBoundaries {
   return { centres, largest, kept };
 }
 
-/** Those within 1.5 interquartile ranges of the quartiles, which are elements of the list (no interpolation); all if none is. */
+/** The distances within 1.5 interquartile ranges of the quartiles, which are list elements (no interpolation); all if none is. */
 export function withoutOutliers(ascending: Float64Array): Float64Array {
   const n = ascending.length;
   if (n < FEWEST_FOR_QUARTILES) return ascending;

@@ -1,28 +1,28 @@
 import { UserError } from '../base/errors.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
-/** What is derived from features reads: any object with rows at positions. */
+/** Embeddings with labels, by position: a feature set, or rows in memory. */
 export type LabelledRows = {
   readonly info: { readonly dim: number; readonly count: number; readonly classes: number };
-  /** Embeddings at positions, flat [K · D]; in `into`, which they fill, if it is given. */
+  /** Embeddings at positions, flat [K · D]; written to `into` if given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
   labels(): Int32Array;
-  /** Where they lie, for messages. */
+  /** Path for messages. */
   readonly path?: string;
   /** Positions without an embedding: no class has them. */
   missing?(): ReadonlySet<number>;
 };
 
-/** Positions of each class's rows, missing ones left out, by label, in order. A class without rows has an empty list. */
+/** Positions of each class's rows by label, in order, without missing rows. A class without rows has an empty list. */
 export function rowsByClass(features: LabelledRows, classes = features.info.classes): Int32Array[] {
   const { order, starts } = sortByClass(features, classes);
   return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
 }
 
-/** Positions of the rows that are not missing, class by class, in order within each, and where each class starts [C + 1]. */
+/** Positions of the present rows, sorted by class and then by position, and where each class starts [C + 1]. */
 export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
 
-/** Classes that a set may state beyond its rows: what is allocated for each must be worth its data. */
+/** Limits of the classes that a set may state, so that memory stays proportional to its rows. */
 const [CLASSES_FOR_A_ROW, SPARE_CLASSES] = [4, 1024];
 
 /** @throws UserError if the features state so many classes that their ids must have holes. */
@@ -72,12 +72,12 @@ export type ClassBlock = {
   readonly dim: number;
 };
 
-/** As many as stay in a processor's cache. */
+/** Elements that fit a processor's cache. */
 const BLOCK_ELEMENTS = 1 << 18;
 
 /**
- * All rows by class, each class in one block. Blocks are read one after the other, so that memory holds one block or one
- * class, whatever N is; where rows are in the order of their classes, each is one stretch of the file. `order` saves sorting again.
+ * All rows by class; no class is split over blocks. Memory holds one block or one class, whatever N is. If rows are sorted by
+ * class, each block is one contiguous part of the file. `order` avoids sorting again.
  */
 export function* classBlocks(
   features: LabelledRows,
@@ -102,8 +102,8 @@ export function* classBlocks(
 export const blockTensor = ({ data, rows, dim }: ClassBlock): Tensor => share(data, { shape: [rows.length, dim] });
 
 /**
- * Class means of unit rows (zero rows stay) and every row's Euclidean distance to its own, each dimension's square of the
- * difference times `factors` [D]. Double precision, flat [K · D], [R]
+ * Class means of unit rows (zero rows stay) and every row's distance to its class mean: Euclidean, squares weighted by
+ * `factors` [D]. Double precision, flat [K · D], [R]
  */
 export const classMeansAndDistances = (
   block: ClassBlock,

@@ -4,9 +4,9 @@ import { FileError } from '../base/errors.ts';
 import type { ClassKeys } from '../data/class-keys.ts';
 import { readNpy, writeNpy } from './npy.ts';
 
-/** Where the keys of the classes that a model was trained on lie, in a run and in a feature set. */
+/** File with the keys of a model's training classes, in a run or a feature set. */
 export const trainedClassesPath = (folder: string): string => join(folder, 'trained-classes.npy');
-/** Where a feature set has the keys of its dataset's classes. */
+/** File with the keys of the dataset's classes, in a feature set. */
 export const classesPath = (folder: string): string => join(folder, 'classes.npy');
 
 /** Writes keys as int64 [2, K], or [3, K] with names. */
@@ -18,7 +18,7 @@ export function writeClassKeys(path: string, { labels, ids, names }: ClassKeys):
   writeNpy(path, '<i8', keys, [labels.length]);
 }
 
-/** → null if there is no such file: the folder was made by an earlier version. @throws FileError if it holds something else. */
+/** Null if the file is absent: an earlier version made the folder. @throws FileError if the array has another shape. */
 export function readClassKeys(path: string): ClassKeys | null {
   if (!existsSync(path)) return null;
   const { data, shape } = readNpy(path, ['<i8']);

@@ -17,14 +17,14 @@ export type DenoiseOptions = {
   readonly keep: number;
   /** Divide each dimension by its length over all samples after the rows are normalised, as the reference does (D-08). */
   readonly columnNormalize?: boolean;
-  /** `distance`: nearest to the class mean. `entropy`: see `credibleByEntropy`; `keep` and `columnNormalize` say nothing then. */
+  /** `distance`: nearest to the class mean. `entropy`: see `credibleByEntropy`, which ignores `keep` and `columnNormalize`. */
   readonly rule?: 'distance' | 'entropy';
 };
 
 /**
- * Which old features may be trusted (methods.md 4.2): → [N], 1 or 0. A class's rows, of length 1 (zero rows stay zero)
- * and column-normalised, are ranked by distance to their mean; ties go to the earlier row. A missing row is not trusted
- * and counts for no class. Rows are read block by block, whatever N is, twice if columns are normalised.
+ * The mask of credible old features (methods.md 4.2): → [N], 1 or 0. The rows of each class are normalised to length 1 (zero
+ * rows stay zero), column-normalised and ranked by distance to their mean. On a tie the earlier row wins. A missing row is not
+ * credible and belongs to no class. Rows are read block by block, twice if columns are normalised.
  * @throws UserError if `keep` is out of range or there are no features.
  */
 export function denoise(
@@ -47,7 +47,7 @@ export function denoise(
   return mask;
 }
 
-/** Marks the ceil(keep · n) nearest of a class's rows [n]; of those as far as the last one, the earlier. */
+/** Marks the ceil(keep · n) nearest of a class's rows [n]; on a tie the earlier one. */
 function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array, keep: number): void {
   const wanted = Math.ceil(keep * rows.length);
   const last = distances.slice().sort()[wanted - 1]!;
@@ -57,7 +57,7 @@ function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array
     if (distances[i]! < last || (distances[i] === last && atLast-- > 0)) mask[rows[i]!] = 1;
 }
 
-/** For each dimension 1 / the sum of its squares over all unit rows; [D] */
+/** 1 / the sum of squares of each dimension over all unit rows; [D] */
 function columnFactors(features: LabelledRows, order: ClassOrder): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features, order)) {

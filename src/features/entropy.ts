@@ -23,12 +23,12 @@ const LEAST_VARIANCE = 1e-10;
 const BLOCK = 1 << 24;
 
 /**
- * Which old features may be trusted, by how surely they belong to one class: p_ik = softmax over the class centres of
- * -‖x_i - c_k‖ / v, with unit rows x and v the variance of the own class's distances; a sample is kept if the entropy of
- * p_i is at most ln(C)/2. Classes without a row have no centre and are none of the C; a missing row is not trusted.
+ * The mask of credible old features by the entropy of their class probabilities: p_ik = softmax over the class centres of
+ * -‖x_i - c_k‖ / v, with unit rows x and v the variance of the own class's distances. A sample is credible if the entropy of
+ * p_i is at most ln(C)/2. C counts the classes with a row. A missing row is not credible.
  * → [N], 1 or 0
  *
- * Source: methods.md 4.4, the rule that was meant (D-13: as written, the reference's selects everything).
+ * Source: methods.md 4.4, as intended (D-13: the reference's code selects everything).
  */
 export function credibleByEntropy(features: LabelledRows): Uint8Array {
   const { dim, count } = features.info;

@@ -27,19 +27,19 @@ export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
   readonly half?: boolean;
   readonly batchSize?: number;
   readonly workers?: number;
-  /** Rows `from` … `to - 1` alone, as a set of their own; all if nothing is told. */
+  /** Only rows `from` … `to - 1`, as a set of their own; default: all. */
   readonly range?: { readonly from: number; readonly to: number };
-  /** Go on past an image that cannot be read: its row is zeros and marked missing. */
+  /** Skip unreadable images: their rows are zeros and marked missing. */
   readonly skipBadImages?: boolean;
-  /** When it fires, extraction stops behind the next batch; its rows are kept. */
+  /** When it fires, extraction stops after the next batch and keeps the rows. */
   readonly signal?: AbortSignal;
 };
 
 /**
- * Embeds a dataset in its order. Only a batch of it is in memory. An extraction that was killed or failed goes on where it
- * stopped when it is asked for again: same weights, images, flips and preprocessing.
- * @throws FileError naming the first image that cannot be read, unless `skipBadImages`; UserError if an embedding is not
- * finite; Interrupted if `signal` says so.
+ * Embeds a dataset in its order and writes a feature set. Memory holds one batch. An extraction that was killed or failed
+ * resumes where it stopped if weights, images, flips and preprocessing are the same.
+ * @throws FileError naming the first unreadable image, unless `skipBadImages`; UserError if an embedding is non-finite;
+ * Interrupted if `signal` fires.
  */
 export async function extractFeatures(
   dataset: Dataset,
@@ -61,7 +61,7 @@ export async function extractFeatures(
     precision: content.precision,
     missing: 'zeros',
   });
-  // without leave to skip images, those that an earlier attempt could not read are read again
+  // unless images may be skipped, unreadable ones of an earlier attempt are read again
   const valid = (directory: string): number =>
     skipBadImages ? Number.POSITIVE_INFINITY : (readSavedMissingRows(directory)[0]?.row ?? Number.POSITIVE_INFINITY);
   const resume = { identity, step: batchSize, valid };
@@ -71,7 +71,7 @@ export async function extractFeatures(
     if (!options.range) removeOtherParts(out, 1);
     await using loader = new Loader(dataset, { workers });
     const before = readSavedMissingRows(directory).filter(({ row }) => row < from);
-    if (from > 0) saveMissingRows(directory, before); // those that follow are read again
+    if (from > 0) saveMissingRows(directory, before); // later ones are read again
     let missing = before;
     const bar = progress('extract', content.dataset.count);
     let done = from;
@@ -104,11 +104,11 @@ export async function extractFeatures(
   });
 }
 
-/** The images that the loader could not read, as rows of a set that begins at image `first`. */
+/** The loader's unreadable images as rows of a set that begins at image `first`. */
 const missingOf = ({ bad }: Loader, dataset: Dataset, first: number): MissingRow[] =>
   bad.map(({ index, problem }) => ({ row: index - first, id: dataset.id(index), problem }));
 
-/** Embeddings of a batch, flat [B · D]; zeros for images that could not be read. */
+/** Embeddings of a batch, flat [B · D]; zeros for unreadable images. */
 async function embedBatch(batch: Batch, encoder: Encoder, flip: ExtractOptions['flip']): Promise<Float32Array> {
   const { images, labels } = batch;
   const rows = await (flip === 'mean' ? embedBoth(batch, encoder) : encoder.embed(images, labels.length));
@@ -118,7 +118,7 @@ async function embedBatch(batch: Batch, encoder: Encoder, flip: ExtractOptions['
 
 const whole = ({ size }: Dataset) => ({ from: 0, to: size });
 
-/** What a feature set is going to be. */
+/** The content of the feature set that an extraction writes, without its embeddings. */
 export function plannedContent(
   dataset: Dataset,
   encoder: Encoder,
@@ -165,8 +165,8 @@ export type FaceEmbeddings = {
 };
 
 /**
- * Embeddings of every image of a dataset and of its mirror image, in memory: for the pictures of a verification pack.
- * @throws FileError naming the first image that cannot be read.
+ * Embeds every image of a dataset and its mirror image in memory, for a verification pack.
+ * @throws FileError naming the first unreadable image.
  */
 export async function embedFaces(
   dataset: Dataset,

@@ -3,14 +3,14 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { lockOutput } from '../artifacts/output-lock.ts';
 import { logLine } from '../base/progress.ts';
 
-/** Where one of several processes puts its rows: a feature set of its own beside the whole one. */
+/** Path of the feature set that one of several processes writes beside the whole one. */
 export const partPath = (out: string, rank: number, processes: number): string =>
   `${out}.part-${rank + 1}-of-${processes}`;
 
 const PART = /^\.part-\d+-of-(\d+)/;
 
 /**
- * Removes the parts that attempts by another number of processes left beside `out`, and says so: nothing goes on from them.
+ * Removes the parts that attempts with another number of processes left beside `out`, and reports it: they cannot be resumed.
  * The caller holds the lock of `out`.
  */
 export function removeOtherParts(out: string, processes: number): void {

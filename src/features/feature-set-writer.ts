@@ -19,7 +19,7 @@ import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import type { MissingRow } from './missing-rows.ts';
 import { countWrittenRows, NpyWriter, writeNpy } from './npy.ts';
 
-/** Of a number of features, and of a row's label and family. */
+/** Bytes of one number, and of a row's label and family. */
 const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
 
 /** What a set holds beside its embeddings. */
@@ -29,9 +29,9 @@ export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' |
   readonly families: Int32Array;
   readonly classKeys?: ClassKeys | null;
   readonly trainedClassKeys?: ClassKeys | null;
-  /** The ids that classes had before they were numbered 0 … C-1; null if they had these. [C] */
+  /** Class ids before numbering as 0 … C-1; null if they were these. [C] */
   readonly classIds?: BigInt64Array | null;
-  /** What each row's image is called; null if that is not known. */
+  /** Id of a row's image; null if unknown. */
   readonly id?: ((row: number) => string) | null;
   readonly dtype?: FeatureDtype;
   readonly precision?: FeaturesInfo['precision'];
@@ -70,31 +70,31 @@ function countZeroRows(rows: Float32Array, dim: number): number {
 
 export type FeatureSetOptions = Pick<WriteOptions, 'force' | 'inputs' | 'lock'> & {
   /**
-   * Rows written by an attempt that failed or was killed are kept for the next one with the same `identity`, as many as are a
-   * multiple of `step`: what was made in steps is then made in the same ones.
+   * Rows of a failed attempt are kept for the next one with the same `identity`, down to a multiple of `step`: batches then
+   * hold the same images again.
    */
   readonly resume?: {
     readonly identity: string;
     readonly step: number;
-    /** How many of the rows in the attempt's folder may be kept; all if it is not given. */
+    /** Limit of the rows in the attempt's folder that may be kept; default: all. */
     readonly valid?: (directory: string) => number;
   };
 };
 
-/** What `fill` is given: where rows go, which of them are there already, and a folder for what an attempt must remember. */
+/** What `fill` writes to. `from`: rows written by an earlier attempt. `directory`: for files of the attempt. */
 export type FeatureSetBuilder = {
   readonly append: (rows: Float32Array) => void;
-  /** Tells which of all rows have no embedding, ascending; they were appended as zeros. */
+  /** Sets the missing rows of the whole set, ascending; they were appended as zeros. */
   readonly markMissing: (rows: readonly MissingRow[]) => void;
   readonly from: number;
   readonly directory: string;
 };
 
 /**
- * Writes a feature set; `fill` appends whole rows in dataset order, from row `from` on. Nothing is left if it throws, unless
- * `resume` is given and there are rows.
- * @throws UserError if something stands at `path` and `force` is not set, or an embedding is not finite: distances and
- * means would be NaN without a word.
+ * Writes a feature set; `fill` appends whole rows in dataset order, from row `from` on. If `fill` throws, nothing is left,
+ * except rows that `resume` keeps.
+ * @throws UserError if `path` exists and `force` is not set, or an embedding is non-finite: distances and means would become
+ * NaN silently.
  */
 export function writeFeatureSet(
   path: string,

@@ -169,7 +169,7 @@ export function readNpyHeader(fd: number, path: string): NpyHeader {
   };
 }
 
-/** Whole rows that a writer has put into a file so far, whether it came to its end or not. */
+/** Counts the whole rows that a writer, finished or not, has put into a file. */
 export function countWrittenRows(path: string, type: NpyType, rowShape: readonly number[] = []): number {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   return Math.max(0, Math.floor((size - HEADER_BYTES) / (elements(rowShape) * types[type].BYTES_PER_ELEMENT)));
@@ -185,7 +185,7 @@ export class NpyWriter<T extends NpyType> {
   #position = HEADER_BYTES;
   #torn = false;
 
-  /** Goes on after the first `rows` of what a writer that came to no end left in the file; what follows them is cut off. */
+  /** Continues after the first `rows` of an unfinished file and cuts off the rest. */
   constructor(path: string, type: T, rowShape: readonly number[] = [], { rows = 0 }: { readonly rows?: number } = {}) {
     this.#path = path;
     this.#fd = openSync(path, rows > 0 ? 'r+' : 'w');

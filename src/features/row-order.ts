@@ -7,11 +7,11 @@ import { firstFew } from './id-file.ts';
 import type { MissingRow } from './missing-rows.ts';
 import { NpyWriter } from './npy.ts';
 
-/** Which row of an imported array each row of the feature set is. */
+/** The row of an imported array for each row of the feature set. */
 export type RowOrder = {
   /** [N]; -1 for a row that is missing. */
   readonly rows: Int32Array;
-  /** Whether row i is row i, for all. */
+  /** Whether both orders are equal. */
   readonly inOrder: boolean;
   readonly missing: readonly MissingRow[];
 };
@@ -23,8 +23,8 @@ export const identityOrder = (count: number): RowOrder => ({
 });
 
 /**
- * Brings rows into a dataset's order by the ids of both.
- * @throws FileError naming a few ids that only one side has; with `allowMissing` the dataset may have more.
+ * Matches rows to a dataset's images by id.
+ * @throws FileError naming ids that only one side has; with `allowMissing` the dataset may have more.
  */
 export function orderById(
   { path, ids }: { readonly path: string; readonly ids: readonly string[] },
@@ -80,7 +80,7 @@ export function appendInOrder(file: ForeignNpy, { rows, inOrder }: RowOrder, tar
     return;
   }
   if (file.fortran) {
-    // single rows lie scattered over the whole file: bring them together first
+    // the numbers of a row are scattered over the file: write them in C order first
     const path = join(directory, 'rows.npy');
     const writer = new NpyWriter(path, '<f4', [dim]);
     try {

@@ -6,13 +6,13 @@ export type FeatureSource = {
   /** Digest of the features; for a feature set its own. */
   readonly features: string;
   readonly model?: { readonly name: string; readonly digest: string } | null | undefined;
-  /** It is only good with the very features that it was made from. */
+  /** Valid only with exactly the features that it was made from. */
   readonly ofRows?: boolean;
 };
 
 /**
- * @throws UserError if two artefacts come from different features, unless both say that the features are of one model and
- * neither is a mask of single rows.
+ * @throws UserError if two artefacts come from different features, unless these are of one model and neither artefact is a
+ * mask of rows.
  */
 export function requireSameSource(one: FeatureSource, other: FeatureSource): void {
   if (one.features === other.features) return;

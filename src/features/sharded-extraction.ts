@@ -11,17 +11,17 @@ import { type FeaturesInfo, featureSetArtifact } from './feature-set-artifact.ts
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
 import { reportMissingRows } from './missing-rows.ts';
 
-/** One of several processes that extract together. */
+/** One process of a sharded extraction. */
 export type ShardedExtraction = {
   readonly rank: number;
   readonly processes: number;
-  /** Calls `body` in the first process; all get its result. */
+  /** Calls `body` on rank 0; every process gets its result. */
   broadcastFromRankZero<T>(body: () => T): T;
   /** Waits for the others. */
   barrier(): void;
 };
 
-/** `claim`, called in the first process, which holds the lock; all fail if it does. */
+/** Calls `claim` on rank 0, which holds the lock; if it fails, every process fails. */
 export function claimOnRankZero(
   broadcastFromRankZero: ShardedExtraction['broadcastFromRankZero'],
   claim: () => OutputLock,
@@ -38,9 +38,9 @@ export function claimOnRankZero(
 const JOINED_ROWS = 4096;
 
 /**
- * `extractFeatures` by several processes on one file system: each embeds its stretch of the dataset into a set of its own beside
- * `out`, which the first one then puts together in dataset order. An attempt by as many processes goes on where one was cut
- * short. All get the manifest.
+ * `extractFeatures` with several processes on one file system. Each embeds its shard of the dataset into a feature set beside
+ * `out`; rank 0 then merges them in dataset order. An interrupted attempt resumes with the same number of processes. Every
+ * process gets the manifest.
  */
 export async function extractSharded(
   dataset: Dataset,

@@ -21,7 +21,7 @@ import { networkSchema, type Recipe } from './recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 import { writeBackbone } from './write-model.ts';
 
-/** What a checkpoint does not tell of its network. */
+/** The network options that a checkpoint does not hold. */
 export type ImportedNetwork = {
   /** A backbone's name. */
   readonly network: string;
@@ -30,20 +30,20 @@ export type ImportedNetwork = {
   readonly width?: number;
 };
 
-/** What wrappers put before names: data-parallel training, torch.compile, a module that holds the backbone; in any order. */
+/** Prefixes that wrappers put before names: data-parallel training, torch.compile, an outer module; in any order. */
 const WRAPPERS = /^(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)*/;
-/** How many batches a batch norm has seen: PyTorch does without it, and nothing here reads it. */
+/** The batch counter of a batch norm, which nothing reads and old checkpoints lack. */
 const UNREAD = '.num_batches_tracked';
-/** A backbone as small as it gets has the names of the full one, which is all that is wanted of it. */
+/** Width of the smallest backbone, which is built only for its names. */
 const SMALLEST = 1 / 64;
 
 /**
- * Makes a finished run of a checkpoint that was trained elsewhere: a PyTorch file, or a safetensors file if its name ends so.
- * D comes from the checkpoint. Entries of parts that the backbone does not have at all (a classifier, a discriminator) are
- * for training only: they are left out, and named in the manifest. Numbers become float32, whatever they were.
+ * Makes a finished run from a checkpoint that was trained elsewhere: a PyTorch file or a .safetensors file. D comes from the
+ * checkpoint. Entries outside the backbone (a classifier, a discriminator) are skipped and named in the manifest. All numbers
+ * become float32.
  *
  * Source: methods.md 3.2 and 6.2, repaired for every backbone (D-17).
- * @throws FileError if the file is none of these, does not fit the network, or holds numbers that are not finite.
+ * @throws FileError if the file is none of these, does not fit the network, or holds non-finite numbers.
  */
 export async function importModel(
   path: string,
@@ -54,7 +54,7 @@ export async function importModel(
   const asked = `--network ${network} --side ${side} --width ${width}`;
   const recipeOf = (embeddingDim: number): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
-  recipeOf(1); // what was asked for is checked before anything is read or written
+  recipeOf(1); // checks the options before anything is read or written
   return await runArtifact.write(out, { force, inputs: [path] }, async (folder) => {
     const opened = await openState(path);
     return scope(() => {
@@ -107,7 +107,7 @@ export async function importModel(
   });
 }
 
-/** Reads the file now, and makes its tensors when called: a scope cannot wait for a file. */
+/** Reads the file; `tensors` then makes its tensors inside the caller's scope, which cannot wait. */
 async function openState(path: string): Promise<{ tensors(): StateDict; readonly skipped: readonly string[] }> {
   if (path.endsWith('.safetensors')) return { tensors: () => readSafetensors(path).tensors, skipped: [] };
   const { tensors, skipped } = await readPytorchState(path);
@@ -118,8 +118,8 @@ async function openState(path: string): Promise<{ tensors(): StateDict; readonly
 }
 
 /**
- * The tensors by the backbone's own names: what stands before all of them in the file is taken off where it stands. Without
- * a prefix that makes all names fit, the one with which most do, so that a message tells what is missing.
+ * Removes the wrapper prefix from the names. If no prefix makes all names fit, the one that fits most names is taken, so that
+ * the message names what is missing.
  * @throws FileError if the file holds the backbone under several prefixes.
  */
 function withoutPrefix(
@@ -142,7 +142,7 @@ function withoutPrefix(
   if (prefix === '') return { tensors, prefix, shadowed: [] };
   const bare = (name: string): string => (name.startsWith(prefix) ? name.slice(prefix.length) : name);
   const own = new Set([...tensors.keys()].filter((name) => name.startsWith(prefix)).map(bare));
-  // an entry without the prefix that is called like one with it is another one
+  // an entry without the prefix but of the same name is another one
   const shadowed = [...tensors.keys()].filter((name) => !name.startsWith(prefix) && own.has(name));
   const kept = [...tensors].filter(([name]) => !shadowed.includes(name));
   return { tensors: new Map(kept.map(([name, value]) => [bare(name), value])), prefix, shadowed };
@@ -159,7 +159,7 @@ function stackOf(wrappers: string): string[] {
   );
 }
 
-/** With a zero for each counter of batches that the file lacks, as PyTorch has it for checkpoints before version 0.4. */
+/** Adds a zero for each missing batch counter, as PyTorch does for checkpoints before version 0.4. */
 function withUnread(tensors: StateDict, names: readonly string[]): StateDict {
   const lacking = names.filter((name) => name.endsWith(UNREAD) && !tensors.has(name));
   return new Map([...tensors, ...lacking.map((name) => [name, zeros([], { dtype: 'int64', device: 'cpu' })] as const)]);
@@ -167,7 +167,7 @@ function withUnread(tensors: StateDict, names: readonly string[]): StateDict {
 
 const partOf = (name: string): string => name.split('.', 1)[0]!;
 
-/** Parts a backbone does not have belong to training; within its own parts every name counts. */
+/** Drops the entries of parts that the backbone does not have. */
 function withoutTraining(tensors: StateDict, names: readonly string[]): { state: StateDict; leftOut: string[] } {
   const parts = new Set(names.map(partOf));
   return {
@@ -185,7 +185,7 @@ function namesOf(network: string, side: number): string[] {
   return names;
 }
 
-/** D: the size of the last bias that the backbone has, for every backbone ends in a batch norm of the embedding (D-17). */
+/** D: the size of the backbone's last bias, since every backbone ends in a batch norm of the embedding (D-17). */
 function dimensionOf(state: StateDict, names: readonly string[], refuse: (problems: string[]) => never): number {
   const last = names.findLast((name) => name.endsWith('.bias'))!;
   const shape = state.get(last)?.shape;
@@ -204,7 +204,7 @@ function skippedNote(skipped: readonly string[]): string {
   return `; skipped, as no plain tensors: ${shown.join(', ')} (in Python, save plain ones: {k: v.float() for k, v in state.items()})`;
 }
 
-/** What to try instead of what was asked for, going by the names in the file. */
+/** A hint from the names in the file. */
 function advice(tensors: StateDict, network: string, side: number): string {
   const fitting = backboneNames.filter((name) => {
     const names = namesOf(name, side);

@@ -20,7 +20,7 @@ export type LoadedModel = {
   readonly backbone: Module;
   /** From its embeddings to the old space. */
   readonly projection: Module | null;
-  /** What tells the classes that it was trained on from others; null if that is not known. */
+  /** Keys of its training classes; null if unknown. */
   readonly trainedClassKeys: ClassKeys | null;
   dispose(): void;
 };

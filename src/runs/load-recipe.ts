@@ -12,11 +12,11 @@ import { type Recipe, recipeSchema } from './recipe.ts';
 export type LoadRecipeOptions = {
   /** `path=value`, as `--set` takes them. */
   readonly settings?: readonly string[];
-  /** Takes the place of the recipe's own. */
+  /** Replaces the recipe's own. */
   readonly preset?: Recipe['preset'] | undefined;
 };
 
-/** Reads a recipe, from a file or by a name of the reference's. @throws UserError listing every problem at once. */
+/** Reads a recipe from a file or by a published name. @throws UserError listing every problem. */
 export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Recipe {
   const path = ownOrShipped(given);
   const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);

@@ -15,7 +15,7 @@ const method =
   ({ method: { kind } }: Recipe): boolean =>
     kinds.includes(kind);
 
-/** Every setting by which `preset: reference` differs from the default: all of the reference's behaviour is selected here. */
+/** Every setting in which `preset: reference` differs from the default. */
 export const referencePreset: readonly Difference[] = [
   { id: 'D-02', path: 'schedule.warmupEpochs', reference: -1, applies: method('bct') },
   {
@@ -41,7 +41,7 @@ export const referencePreset: readonly Difference[] = [
   { id: 'D-32', path: 'method.onShortage', reference: 'stop', applies: method('mixbct') },
 ];
 
-/** Repairs that no preset takes back. */
+/** Repairs of the reference that every preset keeps. */
 export const repairsInEveryPreset: readonly string[] = [
   'D-03, D-33: one precision for every method, float32 unless the recipe says otherwise; the reference computes old softmax models, BCT, UniBCT and AdvBCT in fp16 and the others in float32',
   'D-20: batches are accumulated where the recipe says so',
@@ -55,7 +55,7 @@ export const repairsInEveryPreset: readonly string[] = [
 const at = (value: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
 
-/** A copy of a raw recipe with the reference's settings wherever it says nothing itself. `recipe` is what it means by default. */
+/** Fills what a raw recipe leaves open with the reference's settings. `recipe` is the parsed recipe with defaults. → a copy */
 export function withReference(raw: unknown, recipe: Recipe): unknown {
   const result = structuredClone(raw) as Record<string, unknown>;
   for (const { path, reference, applies } of referencePreset) {
@@ -71,7 +71,7 @@ export function withReference(raw: unknown, recipe: Recipe): unknown {
   return result;
 }
 
-/** Where a recipe differs from the reference, a line each: `D-28 method.scale: 30 (reference: 1)`. */
+/** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 30 (reference: 1)`. */
 export function differencesFromReference(recipe: Recipe): string[] {
   return referencePreset
     .filter(({ applies, path, reference }) => applies(recipe) && !same(at(recipe, path.split('.')), reference))

@@ -4,10 +4,10 @@ import { type MethodName, methods } from '../methods/index.ts';
 import { backboneNames } from '../models/index.ts';
 import { precisions } from '../models/precisions.ts';
 
-/** Larger than any embedding in use: a typing error must not decide what memory is asked for. */
+/** Larger than any embedding in use, so that a typing error cannot exhaust memory. */
 const MOST_DIM = 65_536;
 
-/** Null: as the backbone of that name has it. */
+/** Null: the backbone's own default. */
 const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 const inEpochs = 'in epochs; fractions are allowed';
 
@@ -85,7 +85,7 @@ const pretendSchema = z.strictObject({
   images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
 });
 
-/** The full description of one training run, but for the data it runs on. */
+/** A training run without its data. */
 export const recipeSchema = z.strictObject({
   name: z.string().min(1).optional(),
   preset: z

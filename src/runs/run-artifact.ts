@@ -11,7 +11,7 @@ export const runFiles = (out: string) => ({
   recipe: join(out, 'recipe.json'),
   log: join(out, 'log.jsonl'),
   checkpoint: join(out, 'checkpoint.safetensors'),
-  /** The one before. */
+  /** The previous checkpoint. */
   previous: join(out, 'checkpoint.previous.safetensors'),
   model: join(out, 'model.safetensors'),
   head: join(out, 'head.safetensors'),
@@ -31,15 +31,15 @@ const runSchema = z.object({
   }),
   /** What it was trained on; null if that is not known. */
   dataset: datasetReference.nullable(),
-  /** The checkpoint that the model was taken from and the entries of it that were left out; null if it was trained here. */
+  /** The checkpoint that the model was taken from and its skipped entries; null if it was trained here. */
   imported: z
     .object({
       from: z.string(),
       digest: z.string(),
       leftOut: z.array(z.string()),
-      /** What stood before the names of the network. */
+      /** Prefix removed from the names. */
       prefix: z.string().default(''),
-      /** Entries of the state that are no plain tensors. */
+      /** Entries that are not plain tensors. */
       skipped: z.array(z.string()).default([]),
     })
     .nullable()
@@ -93,7 +93,7 @@ export const runArtifact = defineArtifact<RunFields>({
   again: 'the run is damaged: train it again with mixbct train … --force',
 });
 
-/** Whether an unfinished run can go on at `out`. */
+/** Whether an unfinished run at `out` can resume. */
 export const hasCheckpoint = (out: string): boolean =>
   [runFiles(out).checkpoint, runFiles(out).previous].some((path) => existsSync(path));
 

@@ -16,7 +16,7 @@ import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';
 import { hasCheckpoint, removeCheckpoints, runFiles } from './run-artifact.ts';
 
-/** A run as `--force` knows it: by its manifest or, while it is unfinished, by its files. */
+/** How `--force` recognises a run: by its manifest, or by its files while it is unfinished. */
 const runKind: OutputKind = {
   what: 'a run',
   is: (path) =>
@@ -25,7 +25,7 @@ const runKind: OutputKind = {
   stranger: foreignEntryIn,
 };
 
-/** What lies in a run's folder and is no file of a run. */
+/** A file or folder in a run's folder that does not belong to the run. */
 function foreignEntryIn(path: string): string | undefined {
   const known = new Set([
     MANIFEST,
@@ -34,7 +34,7 @@ function foreignEntryIn(path: string): string | undefined {
   return readdirSync(path).find((name) => !known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
 }
 
-/** @throws UserError if a run stands at `out` that neither `resume` nor `force` says what to do with. */
+/** @throws UserError if `resume` has nothing to resume, or `out` exists and neither `resume` nor `force` is set. */
 function requireRunPlace(out: string, { resume, force }: { readonly resume: boolean; readonly force: boolean }): void {
   const finished = existsSync(join(out, MANIFEST));
   const begun = hasCheckpoint(out);
@@ -58,25 +58,25 @@ function requireRunPlace(out: string, { resume, force }: { readonly resume: bool
     );
 }
 
-/** Whether a run that is finished was killed before it had removed its checkpoints. */
+/** Whether a finished run was killed before it removed its checkpoints. */
 const isCutShort = (out: string): boolean => existsSync(join(out, MANIFEST)) && hasCheckpoint(out);
 
-/** Removes what a finished run no longer needs: its checkpoints, and the run that stood there before. */
+/** Removes the checkpoints of a finished run, and the run that it replaced. */
 function removeOlder(out: string): void {
   if (!existsSync(join(out, MANIFEST))) return;
   removeCheckpoints(out);
   rmSync(replacedPath(out), { recursive: true, force: true });
 }
 
-/** Does for a finished run what a kill has kept it from doing. @throws UserError if another process writes it. */
+/** Completes the cleaning up of a finished run that was killed. @throws UserError if another process writes it. */
 export function removeRunLeftovers(out: string): void {
   using _ = lockOutput(out);
   removeOlder(out);
 }
 
 /**
- * The right to write a run's directory, which, unlike other artefacts, stands under its name while it is made. A run that it
- * replaces is kept beside it until the new one is finished, and is back if the new one fails before its first step.
+ * The right to write a run's directory. Unlike other artefacts, a run has its final name while it is made. The run that it
+ * replaces is kept beside it until the new one is finished, and is restored if the new one fails before its first step.
  */
 export class RunOutput implements Disposable {
   readonly #out: string;
@@ -89,7 +89,7 @@ export class RunOutput implements Disposable {
     this.#lock = lock;
   }
 
-  /** @throws UserError if another process writes it, or what stands there may be neither gone on with nor replaced. */
+  /** @throws UserError if another process writes it, or the run there may be neither resumed nor replaced. */
   static claim(out: string, { resume, ...replacing }: Replacing & { readonly resume: boolean }): RunOutput {
     const check = (): void => {
       requireRunPlace(out, { resume, force: replacing.force ?? false });
@@ -108,20 +108,20 @@ export class RunOutput implements Disposable {
     }
   }
 
-  /** An empty directory for a new run. */
+  /** Makes an empty directory for a new run. */
   begin(): void {
     if (existsSync(this.#replaced)) rmSync(this.#out, { recursive: true, force: true });
     else if (existsSync(this.#out)) renameSync(this.#out, this.#replaced);
     mkdirSync(this.#out, { recursive: true });
   }
 
-  /** The new run comes to nothing: what stood there is back. */
+  /** Removes the new run and restores the one that it replaced. */
   abandon(): void {
     rmSync(this.#out, { recursive: true, force: true });
     if (existsSync(this.#replaced)) renameSync(this.#replaced, this.#out);
   }
 
-  /** The new run is finished. */
+  /** Syncs the new run to disk and removes the one that it replaced. */
   finish(): void {
     if (existsSync(runFiles(this.#out).log)) sync(runFiles(this.#out).log);
     sync(this.#out);

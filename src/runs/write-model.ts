@@ -20,7 +20,7 @@ export type TrainedRun = Pick<
   /** The head's state, whole. */
   readonly head: NamedTensors;
   readonly dataset: Dataset;
-  /** Paths of what it was made from. */
+  /** Paths of its inputs. */
   readonly inputs: readonly (string | undefined)[];
 };
 
