@@ -122,8 +122,12 @@ type Protocol = {
 };
 const labels = Int32Array.from({ length: COUNT }, (_, i) => Math.floor(i / EACH));
 const named = (results: readonly TestResult[], crossed: boolean): Metric[] => {
-  const { verification, identification } = results.find(({ query, gallery }) => crossed === (query !== gallery))!;
-  return [...metricsOf(verification, 'verification'), ...metricsOf(identification, 'identification')];
+  const { verification, identification, metrics = [] } = results.find(({ query, gallery }) => crossed === (query !== gallery))!;
+  return [
+    ...metricsOf(verification, 'verification'),
+    ...metricsOf(identification, 'identification'),
+    ...metrics.map(({ name, value }) => ({ name: `metrics.${name}`, level: 0, value })),
+  ];
 };
 const resamples = 40;
 

@@ -30,7 +30,10 @@ export async function loadPage<Exports>(t: TestContext, page: string): Promise<E
   const tsc = (about: string, options: Readonly<Record<string, unknown>>): void => {
     writeFileSync(
       join(root, 'tsconfig.json'),
-      JSON.stringify({ compilerOptions: { ...compilerOptions, ...options }, files: ['page.ts'] }),
+      JSON.stringify({
+        compilerOptions: { ...compilerOptions, ...options },
+        files: ['page.ts', join(packageRoot, 'src/data/glyphs/fontkit.d.ts')],
+      }),
     );
     const { stdout } = spawnSync(process.execPath, [join(packageRoot, 'node_modules/typescript/bin/tsc'), '-p', root], {
       encoding: 'utf8',
