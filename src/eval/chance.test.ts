@@ -122,7 +122,11 @@ type Protocol = {
 };
 const labels = Int32Array.from({ length: COUNT }, (_, i) => Math.floor(i / EACH));
 const named = (results: readonly TestResult[], crossed: boolean): Metric[] => {
-  const { verification, identification, metrics = [] } = results.find(({ query, gallery }) => crossed === (query !== gallery))!;
+  const {
+    verification,
+    identification,
+    metrics = [],
+  } = results.find(({ query, gallery }) => crossed === (query !== gallery))!;
   return [
     ...metricsOf(verification, 'verification'),
     ...metricsOf(identification, 'identification'),
