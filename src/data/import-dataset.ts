@@ -3,7 +3,7 @@ import { countOf, progress } from '../base/progress.ts';
 import { type Dataset, idsOf, repairAdvice } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
-import { datasetBytes, isStaged, requireReplaceableSet, writeRecordSets } from './record-output.ts';
+import { datasetBytes, isStaged, outputPrefix, requireReplaceableSet, writeRecordSets } from './record-output.ts';
 import { packImage, type RecordWriter } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
@@ -34,13 +34,14 @@ export type ImportResult = WrittenPart & {
  */
 export async function importDataset(
   dataset: Dataset,
-  prefix: string,
+  out: string,
   { force = false, check = true, skipBadImages = false }: ImportOptions = {},
 ): Promise<ImportResult> {
   if (skipBadImages && !check)
     throw new UserError('unreadable images are found by decoding them', {
       hint: [optionHint('pass --skip-bad-images without --no-check')],
     });
+  const prefix = outputPrefix(out);
   const replacing = { force, inputs: [dataset.path] };
   if (!isStaged(prefix)) requireReplaceableSet(prefix, replacing); // before all images are decoded
   const unreadable = check ? await unreadableImages(dataset) : new Map<number, string>();

@@ -9,6 +9,8 @@ import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { holdOut, importDataset, openDataset } from './index.ts';
+import { writeRecordSets } from './record-output.ts';
+import { packImage } from './recordio.ts';
 
 const contents = (folder: string): Record<string, string> =>
   Object.fromEntries(readdirSync(folder).sort().map((name) => [name, readFileSync(join(folder, name), 'latin1')])); // biome-ignore format: short
@@ -111,4 +113,36 @@ test('on a full disk nothing of a record set is left', async (t) => {
     await assert.rejects(importDataset(dataset, join(disk, 'set')), /the disk is full|need .*, have /);
     assert.deepEqual(readdirSync(disk), ['ballast']);
   }
+});
+
+test('however the name of a set is spelled, its files have it', async (t) => {
+  const folder = testFolder(t);
+  const about = () => ({ sidecar: {} });
+  const write = (prefix: string) =>
+    writeRecordSets(
+      [
+        {
+          prefix,
+          images: 1,
+          classes: 1,
+          about,
+          fill: (writer) => writer.write(1, packImage({ labels: [0], id: 1, image: Buffer.from('x') })),
+        },
+      ],
+      {},
+    );
+  for (const [spelled, name] of [
+    ['a.rec', 'a'],
+    ['b.idx', 'b'],
+    ['c/', 'c'],
+    ['d//', 'd'],
+    ['e', 'e'],
+  ] as const) {
+    await write(`${folder}/${spelled}`);
+    assert.deepEqual(readdirSync(folder).sort(), [`${name}.idx`, `${name}.json`, `${name}.rec`]);
+    for (const file of readdirSync(folder)) rmSync(join(folder, file));
+  }
+  for (const odd of ['/', '.', '..', `${folder}/.`, `${folder}/..`])
+    await assert.rejects(write(odd), /wanted the prefix of a data set's files, such as .*train/);
+  assert.deepEqual(readdirSync(folder), []);
 });

@@ -29,7 +29,15 @@ export type RecordSetContent = {
 const stagingOf = (prefix: string): string => join(dirname(resolve(prefix)), `.${basename(prefix)}.set.part`);
 const COMPLETE = 'complete';
 /** Whether an attempt at a set has come to no end: the next one goes on with it or removes it. */
-export const isStaged = (prefix: string): boolean => existsSync(stagingOf(recordFiles(prefix).prefix));
+export const isStaged = (prefix: string): boolean => existsSync(stagingOf(prefix));
+
+/** The prefix that an output names: `sets/a`, `sets/a/`, `sets/a.rec`. @throws UserError if it is no name of a file. */
+export function outputPrefix(path: string): string {
+  const { prefix } = recordFiles(path.replace(/\/+$/, ''));
+  if (['', '.', '..'].includes(basename(prefix)))
+    throw new UserError(`${path}: wanted the prefix of a data set's files, such as ${join(path || '.', 'train')}`);
+  return prefix;
+}
 
 /**
  * Writes record sets with their descriptions: all of them appear, each with all of its files, or none. One process at a time
@@ -39,8 +47,9 @@ export const isStaged = (prefix: string): boolean => existsSync(stagingOf(record
  * @throws UserError if another process writes one of them, something stands there that may not be replaced, the disk is full,
  * two sets have one name, or a class count is one that a record does not hold
  */
-export async function writeRecordSets(sets: readonly RecordSetContent[], replacing: Replacing): Promise<void> {
-  const prefixes = sets.map(({ prefix }) => recordFiles(prefix).prefix);
+export async function writeRecordSets(asked: readonly RecordSetContent[], replacing: Replacing): Promise<void> {
+  const sets = asked.map((set) => ({ ...set, prefix: outputPrefix(set.prefix) }));
+  const prefixes = sets.map(({ prefix }) => prefix);
   requireDistinct(prefixes);
   sets.forEach(requireExactClasses);
   prefixes.forEach(requireSetPlace);
@@ -58,7 +67,7 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
   );
   try {
     for (const { prefix, images, classes, fill, about } of sets) {
-      const staged = join(stagingOf(prefix), basename(recordFiles(prefix).prefix));
+      const staged = join(stagingOf(prefix), basename(prefix));
       mkdirSync(stagingOf(prefix), { recursive: true });
       await writeRecords(staged, (writer) => {
         writer.write(0, packImage({ labels: [images + 1, classes], id: 0, image: new Uint8Array() }));
@@ -75,6 +84,8 @@ export async function writeRecordSets(sets: readonly RecordSetContent[], replaci
     throw asDiskFull(prefixes[0]!, error);
   }
   prefixes.forEach(appear);
+  const absent = prefixes.find((prefix) => !isWhole(prefix));
+  if (absent !== undefined) throw new Error(`${absent}: the set has not appeared, it is in ${stagingOf(absent)}`);
   for (const prefix of prefixes) rmSync(stagingOf(prefix), { recursive: true });
 }
 

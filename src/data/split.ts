@@ -1,4 +1,4 @@
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
@@ -38,7 +38,7 @@ export async function split(dataset: Dataset, { by, ratio, out, force = false }:
   if (!(ratio > 0 && ratio < 1)) throw new UserError(`ratio ${ratio}: wanted a share between 0 and 1, for example 0.3`);
   const labels = dataset.labels();
   requireSorted(dataset, labels);
-  const base = join(out ?? dirname(dataset.path), basename(dataset.path));
+  const base = join(out ?? dirname(dataset.path), basename(resolve(dataset.path)));
   const [first, second] = partNames(ratio);
   const parts = by === 'class' ? byClass(dataset, labels, ratio) : byData(dataset, labels, ratio);
   return writeParts(
@@ -188,7 +188,7 @@ export async function holdOut(
     const positions = Int32Array.from(chosen.flatMap((old) => byLabel(old)));
     const renumbered = new Map(chosen.map((old, label) => [old, label]));
     return {
-      prefix: join(out ?? dirname(dataset.path), `${basename(dataset.path)}_${name}`),
+      prefix: join(out ?? dirname(dataset.path), `${basename(resolve(dataset.path))}_${name}`),
       positions,
       labels: positions.map((index) => renumbered.get(labels[index]!)!),
       ...withClasses(dataset, chosen),
@@ -229,7 +229,7 @@ export async function sampleImages(
   const positions = Int32Array.from(
     Array.from({ length: dataset.classes }, (_, label) => rng.split(label).sample(byLabel(label), perClass)).flat(),
   ).sort();
-  const prefix = join(out ?? dirname(dataset.path), `${basename(dataset.path)}_sample_${perClass}`);
+  const prefix = join(out ?? dirname(dataset.path), `${basename(resolve(dataset.path))}_sample_${perClass}`);
   const draw = withDraw(dataset, { of: dataset.digest, perClass, seed });
   const part = { prefix, positions, labels: positions.map((index) => labels[index]!), ...draw };
   const [written] = await writeParts(dataset, [part], force);
