@@ -21,5 +21,6 @@ function installPackages() {
   const installed = join(root, 'node_modules/.package-lock.json');
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(wanted).mtimeMs) return;
   say('install npm packages');
+  process.env.ONNXRUNTIME_NODE_INSTALL ??= 'skip'; // its CPU library is in the package: npm 10 would fetch the CUDA one
   run('npm ci', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }

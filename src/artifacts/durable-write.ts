@@ -148,13 +148,14 @@ export function renameInto(from: string, to: string): void {
   sync(dirname(resolve(to)));
 }
 
-/** Writes a file so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
-export function writeAtomic(path: string, data: string | Uint8Array): void {
+/** Writes a file, of one piece or chunks, so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
+export function writeAtomic(path: string, data: string | Uint8Array | readonly Uint8Array[]): void {
   mkdirSync(dirname(path), { recursive: true });
   const temporary = temporaryBeside(path);
   removeDeadTemporaries(path);
   try {
-    writeWhole(temporary, [typeof data === 'string' ? Buffer.from(data) : data]);
+    const whole = typeof data === 'string' ? Buffer.from(data) : data;
+    writeWhole(temporary, whole instanceof Uint8Array ? [whole] : whole);
     renameInto(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });

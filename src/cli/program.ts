@@ -6,6 +6,7 @@ import { dataCommand } from './data.ts';
 import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
 import { doctorCommand } from './doctor.ts';
 import { evaluateCommand } from './evaluate-commands.ts';
+import { exportCommand } from './export.ts';
 import { extractCommand } from './extract.ts';
 import { importModelCommand } from './import-model.ts';
 import { infoCommand } from './info.ts';
@@ -30,6 +31,7 @@ export function program(): Command {
     trainCommand(),
     launchCommand(),
     importModelCommand(),
+    exportCommand(),
     extractCommand(),
     denoiseCommand(),
     averageCommand(),

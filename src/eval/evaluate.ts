@@ -23,7 +23,7 @@ import {
   type VerificationProtocol,
   verificationPairs,
 } from './protocol.ts';
-import { FAR_TARGETS, roc, tarAtMost, tiedPairs } from './roc.ts';
+import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
@@ -263,6 +263,7 @@ function verify(
   };
   const result = verificationResult(test, {
     tarAtMost: (far) => tarAtMost(scores, far),
+    thresholdAtMost: (far) => thresholdAtMost(scores.impostor, far),
     withInterval: FAR_WITH_INTERVAL,
     tied: tiedPairs(scores, FAR_TARGETS),
   });

@@ -15,7 +15,7 @@ const fpirRate = { fpir: 0, rate: measure };
 const verification: Shape = {
   auc: measure,
   eer: measure,
-  tar: [{ far: 0, nearest: measure, atMost: measure, interval }],
+  tar: [{ far: 0, nearest: measure, atMost: measure, threshold: new Optional(measure), interval }],
   curve: { far: [measure], tar: [measure] },
 };
 const identification: Shape = {

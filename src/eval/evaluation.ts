@@ -15,6 +15,8 @@ export type VerificationResult = {
     readonly far: number;
     readonly nearest: number;
     readonly atMost: number;
+    /** `atMost` accepts pairs of a higher cosine. Missing from older evaluations and from protocols of templates. */
+    readonly threshold?: number;
     readonly interval: Estimate | null;
   }[];
   readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };

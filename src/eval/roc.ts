@@ -79,17 +79,17 @@ const FORGIVEN = 1e-9;
 export const atMostCount = (share: number, n: number): number => Math.floor(share * n + FORGIVEN);
 
 /** The largest impostor score that FAR ≤ `target` does not let pass: what is accepted lies above it. */
-const barrier = (impostor: ArrayLike<number>, target: number): number =>
+export const thresholdAtMost = (impostor: ArrayLike<number>, target: number): number =>
   impostor[impostor.length - 1 - atMostCount(target, impostor.length)] ?? NO_SCORE;
 
 /** The largest TAR whose FAR does not exceed `target`. A genuine pair that ties with the first impostor refused is refused. */
 export const tarAtMost = ({ genuine, impostor }: Scores, target: number): number =>
-  countAbove(genuine, barrier(impostor, target)) / genuine.length;
+  countAbove(genuine, thresholdAtMost(impostor, target)) / genuine.length;
 
 /** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
 export function tiedPairs({ genuine, impostor }: Scores, targets: readonly number[]): number {
   let tied = 0;
-  for (const value of new Set(targets.map((target) => barrier(impostor, target))))
+  for (const value of new Set(targets.map((target) => thresholdAtMost(impostor, target))))
     if (value !== NO_SCORE) tied += countFrom(genuine, value) - countAbove(genuine, value);
   return tied;
 }

@@ -28,6 +28,8 @@ export const intervalOf = ({ value, replicates }: Measured) => replicates && est
 type VerificationOptions = {
   /** The largest TAR at a FAR of at most `far`. */
   readonly tarAtMost: (far: number) => number;
+  /** The score above which it accepts pairs, where it is a cosine. */
+  readonly thresholdAtMost?: (far: number) => number;
   /** FAR whose TAR gets an interval. */
   readonly withInterval: readonly number[];
   readonly tied: number;
@@ -36,7 +38,7 @@ type VerificationOptions = {
 /** What evaluation.json says of 1:1 verification. */
 export function verificationResult(
   test: VerificationTest,
-  { tarAtMost, withInterval, tied }: VerificationOptions,
+  { tarAtMost, thresholdAtMost, withInterval, tied }: VerificationOptions,
 ): VerificationResult {
   const { curve } = test;
   return {
@@ -46,6 +48,7 @@ export function verificationResult(
       far,
       nearest: tarNearest(curve, far),
       atMost: tarAtMost(far),
+      ...(thresholdAtMost && { threshold: thresholdAtMost(far) }),
       interval: withInterval.includes(far) ? intervalOf(test.tar(far)) : null,
     })),
     curve: { far: FAR_CURVE, tar: FAR_CURVE.map(tarAtMost) },

@@ -27,7 +27,7 @@ type ConvOptions = {
 };
 
 /** Layers one after the other, under the name that the reference gives them. */
-class Stack extends Module {
+export class Stack extends Module {
   readonly layers: readonly Module[];
 
   constructor(...layers: readonly Module[]) {
@@ -61,7 +61,7 @@ const depthWise = (inputs: number, outputs: number, { width, stride }: DepthWise
   );
 
 /** `count` such blocks, each added to what enters it. */
-class Residual extends Stack {
+export class Residual extends Stack {
   constructor(channels: number, count: number, width: number, rng: Rng) {
     const block = { width, stride: 1 };
     super(...Array.from({ length: count }, (_, i) => depthWise(channels, channels, block, rng.split('block', i))));

@@ -38,7 +38,7 @@ import type { BackboneOptions } from './options.ts';
 
 /** Side of a patch and distance between two, in pixels. */
 const PATCH = 9;
-const HEADS = 8;
+export const HEADS = 8;
 /** Of the two batch norms behind the tokens; everything else has 1e-5. */
 const FEATURE_EPS = 2e-5;
 

@@ -26,9 +26,9 @@ export type Conv2dOptions = {
 export class Conv2d extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
-  readonly #options: torch.ConvOptions;
-  /** Stride of the subsampling before the convolution. */
-  readonly #step: number;
+  readonly geometry: Required<torch.ConvOptions>;
+  /** Whether the stride is a subsampling before the convolution. */
+  readonly #subsamples: boolean;
 
   constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
     super();
@@ -39,14 +39,14 @@ export class Conv2d extends Module {
       init ? init(shape, rng.split('weight')) : defaultUniform(shape, inputsSeen, rng.split('weight')),
     );
     this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
-    const before = kernel === 1 && padding === 0 && inputs / groups < torch.vectorFloats();
-    this.#step = before ? stride : 1;
-    this.#options = { stride: before ? 1 : stride, padding, groups };
+    this.geometry = { stride, padding, groups };
+    this.#subsamples = stride > 1 && kernel === 1 && padding === 0 && inputs / groups < torch.vectorFloats();
   }
 
   override forward(x: Tensor): Tensor {
-    const seen = this.#step === 1 ? x : torch.subsample(x, this.#step);
-    return torch.conv2d(seen, this.weight, this.bias, this.#options);
+    const { geometry, weight, bias } = this;
+    if (!this.#subsamples) return torch.conv2d(x, weight, bias, geometry);
+    return torch.conv2d(torch.subsample(x, geometry.stride), weight, bias, { ...geometry, stride: 1 });
   }
 }
 
@@ -84,7 +84,7 @@ export class BatchNorm extends Module {
   readonly runningVar: Tensor;
   readonly numBatchesTracked: Tensor;
   protected override readonly bufferNames = ['runningMean', 'runningVar', 'numBatchesTracked'];
-  readonly #options: Required<BatchNormOptions>;
+  readonly options: Required<BatchNormOptions>;
 
   constructor(channels: number, { eps = 1e-5, momentum = 0.1 }: BatchNormOptions = {}) {
     super();
@@ -93,15 +93,15 @@ export class BatchNorm extends Module {
     this.runningMean = torch.keep(torch.zeros([channels]));
     this.runningVar = torch.keep(torch.ones([channels]));
     this.numBatchesTracked = torch.keep(torch.zeros([], { dtype: 'int64' }));
-    this.#options = { eps, momentum };
+    this.options = { eps, momentum };
   }
 
   override forward(x: Tensor, { train, again = false, group }: Pass): Tensor {
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
-    if (train && group && group.processes > 1) return synchronizedBatchNorm(x, state, group, this.#options);
-    return torch.batchNorm(x, state, { training: train, ...this.#options });
+    if (train && group && group.processes > 1) return synchronizedBatchNorm(x, state, group, this.options);
+    return torch.batchNorm(x, state, { training: train, ...this.options });
   }
 }
 
@@ -109,17 +109,17 @@ export class BatchNorm extends Module {
 export class LayerNorm extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor;
-  readonly #eps: number;
+  readonly eps: number;
 
   constructor(features: number, { eps = 1e-5 }: { readonly eps?: number } = {}) {
     super();
     this.weight = parameter(torch.ones([features]));
     this.bias = parameter(torch.zeros([features]));
-    this.#eps = eps;
+    this.eps = eps;
   }
 
   override forward(x: Tensor): Tensor {
-    return torch.layerNorm(x, this.weight, this.bias, this.#eps);
+    return torch.layerNorm(x, this.weight, this.bias, this.eps);
   }
 }
 
@@ -160,18 +160,18 @@ export class Flatten extends Module {
 
 /** Runs modules one after the other. Their state is named by position (`0.weight`, `1.bias`). */
 export class Sequential extends Module {
-  readonly #modules: readonly Module[];
+  readonly modules: readonly Module[];
 
   constructor(...modules: readonly Module[]) {
     super();
-    this.#modules = modules;
+    this.modules = modules;
   }
 
   protected override children(): Iterable<readonly [name: string, child: unknown]> {
-    return this.#modules.map((module, i) => [String(i), module] as const);
+    return this.modules.map((module, i) => [String(i), module] as const);
   }
 
   override forward(x: Tensor, pass: Pass): Tensor {
-    return checkpointSequential(this.#modules, x, pass);
+    return checkpointSequential(this.modules, x, pass);
   }
 }

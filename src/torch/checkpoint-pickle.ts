@@ -14,6 +14,10 @@ const STORAGES: Readonly<Record<string, Dtype>> = {
   ByteStorage: 'uint8',
   BoolStorage: 'bool',
 };
+/** Name in `torch` of the storage of each dtype. */
+export const storageNames = Object.fromEntries(
+  Object.entries(STORAGES).map(([name, dtype]) => [dtype, name]),
+) as Readonly<Record<Dtype, string>>;
 /** Storages of dtypes that no model here uses, with the bytes of an element. */
 const OTHER_STORAGES: Readonly<Record<string, number>> = {
   ComplexDoubleStorage: 16,

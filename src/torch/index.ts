@@ -17,7 +17,8 @@ export {
 } from './distributed.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
-export { type HostTensor, type PytorchState, readPytorch, readPytorchState } from './pytorch.ts';
+export { type PytorchState, readPytorch, readPytorchState } from './pytorch.ts';
+export { pytorchArchive } from './pytorch-writer.ts';
 export {
   type DistributedContext,
   type JoinOptions,
@@ -34,12 +35,13 @@ export {
   trimMemory,
   vectorFloats,
 } from './runtime.ts';
-export { type Metadata, readSafetensors, type TensorFile, writeSafetensors } from './safetensors.ts';
+export { type Metadata, readSafetensors, safetensorsChunks, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export {
   BYTES,
   defaultGenerator,
   generator,
+  hostTensor,
   isTensor,
   share,
   tensor,
@@ -51,4 +53,4 @@ export {
   toNumbers,
   toUint8,
 } from './tensor.ts';
-export type { Dtype, Generator, Tensor } from './tensor-types.ts';
+export type { Dtype, Generator, HostTensor, Tensor } from './tensor-types.ts';

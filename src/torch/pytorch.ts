@@ -5,11 +5,8 @@ import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
 import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
 import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
 import { BYTES } from './tensor.ts';
-import type { Dtype } from './tensor-types.ts';
+import type { HostTensor } from './tensor-types.ts';
 import { openZip, type Zip } from './zip.ts';
-
-/** A tensor as numbers in memory: row-major, contiguous, `BYTES[dtype]` bytes for each element. Make one with `tensor()`. */
-export type HostTensor = { readonly dtype: Dtype; readonly shape: readonly number[]; readonly bytes: Uint8Array };
 
 /** Keys of the network's state in checkpoints of several parts: the reference's first, then common ones. */
 const STATE_KEYS = ['state_dict_backbone', 'state_dict', 'model_state_dict', 'model', 'backbone', 'network', 'net'];

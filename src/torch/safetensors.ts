@@ -2,8 +2,8 @@ import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { renameInto, writeWhole } from '../artifacts/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
-import { BYTES, tensor, toBytes } from './tensor.ts';
-import type { Dtype, Tensor } from './tensor-types.ts';
+import { BYTES, hostTensor, tensor } from './tensor.ts';
+import type { Dtype, HostTensor, Tensor } from './tensor-types.ts';
 
 const NAMES: Readonly<Record<string, Dtype>> = {
   F64: 'float64',
@@ -27,24 +27,33 @@ type Entry = z.infer<typeof entrySchema>;
 const headerSchema = z.object({ __metadata__: z.record(z.string(), z.string()).default({}) }).catchall(entrySchema);
 export type Metadata = Readonly<Record<string, string>>;
 
-/**
- * Writes named tensors as a safetensors file: to a temporary name, synced, then renamed, so that `path` always holds a
- * whole file. `metadata` goes into the header.
- */
+/** Writes named tensors as a safetensors file: to a temporary name, synced, then renamed, so that `path` always holds a whole file. */
 export function writeSafetensors(
   path: string,
   tensors: Iterable<readonly [string, Tensor]>,
   metadata: Metadata = {},
 ): void {
+  const temporary = `${path}.part`;
+  writeWhole(
+    temporary,
+    safetensorsChunks(
+      [...tensors].map(([name, value]) => [name, hostTensor(value)]),
+      metadata,
+    ),
+  );
+  renameInto(temporary, path);
+}
+
+/** A safetensors file in chunks. `metadata` goes into the header. */
+export function safetensorsChunks(
+  tensors: Iterable<readonly [string, HostTensor]>,
+  metadata: Metadata = {},
+): Uint8Array[] {
   const entries: [string, Entry][] = [];
   const chunks: Uint8Array[] = [];
   let offset = 0;
-  for (const [name, value] of tensors) {
-    const bytes = toBytes(value);
-    entries.push([
-      name,
-      { dtype: CODES[value.dtype], shape: [...value.shape], data_offsets: [offset, offset + bytes.length] },
-    ]);
+  for (const [name, { dtype, shape, bytes }] of tensors) {
+    entries.push([name, { dtype: CODES[dtype], shape: [...shape], data_offsets: [offset, offset + bytes.length] }]);
     chunks.push(bytes);
     offset += bytes.length;
   }
@@ -52,9 +61,7 @@ export function writeSafetensors(
   const header = Buffer.from(text + ' '.repeat((8 - (Buffer.byteLength(text) % 8)) % 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
-  const temporary = `${path}.part`;
-  writeWhole(temporary, [length, header, ...chunks]);
-  renameInto(temporary, path);
+  return [length, header, ...chunks];
 }
 
 /** Bytes read at a time: the system hands out less than 2 GiB. */

@@ -11,6 +11,9 @@ export type Dtype =
   | 'uint8'
   | 'bool';
 
+/** A tensor as numbers in memory: row-major, contiguous, `BYTES[dtype]` bytes for each element. Make one with `tensor()`. */
+export type HostTensor = { readonly dtype: Dtype; readonly shape: readonly number[]; readonly bytes: Uint8Array };
+
 /**
  * A handle on a libtorch tensor. Functions borrow their arguments and return fresh handles; in-place functions return
  * their first argument. Temporaries die with the `scope` they were made in; see docs/memory.md.

@@ -1,7 +1,7 @@
 import { aten } from './aten.ts';
 import { defaultDevice } from './device.ts';
 import { native, whenLoaded } from './native.ts';
-import type { Dtype, Generator, Tensor } from './tensor-types.ts';
+import type { Dtype, Generator, HostTensor, Tensor } from './tensor-types.ts';
 
 whenLoaded((addon) => {
   Object.defineProperties(addon.Tensor.prototype, {
@@ -182,6 +182,9 @@ export function toBytes(x: Tensor): Uint8Array {
   native.copyTo(x, bytes);
   return bytes;
 }
+
+/** A copy of a tensor outside of libtorch. */
+export const hostTensor = (x: Tensor): HostTensor => ({ dtype: x.dtype, shape: [...x.shape], bytes: toBytes(x) });
 
 /** The elements as plain numbers, whatever the dtype (int64 must fit a double). */
 export function toNumbers(x: Tensor): number[] {

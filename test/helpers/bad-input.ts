@@ -23,6 +23,7 @@ const LINES: Readonly<Record<string, string>> = {
   train: 'train recipe.yaml --data set --out model --threads 1',
   launch: 'launch --nproc 1 -- denoise',
   'import-model': 'import-model model.pt --network r18 --side 16 --width 0.015625 --out model',
+  export: 'export model --to onnx --out model.pt --threads 1',
   extract: 'extract model --data set --out features --threads 1',
   denoise: 'denoise features --out credible --threads 1',
   average: 'average features --out prototypes --threads 1',

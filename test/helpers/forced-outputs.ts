@@ -28,7 +28,7 @@ function places(folder: string, name: string, { makes, inputs, last }: Writer): 
     return { 'a folder of somebody else at a stage': 'strange' };
   }
   if (makes === 'files') {
-    put('strange.html');
+    put(`strange${last ?? '.html'}`);
     return { 'a file of somebody else': 'strange' };
   }
   if (makes === 'set') {

@@ -1,3 +1,4 @@
+import type { Rng } from '../../src/base/rng.ts';
 import type { Module } from '../../src/nn/index.ts';
 import { copy_, noGrad, scope, type Tensor, tensor, to } from '../../src/torch/index.ts';
 
@@ -38,4 +39,24 @@ function ruleFor(path: string, { shape }: Tensor, kind: 'norm' | 'slope' | null,
     return (k) => Math.sqrt(2 / fanIn) * Math.sin(e + 0.37 * k);
   }
   return (k) => 0.05 * wave(k);
+}
+
+/**
+ * Fills a network as a trained one may be: weights of the size that keeps values in range, batch norms with means, variances
+ * and factors far from 0 and 1.
+ */
+export function drawState(net: Module, rng: Rng): void {
+  for (const [path, value] of net.state()) {
+    if (path.endsWith('num_batches_tracked')) continue;
+    const draw = rng.split(path);
+    const fanIn = value.shape.slice(1).reduce((product, size) => product * size, 1);
+    const scale = value.shape.length > 1 ? Math.sqrt(2 / fanIn) : 0.3;
+    const positive = path.endsWith('running_var') || (value.shape.length === 1 && path.endsWith('.weight'));
+    const last = path.endsWith('bn3.weight') ? 0.2 : 1; // a thousand blocks, each added to what enters it
+    const numbers = Float64Array.from({ length: value.numel }, () => {
+      const x = 2 * draw.uniform() - 1;
+      return positive ? last * Math.exp(x) : scale * x;
+    });
+    scope(() => noGrad(() => copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: value.dtype }))));
+  }
 }

@@ -68,6 +68,12 @@ export const writers: Readonly<Record<string, Writer>> = {
     makes: 'folder',
     last: '/manifest.json',
   },
+  export: {
+    make: (out) => ['export', 'run', '--to', 'onnx', '--out', `${out}.onnx`, ...one],
+    inputs: ['run'],
+    makes: 'files',
+    last: '.onnx',
+  },
   extract: {
     make: (out) => ['extract', 'run', '--data', 'set', '--out', out, '--batch-size', '8', ...QUIET],
     inputs: ['run', 'set'],

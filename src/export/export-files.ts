@@ -1,0 +1,44 @@
+import { closeSync, readSync } from 'node:fs';
+import type { OutputKind } from '../artifacts/output-claim.ts';
+import { openRegularFile } from '../base/regular-file.ts';
+
+/** What a run can be written as. */
+export const exportFormats = ['onnx', 'pytorch', 'safetensors'] as const;
+export type ExportFormat = (typeof exportFormats)[number];
+
+/** First line of every model card. */
+export const CARD_MARK = '<!-- model card by mixbct export -->';
+/** A card stands beside the file that it describes. */
+export const cardPath = (out: string): string => `${out}.model-card.md`;
+
+/** The first bytes of a file; none if it is no regular file or cannot be read. */
+function startOf(path: string): Buffer {
+  const start = Buffer.alloc(128);
+  try {
+    const file = openRegularFile(path);
+    try {
+      return start.subarray(0, readSync(file, start));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return start.subarray(0, 0);
+  }
+}
+
+/** What `mixbct export` writes, as `--force` knows it: by what its files begin with. */
+export const exportFiles: Readonly<Record<ExportFormat | 'card', OutputKind>> = {
+  onnx: {
+    what: 'an ONNX file of mixbct export',
+    is: (path) => startOf(path).subarray(2, 10).equals(Buffer.from('\x12\x06mixbct')), // the producer's name
+  },
+  pytorch: {
+    what: 'a PyTorch file of mixbct export',
+    is: (path) => startOf(path).subarray(30).toString('latin1').startsWith('model/mixbct.json'),
+  },
+  safetensors: {
+    what: 'a safetensors file of mixbct export',
+    is: (path) => startOf(path).subarray(8).toString('latin1').startsWith('{"__metadata__":{"mixbct":'),
+  },
+  card: { what: 'a model card of mixbct export', is: (path) => startOf(path).toString('utf8').startsWith(CARD_MARK) },
+};

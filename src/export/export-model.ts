@@ -1,0 +1,161 @@
+import { existsSync, rmSync } from 'node:fs';
+import { canonicalJson, digestOf, writeAtomic } from '../artifacts/artifact.ts';
+import { claimOutput, type Replacing, requireReplaceable } from '../artifacts/output-claim.ts';
+import { optionHint, UserError } from '../base/errors.ts';
+import { version } from '../base/version.ts';
+import { openInputDataset } from '../data/input-dataset.ts';
+import { pixelMappings } from '../data/pixels.ts';
+import { embedWith, type Space } from '../encoders/index.ts';
+import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
+import { readEvaluation } from '../eval/evaluation-artifact.ts';
+import type { Linear } from '../nn/index.ts';
+import { loadModel, type TrainedModel } from '../runs/load-model.ts';
+import {
+  type HostTensor,
+  hostTensor,
+  pytorchArchive,
+  safetensorsChunks,
+  scope,
+  type Tensor,
+  to,
+} from '../torch/index.ts';
+import { cardPath, type ExportFormat, exportFiles } from './export-files.ts';
+import { modelCard } from './model-card.ts';
+import { checkOnnx, type OnnxCheck } from './onnx-check.ts';
+import { encodeOnnx } from './onnx-file.ts';
+import { onnxModel, type PixelInput } from './onnx-model.ts';
+
+export type ExportOptions = Pick<Replacing, 'force'> & {
+  readonly to: ExportFormat;
+  /** The file; its model card is written beside it. */
+  readonly out: string;
+  /** `old`: with the projection to the old model's space. */
+  readonly space?: Space;
+  /** ONNX: embeddings come out with length 1. */
+  readonly unitLength?: boolean;
+  /** ONNX: what goes in. */
+  readonly pixels?: PixelInput;
+  /** Store kernels and matrices in float16. */
+  readonly half?: boolean;
+  /** ONNX: dataset of which some images are embedded both ways before anything is written. */
+  readonly check?: string;
+  /** Folder of an evaluation, for the model card. */
+  readonly evaluation?: string;
+};
+
+export type ExportResult = {
+  readonly file: string;
+  readonly card: string;
+  readonly bytes: number;
+  /** What the file says of itself: name, digests, side, pixel mapping, D, space, version. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly check: OnnxCheck | null;
+};
+
+/**
+ * Writes the backbone of a finished run, in evaluation mode, as a file that other programs read, and a model card beside it.
+ * @throws UserError if an option is none of the format's, the output may not be replaced or a check fails; FileError if the
+ * run is damaged.
+ */
+export async function exportModel(run: string, options: ExportOptions): Promise<ExportResult> {
+  const { to: format, out, space = 'own', check, force = false } = options;
+  requireOptionsOf(options);
+  if (check !== undefined) await loadOnnxRuntime('the check');
+  using dataset = check === undefined ? null : openInputDataset(check);
+  const evaluation = options.evaluation === undefined ? null : readEvaluation(options.evaluation);
+  const card = cardPath(out);
+  const inputs = [run, check, options.evaluation];
+  using _ = claimOutput(out, exportFiles[format], { force, inputs });
+  requireReplaceable(card, exportFiles.card, { force: true, inputs });
+  const model = loadModel(run, { space });
+  try {
+    const metadata = metadataOf(model, options);
+    const chunks = await encoded(model, options, metadata);
+    const { pixels = 'mapped' } = options;
+    const checked = dataset && (await checkOnnx(chunks[0]!, pixels, encoderOf(model), dataset));
+    const hadCard = existsSync(card);
+    try {
+      writeAtomic(card, modelCard({ manifest: model.manifest, file: out, metadata, evaluation }));
+      writeAtomic(out, chunks);
+    } catch (error) {
+      if (!hadCard) rmSync(card, { force: true });
+      throw error;
+    }
+    return { file: out, card, bytes: chunks.reduce((sum, { length }) => sum + length, 0), metadata, check: checked };
+  } finally {
+    model.dispose();
+  }
+}
+
+/** @throws UserError if an option is given that only ONNX files have. */
+function requireOptionsOf({ to: format, unitLength = false, pixels = 'mapped', check }: ExportOptions): void {
+  const options = [
+    unitLength && '--unit-length',
+    pixels !== 'mapped' && '--pixels',
+    check !== undefined && '--check',
+  ].filter(Boolean);
+  if (format !== 'onnx' && options.length > 0)
+    throw new UserError(`${options.join(', ')}: only an ONNX file has this, and ${format} was asked for`, {
+      hint: optionHint('choose another format with --to'),
+    });
+}
+
+const dimOf = ({ manifest: { recipe }, projection }: TrainedModel): number =>
+  projection ? recipe.projection!.dim : recipe.network.embeddingDim;
+
+const encoderOf = (model: TrainedModel) => {
+  const side = model.manifest.recipe.network.inputSide;
+  return { side, dim: dimOf(model), embed: embedWith(model, { side }) };
+};
+
+/** What a file says of itself. The key `mixbct` comes first: by it the file is known again. */
+function metadataOf(model: TrainedModel, options: ExportOptions): Record<string, string> {
+  const { to: format, space = 'own', unitLength = false, pixels = 'mapped', half = false } = options;
+  const { manifest } = model;
+  const { network } = manifest.recipe;
+  const { inputSide: side } = network;
+  const { divisor } = pixelMappings.train;
+  const floats = `RGB, float32 [B, 3, ${side}, ${side}], (x - 127.5) / ${divisor}`;
+  return {
+    mixbct: version,
+    name: manifest.name,
+    model: space === 'old' ? digestOf(manifest.model, 'old') : manifest.model,
+    weights: manifest.model,
+    weights_type: half ? 'float16' : 'float32',
+    recipe: digestOf(canonicalJson(manifest.recipe)),
+    network: network.name,
+    width: String(network.width),
+    embedding_dim: String(dimOf(model)),
+    side: String(side),
+    pixels: pixels === 'mapped' ? floats : `RGB, uint8 [B, ${side}, ${side}, 3]`,
+    space,
+    ...(format === 'onnx' && { unit_length: String(unitLength) }),
+    preset: manifest.preset,
+    ...(manifest.dataset && { trained_on: manifest.dataset.digest }),
+  };
+}
+
+/** The file's bytes, in chunks. */
+async function encoded(
+  model: TrainedModel,
+  options: ExportOptions,
+  metadata: Record<string, string>,
+): Promise<Uint8Array[]> {
+  const { to: format, unitLength = false, pixels = 'mapped', half = false } = options;
+  if (format === 'onnx') {
+    const { backbone, manifest } = model;
+    const projection = model.projection as Linear | null;
+    const about = { side: manifest.recipe.network.inputSide, dim: dimOf(model), unitLength, pixels, half, metadata };
+    return [encodeOnnx(onnxModel({ backbone, projection }, about))];
+  }
+  const state = stateOf(model, half);
+  return format === 'pytorch' ? await pytorchArchive(state, metadata) : safetensorsChunks(state, metadata);
+}
+
+/** The state by the reference's names, and the projection's as `projection.weight`. */
+function stateOf({ backbone, projection }: TrainedModel, half: boolean): Map<string, HostTensor> {
+  const tensors = [...backbone.state(), ...(projection?.state('projection.') ?? [])];
+  const stored = (x: Tensor): HostTensor =>
+    scope(() => hostTensor(half && x.dtype === 'float32' && x.shape.length > 1 ? to(x, { dtype: 'float16' }) : x));
+  return new Map(tensors.map(([name, x]) => [name, stored(x)]));
+}

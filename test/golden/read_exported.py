@@ -1,0 +1,23 @@
+"""Reads a .pt file of `mixbct export` as PyTorch does, weights only, and prints what its network makes of fill((2, 3, side, side), 0, 0.01).
+
+Run: python3 test/golden/read_exported.py FILE NETWORK DIM SIDE WIDTH   (PyTorch 2, CPU; the networks are those of make_state_dicts.py)
+"""
+
+import json
+import pathlib
+import sys
+import types
+
+import torch
+
+file, name, dim, side, width = sys.argv[1:]
+source = pathlib.Path(__file__).with_name("make_state_dicts.py").read_text()
+reference = types.ModuleType("reference")
+reference.__file__ = __file__
+exec(source[: source.index("torch.set_num_threads(1)")], reference.__dict__)
+
+state = torch.load(file, weights_only=True)
+net = reference.NETWORKS[name](int(dim), int(side), float(width)).eval()
+net.load_state_dict(state, strict=True)
+with torch.no_grad():
+    print(json.dumps(net(reference.wave((2, 3, int(side), int(side)), 0, 0.01).float()).flatten().tolist()))
