@@ -9,7 +9,7 @@ import { embedWith, type Space } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import type { Linear } from '../nn/index.ts';
-import { loadModel, type TrainedModel } from '../runs/load-model.ts';
+import { type LoadedModel, loadModel } from '../runs/load-model.ts';
 import {
   type HostTensor,
   hostTensor,
@@ -100,16 +100,16 @@ function requireOptionsOf({ to: format, unitLength = false, pixels = 'mapped', c
     });
 }
 
-const dimOf = ({ manifest: { recipe }, projection }: TrainedModel): number =>
+const dimOf = ({ manifest: { recipe }, projection }: LoadedModel): number =>
   projection ? recipe.projection!.dim : recipe.network.embeddingDim;
 
-const encoderOf = (model: TrainedModel) => {
+const encoderOf = (model: LoadedModel) => {
   const side = model.manifest.recipe.network.inputSide;
   return { side, dim: dimOf(model), embed: embedWith(model, { side }) };
 };
 
 /** What a file says of itself. The key `mixbct` comes first: by it the file is known again. */
-function metadataOf(model: TrainedModel, options: ExportOptions): Record<string, string> {
+function metadataOf(model: LoadedModel, options: ExportOptions): Record<string, string> {
   const { to: format, space = 'own', unitLength = false, pixels = 'mapped', half = false } = options;
   const { manifest } = model;
   const { network } = manifest.recipe;
@@ -137,7 +137,7 @@ function metadataOf(model: TrainedModel, options: ExportOptions): Record<string,
 
 /** The file's bytes, in chunks. */
 async function encoded(
-  model: TrainedModel,
+  model: LoadedModel,
   options: ExportOptions,
   metadata: Record<string, string>,
 ): Promise<Uint8Array[]> {
@@ -153,7 +153,7 @@ async function encoded(
 }
 
 /** The state by the reference's names, and the projection's as `projection.weight`. */
-function stateOf({ backbone, projection }: TrainedModel, half: boolean): Map<string, HostTensor> {
+function stateOf({ backbone, projection }: LoadedModel, half: boolean): Map<string, HostTensor> {
   const tensors = [...backbone.state(), ...(projection?.state('projection.') ?? [])];
   const stored = (x: Tensor): HostTensor =>
     scope(() => hostTensor(half && x.dtype === 'float32' && x.shape.length > 1 ? to(x, { dtype: 'float16' }) : x));
