@@ -224,6 +224,10 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [['evaluate', '--old', 'features', '--out', 'out'], /nothing to judge/],
     [['evaluate', '--old', 'features', '--new', 'features', '--out', 'out'], /--new features: wanted name=folder/],
     [
+      ['evaluate', '--old', 'features', '--new', 'a=features,', '--out', 'out'],
+      /--new a=features,: wanted name=folder/,
+    ],
+    [
       ['evaluate', '--old', 'features', '--new', 'x=other-features', '--out', 'out'],
       /are not embeddings of the same images/,
     ],

@@ -69,7 +69,14 @@ function evaluateSetsCommand(): Command {
     .action(async (options) => {
       const candidates = (options.new as string[]).map((text) => {
         const at = text.indexOf('=');
-        if (at < 1) throw new UserError(`--new ${text}: wanted name=folder`);
+        if (
+          at < 1 ||
+          text
+            .slice(at + 1)
+            .split(',')
+            .includes('')
+        )
+          throw new UserError(`--new ${text}: wanted name=folder`);
         const [features, inOldSpace] = text.slice(at + 1).split(',') as [string, string?];
         return { name: text.slice(0, at), features, ...(inOldSpace !== undefined && { inOldSpace }) };
       });

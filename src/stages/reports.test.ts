@@ -52,6 +52,7 @@ test('report --force replaces a report of the same form, never photographs, the 
     [['--html', 'judged/evaluation.json'], /evaluation\.json is not an HTML report/],
     [['--html', 'judged'], /judged is or holds .*judged, which this command reads/],
     [['--html', 'empty'], /empty is a folder/],
+    [['--html', 'absent/'], /absent\/ is a folder, wanted the name of a file/],
     [['--html', 'link.html'], /link\.html is a link to a\.html, which is not followed/],
     [['--markdown', 'notes.md'], /notes\.md is not a report in Markdown/],
     [['--figures', 'photos'], /roc\.png is not a figure of a report/],

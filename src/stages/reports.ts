@@ -60,7 +60,7 @@ export async function reportEvaluations(
 /** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */
 function requireFile(path: string, kind: OutputKind, replacing: Replacing): void {
   requireReplaceable(path, kind, replacing);
-  if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory())
+  if (path.endsWith(sep) || lstatSync(path, { throwIfNoEntry: false })?.isDirectory())
     throw new UserError(`${path} is a folder, wanted the name of a file`, { hint: 'choose another name' });
 }
 
