@@ -72,7 +72,7 @@ test('manifests of older format versions are brought to the latest, and those of
   writeJson(join(path, MANIFEST), { ...written, version: 2, width: 7 });
   assert.equal(second.open(path).height, 7);
   writeJson(join(path, MANIFEST), { ...written, version: 4 });
-  assert.throws(() => second.open(path), /manifest\.json: has format version 4, this mixbct reads 1 to 3/);
+  assert.throws(() => second.open(path), /manifest\.json: has format version 4, this mixbct reads up to 3/);
   writeJson(join(path, MANIFEST), { ...written, version: 0 });
   assert.throws(() => second.open(path), /its "version" is damaged/);
 });

@@ -140,9 +140,9 @@ export class Artifact<F extends object> {
   #migrated(raw: Readonly<Record<string, unknown>>, file: string, hint: string): Readonly<Record<string, unknown>> {
     const found = raw['version'];
     if (typeof found !== 'number' || !Number.isInteger(found) || found < 1)
-      throw new FileError(file, `its "version" is damaged (wanted a whole number from 1 to ${this.version})`, hint);
+      throw new FileError(file, `its "version" is damaged (wanted a number, at most ${this.version})`, hint);
     if (found > this.version)
-      throw new FileError(file, `has format version ${found}, this mixbct reads 1 to ${this.version}`, [
+      throw new FileError(file, `has format version ${found}, this mixbct reads up to ${this.version}`, [
         'use the version of mixbct that made it, or a later one',
         hint,
       ]);

@@ -1,12 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Reference } from '../artifacts/description.ts';
 import { formatBytes } from '../artifacts/durable-write.ts';
+import { countOf } from '../base/progress.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Draw } from '../data/lineage.ts';
 import { openDataset } from '../data/open-dataset.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { idsPath, sidecarPath } from '../data/sidecar.ts';
-import { describeSkippedFiles } from '../data/skipped-files.ts';
 import type { Description } from './description.ts';
 
 /** A digest of more bytes takes longer than the rest of `mixbct info`. Beyond 256 MB it is made of samples. */
@@ -29,7 +29,7 @@ export function describeDatasetAt(path: string): Description {
   using dataset = openDataset(path);
   const { size, classes, sidecar, skippedFiles } = dataset;
   const bytes = bytesOf(dataset);
-  const skipped = skippedFiles ? describeSkippedFiles(skippedFiles).join('; ') : '';
+  const skipped = skippedFiles?.skipped.reduce((sum, { count }) => sum + count, 0) ?? 0;
   return {
     path,
     kind: 'dataset',
@@ -38,7 +38,7 @@ export function describeDatasetAt(path: string): Description {
       images: `${size} of ${classes} classes`,
       ...(sidecar.families && { families: sidecar.families.length }),
       ...(sidecar.note !== undefined && { note: sidecar.note }),
-      ...(skipped !== '' && { skipped }),
+      ...(skipped > 0 && { skipped: `${countOf(skipped, 'file')} (mixbct data info tells which)` }),
       digest: quickDigest(dataset) ?? `of ${formatBytes(bytes)}, not read (mixbct data info reads them)`,
     },
     sources: sidecar.origin ? [originSource(sidecar.origin)] : [],
