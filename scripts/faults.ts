@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Rng } from '../src/base/rng.ts';
-import { suggestion } from '../src/base/suggestion.ts';
+import { didYouMean } from '../src/base/suggestion.ts';
 import { forcedOutputs } from '../test/helpers/forced-outputs.ts';
 import { writeInputs, writers } from '../test/helpers/writers.ts';
 import { attempt, removeOutput, WHOLE, wrongEnd } from './faults/attempts.ts';
@@ -34,7 +34,7 @@ const names = values.over!.split(',').filter((name) => name !== '');
 for (const name of names)
   if (!Object.hasOwn(writers, name)) {
     say(
-      `--over ${name}: no such command${suggestion(name, Object.keys(writers))}; there are ${Object.keys(writers).join(', ')}`,
+      `--over ${name}: no such command${didYouMean(name, Object.keys(writers))}; there are ${Object.keys(writers).join(', ')}`,
     );
     process.exit(2);
   }

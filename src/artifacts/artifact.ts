@@ -4,9 +4,15 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { FileError, type Hint, messageOf } from '../base/errors.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 import { readTextFile } from '../base/text-file.ts';
-import { asDiskFull, requireRoom, syncTree, writeJson } from './durable-write.ts';
+import { fsyncTree, requireDiskSpace, toDiskFullError, writeJson } from './durable-write.ts';
 import { kindAt, MANIFEST, manifestAt } from './manifest.ts';
-import { claimOutput, type OutputKind, type Replacing, removeLeftovers, replaceFolder } from './output-claim.ts';
+import {
+  claimOutput,
+  type OutputKind,
+  type OverwriteOptions,
+  removePartialOutputs,
+  replaceFolder,
+} from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
 
 export { writeAtomic, writeJson } from './durable-write.ts';
@@ -73,10 +79,10 @@ export type Resume = {
   /** Digest of all that decides what is made. Folders of other keys are removed. */
   readonly key: string;
   /** Whether what a failed attempt left in its folder is worth keeping. */
-  readonly worth: (directory: string) => boolean;
+  readonly isWorthKeeping: (directory: string) => boolean;
 };
 
-export type ArtifactOptions = Replacing & {
+export type ArtifactOptions = OverwriteOptions & {
   /** `kind` of its manifest: `force` replaces an artefact of this kind only. */
   readonly kind: string;
   readonly resume?: Resume;
@@ -87,10 +93,10 @@ export type ArtifactOptions = Replacing & {
 };
 
 /** Artefact directories of a kind, as `--force` knows them: by their manifest. */
-export const artifactOf = (kind: string): OutputKind => ({
-  what: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
-  is: (path) => kindAt(path) === kind,
-  stranger: (path) => {
+export const outputKindOf = (kind: string): OutputKind => ({
+  description: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
+  matches: (path) => kindAt(path) === kind,
+  foreignEntry: (path) => {
     const contents = manifestAt(path)?.['contents'];
     const isOurs = Array.isArray(contents)
       ? (name: string) => name === MANIFEST || contents.includes(name)
@@ -116,20 +122,20 @@ export async function writeArtifact<M extends object>(
   make: (directory: string) => Promise<M> | M,
 ): Promise<M> {
   const target = resolve(path);
-  using _ = lock ? null : claimOutput(path, artifactOf(kind), replacing);
+  using _ = lock ? null : claimOutput(path, outputKindOf(kind), replacing);
   const name = `.${basename(target)}.${resume?.key ?? randomBytes(4).toString('hex')}.part`;
   const temporary = join(dirname(target), name);
-  removeLeftovers(path, name);
+  removePartialOutputs(path, name);
   try {
-    if (!existsSync(temporary)) requireRoom(path, bytes);
+    if (!existsSync(temporary)) requireDiskSpace(path, bytes);
     mkdirSync(temporary, { recursive: true });
     const manifest = await make(temporary);
     writeJson(join(temporary, MANIFEST), manifest);
-    syncTree(temporary);
+    fsyncTree(temporary);
     replaceFolder(temporary, target);
     return manifest;
   } catch (error) {
-    if (!resume?.worth(temporary)) rmSync(temporary, { recursive: true, force: true });
-    throw asDiskFull(path, error);
+    if (!resume?.isWorthKeeping(temporary)) rmSync(temporary, { recursive: true, force: true });
+    throw toDiskFullError(path, error);
   }
 }

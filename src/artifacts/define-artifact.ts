@@ -2,14 +2,14 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import type { z } from 'zod';
 import { FileError } from '../base/errors.ts';
-import { mismatch, Optional, type Shape } from '../base/shape.ts';
+import { Optional, type Shape, shapeMismatch } from '../base/shape.ts';
 import { version as mixbct } from '../base/version.ts';
-import { type ArtifactOptions, artifactOf, readJson, writeArtifact } from './artifact.ts';
+import { type ArtifactOptions, outputKindOf, readJson, writeArtifact } from './artifact.ts';
+import { requireDigest } from './cached-digest.ts';
 import type { About } from './description.ts';
 import { MANIFEST, manifestAt } from './manifest.ts';
-import { claimOutput, type Replacing, realPath } from './output-claim.ts';
+import { claimOutput, type OverwriteOptions, realPath } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
-import { requireDigest } from './remembered-digest.ts';
 
 /** Checks the fields of a manifest: → the fields, with the defaults of those that are missing, or what is wrong with them. */
 export type FieldsCheck<F> = (raw: unknown) => { readonly fields: F } | { readonly problem: string };
@@ -26,7 +26,7 @@ export function checkedBySchema<F>(schema: z.ZodType<F>): FieldsCheck<F> {
 /** For kinds that are read by commands that start without zod. */
 export function checkedByShape<F>(shape: Shape): FieldsCheck<F> {
   return (raw) => {
-    const problem = mismatch(raw, shape);
+    const problem = shapeMismatch(raw, shape);
     return problem === null ? { fields: raw as F } : { problem };
   };
 }
@@ -181,14 +181,14 @@ export class Artifact<F extends object> {
   }
 
   /** The right to write one at `path`. @throws UserError as `write` */
-  claim(path: string, replacing: Replacing): OutputLock {
-    return claimOutput(path, artifactOf(this.kind), replacing);
+  claim(path: string, replacing: OverwriteOptions): OutputLock {
+    return claimOutput(path, outputKindOf(this.kind), replacing);
   }
 }
 
 /** The lists that every manifest may have. Only `mixbct info` and `--force` read them: damaged ones are as good as none. */
 function listsIn(raw: Readonly<Record<string, unknown>>): Pick<Manifest<object>, 'contents' | 'madeFrom'> {
-  const isList = (shape: Shape, value: unknown): boolean => value !== undefined && mismatch(value, shape) === null;
+  const isList = (shape: Shape, value: unknown): boolean => value !== undefined && shapeMismatch(value, shape) === null;
   const lists = Object.entries({
     contents: [''],
     madeFrom: [{ kind: '', path: '', digest: new Optional('') }],

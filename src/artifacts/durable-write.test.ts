@@ -11,8 +11,8 @@ import { packImage, readIndex, writeRecords } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
 import { writeSafetensors } from '../torch/index.ts';
 import { writeArtifact } from './artifact.ts';
-import { DiskFullError, formatBytes, requireRoom, writeAtomic, writeJson } from './durable-write.ts';
-import { temporaryBeside } from './process-identity.ts';
+import { DiskFullError, formatBytes, requireDiskSpace, writeAtomic, writeJson } from './durable-write.ts';
+import { temporaryPath } from './process-identity.ts';
 
 /** Lets the system take at most `most` bytes at a time, as it may. */
 function shortWrites(t: TestContext, most: number): void {
@@ -94,10 +94,10 @@ test('a full disk is said in plain words, and leaves nothing', async (t) => {
 test('what will not fit is told before it is made', (t) => {
   const folder = testFolder(t);
   assert.throws(
-    () => requireRoom(join(folder, 'a', 'b'), 4.1e18),
+    () => requireDiskSpace(join(folder, 'a', 'b'), 4.1e18),
     new RegExp(`b: need 4100000.0 TB, have [\\d.]+ [MGT]B in ${folder}\n`),
   );
-  requireRoom(join(folder, 'a'), 1);
+  requireDiskSpace(join(folder, 'a'), 1);
   writeFileSync(join(folder, 'a'), 'x');
   assert.deepEqual([999, 1000, 4.1e9, 2e12].map(formatBytes), ['999 bytes', '1.0 kB', '4.1 GB', '2.0 TB']);
 });
@@ -105,7 +105,7 @@ test('what will not fit is told before it is made', (t) => {
 test('temporary files of writers that have ended are removed by the next one; those of living and unknown ones stay', (t) => {
   const folder = testFolder(t);
   const path = join(folder, 'a.json');
-  const mine = basename(temporaryBeside(path));
+  const mine = basename(temporaryPath(path));
   const [, where, pid, start] = /\.([0-9a-f]{8})-(\d+)-(\d+)-/.exec(mine)!;
   const called = (by: string, id: number, since: string): string => `a.json.${by}-${id}-${since}-00000000.part`;
   const alive = called(where!, Number(pid), start!);

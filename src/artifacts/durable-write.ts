@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { codeOf, type Hint, UserError } from '../base/errors.ts';
-import { removeDeadTemporaries, temporaryBeside } from './process-identity.ts';
+import { removeStaleTemporaries, temporaryPath } from './process-identity.ts';
 
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */
 const MOST_AT_ONCE = 1 << 30;
@@ -42,7 +42,7 @@ const isTemporary = (path: string): boolean =>
     .some((name) => name.endsWith('.part'));
 
 /** A full disk as a `DiskFullError` that names what was written, not a temporary file of it; any other error as it is. */
-export function asDiskFull(path: string, error: unknown): unknown {
+export function toDiskFullError(path: string, error: unknown): unknown {
   if (!isDiskFull(error) || (error instanceof DiskFullError && !isTemporary(error.path))) return error;
   return new DiskFullError(path, codeOf(error)!, { cause: error });
 }
@@ -72,7 +72,7 @@ export function formatBytes(bytes: number): string {
 }
 
 /** @throws UserError if the disk of `path` has less than `bytes` left: `need 4.1 GB, have 2.0 GB in /data`. */
-export function requireRoom(path: string, bytes: number): void {
+export function requireDiskSpace(path: string, bytes: number): void {
   const free = freeBytes(dirname(resolve(path)));
   if (free === null || free >= bytes) return;
   throw new UserError(`${path}: need ${formatBytes(bytes)}, have ${formatBytes(free)} in ${folderOf(path)}`, {
@@ -91,7 +91,7 @@ export function writeAll(fd: number, bytes: Uint8Array, position?: number): void
 }
 
 /** Makes a file, or the names in a folder, outlast a power failure. */
-export function sync(path: string): void {
+export function fsyncPath(path: string): void {
   const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
@@ -102,21 +102,21 @@ export function sync(path: string): void {
   }
 }
 
-/** `sync` for all files and folders below and with `folder`. */
-export function syncTree(folder: string): void {
+/** `fsyncPath` for all files and folders below and with `folder`. */
+export function fsyncTree(folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) syncTree(path);
-    else if (entry.isFile()) sync(path);
+    if (entry.isDirectory()) fsyncTree(path);
+    else if (entry.isFile()) fsyncPath(path);
   }
-  sync(folder);
+  fsyncPath(folder);
 }
 
 /**
  * Writes a file by chunks: `path` then holds all of it, on the disk, or nothing that can be taken for it.
  * @throws DiskFullError; an Error if the file is not as long as what was written.
  */
-export function writeWhole(path: string, chunks: Iterable<Uint8Array>): void {
+export function writeFileDurably(path: string, chunks: Iterable<Uint8Array>): void {
   try {
     const fd = openSync(path, 'w');
     try {
@@ -126,40 +126,40 @@ export function writeWhole(path: string, chunks: Iterable<Uint8Array>): void {
         bytes += chunk.length;
       }
       fsyncSync(fd);
-      requireSize(path, fd, bytes);
+      requireFileSize(path, fd, bytes);
     } finally {
       closeSync(fd);
     }
   } catch (error) {
     rmSync(path, { force: true });
-    throw asDiskFull(path, error);
+    throw toDiskFullError(path, error);
   }
 }
 
 /** @throws Error if an open file is not `bytes` long: what was written has not arrived. */
-export function requireSize(path: string, fd: number, bytes: number): void {
+export function requireFileSize(path: string, fd: number, bytes: number): void {
   const { size } = fstatSync(fd);
   if (size !== bytes) throw new Error(`${path}: ${bytes} bytes were written, ${size} are there`);
 }
 
 /** Renames a finished file, and makes that outlast a power failure. */
-export function renameInto(from: string, to: string): void {
+export function renameDurably(from: string, to: string): void {
   renameSync(from, to);
-  sync(dirname(resolve(to)));
+  fsyncPath(dirname(resolve(to)));
 }
 
 /** Writes a file, of one piece or chunks, so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
 export function writeAtomic(path: string, data: string | Uint8Array | readonly Uint8Array[]): void {
   mkdirSync(dirname(path), { recursive: true });
-  const temporary = temporaryBeside(path);
-  removeDeadTemporaries(path);
+  const temporary = temporaryPath(path);
+  removeStaleTemporaries(path);
   try {
     const whole = typeof data === 'string' ? Buffer.from(data) : data;
-    writeWhole(temporary, whole instanceof Uint8Array ? [whole] : whole);
-    renameInto(temporary, path);
+    writeFileDurably(temporary, whole instanceof Uint8Array ? [whole] : whole);
+    renameDurably(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
-    throw asDiskFull(path, error);
+    throw toDiskFullError(path, error);
   }
 }
 

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 import { writeAtomic } from './artifact.ts';
 
@@ -62,7 +62,7 @@ function readLines(path: string, count: number): { readonly bytes: Buffer; reado
     found++;
   }
   if (bytes.length > 0 && bytes.at(-1) !== NEWLINE) throw new FileError(path, `line ${found + 1} is cut short`, HINT);
-  if (found !== count) throw new FileError(path, `holds ${countOf(found, 'id')}, wanted ${count}`, HINT);
+  if (found !== count) throw new FileError(path, `holds ${formatCount(found, 'id')}, wanted ${count}`, HINT);
   return { bytes, ends };
 }
 

@@ -2,12 +2,12 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSy
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { sync } from './durable-write.ts';
+import { fsyncPath } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
 
 /** What a command may write over. */
-export type Replacing = {
+export type OverwriteOptions = {
   /** Replace what stands there, if it is of the kind that the command writes. */
   readonly force?: boolean;
   /** What the command reads (paths, or prefixes of record sets): nothing that is or holds one of them is replaced. */
@@ -16,9 +16,9 @@ export type Replacing = {
 
 /** A kind of output: what it is called, whether what stands at a path is one, and what lies in it that is not of it, if anything. */
 export type OutputKind = {
-  readonly what: string;
-  readonly is: (path: string) => boolean;
-  readonly stranger?: (path: string) => string | undefined;
+  readonly description: string;
+  readonly matches: (path: string) => boolean;
+  readonly foreignEntry?: (path: string) => string | undefined;
   /** Kind of the artefacts in which it may lie; without it, an output lies in none. */
   readonly host?: string;
 };
@@ -75,8 +75,8 @@ export function requireOwnPlace(path: string, host?: string): void {
  */
 export function requireReplaceable(
   path: string,
-  { what, is, stranger, host }: OutputKind,
-  { force = false, inputs = [] }: Replacing,
+  { description: what, matches: is, foreignEntry: stranger, host }: OutputKind,
+  { force = false, inputs = [] }: OverwriteOptions,
 ): void {
   requireOwnPlace(path, host);
   const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
@@ -120,11 +120,11 @@ export const replacedPath = (path: string): string =>
  * had moved aside is back at its place then.
  * @throws UserError if another process writes it, or `requireReplaceable` refuses.
  */
-export function claimOutput(path: string, kind: OutputKind, replacing: Replacing): OutputLock {
+export function claimOutput(path: string, kind: OutputKind, replacing: OverwriteOptions): OutputLock {
   requireReplaceable(path, kind, replacing); // before anything is written beside it
   const lock = lockOutput(path);
   try {
-    putBack(path);
+    restoreReplaced(path);
     requireReplaceable(path, kind, replacing);
     return lock;
   } catch (error) {
@@ -134,7 +134,7 @@ export function claimOutput(path: string, kind: OutputKind, replacing: Replacing
 }
 
 /** Moves back what an attempt that came to no end had moved aside, if its place is empty. */
-export function putBack(path: string): void {
+export function restoreReplaced(path: string): void {
   const aside = replacedPath(path);
   if (!existsSync(aside) || there(path)) return;
   renameSync(aside, path);
@@ -155,12 +155,12 @@ export function replaceFolder(finished: string, path: string): void {
     if (replaces) renameSync(aside, path);
     throw error;
   }
-  sync(dirname(resolve(path)));
+  fsyncPath(dirname(resolve(path)));
   rmSync(aside, { recursive: true, force: true });
 }
 
 /** Removes what killed attempts at `path` left beside it, but `keep`, and says so. The caller holds the lock. */
-export function removeLeftovers(path: string, keep?: string): void {
+export function removePartialOutputs(path: string, keep?: string): void {
   const [folder, name] = [dirname(resolve(path)), basename(resolve(path))];
   mkdirSync(folder, { recursive: true });
   let removed = 0;

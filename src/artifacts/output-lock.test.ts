@@ -8,7 +8,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { holderOf, killed } from '../../test/helpers/locks.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { UserError } from '../base/errors.ts';
-import { type LockHolder, lockOutput, lockOutputs, stateOf } from './output-lock.ts';
+import { holderState, type LockHolder, lockOutput, lockOutputs } from './output-lock.ts';
 
 test('a second writer is told who the first one is; when that one has ended, the lock is free and nothing is left', async (t) => {
   const folder = testFolder(t);
@@ -31,12 +31,16 @@ test('the lock of a process that was killed is taken over; that of a living one 
   const [holder] = await holderOf(t, out);
   const path = join(folder, '.out.lock');
   const alive = JSON.parse(readFileSync(path, 'utf8')) as LockHolder;
-  assert.equal(stateOf(alive), 'alive');
-  assert.equal(stateOf({ ...alive, start: String(Number(alive.start) + 1) }), 'dead', 'its id is another process now');
-  assert.equal(stateOf({ ...alive, boot: 'another' }), 'dead', 'the machine has started anew');
-  assert.equal(stateOf({ ...alive, namespace: 'another' }), 'unknown');
+  assert.equal(holderState(alive), 'alive');
+  assert.equal(
+    holderState({ ...alive, start: String(Number(alive.start) + 1) }),
+    'dead',
+    'its id is another process now',
+  );
+  assert.equal(holderState({ ...alive, boot: 'another' }), 'dead', 'the machine has started anew');
+  assert.equal(holderState({ ...alive, namespace: 'another' }), 'unknown');
   await killed(holder);
-  assert.equal(stateOf(alive), 'dead');
+  assert.equal(holderState(alive), 'dead');
   lockOutput(out)[Symbol.dispose]();
   assert.deepEqual(readdirSync(folder), []);
   writeFileSync(path, JSON.stringify({ ...alive, host: 'elsewhere' }));

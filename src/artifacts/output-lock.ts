@@ -3,8 +3,8 @@ import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdi
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, UserError } from '../base/errors.ts';
-import { asDiskFull, writeAll } from './durable-write.ts';
-import { bootOf, machineOf, namespaceOf, processOf, processText } from './process-identity.ts';
+import { toDiskFullError, writeAll } from './durable-write.ts';
+import { bootId, machineId, pidNamespace, processStatus, readTextOrNull } from './process-identity.ts';
 
 /** The process that holds a lock. */
 export type LockHolder = {
@@ -35,22 +35,22 @@ const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: fal
 
 const ourselves = (): LockHolder => ({
   host: hostname(),
-  machine: machineOf(),
-  boot: bootOf(),
-  namespace: namespaceOf(),
+  machine: machineId(),
+  boot: bootId(),
+  namespace: pidNamespace(),
   pid: process.pid,
-  start: processOf(process.pid)?.start ?? '',
+  start: processStatus(process.pid)?.start ?? '',
   since: new Date().toISOString(),
   command: ['mixbct', ...process.argv.slice(2)].join(' ').slice(0, LONGEST_COMMAND),
   nonce: randomBytes(8).toString('hex'),
 });
 
 /** Whether a holder is alive: known of processes that this one can see; `unknown` on other machines and in other containers. */
-export function stateOf(holder: LockHolder): 'alive' | 'dead' | 'unknown' {
-  if (holder.host !== hostname() || holder.machine !== machineOf()) return 'unknown';
-  if (holder.boot !== bootOf()) return 'dead'; // the machine has started anew since
-  if (holder.namespace !== namespaceOf()) return 'unknown';
-  const found = processOf(holder.pid);
+export function holderState(holder: LockHolder): 'alive' | 'dead' | 'unknown' {
+  if (holder.host !== hostname() || holder.machine !== machineId()) return 'unknown';
+  if (holder.boot !== bootId()) return 'dead'; // the machine has started anew since
+  if (holder.namespace !== pidNamespace()) return 'unknown';
+  const found = processStatus(holder.pid);
   if (!found) return 'dead';
   return found.start === holder.start && !'ZX'.includes(found.state) ? 'alive' : 'dead';
 }
@@ -81,7 +81,7 @@ export function lockOutput(output: string): OutputLock {
   try {
     acquire(path, text, output);
   } catch (error) {
-    throw asDiskFull(output, error);
+    throw toDiskFullError(output, error);
   }
   held.set(path, text);
   removeDeadLocks(path);
@@ -105,7 +105,7 @@ export function lockOutputs(outputs: readonly string[]): OutputLock {
 
 function release(path: string, text: string): void {
   held.delete(path);
-  if (processText(path) === text) rmSync(path, { force: true });
+  if (readTextOrNull(path) === text) rmSync(path, { force: true });
 }
 
 /**
@@ -115,7 +115,7 @@ function release(path: string, text: string): void {
 function acquire(path: string, text: string, output: string): void {
   for (let looks = 0; ; ) {
     if (create(path, text)) return;
-    const found = processText(path);
+    const found = readTextOrNull(path);
     if (found === null && !isThere(path)) continue; // released between both calls
     const holder = holderOf(found ?? '');
     if (!holder && ++looks < LOOKS) {
@@ -123,11 +123,11 @@ function acquire(path: string, text: string, output: string): void {
       continue;
     }
     if (found === null) throw unreadable(path, output);
-    if (holder && stateOf(holder) !== 'dead') throw refusal(path, holder, output);
+    if (holder && holderState(holder) !== 'dead') throw refusal(path, holder, output);
     const takeover = `${path}.takeover`;
     acquire(takeover, text, output);
     try {
-      if (processText(path) !== found) continue;
+      if (readTextOrNull(path) !== found) continue;
       const own = temporary(path);
       writeText(own, text);
       renameSync(own, path);
@@ -150,8 +150,8 @@ function removeDeadLocks(path: string): void {
   for (const entry of readdirSync(dirname(path))) {
     if (!entry.startsWith(`${name}.`) || !/^(\.takeover)*(\.[0-9a-f]{16})?$/.test(entry.slice(name.length))) continue;
     const found = join(dirname(path), entry);
-    const holder = holderOf(processText(found) ?? '');
-    if (!holder || stateOf(holder) === 'dead') rmSync(found, { force: true });
+    const holder = holderOf(readTextOrNull(found) ?? '');
+    if (!holder || holderState(holder) === 'dead') rmSync(found, { force: true });
   }
 }
 
@@ -219,7 +219,7 @@ function unreadable(path: string, output: string): UserError {
 
 function refusal(path: string, holder: LockHolder, output: string): UserError {
   const { pid, host, since, command } = holder;
-  const elsewhere = stateOf(holder) === 'unknown';
+  const elsewhere = holderState(holder) === 'unknown';
   const where = host === hostname() ? `the container of ${host} that it was started in` : host;
   const hint = elsewhere
     ? `check on ${where} whether it still runs, which cannot be seen from here: ps -fp ${pid}; if it has ended, remove the file ${path} and repeat`

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 
 /** A file's text; null if it cannot be read. */
-export function processText(path: string): string | null {
+export function readTextOrNull(path: string): string | null {
   try {
     return readFileSync(path, 'utf8');
   } catch {
@@ -21,15 +21,15 @@ function linkOf(path: string): string {
 }
 
 /** Id of the installed system, where it has one: host names repeat. */
-export const machineOf = (): string => processText('/etc/machine-id')?.trim() ?? '';
+export const machineId = (): string => readTextOrNull('/etc/machine-id')?.trim() ?? '';
 /** Id of the start of the machine. */
-export const bootOf = (): string => processText('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
+export const bootId = (): string => readTextOrNull('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 /** The namespace that process ids belong to. */
-export const namespaceOf = (): string => linkOf('/proc/self/ns/pid');
+export const pidNamespace = (): string => linkOf('/proc/self/ns/pid');
 
 /** State and start of a process, from the fields after its name, which may hold anything; null if there is none. */
-export function processOf(pid: number): { readonly state: string; readonly start: string } | null {
-  const fields = processText(`/proc/${pid}/stat`)
+export function processStatus(pid: number): { readonly state: string; readonly start: string } | null {
+  const fields = readTextOrNull(`/proc/${pid}/stat`)
     ?.replace(/^.*\) /s, '')
     .split(' ');
   return fields ? { state: fields[0]!, start: fields[19]! } : null;
@@ -37,21 +37,21 @@ export function processOf(pid: number): { readonly state: string; readonly start
 
 /** Where process ids mean what they mean here: the machine since its start, and the namespace. 8 hexadecimal digits */
 const whereIdsHold = (): string =>
-  createHash('sha256').update([hostname(), machineOf(), bootOf(), namespaceOf()].join('\0')).digest('hex').slice(0, 8);
+  createHash('sha256').update([hostname(), machineId(), bootId(), pidNamespace()].join('\0')).digest('hex').slice(0, 8);
 
 /** A name beside `path` that no other writer has, in this process or another, here or on another machine: it says whose it is. */
-export const temporaryBeside = (path: string): string =>
-  `${path}.${whereIdsHold()}-${process.pid}-${processOf(process.pid)?.start ?? ''}-${randomBytes(4).toString('hex')}.part`;
+export const temporaryPath = (path: string): string =>
+  `${path}.${whereIdsHold()}-${process.pid}-${processStatus(process.pid)?.start ?? ''}-${randomBytes(4).toString('hex')}.part`;
 
 const TEMPORARY = /^\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}\.part$/;
 
 /** Removes the temporary files and folders beside `path` whose writers have ended. Those of other machines, containers and users stay. */
-export function removeDeadTemporaries(path: string): void {
+export function removeStaleTemporaries(path: string): void {
   const [folder, name] = [dirname(resolve(path)), basename(path)];
   for (const entry of readdirSync(folder)) {
     const [, where, pid, start] = (entry.startsWith(name) && TEMPORARY.exec(entry.slice(name.length))) || [];
     if (where !== whereIdsHold()) continue;
-    const found = processOf(Number(pid));
+    const found = processStatus(Number(pid));
     if (found?.start === start) continue;
     try {
       rmSync(join(folder, entry), { recursive: true, force: true });

@@ -43,10 +43,10 @@ export const logLine = (text: string): void => currentReporter().line(text);
 export const progress = (title: string, total: number): Progress => currentReporter().progress(title, total);
 
 /** `1 step`, `2 steps`. */
-export const countOf = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;
+export const formatCount = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;
 
 /** Milliseconds as people say them: `42 s`, `3 min 10 s`, `2 h 5 min`. */
-export function duration(ms: number): string {
+export function formatDuration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { isSettingKey, parseYaml } from './document.ts';
 import { UserError } from './errors.ts';
-import { suggestion } from './suggestion.ts';
+import { didYouMean } from './suggestion.ts';
+import { isSettingKey, parseYaml } from './yaml.ts';
 
 /** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. @throws UserError naming the setting. */
 export function applySettings(raw: unknown, settings: readonly string[]): unknown {
@@ -36,7 +36,7 @@ export function describeIssues(error: z.ZodError, schema: z.ZodType): string {
     const where = path.length > 0 ? path.join('.') : 'top level';
     if (!keys) return `${where}: ${message}`;
     const known = knownKeys(schema);
-    return keys.map((key) => `${[...path, key].join('.')}: no such key${suggestion(key, known)}`).join('\n  ');
+    return keys.map((key) => `${[...path, key].join('.')}: no such key${didYouMean(key, known)}`).join('\n  ');
   });
   return `${lines.length === 1 ? 'one problem' : `${lines.length} problems`}\n  ${lines.join('\n  ')}`;
 }

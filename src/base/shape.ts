@@ -11,7 +11,7 @@ export type Shape =
   | { readonly [key: string]: Shape }
   | Choice
   | Optional
-  | OrNull;
+  | Nullable;
 
 /** One of some texts. */
 export class Choice {
@@ -29,7 +29,7 @@ export class Optional {
   }
 }
 
-export class OrNull {
+export class Nullable {
   readonly of: Shape;
   constructor(of: Shape) {
     this.of = of;
@@ -37,9 +37,9 @@ export class OrNull {
 }
 
 /** Where and how a value is not of a shape, for a message; null if it is. */
-export function mismatch(value: unknown, shape: Shape, path = ''): string | null {
-  if (shape instanceof Optional) return value === undefined ? null : mismatch(value, shape.of, path);
-  if (shape instanceof OrNull) return value === null ? null : mismatch(value, shape.of, path);
+export function shapeMismatch(value: unknown, shape: Shape, path = ''): string | null {
+  if (shape instanceof Optional) return value === undefined ? null : shapeMismatch(value, shape.of, path);
+  if (shape instanceof Nullable) return value === null ? null : shapeMismatch(value, shape.of, path);
   const wanted = (what: string): string => `"${path}" is damaged (wanted ${what})`;
   if (shape instanceof Choice)
     return shape.texts.includes(value as string) ? null : wanted(`one of ${shape.texts.join(', ')}`);
@@ -51,14 +51,14 @@ export function mismatch(value: unknown, shape: Shape, path = ''): string | null
   if (Array.isArray(shape)) {
     if (!Array.isArray(value)) return wanted('a list');
     for (const [i, item] of value.entries()) {
-      const found = mismatch(item, shape[0], at(i));
+      const found = shapeMismatch(item, shape[0], at(i));
       if (found) return found;
     }
     return null;
   }
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return wanted('a mapping');
   for (const [key, child] of Object.entries(shape as Readonly<Record<string, Shape>>)) {
-    const found = mismatch((value as Record<string, unknown>)[key], child, at(key));
+    const found = shapeMismatch((value as Record<string, unknown>)[key], child, at(key));
     if (found) return found;
   }
   return null;

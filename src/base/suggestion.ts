@@ -1,5 +1,5 @@
 /** The nearest of `known`, if one is near. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
+export function nearestName(word: string, known: readonly string[]): string | undefined {
   const ranked = known
     .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
@@ -8,8 +8,8 @@ export function nearest(word: string, known: readonly string[]): string | undefi
 }
 
 /** `; did you mean …?` for the nearest of `known`, or nothing if none is near. */
-export function suggestion(word: string, known: readonly string[]): string {
-  const name = nearest(word, known);
+export function didYouMean(word: string, known: readonly string[]): string {
+  const name = nearestName(word, known);
   return name === undefined ? '' : `; did you mean ${name}?`;
 }
 

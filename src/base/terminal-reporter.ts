@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { SingleBar } from 'cli-progress';
-import { duration, type Progress, type Reporter } from './progress.ts';
+import { formatDuration, type Progress, type Reporter } from './progress.ts';
 
 /** How often a job that has no terminal says where it is. */
 const LINE_EVERY_MS = 10_000;
@@ -49,7 +49,7 @@ function lines(title: string, total: number): Progress {
     printed = done;
     const left = done > 0 ? ((performance.now() - start) / done) * (total - done) : 0;
     process.stderr.write(
-      `${title}: ${done}/${total}${done < total ? `, ${duration(left)} left` : ''}${note && `, ${note}`}\n`,
+      `${title}: ${done}/${total}${done < total ? `, ${formatDuration(left)} left` : ''}${note && `, ${note}`}\n`,
     );
   };
   let current = { done: 0, note: '' };

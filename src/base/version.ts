@@ -8,7 +8,7 @@ export const packageRoot = resolve(import.meta.dirname, '../../..');
 const SHIPPED = /^(?:experiments|recipes)\//;
 
 /** `path` if it is there, else the file of that name in the package, if it is one of experiments/ or recipes/. */
-export function ownOrShipped(path: string): string {
+export function resolveOwnOrPackaged(path: string): string {
   if (isAbsolute(path) || existsSync(path) || !SHIPPED.test(normalize(path))) return path;
   const shipped = join(packageRoot, path);
   return existsSync(shipped) ? shipped : path;

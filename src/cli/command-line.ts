@@ -1,6 +1,6 @@
 import { type Command, CommanderError } from 'commander';
 import colors from 'picocolors';
-import { asDiskFull } from '../artifacts/durable-write.ts';
+import { toDiskFullError } from '../artifacts/durable-write.ts';
 import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
 import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
@@ -51,7 +51,7 @@ function requireValues(command: Command): void {
 export function reportError(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : MISUSED; // commander has said it already
   const red = colors.createColors(colors.isColorSupported && process.stderr.isTTY).red;
-  const known = asSystemError(error instanceof UserError ? error : asDiskFull(process.cwd(), error));
+  const known = asSystemError(error instanceof UserError ? error : toDiskFullError(process.cwd(), error));
   if (known instanceof UserError) {
     const message = known.messageFor((option) => !running || hasOption(running.command, option));
     process.stderr.write(`${red('error:')} ${message}\n`);

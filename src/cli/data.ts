@@ -1,6 +1,6 @@
 import { Argument, type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { countOf, logLine } from '../base/progress.ts';
+import { formatCount, logLine } from '../base/progress.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
 import type { GlyphSetName, WrittenPart } from '../data/index.ts';
 import { command, forceOption, group, print, seedOption, skipBadOption } from './context.ts';
@@ -42,7 +42,7 @@ function getCommand(): Command {
       const { fetchSet } = await import('../stages/get.ts');
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
       const made = result.made
-        ? `${countOf(result.made.images, 'image')} of ${countOf(result.made.classes, 'class', 'classes')}`
+        ? `${formatCount(result.made.images, 'image')} of ${formatCount(result.made.classes, 'class', 'classes')}`
         : 'there already';
       print(options, result, `${result.prefix}: ${made}, images ${result.imageDigest}`);
     });
@@ -133,7 +133,7 @@ const told = (parts: readonly WrittenPart[]): string =>
   parts
     .map(
       ({ prefix, images, classes }) =>
-        `${prefix}: ${countOf(images, 'image')} of ${countOf(classes, 'class', 'classes')}`,
+        `${prefix}: ${formatCount(images, 'image')} of ${formatCount(classes, 'class', 'classes')}`,
     )
     .join('\n');
 
@@ -154,6 +154,6 @@ function infoCommand(): Command {
       const info = await describeDataset(dataset, options);
       print(options, info, datasetInfoLines(info).join('\n'));
       if (info.bad.length > 0)
-        throw new UserError(`${info.bad.length} of ${countOf(info.decoded, 'image')} cannot be read`);
+        throw new UserError(`${info.bad.length} of ${formatCount(info.decoded, 'image')} cannot be read`);
     });
 }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { command, forceOption, missingOf, print, threadsOption, useThreads } from './context.ts';
 import { numberOption } from './numbers.ts';
 
@@ -66,7 +66,7 @@ export function boundariesCommand(): Command {
       const { measureBoundaries } = await import('../stages/boundaries.ts');
       await useThreads(options.threads);
       const info = await measureBoundaries({ ...options, features: path });
-      print(options, info, `${options.out}: boundaries of ${countOf(info.classes, 'class', 'classes')}`);
+      print(options, info, `${options.out}: boundaries of ${formatCount(info.classes, 'class', 'classes')}`);
     });
 }
 
@@ -95,7 +95,7 @@ export function importFeaturesCommand(): Command {
       print(
         options,
         info,
-        `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions, ${countOf(info.classes, 'class', 'classes')}${missingOf(info)}`,
+        `${options.out}: ${formatCount(info.count, 'feature')} of ${info.dim} dimensions, ${formatCount(info.classes, 'class', 'classes')}${missingOf(info)}`,
       );
     });
 }

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { precisions } from '../models/precisions.ts';
 import {
   asLaunched,
@@ -57,7 +57,7 @@ export function extractCommand(): Command {
         print(
           options,
           info,
-          `${options.out}: ${countOf(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
+          `${options.out}: ${formatCount(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
         );
     });
 }

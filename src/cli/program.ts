@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { nearest } from '../base/suggestion.ts';
+import { nearestName } from '../base/suggestion.ts';
 import { version } from '../base/version.ts';
 import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
@@ -92,7 +92,7 @@ export function refuseUnknownCommand(root: Command, words: readonly string[]): v
   const unknown = unknownCommand(root, words);
   if (!unknown) return;
   const { group, word } = unknown;
-  const name = nearest(
+  const name = nearestName(
     word,
     group.commands.map((one) => one.name()),
   );

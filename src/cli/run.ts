@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Command } from 'commander';
-import { countOf, duration, logLine } from '../base/progress.ts';
+import { formatCount, formatDuration, logLine } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import type { PlannedStage } from '../experiment/plan.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
@@ -105,7 +105,7 @@ async function run(file: string, options: RunCommandOptions): Promise<void> {
   const judged = Object.values(evaluations);
   const text = [...judged.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n');
   print(options, { places, evaluations: judged }, text);
-  logLine(`done in ${duration(performance.now() - start)}; everything it made is in ${options.out}`);
+  logLine(`done in ${formatDuration(performance.now() - start)}; everything it made is in ${options.out}`);
   if (options.closing !== undefined) logLine(options.closing);
 }
 
@@ -115,5 +115,5 @@ function planText(plan: readonly PlannedStage[]): string {
     return [id, state, why.join('; ')];
   });
   const due = plan.filter(({ state }) => state !== 'done').length;
-  return `${textTable(['stage', 'state', 'what it does, and why'], rows)}\n${due} of ${countOf(plan.length, 'stage')} would run`;
+  return `${textTable(['stage', 'state', 'what it does, and why'], rows)}\n${due} of ${formatCount(plan.length, 'stage')} would run`;
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { countOf, duration } from '../base/progress.ts';
+import { formatCount, formatDuration } from '../base/progress.ts';
 import {
   asLaunched,
   command,
@@ -74,7 +74,7 @@ export function trainCommand(): Command {
         print(
           options,
           manifest,
-          `${options.out}: ${manifest.name} trained in ${countOf(manifest.steps, 'step')}, ${duration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
+          `${options.out}: ${manifest.name} trained in ${formatCount(manifest.steps, 'step')}, ${formatDuration(manifest.seconds * 1000)}, waiting for data ${(100 * manifest.dataWaitShare).toFixed(1)} % of the time`,
         );
     });
 }

@@ -1,4 +1,4 @@
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import type { Dataset } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { NO_FAMILY } from './sidecar.ts';
@@ -102,18 +102,18 @@ export function datasetInfoLines(info: DatasetInfo): string[] {
   const { least, mean, most } = info.imagesPerClass;
   const outstanding = [
     ...(info.classesWithoutImages > 0
-      ? [`${countOf(info.classesWithoutImages, 'class', 'classes')} without images`]
+      ? [`${formatCount(info.classesWithoutImages, 'class', 'classes')} without images`]
       : []),
     ...(info.classesOfOneImage > 0
-      ? [`${countOf(info.classesOfOneImage, 'class', 'classes')} of one image, too few for a pair`]
+      ? [`${formatCount(info.classesOfOneImage, 'class', 'classes')} of one image, too few for a pair`]
       : []),
   ];
   return [
     `${info.path} (digest ${info.digest}${info.digestOf === 'all bytes' ? '' : ', of file sizes and samples of their bytes'})`,
     ...(info.descriptionDigest === null ? [] : [`  names and ids: digest ${info.descriptionDigest}`]),
-    `  ${countOf(info.images, 'image')} of ${countOf(info.classes, 'class', 'classes')}: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
+    `  ${formatCount(info.images, 'image')} of ${formatCount(info.classes, 'class', 'classes')}: ${least} … ${most} each, ${mean.toFixed(1)} on average`,
     ...(outstanding.length > 0 ? [`  ${outstanding.join('; ')}`] : []),
-    `  ${info.families === null ? 'no families known' : `${countOf(info.families, 'family', 'families')}`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
+    `  ${info.families === null ? 'no families known' : `${formatCount(info.families, 'family', 'families')}`}; ${info.sortedByClass ? 'sorted by class' : 'not sorted by class'}`,
     `  ${info.decoded} decoded${sizesText(info.sizes)}; ${info.bad.length} unreadable`,
     ...info.bad.slice(0, BAD_TOLD).map(({ name, problem }) => `    ${name}: ${problem}`),
     ...(info.bad.length > BAD_TOLD ? [`    and ${info.bad.length - BAD_TOLD} more (--json lists all)`] : []),

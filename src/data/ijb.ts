@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf, fileDigest } from '../artifacts/artifact.ts';
 import { FileError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { FIVE_POINTS, similarityTransform } from './face-alignment.ts';
 import { linesEndingInOne, readTable } from './text-table.ts';
 
@@ -274,7 +274,7 @@ function readLandmarks(files: Ijb['files'], names: readonly string[]): Pick<IjbI
   if (rows < names.length)
     throw new FileError(
       path,
-      `ends after line ${rows}, ${basename(files.list)} lists ${countOf(names.length, 'image')}`,
+      `ends after line ${rows}, ${basename(files.list)} lists ${formatCount(names.length, 'image')}`,
     );
   return { landmarks, detector };
 }

@@ -1,5 +1,5 @@
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import { countOf, progress } from '../base/progress.ts';
+import { formatCount, progress } from '../base/progress.ts';
 import { type Dataset, idsOf, repairAdvice } from './dataset.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
@@ -139,13 +139,15 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
 export function importResultLines({ skippedImages, skippedClasses }: ImportResult): string[] {
   const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
   return [
-    ...(skippedImages.length > 0 ? [`${countOf(skippedImages.length, 'unreadable image')} skipped:`, ...named] : []),
+    ...(skippedImages.length > 0
+      ? [`${formatCount(skippedImages.length, 'unreadable image')} skipped:`, ...named]
+      : []),
     ...(skippedImages.length > MOST_NAMED
       ? [`  and ${skippedImages.length - MOST_NAMED} more (--json lists all)`]
       : []),
     ...(skippedClasses.length > 0
       ? [
-          `the new set lacks ${countOf(skippedClasses.length, 'class', 'classes')} without a readable image: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
+          `the new set lacks ${formatCount(skippedClasses.length, 'class', 'classes')} without a readable image: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
         ]
       : []),
   ];

@@ -2,7 +2,7 @@ import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
 import { fileDigest } from '../artifacts/artifact.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 import type { Dataset, ImageFile, PackSource } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
@@ -43,7 +43,7 @@ export function readPack(path: string): Pack {
   const odd = same.findIndex((label) => typeof label !== 'boolean');
   if (odd >= 0) throw wrong(`label ${odd} is no boolean`);
   if (same.length === 0 || images.length !== 2 * same.length)
-    throw wrong(`${countOf(images.length, 'image')} and ${countOf(same.length, 'label')}`);
+    throw wrong(`${formatCount(images.length, 'image')} and ${formatCount(same.length, 'label')}`);
   return { path, digest: fileDigest(path), images, same };
 }
 

@@ -1,5 +1,5 @@
 import { FileError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { MOST_EXACT } from './recordio.ts';
 
 /** What a header record says: `[end, x]`, as float32. */
@@ -32,7 +32,7 @@ export function layoutOf(records: Records, [end, x]: Header): Layout {
   if (until === null)
     throw new FileError(
       idx,
-      `lists ${countOf(positionOf(keys, end) - 1, 'image')} before key ${end}, the header record promises ${end - 1}`,
+      `lists ${formatCount(positionOf(keys, end) - 1, 'image')} before key ${end}, the header record promises ${end - 1}`,
       'the record set is incomplete: fetch or write it anew',
     );
   const images = until - 1;
@@ -42,7 +42,7 @@ export function layoutOf(records: Records, [end, x]: Header): Layout {
   if (!(Number.isInteger(classes) && classes >= 1 && classes <= most))
     throw new FileError(
       rec,
-      `the header record promises ${countOf(classes, 'class', 'classes')} of ${countOf(images, 'image')}, wanted 1 to ${most}`,
+      `the header record promises ${formatCount(classes, 'class', 'classes')} of ${formatCount(images, 'image')}, wanted 1 to ${most}`,
       'is the header [images + 1, classes]? write the record set anew',
     );
   return { from: 1, until, classes };

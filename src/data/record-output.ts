@@ -1,9 +1,9 @@
 import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve } from 'node:path';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
-import { asDiskFull, requireRoom, sync, syncTree } from '../artifacts/durable-write.ts';
+import { fsyncPath, fsyncTree, requireDiskSpace, toDiskFullError } from '../artifacts/durable-write.ts';
 import { kindAt } from '../artifacts/manifest.ts';
-import { type Replacing, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
+import { type OverwriteOptions, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
 import { lockOutputs } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
@@ -47,7 +47,7 @@ export function outputPrefix(path: string): string {
  * @throws UserError if another process writes one of them, something stands there that may not be replaced, the disk is full,
  * two sets have one name, or a class count is one that a record does not hold
  */
-export async function writeRecordSets(asked: readonly RecordSetContent[], replacing: Replacing): Promise<void> {
+export async function writeRecordSets(asked: readonly RecordSetContent[], replacing: OverwriteOptions): Promise<void> {
   const sets = asked.map((set) => ({ ...set, prefix: outputPrefix(set.prefix) }));
   const prefixes = sets.map(({ prefix }) => prefix);
   requireDistinct(prefixes);
@@ -61,7 +61,7 @@ export async function writeRecordSets(asked: readonly RecordSetContent[], replac
   using _ = lockOutputs(prefixes);
   const recovered = prefixes.filter(recover);
   if (replacing.force || (recovered.length === 0 && prefixes.every(isWhole))) check(prefixes);
-  requireRoom(
+  requireDiskSpace(
     prefixes[0]!,
     sets.reduce((sum, { bytes = 0 }) => sum + bytes, 0),
   );
@@ -75,13 +75,13 @@ export async function writeRecordSets(asked: readonly RecordSetContent[], replac
       });
       const { sidecar, ids } = about();
       writeSidecar(staged, sidecar, ids);
-      syncTree(stagingOf(prefix));
+      fsyncTree(stagingOf(prefix));
     }
     if (!replacing.force) check(prefixes.filter((prefix) => !standsAsStaged(prefix)));
     for (const prefix of prefixes) writeJson(join(stagingOf(prefix), COMPLETE), prefixes.map((one) => basename(one))); // biome-ignore format: short
   } catch (error) {
     for (const prefix of prefixes) rmSync(stagingOf(prefix), { recursive: true, force: true });
-    throw asDiskFull(prefixes[0]!, error);
+    throw toDiskFullError(prefixes[0]!, error);
   }
   prefixes.forEach(appear);
   const absent = prefixes.find((prefix) => !isWhole(prefix));
@@ -170,7 +170,7 @@ function appear(prefix: string): void {
     const finished = join(staging, basename(file));
     if (existsSync(finished)) renameSync(finished, file);
   }
-  sync(dirname(resolve(prefix)));
+  fsyncPath(dirname(resolve(prefix)));
 }
 
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -186,10 +186,10 @@ function requireSetPlace(prefix: string): void {
 }
 
 /** `requireReplaceable` for each file of a record set. */
-export function requireReplaceableSet(prefix: string, replacing: Replacing): void {
+export function requireReplaceableSet(prefix: string, replacing: OverwriteOptions): void {
   requireSetPlace(prefix);
   for (const file of filesOf(prefix).toReversed())
-    requireReplaceable(file, { what: 'a file of a record set', is: isOfSet }, replacing);
+    requireReplaceable(file, { description: 'a file of a record set', matches: isOfSet }, replacing);
 }
 
 function isOfSet(file: string): boolean {

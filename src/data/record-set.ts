@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { canonicalJson, digestOf } from '../artifacts/artifact.ts';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { contentDigest, isSampled } from './content-digest.ts';
 import type { Dataset, ImageFile, RecordSource } from './dataset.ts';
 import { layoutOf, numberClasses } from './record-layout.ts';
@@ -72,7 +72,7 @@ export class RecordSet implements Dataset {
     if (classes !== null && names && names.length !== classes)
       throw new FileError(
         sidecarPath(prefix),
-        `names ${countOf(names.length, 'class', 'classes')}, the record set has ${classes}`,
+        `names ${formatCount(names.length, 'class', 'classes')}, the record set has ${classes}`,
         'import the data set again, or restore the file',
       );
     const known = classes ?? names?.length;
@@ -194,7 +194,9 @@ function readColumns({ rec, keys, offsets }: RecordSource, limits: Limits): Colu
       if (!Number.isInteger(label) || label < 0 || label >= MOST_EXACT)
         throw problem(`label ${label} is no class id from 0 to ${MOST_EXACT - 1}, which is what float32 tells apart`);
       if (limits.classes !== undefined && label >= limits.classes)
-        throw problem(`label ${label} is out of range (the set has ${countOf(limits.classes, 'class', 'classes')})`);
+        throw problem(
+          `label ${label} is out of range (the set has ${formatCount(limits.classes, 'class', 'classes')})`,
+        );
       labels[i] = label;
       if (limits.families === undefined) continue;
       if (family === undefined || !(Number.isInteger(family) && family >= 0 && family < limits.families))

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { asDiskFull, renameInto, requireSize, writeAll } from '../artifacts/durable-write.ts';
+import { renameDurably, requireFileSize, toDiskFullError, writeAll } from '../artifacts/durable-write.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
 
@@ -227,13 +227,13 @@ class OutputFile {
 
   finish(): void {
     this.#flush();
-    requireSize(this.path, this.#fd, this.size);
+    requireFileSize(this.path, this.#fd, this.size);
     fsyncSync(this.#fd);
     this.#close();
   }
 
   appear(): void {
-    renameInto(this.#part, this.path);
+    renameDurably(this.#part, this.path);
   }
 
   abort(): void {
@@ -258,7 +258,7 @@ export async function writeRecords(
     writer.close();
   } catch (error) {
     writer.abort();
-    throw asDiskFull(prefix, error);
+    throw toDiskFullError(prefix, error);
   }
 }
 

@@ -1,5 +1,5 @@
 import { extname } from 'node:path';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 
 /** Why something in an image folder is no image of the data set. */
 export type SkipReason =
@@ -94,7 +94,9 @@ const MOST_LINES = 12;
 export function describeSkippedFiles({ skipped, emptyClasses, sharedFolders, deeper }: SkippedFiles): string[] {
   const lines = skipped
     .slice(0, MOST_LINES)
-    .map(({ reason, count, first }) => `skipped: ${countOf(count, oneOf(reason), reason)} (${listOf(first, count)})`);
+    .map(
+      ({ reason, count, first }) => `skipped: ${formatCount(count, oneOf(reason), reason)} (${listOf(first, count)})`,
+    );
   const rest = skipped.slice(MOST_LINES);
   if (rest.length > 0) {
     const files = rest.reduce((sum, { count }) => sum + count, 0);
@@ -106,11 +108,11 @@ export function describeSkippedFiles({ skipped, emptyClasses, sharedFolders, dee
     );
   if (sharedFolders.count > 0)
     lines.push(
-      `warning: ${countOf(sharedFolders.count, 'folder is', 'folders are')} in two classes by links, with the same images in both (${listOf(sharedFolders.first, sharedFolders.count)})`,
+      `warning: ${formatCount(sharedFolders.count, 'folder is', 'folders are')} in two classes by links, with the same images in both (${listOf(sharedFolders.first, sharedFolders.count)})`,
     );
   if (deeper.count > 0)
     lines.push(
-      `${countOf(deeper.count, 'image lies', 'images lie')} deeper than class/instance; each belongs to the folder at the top (${listOf(deeper.first, deeper.count)})`,
+      `${formatCount(deeper.count, 'image lies', 'images lie')} deeper than class/instance; each belongs to the folder at the top (${listOf(deeper.first, deeper.count)})`,
     );
   return lines;
 }

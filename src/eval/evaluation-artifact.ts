@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { readJson } from '../artifacts/artifact.ts';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { FileError } from '../base/errors.ts';
-import { Choice, mismatch, Optional, OrNull, type Shape } from '../base/shape.ts';
+import { Choice, Nullable, Optional, type Shape, shapeMismatch } from '../base/shape.ts';
 import type { Evaluation } from './evaluation.ts';
 
 /** JSON has no NaN and no infinity: they are written as null. */
-const measure = new OrNull(0);
+const measure = new Nullable(0);
 const estimate = { value: measure, low: measure, high: measure };
-const interval = new OrNull(estimate);
+const interval = new Nullable(estimate);
 const rankRate = { rank: 0, rate: measure };
 const fpirRate = { fpir: 0, rate: measure };
 
@@ -61,8 +61,8 @@ const evaluationShape: Shape = {
     {
       query: '',
       gallery: '',
-      verification: new OrNull(verification),
-      identification: new OrNull(identification),
+      verification: new Nullable(verification),
+      identification: new Nullable(identification),
       metrics: new Optional([{ name: '', value: measure, interval }]),
     },
   ],
@@ -85,7 +85,7 @@ const evaluationShape: Shape = {
           criterion: new Choice('met', 'undecided', 'missed', 'withheld'),
           updateGain: interval,
           tax: interval,
-          scores: new OrNull({ up: measure, comp: measure, one: measure }),
+          scores: new Nullable({ up: measure, comp: measure, one: measure }),
         },
       ],
     },
@@ -134,7 +134,7 @@ export function readEvaluation(folder: string): Evaluation {
   const raw = readJson(file, `make one with: ${command}`) as { kind?: unknown; version?: unknown } | null;
   if (raw?.kind !== 'evaluation' || raw.version !== 1)
     throw new FileError(file, 'is no evaluation of this version', again);
-  const problem = mismatch(raw, evaluationShape);
+  const problem = shapeMismatch(raw, evaluationShape);
   if (problem) throw new FileError(file, `its ${problem}`, again);
   return raw as unknown as Evaluation;
 }

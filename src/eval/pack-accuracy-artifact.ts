@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { readJson } from '../artifacts/artifact.ts';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { FileError } from '../base/errors.ts';
-import { mismatch } from '../base/shape.ts';
+import { shapeMismatch } from '../base/shape.ts';
 import type { FoldedAccuracy } from './verification.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
@@ -39,7 +39,7 @@ export const packAccuracyFile = (folder: string): string => join(folder, 'accura
 export function readPackAccuracies(folder: string): readonly PackResult[] {
   const file = packAccuracyFile(folder);
   const raw = readJson(file, packAccuracyArtifact.again);
-  const problem = mismatch(raw, [{ pack: '', query: '', gallery: '', mean: 0, std: 0 }]);
+  const problem = shapeMismatch(raw, [{ pack: '', query: '', gallery: '', mean: 0, std: 0 }]);
   if (problem) throw new FileError(file, `its ${problem}`, packAccuracyArtifact.again);
   return raw as readonly PackResult[];
 }

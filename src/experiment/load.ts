@@ -1,10 +1,10 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
-import { suggestion } from '../base/suggestion.ts';
-import { ownOrShipped } from '../base/version.ts';
+import { didYouMean } from '../base/suggestion.ts';
+import { resolveOwnOrPackaged } from '../base/version.ts';
+import { readYaml } from '../base/yaml.ts';
 import { reference, type Stage, type StageKind } from './stage.ts';
 
 /** The schema of experiment files whose stages are of these kinds. */
@@ -38,7 +38,7 @@ export async function loadExperiment(
   given: string,
   { kinds, settings = [] }: { readonly kinds: readonly StageKind[]; readonly settings?: readonly string[] },
 ): Promise<Experiment> {
-  const file = ownOrShipped(given);
+  const file = resolveOwnOrPackaged(given);
   const schema = experimentSchema(kinds);
   const { data, error } = schema.safeParse(applySettings(readExtended(file), settings));
   if (error)
@@ -108,7 +108,7 @@ export function neededFor(experiment: Experiment, wanted: readonly string[]): Re
   };
   for (const id of wanted) {
     if (!Object.hasOwn(experiment.stages, id))
-      throw new UserError(`${id}: no such stage${suggestion(id, Object.keys(experiment.stages))}`);
+      throw new UserError(`${id}: no such stage${didYouMean(id, Object.keys(experiment.stages))}`);
     visit(id);
   }
   return needed;
@@ -136,7 +136,7 @@ function requireKnown(
   if (before.has(used) || used.includes('/')) return;
   const later = all.includes(used.split('.')[0]!);
   throw new UserError(
-    `${path}: stage ${id} uses ${used}, ${later ? 'which comes later or has no such part' : `which is no stage${suggestion(used, [...before])}`}`,
+    `${path}: stage ${id} uses ${used}, ${later ? 'which comes later or has no such part' : `which is no stage${didYouMean(used, [...before])}`}`,
     {
       hint: 'stages run in the order of the file; a path has a slash in it (./features)',
     },

@@ -29,16 +29,19 @@ function startOf(path: string): Buffer {
 /** What `mixbct export` writes, as `--force` knows it: by what its files begin with. */
 export const exportFiles: Readonly<Record<ExportFormat | 'card', OutputKind>> = {
   onnx: {
-    what: 'an ONNX file of mixbct export',
-    is: (path) => startOf(path).subarray(2, 10).equals(Buffer.from('\x12\x06mixbct')), // the producer's name
+    description: 'an ONNX file of mixbct export',
+    matches: (path) => startOf(path).subarray(2, 10).equals(Buffer.from('\x12\x06mixbct')), // the producer's name
   },
   pytorch: {
-    what: 'a PyTorch file of mixbct export',
-    is: (path) => startOf(path).subarray(30).toString('latin1').startsWith('model/mixbct.json'),
+    description: 'a PyTorch file of mixbct export',
+    matches: (path) => startOf(path).subarray(30).toString('latin1').startsWith('model/mixbct.json'),
   },
   safetensors: {
-    what: 'a safetensors file of mixbct export',
-    is: (path) => startOf(path).subarray(8).toString('latin1').startsWith('{"__metadata__":{"mixbct":'),
+    description: 'a safetensors file of mixbct export',
+    matches: (path) => startOf(path).subarray(8).toString('latin1').startsWith('{"__metadata__":{"mixbct":'),
   },
-  card: { what: 'a model card of mixbct export', is: (path) => startOf(path).toString('utf8').startsWith(CARD_MARK) },
+  card: {
+    description: 'a model card of mixbct export',
+    matches: (path) => startOf(path).toString('utf8').startsWith(CARD_MARK),
+  },
 };

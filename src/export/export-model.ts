@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { canonicalJson, digestOf, writeAtomic } from '../artifacts/artifact.ts';
-import { claimOutput, type Replacing, requireReplaceable } from '../artifacts/output-claim.ts';
+import { claimOutput, type OverwriteOptions, requireReplaceable } from '../artifacts/output-claim.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { openInputDataset } from '../data/input-dataset.ts';
@@ -25,7 +25,7 @@ import { checkOnnx, type OnnxCheck } from './onnx-check.ts';
 import { encodeOnnx } from './onnx-file.ts';
 import { onnxModel, type PixelInput } from './onnx-model.ts';
 
-export type ExportOptions = Pick<Replacing, 'force'> & {
+export type ExportOptions = Pick<OverwriteOptions, 'force'> & {
   readonly to: ExportFormat;
   /** The file; its model card is written beside it. */
   readonly out: string;

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { digestOf } from '../artifacts/artifact.ts';
+import { digestMismatch, isDigestChecked } from '../artifacts/cached-digest.ts';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import type { About } from '../artifacts/description.ts';
-import { digestMismatch, isVerified } from '../artifacts/remembered-digest.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -86,7 +86,7 @@ export function defineDerivedArtifact<
       const info = artifact.open(path);
       const found = each.map(([name, array]) => [name, read(path, array, info)] as const);
       const views = found.map(([, array]) => array);
-      if (isVerified(views.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) {
+      if (isDigestChecked(views.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) {
         const digest = digestOfArrays(views);
         if (digest !== info.digest) throw digestMismatch(path, digest, info.digest, artifact.again);
       }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { readJson, writeJson } from '../artifacts/artifact.ts';
-import { rememberedDigest } from '../artifacts/remembered-digest.ts';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
 import { Rng } from '../base/rng.ts';
 import {
   FeatureSet,
@@ -94,11 +94,11 @@ test('a file is hashed once for each time of change, and MIXBCT_VERIFY_GB says u
   const old = new Date(Date.now() - 60_000);
   utimesSync(path, old, old);
   open();
-  const before = rememberedDigest(path);
+  const before = cachedFileDigest(path);
   const restore = touchUp(path);
   utimesSync(path, old, old);
   assert.notEqual(
-    rememberedDigest(path),
+    cachedFileDigest(path),
     before,
     'the inode knows that it changed, whatever its modification time says',
   );

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { renameInto } from '../artifacts/durable-write.ts';
+import { renameDurably } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import type { FaceEmbeddings } from './extract.ts';
 import { readNpy, writeNpy } from './npy.ts';
@@ -29,7 +29,7 @@ export class EmbeddingCache {
     both.set(faces.original);
     both.set(faces.mirrored, faces.original.length);
     writeNpy(`${path}.part`, '<f4', both, [faces.dim]);
-    renameInto(`${path}.part`, path); // whole or not at all
+    renameDurably(`${path}.part`, path); // whole or not at all
     return faces;
   }
 

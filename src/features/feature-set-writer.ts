@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { digestOf } from '../artifacts/artifact.ts';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
 import type { WriteOptions } from '../artifacts/define-artifact.ts';
 import { writeIds } from '../artifacts/id-list.ts';
-import { rememberedDigest } from '../artifacts/remembered-digest.ts';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { ClassKeys } from '../data/class-keys.ts';
@@ -114,7 +114,10 @@ export function writeFeatureSet(
 ): Promise<FeaturesInfo> {
   const rowsIn = (directory: string): number =>
     countWrittenRows(featureFiles(directory).features, npyTypes[dtype], [info.dim]);
-  const keep = resume && { key: digestOf(resume.identity), worth: (directory: string) => rowsIn(directory) > 0 };
+  const keep = resume && {
+    key: digestOf(resume.identity),
+    isWorthKeeping: (directory: string) => rowsIn(directory) > 0,
+  };
   const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
   const how = { ...options, bytes, ...(keep && { resume: keep }) };
   return featureSetArtifact.write(path, how, async (directory) => {
@@ -180,8 +183,8 @@ export function writeFeatureSet(
       precision,
       count: rows,
       missing: [...missing],
-      digest: rememberedDigest(target.features),
-      files: Object.fromEntries(others.map((file) => [basename(file), rememberedDigest(file)])),
+      digest: cachedFileDigest(target.features),
+      files: Object.fromEntries(others.map((file) => [basename(file), cachedFileDigest(file)])),
     };
   });
 }

@@ -1,5 +1,5 @@
 import { FileError, optionHint } from '../base/errors.ts';
-import { countOf, logLine } from '../base/progress.ts';
+import { formatCount, logLine } from '../base/progress.ts';
 import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
@@ -96,7 +96,7 @@ function ofClasses(
   const { labels, classes, ids: kept } = numberClasses(classIds);
   if (kept)
     logLine(
-      `${path}: ${countOf(classes, 'class is', 'classes are')} numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`,
+      `${path}: ${formatCount(classes, 'class is', 'classes are')} numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`,
     );
   return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
 }

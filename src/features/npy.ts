@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
-import { requireSize, writeAll } from '../artifacts/durable-write.ts';
+import { requireFileSize, writeAll } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
@@ -227,7 +227,7 @@ export class NpyWriter<T extends NpyType> {
     header.write('\n', HEADER_BYTES - 1);
     try {
       writeAll(this.#fd, header, 0);
-      requireSize(this.#path, this.#fd, this.#position);
+      requireFileSize(this.#path, this.#fd, this.#position);
     } finally {
       closeSync(this.#fd);
     }

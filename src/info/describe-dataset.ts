@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Reference } from '../artifacts/description.ts';
 import { formatBytes } from '../artifacts/durable-write.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Draw } from '../data/lineage.ts';
 import { openDataset } from '../data/open-dataset.ts';
@@ -38,7 +38,7 @@ export function describeDatasetAt(path: string): Description {
       images: `${size} of ${classes} classes`,
       ...(sidecar.families && { families: sidecar.families.length }),
       ...(sidecar.note !== undefined && { note: sidecar.note }),
-      ...(skipped > 0 && { skipped: `${countOf(skipped, 'file')} (mixbct data info tells which)` }),
+      ...(skipped > 0 && { skipped: `${formatCount(skipped, 'file')} (mixbct data info tells which)` }),
       digest: quickDigest(dataset) ?? `of ${formatBytes(bytes)}, not read (mixbct data info reads them)`,
     },
     sources: sidecar.origin ? [originSource(sidecar.origin)] : [],

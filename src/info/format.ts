@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { formatBytes } from '../artifacts/durable-write.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import type { Description } from './description.ts';
 import type { Link } from './follow.ts';
 
@@ -19,7 +19,7 @@ export function formatDescription(
 ): string {
   const rows = Object.entries({
     ...facts,
-    size: `${formatBytes(bytes)} in ${countOf(files, 'file')}`,
+    size: `${formatBytes(bytes)} in ${formatCount(files, 'file')}`,
     ...(madeBy && { 'made by': `${madeBy.command}, version ${madeBy.mixbct}` }),
   });
   const width = Math.max(...rows.map(([label]) => label.length));

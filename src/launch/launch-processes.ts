@@ -4,9 +4,9 @@ import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { removeDeadTemporaries, temporaryBeside } from '../artifacts/process-identity.ts';
+import { removeStaleTemporaries, temporaryPath } from '../artifacts/process-identity.ts';
 import { Interrupted } from '../base/errors.ts';
-import { duration } from '../base/progress.ts';
+import { formatDuration } from '../base/progress.ts';
 import { STOP_SIGNALS } from '../base/stop-signals.ts';
 import { packageRoot } from '../base/version.ts';
 import { LAUNCHER, RENDEZVOUS_FILE } from '../torch/variables.ts';
@@ -73,8 +73,8 @@ function meetingPlace({ masterAddr = '127.0.0.1', masterPort }: LaunchOptions) {
   if (masterPort !== undefined)
     return { variables: { MASTER_ADDR: masterAddr, MASTER_PORT: String(masterPort) }, remove: () => undefined };
   const launches = join(tmpdir(), 'mixbct-launch');
-  removeDeadTemporaries(launches); // of launchers that were killed
-  const folder = temporaryBeside(launches);
+  removeStaleTemporaries(launches); // of launchers that were killed
+  const folder = temporaryPath(launches);
   mkdirSync(folder, { mode: 0o700 }); // for this user alone
   return {
     variables: { [RENDEZVOUS_FILE]: join(folder, 'rendezvous') },
@@ -140,7 +140,7 @@ class Crew {
     if (this.#asked > 0) throw new Interrupted('all processes have stopped');
     const { rank, lastLines, end } = cause;
     process.stderr.write(
-      `\nprocess ${rank} ${end!.how} after ${duration(performance.now() - startedMs)}; the others were stopped. It said last:\n${lastLines.map((line) => `${line}\n`).join('')}`,
+      `\nprocess ${rank} ${end!.how} after ${formatDuration(performance.now() - startedMs)}; the others were stopped. It said last:\n${lastLines.map((line) => `${line}\n`).join('')}`,
     );
     throw new ProcessFailed(`process ${rank} ${end!.how}`, end!.code);
   }

@@ -21,19 +21,19 @@ const host = 'evaluation';
 export const reportFiles = {
   html: {
     host,
-    what: 'an HTML report',
-    is: (path) => /^<!doctype html>\n.*\n<h2>What the words mean<\/h2>\n/s.test(textOf(path)),
+    description: 'an HTML report',
+    matches: (path) => /^<!doctype html>\n.*\n<h2>What the words mean<\/h2>\n/s.test(textOf(path)),
   },
   markdown: {
     host,
-    what: 'a report in Markdown',
-    is: (path) => /^\| new model \| new → new \| new → old \||^All numbers are percent\.$/m.test(textOf(path)),
+    description: 'a report in Markdown',
+    matches: (path) => /^\| new model \| new → new \| new → old \||^All numbers are percent\.$/m.test(textOf(path)),
   },
   /** A PNG file is one if it stands beside its SVG. */
   figure: {
     host,
-    what: 'a figure of a report',
-    is: (path) =>
+    description: 'a figure of a report',
+    matches: (path) =>
       /^<svg .*?>\n<title>.*<\/title>\n<rect width="100%" height="100%" fill="white"\/>\n/.test(
         textOf(path.replace(/\.png$/, '.svg')),
       ),

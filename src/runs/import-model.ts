@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { fileDigest } from '../artifacts/artifact.ts';
-import { requireRoom } from '../artifacts/durable-write.ts';
+import { requireDiskSpace } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { backboneNames } from '../models/index.ts';
@@ -75,7 +75,7 @@ export async function importModel(
         if (problems.length > 0) refuse(problems);
         requireFinite(path, state);
         loadStateDict(path, state, backbone.state());
-        requireRoom(out, stateBytes(backbone.state()));
+        requireDiskSpace(out, stateBytes(backbone.state()));
         writeBackbone(folder, backbone, recipe.network);
       } finally {
         backbone.dispose();

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { readYaml } from '../base/document.ts';
 import { UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
-import { ownOrShipped } from '../base/version.ts';
+import { resolveOwnOrPackaged } from '../base/version.ts';
+import { readYaml } from '../base/yaml.ts';
 import { methodNamed } from '../methods/index.ts';
 import { type BackboneName, backbones, type OwnOption, ownOptions } from '../models/index.ts';
 import { namedRecipe, suggestName } from './named-recipes.ts';
@@ -18,7 +18,7 @@ export type LoadRecipeOptions = {
 
 /** Reads a recipe from a file or by a published name. @throws UserError listing every problem. */
 export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Recipe {
-  const path = ownOrShipped(given);
+  const path = resolveOwnOrPackaged(given);
   const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);
   if (!named && !existsSync(path) && !/\.ya?ml$/.test(path))
     throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {

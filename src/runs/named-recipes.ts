@@ -1,4 +1,4 @@
-import { suggestion } from '../base/suggestion.ts';
+import { didYouMean } from '../base/suggestion.ts';
 
 // The reference's configurations, from one table instead of a file each (methods.md 0, 1.5, 2.12, 5). Class and image
 // counts come from the data (D-10), paths from the command line (D-11).
@@ -87,7 +87,7 @@ export function namedRecipe(name: string, preset: 'default' | 'reference' = 'def
 
 /** `; did you mean …?` among the named recipes. */
 export const suggestName = (word: string): string =>
-  suggestion(
+  didYouMean(
     word,
     namedRecipes.map(({ name }) => name),
   );

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type FieldsCheck, type Manifest } from '../artifacts/define-artifact.ts';
-import { countOf, duration } from '../base/progress.ts';
+import { formatCount, formatDuration } from '../base/progress.ts';
 import { datasetReference, datasetSource } from '../data/dataset-reference.ts';
 import type { Recipe } from './recipe.ts';
 
@@ -75,7 +75,7 @@ export const runArtifact = defineArtifact<RunFields>({
         : {
             state: 'finished',
             method: method.kind,
-            training: `${run.steps} steps in ${duration(1000 * run.seconds)}, ${countOf(run.processes, 'process', 'processes')}`,
+            training: `${run.steps} steps in ${formatDuration(1000 * run.seconds)}, ${formatCount(run.processes, 'process', 'processes')}`,
             ...(run.badImages > 0 && { 'unreadable images': run.badImages }),
             ...run.counts,
             preset: `${run.preset}, ${run.differences.length} differences from the reference`,

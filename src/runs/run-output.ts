@@ -1,14 +1,14 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { artifactOf, MANIFEST } from '../artifacts/artifact.ts';
-import { sync } from '../artifacts/durable-write.ts';
+import { MANIFEST, outputKindOf } from '../artifacts/artifact.ts';
+import { fsyncPath } from '../artifacts/durable-write.ts';
 import { kindAt } from '../artifacts/manifest.ts';
 import {
   type OutputKind,
-  putBack,
-  type Replacing,
+  type OverwriteOptions,
   replacedPath,
   requireReplaceable,
+  restoreReplaced,
 } from '../artifacts/output-claim.ts';
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
@@ -18,11 +18,11 @@ import { hasCheckpoint, removeCheckpoints, runFiles } from './run-artifact.ts';
 
 /** How `--force` recognises a run: by its manifest, or by its files while it is unfinished. */
 const runKind: OutputKind = {
-  what: 'a run',
-  is: (path) =>
-    artifactOf('run').is(path) ||
+  description: 'a run',
+  matches: (path) =>
+    outputKindOf('run').matches(path) ||
     (kindAt(path) === null && (hasCheckpoint(path) || foreignEntryIn(path) === undefined)),
-  stranger: foreignEntryIn,
+  foreignEntry: foreignEntryIn,
 };
 
 /** A file or folder in a run's folder that does not belong to the run. */
@@ -90,7 +90,7 @@ export class RunOutput implements Disposable {
   }
 
   /** @throws UserError if another process writes it, or the run there may be neither resumed nor replaced. */
-  static claim(out: string, { resume, ...replacing }: Replacing & { readonly resume: boolean }): RunOutput {
+  static claim(out: string, { resume, ...replacing }: OverwriteOptions & { readonly resume: boolean }): RunOutput {
     const check = (): void => {
       requireRunPlace(out, { resume, force: replacing.force ?? false });
       if (!resume) requireReplaceable(out, runKind, replacing);
@@ -98,7 +98,7 @@ export class RunOutput implements Disposable {
     if (!existsSync(replacedPath(out)) && !(resume && isCutShort(out))) check(); // before anything is written beside it
     const lock = lockOutput(out);
     try {
-      putBack(out);
+      restoreReplaced(out);
       removeOlder(out);
       check();
       return new RunOutput(out, lock);
@@ -123,9 +123,9 @@ export class RunOutput implements Disposable {
 
   /** Syncs the new run to disk and removes the one that it replaced. */
   finish(): void {
-    if (existsSync(runFiles(this.#out).log)) sync(runFiles(this.#out).log);
-    sync(this.#out);
-    sync(dirname(resolve(this.#out)));
+    if (existsSync(runFiles(this.#out).log)) fsyncPath(runFiles(this.#out).log);
+    fsyncPath(this.#out);
+    fsyncPath(dirname(resolve(this.#out)));
     rmSync(this.#replaced, { recursive: true, force: true });
   }
 

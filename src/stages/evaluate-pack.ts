@@ -43,7 +43,7 @@ export async function evaluatePacks(options: PackOptions): Promise<PackResult[]>
   const key = digestOf(canonicalJson([options.pack.map(fileDigest), models, options.pixels, options.batchSize]));
   const inputs = [...options.pack, ...runs.map(({ path }) => path)];
   let results: PackResult[] = [];
-  const resume = { key, worth: EmbeddingCache.isIn };
+  const resume = { key, isWorthKeeping: EmbeddingCache.isIn };
   await packAccuracyArtifact.write(out, { force, inputs, resume }, async (folder) => {
     const cache = new EmbeddingCache(folder);
     results = await judgePacks(options, cache);

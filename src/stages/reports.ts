@@ -1,7 +1,7 @@
 import { lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { writeAtomic } from '../artifacts/artifact.ts';
-import { type OutputKind, type Replacing, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
+import { type OutputKind, type OverwriteOptions, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
 import { UserError } from '../base/errors.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { Run } from '../report/index.ts';
@@ -58,14 +58,14 @@ export async function reportEvaluations(
 }
 
 /** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */
-function requireFile(path: string, kind: OutputKind, replacing: Replacing): void {
+function requireFile(path: string, kind: OutputKind, replacing: OverwriteOptions): void {
   requireReplaceable(path, kind, replacing);
   if (path.endsWith(sep) || lstatSync(path, { throwIfNoEntry: false })?.isDirectory())
     throw new UserError(`${path} is a folder, wanted the name of a file`, { hint: 'choose another name' });
 }
 
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
-async function writeFigures(folder: string, runs: readonly Run[], replacing: Replacing): Promise<void> {
+async function writeFigures(folder: string, runs: readonly Run[], replacing: OverwriteOptions): Promise<void> {
   const { figures, renderPng } = await pictures();
   const drawn = figures(runs);
   for (const { name } of drawn)

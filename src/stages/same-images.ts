@@ -1,6 +1,6 @@
 import { digestOf } from '../artifacts/artifact.ts';
 import { UserError } from '../base/errors.ts';
-import { countOf, logLine } from '../base/progress.ts';
+import { formatCount, logLine } from '../base/progress.ts';
 import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
 
 /**
@@ -39,7 +39,7 @@ function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
     reference.info.count === other.info.count && (!a || !b || a.digest === b.digest) && sameRows(reference, other);
   if (!same)
     throw new UserError(
-      `${other.path} (${b?.path ?? 'unknown origin'}, ${countOf(other.info.count, 'row')}) and ${reference.path} (${a?.path ?? 'unknown origin'}, ${countOf(reference.info.count, 'row')}) are not embeddings of the same images`,
+      `${other.path} (${b?.path ?? 'unknown origin'}, ${formatCount(other.info.count, 'row')}) and ${reference.path} (${a?.path ?? 'unknown origin'}, ${formatCount(reference.info.count, 'row')}) are not embeddings of the same images`,
       {
         hint: 'extract both from one evaluation set',
       },

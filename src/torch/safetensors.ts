@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { z } from 'zod';
-import { renameInto, writeWhole } from '../artifacts/durable-write.ts';
+import { renameDurably, writeFileDurably } from '../artifacts/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
 import { BYTES, hostTensor, tensor } from './tensor.ts';
 import type { Dtype, HostTensor, Tensor } from './tensor-types.ts';
@@ -34,14 +34,14 @@ export function writeSafetensors(
   metadata: Metadata = {},
 ): void {
   const temporary = `${path}.part`;
-  writeWhole(
+  writeFileDurably(
     temporary,
     safetensorsChunks(
       [...tensors].map(([name, value]) => [name, hostTensor(value)]),
       metadata,
     ),
   );
-  renameInto(temporary, path);
+  renameDurably(temporary, path);
 }
 
 /** A safetensors file in chunks. `metadata` goes into the header. */

@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { sync } from '../artifacts/durable-write.ts';
+import { fsyncPath } from '../artifacts/durable-write.ts';
 import { FileError, optionHint } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { scope, type Tensor } from '../torch/index.ts';
@@ -33,7 +33,7 @@ export class CheckpointStore {
     saveCheckpoint(this.#fresh, position, state);
     if (existsSync(this.#latest)) renameSync(this.#latest, this.#previous);
     renameSync(this.#fresh, this.#latest);
-    sync(dirname(this.#latest));
+    fsyncPath(dirname(this.#latest));
   }
 
   /**

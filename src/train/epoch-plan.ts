@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 
 export type EpochPlan = {
   readonly stepsPerEpoch: number;
@@ -33,6 +33,6 @@ export function planEpochs(
     );
   const totalSteps = stepsPerEpoch * epochs;
   const few = stepsPerEpoch < FEWEST_BATCHES || totalSteps < FEWEST_STEPS;
-  const warning = `warning: ${path}: ${images} images make ${countOf(stepsPerEpoch, 'batch', 'batches')} of ${batchSize} an epoch, ${countOf(totalSteps, 'step')} in all. Fewer than ${FEWEST_BATCHES} batches or ${FEWEST_STEPS} steps teach a model little: lower batchSize, raise epochs, or use more data`;
+  const warning = `warning: ${path}: ${images} images make ${formatCount(stepsPerEpoch, 'batch', 'batches')} of ${batchSize} an epoch, ${formatCount(totalSteps, 'step')} in all. Fewer than ${FEWEST_BATCHES} batches or ${FEWEST_STEPS} steps teach a model little: lower batchSize, raise epochs, or use more data`;
   return { stepsPerEpoch, totalSteps, warning: few ? warning : null };
 }

@@ -1,5 +1,5 @@
 import { optionHint, UserError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, foreach, keep, noGrad, scope, stack, type Tensor, toNumbers } from '../torch/index.ts';
 import { allReduceAny } from './collectives.ts';
@@ -91,7 +91,7 @@ function* changedByForward({ backbone, projection, head, method }: Session): Gen
 function nonFiniteError(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
   const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`);
   return new UserError(
-    `non-finite ${what} at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${countOf(already, 'skipped batch', 'skipped batches')}` : ''}\n` +
+    `non-finite ${what} at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${formatCount(already, 'skipped batch', 'skipped batches')}` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
       hint: [

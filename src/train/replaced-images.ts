@@ -1,4 +1,4 @@
-import { countOf, logLine } from '../base/progress.ts';
+import { formatCount, logLine } from '../base/progress.ts';
 import type { BadImage } from '../data/index.ts';
 
 /** Images that a message names. */
@@ -10,6 +10,6 @@ export function reportReplacedImages(out: string, bad: readonly BadImage[]): voi
   const named = bad.slice(0, NAMED).map(({ name, problem }) => `\n  ${name} (${problem})`);
   const more = bad.length > NAMED ? '\n  …' : '';
   logLine(
-    `${out}: ${countOf(bad.length, 'unreadable image')}, each replaced by another image of its batch:${named.join('')}${more}`,
+    `${out}: ${formatCount(bad.length, 'unreadable image')}, each replaced by another image of its batch:${named.join('')}${more}`,
   );
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { MANIFEST, writeJson } from '../artifacts/artifact.ts';
-import { isDiskFull, requireRoom } from '../artifacts/durable-write.ts';
+import { isDiskFull, requireDiskSpace } from '../artifacts/durable-write.ts';
 import { Interrupted, optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
@@ -108,7 +108,7 @@ export class Trainer implements TrainingState, Disposable {
       if (warning) logLine(warning);
       if (empty) logLine(`warning: ${dataset.path}: ${empty}`);
       if (!resume) output.begin();
-      requireRoom(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
+      requireDiskSpace(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
     }
     const { step, counts } = resume
       ? loadFullState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { asDiskFull, writeAll } from '../../artifacts/durable-write.ts';
+import { toDiskFullError, writeAll } from '../../artifacts/durable-write.ts';
 import { lockOutput } from '../../artifacts/output-lock.ts';
 import { progress } from '../../base/progress.ts';
 import { encodePgm } from '../decode.ts';
@@ -58,7 +58,7 @@ export async function buildGlyphs(
     );
     return { ...set, families: families.length };
   } catch (error) {
-    throw asDiskFull(prefix, error);
+    throw toDiskFullError(prefix, error);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { asDiskFull, DiskFullError } from '../../artifacts/durable-write.ts';
+import { DiskFullError, toDiskFullError } from '../../artifacts/durable-write.ts';
 import { lockOutput } from '../../artifacts/output-lock.ts';
 import { codeOf, UserError } from '../../base/errors.ts';
 import { type Progress, progress } from '../../base/progress.ts';
@@ -43,7 +43,7 @@ async function fetchInto(home: string, files: number, fetch: (bar: Progress) => 
   } catch (error) {
     const below = (folder: string) => readdirSync(folder, { recursive: true, withFileTypes: true });
     if (made && below(made).every((entry) => entry.isDirectory())) rmSync(made, { recursive: true });
-    throw asDiskFull(home, error);
+    throw toDiskFullError(home, error);
   } finally {
     bar.stop();
   }

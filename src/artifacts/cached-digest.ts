@@ -8,21 +8,21 @@ const LIMIT = 'MIXBCT_VERIFY_GB';
 const SETTLED_MS = 1000;
 
 /** Digests by the file's identity, size and times of change. */
-const remembered = new Map<string, string>();
+const cache = new Map<string, string>();
 
 /** `fileDigest`; a file that did not change since this process took its digest is not read again. */
-export function rememberedDigest(path: string): string {
+export function cachedFileDigest(path: string): string {
   const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = statSync(path, { bigint: true });
   const key = [dev, ino, size, mtimeNs, ctimeNs].join(' ');
-  const known = remembered.get(key);
+  const known = cache.get(key);
   if (known !== undefined) return known;
   const digest = fileDigest(path);
-  if (Date.now() - Number(mtimeMs) > SETTLED_MS) remembered.set(key, digest);
+  if (Date.now() - Number(mtimeMs) > SETTLED_MS) cache.set(key, digest);
   return digest;
 }
 
 /** Whether the digest of so many bytes is to be checked. @throws UserError if the limit is no number. */
-export function isVerified(bytes: number): boolean {
+export function isDigestChecked(bytes: number): boolean {
   const text = process.env[LIMIT] ?? '';
   if (text === '') return true;
   const limit = Number(text);
@@ -37,8 +37,8 @@ export function isVerified(bytes: number): boolean {
 export function requireDigest(path: string, wanted: string, hint: string): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size;
   if (size === undefined) throw new FileError(path, 'no such file', hint);
-  if (!isVerified(size)) return;
-  const digest = rememberedDigest(path);
+  if (!isDigestChecked(size)) return;
+  const digest = cachedFileDigest(path);
   if (digest !== wanted) throw digestMismatch(path, digest, wanted, hint);
 }
 

@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { parseYaml, readYaml } from './document.ts';
 import { FileError, UserError } from './errors.ts';
 import { asSystemError } from './system-error.ts';
+import { parseYaml, readYaml } from './yaml.ts';
 
 test('a document is read in UTF-8, with or without a byte order mark, and another encoding is named', (t) => {
   const path = join(testFolder(t), 'a.yaml');
