@@ -196,7 +196,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     ],
     [
       train('strict.yaml', '--data', 'set', '--old-features', 'features', '--old-credible', 'credible'),
-      /7 credible rows wanted in this batch, \d there/,
+      /this batch has \d credible rows?, expected 7/,
     ],
     [train('recipe.yaml', '--data', 'set', '--resume'), /there is no checkpoint to resume from/],
     [['train', 'recipe.yaml', '--data', 'set', '--out', 'model'], /model: a finished run stands there/],

@@ -25,7 +25,9 @@ const sampleRate = z
   .positive()
   .max(1)
   .default(1)
-  .describe('share of the classes that a step compares with: its own and others drawn anew; the rest stands still');
+  .describe(
+    'share of the classes that each step samples: those of the batch and random others; only these are updated',
+  );
 
 /** The `head` section of a recipe. */
 export const headSchema = z.discriminatedUnion('kind', [

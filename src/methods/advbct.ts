@@ -48,9 +48,13 @@ export const advbct = defineMethod({
   needs: ['oldEmbedding', 'oldBoundaries'],
   projects: true,
   options: z.strictObject({
-    radius: z.number().positive().default(0.4).describe('τ, the distance that all boundaries are drawn towards'),
+    radius: z.number().positive().default(0.4).describe('τ, the common radius that all boundaries move towards'),
     boundaryWeight: z.number().min(0).default(4).describe('factor of the distance beyond the boundary'),
-    adversarialWeight: z.number().min(0).default(4).describe('factor of the adversarial term; falls over the epochs'),
+    adversarialWeight: z
+      .number()
+      .min(0)
+      .default(4)
+      .describe('factor of the adversarial term; it falls over the epochs'),
     hidden: z.int().positive().default(100).describe('width of the discriminator'),
   }),
   start({ radius, boundaryWeight, adversarialWeight, hidden }, { oldDim, classes, rng }) {

@@ -13,12 +13,8 @@ export const l2 = defineMethod({
   projects: true,
   options: z.strictObject({
     weight: z.number().min(0).default(10).describe('λ, factor of the regression term'),
-    threshold: z
-      .number()
-      .min(0)
-      .default(0)
-      .describe('distance below which nothing is pulled; 0.2 is the weakened form'),
-    squared: z.boolean().default(false).describe('squared distances, as other L2 baselines have them'),
+    threshold: z.number().min(0).default(0).describe('distance below which the term is 0; 0.2 is the weakened form'),
+    squared: z.boolean().default(false).describe('squared distances, as in other L2 baselines'),
   }),
   start: ({ weight, threshold, squared }) => ({
     terms({ embeddings, inOldSpace, labels, head, old }) {

@@ -95,7 +95,7 @@ test('MixBCT with too few credible rows uses them all and counts, or stops when 
     assert.equal(missing, 2);
     assert.throws(
       () => mixbct.start({ ratio: 0.75, onShortage: 'stop' }, setup).terms(step),
-      /3 credible rows wanted in this batch, 1 there/,
+      /this batch has 1 credible row, expected 3/,
     );
   }));
 

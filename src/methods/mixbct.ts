@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
+import { countOf } from '../base/progress.ts';
 import { replaceRows, selectRows, tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { gatherRows, localRows } from './parts/batch.ts';
@@ -28,9 +29,12 @@ export const mixbct = defineMethod({
       const wanted = Math.floor(share * group.processes * ratio);
       if (credible.length < wanted) {
         if (onShortage === 'stop')
-          throw new UserError(`mixbct: ${wanted} credible rows wanted in this batch, ${credible.length} there`, {
-            hint: 'keep a larger share in denoise, lower method.ratio, or set method.onShortage to use-all',
-          });
+          throw new UserError(
+            `mixbct: this batch has ${countOf(credible.length, 'credible row')}, expected ${wanted}`,
+            {
+              hint: 'keep a larger share in denoise, lower method.ratio, or set method.onShortage to use-all',
+            },
+          );
         count('missing credible rows', wanted - credible.length);
       }
       if (wanted === 0 && ratio > 0) count('batches too small for the ratio to replace a row', 1);

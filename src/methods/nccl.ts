@@ -53,13 +53,13 @@ export const nccl = defineMethod({
       .number()
       .min(0)
       .default(0.01)
-      .describe('factor of the contrast of class similarities; 0 as the reference’s acts'),
-    queueSize: z.int().positive().max(1_048_576).default(8192).describe('old embeddings that are remembered'),
+      .describe('factor of the contrast of class similarities; 0 has the effect of the reference’s'),
+    queueSize: z.int().positive().max(1_048_576).default(8192).describe('old embeddings in the queue'),
     temperature: z
       .number()
       .positive()
       .default(0.05)
-      .describe('of both softmaxes over the queue; at 1, as in the reference, they are flat'),
+      .describe('temperature of both softmaxes over the queue; at 1, as in the reference, they are flat'),
   }),
   start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
     if (beta > 0 && projected)

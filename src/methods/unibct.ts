@@ -16,20 +16,20 @@ export const unibct = defineMethod({
   projects: true,
   options: z.strictObject({
     ...influenceOptions,
-    startEpoch: z.int().min(0).default(10).describe('epoch from which the influence term counts'),
+    startEpoch: z.int().min(0).default(10).describe('first epoch with the influence term'),
     refreshEpochs: z
       .array(z.int().min(0))
       .min(1)
       .default([10, 20])
-      .describe('epochs before which prototypes are renewed'),
-    lambda: z.number().min(0).lt(1).default(0.9).describe('share that propagates along the graph'),
-    temperature: z.number().positive().default(0.05).describe('of the graph’s softmax'),
+      .describe('epochs before which prototypes are recomputed'),
+    lambda: z.number().min(0).lt(1).default(0.9).describe('λ, the share that propagates along the graph'),
+    temperature: z.number().positive().default(0.05).describe('temperature of the graph’s softmax'),
     refineAxis: z
       .enum(['row', 'column'])
       .default('row')
-      .describe('axis of the graph’s softmax; column, as the reference has it, changes nothing (D-04)'),
-    normalizeNew: z.boolean().default(true).describe('neighbours by cosine; off as the reference has it'),
-    normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off as the reference has it'),
+      .describe('axis of the graph’s softmax; column, as in the reference, has no effect (D-04)'),
+    normalizeNew: z.boolean().default(true).describe('neighbours by cosine; off in the reference'),
+    normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off in the reference'),
   }),
   start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {
     const first = Math.min(...refreshEpochs);

@@ -93,7 +93,7 @@ test('every kind of backbone trains; remembering less changes no byte of what co
   }
 });
 
-test('a method gets what it needs and what it wants, and refuses what it has no use for', async (t) => {
+test('a method gets its needs and wants, and refuses what it does not use', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
   const open = (kind: string, paths: Partial<OldSide>) =>
@@ -102,7 +102,7 @@ test('a method gets what it needs and what it wants, and refuses what it has no 
   open('nccl', { features: side.features });
   assert.throws(() => open('bct', { features: side.features }), /bct needs old-prototypes\n.*mixbct average/);
   assert.throws(() => open('advbct', { features: side.features }), /advbct needs old-boundaries\n.*mixbct boundaries/);
-  assert.throws(() => open('bct', side), /bct has no use for old-features/);
+  assert.throws(() => open('bct', side), /bct does not use old-features/);
 });
 
 test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async (t) => {

@@ -83,7 +83,7 @@ export function openOldModelInputs(
   const unused = (Object.keys(paths) as (keyof OldModelPaths)[]).find(
     (from) => paths[from] !== undefined && !used.has(from),
   );
-  if (unused) throw new UserError(`method ${kind} has no use for old-${unused}`, { hint: 'leave it out' });
+  if (unused) throw new UserError(`method ${kind} does not use old-${unused}`, { hint: 'omit it' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
   const opens: FeatureSource[] = [];

@@ -168,7 +168,7 @@ test('what the old model left must fit: dataset, dimension, artefacts', async (t
   const stop = { method: { kind: 'mixbct', ratio: 0.9, onShortage: 'stop' } };
   await assert.rejects(
     trained(dataset, join(folder, 'short'), stop, { paths }),
-    /7 credible rows wanted in this batch, \d there\n.*keep a larger share/,
+    /this batch has \d credible rows?, expected 7\n.*keep a larger share/,
   );
 });
 

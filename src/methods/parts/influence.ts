@@ -19,8 +19,8 @@ export const influenceOptions = {
     .number()
     .positive()
     .default(30)
-    .describe('factor on the cosines; 1 as the reference has it, where the term hardly moves (D-28)'),
-  marginCos: z.number().min(0).max(1).default(0).describe('taken from the cosine of the own prototype'),
+    .describe('factor on the cosines; at 1, as in the reference, the term hardly changes (D-28)'),
+  marginCos: z.number().min(0).max(1).default(0).describe('margin, subtracted from the cosine to the own prototype'),
 } as const;
 
 export type InfluenceOptions = { readonly scale: number; readonly marginCos: number };
