@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
-import { countOf } from '../base/progress.ts';
+import { formatCount } from '../base/progress.ts';
 import { replaceRows, selectRows, tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { gatherRows, localRows } from './parts/batch.ts';
@@ -30,7 +30,7 @@ export const mixbct = defineMethod({
       if (credible.length < wanted) {
         if (onShortage === 'stop')
           throw new UserError(
-            `mixbct: this batch has ${countOf(credible.length, 'credible row')}, expected ${wanted}`,
+            `mixbct: this batch has ${formatCount(credible.length, 'credible row')}, expected ${wanted}`,
             {
               hint: 'keep a larger share in denoise, lower method.ratio, or set method.onShortage to use-all',
             },
