@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { pixelMappings } from '../data/pixels.ts';
-import { DRAWN } from '../eval/drawn.ts';
+import { SAMPLE_SIZES } from '../eval/sample-sizes.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import type { IjbOptions } from '../stages/evaluate-ijb.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
@@ -53,9 +53,9 @@ function evaluateSetsCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .addOption(mostDrawn('--genuines <n>', 'genuine pairs to compare; of more, a draw', DRAWN.genuines))
-    .addOption(mostDrawn('--impostors <n>', 'impostor pairs to compare; of more, a draw', DRAWN.impostors))
-    .addOption(mostDrawn('--probes <n>', 'probes to search with; of more, a draw', DRAWN.probes))
+    .addOption(mostDrawn('--genuines <n>', 'genuine pairs to compare; of more, a draw', SAMPLE_SIZES.genuines))
+    .addOption(mostDrawn('--impostors <n>', 'impostor pairs to compare; of more, a draw', SAMPLE_SIZES.impostors))
+    .addOption(mostDrawn('--probes <n>', 'probes to search with; of more, a draw', SAMPLE_SIZES.probes))
     .addOption(
       numberOption('--memory <GB>', 'memory that the evaluation may take (default: a quarter of the machine)', {
         above: 0,

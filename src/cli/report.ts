@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { renderSeries, renderTerminal } from '../report/terminal.ts';
+import { renderSummary, renderTerminal } from '../report/terminal.ts';
 import { command, forceOption, print } from './context.ts';
 
 export function reportCommand(): Command {
@@ -17,6 +17,6 @@ export function reportCommand(): Command {
       const { reportEvaluations } = await import('../stages/reports.ts');
       const evaluations = await reportEvaluations(paths, options);
       if (evaluations.length === 1) print(options, evaluations[0], renderTerminal(evaluations[0]!));
-      else print(options, evaluations, renderSeries(evaluations));
+      else print(options, evaluations, renderSummary(evaluations));
     });
 }

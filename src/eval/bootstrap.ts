@@ -67,7 +67,7 @@ export function impostorWeights({ from, partner, count }: PairCounts, resamples:
 }
 
 /** Highest impostors kept, as a multiple of what the largest target lets pass: resamples may weigh the top more. */
-const MARGIN = 2;
+const KEPT_MULTIPLE = 2;
 
 /**
  * TAR at FAR ≤ target in each resample, of pairs by falling score: identity s drawn w_s times weighs a genuine pair w_s, an
@@ -81,10 +81,10 @@ export function tarReplicates(
   totals: Float64Array,
 ): Float64Array[] {
   const thresholds = thresholdReplicates(impostor, targets, resamples, totals);
-  const all = weightOf(genuine.a, resamples);
+  const all = totalWeights(genuine.a, resamples);
   return thresholds.map((ofTarget) => {
     const accepted = Int32Array.from(ofTarget, (threshold) => countAbove(genuine.score, threshold));
-    return weightOfFirst(genuine.a, accepted, resamples).map((weight, r) => weight / all[r]!);
+    return prefixWeights(genuine.a, accepted, resamples).map((weight, r) => weight / all[r]!);
   });
 }
 
@@ -96,7 +96,7 @@ function thresholdReplicates(
   totals: Float64Array,
 ): Float64Array[] {
   const { score, a, b } = impostor;
-  const kept = withTies(score, Math.ceil(Math.max(...targets) * MARGIN * score.length) + 1);
+  const kept = countWithTies(score, Math.ceil(Math.max(...targets) * KEPT_MULTIPLE * score.length) + 1);
   // a resample that lets all of the kept ones through is judged by the lowest of them
   const beyond = kept < score.length ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
@@ -118,7 +118,7 @@ function thresholdReplicates(
 }
 
 /** The first `count` of falling scores, and all that tie with the last of them. */
-function withTies(score: Float32Array, count: number): number {
+function countWithTies(score: Float32Array, count: number): number {
   let kept = Math.min(count, score.length);
   while (kept > 0 && kept < score.length && score[kept] === score[kept - 1]) kept++;
   return kept;
@@ -136,22 +136,22 @@ function countAbove(scores: Float32Array | Float64Array, threshold: number): num
 }
 
 /** What `identity` weighs in all in each resample. [K] → [R] */
-function weightOf(identity: Int32Array, resamples: Resamples): Float64Array {
+function totalWeights(identity: Int32Array, resamples: Resamples): Float64Array {
   const counts = new Float64Array(resamples[0]?.length ?? 0);
   for (const s of identity) counts[s]!++;
-  return Float64Array.from(resamples, (weights) => weighed(counts, weights));
+  return Float64Array.from(resamples, (weights) => weightedSum(counts, weights));
 }
 
-function weighed(values: Float64Array, weights: Uint16Array): number {
+function weightedSum(values: Float64Array, weights: Uint16Array): number {
   let sum = 0;
   for (let s = 0; s < values.length; s++) sum += values[s]! * weights[s]!;
   return sum;
 }
 
 /** What the first `first[r]` of `identity` weigh in resample r. What all resamples share, which is most, is counted once. [R] */
-function weightOfFirst(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
+function prefixWeights(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
   const shared = first.reduce((least, count) => Math.min(least, count), identity.length);
-  return weightOf(identity.subarray(0, shared), resamples).map((weight, r) => {
+  return totalWeights(identity.subarray(0, shared), resamples).map((weight, r) => {
     const weights = resamples[r]!;
     let sum = weight;
     for (let k = shared; k < first[r]!; k++) sum += weights[identity[k]!]!;
@@ -160,7 +160,7 @@ function weightOfFirst(identity: Int32Array, first: Int32Array, resamples: Resam
 }
 
 /** Pairs by falling score, those of equal score in their order. */
-export function fallingPairs({ score, a, b }: ScoredPairs): ScoredPairs {
+export function sortPairsByScore({ score, a, b }: ScoredPairs): ScoredPairs {
   const order = scope(() =>
     toInt32(to(argsortStable(share(score, { shape: [score.length] }), { descending: true }), { dtype: 'int32' })),
   );
@@ -186,7 +186,7 @@ export function probeReplicates(
       sums[identity[i]!]! += of(ahead[i]!);
       counts[identity[i]!]!++;
     }
-  return Float64Array.from(resamples, (weights) => weighed(sums, weights) / weighed(counts, weights));
+  return Float64Array.from(resamples, (weights) => weightedSum(sums, weights) / weightedSum(counts, weights));
 }
 
 /** TPIR at FPIR `targets`, mean over the galleries, in each resample. The galleries themselves stay as they are. → [targets][R] */
@@ -204,11 +204,11 @@ export function tpirReplicates(
     };
     const outsiders = falling((n) => n < 0, best);
     const winners = falling((n) => n === 0, own);
-    const mated = weightOf(
+    const mated = totalWeights(
       identity.filter((_, i) => ahead[i]! >= 0),
       resamples,
     );
-    return { outsiders, winners, total: weightOf(outsiders.identity, resamples), mated };
+    return { outsiders, winners, total: totalWeights(outsiders.identity, resamples), mated };
   });
   return targets.map((target) => {
     const rates = galleries.map(({ outsiders, winners, total, mated }) => {
@@ -218,7 +218,7 @@ export function tpirReplicates(
         while (passed < wanted && at + 1 < outsiders.score.length) passed += weights[outsiders.identity[++at]!]!;
         return countAbove(winners.score, outsiders.score[Math.max(at, 0)]!);
       });
-      return weightOfFirst(winners.identity, accepted, resamples).map((hits, r) => hits / mated[r]!);
+      return prefixWeights(winners.identity, accepted, resamples).map((hits, r) => hits / mated[r]!);
     });
     return rates[0]!.map((_, r) => rates.reduce((sum, rate) => sum + rate[r]!, 0) / rates.length);
   });

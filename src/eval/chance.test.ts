@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import { evaluate } from './evaluate.ts';
+import { evaluateTemplates } from './evaluate-templates.ts';
 import { searchParts } from './gallery-search.ts';
-import { evaluateTemplates } from './ijb.ts';
 import type { TestResult } from './index.ts';
+import { foldedAccuracy, packEmbeddings, pairDistances } from './pack-accuracy.ts';
 import { poolTemplates } from './templates.ts';
-import { foldedAccuracy, packEmbeddings, pairDistances } from './verification.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
@@ -73,8 +73,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'identification.mixed.rate': ranks, // of a gallery that is twice as large
   'pack.accuracy': { up: true, chance: () => 0.5, deviation: (_, { probes }) => Math.sqrt(0.25 / probes) },
 };
-/** What is no metric: the levels, the upper ends of intervals, counts of ties. */
-const PASSED_OVER = /\.(far|fpir|rank|high|tied)$/;
+/** What is no metric: the levels and thresholds, the upper ends of intervals, counts of ties. */
+const PASSED_OVER = /\.(far|fpir|rank|threshold|high|tied)$/;
 
 type Metric = { readonly name: string; readonly level: number; readonly value: number };
 

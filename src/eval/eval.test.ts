@@ -3,18 +3,18 @@ import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import {
   estimate,
-  fallingPairs,
   impostorWeights,
   pairCounts,
   probeReplicates,
   resampleIdentities,
+  sortPairsByScore,
   tarReplicates,
   tpirReplicates,
 } from './bootstrap.ts';
 import { compare, compatibilityScores, updateGain } from './compatibility.ts';
 import { evaluate } from './evaluate.ts';
-import { alarms, alarmThreshold, cumulativeMatches, search, topRank, tpir } from './identification.ts';
-import { identificationSplit, verificationPairs } from './protocol.ts';
+import { cumulativeMatchCurve, hitRate, nonMatedScores, search, thresholdAtFpir, tpir } from './identification.ts';
+import { identificationSplit, verificationPairs } from './labelled-set-protocol.ts';
 import { auc, equalErrorRate, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
 
 /** Golden numbers are printed with eight digits of float32 scores. */
@@ -92,7 +92,7 @@ test('a CMC counts the enrolled of all searches, each rank as its slow twin does
     similarity: Float32Array.from({ length: probes * entries }, () => rng.integer(9) / 9),
     enrolled: Int32Array.from({ length: probes }, () => rng.integer(entries + 4) - 4).map((e) => Math.max(e, -1)),
   })) as [Searched, Searched];
-  const { rank, rate } = cumulativeMatches(
+  const { rank, rate } = cumulativeMatchCurve(
     [a, b].map(({ similarity, enrolled }) => search(similarity, enrolled, { size: entries })),
     entries,
   );
@@ -134,12 +134,12 @@ test('identification has the numbers of 8.14', () => {
   );
   const found = search(similarity, Int32Array.of(0, 1, 2, 3, 0, -1, -1, -1, -1, -1), { size: 4 });
   assert.deepEqual(
-    [1, 5, 10].map((k) => topRank(found, k) * 5),
+    [1, 5, 10].map((k) => hitRate(found, k) * 5),
     [4, 5, 5],
   );
   const thresholds = [0.94417272, 0.94417272, 0.94417272, 0.90503524, 0.83516522, 0.24483181];
   for (const [i, fpir] of [0.01, 0.1, 0.2, 0.4, 0.6, 1].entries()) {
-    const threshold = alarmThreshold(alarms(found), fpir);
+    const threshold = thresholdAtFpir(nonMatedScores(found), fpir);
     near(threshold, thresholds[i]!, PRINTED_F32, `FPIR ${fpir}:`);
     near(tpir(found, threshold), [0.2, 0.2, 0.2, 0.2, 0.4, 0.8][i]!, DOUBLE, `FPIR ${fpir}:`);
   }
@@ -279,7 +279,7 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const drawn = resampleIdentities(identities, 30, new Rng(1));
   const totals = impostorWeights(pairCounts(impostor, identities), drawn);
   const fars = [0.05, 0.3];
-  const replicates = tarReplicates(fallingPairs(genuine), fallingPairs(impostor), fars, drawn, totals);
+  const replicates = tarReplicates(sortPairsByScore(genuine), sortPairsByScore(impostor), fars, drawn, totals);
   for (const [r, weights] of drawn.entries())
     for (const [t, far] of fars.entries())
       near(replicates[t]![r]!, tarWrittenOut(genuine, impostor, far, weights), DOUBLE, `resample ${r}, FAR ${far}:`);
@@ -301,8 +301,8 @@ test('bootstrap replicates equal metrics of identities written out', () => {
   const [rates] = tpirReplicates([found], identity, [0.2], drawn);
   for (const [r, weights] of drawn.entries()) {
     const twin = written(weights);
-    near(ranks[r]!, topRank(twin, 2), DOUBLE, `resample ${r}, rank 2:`);
-    near(rates![r]!, tpir(twin, alarmThreshold(alarms(twin), 0.2)), DOUBLE, `resample ${r}, TPIR:`);
+    near(ranks[r]!, hitRate(twin, 2), DOUBLE, `resample ${r}, rank 2:`);
+    near(rates![r]!, tpir(twin, thresholdAtFpir(nonMatedScores(twin), 0.2)), DOUBLE, `resample ${r}, TPIR:`);
   }
 });
 

@@ -1,29 +1,29 @@
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import {
-  fallingPairs,
   impostorWeights,
   pairCounts,
   type Resamples,
   resampleIdentities,
   type ScoredPairs,
+  sortPairsByScore,
   tarReplicates,
 } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
-import { DRAWN, RESAMPLES } from './drawn.ts';
 import type { Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
-import type { VerificationTest } from './metrics/metric.ts';
-import { requireDistinctNames } from './names.ts';
 import {
   type IdentificationProtocol,
   type Identities,
   identificationSplit,
   type VerificationProtocol,
   verificationPairs,
-} from './protocol.ts';
+} from './labelled-set-protocol.ts';
+import type { VerificationTest } from './metrics/metric.ts';
+import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
+import { RESAMPLES, SAMPLE_SIZES } from './sample-sizes.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
@@ -85,18 +85,18 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     families,
     seed = 0,
     missing = 0,
-    genuines = DRAWN.genuines,
-    impostors = DRAWN.impostors,
-    probes = DRAWN.probes,
+    genuines = SAMPLE_SIZES.genuines,
+    impostors = SAMPLE_SIZES.impostors,
+    probes = SAMPLE_SIZES.probes,
     resamples = RESAMPLES,
     maxZeroShare,
     onTest,
   } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
-    if (meeting(model).dim !== old.dim && model !== oracle)
+    if (oldSpaceFeatures(model).dim !== old.dim && model !== oracle)
       throw new UserError(
-        `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
+        `${model.name} makes ${oldSpaceFeatures(model).dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
         { hint: `train it with network.embeddingDim ${old.dim}, or give it a projection` },
       );
   requireDistinctNames([old, ...news].map(({ name }) => name));
@@ -108,19 +108,19 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     pairs: verificationPairs({ labels, families }, { genuines, impostors, rng: rng.split('1:1') }),
     split: identificationSplit({ labels, families }, rng.split('1:N'), { most: probes }),
   };
-  const runTest = makeTests(protocol, { resamples, rng: rng.split('bootstrap') });
+  const runTest = createTestRunner(protocol, { resamples, rng: rng.split('bootstrap') });
   const zeros = new Map<string, number>();
-  const load = (model: ModelFeatures): Loaded => {
-    const loaded = loadModel(model, labels.length);
+  const load = (model: ModelFeatures): LoadedEmbeddings => {
+    const loaded = loadEmbeddings(model, labels.length);
     zeros.set(model.name, requireFewZeros(model.name, loaded.zeros, { of: labels.length, most: maxZeroShare }));
     return loaded;
   };
-  const tests = news.reduce((sum, model) => sum + (meeting(model).dim === old.dim ? 2 : 1), 1);
-  const done = new Map<string, MeasuredTest>();
+  const tests = news.reduce((sum, model) => sum + (oldSpaceFeatures(model).dim === old.dim ? 2 : 1), 1);
+  const finished = new Map<string, MeasuredTest>();
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
-    onTest?.(done.size, tests, `${query.name} → ${gallery.name}`);
+    onTest?.(finished.size, tests, `${query.name} → ${gallery.name}`);
     const { result, measured } = runTest(queries, entries);
-    done.set(testKey(query.name, gallery.name), {
+    finished.set(testKey(query.name, gallery.name), {
       result: { query: query.name, gallery: gallery.name, ...result },
       measured,
     });
@@ -128,9 +128,9 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
   for (const model of news) {
-    const { own, meetingOld } = load(model);
+    const { own, inOldSpace: meetingOld } = load(model);
     test(model, model, own, own);
-    if (meeting(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
+    if (oldSpaceFeatures(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
   }
   const familyIds = new Set(families);
   familyIds.delete(-1);
@@ -168,25 +168,30 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
-    tests: [...done.values()].map(({ result }) => result),
+    tests: [...finished.values()].map(({ result }) => result),
     candidates: candidates.map((model) => ({
       name: model.name,
       comparisons: compareByMetrics(
         PROTOCOL,
         { old: old.name, oracle: oracle?.name, model: model.name },
-        { tests: (query, gallery) => done.get(testKey(query, gallery))!.measured, galleries },
+        { tests: (query, gallery) => finished.get(testKey(query, gallery))!.measured, galleries },
       ),
     })),
   };
 }
 
 /** A model's embeddings as they meet the old gallery. */
-const meeting = (model: ModelFeatures): { readonly rows: RowSource; readonly dim: number } => model.inOldSpace ?? model;
+const oldSpaceFeatures = (model: ModelFeatures): { readonly rows: RowSource; readonly dim: number } =>
+  model.inOldSpace ?? model;
 
 /** A model's embeddings at hand: of length 1, in its own space and in that of the old gallery; and its rows of zeros in either. */
-type Loaded = { readonly own: Embeddings; readonly meetingOld: Embeddings; readonly zeros: ReadonlySet<number> };
+type LoadedEmbeddings = {
+  readonly own: Embeddings;
+  readonly inOldSpace: Embeddings;
+  readonly zeros: ReadonlySet<number>;
+};
 
-function loadModel(model: ModelFeatures, count: number): Loaded {
+function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
   const { name, inOldSpace } = model;
   const unit = ({ rows: source, dim }: { readonly rows: RowSource; readonly dim: number }): Embeddings => {
     const read = typeof source === 'function';
@@ -198,7 +203,7 @@ function loadModel(model: ModelFeatures, count: number): Loaded {
   const own = unit(model);
   const meetingOld = inOldSpace ? unit(inOldSpace) : own;
   const zeros = [own, ...(inOldSpace ? [meetingOld] : [])].flatMap(({ rows, dim }) => zeroRows(rows, dim));
-  return { own, meetingOld, zeros: new Set(zeros) };
+  return { own, inOldSpace: meetingOld, zeros: new Set(zeros) };
 }
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
@@ -208,7 +213,7 @@ type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly sp
 type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
 
 /** What all tests share is made once: identities as positions, resamples, the weight of all impostors in each. */
-function makeTests(
+function createTestRunner(
   { labels, pairs, split }: Protocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
 ) {
@@ -225,8 +230,8 @@ function makeTests(
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
   return (query: Embeddings, gallery: Embeddings) => {
-    const genuine = fallingPairs({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
-    const impostor = fallingPairs({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
+    const genuine = sortPairsByScore({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
+    const impostor = sortPairsByScore({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
     const verification = verify(genuine, impostor, drawn, totals);
     const identification = identificationTest(searchBoth(split, query, gallery), probeIdentity, drawn);
     const measured = measureMetrics(PROTOCOL, {

@@ -6,23 +6,23 @@ import { Choice, Nullable, Optional, type Shape, shapeMismatch } from '../base/s
 import type { Evaluation } from './evaluation.ts';
 
 /** JSON has no NaN and no infinity: they are written as null. */
-const measure = new Nullable(0);
-const estimate = { value: measure, low: measure, high: measure };
+const numberOrNull = new Nullable(0);
+const estimate = { value: numberOrNull, low: numberOrNull, high: numberOrNull };
 const interval = new Nullable(estimate);
-const rankRate = { rank: 0, rate: measure };
-const fpirRate = { fpir: 0, rate: measure };
+const rankRate = { rank: 0, rate: numberOrNull };
+const fpirRate = { fpir: 0, rate: numberOrNull };
 
 const verification: Shape = {
-  auc: measure,
-  eer: measure,
-  tar: [{ far: 0, nearest: measure, atMost: measure, threshold: new Optional(measure), interval }],
-  curve: { far: [measure], tar: [measure] },
+  auc: numberOrNull,
+  eer: numberOrNull,
+  tar: [{ far: 0, nearest: numberOrNull, atMost: numberOrNull, threshold: new Optional(numberOrNull), interval }],
+  curve: { far: [numberOrNull], tar: [numberOrNull] },
 };
 const identification: Shape = {
   ranks: [{ ...rankRate, interval }],
   tpir: [{ ...fpirRate, interval }],
-  curve: { fpir: [measure], tpir: [measure] },
-  cmc: new Optional({ rank: [measure], rate: [measure] }),
+  curve: { fpir: [numberOrNull], tpir: [numberOrNull] },
+  cmc: new Optional({ rank: [numberOrNull], rate: [numberOrNull] }),
   galleries: new Optional([{ name: '', ranks: [rankRate], tpir: [fpirRate] }]),
   mixed: new Optional([rankRate]),
 };
@@ -30,7 +30,7 @@ const identification: Shape = {
 /** What an evaluation must have to be shown; what later versions add is kept. */
 const evaluationShape: Shape = {
   title: '',
-  dataset: { path: '', digest: '', images: 0, classes: 0, families: measure },
+  dataset: { path: '', digest: '', images: 0, classes: 0, families: numberOrNull },
   protocol: {
     name: new Optional(''),
     seed: 0,
@@ -63,7 +63,7 @@ const evaluationShape: Shape = {
       gallery: '',
       verification: new Nullable(verification),
       identification: new Nullable(identification),
-      metrics: new Optional([{ name: '', value: measure, interval }]),
+      metrics: new Optional([{ name: '', value: numberOrNull, interval }]),
     },
   ],
   candidates: [
@@ -77,15 +77,15 @@ const evaluationShape: Shape = {
       comparisons: [
         {
           metric: '',
-          oldOld: measure,
-          newOld: measure,
-          newNew: measure,
-          oracle: measure,
+          oldOld: numberOrNull,
+          newOld: numberOrNull,
+          newNew: numberOrNull,
+          oracle: numberOrNull,
           difference: estimate,
           criterion: new Choice('met', 'undecided', 'missed', 'withheld'),
           updateGain: interval,
           tax: interval,
-          scores: new Nullable({ up: measure, comp: measure, one: measure }),
+          scores: new Nullable({ up: numberOrNull, comp: numberOrNull, one: numberOrNull }),
         },
       ],
     },

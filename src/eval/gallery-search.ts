@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { type Searches, search } from './identification.ts';
-import { eachProductBlock, takeRows } from './products.ts';
+import { eachProductBlock, takeRows } from './product-blocks.ts';
 import { cosine, NO_SCORE, type Rows, zeroRows } from './scores.ts';
 import { type Templates, templatePositions } from './templates.ts';
 
@@ -15,7 +15,7 @@ export type GallerySearches = {
 };
 
 /** Rows of length 1 (or zeros), flat [N · D], and those of them that are meant. */
-type Chosen<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
+type SelectedRows<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
 
 /** A gallery: `size` entries from `start` on, and each probe's entry in it, -1 if it has none. [P] */
 export type GalleryPart = { readonly start: number; readonly size: number; readonly enrolled: Int32Array };
@@ -26,8 +26,8 @@ export type GalleryPart = { readonly start: number; readonly size: number; reado
  * that are equal tie, wherever they lie. A probe of zeros finds nobody, and an entry of zeros is found by nobody.
  */
 export function searchParts<T extends Rows>(
-  probes: Chosen<T>,
-  entries: Chosen<T>,
+  probes: SelectedRows<T>,
+  entries: SelectedRows<T>,
   parts: readonly GalleryPart[],
 ): Searches[] {
   const { dim } = probes;
@@ -60,7 +60,7 @@ export function searchParts<T extends Rows>(
       const own = enrolled.subarray(from, from + rows);
       const score = (probe: number, entry: number): number => cosine(block!, probe, gallery, start + entry, dim);
       const same = (probe: number, entry: number): boolean => score(probe, entry) === score(probe, own[probe]!);
-      const part = search(similarity, own, { start, size, stride }, { rounding, same });
+      const part = search(similarity, own, { start, size, stride }, { rounding, isTied: same });
       for (const name of ['own', 'best', 'ahead', 'equal'] as const) found[i]![name].set(part[name], from);
     }
   });

@@ -27,7 +27,7 @@ export type Searches = {
 };
 
 /** Behind more entries than any gallery has. */
-export const NEVER = 2 ** 31 - 1;
+export const NEVER_FOUND = 2 ** 31 - 1;
 
 /** Where a gallery lies in rows of similarities: `size` entries from `start` on, of `stride` in a row. */
 export type GalleryColumns = { readonly size: number; readonly start?: number; readonly stride?: number };
@@ -36,9 +36,9 @@ export type GalleryColumns = { readonly size: number; readonly start?: number; r
  * Tells equal entries from similar ones: a product of matrices is off by up to `rounding`, and by how much depends on the
  * place in it; `same` says whether entry `entry` of the gallery is exactly as similar to a probe as the probe's own.
  */
-export type Recheck = {
+export type TieCheck = {
   readonly rounding: number;
-  readonly same: (probe: number, entry: number) => boolean;
+  readonly isTied: (probe: number, entry: number) => boolean;
 };
 
 /**
@@ -50,7 +50,7 @@ export function search<T extends Rows>(
   similarity: T,
   enrolled: Int32Array,
   { size, start = 0, stride = size }: GalleryColumns,
-  { rounding, same }: Recheck = { rounding: 0, same: () => false },
+  { rounding, isTied: same }: TieCheck = { rounding: 0, isTied: () => false },
 ): Searches {
   const count = enrolled.length;
   const found: Searches = {
@@ -66,7 +66,7 @@ export function search<T extends Rows>(
     const own = similarity[row + entry]!;
     const findable = !Number.isNaN(own) && own !== NO_SCORE;
     found.own[probe] = findable ? own : NO_SCORE;
-    found.ahead[probe] = findable ? 0 : NEVER;
+    found.ahead[probe] = findable ? 0 : NEVER_FOUND;
     const lower = own - rounding;
     if (!findable || found.best[probe]! < lower) continue;
     for (let at = nextFrom(similarity, row, row + size, lower); at < row + size; ) {
@@ -109,10 +109,10 @@ function largestOfOthers<T extends Rows>(
 }
 
 /** Searches of enrolled probes in which another entry is exactly as similar as the right one: they count as misses. */
-export const tiedSearches = ({ equal }: Searches): number => equal.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0);
+export const countTiedSearches = ({ equal }: Searches): number => equal.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0);
 
 /** Share of enrolled probes whose own entry is among the `rank` most similar. */
-export function topRank({ ahead }: Pick<Searches, 'ahead'>, rank: number): number {
+export function hitRate({ ahead }: Pick<Searches, 'ahead'>, rank: number): number {
   const mated = ahead.filter((n) => n >= 0);
   return mated.filter((n) => n < rank).length / mated.length;
 }
@@ -121,7 +121,7 @@ export function topRank({ ahead }: Pick<Searches, 'ahead'>, rank: number): numbe
 export type Cmc = { readonly rank: readonly number[]; readonly rate: readonly number[] };
 
 /** Cumulative match characteristic of ranks 1 … `most`, over the enrolled probes of all `searches` together. */
-export function cumulativeMatches(searches: readonly Pick<Searches, 'ahead'>[], most: number): Cmc {
+export function cumulativeMatchCurve(searches: readonly Pick<Searches, 'ahead'>[], most: number): Cmc {
   const hits = new Float64Array(most);
   let mated = 0;
   for (const { ahead } of searches)
@@ -135,7 +135,7 @@ export function cumulativeMatches(searches: readonly Pick<Searches, 'ahead'>[], 
 }
 
 /** The maxima of the probes that are not enrolled, falling. */
-export const alarms = ({ best, ahead }: Searches): Float64Array =>
+export const nonMatedScores = ({ best, ahead }: Searches): Float64Array =>
   best
     .filter((_, i) => ahead[i]! < 0)
     .sort()
@@ -145,7 +145,7 @@ export const alarms = ({ best, ahead }: Searches): Float64Array =>
  * The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). Where all
  * probes are enrolled nothing raises an alarm.
  */
-export const alarmThreshold = (falling: Float64Array, fpir: number): number =>
+export const thresholdAtFpir = (falling: Float64Array, fpir: number): number =>
   falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)] ?? Number.NEGATIVE_INFINITY;
 
 /** True positive identification rate: enrolled probes whose own entry comes first, alone, and lies above the threshold. */

@@ -1,6 +1,12 @@
 export { compatibilityScores, updateGain } from './compatibility.ts';
-export { DRAWN, RESAMPLES } from './drawn.ts';
 export { type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
+export {
+  type EvaluateTemplatesOptions,
+  evaluateTemplates,
+  type PairBlock,
+  type TemplateModel,
+  type TemplateProtocol,
+} from './evaluate-templates.ts';
 export type {
   CandidateResult,
   Comparison,
@@ -11,31 +17,31 @@ export type {
   VerificationResult,
   Withheld,
 } from './evaluation.ts';
+export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
 export type { Enrolment } from './gallery-search.ts';
 export {
-  alarms,
-  alarmThreshold,
   CMC_RANKS,
   type Cmc,
-  cumulativeMatches,
+  cumulativeMatchCurve,
   FPIR_CURVE,
   FPIR_TARGETS,
+  hitRate,
+  nonMatedScores,
   RANKS,
   type Searches,
   search,
-  topRank,
+  thresholdAtFpir,
   tpir,
 } from './identification.ts';
+export { type Identities, identificationSplit, verificationPairs } from './labelled-set-protocol.ts';
+export { requireDistinctNames } from './model-names.ts';
 export {
-  evaluateTemplates,
-  type PairBlock,
-  type TemplateEvaluation,
-  type TemplateModel,
-  type TemplateProtocol,
-} from './ijb.ts';
-export { defaultMemory, type EvaluationSize, evaluationBytes } from './memory.ts';
-export { requireDistinctNames } from './names.ts';
-export { type Identities, identificationSplit, verificationPairs } from './protocol.ts';
+  type FoldedAccuracy,
+  foldedAccuracy,
+  packEmbeddings,
+  pairDistances,
+  requireFoldablePairs,
+} from './pack-accuracy.ts';
 export {
   auc,
   equalErrorRate,
@@ -47,6 +53,7 @@ export {
   tarAtMost,
   tarNearest,
 } from './roc.ts';
+export { RESAMPLES, SAMPLE_SIZES } from './sample-sizes.ts';
 export { requireFewZeros, zeroRows } from './scores.ts';
 export {
   type FaceEmbeddings,
@@ -57,11 +64,4 @@ export {
   templateScores,
 } from './templates.ts';
 export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
-export { withholdVerdicts } from './verdict.ts';
-export {
-  type FoldedAccuracy,
-  foldedAccuracy,
-  packEmbeddings,
-  pairDistances,
-  requireFoldablePairs,
-} from './verification.ts';
+export { withholdVerdicts } from './withhold-verdicts.ts';

@@ -3,7 +3,7 @@ import { readJson } from '../artifacts/artifact.ts';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { FileError } from '../base/errors.ts';
 import { shapeMismatch } from '../base/shape.ts';
-import type { FoldedAccuracy } from './verification.ts';
+import type { FoldedAccuracy } from './pack-accuracy.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
 export type PackResult = FoldedAccuracy & {

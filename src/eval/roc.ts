@@ -75,8 +75,8 @@ export function tarNearest({ far, tar }: RocPoints, target: number): number {
 }
 
 /** n · share rounded down, forgiving the last bit: 0.29 · 100 is 29. */
-const FORGIVEN = 1e-9;
-export const atMostCount = (share: number, n: number): number => Math.floor(share * n + FORGIVEN);
+const ROUNDING_TOLERANCE = 1e-9;
+export const atMostCount = (share: number, n: number): number => Math.floor(share * n + ROUNDING_TOLERANCE);
 
 /** The largest impostor score that FAR ≤ `target` does not let pass: what is accepted lies above it. */
 export const thresholdAtMost = (impostor: ArrayLike<number>, target: number): number =>
@@ -90,18 +90,18 @@ export const tarAtMost = ({ genuine, impostor }: Scores, target: number): number
 export function tiedPairs({ genuine, impostor }: Scores, targets: readonly number[]): number {
   let tied = 0;
   for (const value of new Set(targets.map((target) => thresholdAtMost(impostor, target))))
-    if (value !== NO_SCORE) tied += countFrom(genuine, value) - countAbove(genuine, value);
+    if (value !== NO_SCORE) tied += countAtLeast(genuine, value) - countAbove(genuine, value);
   return tied;
 }
 
 /** How many of ascending `sorted` are above `value`, and how many are not below it. */
 const countAbove = (sorted: ArrayLike<number>, value: number): number =>
-  sorted.length - firstOf(sorted, (x) => x > value);
-const countFrom = (sorted: ArrayLike<number>, value: number): number =>
-  sorted.length - firstOf(sorted, (x) => x >= value);
+  sorted.length - firstIndexWhere(sorted, (x) => x > value);
+const countAtLeast = (sorted: ArrayLike<number>, value: number): number =>
+  sorted.length - firstIndexWhere(sorted, (x) => x >= value);
 
 /** The first position of ascending `sorted` from which on `holds`; its length if there is none. */
-function firstOf(sorted: ArrayLike<number>, holds: (x: number) => boolean): number {
+function firstIndexWhere(sorted: ArrayLike<number>, holds: (x: number) => boolean): number {
   let [low, high] = [0, sorted.length];
   while (low < high) {
     const middle = (low + high) >> 1;

@@ -1,5 +1,5 @@
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import type { Pairs } from './protocol.ts';
+import type { Pairs } from './labelled-set-protocol.ts';
 import { MAX_ZERO_SHARE } from './zero-share.ts';
 
 /** Rows of numbers, flat [N · D]. */
@@ -78,7 +78,7 @@ export function requireFewZeros(
 }
 
 /** A cosine that rounding has carried beyond 1 or -1 is 1 or -1. */
-export const clamped = (cosine: number): number => (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
+export const clampCosine = (cosine: number): number => (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
 
 /**
  * Cosine of row `i` of `a` with row `j` of `b`, both of length 1, summed in double precision from the first dimension to the
@@ -92,7 +92,7 @@ export function cosine(a: Rows, i: number, b: Rows, j: number, dim: number): num
 }
 
 const cosineOfSum = (sum: number, a: Rows, from: number, b: Rows, other: number, dim: number): number =>
-  sum === 0 && (isZeroRow(a, from, dim) || isZeroRow(b, other, dim)) ? NO_SCORE : clamped(sum);
+  sum === 0 && (isZeroRow(a, from, dim) || isZeroRow(b, other, dim)) ? NO_SCORE : clampCosine(sum);
 
 /** `cosine` of each pair: the gallery side from one model, the query side from another. [K] */
 export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs): Float32Array {

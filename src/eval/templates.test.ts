@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { Rng } from '../base/rng.ts';
+import { foldedAccuracy, type PackEmbeddings, packEmbeddings, pairDistances } from './pack-accuracy.ts';
 import { auc, roc, scoresByIdentity } from './roc.ts';
 import { NO_SCORE } from './scores.ts';
 import {
@@ -13,7 +14,6 @@ import {
   templatePositions,
   templateScores,
 } from './templates.ts';
-import { foldedAccuracy, type PackEmbeddings, packEmbeddings, pairDistances } from './verification.ts';
 
 /** Golden numbers are printed with eight or ten digits. */
 const [EIGHT_DIGITS, TEN_DIGITS] = [1e-8, 1e-10];

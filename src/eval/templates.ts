@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
-import { arrayBlocks, eachProductBlock, takeRows } from './products.ts';
-import type { Pairs } from './protocol.ts';
-import { clamped, cosine, isZeroRow, NO_SCORE } from './scores.ts';
+import type { Pairs } from './labelled-set-protocol.ts';
+import { arrayBlocks, eachProductBlock, takeRows } from './product-blocks.ts';
+import { clampCosine, cosine, isZeroRow, NO_SCORE } from './scores.ts';
 
 /**
  * A model's embeddings of face images: of each image f(x) + f(mirrored x), or the mean of both, which has the same direction.
@@ -60,14 +60,14 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
     for (let k = t * dim; k < (t + 1) * dim; k++) squares += rows[k]! ** 2;
     if (!Number.isFinite(squares)) throw new UserError(`template ${id} is not finite`);
     const length = Math.sqrt(squares);
-    if (length > CANCELLED * weighed[t]!) for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
+    if (length > CANCELLATION_LIMIT * weighed[t]!) for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
     else rows.fill(0, t * dim, (t + 1) * dim);
   }
   return { ids, rows, dim };
 }
 
 /** A sum this much shorter than its terms is what the rounding of float32 left of terms that cancel: it has no direction. */
-export const CANCELLED = 2 ** -20;
+export const CANCELLATION_LIMIT = 2 ** -20;
 
 /** → the length of what was added */
 function addScaled(
@@ -110,7 +110,7 @@ const LARGEST_TABLE = 1 << 24;
 
 /** Where templates stand, by id. @throws UserError if one of `wanted` has no images. */
 export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: ArrayLike<number>): Int32Array {
-  const place = placesOf(ids);
+  const place = positionsById(ids);
   const positions = new Int32Array(wanted.length);
   for (let i = 0; i < positions.length; i++) {
     const at = place instanceof Map ? place.get(wanted[i]!) : place[wanted[i]!];
@@ -121,7 +121,7 @@ export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: Array
 }
 
 /** Positions by id, -1 or nothing where there is none. Pairs are many, so a table is worth its memory. */
-function placesOf(ids: Int32Array): Int32Array | Map<number, number> {
+function positionsById(ids: Int32Array): Int32Array | Map<number, number> {
   const largest = ids.at(-1) ?? -1;
   if (ids[0]! < 0 || largest > LARGEST_TABLE) return new Map(Array.from(ids, (id, t) => [id, t]));
   const table = new Int32Array(largest + 1).fill(-1);
@@ -130,7 +130,7 @@ function placesOf(ids: Int32Array): Int32Array | Map<number, number> {
 }
 
 /** Products that a pair may cost in blocks before a product of its own is cheaper. */
-const DENSEST = 32;
+const MOST_PRODUCTS_PER_PAIR = 32;
 
 /**
  * Cosine of each pair of positions, in double precision. [K] In a cross test the gallery side, which is the first template of
@@ -144,12 +144,12 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
   if (gallery.dim !== query.dim)
     throw new UserError(`templates of ${gallery.dim} and of ${query.dim} dimensions cannot be compared`);
   const { dim } = gallery;
-  const [lefts, rights] = [occurring(pairs.gallery, gallery), occurring(pairs.query, query)];
+  const [lefts, rights] = [distinctPositions(pairs.gallery, gallery), distinctPositions(pairs.query, query)];
   const scores = new Float64Array(pairs.gallery.length);
   const width = rights.rows.length;
-  if (lefts.rows.length * width > DENSEST * scores.length) {
+  if (lefts.rows.length * width > MOST_PRODUCTS_PER_PAIR * scores.length) {
     for (let k = 0; k < scores.length; k++)
-      scores[k] = onGrid(cosine(gallery.rows, pairs.gallery[k]!, query.rows, pairs.query[k]!, dim));
+      scores[k] = roundToGrid(cosine(gallery.rows, pairs.gallery[k]!, query.rows, pairs.query[k]!, dim));
     return scores;
   }
   const { order, starts } = sortedBy(pairs.gallery, lefts);
@@ -159,7 +159,7 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
     for (let k = starts[from]!; k < starts[from + count]!; k++) {
       const pair = order[k]!;
       const [row, column] = [lefts.place[pairs.gallery[pair]!]!, rights.place[pairs.query[pair]!]!];
-      const score = onGrid(products[(row - from) * width + column]!);
+      const score = roundToGrid(products[(row - from) * width + column]!);
       scores[pair] = score === 0 && (zero(left, row) || zero(right, column)) ? NO_SCORE : score;
     }
   });
@@ -167,9 +167,9 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
 }
 
 /** `rows`: the positions that occur, ascending. `place`: for a position, its place among them. */
-type Occurring = { readonly rows: Int32Array; readonly place: Int32Array };
+type DistinctPositions = { readonly rows: Int32Array; readonly place: Int32Array };
 
-function occurring(positions: Int32Array, { ids }: Templates): Occurring {
+function distinctPositions(positions: Int32Array, { ids }: Templates): DistinctPositions {
   const place = new Int32Array(ids.length);
   for (let k = 0; k < positions.length; k++) place[positions[k]!] = 1;
   const rows = Int32Array.from(place.keys()).filter((t) => place[t] === 1);
@@ -178,7 +178,7 @@ function occurring(positions: Int32Array, { ids }: Templates): Occurring {
 }
 
 /** Pairs by the place of their position: those of place i are `order[starts[i] … starts[i + 1] - 1]`. */
-function sortedBy(positions: Int32Array, { rows, place }: Occurring) {
+function sortedBy(positions: Int32Array, { rows, place }: DistinctPositions) {
   const starts = new Int32Array(rows.length + 1);
   for (let k = 0; k < positions.length; k++) starts[place[positions[k]!]! + 1]!++;
   for (let i = 0; i < rows.length; i++) starts[i + 1]! += starts[i]!;
@@ -193,4 +193,5 @@ const GRID = 2 ** -40;
  * Equal pairs have equal scores, whichever way and wherever in a block they were multiplied: genuine and impostor scores are
  * compared exactly, and a tie that rounding breaks would go to one of both sides.
  */
-const onGrid = (score: number): number => (score === NO_SCORE ? score : clamped(Math.round(score / GRID) * GRID));
+const roundToGrid = (score: number): number =>
+  score === NO_SCORE ? score : clampCosine(Math.round(score / GRID) * GRID);

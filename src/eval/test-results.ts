@@ -1,16 +1,16 @@
 import { estimate, probeReplicates, type Resamples, tpirReplicates } from './bootstrap.ts';
 import type { IdentificationResult, Measured, VerificationResult } from './evaluation.ts';
 import {
-  alarms,
-  alarmThreshold,
   CMC_RANKS,
-  cumulativeMatches,
+  countTiedSearches,
+  cumulativeMatchCurve,
   FPIR_CURVE,
   FPIR_TARGETS,
-  NEVER,
+  NEVER_FOUND,
+  nonMatedScores,
   RANKS,
   type Searches,
-  tiedSearches,
+  thresholdAtFpir,
   tpir,
 } from './identification.ts';
 import { eer } from './metrics/eer.ts';
@@ -65,8 +65,8 @@ export function identificationTest(
   identity: Int32Array,
   resamples: Resamples,
 ): { readonly test: IdentificationTest; readonly result: IdentificationResult } {
-  const falling = searches.map(alarms);
-  const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, alarmThreshold(falling[i]!, fpir))));
+  const falling = searches.map(nonMatedScores);
+  const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, thresholdAtFpir(falling[i]!, fpir))));
   const mated = searches.map(({ ahead }) => ahead.filter((n) => n >= 0));
   const meanAt = (of: (rank: number) => number): number =>
     mated.reduce((sum, ahead) => sum + mean(Array.from(ahead, (n) => of(rankOf(n)))) * ahead.length, 0) /
@@ -97,14 +97,14 @@ export function identificationTest(
         interval: FPIR_WITH_INTERVAL.includes(fpir) ? intervalOf(test.tpir(fpir)) : null,
       })),
       curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
-      cmc: cumulativeMatches(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
-      tied: searches.reduce((sum, found) => sum + tiedSearches(found), 0),
+      cmc: cumulativeMatchCurve(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
+      tied: searches.reduce((sum, found) => sum + countTiedSearches(found), 0),
     },
   };
 }
 
 const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
-const rankOf = (ahead: number): number => (ahead === NEVER ? Number.POSITIVE_INFINITY : ahead + 1);
+const rankOf = (ahead: number): number => (ahead === NEVER_FOUND ? Number.POSITIVE_INFINITY : ahead + 1);
 
 /** The metrics of one test by name: those that verdicts of the protocol use, and those that evaluation.json lists by name. */
 export function measureMetrics(

@@ -2,10 +2,10 @@ import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import type { Evaluation, TestResult } from '../eval/index.ts';
 import { powerOfTen } from '../eval/metrics/metric.ts';
-import { htmlText, nameOf } from './format.ts';
+import { htmlText, testName } from './format.ts';
 
 /** An evaluation, and what it is called beside others; alone it needs no name. */
-export type Run = { readonly name: string; readonly evaluation: Evaluation };
+export type NamedEvaluation = { readonly name: string; readonly evaluation: Evaluation };
 
 /** A picture that stands alone: an SVG document with its own background, fonts and legend. */
 export type Figure = {
@@ -17,10 +17,10 @@ export type Figure = {
 type Point = { readonly x: number; readonly y: number };
 
 /** How a line looks: colour and symbol say whose it is, dashes that the gallery is the model's own. */
-type Look = { readonly colour: string; readonly symbol: string | null; readonly dashed: boolean };
-type Line = { readonly label: string; readonly look: Look; readonly points: readonly Point[] };
+type LineStyle = { readonly colour: string; readonly symbol: string | null; readonly dashed: boolean };
+type Line = { readonly label: string; readonly look: LineStyle; readonly points: readonly Point[] };
 
-type Kind = Omit<Figure, 'svg'> & {
+type FigureKind = Omit<Figure, 'svg'> & {
   readonly x: string;
   readonly y: string;
   /** The curve of a test, if it has one. */
@@ -29,16 +29,16 @@ type Kind = Omit<Figure, 'svg'> & {
 };
 
 /** Points that a logarithmic axis of x has a place for. */
-const joined = (x: readonly number[], y: readonly number[]): Point[] =>
+const logPoints = (x: readonly number[], y: readonly number[]): Point[] =>
   x.map((value, i) => ({ x: value, y: y[i]! })).filter((point) => point.x > 0);
 
-const kinds: readonly Kind[] = [
+const figureKinds: readonly FigureKind[] = [
   {
     name: 'roc',
     title: 'Verification: ROC',
     x: 'false accept rate (FAR)',
     y: 'true accept rate (TAR)',
-    points: ({ verification }) => (verification ? joined(verification.curve.far, verification.curve.tar) : []),
+    points: ({ verification }) => (verification ? logPoints(verification.curve.far, verification.curve.tar) : []),
     scale: { x: 'log', y: 'linear' },
   },
   {
@@ -49,7 +49,7 @@ const kinds: readonly Kind[] = [
     // a rate of 0 has no place on a logarithmic axis: such a line ends where its last miss is
     points: ({ verification }) =>
       verification
-        ? joined(
+        ? logPoints(
             verification.curve.far,
             verification.curve.tar.map((tar) => 1 - tar),
           ).filter(({ y }) => y > 0)
@@ -62,7 +62,7 @@ const kinds: readonly Kind[] = [
     x: 'false positive identification rate (FPIR)',
     y: 'true positive identification rate (TPIR)',
     points: ({ identification }) =>
-      identification ? joined(identification.curve.fpir, identification.curve.tpir) : [],
+      identification ? logPoints(identification.curve.fpir, identification.curve.tpir) : [],
     scale: { x: 'log', y: 'linear' },
   },
   {
@@ -71,24 +71,24 @@ const kinds: readonly Kind[] = [
     x: 'rank',
     y: 'identification rate',
     points: ({ identification }) =>
-      identification?.cmc ? joined(identification.cmc.rank, identification.cmc.rate) : [],
+      identification?.cmc ? logPoints(identification.cmc.rank, identification.cmc.rate) : [],
     scale: { x: 'rank', y: 'linear' },
   },
 ];
 
 /** The figures that the runs have curves for, each with the tests of all runs in one picture. */
-export function figures(runs: readonly Run[]): Figure[] {
-  const looks = looksOf(runs);
-  return kinds.flatMap(({ points, ...kind }) => {
+export function figures(runs: readonly NamedEvaluation[]): Figure[] {
+  const looks = lineStyles(runs);
+  return figureKinds.flatMap(({ points, ...kind }) => {
     const lines = runs.flatMap(({ name, evaluation }, run) =>
       evaluation.tests.map((test) => ({
-        label: runs.length > 1 ? `${name}: ${nameOf(test)}` : nameOf(test),
+        label: runs.length > 1 ? `${name}: ${testName(test)}` : testName(test),
         look: looks(run, test),
         points: points(test),
       })),
     );
     const drawn = lines.filter((line) => line.points.length > 0);
-    return drawn.length > 0 ? [{ name: kind.name, title: kind.title, svg: draw(kind, drawn) }] : [];
+    return drawn.length > 0 ? [{ name: kind.name, title: kind.title, svg: drawFigure(kind, drawn) }] : [];
   });
 }
 
@@ -99,7 +99,7 @@ const COLOURS = ['#1f77b4', '#e6550d', '#2ca02c', '#d62728', '#9467bd', '#8c564b
 const SYMBOLS = [null, 'circle', 'square', 'triangle', 'diamond', 'star', 'cross', 'times', 'wye'] as const;
 
 /** A model has one colour in all runs, old ones black and oracles grey, and other symbols in each run. */
-function looksOf(runs: readonly Run[]): (run: number, test: TestResult) => Look {
+function lineStyles(runs: readonly NamedEvaluation[]): (run: number, test: TestResult) => LineStyle {
   const roles = runs.map(({ evaluation }) => new Map(evaluation.models.map(({ name, role }) => [name, role])));
   const roleOf = (run: number, name: string) => roles[run]!.get(name) ?? 'new';
   const queries = runs.flatMap(({ evaluation }, run) => evaluation.tests.map(({ query }) => ({ run, query })));
@@ -124,19 +124,19 @@ const [SYMBOLS_PER_LINE, SHIFT] = [8, 0.38];
 const STROKE = 1.75;
 
 // Attributes only: not every reader of SVG knows styles.
-const stroke = ({ colour, dashed }: Look, points: readonly Point[]): Plot.Markish =>
+const stroke = ({ colour, dashed }: LineStyle, points: readonly Point[]): Plot.Markish =>
   Plot.line(points, { x: 'x', y: 'y', stroke: colour, strokeWidth: STROKE, ...(dashed && { strokeDasharray: '6 4' }) });
 
-const symbols = ({ colour, symbol }: Look, points: readonly Point[]): Plot.Markish[] =>
+const symbols = ({ colour, symbol }: LineStyle, points: readonly Point[]): Plot.Markish[] =>
   symbol === null ? [] : [Plot.dot(points, { x: 'x', y: 'y', symbol, stroke: colour, fill: 'white', r: 3.5 })];
 
 const marks = ({ look, points }: Line, nth: number): Plot.Markish[] => [
   stroke(look, points),
-  ...symbols(look, spread(points, (SHIFT * nth) % 1)),
+  ...symbols(look, symbolPoints(points, (SHIFT * nth) % 1)),
 ];
 
 /** A few of the points, at equal distances on a logarithmic axis. */
-function spread(points: readonly Point[], shift: number): Point[] {
+function symbolPoints(points: readonly Point[], shift: number): Point[] {
   const [from, to] = [points[0]!, points.at(-1)!].map(({ x }) => Math.log(x)) as [number, number];
   return Array.from({ length: SYMBOLS_PER_LINE }, (_, i) => {
     const at = from + ((i + shift) / SYMBOLS_PER_LINE) * (to - from);
@@ -144,17 +144,17 @@ function spread(points: readonly Point[], shift: number): Point[] {
   });
 }
 
-const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
+const minimum = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
 
 /** A logarithmic axis from the power of ten at or below the smallest of `values` up to 1. */
-function decades(values: readonly number[]) {
-  const lowest = Math.min(-1, Math.floor(Math.log10(least(values))));
+function logAxis(values: readonly number[]) {
+  const lowest = Math.min(-1, Math.floor(Math.log10(minimum(values))));
   const ticks = Array.from({ length: 1 - lowest }, (_, i) => 10 ** (lowest + i));
   return { type: 'log', domain: [10 ** lowest, 1], ticks, tickFormat: powerOfTen } as const;
 }
 
 /** Ranks lie close to 1 where it matters. */
-const ranks = (values: readonly number[]) =>
+const rankAxis = (values: readonly number[]) =>
   ({
     type: 'log',
     domain: [1, values.reduce((a, b) => Math.max(a, b), 2)],
@@ -164,17 +164,23 @@ const ranks = (values: readonly number[]) =>
 
 const axis = { grid: true, labelArrow: 'none' } as const;
 
-function draw({ title, x, y, scale }: Omit<Kind, 'points'>, lines: readonly Line[]): string {
+function drawFigure({ title, x, y, scale }: Omit<FigureKind, 'points'>, lines: readonly Line[]): string {
   const points = lines.flatMap((line) => line.points);
   const [xs, ys] = [points.map((point) => point.x), points.map((point) => point.y)];
   const chart = plot({
     width: WIDTH,
     height: HEIGHT,
     ...margin,
-    x: { ...axis, ...(scale.x === 'rank' ? ranks(xs) : decades(xs)), label: x, labelAnchor: 'center', labelOffset: 38 },
+    x: {
+      ...axis,
+      ...(scale.x === 'rank' ? rankAxis(xs) : logAxis(xs)),
+      label: x,
+      labelAnchor: 'center',
+      labelOffset: 38,
+    },
     y: {
       ...axis,
-      ...(scale.y === 'log' ? decades(ys) : { domain: [Math.min(0.9, Math.floor(least(ys) * 10) / 10), 1] }),
+      ...(scale.y === 'log' ? logAxis(ys) : { domain: [Math.min(0.9, Math.floor(minimum(ys) * 10) / 10), 1] }),
       label: y,
     },
     marks: lines.flatMap(marks),

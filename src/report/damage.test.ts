@@ -8,7 +8,7 @@ import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { EVALUATION_FILE, readEvaluation } from '../eval/evaluation-artifact.ts';
 import { evaluate } from '../eval/index.ts';
-import { renderMarkdown, renderSeries, renderSeriesHtml, renderTerminal } from './index.ts';
+import { renderMarkdown, renderSummary, renderSummaryHtml, renderTerminal } from './index.ts';
 
 const model = (name: string) => {
   const rng = new Rng(name);
@@ -37,8 +37,8 @@ test('five hundred damaged evaluations are refused by the field that is wrong, o
       const evaluation = readEvaluation(folder);
       renderTerminal(evaluation);
       renderMarkdown(evaluation);
-      renderSeries([evaluation, evaluation]);
-      if (i % 20 === 0) renderSeriesHtml([{ name: 'a', evaluation }, { name: 'b', evaluation }]); // biome-ignore format: short
+      renderSummary([evaluation, evaluation]);
+      if (i % 20 === 0) renderSummaryHtml([{ name: 'a', evaluation }, { name: 'b', evaluation }]); // biome-ignore format: short
     } catch (error) {
       assert.ok(error instanceof FileError, `${i}: ${(error as Error).stack}`);
       refused++;

@@ -45,14 +45,17 @@ export function testTable(tests: readonly TestResult[]): Table {
   const columns = columnMetrics.filter((metric) => tests.some((test) => shareOf(metric, test) !== undefined));
   return {
     header: ['query → gallery', ...columns.map((metric, i) => headOf(metric, columns[i - 1]))],
-    rows: tests.map((test) => [nameOf(test), ...columns.map((metric) => percent(shareOf(metric, test) ?? Number.NaN))]),
+    rows: tests.map((test) => [
+      testName(test),
+      ...columns.map((metric) => percent(shareOf(metric, test) ?? Number.NaN)),
+    ]),
   };
 }
 
-export const nameOf = ({ query, gallery }: TestResult): string => `${query} → ${gallery}`;
+export const testName = ({ query, gallery }: TestResult): string => `${query} → ${gallery}`;
 
 /** The columns of the table that judges a new model. */
-export const judgementColumns = [
+export const comparisonColumns = [
   'metric',
   'old → old',
   'new → old',
@@ -63,7 +66,7 @@ export const judgementColumns = [
   'tax',
 ] as const;
 
-export const judgementRow = (c: Comparison): string[] => [
+export const comparisonRow = (c: Comparison): string[] => [
   c.metric,
   percent(c.oldOld),
   percent(c.newOld),
@@ -77,7 +80,7 @@ export const judgementRow = (c: Comparison): string[] => [
 /** What was measured, and how. */
 export function protocolText(evaluation: Evaluation): string {
   const { protocol, tests } = evaluation;
-  if (protocol.name !== undefined) return templatesText(evaluation);
+  if (protocol.name !== undefined) return templateProtocolText(evaluation);
   const { genuinePairs, genuinePairsInAll, impostorPairs, allImpostors, resamples, seed } = protocol;
   const { probes, probesInAll, galleries } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
@@ -100,7 +103,7 @@ export function protocolText(evaluation: Evaluation): string {
 }
 
 /** The same of a published protocol of templates. */
-function templatesText({ dataset, protocol, tests }: Evaluation): string {
+function templateProtocolText({ dataset, protocol, tests }: Evaluation): string {
   const { name, genuinePairs, impostorPairs, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
   const searched = tests.some(({ identification }) => identification);
@@ -115,7 +118,7 @@ function templatesText({ dataset, protocol, tests }: Evaluation): string {
 }
 
 /** What a reader must know before the numbers: embeddings that are none, and searches and pairs that only a tie decides. */
-export function cautions({ models, tests, protocol, dataset }: Evaluation): string[] {
+export function warnings({ models, tests, protocol, dataset }: Evaluation): string[] {
   const n = (x: number): string => x.toLocaleString('en-US');
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
@@ -131,7 +134,7 @@ export function cautions({ models, tests, protocol, dataset }: Evaluation): stri
         ...(searches > 0 ? [`${n(searches)} searches find another entry exactly as similar as the right one`] : []),
         ...(pairs > 0 ? [`${n(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`] : []),
       ];
-      return parts.length > 0 ? [`${nameOf(test)}: ${parts.join(', and ')}; ties count as misses.`] : [];
+      return parts.length > 0 ? [`${testName(test)}: ${parts.join(', and ')}; ties count as misses.`] : [];
     }),
   ];
 }

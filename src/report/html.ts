@@ -1,17 +1,17 @@
 import type { Evaluation } from '../eval/index.ts';
-import { figures, type Run } from './curves.ts';
+import { figures, type NamedEvaluation } from './curves.ts';
 import {
-  cautions,
+  comparisonColumns,
+  comparisonRow,
   glossary,
   htmlText,
-  judgementColumns,
-  judgementRow,
   presetLines,
   protocolText,
   testTable,
+  warnings,
 } from './format.ts';
-import { protocolTables } from './protocol.ts';
-import { type SeriesTable, seriesTables } from './series.ts';
+import { protocolTables } from './protocol-tables.ts';
+import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** The report as one HTML file: styles and curves are inside, nothing is fetched. */
@@ -19,31 +19,31 @@ export function renderHtml(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   return page(evaluation.title, [
     `<p>${htmlText(protocolText(evaluation))}</p>`,
-    ...cautions(evaluation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
-    ...(evaluation.candidates.length > 1 ? series([evaluation]) : []),
+    ...warnings(evaluation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
+    ...(evaluation.candidates.length > 1 ? summarySections([evaluation]) : []),
     ...evaluation.candidates.map(
       (candidate) =>
-        `<h2>Can ${htmlText(candidate.name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>\n${table(judgementColumns, candidate.comparisons.map(judgementRow))}`,
+        `<h2>Can ${htmlText(candidate.name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>\n${table(comparisonColumns, candidate.comparisons.map(comparisonRow))}`,
     ),
     `<h2>All tests</h2>\n${table(tests.header, tests.rows)}`,
-    ...protocolTables(evaluation).map(titled),
-    ...curves([{ name: '', evaluation }]),
-    ...words,
+    ...protocolTables(evaluation).map(titledSection),
+    ...figureSections([{ name: '', evaluation }]),
+    ...glossarySection,
     '<h2>Where the runs differ from the reference</h2>',
-    list(presetLines(evaluation)),
+    definitionList(presetLines(evaluation)),
     `<p class="small">${htmlText(datasetText(evaluation))}</p>`,
   ]);
 }
 
 /** Several evaluations on one page: their judgements side by side, their curves in one picture. */
-export function renderSeriesHtml(runs: readonly Run[]): string {
+export function renderSummaryHtml(runs: readonly NamedEvaluation[]): string {
   const evaluations = runs.map(({ evaluation }) => evaluation);
   return page([...new Set(evaluations.map(({ title }) => title))].join(' · '), [
-    ...series(evaluations),
-    ...curves(runs),
-    ...words,
+    ...summarySections(evaluations),
+    ...figureSections(runs),
+    ...glossarySection,
     '<h2>The evaluations</h2>',
-    list(
+    definitionList(
       runs.map(({ name, evaluation }) => [
         name,
         `${evaluation.title}. ${protocolText(evaluation)} ${datasetText(evaluation)}.`,
@@ -69,16 +69,21 @@ ${sections.join('\n')}
 </html>
 `;
 
-const series = (evaluations: readonly Evaluation[]): string[] => seriesTables(evaluations).map(titled);
+const summarySections = (evaluations: readonly Evaluation[]): string[] => summaryTables(evaluations).map(titledSection);
 
-const titled = ({ title, header, rows }: SeriesTable): string => `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`;
+const titledSection = ({ title, header, rows }: TitledTable): string =>
+  `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`;
 
-const curves = (runs: readonly Run[]): string[] => figures(runs).map(({ svg }) => `<figure>${svg}</figure>`);
+const figureSections = (runs: readonly NamedEvaluation[]): string[] =>
+  figures(runs).map(({ svg }) => `<figure>${svg}</figure>`);
 
-const list = (entries: readonly (readonly [term: string, text: string])[]): string =>
+const definitionList = (entries: readonly (readonly [term: string, text: string])[]): string =>
   `<dl>${entries.map(([term, text]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(text)}</dd>`).join('\n')}</dl>`;
 
-const words: readonly string[] = ['<h2>What the words mean</h2>\n<p>All numbers are percent.</p>', list(glossary)];
+const glossarySection: readonly string[] = [
+  '<h2>What the words mean</h2>\n<p>All numbers are percent.</p>',
+  definitionList(glossary),
+];
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[], tag: 'th' | 'td'): string =>

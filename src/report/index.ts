@@ -1,5 +1,5 @@
-export { type Figure, figures, type Run } from './curves.ts';
-export { renderHtml, renderSeriesHtml } from './html.ts';
-export { renderMarkdown, renderSeriesMarkdown } from './markdown.ts';
+export { type Figure, figures, type NamedEvaluation } from './curves.ts';
+export { renderHtml, renderSummaryHtml } from './html.ts';
+export { renderMarkdown, renderSummaryMarkdown } from './markdown.ts';
 export { renderPng } from './png.ts';
-export { renderSeries, renderTerminal, textTable } from './terminal.ts';
+export { renderSummary, renderTerminal, textTable } from './terminal.ts';

@@ -1,27 +1,36 @@
 import type { Evaluation } from '../eval/index.ts';
-import { cautions, glossary, judgementColumns, judgementRow, presetLines, protocolText, testTable } from './format.ts';
-import { protocolTables } from './protocol.ts';
-import { type SeriesTable, seriesTables } from './series.ts';
+import {
+  comparisonColumns,
+  comparisonRow,
+  glossary,
+  presetLines,
+  protocolText,
+  testTable,
+  warnings,
+} from './format.ts';
+import { protocolTables } from './protocol-tables.ts';
+import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** The report as Markdown: tables that a README or an issue can take in. */
 export function renderMarkdown(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
-  const glance = evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSeriesMarkdown([evaluation])}`] : [];
+  const glance =
+    evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSummaryMarkdown([evaluation])}`] : [];
   const candidates = evaluation.candidates.map(
     (candidate) =>
-      `## Can ${markdownText(candidate.name)} serve the old gallery?\n\n${markdownText(verdict(evaluation, candidate))}.\n\n${table(judgementColumns, candidate.comparisons.map(judgementRow))}`,
+      `## Can ${markdownText(candidate.name)} serve the old gallery?\n\n${markdownText(verdict(evaluation, candidate))}.\n\n${table(comparisonColumns, candidate.comparisons.map(comparisonRow))}`,
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...cautions(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...warnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables of several evaluations, side by side. */
-export const renderSeriesMarkdown = (evaluations: readonly Evaluation[]): string =>
-  seriesTables(evaluations).map(titled).join('\n\n');
+export const renderSummaryMarkdown = (evaluations: readonly Evaluation[]): string =>
+  summaryTables(evaluations).map(titled).join('\n\n');
 
-const titled = ({ title, header, rows }: SeriesTable): string => `**${markdownText(title)}**\n\n${table(header, rows)}`;
+const titled = ({ title, header, rows }: TitledTable): string => `**${markdownText(title)}**\n\n${table(header, rows)}`;
 
 const markdownText = (text: string): string => text.replace(/[|<>*_\\[\]`]/g, '\\$&');
 

@@ -10,8 +10,8 @@ import {
   renderHtml,
   renderMarkdown,
   renderPng,
-  renderSeries,
-  renderSeriesHtml,
+  renderSummary,
+  renderSummaryHtml,
   renderTerminal,
 } from './index.ts';
 
@@ -164,12 +164,12 @@ test('a part that a protocol or an earlier version does not have is left out', (
   const mixed = of({ tests: [...only.verification.tests, ...only.identification.tests] });
   assert.match(renderMarkdown(mixed), /\| old → old \|(?: –? ?\|)* – \|/);
   const none = { name: 'none', evaluation: only.identification };
-  assert.equal(renderSeries([only.identification]), '');
-  assert.match(renderSeriesHtml([none, { name: 'both', evaluation }]), /none: old → old/);
+  assert.equal(renderSummary([only.identification]), '');
+  assert.match(renderSummaryHtml([none, { name: 'both', evaluation }]), /none: old → old/);
 });
 
 test('several evaluations share a page: names, tables and figures of both', () => {
-  const { document } = parseHTML(renderSeriesHtml(['first', 'second'].map((name) => ({ name, evaluation }))));
+  const { document } = parseHTML(renderSummaryHtml(['first', 'second'].map((name) => ({ name, evaluation }))));
   const text = document.body.textContent!;
   for (const part of ['first: old → old', 'second: mix<bct> → old', 'TAR@FAR=1e-3'])
     assert.ok(text.includes(part), part);

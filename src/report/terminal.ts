@@ -1,18 +1,18 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
-import { cautions, glossary, judgementColumns, judgementRow, protocolText, testTable } from './format.ts';
-import { protocolTables } from './protocol.ts';
-import { type SeriesTable, seriesTables } from './series.ts';
+import { comparisonColumns, comparisonRow, glossary, protocolText, testTable, warnings } from './format.ts';
+import { protocolTables } from './protocol-tables.ts';
+import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** More new models than this are shown in one table, not in one each. */
-const MOST_IN_DETAIL = 3;
+const MAX_DETAILED_MODELS = 3;
 
 /** Tables of several evaluations, side by side. */
-export const renderSeries = (evaluations: readonly Evaluation[]): string =>
-  seriesTables(evaluations).map(titled).join('\n\n');
+export const renderSummary = (evaluations: readonly Evaluation[]): string =>
+  summaryTables(evaluations).map(titled).join('\n\n');
 
-const titled = ({ title, header, rows }: SeriesTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
+const titled = ({ title, header, rows }: TitledTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
 
 /** The report as a terminal shows it: the tests, then a judgement of each new model. */
 export function renderTerminal(evaluation: Evaluation): string {
@@ -22,15 +22,15 @@ export function renderTerminal(evaluation: Evaluation): string {
     wrap(protocolText(evaluation)),
     textTable(tests.header, tests.rows),
     ...protocolTables(evaluation).map(titled),
-    ...cautions(evaluation).map((text) => colors.yellow(wrap(text))),
+    ...warnings(evaluation).map((text) => colors.yellow(wrap(text))),
   ];
-  const many = evaluation.candidates.length > MOST_IN_DETAIL;
-  if (many) parts.push(...seriesTables([evaluation]).map(titled));
+  const many = evaluation.candidates.length > MAX_DETAILED_MODELS;
+  if (many) parts.push(...summaryTables([evaluation]).map(titled));
   for (const candidate of evaluation.candidates) {
     const { name, comparisons } = candidate;
     if (!many)
       parts.push(
-        `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(judgementColumns, comparisons.map(judgementRow))}`,
+        `${colors.bold(`Can ${name} serve the old gallery?`)}\n${textTable(comparisonColumns, comparisons.map(comparisonRow))}`,
       );
     const paint = comparisons.some(({ criterion }) => criterion === 'missed')
       ? colors.red
@@ -58,12 +58,12 @@ export function textTable(header: readonly string[], rows: readonly (readonly st
   return [colors.dim(line(header)), ...rows.map(line)].join('\n');
 }
 
-const LINE = 110;
+const LINE_WIDTH = 110;
 
 function wrap(text: string): string {
   const lines: string[] = [''];
   for (const word of text.split(' ')) {
-    if (lines.at(-1)!.length + word.length + 1 > LINE) lines.push('');
+    if (lines.at(-1)!.length + word.length + 1 > LINE_WIDTH) lines.push('');
     lines[lines.length - 1] += `${lines.at(-1) ? ' ' : ''}${word}`;
   }
   return lines.join('\n');

@@ -4,10 +4,10 @@ const grouped = (x: number): string => x.toLocaleString('en-US');
 
 /** One sentence on a new model, for someone who reads nothing else. */
 export function verdict(evaluation: Evaluation, { name, comparisons, withheld }: CandidateResult): string {
-  if (!withheld) return [comparedToOld(name, comparisons), ...cautions(evaluation, name)].join('; ');
+  if (!withheld) return [comparisonSentence(name, comparisons), ...overlapWarnings(evaluation, name)].join('; ');
   switch (withheld.reason) {
     case 'training images':
-      return `no verdict on ${name}: ${trainingImages(evaluation, name)}`;
+      return `no verdict on ${name}: ${sharedImagesText(evaluation, name)}`;
     case 'trial':
       return `no verdict on ${name}: a trial run shows that every stage works, and says nothing about models`;
     case 'too few identities':
@@ -15,7 +15,7 @@ export function verdict(evaluation: Evaluation, { name, comparisons, withheld }:
   }
 }
 
-function comparedToOld(name: string, comparisons: readonly Comparison[]): string {
+function comparisonSentence(name: string, comparisons: readonly Comparison[]): string {
   const named = (criterion: Comparison['criterion']): string =>
     comparisons
       .filter((c) => c.criterion === criterion)
@@ -37,7 +37,7 @@ type Model = Evaluation['models'][number];
 const modelsOf = ({ models }: Evaluation, name: string): readonly Model[] =>
   models.filter((model) => model.name === name || model.role === 'old');
 
-function trainingImages(evaluation: Evaluation, name: string): string {
+function sharedImagesText(evaluation: Evaluation, name: string): string {
   const known = modelsOf(evaluation, name).filter(({ trainingData }) => trainingData?.images === 'shared');
   const sentence = (which: string, models: readonly Model[]): string[] =>
     models.length === 0
@@ -48,7 +48,7 @@ function trainingImages(evaluation: Evaluation, name: string): string {
   return [...sentence('these images', all), ...sentence('some of these images', some)].join(', ');
 }
 
-function cautions(evaluation: Evaluation, name: string): string[] {
+function overlapWarnings(evaluation: Evaluation, name: string): string[] {
   const { classes } = evaluation.dataset;
   return modelsOf(evaluation, name).flatMap(({ name, trainingData }) =>
     trainingData?.relation === 'overlapping'

@@ -2,7 +2,6 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { evaluationArtifact } from '../eval/evaluation-artifact.ts';
 import {
-  DRAWN,
   defaultMemory,
   type Evaluation,
   evaluate,
@@ -10,6 +9,7 @@ import {
   type ModelFeatures,
   RESAMPLES,
   relateTrainingData,
+  SAMPLE_SIZES,
   withholdVerdicts,
 } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
@@ -132,8 +132,8 @@ function readRows(path: string, positions: Int32Array | null): Float32Array {
 function requireMemory(
   {
     memoryBytes = defaultMemory(),
-    genuines = DRAWN.genuines,
-    impostors = DRAWN.impostors,
+    genuines = SAMPLE_SIZES.genuines,
+    impostors = SAMPLE_SIZES.impostors,
     resamples = RESAMPLES,
   }: Pick<EvaluateSetsOptions, 'memoryBytes' | 'genuines' | 'impostors' | 'resamples'>,
   { paths, labels }: { readonly paths: readonly string[]; readonly labels: Int32Array },

@@ -4,8 +4,8 @@ import { writeAtomic } from '../artifacts/artifact.ts';
 import { type OutputKind, type OverwriteOptions, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
 import { UserError } from '../base/errors.ts';
 import type { Evaluation } from '../eval/index.ts';
-import type { Run } from '../report/index.ts';
-import { renderMarkdown, renderSeriesMarkdown } from '../report/markdown.ts';
+import type { NamedEvaluation } from '../report/index.ts';
+import { renderMarkdown, renderSummaryMarkdown } from '../report/markdown.ts';
 import { reportFiles } from '../report/report-files.ts';
 
 /** Curves need a document and a plotting library, which take longer to load than a table to print. */
@@ -49,10 +49,10 @@ export async function reportEvaluations(
   if (html && markdown && realPath(html) === realPath(markdown))
     throw new UserError(`${html}: the HTML and the Markdown report cannot be one file`);
   if (html) {
-    const { renderHtml, renderSeriesHtml } = await pictures();
-    writeAtomic(html, alone ? renderHtml(alone) : renderSeriesHtml(runs));
+    const { renderHtml, renderSummaryHtml } = await pictures();
+    writeAtomic(html, alone ? renderHtml(alone) : renderSummaryHtml(runs));
   }
-  if (markdown) writeAtomic(markdown, alone ? renderMarkdown(alone) : `${renderSeriesMarkdown(evaluations)}\n`);
+  if (markdown) writeAtomic(markdown, alone ? renderMarkdown(alone) : `${renderSummaryMarkdown(evaluations)}\n`);
   if (figures) await writeFigures(figures, runs, replacing);
   return evaluations;
 }
@@ -65,7 +65,11 @@ function requireFile(path: string, kind: OutputKind, replacing: OverwriteOptions
 }
 
 /** Writes every figure that the runs have curves for as an SVG and a PNG file. */
-async function writeFigures(folder: string, runs: readonly Run[], replacing: OverwriteOptions): Promise<void> {
+async function writeFigures(
+  folder: string,
+  runs: readonly NamedEvaluation[],
+  replacing: OverwriteOptions,
+): Promise<void> {
   const { figures, renderPng } = await pictures();
   const drawn = figures(runs);
   for (const { name } of drawn)

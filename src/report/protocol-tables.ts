@@ -1,7 +1,7 @@
 import type { Evaluation, IdentificationResult } from '../eval/index.ts';
 import { powerOfTen } from '../eval/metrics/metric.ts';
 import { percent } from './format.ts';
-import type { SeriesTable } from './series.ts';
+import type { TitledTable } from './summary-tables.ts';
 
 /** Rates by what was searched. */
 type Rates = readonly (readonly [searched: string, rates: readonly { readonly rate: number }[]])[];
@@ -11,10 +11,10 @@ type Rates = readonly (readonly [searched: string, rates: readonly { readonly ra
  * and at most the FAR; hits and TPIR of each gallery, their mean, and searches of both at once (methods.md 6.5, 6.6). None
  * for evaluations of a labelled set.
  */
-export function protocolTables({ protocol, tests }: Evaluation): SeriesTable[] {
+export function protocolTables({ protocol, tests }: Evaluation): TitledTable[] {
   if (protocol.name === undefined) return [];
   const [first] = tests;
-  const tables: SeriesTable[] = [];
+  const tables: TitledTable[] = [];
   if (first?.verification)
     for (const rule of ['nearest', 'atMost'] as const)
       tables.push({

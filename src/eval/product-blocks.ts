@@ -27,7 +27,7 @@ export function eachProductBlock<T extends Rows>(
   const width = right.length / dim;
   if (left.count === 0 || width === 0) return;
   const height = Math.min(left.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
-  const block = alike(right, height * width);
+  const block = emptyLike(right, height * width);
   noGrad(() =>
     scope(() => {
       const b = transpose(share(right, { shape: [width, dim] }));
@@ -49,7 +49,7 @@ export function takeRows<T extends Rows>(
   rows: T,
   positions: ArrayLike<number>,
   dim: number,
-  into: T = alike(rows, positions.length * dim),
+  into: T = emptyLike(rows, positions.length * dim),
 ): T {
   for (let i = 0; i < positions.length; i++)
     into.set(rows.subarray(positions[i]! * dim, (positions[i]! + 1) * dim), i * dim);
@@ -57,5 +57,5 @@ export function takeRows<T extends Rows>(
 }
 
 /** An array of the same type. */
-const alike = <T extends Rows>(rows: T, length: number): T =>
+const emptyLike = <T extends Rows>(rows: T, length: number): T =>
   (rows instanceof Float32Array ? new Float32Array(length) : new Float64Array(length)) as T;

@@ -100,17 +100,17 @@ export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts):
 }
 
 /** How many genuine scores are accepted, the highest first, with a share of at most `target` of the impostors. */
-export const acceptedAtMost = (counts: ScoreCounts, target: number): number => cutAtMost(counts, target).accepted;
+export const acceptedAtMost = (counts: ScoreCounts, target: number): number => thresholdAtMost(counts, target).accepted;
 
 /** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
 export function tiedAtMost(counts: ScoreCounts, targets: readonly number[]): number {
   const tiedAfter = new Map<number, number>(); // how many are accepted → how many the next score ties
-  for (const { accepted, tied } of targets.map((target) => cutAtMost(counts, target)))
+  for (const { accepted, tied } of targets.map((target) => thresholdAtMost(counts, target)))
     tiedAfter.set(accepted, Math.max(tied, tiedAfter.get(accepted) ?? 0));
   return [...tiedAfter.values()].reduce((sum, tied) => sum + tied, 0);
 }
 
-function cutAtMost(
+function thresholdAtMost(
   { genuine, between, tied, impostors }: ScoreCounts,
   target: number,
 ): { readonly accepted: number; readonly tied: number } {

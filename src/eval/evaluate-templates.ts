@@ -2,13 +2,21 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
-import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './counts.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
-import { alarms, alarmThreshold, FPIR_TARGETS, RANKS, type Searches, topRank, tpir } from './identification.ts';
+import {
+  FPIR_TARGETS,
+  hitRate,
+  nonMatedScores,
+  RANKS,
+  type Searches,
+  thresholdAtFpir,
+  tpir,
+} from './identification.ts';
 import type { VerificationTest } from './metrics/metric.ts';
-import { requireDistinctNames } from './names.ts';
+import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS } from './roc.ts';
+import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './score-counts.ts';
 import { requireFewZeros, zeroRows } from './scores.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
@@ -40,7 +48,7 @@ export type TemplateModel = {
   readonly differences?: readonly string[];
 };
 
-export type TemplateEvaluation = TemplateProtocol & {
+export type EvaluateTemplatesOptions = TemplateProtocol & {
   readonly title: string;
   readonly dataset: Evaluation['dataset'];
   /** The name of the protocol, for the report. */
@@ -76,21 +84,21 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
  * it is: millions of impostors fix it.
  * @throws UserError if models differ in dimension, share a name, a template has no images, or too many are zeros.
  */
-export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
+export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation {
   const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = 500 } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
   requireDistinctNames(models.map(({ name }) => name));
   for (const model of old ? candidates : [])
-    if (!meets(model, old!))
+    if (!sharesOldSpace(model, old!))
       throw new UserError(
-        `${model.name} makes ${meeting(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
+        `${model.name} makes ${oldSpaceTemplates(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
         { hint: [optionHint('evaluate it without --old'), optionHint('evaluate it as the --oracle')] },
       );
   const zeros = new Map(
     models.map((model) => [
       model.name,
-      requireFewZeros(model.name, zerosOf(model), {
+      requireFewZeros(model.name, zeroTemplates(model), {
         of: model.templates.ids.length,
         most: options.maxZeroShare,
         what: 'templates',
@@ -101,12 +109,13 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
     ...(old ? [{ query: old, gallery: old }] : []),
     ...news.flatMap((model) => [
       { query: model, gallery: model },
-      ...(old && meets(model, old) ? [{ query: model, gallery: old }] : []),
+      ...(old && sharesOldSpace(model, old) ? [{ query: model, gallery: old }] : []),
     ]),
   ];
   const rng = new Rng(seed).split('evaluate');
-  const verification = pairs && verifyAll(tests, { ...options, pairs, resamples, rng: rng.split('1:1') });
-  const searched = identification && searchAll(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
+  const verification = pairs && runVerification(tests, { ...options, pairs, resamples, rng: rng.split('1:1') });
+  const searched =
+    identification && runIdentification(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
   const results = tests.map((test, i) => {
     const [pairsOf, searchesOf] = [verification?.tests[i] ?? null, searched?.[i] ?? null];
     const measured = measureMetrics(PROTOCOL, {
@@ -160,22 +169,27 @@ export function evaluateTemplates(options: TemplateEvaluation): Evaluation {
 }
 
 /** A model's templates as they meet the old gallery. */
-const meeting = (model: TemplateModel): Templates => model.inOldSpace ?? model.templates;
-const meets = (model: TemplateModel, old: TemplateModel): boolean => meeting(model).dim === old.templates.dim;
+const oldSpaceTemplates = (model: TemplateModel): Templates => model.inOldSpace ?? model.templates;
+const sharesOldSpace = (model: TemplateModel, old: TemplateModel): boolean =>
+  oldSpaceTemplates(model).dim === old.templates.dim;
 /** Templates that are zeros in a space of the model, by position. */
-const zerosOf = ({ templates, inOldSpace }: TemplateModel): ReadonlySet<number> =>
+const zeroTemplates = ({ templates, inOldSpace }: TemplateModel): ReadonlySet<number> =>
   new Set([templates, inOldSpace].flatMap((space) => (space ? zeroRows(space.rows, space.dim) : [])));
 /** The queries of a test. */
-const asking = ({ query, gallery }: Test): Templates => (query === gallery ? query.templates : meeting(query));
+const queryTemplates = ({ query, gallery }: Test): Templates =>
+  query === gallery ? query.templates : oldSpaceTemplates(query);
 
-type Context = Pick<TemplateEvaluation, 'onStep' | 'onScores'> & { readonly resamples: number; readonly rng: Rng };
+type Context = Pick<EvaluateTemplatesOptions, 'onStep' | 'onScores'> & {
+  readonly resamples: number;
+  readonly rng: Rng;
+};
 
-function verifyAll(
+function runVerification(
   tests: readonly Test[],
   { pairs, onStep, onScores, resamples, rng }: Context & { readonly pairs: NonNullable<TemplateProtocol['pairs']> },
 ) {
   onStep?.(0, 2 * tests.length, '1:1, genuine pairs');
-  const genuine = pairs.genuine?.() ?? genuineOf(pairs.blocks());
+  const genuine = pairs.genuine?.() ?? genuinePairsOf(pairs.blocks());
   const scored = tests.map((test) => scoresOf(test, genuine));
   const counts = scored.map((scores) => new ScoreCounts(scores));
   for (const block of pairs.blocks())
@@ -199,7 +213,7 @@ function verifyAll(
 }
 
 const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array => {
-  const [query, gallery] = [asking(test), test.gallery.templates];
+  const [query, gallery] = [queryTemplates(test), test.gallery.templates];
   return templateScores(gallery, query, {
     gallery: templatePositions(gallery, pairs.gallery),
     query: templatePositions(query, pairs.query),
@@ -207,7 +221,7 @@ const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array => {
 };
 
 /** Protocols have few genuine pairs: these are kept. */
-function genuineOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
+function genuinePairsOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
   const found: { gallery: number[]; query: number[] } = { gallery: [], query: [] };
   for (const { gallery, query, same } of blocks)
     for (let i = 0; i < same.length; i++) {
@@ -250,7 +264,7 @@ function shareReplicates(scores: Float64Array, threshold: number, cluster: Int32
   });
 }
 
-function searchAll(
+function runIdentification(
   tests: readonly Test[],
   {
     identification: { galleries, probes },
@@ -265,24 +279,24 @@ function searchAll(
   const drawn = resampleIdentities(subjects.length, resamples, rng);
   return tests.map((test, i) => {
     onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
-    const { searches, mixed } = searchGalleries(test.gallery.templates, asking(test), galleries, probes);
+    const { searches, mixed } = searchGalleries(test.gallery.templates, queryTemplates(test), galleries, probes);
     const { test: identificationOf, result } = identificationTest(searches, identity, drawn);
     return {
       test: identificationOf,
       result: {
         ...result,
-        galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...ratesOf(found) })),
-        mixed: RANKS.map((rank) => ({ rank, rate: topRank(mixed, rank) })),
+        galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...galleryRates(found) })),
+        mixed: RANKS.map((rank) => ({ rank, rate: hitRate(mixed, rank) })),
       },
     };
   });
 }
 
 /** What one gallery gives. */
-function ratesOf(found: Searches) {
-  const falling = alarms(found);
+function galleryRates(found: Searches) {
+  const falling = nonMatedScores(found);
   return {
-    ranks: RANKS.map((rank) => ({ rank, rate: topRank(found, rank) })),
-    tpir: FPIR_TARGETS.map((fpir) => ({ fpir, rate: tpir(found, alarmThreshold(falling, fpir)) })),
+    ranks: RANKS.map((rank) => ({ rank, rate: hitRate(found, rank) })),
+    tpir: FPIR_TARGETS.map((fpir) => ({ fpir, rate: tpir(found, thresholdAtFpir(falling, fpir)) })),
   };
 }

@@ -1,6 +1,6 @@
 import { FileError, UserError } from '../base/errors.ts';
 import { isZeroRow } from './scores.ts';
-import { CANCELLED } from './templates.ts';
+import { CANCELLATION_LIMIT } from './templates.ts';
 
 /** Squared distances that are tried as the limit of "the same": 0, 0.01, …, 3.99. */
 const THRESHOLDS = Array.from({ length: 400 }, (_, i) => i * 0.01);
@@ -41,7 +41,7 @@ export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
     const both = lengthOf(original, row) + lengthOf(mirrored, row);
     norms += both;
     const length = lengthOf(rows, row);
-    if (length > CANCELLED * both) for (let d = 0; d < dim; d++) rows[row * dim + d]! /= length;
+    if (length > CANCELLATION_LIMIT * both) for (let d = 0; d < dim; d++) rows[row * dim + d]! /= length;
     else rows.fill(0, row * dim, (row + 1) * dim);
   }
   return { rows, meanNorm: norms / (2 * count) };

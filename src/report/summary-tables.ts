@@ -6,20 +6,20 @@ const summaryMetrics = metrics.filter(({ verdict }) => verdict?.summary).map(({ 
 
 const columns = ['new model', 'new → new', 'new → old', 'over old → old', 'criterion', 'update gain', 'tax'] as const;
 
-export type SeriesTable = {
+export type TitledTable = {
   readonly title: string;
   readonly header: readonly string[];
   readonly rows: readonly string[][];
 };
 
 const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
-const each = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
+const listed = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
 
 /**
  * One table for each metric that has one (`verdict.summary`): every new model of the evaluations, the mean over them, and each one's difference to
  * old → old with its interval. A row is made of the evaluations that judge a model of that name by that metric.
  */
-export function seriesTables(evaluations: readonly Evaluation[]): SeriesTable[] {
+export function summaryTables(evaluations: readonly Evaluation[]): TitledTable[] {
   const names = [...new Set(evaluations.flatMap(({ candidates }) => candidates.map(({ name }) => name)))];
   return summaryMetrics.flatMap((metric) => {
     const of = (name: string): Comparison[] =>
@@ -59,13 +59,13 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     name,
     percent(average(({ newNew }) => newNew)),
     percent(average(({ newOld }) => newOld)),
-    each(differences),
+    listed(differences),
     verdicts.join(', '),
     withOracle.length > 0
-      ? each(withOracle.map(({ updateGain }) => `${withMinusSign((100 * updateGain!.value).toFixed(0))} %`))
+      ? listed(withOracle.map(({ updateGain }) => `${withMinusSign((100 * updateGain!.value).toFixed(0))} %`))
       : '–',
     withOracle.length > 0
-      ? each(
+      ? listed(
           withOracle.map(
             ({ tax }) =>
               `${percentagePoints(tax!.value)} [${percentagePoints(tax!.low)}, ${percentagePoints(tax!.high)}]`,

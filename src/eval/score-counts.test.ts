@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { acceptedAtMost, countScores, rocOfCounts, ScoreCounts } from './counts.ts';
 import { auc, equalErrorRate, FAR_TARGETS, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
+import { acceptedAtMost, countScores, rocOfCounts, ScoreCounts } from './score-counts.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;

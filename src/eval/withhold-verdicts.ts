@@ -4,10 +4,10 @@ import type { Evaluation, Withheld } from './evaluation.ts';
  * Identities that a verdict rests on at the least. With fewer, one identity is more than a percentage point of rank-1, a
  * gallery has under 50 entries, and the 95 % interval of rank-1 is wider than ten points (docs/evaluation.md).
  */
-const LEAST_IDENTITIES = 100;
+const MIN_IDENTITIES = 100;
 
 /** Identities that searches tell apart or, without searches, that pairs are made of. */
-function identitiesOf({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
+function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
   const enrolled = protocol.galleries.reduce((sum, entries) => sum + entries, 0);
   return protocol.galleries.length > 0 ? Math.min(enrolled, dataset.classes) : dataset.classes;
 }
@@ -23,13 +23,11 @@ export function withholdVerdicts(
   const sawImages = (name: string): boolean =>
     evaluation.models.find((model) => model.name === name)?.trainingData?.images === 'shared';
   const oldSawImages = evaluation.models.some(({ name, role }) => role === 'old' && sawImages(name));
-  const identities = identitiesOf(evaluation);
+  const identities = countIdentities(evaluation);
   const reasonFor = (name: string): Withheld | null => {
     if (oldSawImages || sawImages(name)) return { reason: 'training images' };
     if (trial) return { reason: 'trial' };
-    return identities < LEAST_IDENTITIES
-      ? { reason: 'too few identities', identities, needed: LEAST_IDENTITIES }
-      : null;
+    return identities < MIN_IDENTITIES ? { reason: 'too few identities', identities, needed: MIN_IDENTITIES } : null;
   };
   return {
     ...evaluation,

@@ -26,7 +26,7 @@ function model(name: string, noise: number) {
 test('the page on adding a metric shows one that every report and verdict takes in', async (t) => {
   const { meanReciprocalRank } = await loadPage<{ readonly meanReciprocalRank: Metric }>(t, 'adding-a-metric.md');
   (metrics as Metric[]).push(meanReciprocalRank); // the line in the list
-  const { renderHtml, renderMarkdown, renderSeriesMarkdown, renderTerminal } = await import('../../report/index.ts');
+  const { renderHtml, renderMarkdown, renderSummaryMarkdown, renderTerminal } = await import('../../report/index.ts');
   const options = {
     title: 'metric',
     dataset: { path: 'set', digest: 'none' },
@@ -52,7 +52,7 @@ test('the page on adding a metric shows one that every report and verdict takes 
     assert.match(report, /beat the old model.*MRR\)/s);
   }
   assert.match(renderMarkdown(evaluation), /\* \*\*MRR\*\*: mean of 1 \/ rank/);
-  assert.match(renderSeriesMarkdown([evaluation, evaluation]), /\*\*MRR \(old → old /);
+  assert.match(renderSummaryMarkdown([evaluation, evaluation]), /\*\*MRR \(old → old /);
 });
 
 test("a mean over probes is that of each probe's rank, and of identities written out in each resample", () => {

@@ -2,9 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
+import {
+  type EvaluateTemplatesOptions,
+  evaluateTemplates,
+  type PairBlock,
+  type TemplateModel,
+} from './evaluate-templates.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
-import { alarms, alarmThreshold, FPIR_TARGETS, RANKS, topRank, tpir } from './identification.ts';
-import { evaluateTemplates, type PairBlock, type TemplateEvaluation, type TemplateModel } from './ijb.ts';
+import { FPIR_TARGETS, hitRate, nonMatedScores, RANKS, thresholdAtFpir, tpir } from './identification.ts';
 import { auc, FAR_TARGETS, roc, scoresByIdentity, tarAtMost, tarNearest } from './roc.ts';
 import { type Templates, templatePositions } from './templates.ts';
 
@@ -50,10 +55,10 @@ test('1:N has the numbers of 8.14', () => {
   );
   const [found] = searches as [(typeof searches)[0]];
   assert.deepEqual(
-    RANKS.map((rank) => 5 * topRank(found, rank)),
+    RANKS.map((rank) => 5 * hitRate(found, rank)),
     [4, 5, 5],
   );
-  const falling = alarms(found);
+  const falling = nonMatedScores(found);
   const golden = [
     [0.01, 0.94417272, 0.2],
     [0.1, 0.94417272, 0.2],
@@ -63,8 +68,8 @@ test('1:N has the numbers of 8.14', () => {
     [1, 0.24483181, 0.8],
   ] as const;
   for (const [fpir, threshold, rate] of golden) {
-    near(alarmThreshold(falling, fpir), threshold, PRINTED, `threshold at ${fpir}`);
-    near(tpir(found, alarmThreshold(falling, fpir)), rate, DOUBLE, `TPIR at ${fpir}`);
+    near(thresholdAtFpir(falling, fpir), threshold, PRINTED, `threshold at ${fpir}`);
+    near(tpir(found, thresholdAtFpir(falling, fpir)), rate, DOUBLE, `TPIR at ${fpir}`);
   }
 });
 
@@ -139,7 +144,10 @@ function identifySlowly(gallery: Templates, query: Templates, enrolled: Enrolmen
   return { top, at, mated: mated.length };
 }
 
-const evaluation = (set: ReturnType<typeof protocol>, models: Partial<TemplateEvaluation>): TemplateEvaluation => ({
+const evaluation = (
+  set: ReturnType<typeof protocol>,
+  models: Partial<EvaluateTemplatesOptions>,
+): EvaluateTemplatesOptions => ({
   title: 'random',
   dataset: { path: 'here', digest: '0', images: 80, classes: SUBJECTS, families: null },
   protocol: 'random',
@@ -241,7 +249,7 @@ test('a part that is not asked for is null, and a model without an old one is te
 test('what makes no sense is refused', () => {
   const set = protocol(3);
   const old = model('old', 1, set, 0.5);
-  const refused = (models: Partial<TemplateEvaluation>, message: RegExp): void => {
+  const refused = (models: Partial<EvaluateTemplatesOptions>, message: RegExp): void => {
     assert.throws(() => evaluateTemplates(evaluation(set, models)), message);
   };
   refused({ candidates: [old, old] }, /two models are called old/);

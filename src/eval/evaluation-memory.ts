@@ -13,21 +13,21 @@ export type EvaluationSize = {
 };
 
 /** A pair: two positions, two identities, score, its sorted copies, and its entry in the table of identities that meet. */
-const BYTES_A_PAIR = 120;
+const BYTES_PER_PAIR = 120;
 /** An image: label, family, identity, its partners in genuine pairs, and what a search keeps of a probe. */
-const BYTES_AN_IMAGE = 200;
+const BYTES_PER_IMAGE = 200;
 /** libtorch, Node.js, and the block of similarities that a search works on. */
-const BYTES_ALWAYS = 400e6;
+const BASE_BYTES = 400e6;
 
 /** Bytes that `evaluate` takes, about: two models' embeddings, pairs, resamples. */
 export function evaluationBytes({ count, classes, dims, pairs, resamples }: EvaluationSize): number {
   const [old = 0, ...news] = dims;
   const numbers = count * (old + 2 * Math.max(0, ...news)); // a new model may have a projection
   return (
-    BYTES_ALWAYS +
+    BASE_BYTES +
     4 * numbers +
-    BYTES_AN_IMAGE * count +
-    BYTES_A_PAIR * Math.min(pairs, count ** 2) +
+    BYTES_PER_IMAGE * count +
+    BYTES_PER_PAIR * Math.min(pairs, count ** 2) +
     2 * resamples * classes
   );
 }

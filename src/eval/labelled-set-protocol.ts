@@ -15,7 +15,7 @@ export type VerificationProtocol = {
 };
 
 /** Two pictures of one family share a style, or a session: comparing them would flatter. */
-const apart = ({ families }: Identities, a: number, b: number): boolean =>
+const inDifferentFamilies = ({ families }: Identities, a: number, b: number): boolean =>
   families[a] !== families[b] || families[a]! < 0;
 
 /** Pairs in the order in which they were added. */
@@ -27,8 +27,8 @@ class PairList {
   /** Which of the two is in the gallery is drawn, so that neither side has the earlier pictures. */
   add(a: number, b: number, rng: Rng): void {
     if (this.#count === this.#gallery.length) {
-      this.#gallery = grown(this.#gallery);
-      this.#query = grown(this.#query);
+      this.#gallery = doubled(this.#gallery);
+      this.#query = doubled(this.#query);
     }
     const swap = rng.uniform() < 0.5;
     this.#gallery[this.#count] = swap ? b : a;
@@ -37,19 +37,19 @@ class PairList {
   get count(): number {
     return this.#count;
   }
-  done(): Pairs {
+  toPairs(): Pairs {
     return { gallery: this.#gallery.slice(0, this.#count), query: this.#query.slice(0, this.#count) };
   }
 }
 
-function grown(array: Int32Array): Int32Array {
+function doubled(array: Int32Array): Int32Array {
   const larger = new Int32Array(2 * array.length);
   larger.set(array);
   return larger;
 }
 
 /** Draws for each pair that is wanted, after which there are hardly any. */
-const TRIES_A_PAIR = 100;
+const TRIES_PER_PAIR = 100;
 
 /**
  * 1:1 verification across families: every genuine pair, or `genuines` drawn by seed if there are more, each pair as likely as
@@ -74,26 +74,26 @@ export function verificationPairs(
   if (classes.size < 2) throw new UserError('the evaluation set has one class: there are no impostors');
   const genuine =
     totalGenuine <= genuines
-      ? everyGenuinePair(identities, direction)
-      : drawnGenuinePairs(identities, [...classes.values()], { genuines, draw: rng.split('genuines'), direction });
+      ? allGenuinePairs(identities, direction)
+      : sampleGenuinePairs(identities, [...classes.values()], { genuines, draw: rng.split('genuines'), direction });
   const allImpostors = (n * (n - 1)) / 2 <= impostors;
   const impostor = new PairList();
   if (allImpostors) {
     for (let a = 0; a < n; a++)
       for (let b = a + 1; b < n; b++)
-        if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
+        if (labels[a] !== labels[b] && inDifferentFamilies(identities, a, b)) impostor.add(a, b, direction);
   } else {
     const draw = rng.split('impostors');
-    for (let tries = 0; impostor.count < impostors && tries < TRIES_A_PAIR * impostors; tries++) {
+    for (let tries = 0; impostor.count < impostors && tries < TRIES_PER_PAIR * impostors; tries++) {
       const [a, b] = [draw.integer(n), draw.integer(n)];
-      if (labels[a] !== labels[b] && apart(identities, a, b)) impostor.add(a, b, direction);
+      if (labels[a] !== labels[b] && inDifferentFamilies(identities, a, b)) impostor.add(a, b, direction);
     }
   }
   if (impostor.count === 0)
     throw new UserError(
       'no pair of two classes across families was found: the set has hardly any impostors, because nearly all of it is one class or one family',
     );
-  return { genuine: genuine.done(), totalGenuine, impostor: impostor.done(), allImpostors };
+  return { genuine: genuine.toPairs(), totalGenuine, impostor: impostor.toPairs(), allImpostors };
 }
 
 function positionsByClass(labels: Int32Array): ReadonlyMap<number, readonly number[]> {
@@ -114,12 +114,12 @@ function genuineCount({ families }: Identities, positions: readonly number[]): n
   return [...sizes.values()].reduce((sum, size) => sum - pairs(size), pairs(positions.length));
 }
 
-function everyGenuinePair(identities: Identities, direction: Rng): PairList {
+function allGenuinePairs(identities: Identities, direction: Rng): PairList {
   const pairs = new PairList();
   const before = new Map<number, number[]>();
   for (const [i, label] of identities.labels.entries()) {
     const others = before.get(label) ?? [];
-    for (const j of others) if (apart(identities, i, j)) pairs.add(j, i, direction);
+    for (const j of others) if (inDifferentFamilies(identities, i, j)) pairs.add(j, i, direction);
     others.push(i);
     before.set(label, others);
   }
@@ -132,12 +132,12 @@ type Draws = { readonly genuines: number; readonly draw: Rng; readonly direction
  * A picture is drawn by the pairs that it is in, then its partner among the pictures of its class of other families. Nothing is
  * drawn in vain, so that a class of which almost all pictures are of one family costs no more than another.
  */
-function drawnGenuinePairs(
+function sampleGenuinePairs(
   { families }: Identities,
   classes: readonly (readonly number[])[],
   { genuines, draw, direction }: Draws,
 ): PairList {
-  const images = classes.flatMap((positions) => withPartners(positions, families));
+  const images = classes.flatMap((positions) => imagesWithPartners(positions, families));
   const upTo = new Float64Array(images.length); // pairs of this picture and all before it
   let total = 0;
   for (const [i, { partners }] of images.entries()) {
@@ -147,7 +147,7 @@ function drawnGenuinePairs(
   const pairs = new PairList();
   while (pairs.count < genuines) {
     // two draws of 32 bits: one would never reach most pairs of billions
-    const { position, ordered, from, to, partners } = images[firstAbove(upTo, total * fineUniform(draw))]!;
+    const { position, ordered, from, to, partners } = images[firstIndexAbove(upTo, total * uniform53Bits(draw))]!;
     const k = draw.integer(partners);
     const other = ordered[k < from ? k : k + to - from]!;
     pairs.add(Math.min(position, other), Math.max(position, other), direction);
@@ -156,7 +156,7 @@ function drawnGenuinePairs(
 }
 
 /** A picture of a class whose pictures are `ordered` by family: its own family is `from` … `to - 1` of them. */
-type Partnered = {
+type ImageWithPartners = {
   readonly position: number;
   readonly ordered: readonly number[];
   readonly from: number;
@@ -164,9 +164,9 @@ type Partnered = {
   readonly partners: number;
 };
 
-function withPartners(positions: readonly number[], families: Int32Array): Partnered[] {
+function imagesWithPartners(positions: readonly number[], families: Int32Array): ImageWithPartners[] {
   const ordered = positions.toSorted((a, b) => families[a]! - families[b]!);
-  const result: Partnered[] = [];
+  const result: ImageWithPartners[] = [];
   for (let from = 0, to = 0; from < ordered.length; from = to) {
     const family = families[ordered[from]!]!;
     to++;
@@ -179,10 +179,10 @@ function withPartners(positions: readonly number[], families: Int32Array): Partn
 }
 
 /** Uniform in [0, 1), of more bits than `uniform` has. */
-const fineUniform = (rng: Rng): number => (rng.integer(2 ** 21) + rng.uniform()) / 2 ** 21;
+const uniform53Bits = (rng: Rng): number => (rng.integer(2 ** 21) + rng.uniform()) / 2 ** 21;
 
 /** The first position of ascending `sums` that is above `value`. */
-function firstAbove(sums: Float64Array, value: number): number {
+function firstIndexAbove(sums: Float64Array, value: number): number {
   let [low, high] = [0, sums.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
