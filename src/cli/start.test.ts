@@ -38,6 +38,9 @@ test('commands that compute nothing do not load libtorch, nor what draws and dec
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
   for (const line of ['data info set', 'info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);
+  const experiment = join(packageRoot, 'test/fixtures/0.3.0/experiment');
+  for (const name of ['', 'new', 'new-eval', 'credible', 'judge'])
+    assert.doesNotMatch(loadedBy(experiment, ['info', `./${name}`]), /torch|vips|sharp/, name);
   assert.match(loadedBy(folder, ['doctor']), /torch\.node/);
 });
 
