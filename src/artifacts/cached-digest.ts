@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { FileError, UserError } from '../base/errors.ts';
-import { fileDigest } from './artifact.ts';
+import { fileDigest } from './digest.ts';
 
 /** Names the variable that says up to how many gigabytes a file's digest is checked when it is opened; absent: always. */
 const LIMIT = 'MIXBCT_VERIFY_GB';

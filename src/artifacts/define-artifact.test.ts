@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { fileDigest, MANIFEST, writeJson } from './artifact.ts';
 import { checkedBySchema, checkedByShape, defineArtifact } from './define-artifact.ts';
+import { fileDigest } from './digest.ts';
+import { writeJson } from './json-file.ts';
+import { MANIFEST } from './manifest.ts';
 
 const schema = z.object({ size: z.int(), digest: z.string(), unit: z.string().default('pixels') });
 const about = { kind: 'chart', name: 'a chart', command: 'mixbct draw', describe: () => ({ facts: {}, sources: [] }) };

@@ -4,12 +4,13 @@ import type { z } from 'zod';
 import { FileError } from '../base/errors.ts';
 import { Optional, type Shape, shapeMismatch } from '../base/shape.ts';
 import { version as mixbct } from '../base/version.ts';
-import { type ArtifactOptions, outputKindOf, readJson, writeArtifact } from './artifact.ts';
 import { requireDigest } from './cached-digest.ts';
 import type { About } from './description.ts';
+import { readJson } from './json-file.ts';
 import { MANIFEST, manifestAt } from './manifest.ts';
 import { claimOutput, type OverwriteOptions, realPath } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
+import { type ArtifactOptions, outputKindOf, writeArtifact } from './write-artifact.ts';
 
 /** Checks the fields of a manifest: → the fields, with the defaults of those that are missing, or what is wrong with them. */
 export type FieldsCheck<F> = (raw: unknown) => { readonly fields: F } | { readonly problem: string };

@@ -10,9 +10,10 @@ import { UserError } from '../base/errors.ts';
 import { packImage, readIndex, writeRecords } from '../data/recordio.ts';
 import { writeNpy } from '../features/index.ts';
 import { writeSafetensors } from '../torch/index.ts';
-import { writeArtifact } from './artifact.ts';
-import { DiskFullError, formatBytes, requireDiskSpace, writeAtomic, writeJson } from './durable-write.ts';
+import { DiskFullError, formatBytes, requireDiskSpace, writeAtomic } from './durable-write.ts';
+import { writeJson } from './json-file.ts';
 import { temporaryPath } from './process-identity.ts';
+import { writeArtifact } from './write-artifact.ts';
 
 /** Lets the system take at most `most` bytes at a time, as it may. */
 function shortWrites(t: TestContext, most: number): void {

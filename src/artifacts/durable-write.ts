@@ -162,6 +162,3 @@ export function writeAtomic(path: string, data: string | Uint8Array | readonly U
     throw toDiskFullError(path, error);
   }
 }
-
-export const writeJson = (path: string, value: unknown): void =>
-  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);

@@ -2,7 +2,7 @@ import { closeSync, fstatSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { openRegularFile } from '../base/regular-file.ts';
-import { writeAtomic } from './artifact.ts';
+import { writeAtomic } from './durable-write.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
 export interface IdList {

@@ -6,8 +6,10 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { UserError } from '../base/errors.ts';
-import { MANIFEST, writeArtifact, writeJson } from './artifact.ts';
+import { writeJson } from './json-file.ts';
+import { MANIFEST } from './manifest.ts';
 import { replacedPath } from './output-claim.ts';
+import { writeArtifact } from './write-artifact.ts';
 
 /** Makes an artefact of the kind `dogs`. */
 const make = (path: string, options: { force?: boolean; inputs?: string[] } = {}, text = 'new') =>

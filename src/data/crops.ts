@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../artifacts/artifact.ts';
+import { digestOf, fileDigest } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import type { CropSource, Dataset, ImageFile } from './dataset.ts';

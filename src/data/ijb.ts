@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../artifacts/artifact.ts';
+import { digestOf, fileDigest } from '../artifacts/digest.ts';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { FIVE_POINTS, similarityTransform } from './face-alignment.ts';

@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
-import { fileDigest } from '../artifacts/artifact.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
 import { formatCount } from '../base/progress.ts';

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve } from 'node:path';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { fsyncPath, fsyncTree, requireDiskSpace, toDiskFullError } from '../artifacts/durable-write.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { kindAt } from '../artifacts/manifest.ts';
 import { type OverwriteOptions, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
 import { lockOutputs } from '../artifacts/output-lock.ts';

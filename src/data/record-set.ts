@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { canonicalJson, digestOf } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { writeIds } from '../artifacts/id-list.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
 import { sidecarOriginSchema } from './lineage.ts';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { readJson } from '../artifacts/artifact.ts';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
+import { readJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
 import { shapeMismatch } from '../base/shape.ts';
 import type { FoldedAccuracy } from './pack-accuracy.ts';

@@ -1,4 +1,4 @@
-import { canonicalJson } from '../artifacts/artifact.ts';
+import { canonicalJson } from '../artifacts/digest.ts';
 import type { ClassKeys, DatasetReference } from '../data/index.ts';
 
 /** How the data that a model was trained on stands to the evaluation set. */

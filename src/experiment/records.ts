@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST, readJson, writeJson } from '../artifacts/artifact.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { realPath } from '../artifacts/output-claim.ts';
 import { FileError } from '../base/errors.ts';
 import { recordFiles } from '../data/recordio.ts';

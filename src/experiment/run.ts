@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANIFEST } from '../artifacts/artifact.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { requireOwnPlace } from '../artifacts/output-claim.ts';
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
 import { Interrupted, UserError } from '../base/errors.ts';

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
-import { writeArtifact } from '../artifacts/artifact.ts';
+import { writeArtifact } from '../artifacts/write-artifact.ts';
 import { Interrupted } from '../base/errors.ts';
 import { openDataset } from '../data/index.ts';
 import { experimentSchema, loadExperiment } from './load.ts';

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { canonicalJson, digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
+import { readJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { differencesOf, leavesOf } from '../base/differences.ts';
 import { version } from '../base/version.ts';
 import { openDataset } from '../data/open-dataset.ts';

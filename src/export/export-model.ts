@@ -1,5 +1,6 @@
 import { existsSync, rmSync } from 'node:fs';
-import { canonicalJson, digestOf, writeAtomic } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
 import { claimOutput, type OverwriteOptions, requireReplaceable } from '../artifacts/output-claim.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';

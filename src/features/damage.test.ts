@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { classPrototypes, denoise, FeatureSet, openPrototypes, writeFeatureSet, writePrototypes } from './index.ts';
 
 test('ten thousand damaged manifests, labels, ids and class ids are refused, or give what they state', async (t) => {

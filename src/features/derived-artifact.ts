@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf } from '../artifacts/artifact.ts';
 import { digestMismatch, isDigestChecked } from '../artifacts/cached-digest.ts';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import type { About } from '../artifacts/description.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import type { FeatureSet } from './feature-set.ts';

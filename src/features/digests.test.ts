@@ -4,8 +4,8 @@ import { readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
 import { cachedFileDigest } from '../artifacts/cached-digest.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import {
   FeatureSet,

@@ -8,7 +8,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { encodePgm } from '../data/decode.ts';
 import { alignedDataset, type Dataset, openDataset, openIjb, pixelMappings } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';

@@ -1,4 +1,5 @@
-import { type ArtifactOptions, canonicalJson, digestOf } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
+import type { ArtifactOptions } from '../artifacts/write-artifact.ts';
 import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import { digestOf } from '../artifacts/artifact.ts';
 import { cachedFileDigest } from '../artifacts/cached-digest.ts';
 import type { WriteOptions } from '../artifacts/define-artifact.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { writeIds } from '../artifacts/id-list.ts';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';

@@ -8,7 +8,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
-import { writeJson } from '../artifacts/artifact.ts';
+import { writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';

@@ -8,7 +8,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';

@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
-import { canonicalJson } from '../artifacts/artifact.ts';
+import { canonicalJson } from '../artifacts/digest.ts';
 import type { OutputLock } from '../artifacts/output-lock.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { readJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { type Difference, differencesOf, leavesOf } from '../base/differences.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readTextFile } from '../base/text-file.ts';

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { readJson } from '../artifacts/artifact.ts';
+import { readJson } from '../artifacts/json-file.ts';
 import type { Description } from './description.ts';
 
 const recordsFolder = (path: string): string => join(path, '.stages');

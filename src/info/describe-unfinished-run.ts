@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readJson } from '../artifacts/artifact.ts';
+import { readJson } from '../artifacts/json-file.ts';
 import { readTextFile } from '../base/text-file.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import type { Description } from './description.ts';

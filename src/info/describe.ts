@@ -1,8 +1,9 @@
 import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestOf, readJson } from '../artifacts/artifact.ts';
 import type { Source } from '../artifacts/define-artifact.ts';
 import type { Reference } from '../artifacts/description.ts';
+import { digestOf } from '../artifacts/digest.ts';
+import { readJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { realPath } from '../artifacts/output-claim.ts';
 import { FileError } from '../base/errors.ts';

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { fileDigest } from '../artifacts/artifact.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { requireDiskSpace } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { MANIFEST } from '../artifacts/artifact.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import type { ClassKeys } from '../data/index.ts';

@@ -1,4 +1,4 @@
-import { digestOf } from '../artifacts/artifact.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { type PixelMappingName, pixelMappings } from '../data/pixels.ts';
 import { backboneEncoder, type Encoder, type Space } from '../encoders/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';

@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { MANIFEST, outputKindOf } from '../artifacts/artifact.ts';
 import { fsyncPath } from '../artifacts/durable-write.ts';
-import { kindAt } from '../artifacts/manifest.ts';
+import { kindAt, MANIFEST } from '../artifacts/manifest.ts';
 import {
   type OutputKind,
   type OverwriteOptions,
@@ -11,6 +10,7 @@ import {
   restoreReplaced,
 } from '../artifacts/output-claim.ts';
 import { lockOutput, type OutputLock } from '../artifacts/output-lock.ts';
+import { outputKindOf } from '../artifacts/write-artifact.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { trainedClassesPath } from '../features/index.ts';

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { basename } from 'node:path';
-import { fileDigest } from '../artifacts/artifact.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { classKeysOf, type Dataset, referenceTo } from '../data/index.ts';
 import type { EmbeddingModules } from '../encoders/index.ts';
 import { trainedClassesPath, writeClassKeys } from '../features/index.ts';

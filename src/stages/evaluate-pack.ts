@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
-import { canonicalJson, digestOf, fileDigest, writeJson } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
+import { writeJson } from '../artifacts/json-file.ts';
 import { UserError } from '../base/errors.ts';
 import { type PixelMappingName, packDataset, readPack } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';

@@ -1,6 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, MANIFEST, readJson } from '../artifacts/artifact.ts';
+import { digestOf } from '../artifacts/digest.ts';
+import { readJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { Dataset, PixelMappingName } from '../data/index.ts';

@@ -1,6 +1,6 @@
 import { lstatSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
-import { writeAtomic } from '../artifacts/artifact.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
 import { type OutputKind, type OverwriteOptions, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
 import { UserError } from '../base/errors.ts';
 import type { Evaluation } from '../eval/index.ts';

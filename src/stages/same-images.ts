@@ -1,4 +1,4 @@
-import { digestOf } from '../artifacts/artifact.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
 import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';

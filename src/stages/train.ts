@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { canonicalJson, MANIFEST } from '../artifacts/artifact.ts';
+import { canonicalJson } from '../artifacts/digest.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { logLine } from '../base/progress.ts';
 import { readYaml } from '../base/yaml.ts';
 import type { Dataset } from '../data/dataset.ts';

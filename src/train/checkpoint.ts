@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '../artifacts/artifact.ts';
+import { canonicalJson } from '../artifacts/digest.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { loadStateDict, type NamedTensors } from '../nn/state-dict.ts';
 import { type Metadata, readSafetensors, type Tensor, toBytes, writeSafetensors } from '../torch/index.ts';

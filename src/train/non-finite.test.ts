@@ -7,7 +7,7 @@ import { inProcesses } from '../../test/helpers/processes.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { tinySet, trained } from '../../test/helpers/runs.ts';
 import { sessionNumbers, spoiltHead, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
-import { MANIFEST } from '../artifacts/artifact.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { LossScaler } from '../optim/index.ts';
 import { buildInfo, full, ones, setThreads } from '../torch/index.ts';
 import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';

@@ -8,7 +8,7 @@ import { pattern } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { derivedSide, type OldSide, tinySet, weights } from '../../test/helpers/runs.ts';
-import { readJson, writeJson } from '../artifacts/artifact.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { encodePgm } from '../data/decode.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet, writePrototypes } from '../features/index.ts';

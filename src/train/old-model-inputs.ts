@@ -1,4 +1,4 @@
-import { digestOf } from '../artifacts/artifact.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { type Dataset, requireSameDataset } from '../data/index.ts';
 import {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { MANIFEST, writeJson } from '../artifacts/artifact.ts';
 import { isDiskFull, requireDiskSpace } from '../artifacts/durable-write.ts';
+import { writeJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { Interrupted, optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { writeAtomic } from '../artifacts/artifact.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import type { Progress } from '../base/progress.ts';
 import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';

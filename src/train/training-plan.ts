@@ -1,4 +1,4 @@
-import { canonicalJson, digestOf } from '../artifacts/artifact.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';

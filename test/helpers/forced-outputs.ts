@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileDigest } from '../../src/artifacts/artifact.ts';
+import { fileDigest } from '../../src/artifacts/digest.ts';
 import { mixbct } from './cli.ts';
 import { type Writer, writers } from './writers.ts';
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readJson } from '../../artifacts/artifact.ts';
+import { readJson } from '../../artifacts/json-file.ts';
 import { packageRoot } from '../../base/version.ts';
 import { type Face, fileFace, slicedFace } from './faces.ts';
 import { fetchDebian, fetchNpm } from './fetch.ts';

@@ -1,10 +1,8 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, readdirSync, readSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { FileError, type Hint, messageOf } from '../base/errors.ts';
-import { openRegularFile } from '../base/regular-file.ts';
-import { readTextFile } from '../base/text-file.ts';
-import { fsyncTree, requireDiskSpace, toDiskFullError, writeJson } from './durable-write.ts';
+import { fsyncTree, requireDiskSpace, toDiskFullError } from './durable-write.ts';
+import { writeJson } from './json-file.ts';
 import { kindAt, MANIFEST, manifestAt } from './manifest.ts';
 import {
   claimOutput,
@@ -14,65 +12,6 @@ import {
   replaceFolder,
 } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
-
-export { writeAtomic, writeJson } from './durable-write.ts';
-export { MANIFEST } from './manifest.ts';
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-
-/** SHA-256 of `parts`, as 16 hexadecimal digits: long enough to name an artefact, short enough to read. */
-export function digestOf(...parts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part).update('\0');
-  return hash.digest('hex').slice(0, 16);
-}
-
-const block = Buffer.allocUnsafe(1 << 20);
-
-/** `digestOf` for a file of any size. */
-export function fileDigest(path: string): string {
-  const hash = createHash('sha256');
-  const fd = openRegularFile(path);
-  try {
-    for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));
-  } finally {
-    closeSync(fd);
-  }
-  return hash.digest('hex').slice(0, 16);
-}
-
-/** JSON with sorted keys: equal values give equal text, so that it can be hashed. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_, v: unknown) =>
-    v && typeof v === 'object' && !Array.isArray(v)
-      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : v,
-  );
-}
-
-/** Levels of lists and mappings in each other: what goes through a document by calling itself must end. */
-const MOST_LEVELS = 500;
-
-function nestsTooDeep(text: string): boolean {
-  let depth = 0;
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs))
-    if (token === '[' || token === '{') {
-      if (++depth > MOST_LEVELS) return true;
-    } else if (token === ']' || token === '}') depth--;
-  return false;
-}
-
-/** Reads a JSON file. @throws FileError if it is missing, no regular file or no JSON. */
-export function readJson(path: string, hint?: Hint): unknown {
-  if (!existsSync(path)) throw new FileError(path, 'no such file', hint);
-  const text = readTextFile(path);
-  if (nestsTooDeep(text)) throw new FileError(path, `nests deeper than ${MOST_LEVELS} levels`, hint);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new FileError(path, `not valid JSON (${messageOf(error)})`, hint);
-  }
-}
 
 /** For what takes long to make: an attempt that failed or was killed leaves its folder to the next one with the same key. */
 export type Resume = {

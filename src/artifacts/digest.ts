@@ -1,0 +1,33 @@
+import { createHash } from 'node:crypto';
+import { closeSync, readSync } from 'node:fs';
+import { openRegularFile } from '../base/regular-file.ts';
+
+/** SHA-256 of `parts`, as 16 hexadecimal digits: long enough to name an artefact, short enough to read. */
+export function digestOf(...parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part).update('\0');
+  return hash.digest('hex').slice(0, 16);
+}
+
+const block = Buffer.allocUnsafe(1 << 20);
+
+/** `digestOf` for a file of any size. */
+export function fileDigest(path: string): string {
+  const hash = createHash('sha256');
+  const fd = openRegularFile(path);
+  try {
+    for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));
+  } finally {
+    closeSync(fd);
+  }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** JSON with sorted keys: equal values give equal text, so that it can be hashed. */
+export function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, v: unknown) =>
+    v && typeof v === 'object' && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  );
+}
