@@ -1,4 +1,4 @@
-// Zeros among a model's embeddings are counted and told, too many are refused; missing ones are left out for all models.
+// Zeros among a model's embeddings are counted and told, too many are refused; missing ones are skipped for all models.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -53,7 +53,7 @@ test('a model with too many zeros is refused by name; with few the report and ev
     assert.deepEqual([verification!.tied, identification!.tied], [0, 0]);
 });
 
-test('an image that one model has no embedding of is left out for all, and what does not fit into memory is refused', async (t) => {
+test('an image that one model has no embedding of is skipped for all, and what does not fit into memory is refused', async (t) => {
   const folder = testFolder(t);
   await writeModel(join(folder, 'a'), [], [7]);
   await writeModel(join(folder, 'b'), [], [50, 121]);
@@ -61,7 +61,7 @@ test('an image that one model has no embedding of is left out for all, and what 
     mixbct(folder, 'evaluate', '--old', 'a', '--new', 'fresh=b', '--out', 'out', '--resamples', '20', ...args);
   const { code, err, out } = evaluate('--probes', '100', '--genuines', '200');
   assert.equal(code, 0, err);
-  assert.match(out, /3 more images are left out for all models/);
+  assert.match(out, /3 more images are skipped for all models/);
   assert.match(out, /a draw of 200 of 435\s+genuine pairs[\s\S]*a draw of 100 of 147\s+probes/);
   const { dataset, protocol, models } = JSON.parse(
     readFileSync(join(folder, 'out/evaluation.json'), 'utf8'),

@@ -4,7 +4,7 @@ import type { Estimate } from './evaluation.ts';
 import type { Searches } from './identification.ts';
 import { atMostCount } from './roc.ts';
 
-/** How often each identity was drawn, for each resample: [R][S]. Sixteen bits: S draws of S hardly ever meet 20 times. */
+/** How often each resample draws each identity. [R][S] An identity is hardly ever drawn 20 times, so 16 bits are enough. */
 export type Resamples = readonly Uint16Array[];
 
 /** R samples of S identities with replacement. All metrics and models share them, so that differences are paired. */
@@ -28,10 +28,10 @@ export function estimate(value: number, replicates: Float64Array): Estimate {
 /** Scores of pairs with the identities of both sides, as positions in the list of identities. */
 export type ScoredPairs = { readonly score: Float32Array; readonly a: Int32Array; readonly b: Int32Array };
 
-/** How many pairs each two identities have: those of identity s with later ones are `from[s]` … `from[s + 1] - 1`. */
+/** Counts of pairs by their two identities. Entries `from[s]` … `from[s + 1] - 1` are of identity s and a later one, `partner`. */
 export type PairCounts = { readonly from: Int32Array; readonly partner: Int32Array; readonly count: Int32Array };
 
-/** Impostor pairs of each two identities: their joint weight in a resample is the sum of count · w_a · w_b. */
+/** Counts impostor pairs by their two identities. Their weight in a resample is the sum of count · w_a · w_b. */
 export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: number): PairCounts {
   const starts = new Int32Array(identities + 1);
   for (let i = 0; i < a.length; i++) starts[Math.min(a[i]!, b[i]!) + 1]!++;
@@ -66,12 +66,12 @@ export function impostorWeights({ from, partner, count }: PairCounts, resamples:
   });
 }
 
-/** Highest impostors kept, as a multiple of what the largest target lets pass: resamples may weigh the top more. */
+/** Impostors kept, as a multiple of those that the largest target accepts: a resample may weigh the highest ones more. */
 const KEPT_MULTIPLE = 2;
 
 /**
- * TAR at FAR ≤ target in each resample, of pairs by falling score: identity s drawn w_s times weighs a genuine pair w_s, an
- * impostor pair w_s · w_t. → [targets][R]
+ * TAR at FAR ≤ target in each resample. Pairs are sorted by falling score. If identity s is drawn w_s times, its genuine pairs
+ * weigh w_s, and its impostor pairs with t weigh w_s · w_t. → [targets][R]
  */
 export function tarReplicates(
   genuine: ScoredPairs,
@@ -88,7 +88,7 @@ export function tarReplicates(
   });
 }
 
-/** The largest impostor score that each resample does not let pass at each target. [targets][R] */
+/** The largest impostor score that each resample rejects at each target. [targets][R] */
 function thresholdReplicates(
   impostor: ScoredPairs,
   targets: readonly number[],
@@ -97,7 +97,7 @@ function thresholdReplicates(
 ): Float64Array[] {
   const { score, a, b } = impostor;
   const kept = countWithTies(score, Math.ceil(Math.max(...targets) * KEPT_MULTIPLE * score.length) + 1);
-  // a resample that lets all of the kept ones through is judged by the lowest of them
+  // a resample that accepts all kept impostors uses the lowest of them
   const beyond = kept < score.length ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
   const thresholds = targets.map(() => new Float64Array(resamples.length));
@@ -117,7 +117,7 @@ function thresholdReplicates(
   return thresholds;
 }
 
-/** The first `count` of falling scores, and all that tie with the last of them. */
+/** `count`, plus how many of the falling scores tie with number `count`. */
 function countWithTies(score: Float32Array, count: number): number {
   let kept = Math.min(count, score.length);
   while (kept > 0 && kept < score.length && score[kept] === score[kept - 1]) kept++;
@@ -135,7 +135,7 @@ function countAbove(scores: Float32Array | Float64Array, threshold: number): num
   return low;
 }
 
-/** What `identity` weighs in all in each resample. [K] → [R] */
+/** Sum of the weights of `identity` in each resample. [K] → [R] */
 function totalWeights(identity: Int32Array, resamples: Resamples): Float64Array {
   const counts = new Float64Array(resamples[0]?.length ?? 0);
   for (const s of identity) counts[s]!++;
@@ -148,7 +148,7 @@ function weightedSum(values: Float64Array, weights: Uint16Array): number {
   return sum;
 }
 
-/** What the first `first[r]` of `identity` weigh in resample r. What all resamples share, which is most, is counted once. [R] */
+/** Sum of the weights of the first `first[r]` of `identity` in resample r. The part that all resamples share is counted once. [R] */
 function prefixWeights(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
   const shared = first.reduce((least, count) => Math.min(least, count), identity.length);
   return totalWeights(identity.subarray(0, shared), resamples).map((weight, r) => {
@@ -159,7 +159,7 @@ function prefixWeights(identity: Int32Array, first: Int32Array, resamples: Resam
   });
 }
 
-/** Pairs by falling score, those of equal score in their order. */
+/** Sorts pairs by falling score; pairs of equal score keep their order. */
 export function sortPairsByScore({ score, a, b }: ScoredPairs): ScoredPairs {
   const order = scope(() =>
     toInt32(to(argsortStable(share(score, { shape: [score.length] }), { descending: true }), { dtype: 'int32' })),
@@ -171,7 +171,7 @@ export function sortPairsByScore({ score, a, b }: ScoredPairs): ScoredPairs {
   };
 }
 
-/** Mean of `of` the entries ahead over the enrolled probes of all searches in each resample, [R]; `identity` [P] of each probe. */
+/** Mean of `of(ahead)` over the enrolled probes of all searches in each resample, [R]; `identity` [P] of each probe. */
 export function probeReplicates(
   searches: readonly Searches[],
   identity: Int32Array,
@@ -189,7 +189,7 @@ export function probeReplicates(
   return Float64Array.from(resamples, (weights) => weightedSum(sums, weights) / weightedSum(counts, weights));
 }
 
-/** TPIR at FPIR `targets`, mean over the galleries, in each resample. The galleries themselves stay as they are. → [targets][R] */
+/** TPIR at FPIR `targets`, mean over the galleries, in each resample. Only probes are resampled. → [targets][R] */
 export function tpirReplicates(
   searches: readonly Searches[],
   identity: Int32Array,

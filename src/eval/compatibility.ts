@@ -33,8 +33,8 @@ export function compareByMetrics(
 }
 
 /**
- * Judges a new model by one metric, of which `chance` is the value without any knowledge. A collapsed old model falls below it,
- * because its ties are misses: beating that is no sign of compatibility.
+ * Judges a new model by one metric. `chance` is the metric of a model that knows nothing. A collapsed old model is below
+ * chance, because its ties are misses, so a new model that beats it must also be above chance.
  */
 export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests, chance: number): Comparison {
   const of = (f: (oo: number, no: number, nn: number, or: number) => number): Estimate =>

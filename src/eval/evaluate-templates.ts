@@ -24,12 +24,12 @@ import { identificationTest, listedMetrics, measureMetrics, verificationResult }
 /** Pairs of template ids: the gallery side, the query side, and whether both show one subject (1) or not (0). [K] each */
 export type PairBlock = { readonly gallery: Int32Array; readonly query: Int32Array; readonly same: Uint8Array };
 
-/** A protocol of templates, as IJB-B and IJB-C have it; null is not asked for. */
+/** A protocol of templates, such as IJB-B and IJB-C. A part that is not evaluated is null. */
 export type TemplateProtocol = {
   readonly pairs: {
     /** The pairs of 1:1, block by block; the same ones whenever it is called. */
     blocks(): Iterable<PairBlock>;
-    /** The genuine ones among them, in order, if there is a shorter way than by the blocks. */
+    /** The genuine pairs in order, if they can be had without reading all blocks. */
     genuine?(): Omit<PairBlock, 'same'>;
   } | null;
   readonly identification: {
@@ -42,7 +42,7 @@ export type TemplateProtocol = {
 export type TemplateModel = {
   readonly name: string;
   readonly templates: Templates;
-  /** The same in the old space, if a projection leads there; otherwise its own space is the old one. */
+  /** The templates projected into the old space; absent if the model's own space is the old one. */
   readonly inOldSpace?: Templates;
   readonly preset?: string;
   readonly differences?: readonly string[];
@@ -60,9 +60,9 @@ export type EvaluateTemplatesOptions = TemplateProtocol & {
   readonly resamples?: number;
   /** Share of a model's templates that may be zeros. */
   readonly maxZeroShare?: number | undefined;
-  /** Told before each step. */
+  /** Called before each step. */
   readonly onStep?: (done: number, total: number, name: string) => void;
-  /** Is given the scores and labels of each block of pairs, in order, of each test; -1 is the score of a template of zeros. */
+  /** Called with the scores and labels of each block of pairs, in order, of each test. A template of zeros has score -1. */
   readonly onScores?: (
     query: string,
     gallery: string,
@@ -78,10 +78,10 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
 
 /**
  * Judges models by a protocol of templates: every model on itself, and every new one on the old one's gallery (methods.md
- * 6.5, 6.6). Genuine pairs are scored first, then all pairs block by block; all tests share a reading.
+ * 6.5, 6.6). Genuine pairs are scored first, then all pairs block by block. All tests share one pass over the blocks.
  *
- * Intervals are of a bootstrap of the enrolled templates (1:1) and of the subjects (1:N). In 1:1 it leaves the threshold as
- * it is: millions of impostors fix it.
+ * Intervals come from a bootstrap of the enrolled templates (1:1) and of the subjects (1:N). In 1:1 all resamples use the same
+ * threshold, because millions of impostors determine it.
  * @throws UserError if models differ in dimension, share a name, a template has no images, or too many are zeros.
  */
 export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation {
@@ -168,14 +168,14 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
   };
 }
 
-/** A model's templates as they meet the old gallery. */
+/** The model's templates that are compared with the old gallery. */
 const oldSpaceTemplates = (model: TemplateModel): Templates => model.inOldSpace ?? model.templates;
 const sharesOldSpace = (model: TemplateModel, old: TemplateModel): boolean =>
   oldSpaceTemplates(model).dim === old.templates.dim;
-/** Templates that are zeros in a space of the model, by position. */
+/** Positions of templates that are zeros in the model's own space or in the old one. */
 const zeroTemplates = ({ templates, inOldSpace }: TemplateModel): ReadonlySet<number> =>
   new Set([templates, inOldSpace].flatMap((space) => (space ? zeroRows(space.rows, space.dim) : [])));
-/** The queries of a test. */
+/** The templates that query the gallery of a test. */
 const queryTemplates = ({ query, gallery }: Test): Templates =>
   query === gallery ? query.templates : oldSpaceTemplates(query);
 
@@ -220,7 +220,7 @@ const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array => {
   });
 };
 
-/** Protocols have few genuine pairs: these are kept. */
+/** Collects the genuine pairs of all blocks. Protocols have few of them. */
 function genuinePairsOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
   const found: { gallery: number[]; query: number[] } = { gallery: [], query: [] };
   for (const { gallery, query, same } of blocks)
@@ -292,7 +292,7 @@ function runIdentification(
   });
 }
 
-/** What one gallery gives. */
+/** Rates of the searches of one gallery. */
 function galleryRates(found: Searches) {
   const falling = nonMatedScores(found);
   return {

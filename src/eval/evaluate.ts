@@ -28,7 +28,7 @@ import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows 
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
 
-/** Embeddings, flat [N · D], as a backbone made them; or what reads them, so that those of one new model are in memory at a time. */
+/** Embeddings as a backbone made them, flat [N · D]; or a function that reads them, so that one new model is in memory at a time. */
 export type RowSource = Float32Array | (() => Float32Array);
 
 /** A model's embeddings of the evaluation set. */
@@ -39,9 +39,9 @@ export type ModelFeatures = {
   /** Preset of behaviour that the model was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
   readonly differences?: readonly string[];
-  /** How its training set stands to the evaluation set. */
+  /** How its training set relates to the evaluation set. */
   readonly trainingData?: TrainingData;
-  /** The same images in the old space, if a projection leads there; otherwise its own space is the old one. */
+  /** The embeddings projected into the old space; absent if the model's own space is the old one. */
   readonly inOldSpace?: { readonly rows: RowSource; readonly dim: number };
 };
 
@@ -49,13 +49,13 @@ export type EvaluateOptions = Identities & {
   readonly title: string;
   readonly dataset: { readonly path: string; readonly digest: string };
   readonly old: ModelFeatures;
-  /** A new model trained without any thought of the old one: what an upgrade could reach if the gallery were embedded again. */
+  /** A new model trained without the old one: what an upgrade with a re-embedded gallery reaches. */
   readonly oracle?: ModelFeatures | undefined;
   readonly candidates: readonly ModelFeatures[];
   readonly seed?: number;
-  /** Images that are not among the labels, because a model has no embedding of them. */
+  /** Images skipped for all models because one has no embedding of them. They are not among the labels. */
   readonly missing?: number;
-  /** Genuine pairs, impostor pairs and probes to draw; all are taken if there are not more. */
+  /** Most genuine pairs, impostor pairs and probes to use. If there are more, this many are drawn. */
   readonly genuines?: number;
   readonly impostors?: number;
   readonly probes?: number;
@@ -63,11 +63,11 @@ export type EvaluateOptions = Identities & {
   readonly resamples?: number;
   /** Share of a model's embeddings that may be zeros. */
   readonly maxZeroShare?: number | undefined;
-  /** Told before each test. */
+  /** Called before each test. */
   readonly onTest?: (done: number, total: number, name: string) => void;
 };
 
-/** FAR whose TAR gets an interval; the smaller ones rest on too few impostor pairs, the larger say little. */
+/** FAR whose TAR gets an interval. Smaller ones rest on too few impostor pairs; larger ones say little. */
 const FAR_WITH_INTERVAL: readonly number[] = [1e-4, 1e-3, 1e-2];
 const PROTOCOL = 'labelled set';
 /**
@@ -180,11 +180,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   };
 }
 
-/** A model's embeddings as they meet the old gallery. */
+/** The model's embeddings that are compared with the old gallery. */
 const oldSpaceFeatures = (model: ModelFeatures): { readonly rows: RowSource; readonly dim: number } =>
   model.inOldSpace ?? model;
 
-/** A model's embeddings at hand: of length 1, in its own space and in that of the old gallery; and its rows of zeros in either. */
+/** A model's unit embeddings in its own space and in the old one, and the positions of rows that are zeros in either. */
 type LoadedEmbeddings = {
   readonly own: Embeddings;
   readonly inOldSpace: Embeddings;
@@ -212,7 +212,7 @@ type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly sp
 
 type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
 
-/** What all tests share is made once: identities as positions, resamples, the weight of all impostors in each. */
+/** Returns a function that runs one test. What all tests share is computed once: identities, resamples, impostor weights. */
 function createTestRunner(
   { labels, pairs, split }: Protocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
@@ -249,7 +249,7 @@ function createTestRunner(
   };
 }
 
-/** Verification by pairs of falling score. */
+/** 1:1 verification; pairs are sorted by falling score. */
 function verify(
   genuine: ScoredPairs,
   impostor: ScoredPairs,
@@ -275,7 +275,7 @@ function verify(
   return { test, result };
 }
 
-/** Every probe searches both galleries. */
+/** Searches both galleries with every probe. */
 function searchBoth(
   { galleries: [first, second], probes }: IdentificationProtocol,
   query: Embeddings,

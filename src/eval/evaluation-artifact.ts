@@ -5,7 +5,7 @@ import { FileError } from '../base/errors.ts';
 import { Choice, Nullable, Optional, type Shape, shapeMismatch } from '../base/shape.ts';
 import type { Evaluation } from './evaluation.ts';
 
-/** JSON has no NaN and no infinity: they are written as null. */
+/** JSON has no NaN and no infinity, so they are written as null. */
 const numberOrNull = new Nullable(0);
 const estimate = { value: numberOrNull, low: numberOrNull, high: numberOrNull };
 const interval = new Nullable(estimate);
@@ -27,7 +27,7 @@ const identification: Shape = {
   mixed: new Optional([rankRate]),
 };
 
-/** What an evaluation must have to be shown; what later versions add is kept. */
+/** The fields that reports need. Fields of later versions are kept. */
 const evaluationShape: Shape = {
   title: '',
   dataset: { path: '', digest: '', images: 0, classes: 0, families: numberOrNull },

@@ -1,11 +1,11 @@
 import { totalmem } from 'node:os';
 
-/** What decides how much memory an evaluation of a labelled set takes. */
+/** The sizes that determine the memory of an evaluation of a labelled set. */
 export type EvaluationSize = {
   /** N, C */
   readonly count: number;
   readonly classes: number;
-  /** D of each feature set: the old model's and those of the new ones, of which one is in memory at a time. */
+  /** D of each feature set, the old model's first. One new model is in memory at a time. */
   readonly dims: readonly number[];
   /** Genuine and impostor pairs. */
   readonly pairs: number;
@@ -19,7 +19,7 @@ const BYTES_PER_IMAGE = 200;
 /** libtorch, Node.js, and the block of similarities that a search works on. */
 const BASE_BYTES = 400e6;
 
-/** Bytes that `evaluate` takes, about: two models' embeddings, pairs, resamples. */
+/** Estimates the bytes that `evaluate` takes: two models' embeddings, pairs, resamples. */
 export function evaluationBytes({ count, classes, dims, pairs, resamples }: EvaluationSize): number {
   const [old = 0, ...news] = dims;
   const numbers = count * (old + 2 * Math.max(0, ...news)); // a new model may have a projection
@@ -32,5 +32,5 @@ export function evaluationBytes({ count, classes, dims, pairs, resamples }: Eval
   );
 }
 
-/** A quarter of the machine. */
+/** A quarter of the machine's memory. */
 export const defaultMemory = (): number => totalmem() / 4;

@@ -7,7 +7,7 @@ export type Measured = { readonly value: number; readonly replicates: Float64Arr
 /** A number and the middle 95 % of its bootstrap distribution. */
 export type Estimate = { readonly value: number; readonly low: number; readonly high: number };
 
-/** What 1:1 verification found. */
+/** Results of 1:1 verification. */
 export type VerificationResult = {
   readonly auc: number;
   readonly eer: number;
@@ -24,14 +24,14 @@ export type VerificationResult = {
   readonly tied?: number;
 };
 
-/** What 1:N identification found. */
+/** Results of 1:N identification. */
 export type IdentificationResult = {
   readonly ranks: readonly { readonly rank: number; readonly rate: number; readonly interval: Estimate | null }[];
   readonly tpir: readonly { readonly fpir: number; readonly rate: number; readonly interval: Estimate | null }[];
   readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
-  /** Missing from evaluations made before there was one. */
+  /** Missing from older evaluations. */
   readonly cmc?: Cmc;
-  /** Of protocols whose galleries have names: the rates of each, and of searches of all galleries at once. */
+  /** Protocols with named galleries: the rates of each gallery, and of searches of all galleries at once. */
   readonly galleries?: readonly {
     readonly name: string;
     readonly ranks: readonly Rate<'rank'>[];
@@ -54,13 +54,13 @@ export type Comparison = {
   /** M(new, old) - M(old, old): positive is the criterion of backward compatibility (methods.md 7.1). */
   readonly difference: Estimate;
   /**
-   * `met`: the interval of the difference lies above 0, and puts M(new, old) above chance. `missed`: it lies below 0.
-   * `withheld`: nothing can be concluded from it.
+   * `met`: the interval of the difference lies above 0, and M(old, old) plus its lower end above chance. `missed`: it lies
+   * below 0. `withheld`: nothing can be concluded from it.
    */
   readonly criterion: 'met' | 'undecided' | 'missed' | 'withheld';
-  /** Share of what the oracle gains over the old model that comes without re-embedding the gallery; null without an oracle. */
+  /** Share of the oracle's gain over the old model that is reached without re-embedding the gallery; null without an oracle. */
   readonly updateGain: Estimate | null;
-  /** What compatibility costs: M(oracle, oracle) - M(new, new). */
+  /** The cost of compatibility: M(oracle, oracle) - M(new, new). */
   readonly tax: Estimate | null;
   /** The scores of AdvBCT (7.1), 0 … 100, 50 means parity. */
   readonly scores: { readonly up: number; readonly comp: number; readonly one: number } | null;
@@ -71,7 +71,7 @@ export type Withheld =
   | { readonly reason: 'trial' | 'training images' }
   | { readonly reason: 'too few identities'; readonly identities: number; readonly needed: number };
 
-/** One test: queries of one model against a gallery of another (or the same); null where the protocol has no such part. */
+/** One test: queries of one model on a gallery of another or the same. A part that the protocol lacks is null. */
 export type TestResult = {
   readonly query: string;
   readonly gallery: string;
@@ -96,22 +96,22 @@ export type Evaluation = {
     readonly path: string;
     readonly digest: string;
     readonly images: number;
-    /** Images left out for all models, because one has no embedding of them. */
+    /** Images skipped for all models because one has no embedding of them. */
     readonly missing?: number;
     readonly classes: number;
     readonly families: number | null;
   };
   readonly protocol: {
-    /** Of a published protocol; without it pairs and galleries were drawn from a labelled set. */
+    /** Name of the published protocol; absent if pairs and galleries were drawn from a labelled set. */
     readonly name?: string;
     readonly seed: number;
     readonly genuinePairs: number;
-    /** Where `genuinePairs` are a draw: how many there are. */
+    /** Genuine pairs of the set, if `genuinePairs` are drawn from more. */
     readonly genuinePairsInAll?: number;
     readonly impostorPairs: number;
     readonly allImpostors: boolean;
     readonly probes: number;
-    /** Where `probes` are a draw: how many there are. */
+    /** Probes of the set, if `probes` are drawn from more. */
     readonly probesInAll?: number;
     readonly galleries: readonly number[];
     readonly resamples: number;
@@ -122,9 +122,9 @@ export type Evaluation = {
     readonly dim: number;
     readonly preset?: string;
     readonly differences?: readonly string[];
-    /** Missing where nobody has compared, and from evaluations made before it was compared. */
+    /** Missing from older evaluations and from protocols of templates. */
     readonly trainingData?: TrainingData;
-    /** Embeddings (or templates) that are zeros, in its own space or the old one: misses in every metric. Missing from older evaluations. */
+    /** Embeddings or templates that are zeros in its own space or the old one. They count as misses. Missing from older evaluations. */
     readonly zeros?: number;
   }[];
   readonly tests: readonly TestResult[];

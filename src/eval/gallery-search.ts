@@ -14,16 +14,16 @@ export type GallerySearches = {
   readonly mixed: Searches;
 };
 
-/** Rows of length 1 (or zeros), flat [N · D], and those of them that are meant. */
+/** Rows of length 1 (or zeros), flat [N · D], and the positions of the rows to use. */
 type SelectedRows<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
 
 /** A gallery: `size` entries from `start` on, and each probe's entry in it, -1 if it has none. [P] */
 export type GalleryPart = { readonly start: number; readonly size: number; readonly enrolled: Int32Array };
 
 /**
- * Searches galleries, which are parts of `entries` and may overlap, with all `probes`. Similarities are made in blocks of
- * probes and never sorted. Where one is as large as the right one's but for rounding, both are summed again in one order: entries
- * that are equal tie, wherever they lie. A probe of zeros finds nobody, and an entry of zeros is found by nobody.
+ * Searches galleries with all `probes`. Galleries are parts of `entries` and may overlap. Similarities are computed in blocks of
+ * probes and never sorted. If an entry equals the right one up to rounding, both are summed again in one order, so that equal
+ * entries tie wherever they lie. A probe of zeros finds nobody, and an entry of zeros is found by nobody.
  */
 export function searchParts<T extends Rows>(
   probes: SelectedRows<T>,
@@ -35,7 +35,7 @@ export function searchParts<T extends Rows>(
   const stride = entries.positions.length;
   const zeros = zeroRows(gallery, dim);
   const count = probes.positions.length;
-  // of sums of D products of rows of length 1 in any order (Higham, Accuracy and Stability, 3.1), for both sides
+  // bound for both sums of D products of unit rows, in any order (Higham, Accuracy and Stability, 3.1)
   const rounding = 2 * dim * (gallery instanceof Float32Array ? 2 ** -24 : 2 ** -53);
   const found = parts.map(({ size }) => ({
     size,
@@ -68,10 +68,10 @@ export function searchParts<T extends Rows>(
 }
 
 /**
- * Open-set 1:N identification with templates (methods.md 6.6): every probe searches every gallery. Gallery entries are of the
- * old model in a cross test, probes always of the new one.
- * @throws UserError if two entries of a gallery show one subject, or a subject is in two galleries: ranks and alarms of its
- * probes would not be defined.
+ * Open-set 1:N identification with templates (methods.md 6.6): every probe searches every gallery. In a cross-test the gallery
+ * entries are the old model's, the probes the new one's.
+ * @throws UserError if two entries of a gallery show one subject, or a subject is in two galleries: ranks and false
+ * positives of its probes would not be defined.
  */
 export function searchGalleries(
   gallery: Templates,

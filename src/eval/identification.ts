@@ -2,14 +2,14 @@ import { largest, narrow, scope, share, to, toFloat64 } from '../torch/index.ts'
 import { atMostCount } from './roc.ts';
 import { NO_SCORE, type Rows } from './scores.ts';
 
-/** FPIR levels of a curve, 1e-4 … 1 in a hundred logarithmic steps (methods.md 6.6), and those that tables tell. */
+/** FPIR of a curve: 1e-4 … 1 in a hundred logarithmic steps (methods.md 6.6). `FPIR_TARGETS` are those of tables. */
 export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
 export const FPIR_TARGETS = [1e-4, 1e-3, 1e-2, 1e-1, 1] as const;
 export const RANKS = [1, 5, 10] as const;
 /** Ranks of a CMC curve, if the gallery has so many entries. */
 export const CMC_RANKS = 50;
 
-/** What one search of a gallery with one probe found. */
+/** Results of searching one gallery with every probe. */
 export type Searches = {
   /** Entries of the gallery. */
   readonly size: number;
@@ -18,23 +18,23 @@ export type Searches = {
   /** Largest similarity to an entry of another identity. [P] */
   readonly best: Float64Array;
   /**
-   * How many entries of others are as similar as the own one, or more: 0 is a hit at rank 1 in whatever order equal entries
-   * come. -1 where not enrolled; `NEVER` where the probe or its own entry is zeros, or their similarity NaN. [P]
+   * How many entries of others are at least as similar as the own one: 0 is a hit at rank 1, whatever the order of equal
+   * entries. -1 if not enrolled; `NEVER_FOUND` if the probe or its own entry is zeros, or their similarity NaN. [P]
    */
   readonly ahead: Int32Array;
   /** How many entries of others are exactly as similar as the own one. [P] */
   readonly equal: Int32Array;
 };
 
-/** Behind more entries than any gallery has. */
+/** `ahead` of a probe that can never be found: more than any gallery has. */
 export const NEVER_FOUND = 2 ** 31 - 1;
 
-/** Where a gallery lies in rows of similarities: `size` entries from `start` on, of `stride` in a row. */
+/** The columns of a gallery in rows of similarities: `size` entries from `start` on, of `stride` in a row. */
 export type GalleryColumns = { readonly size: number; readonly start?: number; readonly stride?: number };
 
 /**
- * Tells equal entries from similar ones: a product of matrices is off by up to `rounding`, and by how much depends on the
- * place in it; `same` says whether entry `entry` of the gallery is exactly as similar to a probe as the probe's own.
+ * Tells equal entries from nearly equal ones. A product of matrices is off by up to `rounding`, depending on the position in it.
+ * `isTied` says whether an entry of the gallery is exactly as similar to a probe as the probe's own.
  */
 export type TieCheck = {
   readonly rounding: number;
@@ -42,9 +42,9 @@ export type TieCheck = {
 };
 
 /**
- * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, more rows are passed over; `enrolled`
+ * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, further rows are ignored; `enrolled`
  * [P] gives each probe's entry in the gallery, -1 if it has none. An entry whose similarity is NaN counts as more similar than
- * any other. Rows are read one by one only where another entry comes near the probe's own.
+ * any other. A row is scanned only if another entry is at least about as similar as the probe's own.
  */
 export function search<T extends Rows>(
   similarity: T,
@@ -108,7 +108,7 @@ function largestOfOthers<T extends Rows>(
   return best.map((value) => (Number.isNaN(value) ? Number.POSITIVE_INFINITY : value));
 }
 
-/** Searches of enrolled probes in which another entry is exactly as similar as the right one: they count as misses. */
+/** Counts the searches in which another entry is exactly as similar as the right one. They count as misses. */
 export const countTiedSearches = ({ equal }: Searches): number => equal.reduce((sum, n) => sum + (n > 0 ? 1 : 0), 0);
 
 /** Share of enrolled probes whose own entry is among the `rank` most similar. */
@@ -134,7 +134,7 @@ export function cumulativeMatchCurve(searches: readonly Pick<Searches, 'ahead'>[
   return { rank: Array.from(hits.keys(), (i) => i + 1), rate: Array.from(hits, (n) => n / mated) };
 }
 
-/** The maxima of the probes that are not enrolled, falling. */
+/** The highest similarity of each probe that is not enrolled, falling. */
 export const nonMatedScores = ({ best, ahead }: Searches): Float64Array =>
   best
     .filter((_, i) => ahead[i]! < 0)
@@ -142,8 +142,8 @@ export const nonMatedScores = ({ best, ahead }: Searches): Float64Array =>
     .reverse();
 
 /**
- * The threshold that lets a share `fpir` of not enrolled probes through: the max(⌊n·x⌋, 1)-th largest alarm (6.6). Where all
- * probes are enrolled nothing raises an alarm.
+ * The threshold at which a share `fpir` of the probes that are not enrolled are false positives: the max(⌊n·x⌋, 1)-th largest of
+ * their scores (6.6). If all probes are enrolled, every score is above it.
  */
 export const thresholdAtFpir = (falling: Float64Array, fpir: number): number =>
   falling[Math.max(atMostCount(fpir, falling.length) - 1, 0)] ?? Number.NEGATIVE_INFINITY;

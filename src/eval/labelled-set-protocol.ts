@@ -1,20 +1,20 @@
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 
-/** Who is on each picture of an evaluation set: class ids and family ids (-1: a family of its own). [N] each */
+/** Class ids and family ids of the images of an evaluation set (family -1: a family of its own). [N] each */
 export type Identities = { readonly labels: Int32Array; readonly families: Int32Array };
 
 /** Pairs (gallery side, query side) of positions in the evaluation set. */
 export type Pairs = { readonly gallery: Int32Array; readonly query: Int32Array };
 export type VerificationProtocol = {
   readonly genuine: Pairs;
-  /** Genuine pairs that the set has; `genuine` are all of them, or a draw. */
+  /** Genuine pairs of the set; `genuine` are all of them or a sample. */
   readonly totalGenuine: number;
   readonly impostor: Pairs;
   readonly allImpostors: boolean;
 };
 
-/** Two pictures of one family share a style, or a session: comparing them would flatter. */
+/** Images of one family share a style or a session, so their similarity would be too high. */
 const inDifferentFamilies = ({ families }: Identities, a: number, b: number): boolean =>
   families[a] !== families[b] || families[a]! < 0;
 
@@ -24,7 +24,7 @@ class PairList {
   #query: Int32Array = new Int32Array(1024);
   #count = 0;
 
-  /** Which of the two is in the gallery is drawn, so that neither side has the earlier pictures. */
+  /** Draws which of the two is in the gallery, so that neither side has the earlier images. */
   add(a: number, b: number, rng: Rng): void {
     if (this.#count === this.#gallery.length) {
       this.#gallery = doubled(this.#gallery);
@@ -48,7 +48,7 @@ function doubled(array: Int32Array): Int32Array {
   return larger;
 }
 
-/** Draws for each pair that is wanted, after which there are hardly any. */
+/** Draws per wanted pair before the set is taken to have no more. */
 const TRIES_PER_PAIR = 100;
 
 /**

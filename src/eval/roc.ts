@@ -74,19 +74,19 @@ export function tarNearest({ far, tar }: RocPoints, target: number): number {
   return tar[best]!;
 }
 
-/** n · share rounded down, forgiving the last bit: 0.29 · 100 is 29. */
+/** n · share rounded down; a rounding error below an integer is ignored: 0.29 · 100 is 29. */
 const ROUNDING_TOLERANCE = 1e-9;
 export const atMostCount = (share: number, n: number): number => Math.floor(share * n + ROUNDING_TOLERANCE);
 
-/** The largest impostor score that FAR ≤ `target` does not let pass: what is accepted lies above it. */
+/** The largest impostor score that is rejected at FAR ≤ `target`. Accepted scores are above it. */
 export const thresholdAtMost = (impostor: ArrayLike<number>, target: number): number =>
   impostor[impostor.length - 1 - atMostCount(target, impostor.length)] ?? NO_SCORE;
 
-/** The largest TAR whose FAR does not exceed `target`. A genuine pair that ties with the first impostor refused is refused. */
+/** The largest TAR whose FAR does not exceed `target`. A genuine pair that ties with the first rejected impostor is rejected. */
 export const tarAtMost = ({ genuine, impostor }: Scores, target: number): number =>
   countAbove(genuine, thresholdAtMost(impostor, target)) / genuine.length;
 
-/** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
+/** Genuine pairs rejected at one of `targets` because their score equals that of the first impostor rejected. */
 export function tiedPairs({ genuine, impostor }: Scores, targets: readonly number[]): number {
   let tied = 0;
   for (const value of new Set(targets.map((target) => thresholdAtMost(impostor, target))))

@@ -1,4 +1,4 @@
-/** What is compared and searched, unless more or less is asked for: all of it, or if there is more a draw of so many. */
+/** Default limits of pairs and probes. A set that has more is sampled. */
 export const SAMPLE_SIZES = { genuines: 1_000_000, impostors: 2_000_000, probes: 100_000 } as const;
-/** Bootstrap resamples, unless told. */
+/** Default number of bootstrap resamples. */
 export const RESAMPLES = 500;

@@ -7,9 +7,8 @@ const STEPS = 1 << 16;
 const stepOf = (score: number): number => Math.min(STEPS - 1, Math.max(0, Math.floor(((score + 1) * STEPS) / 2)));
 
 /**
- * How impostor scores lie among genuine scores, which is all that error rates depend on: memory grows with the genuine
- * pairs, of which protocols have few, and not with the impostors. Exact; two impostors of one score are told apart from two
- * of neighbouring scores only where a genuine score lies between them.
+ * Counts of impostor scores between genuine scores. Error rates depend on nothing else, so memory grows with the genuine pairs,
+ * of which protocols have few, and not with the impostors. The rates are exact.
  */
 export class ScoreCounts {
   /** Ascending. [K] */
@@ -58,7 +57,7 @@ export class ScoreCounts {
   }
 }
 
-/** Counts of scores that are all at hand. */
+/** Counts scores that are all in memory. */
 export function countScores({ genuine, impostor }: Scores): ScoreCounts {
   const counts = new ScoreCounts(Float64Array.from(genuine));
   counts.add(Float64Array.from(impostor), new Uint8Array(impostor.length));
@@ -73,7 +72,7 @@ export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts):
   const [far, tar] = [[0], [0]];
   let [passed, accepted, before] = [0, 0, ''];
   const step = (across: number, up: number): void => {
-    // a run of impostors alone is one step for each of them; only its end can be a corner
+    // consecutive impostors are a straight line: only its end can be a corner
     const name = up === 0 ? 'across' : `${across} ${up}`;
     if (name === before) for (const column of [far, tar]) column.pop();
     before = far.length === 1 ? '' : name; // scikit-learn adds (0, 0) afterwards: the first score's point always stays
@@ -102,7 +101,7 @@ export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts):
 /** How many genuine scores are accepted, the highest first, with a share of at most `target` of the impostors. */
 export const acceptedAtMost = (counts: ScoreCounts, target: number): number => thresholdAtMost(counts, target).accepted;
 
-/** Genuine pairs that the rule of ties refuses at one of `targets`: their score is exactly that of the first impostor refused. */
+/** Genuine pairs rejected at one of `targets` because their score equals that of the first impostor rejected. */
 export function tiedAtMost(counts: ScoreCounts, targets: readonly number[]): number {
   const tiedAfter = new Map<number, number>(); // how many are accepted → how many the next score ties
   for (const { accepted, tied } of targets.map((target) => thresholdAtMost(counts, target)))

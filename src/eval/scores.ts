@@ -9,13 +9,13 @@ export type Rows = Float32Array | Float64Array;
 export type Embeddings = { readonly rows: Float32Array; readonly dim: number };
 
 /**
- * The score of a pair that has none, because one of its embeddings is zeros: below every threshold, so the pair is never
- * accepted, be it genuine or not, and never found. The rule of NIST's FRVT for images that no template could be made of.
+ * The score of a pair in which one embedding is zeros. It is below every threshold, so the pair is never accepted and never
+ * found. NIST's FRVT has the same rule for images without a template.
  */
 export const NO_SCORE = Number.NEGATIVE_INFINITY;
 
 /**
- * Divides rows by their length, in `unit` if it is given (`rows` itself for one). `name` is what a message calls them.
+ * Divides rows by their length, in `unit` if it is given (`rows` itself for one). Messages call them `name`.
  * @throws FileError if a value is not finite.
  */
 export function unitEmbeddings(
@@ -39,7 +39,7 @@ export function unitEmbeddings(
   return { rows: unit, dim };
 }
 
-/** Whether the row that starts at `start` is zeros: no embedding at all. */
+/** Whether the row that starts at `start` is zeros, which is no embedding. */
 export function isZeroRow(rows: Rows, start: number, dim: number): boolean {
   for (let d = 0; d < dim; d++) if (rows[start + d] !== 0) return false;
   return true;
@@ -54,7 +54,7 @@ export function zeroRows(rows: Rows, dim: number): number[] {
 
 /**
  * How many `zeros` a model has among `of` embeddings.
- * @throws UserError if that is a larger share than `most`: whatever was measured would be of the others.
+ * @throws UserError if their share is above `most`: metrics would describe the other embeddings.
  */
 export function requireFewZeros(
   name: string,
@@ -77,12 +77,12 @@ export function requireFewZeros(
   );
 }
 
-/** A cosine that rounding has carried beyond 1 or -1 is 1 or -1. */
+/** Limits a cosine to -1 … 1, which rounding may exceed. */
 export const clampCosine = (cosine: number): number => (cosine > 1 ? 1 : cosine < -1 ? -1 : cosine);
 
 /**
  * Cosine of row `i` of `a` with row `j` of `b`, both of length 1, summed in double precision from the first dimension to the
- * last: equal rows have equal cosines wherever they lie, which products of matrices do not promise.
+ * last. Equal rows have equal cosines wherever they lie, which a product of matrices does not guarantee.
  */
 export function cosine(a: Rows, i: number, b: Rows, j: number, dim: number): number {
   const [from, other] = [i * dim, j * dim];
@@ -100,7 +100,7 @@ export function pairScores(query: Embeddings, gallery: Embeddings, pairs: Pairs)
   const b = gallery.rows;
   const scores = new Float32Array(pairs.query.length);
   let i = 0;
-  // four sums at a time: each waits for its own last addition only
+  // four independent sums at a time: an addition does not wait for the three others
   for (; i + 4 <= scores.length; i += 4) {
     const [a0, b0] = [pairs.query[i]! * dim, pairs.gallery[i]! * dim];
     const [a1, b1] = [pairs.query[i + 1]! * dim, pairs.gallery[i + 1]! * dim];

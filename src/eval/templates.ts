@@ -16,7 +16,7 @@ export type FaceEmbeddings = {
   readonly missing?: ReadonlySet<number>;
 };
 
-/** What is known of each image: its template, its medium (a photograph, or all frames of a video), the detector's score. [N] each */
+/** Each image's template, its medium (a photograph, or all frames of a video) and its detector score. [N] each */
 export type FaceImages = {
   readonly templates: ArrayLike<number>;
   readonly media: ArrayLike<number>;
@@ -26,7 +26,7 @@ export type FaceImages = {
 /** One row of length 1 for each template, flat [T · D]; ids ascend. [T] */
 export type Templates = { readonly ids: Int32Array; readonly rows: Float64Array; readonly dim: number };
 
-/** Embeddings read at a time: few enough to stay in the processor's cache. */
+/** Embeddings read at a time; they fit the processor's cache. */
 const CHUNK_ROWS = 256;
 
 /**
@@ -34,7 +34,7 @@ const CHUNK_ROWS = 256;
  * its images, a template as the sum of its media, brought to length 1. A template is zeros if its images are, weigh nothing,
  * or cancel.
  *
- * The mean of a medium is never made: each image adds its share of it, so that memory holds templates, not images.
+ * Each image adds its share of the mean of its medium, so memory holds templates, not images.
  * @throws UserError if a template is not finite. Source: methods.md 6.4 (N0 D1 F1).
  */
 export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templates {
@@ -49,7 +49,7 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   const places = templatePositions({ ids }, images.templates);
   const weights = imageWeights(places, images, faces.missing ?? new Set());
   const rows = new Float64Array(ids.length * dim);
-  const weighed = new Float64Array(ids.length); // what a template's images would sum up to if none cancelled another
+  const weighed = new Float64Array(ids.length); // the sum of lengths, which the sum of images has if none cancels another
   for (let from = 0; from < count; from += CHUNK_ROWS) {
     const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
     for (let i = from, at = 0; at < chunk.length; i++, at += dim)
@@ -66,7 +66,7 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
   return { ids, rows, dim };
 }
 
-/** A sum this much shorter than its terms is what the rounding of float32 left of terms that cancel: it has no direction. */
+/** A sum shorter than this share of its terms is a rounding error of terms that cancel, so it has no direction. */
 export const CANCELLATION_LIMIT = 2 ** -20;
 
 /** → the length of what was added */
@@ -105,10 +105,10 @@ function imageWeights(places: Int32Array, { media, detector }: FaceImages, missi
   return weights;
 }
 
-/** Ids up to here are looked up in a table, above in a map. */
+/** The largest id that is looked up in a table; larger ones are looked up in a map. */
 const LARGEST_TABLE = 1 << 24;
 
-/** Where templates stand, by id. @throws UserError if one of `wanted` has no images. */
+/** Positions of templates by id. @throws UserError if one of `wanted` has no images. */
 export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: ArrayLike<number>): Int32Array {
   const place = positionsById(ids);
   const positions = new Int32Array(wanted.length);
@@ -120,7 +120,7 @@ export function templatePositions({ ids }: Pick<Templates, 'ids'>, wanted: Array
   return positions;
 }
 
-/** Positions by id, -1 or nothing where there is none. Pairs are many, so a table is worth its memory. */
+/** Positions by id; -1 or undefined if there is none. Pairs are many, so a table is worth its memory. */
 function positionsById(ids: Int32Array): Int32Array | Map<number, number> {
   const largest = ids.at(-1) ?? -1;
   if (ids[0]! < 0 || largest > LARGEST_TABLE) return new Map(Array.from(ids, (id, t) => [id, t]));
@@ -129,16 +129,16 @@ function positionsById(ids: Int32Array): Int32Array | Map<number, number> {
   return table;
 }
 
-/** Products that a pair may cost in blocks before a product of its own is cheaper. */
+/** Products per pair above which separate products are cheaper than blocks. */
 const MOST_PRODUCTS_PER_PAIR = 32;
 
 /**
- * Cosine of each pair of positions, in double precision. [K] In a cross test the gallery side, which is the first template of
- * a pair, is the old model's, the query side the new one's (methods.md 6.5).
+ * Cosine of each pair of positions, in double precision. [K] In a cross-test the gallery side, the first template of a
+ * pair, is the old model's, and the query side the new one's (methods.md 6.5).
  *
- * Protocols compare few gallery templates with many queries, so all products of the templates that occur are made in blocks,
- * and each pair is picked from them; pairs too scattered for that are multiplied one by one.
- * @throws UserError if the two have other dimensions.
+ * Protocols compare few gallery templates with many queries. So all products of the templates that occur are computed in blocks,
+ * and each pair is picked from them. Pairs too scattered for that are multiplied one by one.
+ * @throws UserError if the two have different dimensions.
  */
 export function templateScores(gallery: Templates, query: Templates, pairs: Pairs): Float64Array {
   if (gallery.dim !== query.dim)
@@ -190,8 +190,8 @@ function sortedBy(positions: Int32Array, { rows, place }: DistinctPositions) {
 /** Below this, cosines differ by the order in which they were summed, not by what templates show. */
 const GRID = 2 ** -40;
 /**
- * Equal pairs have equal scores, whichever way and wherever in a block they were multiplied: genuine and impostor scores are
- * compared exactly, and a tie that rounding breaks would go to one of both sides.
+ * Rounds a score so that equal pairs have equal scores, however they were multiplied. Genuine and impostor scores are compared
+ * exactly, so a tie must not be decided by rounding.
  */
 const roundToGrid = (score: number): number =>
   score === NO_SCORE ? score : clampCosine(Math.round(score / GRID) * GRID);

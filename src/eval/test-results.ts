@@ -35,7 +35,7 @@ type VerificationOptions = {
   readonly tied: number;
 };
 
-/** What evaluation.json says of 1:1 verification. */
+/** The verification part of a test in evaluation.json. */
 export function verificationResult(
   test: VerificationTest,
   { tarAtMost, thresholdAtMost, withInterval, tied }: VerificationOptions,
@@ -57,8 +57,8 @@ export function verificationResult(
 }
 
 /**
- * Searches of all galleries together: means over the probes of the union of the searches (identities of galleries are
- * disjoint), TPIR as the mean over galleries. `identity` [P] of each probe, by which `resamples` draw.
+ * A test of 1:N identification, and its part of evaluation.json. Means over probes are over the searches of all galleries, whose
+ * identities are disjoint; TPIR is the mean over galleries. `identity` [P]: the resampled identity of each probe.
  */
 export function identificationTest(
   searches: readonly Searches[],
@@ -126,7 +126,7 @@ export function measureMetrics(
   return measured;
 }
 
-/** `metrics` of a test in evaluation.json; nothing where all have a place of their own. */
+/** `metrics` of a test in evaluation.json; absent if all metrics are stored elsewhere. */
 export function listedMetrics(measured: ReadonlyMap<string, Measured>) {
   const listed = metrics.flatMap(({ name, stored }) => {
     const found = stored ? undefined : measured.get(name);

@@ -1,11 +1,11 @@
 import { canonicalJson } from '../artifacts/digest.ts';
 import type { ClassKeys, DatasetReference } from '../data/index.ts';
 
-/** How the data that a model was trained on stands to the evaluation set. */
+/** How a model's training data relates to the evaluation set. */
 export type TrainingData = {
   /**
    * `same`: every image of the evaluation set is in its training set. `overlapping`: some classes are in both. `disjoint`: no
-   * class is. `unknown`: nothing is known of one of the two, or they have nothing in common to compare by.
+   * class is. `unknown`: one of the two is not known, or they have nothing in common to compare by.
    */
   readonly relation: 'same' | 'overlapping' | 'disjoint' | 'unknown';
   /** Classes of the evaluation set that the model was trained on; absent if unknown. */
@@ -14,11 +14,11 @@ export type TrainingData = {
   readonly images?: 'shared' | 'different';
   /** What was compared: the digests of the datasets, class ids of the dataset that both are parts of, or class names. */
   readonly comparedBy?: 'digest' | 'origin' | 'names';
-  /** Path of the training set, as the training was told it. */
+  /** Path of the training set, as given to the training. */
   readonly path?: string;
 };
 
-/** A dataset, the keys of its classes if they are known, and else its labels if those are. */
+/** A dataset with the keys of its classes or, if these are not known, its labels. */
 export type KnownData = {
   readonly dataset: DatasetReference;
   readonly classKeys: ClassKeys | null;
@@ -40,8 +40,8 @@ export function relateTrainingData(training: KnownData | null, evaluation: Known
 type Draws = NonNullable<DatasetReference['origin']>['draws'];
 
 /**
- * Where a dataset comes from, the ids of its classes there, and whether it has a class of some id; null if that was not kept.
- * Datasets of earlier versions do not know what they are a part of: they count as their own origin.
+ * A dataset's origin, the ids of its classes there, and whether it has a class of some id; null if this was not recorded.
+ * Datasets of earlier versions do not record an origin, so they count as their own.
  */
 function lineage({ dataset, classKeys, labels }: KnownData) {
   const { digest, draws } = dataset.origin ?? { digest: dataset.digest, draws: [] };
@@ -66,7 +66,7 @@ function byOrigin(training: KnownData, evaluation: KnownData): TrainingData | nu
   };
 }
 
-/** Images of one class, drawn from it in two ways. */
+/** Compares the images of one class in two datasets by how they were drawn. */
 function relateImages(a: Draws, b: Draws): 'shared' | 'different' | undefined {
   if (startsWith(a, b) || startsWith(b, a)) return 'shared';
   const opposite = a.some(
@@ -78,7 +78,7 @@ function relateImages(a: Draws, b: Draws): 'shared' | 'different' | undefined {
   return opposite ? 'different' : undefined;
 }
 
-/** Whether draws `b` were made first in `a`: then `a` has a part of the images that `b` has. */
+/** Whether draws `a` begin with draws `b`. Then the images of `a` are a part of those of `b`. */
 const startsWith = (a: Draws, b: Draws): boolean =>
   b.length <= a.length && canonicalJson(a.slice(0, b.length)) === canonicalJson(b);
 

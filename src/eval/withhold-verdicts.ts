@@ -1,20 +1,20 @@
 import type { Evaluation, Withheld } from './evaluation.ts';
 
 /**
- * Identities that a verdict rests on at the least. With fewer, one identity is more than a percentage point of rank-1, a
+ * The fewest identities that a verdict needs. With fewer, one identity is more than a percentage point of rank-1, a
  * gallery has under 50 entries, and the 95 % interval of rank-1 is wider than ten points (docs/evaluation.md).
  */
 const MIN_IDENTITIES = 100;
 
-/** Identities that searches tell apart or, without searches, that pairs are made of. */
+/** The identities that are searched for or, without searches, those of the pairs. */
 function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
   const enrolled = protocol.galleries.reduce((sum, entries) => sum + entries, 0);
   return protocol.galleries.length > 0 ? Math.min(enrolled, dataset.classes) : dataset.classes;
 }
 
 /**
- * Withholds the criterion of new models of which nothing can be concluded: of all if the models are those of a trial run or
- * the evaluation set is too small, and of a model if its training set, or the old model's, has images of the evaluation set.
+ * Withholds the criterion where nothing can be concluded: for all new models if this is a trial run or the evaluation set is too
+ * small, and for a model if its training set, or the old model's, has images of the evaluation set.
  */
 export function withholdVerdicts(
   evaluation: Evaluation,

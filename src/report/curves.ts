@@ -4,10 +4,10 @@ import type { Evaluation, TestResult } from '../eval/index.ts';
 import { powerOfTen } from '../eval/metrics/metric.ts';
 import { htmlText, testName } from './format.ts';
 
-/** An evaluation, and what it is called beside others; alone it needs no name. */
+/** An evaluation and its name beside others; a single one has an empty name. */
 export type NamedEvaluation = { readonly name: string; readonly evaluation: Evaluation };
 
-/** A picture that stands alone: an SVG document with its own background, fonts and legend. */
+/** A complete SVG document with background, fonts and legend. */
 export type Figure = {
   readonly name: 'roc' | 'det' | 'tpir' | 'cmc';
   readonly title: string;
@@ -16,7 +16,7 @@ export type Figure = {
 
 type Point = { readonly x: number; readonly y: number };
 
-/** How a line looks: colour and symbol say whose it is, dashes that the gallery is the model's own. */
+/** Colour and symbol show the model; dashes show that the gallery is its own. */
 type LineStyle = { readonly colour: string; readonly symbol: string | null; readonly dashed: boolean };
 type Line = { readonly label: string; readonly look: LineStyle; readonly points: readonly Point[] };
 
@@ -28,7 +28,7 @@ type FigureKind = Omit<Figure, 'svg'> & {
   readonly scale: { readonly x: 'log' | 'rank'; readonly y: 'linear' | 'log' };
 };
 
-/** Points that a logarithmic axis of x has a place for. */
+/** The points with x above 0, which a logarithmic axis can show. */
 const logPoints = (x: readonly number[], y: readonly number[]): Point[] =>
   x.map((value, i) => ({ x: value, y: y[i]! })).filter((point) => point.x > 0);
 
@@ -46,7 +46,7 @@ const figureKinds: readonly FigureKind[] = [
     title: 'Verification: DET',
     x: 'false accept rate (FAR)',
     y: 'false reject rate (1 − TAR)',
-    // a rate of 0 has no place on a logarithmic axis: such a line ends where its last miss is
+    // a logarithmic axis cannot show a rate of 0, so the line ends at its last miss
     points: ({ verification }) =>
       verification
         ? logPoints(
@@ -76,7 +76,7 @@ const figureKinds: readonly FigureKind[] = [
   },
 ];
 
-/** The figures that the runs have curves for, each with the tests of all runs in one picture. */
+/** The figures for which there are curves, each with the tests of all evaluations. */
 export function figures(runs: readonly NamedEvaluation[]): Figure[] {
   const looks = lineStyles(runs);
   return figureKinds.flatMap(({ points, ...kind }) => {
@@ -94,11 +94,11 @@ export function figures(runs: readonly NamedEvaluation[]): Figure[] {
 
 const OLD = '#1a1a1a';
 const ORACLE = '#8c8c8c';
-/** New models take these in turn; when they are used up, lines get symbols as well. */
+/** Colours of new models in turn; with more models than colours, lines get symbols. */
 const COLOURS = ['#1f77b4', '#e6550d', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2', '#17becf'] as const;
 const SYMBOLS = [null, 'circle', 'square', 'triangle', 'diamond', 'star', 'cross', 'times', 'wye'] as const;
 
-/** A model has one colour in all runs, old ones black and oracles grey, and other symbols in each run. */
+/** A model has one colour in all evaluations (old models black, oracles grey) and other symbols in each. */
 function lineStyles(runs: readonly NamedEvaluation[]): (run: number, test: TestResult) => LineStyle {
   const roles = runs.map(({ evaluation }) => new Map(evaluation.models.map(({ name, role }) => [name, role])));
   const roleOf = (run: number, name: string) => roles[run]!.get(name) ?? 'new';
@@ -119,7 +119,7 @@ function lineStyles(runs: readonly NamedEvaluation[]): (run: number, test: TestR
 const FONT = 'Helvetica, Arial, DejaVu Sans, sans-serif';
 const [WIDTH, HEIGHT, TITLE, SIZE] = [860, 448, 34, 12];
 const margin = { marginLeft: 64, marginRight: 24, marginTop: 26, marginBottom: 52 };
-/** Symbols along one line, and by what share of their distance the next line's are moved, so that none hides another. */
+/** Symbols along one line, and how far those of the next line are shifted, as a share of their distance. */
 const [SYMBOLS_PER_LINE, SHIFT] = [8, 0.38];
 const STROKE = 1.75;
 
@@ -153,7 +153,7 @@ function logAxis(values: readonly number[]) {
   return { type: 'log', domain: [10 ** lowest, 1], ticks, tickFormat: powerOfTen } as const;
 }
 
-/** Ranks lie close to 1 where it matters. */
+/** A logarithmic axis of ranks, since the first ranks matter most. */
 const rankAxis = (values: readonly number[]) =>
   ({
     type: 'log',
@@ -198,7 +198,7 @@ function drawFigure({ title, x, y, scale }: Omit<FigureKind, 'points'>, lines: r
 }
 
 const [ROW, SAMPLE, GAP] = [20, 40, 8];
-/** Of one letter; wide fonts need as much. */
+/** Width of one letter, for wide fonts. */
 const LETTER = 0.62 * SIZE;
 
 /** A sample of each line and its name, in as many columns as fit. */
@@ -237,7 +237,7 @@ function legend(lines: readonly Line[]): { readonly marks: string; readonly heig
   };
 }
 
-/** What Plot draws, without the element around it and its style sheet. */
+/** The content of Plot's SVG element, without its style sheet. */
 function plot(options: Plot.PlotOptions): string {
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const svg = Plot.plot({ document, ...options });

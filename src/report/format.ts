@@ -3,9 +3,9 @@ import { metrics } from '../eval/metrics/index.ts';
 import { type Metric, powerOfTen } from '../eval/metrics/metric.ts';
 import { dataText } from './verdict.ts';
 
-/** Shares as people compare them: percent with two digits. */
+/** A share as percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
-/** With a minus sign as wide as a plus. */
+/** Replaces the hyphen by a minus sign, which is as wide as a plus. */
 export const withMinusSign = (number: string): string => number.replace(/^-/, '−');
 /** A difference of shares, in percentage points, with its sign. */
 export const percentagePoints = (x: number): string =>
@@ -13,7 +13,7 @@ export const percentagePoints = (x: number): string =>
 export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
   `[${show(low)}, ${show(high)}]`;
 
-/** Text as HTML and SVG take it in. */
+/** Escapes text for HTML and SVG. */
 export const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
 /** A metric of a test; undefined where the test does not have it. */
@@ -54,7 +54,7 @@ export function testTable(tests: readonly TestResult[]): Table {
 
 export const testName = ({ query, gallery }: TestResult): string => `${query} → ${gallery}`;
 
-/** The columns of the table that judges a new model. */
+/** Columns of the table that compares a new model with the old one. */
 export const comparisonColumns = [
   'metric',
   'old → old',
@@ -77,7 +77,7 @@ export const comparisonRow = (c: Comparison): string[] => [
   c.tax ? percentagePoints(c.tax.value) : '–',
 ];
 
-/** What was measured, and how. */
+/** Describes the data and the protocol of an evaluation. */
 export function protocolText(evaluation: Evaluation): string {
   const { protocol, tests } = evaluation;
   if (protocol.name !== undefined) return templateProtocolText(evaluation);
@@ -102,7 +102,7 @@ export function protocolText(evaluation: Evaluation): string {
   ].join(' ');
 }
 
-/** The same of a published protocol of templates. */
+/** Describes a published protocol of templates. */
 function templateProtocolText({ dataset, protocol, tests }: Evaluation): string {
   const { name, genuinePairs, impostorPairs, probes, galleries, resamples, seed } = protocol;
   const n = (x: number): string => x.toLocaleString('en-US');
@@ -117,14 +117,14 @@ function templateProtocolText({ dataset, protocol, tests }: Evaluation): string 
   ].join(' ');
 }
 
-/** What a reader must know before the numbers: embeddings that are none, and searches and pairs that only a tie decides. */
+/** Warnings about the numbers: missing embeddings, zeros, and ties that decide searches or pairs. */
 export function warnings({ models, tests, protocol, dataset }: Evaluation): string[] {
   const n = (x: number): string => x.toLocaleString('en-US');
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
     ...(dataset.missing === undefined
       ? []
-      : [`${n(dataset.missing)} more images are left out for all models, because one has no embedding of them.`]),
+      : [`${n(dataset.missing)} more images are skipped for all models, because one has no embedding of them.`]),
     ...models.flatMap(({ name, zeros = 0 }) =>
       zeros > 0 ? [`${name}: ${n(zeros)} of ${n(of)} ${what} are zeros; they count as misses in every metric.`] : [],
     ),
@@ -139,7 +139,7 @@ export function warnings({ models, tests, protocol, dataset }: Evaluation): stri
   ];
 }
 
-/** A line for each model that we trained: its preset, and every place where its recipe differs from the reference. */
+/** For each model its preset, and where its recipe differs from the reference. */
 export const presetLines = ({ models }: Evaluation): readonly (readonly [name: string, text: string])[] =>
   models.map(({ name, preset = 'default', differences = [] }) => [
     name,

@@ -14,7 +14,7 @@ import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
-/** The report as one HTML file: styles and curves are inside, nothing is fetched. */
+/** The report as one HTML file that contains its styles and curves and loads nothing. */
 export function renderHtml(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   return page(evaluation.title, [
@@ -35,7 +35,7 @@ export function renderHtml(evaluation: Evaluation): string {
   ]);
 }
 
-/** Several evaluations on one page: their judgements side by side, their curves in one picture. */
+/** Several evaluations on one page: their comparisons side by side, their curves in one figure. */
 export function renderSummaryHtml(runs: readonly NamedEvaluation[]): string {
   const evaluations = runs.map(({ evaluation }) => evaluation);
   return page([...new Set(evaluations.map(({ title }) => title))].join(' · '), [

@@ -12,7 +12,7 @@ import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
-/** The report as Markdown: tables that a README or an issue can take in. */
+/** The report as Markdown, for a README or an issue. */
 export function renderMarkdown(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   const glance =
@@ -26,7 +26,7 @@ export function renderMarkdown(evaluation: Evaluation): string {
   return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...warnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
-/** Tables of several evaluations, side by side. */
+/** Tables that show several evaluations side by side. */
 export const renderSummaryMarkdown = (evaluations: readonly Evaluation[]): string =>
   summaryTables(evaluations).map(titled).join('\n\n');
 

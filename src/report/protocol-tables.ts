@@ -3,13 +3,13 @@ import { powerOfTen } from '../eval/metrics/metric.ts';
 import { percent } from './format.ts';
 import type { TitledTable } from './summary-tables.ts';
 
-/** Rates by what was searched. */
+/** Rates by the gallery that was searched. */
 type Rates = readonly (readonly [searched: string, rates: readonly { readonly rate: number }[]])[];
 
 /**
- * Tables of a published protocol of templates as its papers print them: TAR at the point of the curve whose FAR is nearest,
- * and at most the FAR; hits and TPIR of each gallery, their mean, and searches of both at once (methods.md 6.5, 6.6). None
- * for evaluations of a labelled set.
+ * Tables of a published protocol of templates in the form of its papers: TAR at the nearest FAR and at most the FAR; hit rates
+ * and TPIR of each gallery, their mean, and searches of both galleries at once (methods.md 6.5, 6.6). Evaluations of a labelled
+ * set have none.
  */
 export function protocolTables({ protocol, tests }: Evaluation): TitledTable[] {
   if (protocol.name === undefined) return [];

@@ -17,7 +17,7 @@ function textOf(path: string): string {
 /** A report may lie in the folder of an evaluation, which has such files of its own. */
 const host = 'evaluation';
 
-/** What `report` writes, as `--force` knows it: by words that every report of any version has. */
+/** The files that `report` writes. `--force` recognises them by text that reports of every version contain. */
 export const reportFiles = {
   html: {
     host,

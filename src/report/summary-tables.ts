@@ -16,8 +16,8 @@ const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0
 const listed = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
 
 /**
- * One table for each metric that has one (`verdict.summary`): every new model of the evaluations, the mean over them, and each one's difference to
- * old → old with its interval. A row is made of the evaluations that judge a model of that name by that metric.
+ * One table for each metric with `verdict.summary`. A row is a new model: means over the evaluations that judge a model of that
+ * name by that metric, and each one's difference to old → old with its interval.
  */
 export function summaryTables(evaluations: readonly Evaluation[]): TitledTable[] {
   const names = [...new Set(evaluations.flatMap(({ candidates }) => candidates.map(({ name }) => name)))];

@@ -5,16 +5,16 @@ import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
 
-/** More new models than this are shown in one table, not in one each. */
+/** More new models than this share one table instead of one each. */
 const MAX_DETAILED_MODELS = 3;
 
-/** Tables of several evaluations, side by side. */
+/** Tables that show several evaluations side by side. */
 export const renderSummary = (evaluations: readonly Evaluation[]): string =>
   summaryTables(evaluations).map(titled).join('\n\n');
 
 const titled = ({ title, header, rows }: TitledTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
 
-/** The report as a terminal shows it: the tests, then a judgement of each new model. */
+/** The report for a terminal: the tests, then a comparison of each new model with the old one. */
 export function renderTerminal(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   const parts = [
@@ -50,7 +50,7 @@ export function renderTerminal(evaluation: Evaluation): string {
   return `\n${parts.join('\n\n')}\n`;
 }
 
-/** Columns as wide as their widest cell; the first to the left, the others to the right. */
+/** A table of text. The first column is aligned left, the others right. */
 export function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]): string =>

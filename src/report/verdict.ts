@@ -2,7 +2,7 @@ import type { CandidateResult, Comparison, Evaluation, TrainingData } from '../e
 
 const grouped = (x: number): string => x.toLocaleString('en-US');
 
-/** One sentence on a new model, for someone who reads nothing else. */
+/** The conclusion on a new model in one sentence. */
 export function verdict(evaluation: Evaluation, { name, comparisons, withheld }: CandidateResult): string {
   if (!withheld) return [comparisonSentence(name, comparisons), ...overlapWarnings(evaluation, name)].join('; ');
   switch (withheld.reason) {
@@ -57,7 +57,7 @@ function overlapWarnings(evaluation: Evaluation, name: string): string[] {
   );
 }
 
-/** The evaluation set, and what is known of the models' training on its classes. */
+/** Describes the evaluation set, and whether models were trained on its classes. */
 export function dataText({ dataset, models }: Evaluation): string {
   const families = dataset.families === null ? '' : ` in ${grouped(dataset.families)} families`;
   const of = ({ trainingData }: Model): TrainingData => trainingData ?? { relation: 'unknown' };
