@@ -90,6 +90,19 @@ export class PeerLost extends Error {
   override readonly name = 'PeerLost';
 }
 
+/** What a process ends with when not it but another one of its run failed. */
+export const PEER_LOST = 3;
+
+/** One of the processes failed; the launcher ends with the same code. */
+export class ProcessFailed extends Error {
+  override readonly name = 'ProcessFailed';
+  readonly code: number;
+  constructor(message: string, code: number) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** The message of anything that was thrown. */
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError, UserError } from './errors.ts';
 import { asSystemError } from './system-error.ts';
-import { parseYaml, readYaml } from './yaml.ts';
+import { parseYaml, readYaml, yamlOf } from './yaml.ts';
 
 test('a document is read in UTF-8, with or without a byte order mark, and another encoding is named', (t) => {
   const path = join(testFolder(t), 'a.yaml');
@@ -57,4 +57,31 @@ test('a failed system call is told with its path and what to do, anything else i
   assert.ok(asSystemError(new RangeError('Array buffer allocation failed')) instanceof UserError);
   const ours = new TypeError('x is not a function');
   assert.equal(asSystemError(ours), ours);
+});
+
+test('a tree is written as the YAML that people write, and read again as it was', () => {
+  assert.equal(
+    yamlOf({ name: 'r18', network: { width: 0.5, dropPath: null }, milestones: [20, 26], seed: 1e-7 }),
+    'name: r18\nnetwork:\n  width: 0.5\n  dropPath: null\nmilestones:\n  - 20\n  - 26\nseed: 1e-7\n',
+  );
+  const odd = [
+    '',
+    ' a',
+    'a: b',
+    '- a',
+    'yes',
+    'Null',
+    '12',
+    '1e3',
+    '#a',
+    'a #b',
+    '"',
+    "it's",
+    'ä\n',
+    '{',
+    '~',
+    '2020-01-01',
+  ];
+  const tree = { ...Object.fromEntries(odd.map((text, i) => [`k${i}`, text])), odd, empty: {}, none: [], deep: [[1]] };
+  assert.deepEqual(parseYaml(yamlOf(tree)), tree);
 });

@@ -55,3 +55,22 @@ function notATree(value: unknown, mostValues: number): string | null {
 
 /** Whether a key may be set in a tree of settings. */
 export const isSettingKey = (key: string): boolean => key !== '' && !RESERVED.has(key);
+
+/** Strings that YAML reads as themselves. */
+const PLAIN = /^(?!(?:true|false|null|yes|no|on|off|y|n|~)$)[a-z_][\w.+/-]*(?: [\w.+/-]+)*$/i;
+
+/** YAML of a tree of mappings, lists and values, without the time that loading a library for it takes. */
+export function yamlOf(value: unknown, indent = ''): string {
+  const child = (key: string, at: unknown): string =>
+    at !== null && typeof at === 'object' && Object.keys(at).length > 0
+      ? `${key}\n${yamlOf(at, `${indent}  `)}`
+      : `${key} ${scalar(at)}\n`;
+  if (Array.isArray(value)) return value.map((at) => `${indent}- ${scalar(at)}\n`).join('');
+  return Object.entries(value as object)
+    .map(([key, at]) => child(`${indent}${key}:`, at))
+    .join('');
+}
+
+/** Nested lists and mappings in lists, and empty ones, in the form of JSON, which is YAML as well. */
+const scalar = (value: unknown): string =>
+  typeof value === 'string' && PLAIN.test(value) ? value : JSON.stringify(value);

@@ -1,11 +1,10 @@
 import { type Command, CommanderError } from 'commander';
 import colors from 'picocolors';
 import { toDiskFullError } from '../artifacts/durable-write.ts';
-import { Interrupted, messageOf, PeerLost, UserError } from '../base/errors.ts';
+import { Interrupted, messageOf, PEER_LOST, PeerLost, ProcessFailed, UserError } from '../base/errors.ts';
 import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
 import { terminalReporter } from '../base/terminal-reporter.ts';
-import { PEER_LOST, ProcessFailed } from '../launch/launch-processes.ts';
 import { LAUNCHER } from '../torch/variables.ts';
 import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
 
@@ -18,7 +17,7 @@ let running: { readonly root: Command; readonly command: Command; readonly words
 /** Runs a command line (without node and script) and says what went wrong. → the exit code */
 export async function runCommandLine(words: readonly string[]): Promise<number> {
   setReporter(terminalReporter);
-  const root = program();
+  const root = await program(words);
   running = { root, command: root, words };
   root.hook('preAction', (_, command) => {
     running = { root, command, words };

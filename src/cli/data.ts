@@ -3,11 +3,8 @@ import { UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
 import { glyphSetNames } from '../data/glyphs/names.ts';
 import type { GlyphSetName, WrittenPart } from '../data/index.ts';
-import { command, forceOption, group, print, seedOption, skipBadOption } from './context.ts';
-import { numberOption, wholeOption } from './numbers.ts';
-
-export const dataFolder = (): Option =>
-  new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data');
+import { command, group, print } from './context.ts';
+import { numberOption, wholeOption } from './options.ts';
 
 export function dataCommand(): Command {
   return group('data', 'fetch, import, split and describe data sets', 'mixbct data get k12')
@@ -25,7 +22,7 @@ function getCommand(): Command {
     'mixbct data get k12\nmixbct data get k55 --folder /data --side 64',
   )
     .addArgument(new Argument('<set>', 'which one').choices(glyphSetNames))
-    .addOption(dataFolder())
+    .shared('folder')
     .addOption(
       wholeOption(
         '--side <pixels>',
@@ -37,7 +34,7 @@ function getCommand(): Command {
     .addOption(
       new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'),
     )
-    .addOption(forceOption())
+    .shared('force')
     .action(async (name: GlyphSetName, options) => {
       const { fetchSet } = await import('../stages/get.ts');
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
@@ -57,8 +54,7 @@ function importCommand(): Command {
     .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .requiredOption('--out <prefix>', 'prefix of the new .rec and .idx')
     .option('--no-check', 'do not decode each image first')
-    .addOption(skipBadOption())
-    .addOption(forceOption())
+    .shared('skipBadImages', 'force')
     .action(async (path: string, options) => {
       const [{ describeEmptyClasses, importDataset, importResultLines }, { openInputDataset }] = await Promise.all([
         import('../data/index.ts'),
@@ -90,8 +86,7 @@ function splitCommand(): Command {
     )
     .addOption(wholeOption('--hold-out <classes>', 'draw this many classes that no training may see', { least: 1 }))
     .option('--out <folder>', 'folder of the parts (default: beside the data set)')
-    .addOption(seedOption())
-    .addOption(forceOption())
+    .shared('seed', 'force')
     .action(async (path: string, options) => {
       if ((options.by === undefined) === (options.holdOut === undefined))
         throw new UserError('wanted either --by class|data or --hold-out CLASSES');
@@ -120,8 +115,7 @@ function sampleCommand(): Command {
       }).makeOptionMandatory(),
     )
     .option('--out <folder>', 'folder of the sample (default: beside the data set)')
-    .addOption(seedOption())
-    .addOption(forceOption())
+    .shared('seed', 'force')
     .action(async (path: string, options) => {
       const { drawSample } = await import('../stages/sample.ts');
       const written = await drawSample({ ...options, dataset: path });

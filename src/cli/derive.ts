@@ -1,16 +1,18 @@
 import { type Command, Option } from 'commander';
 import { formatCount } from '../base/progress.ts';
-import { command, forceOption, missingOf, print, threadsOption, useThreads } from './context.ts';
-import { numberOption } from './numbers.ts';
+import { command, missingOf, print, useThreads } from './context.ts';
+import { numberOption, type SharedCommand } from './options.ts';
+
+/** A command that derives something from the features of the old model. */
+const derivedCommand = (name: string, summary: string, what: string, example: string): SharedCommand =>
+  command(name, summary, `mixbct ${name} features/old-on-new-data ${example}`)
+    .argument('<features>', 'folder of a feature set')
+    .requiredOption('--out <folder>', `folder of the ${what}`)
+    .shared('threads', 'force');
 
 export function denoiseCommand(): Command {
-  return command(
-    'denoise',
-    'mark the old features that lie close to their class mean',
-    'mixbct denoise features/old-on-new-data --keep 0.9 --out features/credible',
-  )
-    .argument('<features>', 'folder of a feature set')
-    .requiredOption('--out <folder>', 'folder of the mask')
+  const summary = 'mark the old features that lie close to their class mean';
+  return derivedCommand('denoise', summary, 'mask', '--keep 0.9 --out features/credible')
     .addOption(
       numberOption('--keep <share>', 'share of each class to trust', { above: 0, most: 1, called: 'a share' }, 0.9),
     )
@@ -20,54 +22,37 @@ export function denoiseCommand(): Command {
         .default('distance'),
     )
     .option('--no-column-normalize', 'do not divide each dimension by its length over all samples')
-    .addOption(threadsOption())
-    .addOption(forceOption())
-    .action(async (path: string, options) => {
+    .action(async (features: string, options) => {
       const { markCredible } = await import('../stages/denoise.ts');
       await useThreads(options.threads);
-      const info = await markCredible({ ...options, features: path });
-      print(
-        options,
-        info,
-        `${options.out}: ${info.kept} of ${info.count} old features are credible${info.missing > 0 ? `, ${info.missing} are missing` : ''}`,
-      );
+      const info = await markCredible({ ...options, features });
+      const lost = info.missing > 0 ? `, ${info.missing} are missing` : '';
+      print(options, info, `${options.out}: ${info.kept} of ${info.count} old features are credible${lost}`);
     });
 }
 
 export function averageCommand(): Command {
-  return command(
-    'average',
-    'average old features into one prototype for each class',
-    'mixbct average features/old-on-new-data --out features/prototypes',
-  )
-    .argument('<features>', 'folder of a feature set')
-    .requiredOption('--out <folder>', 'folder of the prototypes')
-    .addOption(threadsOption())
-    .addOption(forceOption())
-    .action(async (path: string, options) => {
+  const summary = 'average old features into one prototype for each class';
+  return derivedCommand('average', summary, 'prototypes', '--out features/prototypes').action(
+    async (features: string, options) => {
       const { averageFeatures } = await import('../stages/average.ts');
       await useThreads(options.threads);
-      const info = await averageFeatures({ ...options, features: path });
+      const info = await averageFeatures({ ...options, features });
       print(options, info, `${options.out}: ${info.classes} prototypes of ${info.dim} dimensions`);
-    });
+    },
+  );
 }
 
 export function boundariesCommand(): Command {
-  return command(
-    'boundaries',
-    'measure how far the old features of each class lie from their centre',
-    'mixbct boundaries features/old-on-new-data --out features/boundaries',
-  )
-    .argument('<features>', 'folder of a feature set')
-    .requiredOption('--out <folder>', 'folder of the boundaries')
-    .addOption(threadsOption())
-    .addOption(forceOption())
-    .action(async (path: string, options) => {
+  const summary = 'measure how far the old features of each class lie from their centre';
+  return derivedCommand('boundaries', summary, 'boundaries', '--out features/boundaries').action(
+    async (features: string, options) => {
       const { measureBoundaries } = await import('../stages/boundaries.ts');
       await useThreads(options.threads);
-      const info = await measureBoundaries({ ...options, features: path });
+      const info = await measureBoundaries({ ...options, features });
       print(options, info, `${options.out}: boundaries of ${formatCount(info.classes, 'class', 'classes')}`);
-    });
+    },
+  );
 }
 
 export function importFeaturesCommand(): Command {
@@ -84,7 +69,7 @@ export function importFeaturesCommand(): Command {
     .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
     .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')
-    .addOption(forceOption())
+    .shared('force')
     .action(async (features: string, options) => {
       const { importNpy } = await import('../features/index.ts');
       const info = await importNpy(

@@ -6,24 +6,8 @@ import { SAMPLE_SIZES } from '../eval/sample-sizes.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import type { IjbOptions } from '../stages/evaluate-ijb.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
-import {
-  asLaunched,
-  batchSizeOption,
-  command,
-  deviceOption,
-  forceOption,
-  group,
-  maxZeroShareOption,
-  print,
-  resamplesOption,
-  resumeOption,
-  seedOption,
-  several,
-  threadsOption,
-  useThreads,
-  workersOption,
-} from './context.ts';
-import { numberOption, wholeOption } from './numbers.ts';
+import { asLaunched, command, group, print, useThreads } from './context.ts';
+import { batchSizeOption, numberOption, several, wholeOption } from './options.ts';
 
 export function evaluateCommand(): Command {
   return group(
@@ -62,10 +46,7 @@ function evaluateSetsCommand(): Command {
         most: 1e6,
       }),
     )
-    .addOption(resamplesOption())
-    .addOption(maxZeroShareOption())
-    .addOption(seedOption())
-    .addOption(forceOption())
+    .shared('resamples', 'maxZeroShare', 'seed', 'force')
     .action(async (options) => {
       const candidates = (options.new as string[]).map((text) => {
         const at = text.indexOf('=');
@@ -132,15 +113,9 @@ function evaluateIjbCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--scores', 'write the scores of all pairs as .npz, too', false)
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
-    .addOption(resamplesOption())
-    .addOption(maxZeroShareOption())
+    .shared('resamples', 'maxZeroShare')
     .addOption(batchSizeOption(128))
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(deviceOption())
-    .addOption(seedOption())
-    .addOption(resumeOption())
-    .addOption(forceOption())
+    .shared('workers', 'threads', 'device', 'seed', 'resume', 'force')
     .action(async (options: IjbOptions & { readonly json: boolean }) => {
       if (options.model.length === 0) throw new UserError('nothing to judge: wanted --model run, once or more');
       const { evaluateIjb } = await import('../stages/evaluate-ijb.ts');
@@ -161,12 +136,9 @@ function evaluatePackCommand(): Command {
     .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
     .option('--out <folder>', 'write accuracy.json with every fold there')
     .addOption(pixels())
-    .addOption(maxZeroShareOption())
+    .shared('maxZeroShare')
     .addOption(batchSizeOption(128))
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(resumeOption())
-    .addOption(forceOption())
+    .shared('workers', 'threads', 'resume', 'force')
     .action(async (options: PackOptions & { readonly json: boolean }) => {
       if (options.pack.length === 0 || options.model.length === 0)
         throw new UserError('nothing to judge: wanted --pack file and --model run, each once or more');

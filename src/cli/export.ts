@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { exportFormats } from '../export/export-files.ts';
-import { command, forceOption, print, threadsOption, useThreads } from './context.ts';
+import { command, print, useThreads } from './context.ts';
 
 export function exportCommand(): Command {
   return command(
@@ -11,11 +11,7 @@ export function exportCommand(): Command {
     .argument('<run>', 'folder of a finished run')
     .addOption(new Option('--to <format>', 'format of the file').choices(exportFormats).makeOptionMandatory())
     .requiredOption('--out <file>', 'file to write; the card is named after it')
-    .addOption(
-      new Option('--space <which>', 'own, or old: through the projection of the recipe')
-        .choices(['own', 'old'])
-        .default('own'),
-    )
+    .shared('space')
     .option('--unit-length', 'ONNX: scale embeddings to length 1', false)
     .addOption(
       new Option('--pixels <input>', 'ONNX: numbers mapped by the caller, or bytes of RGB pictures')
@@ -25,8 +21,7 @@ export function exportCommand(): Command {
     .option('--half', 'store the weights in float16: half the size', false)
     .option('--check <dataset>', 'ONNX: embed some of its images both ways first, through ONNX Runtime')
     .option('--evaluation <folder>', 'evaluation whose figures go into the model card')
-    .addOption(threadsOption())
-    .addOption(forceOption())
+    .shared('threads', 'force')
     .action(async (run: string, options) => {
       await useThreads(options.threads);
       const { exportModel } = await import('../export/export-model.ts');

@@ -1,21 +1,8 @@
 import { type Command, Option } from 'commander';
 import { formatCount } from '../base/progress.ts';
 import { precisions } from '../models/precisions.ts';
-import {
-  asLaunched,
-  batchSizeOption,
-  command,
-  deviceOption,
-  forceOption,
-  interruptible,
-  missingOf,
-  print,
-  resumeOption,
-  seedOption,
-  skipBadOption,
-  threadsOption,
-  workersOption,
-} from './context.ts';
+import { asLaunched, command, interruptible, missingOf, print } from './context.ts';
+import { batchSizeOption } from './options.ts';
 
 export function extractCommand(): Command {
   return command(
@@ -31,23 +18,14 @@ export function extractCommand(): Command {
         .choices(['none', 'mean', 'random'])
         .default('none'),
     )
-    .addOption(
-      new Option('--space <which>', 'own, or old: through the projection of the recipe')
-        .choices(['own', 'old'])
-        .default('own'),
-    )
+    .shared('space')
     .option('--half', 'store float16: half the disk', false)
     .addOption(
       new Option('--precision <which>', 'what the backbone computes in').choices(precisions).default('float32'),
     )
-    .addOption(seedOption())
+    .shared('seed')
     .addOption(batchSizeOption(256))
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(deviceOption())
-    .addOption(skipBadOption())
-    .addOption(resumeOption())
-    .addOption(forceOption())
+    .shared('workers', 'threads', 'device', 'skipBadImages', 'resume', 'force')
     .action(async (run: string, options) => {
       const { embedDataset } = await import('../stages/extract.ts');
       const info = await asLaunched(options, (distributed) =>

@@ -6,13 +6,15 @@ import { literalsOf } from '../../test/helpers/literals.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { program } from './program.ts';
 
-test('every option that a message names exists for each command that can show the message', () => {
-  assert.deepEqual(wrongOptions(program(), sourceFiles()), []);
+test('every option that a message names exists for each command that can show the message', async () => {
+  const root = await program();
+  assert.deepEqual(wrongOptions(root, sourceFiles()), []);
 });
 
-test('a message that names an option too many is found, wherever it stands', () => {
+test('a message that names an option too many is found, wherever it stands', async () => {
+  const root = await program();
   const sources = sourceFiles();
-  const before = wrongOptions(program(), sources);
+  const before = wrongOptions(root, sources);
   const planted: Readonly<Record<string, readonly [file: string, code: string, complaint: RegExp]>> = {
     'no such option': ['src/data/split.ts', "optionHint('pass --forse to replace it')", /--forse .* any command/],
     'one that only some have': ['src/data/split.ts', "throw new UserError('x', { hint: 'use --resume' })", /--resume/],
@@ -31,7 +33,7 @@ test('a message that names an option too many is found, wherever it stands', () 
   };
   for (const [what, [file, code, complaint]] of Object.entries(planted)) {
     const changed = new Map([...sources, [file, `${sources.get(file)}\n${code}\n`]]);
-    const wrong = wrongOptions(program(), changed).filter((one) => !before.includes(one));
+    const wrong = wrongOptions(root, changed).filter((one) => !before.includes(one));
     assert.equal(wrong.length, 1, `${what}: ${wrong.join('\n')}`);
     assert.match(wrong[0]!, complaint, what);
   }

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { backboneNames } from '../models/names.ts';
-import { command, forceOption, print } from './context.ts';
-import { numberOption, wholeOption } from './numbers.ts';
+import { command, print } from './context.ts';
+import { numberOption, wholeOption } from './options.ts';
 
 export function importModelCommand(): Command {
   return command(
@@ -18,7 +18,7 @@ export function importModelCommand(): Command {
     .addOption(
       numberOption('--width <factor>', 'its channel counts, times those of the full network', { above: 0, most: 4 }, 1),
     )
-    .addOption(forceOption())
+    .shared('force')
     .action(async (file: string, options) => {
       const { importModel } = await import('../runs/import-model.ts');
       const manifest = await importModel(file, options, options.out, options);

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import type { LaunchOptions } from '../launch/launch-processes.ts';
 import { group } from './context.ts';
-import { mostThreads, wholeOption } from './numbers.ts';
+import { mostThreads, wholeOption } from './options.ts';
 
 /** Commands that know what to do with several processes. */
 const COMMANDS = ['train', 'extract', 'evaluate ijb'];

@@ -1,51 +1,43 @@
 import { Command } from 'commander';
 import { nearestName } from '../base/suggestion.ts';
 import { version } from '../base/version.ts';
-import { compareCommand } from './compare.ts';
-import { dataCommand } from './data.ts';
-import { averageCommand, boundariesCommand, denoiseCommand, importFeaturesCommand } from './derive.ts';
-import { doctorCommand } from './doctor.ts';
-import { evaluateCommand } from './evaluate-commands.ts';
-import { exportCommand } from './export.ts';
-import { extractCommand } from './extract.ts';
-import { importModelCommand } from './import-model.ts';
-import { infoCommand } from './info.ts';
-import { launchCommand } from './launch.ts';
-import { recipesCommand } from './recipes.ts';
-import { reportCommand } from './report.ts';
-import { quickstartCommand, runCommand } from './run.ts';
-import { schemaCommand } from './schema.ts';
-import { trainCommand } from './train.ts';
 
-/** Every command with its options. What a command needs to run is loaded by its action, so that this is made in no time. */
-export function program(): Command {
+/** Every command, in the order of the help: what defines it is loaded when it is asked for. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  quickstart: async () => (await import('./run.ts')).quickstartCommand(),
+  run: async () => (await import('./run.ts')).runCommand(),
+  data: async () => (await import('./data.ts')).dataCommand(),
+  train: async () => (await import('./train.ts')).trainCommand(),
+  launch: async () => (await import('./launch.ts')).launchCommand(),
+  'import-model': async () => (await import('./import-model.ts')).importModelCommand(),
+  export: async () => (await import('./export.ts')).exportCommand(),
+  extract: async () => (await import('./extract.ts')).extractCommand(),
+  denoise: async () => (await import('./derive.ts')).denoiseCommand(),
+  average: async () => (await import('./derive.ts')).averageCommand(),
+  boundaries: async () => (await import('./derive.ts')).boundariesCommand(),
+  'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
+  evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
+  report: async () => (await import('./report.ts')).reportCommand(),
+  info: async () => (await import('./info.ts')).infoCommand(),
+  compare: async () => (await import('./compare.ts')).compareCommand(),
+  recipes: async () => (await import('./recipes.ts')).recipesCommand(),
+  schema: async () => (await import('./schema.ts')).schemaCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+};
+
+/**
+ * The command line with the commands that `words` name; with all of them if the first word names none, as for help and
+ * suggestions. What a command needs to run is loaded by its action.
+ */
+export async function program(words: readonly string[] = []): Promise<Command> {
   const root = new Command('mixbct')
     .description('Backward-compatible training: new embedding models whose queries work on the old gallery.')
     .version(version)
     .showHelpAfterError('(add --help for the commands)')
     .addHelpText('after', '\nStart with:\n  mixbct quickstart');
-  for (const sub of [
-    quickstartCommand(),
-    runCommand(),
-    dataCommand(),
-    trainCommand(),
-    launchCommand(),
-    importModelCommand(),
-    exportCommand(),
-    extractCommand(),
-    denoiseCommand(),
-    averageCommand(),
-    boundariesCommand(),
-    importFeaturesCommand(),
-    evaluateCommand(),
-    reportCommand(),
-    infoCommand(),
-    compareCommand(),
-    recipesCommand(),
-    schemaCommand(),
-    doctorCommand(),
-  ])
-    root.addCommand(sub);
+  const known = root.options.some(({ long }) => long === words[0]) ? [] : Object.keys(commands); // the version needs none
+  const named = known.includes(words[0] ?? '') ? known.filter((name) => words.includes(name)) : known;
+  for (const sub of await Promise.all(named.map((name) => commands[name]!()))) root.addCommand(sub);
   throwing(root);
   return root;
 }

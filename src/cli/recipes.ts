@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { textTable } from '../report/terminal.ts';
 import { namedRecipe, namedRecipes, suggestName } from '../runs/named-recipes.ts';
-import { command, presetOption, print } from './context.ts';
+import { command, print } from './context.ts';
 
 export function recipesCommand(): Command {
   return command(
@@ -11,7 +11,7 @@ export function recipesCommand(): Command {
     'mixbct recipes\nmixbct recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128 --preset reference',
   )
     .argument('[name]', 'print this one as YAML')
-    .addOption(presetOption())
+    .shared('preset')
     .action(async (name: string | undefined, options) => {
       if (name === undefined)
         return print(
@@ -26,14 +26,14 @@ export function recipesCommand(): Command {
         throw new UserError(`${name}: no recipe of that name${suggestName(name)}`, {
           hint: 'the names: mixbct recipes',
         });
-      const [{ stringify }, { differencesFromReference, repairsInEveryPreset }, { loadRecipe }] = await Promise.all([
-        import('yaml'),
+      const [{ yamlOf }, { differencesFromReference, repairsInEveryPreset }, { loadRecipe }] = await Promise.all([
+        import('../base/yaml.ts'),
         import('../runs/preset.ts'),
         import('../runs/load-recipe.ts'),
       ]);
       const recipe = loadRecipe(name, { preset: options.preset });
       const differences = [...differencesFromReference(recipe), ...repairsInEveryPreset];
       const comments = differences.map((line) => `#   ${line}\n`).join('');
-      print(options, recipe, `# Differs from the reference:\n${comments}${stringify(recipe)}`);
+      print(options, recipe, `# Differs from the reference:\n${comments}${yamlOf(recipe)}`);
     });
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { renderSummary, renderTerminal } from '../report/terminal.ts';
-import { command, forceOption, print } from './context.ts';
+import { command, print } from './context.ts';
 
 export function reportCommand(): Command {
   return command(
@@ -12,7 +12,7 @@ export function reportCommand(): Command {
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
-    .addOption(forceOption())
+    .shared('force')
     .action(async (paths: readonly string[], options) => {
       const { reportEvaluations } = await import('../stages/reports.ts');
       const evaluations = await reportEvaluations(paths, options);

@@ -5,26 +5,13 @@ import { formatCount, formatDuration, logLine } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import type { PlannedStage } from '../experiment/plan.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
-import {
-  command,
-  forceOption,
-  interruptible,
-  print,
-  seedOption,
-  several,
-  threadsOption,
-  useThreads,
-  workersOption,
-} from './context.ts';
-import { dataFolder } from './data.ts';
+import type { RunExperimentOptions } from '../stages/run-experiment.ts';
+import { command, interruptible, print, useThreads } from './context.ts';
+import { seedOption, several } from './options.ts';
 
-type RunCommandOptions = {
-  readonly out: string;
+type RunCommandOptions = Omit<RunExperimentOptions, 'dataFolder' | 'settings'> & {
   readonly folder: string;
   readonly set: readonly string[];
-  readonly only?: readonly string[];
-  readonly force: boolean;
-  readonly workers: number;
   readonly threads: number;
   readonly dryRun?: boolean;
   readonly json: boolean;
@@ -48,10 +35,7 @@ export function runCommand(): Command {
     )
     .option('--dry-run', 'tell which stages would run and why, and run none', false)
     .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
-    .addOption(dataFolder())
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(forceOption())
+    .shared('folder', 'workers', 'threads', 'force')
     .action(run);
 }
 
@@ -72,10 +56,7 @@ export function quickstartCommand(): Command {
     .addOption(seedOption(1))
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
     .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED)')
-    .addOption(dataFolder())
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(forceOption())
+    .shared('folder', 'workers', 'threads', 'force')
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
       const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];

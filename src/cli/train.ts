@@ -1,19 +1,7 @@
 import type { Command } from 'commander';
 import { formatCount, formatDuration } from '../base/progress.ts';
-import {
-  asLaunched,
-  command,
-  deviceOption,
-  forceOption,
-  interruptible,
-  presetOption,
-  print,
-  several,
-  skipBadOption,
-  threadsOption,
-  workersOption,
-} from './context.ts';
-import { wholeOption } from './numbers.ts';
+import { asLaunched, command, interruptible, print } from './context.ts';
+import { several, wholeOption } from './options.ts';
 
 export function trainCommand(): Command {
   return command(
@@ -35,7 +23,7 @@ export function trainCommand(): Command {
     .option('--old-credible <folder>', 'mask of credible old features (mixbct denoise)')
     .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
     .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
-    .addOption(presetOption())
+    .shared('preset')
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
     .option('--resume', 'go on from the checkpoint of an interrupted run', false)
     .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
@@ -48,12 +36,9 @@ export function trainCommand(): Command {
       ),
     )
     .addOption(wholeOption('--log-every <n>', 'steps between two lines of the log', { least: 1 }, 20))
-    .addOption(workersOption())
-    .addOption(threadsOption())
-    .addOption(skipBadOption())
-    .addOption(deviceOption())
+    .shared('workers', 'threads', 'skipBadImages', 'device')
     .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
-    .addOption(forceOption())
+    .shared('force')
     .action(async (path: string, options) => {
       const [{ loadRecipe }, { trainModel }] = await Promise.all([
         import('../runs/load-recipe.ts'),

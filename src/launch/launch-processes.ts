@@ -5,30 +5,18 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { removeStaleTemporaries, temporaryPath } from '../artifacts/process-identity.ts';
-import { Interrupted } from '../base/errors.ts';
+import { Interrupted, PEER_LOST, ProcessFailed } from '../base/errors.ts';
 import { formatDuration } from '../base/progress.ts';
 import { STOP_SIGNALS } from '../base/stop-signals.ts';
 import { packageRoot } from '../base/version.ts';
 import { LAUNCHER, RENDEZVOUS_FILE } from '../torch/variables.ts';
 
-/** What a process ends with when not it but another one of its run failed. */
-export const PEER_LOST = 3;
 /** How long the others have to end by themselves when one has failed, before they are killed. */
 const GRACE_MS = 4000;
 /** A process that has lost another one may end before it: so long the one that failed has to say why. */
 const LAST_WORDS_MS = 1000;
 /** Lines of a process's errors that are said again at the end. */
 const LAST_LINES = 20;
-
-/** One of the processes failed; the launcher ends with the same code. */
-export class ProcessFailed extends Error {
-  override readonly name = 'ProcessFailed';
-  readonly code: number;
-  constructor(message: string, code: number) {
-    super(message);
-    this.code = code;
-  }
-}
 
 export type LaunchOptions = {
   readonly nproc: number;

@@ -34,10 +34,11 @@ const renew = (): void => {
 };
 renew();
 const whole = snapshot(folder);
+const root = await program();
 for (let i = Number(from); i < Number(to); i++) {
   const rng = new Rng(seed).split('bad input', i);
   let damaged = false;
-  const bad = badCase(program(), rng, (file) => {
+  const bad = badCase(root, rng, (file) => {
     damaged = true;
     return damageFile(folder, file, rng);
   });

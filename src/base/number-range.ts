@@ -1,9 +1,7 @@
-import { availableParallelism } from 'node:os';
-import { Option } from 'commander';
-import { UserError } from '../base/errors.ts';
+import { UserError } from './errors.ts';
 
-/** What numbers an option takes. Bounds are included, but for `above` and `below`. */
-export type Range = {
+/** Which numbers are wanted. Bounds are included, but for `above` and `below`. */
+export type NumberRange = {
   readonly whole?: boolean;
   readonly least?: number;
   readonly most?: number;
@@ -13,22 +11,8 @@ export type Range = {
   readonly called?: string;
 };
 
-/** Threads and processes that may be asked for: what a machine of any size has a use for, and no more than it can start. */
-export const mostThreads = (): number => Math.max(16, 4 * availableParallelism());
-
-/** An option that takes a whole number. Its range is told when another one is given, before anything is read or started. */
-export const wholeOption = (flags: string, about: string, range: Omit<Range, 'whole'>, fallback?: number): Option =>
-  numberOption(flags, about, { ...range, whole: true }, fallback);
-
-/** An option that takes a number within a range. */
-export function numberOption(flags: string, about: string, range: Range, fallback?: number): Option {
-  const name = flags.split(' ')[0]!;
-  const option = new Option(flags, about).argParser((text) => numberIn(name, text, range));
-  return fallback === undefined ? option : option.default(fallback);
-}
-
 /** @throws UserError naming option, value and range. */
-export function numberIn(name: string, text: string, range: Range): number {
+export function numberIn(name: string, text: string, range: NumberRange): number {
   const number = Number(text);
   const { whole = false, least = -Infinity, most = Infinity, above = -Infinity, below = Infinity } = range;
   const written = whole ? /^[+-]?\d+$/ : /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -38,7 +22,7 @@ export function numberIn(name: string, text: string, range: Range): number {
   throw new UserError(`${name} ${shown}: wanted ${rangeText(range)}`);
 }
 
-function rangeText({ whole = false, least, most, above, below, called }: Range): string {
+function rangeText({ whole = false, least, most, above, below, called }: NumberRange): string {
   const what = called ?? (whole ? 'a whole number' : 'a number');
   if (least !== undefined && most !== undefined) return `${what} from ${least} to ${most}`;
   if (above !== undefined && below !== undefined) return `${what} between ${above} and ${below}`;
