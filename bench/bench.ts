@@ -1,4 +1,4 @@
-/** What a benchmark is told on the command line. */
+/** Options of a benchmark on the command line. */
 export type BenchOptions = {
   /** Measurements of each side; ratios are medians over them. */
   readonly runs: number;

@@ -1,6 +1,6 @@
 // node dist/scripts/faults.js [--over NAMES] [--kills 2] [--writers 1] [--disks 2] [--strangers 5] [--training 0] [--seed 1]: what may
 // happen to a command that writes, again and again at random: kills, a second writer, a disk that fills, --force at what is not its own, strangers at the ports of a
-// training. It must end in the bytes of one that nobody disturbed. --training: kills of a training by several processes.
+// training. It must end in the bytes of an undisturbed command. --training: kills of a training by several processes.
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

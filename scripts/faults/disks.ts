@@ -1,4 +1,4 @@
-// A disk that is full after so many bytes: the command says so and leaves nothing that can be taken for its output; when there is
+// Disk full after a number of bytes: the command says so and leaves nothing that can be taken for its output; when there is
 // room, the same command ends as if nothing had been.
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';

@@ -1,4 +1,4 @@
-// Kills a command at random moments, again and again, and lets it end: its files must be those of one that nobody disturbed.
+// Kills a command at random moments, again and again, and lets it end: its files must be those of an undisturbed command.
 import type { Rng } from '../../src/base/rng.ts';
 import { writers } from '../../test/helpers/writers.ts';
 import { again, attempt, differences, isFinished, removeOutput, start, wrongEnd } from './attempts.ts';

@@ -110,7 +110,7 @@ export async function killTraining(kills: number, rng: Rng): Promise<string[]> {
   const [low, high] = [Math.min(...undisturbed), Math.max(...undisturbed)];
   const loss = learned('run');
   say(
-    `last epoch's loss ${loss.toFixed(4)}; of three seeds that nobody disturbed ${undisturbed.map((l) => l.toFixed(4)).join(', ')}`,
+    `last epoch's loss ${loss.toFixed(4)}; of three undisturbed seeds ${undisturbed.map((l) => l.toFixed(4)).join(', ')}`,
   );
   const spread = high - low;
   if (!(loss >= low - spread && loss <= high + spread)) problems.push(`loss ${loss} is outside of ${low} … ${high}`);

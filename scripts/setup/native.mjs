@@ -44,7 +44,7 @@ export async function buildAddons(libtorch) {
   });
 }
 
-/** Folders with the headers of CUDA and NCCL, so that processes can speak over it; null without them, or without CUDA. */
+/** Folders with the headers of CUDA and NCCL, so that processes can communicate over it; null without them, or without CUDA. */
 function ncclIncludes({ lib, includes }) {
   if (!existsSync(join(lib, 'libtorch_cuda.so'))) return null;
   const wheels = join(lib, '../../nvidia'); // pip puts NVIDIA's packages beside torch

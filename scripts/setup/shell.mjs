@@ -1,4 +1,4 @@
-// What the set-up scripts share: where they are, how they speak, how they run a program.
+// What the set-up scripts share: the root folder, printing, and running programs.
 import { spawnSync } from 'node:child_process';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';

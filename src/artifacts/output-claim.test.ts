@@ -98,7 +98,7 @@ test('hidden folders of killed attempts at an output are removed and said; those
   await make(join(folder, 'dogs'));
   const text = said.text();
   said.restore();
-  assert.match(text, /dogs: removed what an attempt that came to no end had left/);
+  assert.match(text, /dogs: removed the files of an interrupted attempt/);
   assert.deepEqual(readdirSync(folder).sort(), ['.dog.0123abcd.part', '.dogs.mine.part', 'dogs']);
   assert.ok(existsSync(join(folder, 'dogs', MANIFEST)));
 });

@@ -138,7 +138,7 @@ export function restoreReplaced(path: string): void {
   const aside = replacedPath(path);
   if (!existsSync(aside) || there(path)) return;
   renameSync(aside, path);
-  logLine(`${path}: put back what an attempt that was killed had moved aside`);
+  logLine(`${path}: put back the output that a killed attempt had moved aside`);
 }
 
 /** Puts a finished folder at `path`; what stood there is moved aside first and removed when the new one is in its place. */
@@ -170,5 +170,5 @@ export function removePartialOutputs(path: string, keep?: string): void {
     rmSync(join(folder, entry), { recursive: true, force: true });
     removed++;
   }
-  if (removed > 0) logLine(`${path}: removed what an attempt that came to no end had left`);
+  if (removed > 0) logLine(`${path}: removed the files of an interrupted attempt`);
 }

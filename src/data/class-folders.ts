@@ -3,7 +3,7 @@ import { dirname, extname, join } from 'node:path';
 import { codeOf, FileError } from '../base/errors.ts';
 import { type SkippedFiles, SkippedFilesCounter } from './skipped-files.ts';
 
-/** What the decoders read, by the end of the name in lower case. */
+/** Extensions of the images that the decoders read, in lower case. */
 export const IMAGE_EXTENSIONS: ReadonlySet<string> = new Set([
   ...['.jpg', '.jpeg', '.jpe', '.jfif'],
   ...['.png', '.webp', '.gif', '.tif', '.tiff', '.avif'],
@@ -91,7 +91,7 @@ function walk(state: Walk, id: string): void {
 
 type Entry = { readonly id: string; readonly kind: 'file' | 'folder' };
 
-/** What a folder holds, by code unit, less what nobody means. */
+/** The entries of a folder, sorted by code unit, without those that systems and tools leave there. */
 function* entriesOf(root: string, folder: string, counter: SkippedFilesCounter): Iterable<Entry> {
   const entries = readFolder(join(root, folder)).sort((a, b) => byCodeUnit(a.name, b.name));
   for (const entry of entries) {
@@ -108,7 +108,7 @@ function* entriesOf(root: string, folder: string, counter: SkippedFilesCounter):
   }
 }
 
-/** What stands behind a name that is no regular file itself. */
+/** The kind of an entry that is no regular file itself. */
 function kindOf(entry: Dirent, path: string) {
   if (!isSpelled(entry.name, path)) return 'names that are not UTF-8';
   let stats: Stats | Dirent = entry;
@@ -152,5 +152,5 @@ function foldersAbove(root: string): readonly string[] {
 
 const isImage = (name: string): boolean => IMAGE_EXTENSIONS.has(extname(name).toLowerCase());
 
-/** So that positions do not depend on the machine's language. */
+/** Compares by code unit, so that positions do not depend on the machine's language. */
 const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

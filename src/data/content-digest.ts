@@ -12,8 +12,8 @@ export const isSampled = (files: readonly string[]): boolean =>
   files.reduce((sum, file) => sum + statSync(file).size, 0) > WHOLE_BELOW_BYTES;
 
 /**
- * A digest of files: of all their bytes, or beyond 256 MB of their sizes and of 256 blocks evenly spaced over them,
- * which any rewriting of records changes and which still takes a second on a hundred gigabytes.
+ * A digest of files: of all their bytes, or beyond 256 MB of their sizes and of 256 blocks evenly spaced over them.
+ * Any rewriting of records changes it, and it takes a second for a hundred gigabytes.
  */
 export function contentDigest(files: readonly string[], names: readonly string[] = []): string {
   const sizes = files.map((file) => statSync(file).size);

@@ -4,7 +4,7 @@ import { checkImages } from './decode-check.ts';
 import { NO_FAMILY } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
 
-/** What `mixbct data info` tells of a dataset. */
+/** The result of `mixbct data info`. */
 export type DatasetInfo = {
   readonly path: string;
   readonly digest: string;
@@ -16,7 +16,7 @@ export type DatasetInfo = {
   readonly classes: number;
   readonly imagesPerClass: { readonly least: number; readonly mean: number; readonly most: number };
   readonly classesWithoutImages: number;
-  /** Classes of a single image: no genuine pair comes of them. */
+  /** Classes with a single image: they have no genuine pair. */
   readonly classesOfOneImage: number;
   readonly sortedByClass: boolean;
   readonly families: number | null;

@@ -2,7 +2,7 @@ import type { ImageRecord } from './recordio.ts';
 import type { Sidecar } from './sidecar.ts';
 import type { SkippedFiles } from './skipped-files.ts';
 
-/** A record set, as a worker thread is told it. */
+/** Where the records of a record set are; plain data, for worker threads. */
 export type RecordSource = {
   readonly kind: 'records';
   readonly rec: string;
@@ -10,10 +10,10 @@ export type RecordSource = {
   readonly offsets: Float64Array;
 };
 
-/** Files that hold one image each, as a worker thread is told them. */
+/** Files with one image each; plain data, for worker threads. */
 export type FileSource = { readonly kind: 'files'; readonly files: readonly string[] };
 
-/** Loose crops with a face's landmarks in each, as a worker thread is told them. */
+/** Loose crops with the landmarks of the face in each; plain data, for worker threads. */
 export type CropSource = {
   readonly kind: 'crops';
   readonly folder: string;
@@ -21,10 +21,10 @@ export type CropSource = {
   readonly landmarks: Float32Array;
 };
 
-/** Encoded pictures, as a worker thread is told them: those that lie in shared memory are not copied. */
+/** Encoded pictures, for worker threads: those in shared memory are not copied. */
 export type PackSource = { readonly kind: 'pack'; readonly images: readonly Uint8Array[] };
 
-/** Where encoded images lie, as a worker thread is told it. */
+/** Where encoded images are; plain data, for worker threads. */
 export type Source = RecordSource | FileSource | CropSource | PackSource;
 
 /** A labelled set of images: a record set, or a folder of `class/instance.jpg|png|webp`. Position i is the same everywhere. */
@@ -43,7 +43,7 @@ export interface Dataset extends Disposable {
   /** C */
   readonly classes: number;
   readonly sidecar: Sidecar;
-  /** How pictures are brought into place before a network sees them; absent: they are as they should be. */
+  /** How pictures are aligned before a network sees them; absent: they are not. */
   readonly alignment?: 'five-points';
   /** Class ids [N], and family ids [N] or `NO_FAMILY`. */
   labels(): Int32Array;
@@ -51,11 +51,11 @@ export interface Dataset extends Disposable {
   /** Labels, id and encoded bytes of image `i`. @throws FileError naming what is wrong with it. */
   record(i: number): ImageRecord;
   /**
-   * What image `i` is called wherever it lies: its path inside the image folder (with `/`), or the id that the import of a
+   * The id of image `i`, the same in every set: its path inside the image folder (with `/`), or the id that the import of a
    * record set kept. Without either: its key in the record set, its number in the pack.
    */
   id(i: number): string;
-  /** Whether ids came with the images (true), or are mere keys and numbers of this very set. */
+  /** Whether ids came with the images (true), or are keys and numbers of this set only. */
   readonly hasOwnIds: boolean;
   /** What a message calls image `i`. */
   name(i: number): string;
@@ -83,8 +83,8 @@ export const repairAdvice = ({ source, path }: Pick<Dataset, 'source' | 'path'>)
 export interface ImageFile {
   encoded(i: number): Uint8Array;
   /**
-   * The matrix [6] that tells where each pixel of the picture [side, side] lies in the decoded one. Where this is absent,
-   * or null comes back, the whole picture is resized. @throws UserError if the picture is not what it should be.
+   * The matrix [6] that maps each pixel of the picture [side, side] to its place in the decoded one. If this is absent
+   * or returns null, the whole picture is resized. @throws UserError if landmarks do not fit the picture.
    */
   place?(i: number, size: { readonly height: number; readonly width: number }, side: number): Float64Array | null;
   close(): void;

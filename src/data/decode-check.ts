@@ -17,10 +17,10 @@ export type DecodeCheckResponse = readonly DecodeResult[];
 
 /** Images that one message to a worker names. */
 const CHUNK = 64;
-/** Threads take 50 ms to start: fewer images are decoded sooner without. */
+/** Threads take 50 ms to start: fewer images than this are decoded without them. */
 const ALONE_BELOW = 512;
 
-/** Decodes images. What cannot be decoded is told, not thrown. */
+/** Decodes images. Returns problems, does not throw them. */
 export async function decodeAll(source: ImageFile, positions: Iterable<number>): Promise<DecodeResult[]> {
   const results: DecodeResult[] = [];
   for (const i of positions) {
@@ -35,7 +35,7 @@ export async function decodeAll(source: ImageFile, positions: Iterable<number>):
 }
 
 /**
- * Decodes the images at `positions` in as many threads as the machine has cores, and tells of each what came of it, in no
+ * Decodes the images at `positions` in as many threads as the machine has cores. Yields the result of each, in no
  * particular order.
  */
 export async function checkImages(

@@ -3,7 +3,7 @@ import { rgbOfCmyk } from './cmyk.ts';
 import { decodeJpeg, MOST_PIXELS_PER_BYTE } from './jpeg.ts';
 import type { Picture } from './picture.ts';
 
-// what only some images need, loaded with the first of them
+// loaded with the first image that needs it
 const sharp = async () => (await import('sharp')).default;
 
 const startsWith = (bytes: Uint8Array, ...magic: number[]): boolean => magic.every((byte, i) => bytes[i] === byte);
@@ -22,7 +22,7 @@ export function decode(bytes: Uint8Array): Picture | Promise<Picture> {
   return decodeOther(bytes);
 }
 
-/** Netpbm's binary grey (P5) and colour (P6) with 8 bits: the glyph sets are stored so, for JPEG would blur them. */
+/** Netpbm's binary grey (P5) and colour (P6) with 8 bits: glyph sets are stored in it, because JPEG would blur them. */
 export function decodePnm(bytes: Uint8Array): Picture {
   const head = /^P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(\d+)\s+(\d+)\s/.exec(
     Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512)).toString('latin1'),
@@ -67,8 +67,8 @@ async function rawPixels(image: Sharp, wanted: number): Promise<Picture> {
 }
 
 /**
- * Pixels that an image of so many bytes may state. A blank WebP or AVIF of any size takes a few bytes, so that 4096 × 4096
- * are always allowed.
+ * The most pixels that the header of an image of this size may state. A blank WebP or AVIF of any size takes a few bytes, so
+ * 4096 × 4096 are always allowed.
  */
 const pixelLimit = (bytes: Uint8Array): number =>
   Math.min(SHARP_PIXEL_LIMIT, Math.max(4096 * 4096, MOST_PIXELS_PER_BYTE * bytes.length));

@@ -8,12 +8,12 @@ export const FIVE_POINTS: readonly number[] = [
 ];
 const TEMPLATE_SIDE = 112;
 
-/** A similarity that shrinks to less than this, or points closer to each other in pixels, is no face but a fault. */
+/** A similarity with a smaller scale, or points closer to each other in pixels, is an error in the landmarks. */
 const LEAST = 1e-3;
 
 /**
  * The turn, size and move, without reflection, that bring `from` closest to `to` in least squares: Umeyama's method, which
- * in a plane needs no singular values, for the best rotation is the direction of a sum of complex products.
+ * in a plane needs no singular values, because the best rotation is the direction of a sum of complex products.
  * @throws UserError if the points of `from` lie on one point, or no direction is better than another.
  * Source: Umeyama 1991, equations 40 to 42; methods.md 6.3.
  */

@@ -11,7 +11,7 @@ import type { WrittenPart } from './split.ts';
 
 export type ImportOptions = {
   readonly force?: boolean;
-  /** Decode every image first, so that what is unreadable is told under its own name. */
+  /** Decode every image first, so that unreadable images are listed by name. */
   readonly check?: boolean;
   /** Leave out and list what is unreadable, instead of stopping. */
   readonly skipBadImages?: boolean;

@@ -31,7 +31,7 @@ export type Lineage = {
   readonly classes: NumberList;
 };
 
-/** A dataset that was not made of another is its own origin. @throws FileError if the sidecar's ranges are not C ids. */
+/** A dataset that was not made from another is its own origin. @throws FileError if the sidecar's ranges are not C ids. */
 export function lineageOf(dataset: {
   readonly path: string;
   readonly digest: string;

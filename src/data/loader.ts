@@ -16,7 +16,7 @@ export interface Batch extends Disposable {
   readonly indices: Int32Array;
   /** Rows whose image could not be read, under `skipBad: 'blank'`: their pixels are zeros. */
   readonly blank: readonly number[];
-  /** How long the consumer stood still for this batch. */
+  /** How long the consumer waited for this batch. */
   readonly waitedMs: number;
 }
 
@@ -25,17 +25,17 @@ export type EpochOptions = {
   readonly imageSide: number;
   /** Positions in the order to visit them. */
   readonly order: Int32Array;
-  /** Leave out a last batch that is not full. */
+  /** Skip a last batch that is not full. */
   readonly dropLast?: boolean;
-  /** Batches to pass over, for a run that goes on where it stopped. */
+  /** Batches to skip, for a run that is resumed. */
   readonly firstBatch?: number;
   /** Random changes; absent or null for extraction. */
   readonly augment?: Augmentation | null;
   readonly seed?: number;
   readonly epoch?: number;
   /**
-   * Go on past an image that cannot be read, and list it in `bad`: another image of the batch takes its place, or with
-   * `blank` its pixels are zeros and the batch says so.
+   * Skip an unreadable image and list it in `bad`: another image of the batch replaces it, or with `blank` its pixels are
+   * zeros and the batch lists its row.
    */
   readonly skipBad?: boolean | 'blank';
 };
@@ -65,7 +65,7 @@ export class Loader implements AsyncDisposable {
     this.#crew = workers === 0 ? new InlineDecoder(dataset) : new WorkerPool(dataset, workers);
   }
 
-  /** The images passed over so far, in order of position. */
+  /** The images skipped so far, in order of position. */
   get bad(): readonly BadImage[] {
     return [...this.#bad.values()].sort((a, b) => a.index - b.index);
   }
@@ -98,7 +98,7 @@ export class Loader implements AsyncDisposable {
         const job = ahead.shift()!;
         const from = performance.now();
         const bad = await job.done;
-        // batches that are ready keep the event loop for themselves: signals and timers would never be heard
+        // batches that are ready would starve the event loop: signals and timers would never be handled
         await tick();
         const waitedMs = performance.now() - from;
         if (bad.length > 0) this.#remember(job, bad, skipBad !== false);
@@ -164,7 +164,7 @@ function blankOut({ pixels }: LoadJob, bad: readonly UndecodableImage[], side: n
   for (const { row } of bad) pixels.fill(0, row * bytes, (row + 1) * bytes);
 }
 
-/** Who fills batches. */
+/** Fills batches: worker threads, or this thread. */
 interface DecoderPool {
   /** Buffers to have in flight. */
   readonly ahead: number;
@@ -213,7 +213,7 @@ class WorkerPool implements DecoderPool {
         this.#take(id)?.resolve(bad);
       });
       worker.on('error', (error) => this.#fail(error));
-      worker.on('exit', () => this.#fail(new Error('a decoding thread has ended'))); // nobody waits for it any more
+      worker.on('exit', () => this.#fail(new Error('a decoding thread has ended'))); // after dispose, no caller waits for it
       return worker;
     });
   }
@@ -226,7 +226,7 @@ class WorkerPool implements DecoderPool {
     const done = new Promise<readonly UndecodableImage[]>((resolve, reject) =>
       this.#pending.set(id, { resolve, reject }),
     );
-    done.catch(() => undefined); // told to whoever awaits it; a batch nobody reaches must not end the process
+    done.catch(() => undefined); // the caller that awaits it gets the error; a batch that is never reached must not end the process
     this.#workers[idlest]!.ref();
     this.#workers[idlest]!.postMessage({ id, task, pixels } satisfies DecodeRequest);
     return done;

@@ -83,7 +83,7 @@ function booleansOf(type: unknown, bytes: unknown, count: unknown): boolean[] {
   return Array.from(bytes, (byte) => byte === 1);
 }
 
-/** What NumPy writes booleans and one-dimensional arrays of them as; its modules moved in version 2. */
+/** How NumPy pickles booleans and one-dimensional arrays of them; its modules moved in version 2. */
 function numpyBooleans(): readonly PickleGlobal[] {
   const array = new PickleGlobal('numpy.ndarray');
   const dtype = new PickleGlobal('numpy.dtype', ([name]) => {

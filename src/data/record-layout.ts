@@ -16,7 +16,7 @@ export type Records = {
   readonly isEmpty: (position: number) => boolean;
 };
 
-/** Classes that a header may promise beyond one for each image: a header alone may not decide how much memory is taken. */
+/** Classes that a header may state beyond one for each image, so that a header alone does not decide how much memory is used. */
 const MOST_EMPTY_CLASSES = 2 ** 20;
 
 /**

@@ -57,8 +57,8 @@ test('given again without --force, an interrupted hold-out is not refused for wh
   await holdOut(dataset, { classes: 2, seed: 1, out: whole });
   const said = reportsOf(t);
   for (const [time, outcome] of [
-    [6, /removed what an attempt that came to no end had left/],
-    [14, /brought an attempt to its end that was killed when all was written/],
+    [6, /removed the files of an interrupted attempt/],
+    [14, /finished an attempt that was killed after all was written/],
   ] as const) {
     const out = join(folder, `killed-${time}`);
     killedAtRename(prefix, out, time, false);

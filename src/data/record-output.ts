@@ -28,7 +28,7 @@ export type RecordSetContent = {
 /** Where a set is written until it is complete, and the note in there that says so: the sets that appear together. */
 const stagingOf = (prefix: string): string => join(dirname(resolve(prefix)), `.${basename(prefix)}.set.part`);
 const COMPLETE = 'complete';
-/** Whether an attempt at a set has come to no end: the next one goes on with it or removes it. */
+/** Whether an attempt at a set was interrupted: the next one finishes or removes it. */
 export const isStaged = (prefix: string): boolean => existsSync(stagingOf(prefix));
 
 /** The prefix that an output names: `sets/a`, `sets/a/`, `sets/a.rec`. @throws UserError if it is no name of a file. */
@@ -41,11 +41,10 @@ export function outputPrefix(path: string): string {
 
 /**
  * Writes record sets with their descriptions: all of them appear, each with all of its files, or none. One process at a time
- * writes a set. An attempt that was killed when all were complete is brought to its end by the next one, any other is removed.
- * A set that such an attempt left, or one of several that stands alone, is taken if it has the same bytes, so that the same
- * command can be repeated.
- * @throws UserError if another process writes one of them, something stands there that may not be replaced, the disk is full,
- * two sets have one name, or a class count is one that a record does not hold
+ * writes a set. The next attempt finishes one that was killed when all were complete, and removes any other.
+ * A set that such an attempt left is accepted if it has the same bytes, so that the same command can be repeated.
+ * @throws UserError if another process writes one of them, something that may not be replaced stands there, the disk is full,
+ * two sets have one name, or a record cannot hold a class count
  */
 export async function writeRecordSets(asked: readonly RecordSetContent[], replacing: OverwriteOptions): Promise<void> {
   const sets = asked.map((set) => ({ ...set, prefix: outputPrefix(set.prefix) }));
@@ -104,7 +103,7 @@ function requireExactClasses({ prefix, classes }: RecordSetContent): void {
   });
 }
 
-/** All files of a record set; the index, which appears last, stands last. */
+/** All files of a record set; the index is last, because it appears last. */
 function filesOf(prefix: string): readonly string[] {
   const { rec, idx } = recordFiles(prefix);
   return [idsPath(prefix), sidecarPath(prefix), rec, idx];
@@ -135,20 +134,20 @@ function sameBytes(a: string, b: string): boolean {
   }
 }
 
-/** Brings to its end, or removes, what a killed attempt left. → whether it was complete */
+/** Finishes or removes what a killed attempt left. → whether it was complete */
 function recover(prefix: string): boolean {
   const staging = stagingOf(prefix);
   if (!existsSync(staging)) return false;
   const note = join(staging, COMPLETE);
   if (!existsSync(note)) {
     rmSync(staging, { recursive: true });
-    logLine(`${prefix}: removed what an attempt that came to no end had left`);
+    logLine(`${prefix}: removed the files of an interrupted attempt`);
     return false;
   }
   const all = (readJson(note) as readonly string[]).map((name) => join(dirname(prefix), name));
   for (const one of all.filter((name) => existsSync(stagingOf(name)))) appear(one);
   for (const one of all) rmSync(stagingOf(one), { recursive: true, force: true });
-  logLine(`${all.join(', ')}: brought an attempt to its end that was killed when all was written`);
+  logLine(`${all.join(', ')}: finished an attempt that was killed after all was written`);
   return true;
 }
 
@@ -205,7 +204,7 @@ function isOfSet(file: string): boolean {
   }
 }
 
-/** Bytes of a dataset's images on disk, about: what a copy of them takes. */
+/** About the bytes of a dataset's images on disk: the size of a copy. */
 export function datasetBytes({ source }: Dataset): number {
   const files = source.kind === 'records' ? [source.rec] : source.kind === 'files' ? source.files : [];
   return files.reduce((sum, file) => sum + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);

@@ -151,11 +151,11 @@ export class RecordSet implements Dataset {
   }
 }
 
-/** A header is read this far: one byte more than it has, which tells it from an image. */
+/** Bytes that are read of a header: one more than it has, to distinguish it from an image. */
 const HEADER_BYTES = LABEL_BYTES + 1;
 
 /**
- * Which records are images, and C where a header tells it. A header record has key 0, two labels and no image, and comes
+ * Which records are images, and C if a header states it. A header record has key 0, two labels and no image, and comes
  * first; without one every record is an image.
  */
 function readLayout(rec: string, idx: string) {

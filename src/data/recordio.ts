@@ -28,7 +28,7 @@ export function recordFiles(path: string): { readonly prefix: string; readonly r
 /** Keys and byte offsets in write order, in shared memory so that workers need no copy. */
 export type RecordIndex = { readonly keys: Int32Array; readonly offsets: Float64Array };
 
-/** Parses an index file. @throws FileError naming the first line that is none. */
+/** Parses an index file. @throws FileError naming the first malformed line. */
 export function readIndex(path: string): RecordIndex {
   if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
   const text = readRegularFile(path);
@@ -178,7 +178,7 @@ export class RecordWriter {
     this.#rec.append(chunk);
   }
 
-  /** Brings both files to the disk, then gives them their names, the index last. */
+  /** Syncs both files, then renames them, the index last. */
   close(): void {
     this.#rec.finish();
     this.#idx.finish();
@@ -186,7 +186,7 @@ export class RecordWriter {
     this.#idx.appear();
   }
 
-  /** Drops what was written: for a caller whose input failed midway. */
+  /** Removes what was written, for a caller whose input failed. */
   abort(): void {
     this.#rec.abort();
     this.#idx.abort();
@@ -247,7 +247,7 @@ class OutputFile {
   }
 }
 
-/** Writes a record set by `fill`: whole, or, if it throws, not at all. */
+/** Writes a record set by `fill`. If `fill` throws, nothing is written. */
 export async function writeRecords(
   prefix: string,
   fill: (writer: RecordWriter) => void | Promise<void>,

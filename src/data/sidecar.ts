@@ -20,17 +20,17 @@ const sidecarSchema = z.strictObject({
 });
 
 /**
- * What `<prefix>.json` beside a record set says that RecordIO has no room for. Where it names families, the second
- * label of each record is a family id; without it that label means nothing to us (methods.md 1.2).
+ * The content of `<prefix>.json` beside a record set: what RecordIO cannot hold. Where it names families, the second
+ * label of each record is a family id; otherwise that label is ignored (methods.md 1.2).
  */
 export type Sidecar = Omit<z.infer<typeof sidecarSchema>, 'format' | 'version'>;
 
-/** Family of a sample nobody told us the family of: it counts as a family of its own. */
+/** Family of a sample whose family is unknown: it counts as a family of its own. */
 export const NO_FAMILY = -1;
 
 export const sidecarPath = (prefix: string): string => `${prefix}.json`;
 
-/** Where a record set keeps what its images were called before they became records (`id-list.ts`). */
+/** The file with the ids that the images of a record set had before the import (`id-list.ts`). */
 export const idsPath = (prefix: string): string => `${prefix}.ids.jsonl`;
 
 export function readSidecar(prefix: string): Sidecar {
@@ -47,7 +47,7 @@ export function readSidecar(prefix: string): Sidecar {
   return sidecar;
 }
 
-/** Writes the description of a record set, and the ids of its images: without any, those of an older set are removed. */
+/** Writes the description of a record set, and the ids of its images. Without ids, the file of an older set is removed. */
 export function writeSidecar(prefix: string, sidecar: Sidecar, ids?: Iterable<string>): void {
   if (ids) writeIds(idsPath(prefix), ids);
   else rmSync(idsPath(prefix), { force: true });

@@ -26,7 +26,7 @@ export type SkippedFiles = {
   readonly deeper: { readonly count: number; readonly first: readonly string[] };
 };
 
-/** A reason as it is told of one. */
+/** The words for each reason, of one file. */
 const oneOf = (reason: SkipReason): string =>
   ({
     'hidden files and folders': 'hidden file or folder',
@@ -87,10 +87,10 @@ function countOne(count: Count, path: string): void {
   if (count.first.length < EXAMPLES) count.first.push(path);
 }
 
-/** Reasons with a line of their own; a folder of many kinds of files has one line for all further kinds. */
+/** Kinds of files with a line of their own; all further kinds share one line. */
 const MOST_LINES = 12;
 
-/** What a command tells of them, a line each. Nothing skipped: no line. */
+/** The skipped files as text, one line for each reason. Nothing skipped: no line. */
 export function describeSkippedFiles({ skipped, emptyClasses, sharedFolders, deeper }: SkippedFiles): string[] {
   const lines = skipped
     .slice(0, MOST_LINES)

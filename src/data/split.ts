@@ -171,8 +171,8 @@ export type HoldOutOptions = {
 };
 
 /**
- * Draws classes that no training may see: writes them as `<base>_eval`, and all others as `<base>_train` in an order of
- * classes drawn too, so that a split of it by class is a random one.
+ * Draws classes that no training may see. Writes them as `<base>_eval`, and all others as `<base>_train` in a random order
+ * of classes, so that a split of `<base>_train` by class is random.
  */
 export async function holdOut(
   dataset: Dataset,
@@ -236,7 +236,7 @@ export async function sampleImages(
   return written!;
 }
 
-/** Writes all parts whole, or none. Keys and ids count from 1 in each. */
+/** Writes all parts or none. Keys and ids count from 1 in each. */
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<WrittenPart[]> {
   const bytesEach = datasetBytes(dataset) / dataset.size;
   const sets = parts.map(({ prefix, positions, labels, classes, sidecar }): RecordSetContent => {

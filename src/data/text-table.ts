@@ -2,7 +2,7 @@ import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { openRegularFile } from '../base/regular-file.ts';
 
-/** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or what nobody wants to read. */
+/** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or something that is skipped. */
 export type ColumnType = 'integer' | 'number' | 'text' | 'skip';
 type Values = { integer: Int32Array; number: Float64Array; text: string[]; skip: null };
 
@@ -25,7 +25,7 @@ export type TableOptions = {
 };
 
 const BLOCK_BYTES = 1 << 20;
-/** A cell of one character and what ends it: a file has no more rows than fit, and no more room is made for them. */
+/** A cell has at least one character and its end: this bounds the number of rows, and the memory for them. */
 const LEAST_CELL = 2;
 const [NEWLINE, RETURN, POINT, ZERO] = [0x0a, 0x0d, 0x2e, 0x30];
 const [BLANK, TAB, COMMA] = [0x20, 0x09, 0x2c];

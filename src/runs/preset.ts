@@ -2,7 +2,7 @@ import type { Recipe } from './recipe.ts';
 
 /** A place where the reference's behaviour differs from our default. */
 export type Difference = {
-  /** Entry of the register of defects (methods.md section 9), or the section that tells of it. */
+  /** Entry of the register of defects (methods.md section 9), or the section that describes it. */
   readonly id: string;
   /** Setting of a recipe. */
   readonly path: string;

@@ -17,7 +17,7 @@ const placesOfOthers = (makes: Writer['makes']): Record<string, string> => ({
   ...(makes === 'folder' && { 'the name of a data set': 'set', 'a folder of the name of a data set': 'set/inside' }),
 });
 
-/** Outputs that --force must not replace, as a command is told them. Makes what is to stand there. */
+/** Outputs that --force must not replace, as arguments of a command. Makes what stands there. */
 function places(folder: string, name: string, { makes, inputs, last }: Writer): Record<string, string> {
   const put = (path: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });

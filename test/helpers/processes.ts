@@ -8,7 +8,7 @@ import { RENDEZVOUS_FILE } from '../../src/torch/variables.ts';
 
 const worker = resolve(import.meta.dirname, 'process-worker.js');
 
-/** A port that nobody listens on now. */
+/** A free port. */
 export const freePort = (): Promise<number> =>
   new Promise((done) => {
     const server = createServer().listen(0, '127.0.0.1', () => {

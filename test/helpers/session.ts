@@ -9,7 +9,7 @@ import { tinyRecipe } from './recipes.ts';
 /** Classes of `tinyBatch`. */
 export const CLASSES = 6;
 
-/** A batch of patterns in 6 classes. With `repeat`, it is so many times the same images. */
+/** A batch of patterns in 6 classes. `repeat` repeats the same images. */
 export function tinyBatch(count: number, { side = 16, repeat = 1 } = {}) {
   const once = count / repeat;
   const labels = Int32Array.from({ length: count }, (_, i) => (i % once) % CLASSES);

@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 
 export type SmallDisk = { readonly path: string; resize(bytes: number): void; unmount(): void };
 
-/** Mounts a disk of so many bytes; null where that is not allowed. */
+/** Mounts a disk of `bytes` bytes; null where that is not allowed. */
 export function mountSmallDisk(bytes: number): SmallDisk | null {
   const path = mkdtempSync(join(tmpdir(), 'mixbct-disk-'));
   const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path]);
@@ -20,7 +20,7 @@ export function mountSmallDisk(bytes: number): SmallDisk | null {
   return null;
 }
 
-/** A disk of so many bytes for one test, which is skipped where none may be mounted. */
+/** A disk of `bytes` bytes for one test, which is skipped where mounting is not allowed. */
 export function smallDisk(t: TestContext, bytes: number): string | null {
   const disk = mountSmallDisk(bytes);
   t.after(() => disk?.unmount());

@@ -23,8 +23,8 @@ type Build = { readonly side: number; readonly prefix: string; readonly force: b
 type Drawn = { readonly file: string; readonly slots: Int32Array };
 
 /**
- * Draws every character with every face into a record set sorted by character; a character no face has is no class. Left
- * out are blanks and, within one face, every picture that two characters share: stand-ins for what the face lacks.
+ * Draws every character with every face into a record set sorted by character; a character that no face has is no class. Skips
+ * blanks and, within one face, every picture that two characters share: a face uses such pictures for what it lacks.
  */
 export async function buildGlyphs(
   faces: readonly Face[],

@@ -10,7 +10,7 @@ import type { GlyphSetName } from './names.ts';
 export type GlyphSource = {
   readonly title: string;
   readonly note: string;
-  /** Where the typefaces come from and how many bytes that is, for the one who waits. */
+  /** Where the typefaces come from and how many bytes they are, for the progress line. */
   readonly download: string;
   readonly codePoints: (levels: 1 | 2) => number[];
   /** Fetches the typefaces into `cache` unless they are there. */
