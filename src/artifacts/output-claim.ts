@@ -133,7 +133,7 @@ export function claimOutput(path: string, kind: OutputKind, replacing: Overwrite
   }
 }
 
-/** Moves back what an attempt that came to no end had moved aside, if its place is empty. */
+/** Moves back the output that an interrupted attempt had moved aside, if its place is empty. */
 export function restoreReplaced(path: string): void {
   const aside = replacedPath(path);
   if (!existsSync(aside) || there(path)) return;
