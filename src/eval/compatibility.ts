@@ -1,5 +1,6 @@
 import { estimate } from './bootstrap.ts';
 import type { Comparison, Estimate, Measured } from './evaluation.ts';
+import { mean } from './mean.ts';
 import { judges, metrics } from './metrics/index.ts';
 import type { ProtocolKind } from './metrics/metric.ts';
 
@@ -79,7 +80,6 @@ export const updateGain = ({
 }): number => (newOld - oldOld) / (oracle - oldOld);
 
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
-const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
 
 /** P_up, P_comp and P_1 over test sets (AdvBCT; methods.md 7.1). */
 export function compatibilityScores(

@@ -52,9 +52,9 @@ function doubled(array: Int32Array): Int32Array {
 const TRIES_PER_PAIR = 100;
 
 /**
- * 1:1 verification across families: every genuine pair, or `genuines` drawn by seed if there are more, each pair as likely as
- * any other; and likewise `impostors` impostor pairs. Every model is judged on the same pairs, so that differences between
- * models are paired. Memory: 16 bytes a pair, whatever the sizes of classes are.
+ * Pairs of 1:1 verification, always of different families: all genuine pairs, or `genuines` drawn uniformly by seed if there are
+ * more; likewise `impostors` impostor pairs. All models are tested on the same pairs, so differences between models are paired.
+ * Memory: 16 bytes per pair, whatever the sizes of classes.
  * @throws UserError if there is no genuine pair.
  */
 export function verificationPairs(
@@ -106,7 +106,7 @@ function positionsByClass(labels: Int32Array): ReadonlyMap<number, readonly numb
   return classes;
 }
 
-/** How many pairs of a class are of different families. */
+/** Counts the pairs of a class that are of different families. */
 function genuineCount({ families }: Identities, positions: readonly number[]): number {
   const pairs = (count: number): number => (count * (count - 1)) / 2;
   const sizes = new Map<number, number>();
@@ -129,8 +129,8 @@ function allGenuinePairs(identities: Identities, direction: Rng): PairList {
 type Draws = { readonly genuines: number; readonly draw: Rng; readonly direction: Rng };
 
 /**
- * A picture is drawn by the pairs that it is in, then its partner among the pictures of its class of other families. Nothing is
- * drawn in vain, so that a class of which almost all pictures are of one family costs no more than another.
+ * Draws an image with a probability in proportion to its pairs, then its partner among the images of its class and other families.
+ * No draw is rejected, so a class with almost all images in one family costs no more than another.
  */
 function sampleGenuinePairs(
   { families }: Identities,
@@ -138,7 +138,7 @@ function sampleGenuinePairs(
   { genuines, draw, direction }: Draws,
 ): PairList {
   const images = classes.flatMap((positions) => imagesWithPartners(positions, families));
-  const upTo = new Float64Array(images.length); // pairs of this picture and all before it
+  const upTo = new Float64Array(images.length); // pairs of this image and all before it
   let total = 0;
   for (const [i, { partners }] of images.entries()) {
     total += partners;
@@ -146,7 +146,7 @@ function sampleGenuinePairs(
   }
   const pairs = new PairList();
   while (pairs.count < genuines) {
-    // two draws of 32 bits: one would never reach most pairs of billions
+    // a single draw of 32 bits would never reach most of billions of pairs
     const { position, ordered, from, to, partners } = images[firstIndexAbove(upTo, total * uniform53Bits(draw))]!;
     const k = draw.integer(partners);
     const other = ordered[k < from ? k : k + to - from]!;
@@ -155,7 +155,7 @@ function sampleGenuinePairs(
   return pairs;
 }
 
-/** A picture of a class whose pictures are `ordered` by family: its own family is `from` … `to - 1` of them. */
+/** An image of a class whose images are `ordered` by family; positions `from` … `to - 1` are of its own family. */
 type ImageWithPartners = {
   readonly position: number;
   readonly ordered: readonly number[];
@@ -178,10 +178,10 @@ function imagesWithPartners(positions: readonly number[], families: Int32Array):
   return result;
 }
 
-/** Uniform in [0, 1), of more bits than `uniform` has. */
+/** Uniform in [0, 1) with more bits than `uniform`. */
 const uniform53Bits = (rng: Rng): number => (rng.integer(2 ** 21) + rng.uniform()) / 2 ** 21;
 
-/** The first position of ascending `sums` that is above `value`. */
+/** The first position of ascending `sums` whose sum is above `value`. */
 function firstIndexAbove(sums: Float64Array, value: number): number {
   let [low, high] = [0, sums.length - 1];
   while (low < high) {
@@ -196,16 +196,16 @@ function firstIndexAbove(sums: Float64Array, value: number): number {
 export type Gallery = { readonly entries: Int32Array; readonly enrolled: Int32Array };
 export type IdentificationProtocol = {
   readonly probes: Int32Array;
-  /** Probes that the set has; `probes` are all of them, or a draw. */
+  /** Probes of the set; `probes` are all of them or a sample. */
   readonly totalProbes: number;
   readonly galleries: readonly [Gallery, Gallery];
 };
 
 /**
- * Open-set 1:N identification (methods.md 6.6): one picture of each identity is its gallery entry, the pictures of the other
- * families are probes. A half of the identities, drawn by seed, is enrolled in the first gallery, the other half in the
- * second, and every probe searches both. Where families are known, half of them, drawn by seed, make gallery entries and
- * the others probes, so that no probe meets an entry of its own family. Of more probes than `most`, that many are drawn by seed.
+ * Galleries and probes of open-set 1:N identification (methods.md 6.6). One image of each identity is its gallery entry; its
+ * images of other families are probes. Half of the identities, drawn by seed, are enrolled in the first gallery, the others in
+ * the second, and every probe searches both. If families are known, half of them, drawn by seed, supply gallery entries and the
+ * others probes, so no probe meets an entry of its own family. If there are more probes than `most`, `most` are drawn by seed.
  */
 export function identificationSplit(
   { labels, families }: Identities,

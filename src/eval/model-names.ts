@@ -1,6 +1,6 @@
 import { optionHint, UserError } from '../base/errors.ts';
 
-/** Reports tell models apart by their names. @throws UserError if two are called the same. */
+/** @throws UserError if two models have the same name, by which reports tell them apart. */
 export function requireDistinctNames(names: readonly string[]): void {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined)

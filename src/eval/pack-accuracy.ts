@@ -2,28 +2,29 @@ import { FileError, UserError } from '../base/errors.ts';
 import { isZeroRow } from './scores.ts';
 import { CANCELLATION_LIMIT } from './templates.ts';
 
-/** Squared distances that are tried as the limit of "the same": 0, 0.01, …, 3.99. */
+/** Candidate thresholds of the squared distance: 0, 0.01, …, 3.99. */
 const THRESHOLDS = Array.from({ length: 400 }, (_, i) => i * 0.01);
 
-/** Embeddings of a pack's images as they are, and of their mirror images, flat [2P · D]. */
+/** Embeddings of a pack's images and of their mirror images, flat [2P · D]. */
 export type PackEmbeddings = {
   readonly original: ArrayLike<number>;
   readonly mirrored: ArrayLike<number>;
   readonly dim: number;
 };
 
-/** Accuracy of telling pairs apart, each fold with the limit that was best on the others. */
+/** Accuracy of verification; each fold uses the threshold that is best on the other folds. */
 export type FoldedAccuracy = {
   readonly mean: number;
-  /** Of the population of folds. */
+  /** Population standard deviation over the folds. */
   readonly std: number;
   readonly folds: readonly number[];
   readonly thresholds: readonly number[];
 };
 
 /**
- * Embeddings of a verification pack: each image's and its mirror image's together, brought to length 1; zeros if both are, or
- * cancel. Rows 2p and 2p + 1 make pair p. `meanNorm` is the mean length of a single embedding, which the reference logs as XNorm. Source: methods.md 2.11.
+ * Embeddings of a verification pack: the sum of an image's and its mirror image's, divided by its length. A row is zeros if both
+ * are, or if they cancel. Rows 2p and 2p + 1 make pair p. `meanNorm` is the mean length of a single embedding, which the
+ * reference logs as XNorm. Source: methods.md 2.11.
  */
 export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
   readonly rows: Float64Array;
@@ -48,8 +49,8 @@ export function packEmbeddings({ original, mirrored, dim }: PackEmbeddings): {
 }
 
 /**
- * Squared distance of each pair: row 2p by the model of the gallery, row 2p + 1 by that of the queries, which are the same in
- * a self-test; NaN where one of both is zeros, which is like nothing. flat [2P · D] each → [P]
+ * Squared distance of each pair: row 2p by the gallery's model, row 2p + 1 by the query's, which is the same in a self-test. NaN
+ * if one of both is zeros. flat [2P · D] each → [P]
  */
 export function pairDistances(gallery: Float64Array, query: Float64Array, dim: number): Float64Array {
   return Float64Array.from({ length: gallery.length / (2 * dim) }, (_, p) => {
@@ -61,12 +62,12 @@ export function pairDistances(gallery: Float64Array, query: Float64Array, dim: n
   });
 }
 
-/** Parts of a pack, one after another, that accuracy is measured in (methods.md 2.11). */
+/** Contiguous folds of a pack (methods.md 2.11). */
 const FOLDS = 10;
 
 /**
- * Refuses pairs that accuracy in ten folds says nothing about: too few, or all of one kind, which a model of one answer gets right.
- * @throws FileError naming the pack.
+ * Checks that ten-fold accuracy means something.
+ * @throws FileError naming the pack if it has too few pairs, or only genuine or only impostor pairs.
  */
 export function requireFoldablePairs(path: string, same: readonly boolean[]): void {
   const hint = `wanted ${FOLDS} pairs or more, some genuine and some impostors`;
@@ -76,9 +77,9 @@ export function requireFoldablePairs(path: string, same: readonly boolean[]): vo
 }
 
 /**
- * K-fold verification: contiguous folds, the first ones larger by one where they cannot be equal. A pair is called the same
- * if its squared distance is below the limit; of equally good limits the smallest is taken. Limits are given, so equal distances
- * are answered alike; a distance of NaN is answered wrong whatever the pair shows. Source: methods.md 2.11.
+ * K-fold verification accuracy with contiguous folds; the first ones are larger by one if they cannot be equal. A pair is accepted
+ * if its squared distance is below the threshold. Of equally good thresholds the smallest is used. Thresholds are fixed in advance,
+ * so equal distances get equal answers. A distance of NaN is always a wrong answer. Source: methods.md 2.11.
  * @throws UserError if there are fewer pairs than folds.
  */
 export function foldedAccuracy(
@@ -107,9 +108,9 @@ export function foldedAccuracy(
   };
 }
 
-/** How many of the pairs [from, to) each threshold tells right. */
+/** Counts the right answers of each threshold over pairs [from, to). */
 function rightAnswers(distances: ArrayLike<number>, same: ArrayLike<boolean>, from: number, to: number): Int32Array {
-  // what changes from one threshold to the next: a pair is called the same from its first threshold on
+  // changes from one threshold to the next: a pair is accepted from its first threshold on
   const changes = new Int32Array(THRESHOLDS.length + 1);
   let right = 0;
   for (let i = from; i < to; i++) {

@@ -4,19 +4,19 @@ import type { Rows } from './scores.ts';
 /** Entries of a block of products: 16 MB in single, 32 MB in double precision. */
 const BLOCK_ENTRIES = 1 << 22;
 
-/** Rows that are asked for a block at a time; the next block may use the memory of the one before. */
+/** Rows that are read a block at a time. The next block may reuse the memory. */
 export type RowBlocks<T extends Rows> = { readonly count: number; take(from: number, count: number): T };
 
-/** Rows that are all at hand, flat [N · D]. */
+/** Blocks of rows that are all in memory, flat [N · D]. */
 export const arrayBlocks = <T extends Rows>(rows: T, dim: number): RowBlocks<T> => ({
   count: rows.length / dim,
   take: (from, count) => rows.subarray(from * dim, (from + count) * dim) as T,
 });
 
 /**
- * Products of every row of `left` [n · D] with every row of `right` [m · D] in the precision of both, a block of left rows at
- * a time: `take` gets them as [count · m] with the position of the first row. The block's memory is used again. Rounding
- * depends on the processor and on where in a block a product lies.
+ * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
+ * `take` gets the products as [count · m] and the position of the first row; the next block reuses the memory. Rounding depends on
+ * the processor and on the position in the block.
  */
 export function eachProductBlock<T extends Rows>(
   left: RowBlocks<T>,
@@ -44,7 +44,7 @@ export function eachProductBlock<T extends Rows>(
   );
 }
 
-/** Rows at positions, flat, in `into` if it is given. rows [N · D] → [K · D] */
+/** Copies the rows at positions, into `into` if it is given. rows [N · D] → [K · D] */
 export function takeRows<T extends Rows>(
   rows: T,
   positions: ArrayLike<number>,

@@ -1,12 +1,12 @@
 import { NO_SCORE } from './scores.ts';
 
-/** FAR at which true accept rates are told. */
+/** FAR at which true accept rates are reported. */
 export const FAR_TARGETS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1] as const;
 
 /** Scores of pairs, each sorted ascending (`sort` of a typed array). */
 export type Scores = { readonly genuine: ArrayLike<number>; readonly impostor: ArrayLike<number> };
 
-/** Parts the scores of pairs by whether a pair shows one identity, and sorts both. */
+/** Splits the scores of pairs into genuine and impostor scores, and sorts both. */
 export function scoresByIdentity(scores: Float64Array, same: ArrayLike<number>): Scores {
   return {
     genuine: scores.filter((_, i) => same[i] === 1).sort(),
@@ -51,14 +51,14 @@ export function roc({ genuine, impostor }: Scores): Roc {
   return { threshold, far, tar };
 }
 
-/** Area under the curve: the chance that a genuine pair scores above an impostor pair, ties counting half. */
+/** Area under the curve: the probability that a genuine pair scores above an impostor pair; ties count half. */
 export function auc({ far, tar }: RocPoints): number {
   let area = 0;
   for (let i = 1; i < far.length; i++) area += ((far[i]! - far[i - 1]!) * (tar[i]! + tar[i - 1]!)) / 2;
   return area;
 }
 
-/** Equal error rate: where the curve, drawn in straight pieces, meets FAR = 1 - TAR. */
+/** Equal error rate: where the piecewise linear curve meets FAR = 1 - TAR. */
 export function equalErrorRate({ far, tar }: RocPoints): number {
   const excess = (i: number): number => far[i]! + tar[i]! - 1; // rises from -1 to 1
   let i = 1;

@@ -13,6 +13,7 @@ import {
   thresholdAtFpir,
   tpir,
 } from './identification.ts';
+import { mean } from './mean.ts';
 import { eer } from './metrics/eer.ts';
 import { judges, metrics } from './metrics/index.ts';
 import type { IdentificationTest, ProtocolKind, VerificationTest } from './metrics/metric.ts';
@@ -103,7 +104,6 @@ export function identificationTest(
   };
 }
 
-const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
 const rankOf = (ahead: number): number => (ahead === NEVER_FOUND ? Number.POSITIVE_INFINITY : ahead + 1);
 
 /** The metrics of one test by name: those that verdicts of the protocol use, and those that evaluation.json lists by name. */

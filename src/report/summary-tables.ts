@@ -1,4 +1,5 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
+import { mean } from '../eval/mean.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { percent, percentagePoints, withMinusSign } from './format.ts';
 
@@ -12,7 +13,6 @@ export type TitledTable = {
   readonly rows: readonly string[][];
 };
 
-const mean = (xs: readonly number[]): number => xs.reduce((sum, x) => sum + x, 0) / xs.length;
 const listed = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
 
 /**

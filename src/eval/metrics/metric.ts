@@ -1,4 +1,5 @@
 import type { Measured, TestResult } from '../evaluation.ts';
+import { mean } from '../mean.ts';
 import type { RocPoints } from '../roc.ts';
 
 /** What is evaluated: pairs and galleries drawn from a labelled set, or a published protocol of templates. */
@@ -47,8 +48,7 @@ export type Metric = {
 export const EVERY_PROTOCOL: readonly ProtocolKind[] = ['labelled set', 'templates'];
 
 /** The chance of finding the right entry first without any knowledge, mean over the galleries. */
-export const chanceOfRankOne = (galleries: readonly number[]): number =>
-  galleries.reduce((sum, entries) => sum + 1 / entries, 0) / galleries.length;
+export const chanceOfRankOne = (galleries: readonly number[]): number => mean(galleries.map((entries) => 1 / entries));
 
 /** 0.001 as 1e-3 */
 export const powerOfTen = (x: number): string => (x === 1 ? '1' : `1e${Math.round(Math.log10(x))}`);
