@@ -13,10 +13,10 @@ export type Augmentation = {
   readonly shift: number;
 };
 
-/** One draw. `matrix` maps a pixel of the result to its place in the picture; null leaves the picture as it is. */
+/** One random transform. `matrix` maps a pixel of the result to its place in the picture; null: no resampling. */
 export type ImageTransform = { readonly mirror: boolean; readonly matrix: Float64Array | null };
 
-/** Draws uniformly within the limits. Equal streams give equal changes, whichever thread asks. */
+/** Samples a transform uniformly within the limits. Equal streams give equal transforms in every thread. */
 export function sampleTransform(
   { flip, rotateDeg, scale, shift }: Augmentation,
   rng: Rng,
@@ -52,11 +52,11 @@ function inverseAffine({ angle, factor, dx, dy, mirror, side }: Affine): Float64
   ); // biome-ignore format: a matrix
 }
 
-/** A change as a matrix, for a picture that is resampled anyway. */
+/** A transform as a matrix, for a picture that is resampled anyway. */
 export const transformMatrix = ({ mirror, matrix }: ImageTransform, side: number): Float64Array =>
   matrix ?? Float64Array.of(mirror ? -1 : 1, 0, mirror ? side - 1 : 0, 0, 1, 0);
 
-/** Writes `picture` [side, side, 3], changed, to `target` at `offset`. */
+/** Writes the transformed `picture` [side, side, 3] to `target` at `offset`. */
 export function applyTransform(
   picture: Uint8Array,
   { mirror, matrix }: ImageTransform,
@@ -69,7 +69,7 @@ export function applyTransform(
   else target.set(picture, offset);
 }
 
-/** Left for right: exact, no resampling. */
+/** Mirrors a picture left to right, without resampling. */
 export function mirrorInto(picture: Uint8Array, target: Uint8Array, offset: number, side: number): void {
   for (let y = 0; y < side; y++)
     for (let x = 0; x < side; x++) {

@@ -6,21 +6,21 @@ import { decode, resize } from './decode.ts';
 import { composeTransforms } from './face-alignment.ts';
 import { nativeImage } from './native-image.ts';
 
-/** What to put into one batch buffer. */
+/** The images of one batch. */
 export type DecodeTask = {
   /** Positions in the dataset. */
   readonly indices: Int32Array;
   readonly side: number;
-  /** null: pictures as they are. */
+  /** Null: no augmentation. */
   readonly augment: { readonly limits: Augmentation; readonly seed: number; readonly epoch: number } | null;
 };
 
-/** An image of the batch that could not be read. */
+/** An unreadable image of the batch. */
 export type UndecodableImage = { readonly row: number; readonly problem: string };
 
 /**
  * Decodes a batch into `pixels` [B, side, side, 3]. Each image's random change depends on seed, epoch and its position in
- * the dataset alone, so that any number of workers makes the same bytes. Rows that cannot be read are left as they were.
+ * the dataset alone, so that any number of workers makes the same bytes. Rows of unreadable images are left unchanged.
  */
 export async function decodeBatch(
   source: ImageFile,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Dataset } from './dataset.ts';
 import { lineageOf } from './lineage.ts';
 
-/** What tells the classes of a dataset from those of another, for each of its K classes that have images. */
+/** Keys that identify the K classes with images across datasets. */
 export type ClassKeys = {
   /** Class ids in the dataset [K], ascending. */
   readonly labels: Int32Array;

@@ -45,8 +45,8 @@ export type DatasetLike = {
 };
 
 /**
- * @throws UserError if the artefact at `path` was made from another dataset than `dataset`. One that came from outside and
- * names no dataset passes if it has as many rows, one of 0.3.0 without a look at names and ids.
+ * @throws UserError if the artefact at `path` was made from another dataset than `dataset`. An imported one without a
+ * dataset passes if it has as many rows. For one of 0.3.0 names and ids are not compared.
  */
 export function requireSameDataset(
   { dataset: made, count }: { readonly dataset: DatasetReference | null; readonly count: number },

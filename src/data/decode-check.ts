@@ -6,12 +6,12 @@ import type { Dataset, ImageFile } from './dataset.ts';
 import { decode } from './decode.ts';
 import { openSource } from './open-dataset.ts';
 
-/** Height and width of an image that can be decoded, or what is wrong with it. */
+/** Height and width of a decoded image, or why decoding failed. */
 export type DecodeResult =
   | { readonly i: number; readonly height: number; readonly width: number }
   | { readonly i: number; readonly problem: string };
 
-/** Main thread → worker: decode these. Worker → main thread: what came of it, in their order. */
+/** Main thread → worker: positions to decode. Worker → main thread: their results in the same order. */
 export type DecodeCheckRequest = Int32Array;
 export type DecodeCheckResponse = readonly DecodeResult[];
 

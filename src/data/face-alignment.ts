@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts';
 
 // Points are flat: x0, y0, x1, y1, … in pixels, pixel centres at whole numbers. A matrix [6] holds two rows: x' = m0 x + m1 y + m2.
 
-/** Where the eyes, the tip of the nose and the corners of the mouth come to lie in a picture of 112 × 112 (methods.md 6.3). */
+/** Template landmarks in a picture of 112 × 112: eyes, tip of the nose, corners of the mouth (methods.md 6.3). */
 export const FIVE_POINTS: readonly number[] = [
   38.2946, 51.6963, 73.5318, 51.5014, 56.0252, 71.7366, 41.5493, 92.3655, 70.729904, 92.2041,
 ];
@@ -39,7 +39,7 @@ export function similarityTransform(from: ArrayLike<number>, to: ArrayLike<numbe
   return Float64Array.of(a, -b, toX - a * fromX + b * fromY, b, a, toY - b * fromX - a * fromY);
 }
 
-/** The matrix that undoes an invertible one. */
+/** The inverse matrix. */
 export function invertTransform(m: ArrayLike<number>): Float64Array {
   const [a, b, c, d, e, f] = m as unknown as [number, number, number, number, number, number];
   const det = a * e - b * d;
@@ -49,7 +49,7 @@ export function invertTransform(m: ArrayLike<number>): Float64Array {
   ); // biome-ignore format: a matrix
 }
 
-/** The matrix that does `first`, then `then`. */
+/** The matrix of `first` followed by `then`. */
 export function composeTransforms(first: ArrayLike<number>, then: ArrayLike<number>): Float64Array {
   const row = (a: number, b: number, c: number): number[] => [
     a * first[0]! + b * first[3]!,

@@ -13,23 +13,23 @@ export type ImportOptions = {
   readonly force?: boolean;
   /** Decode every image first, so that unreadable images are listed by name. */
   readonly check?: boolean;
-  /** Leave out and list what is unreadable, instead of stopping. */
+  /** Skip and list unreadable images instead of stopping. */
   readonly skipBadImages?: boolean;
 };
 
-/** An image that the import left out. */
+/** An image that the import skipped. */
 export type SkippedImage = { readonly id: string; readonly problem: string };
 
 export type ImportResult = WrittenPart & {
   readonly skippedImages: readonly SkippedImage[];
-  /** Names of classes that only had unreadable images: they are no classes of the new set. */
+  /** Names of classes that only had unreadable images: the new set does not have them. */
   readonly skippedClasses: readonly string[];
   readonly skippedFiles?: SkippedFiles;
 };
 
 /**
  * Writes a dataset (an image folder, or a record set in any order) as a record set sorted by class, with its header
- * record, its description and its ids beside it. The encoded bytes are carried over untouched.
+ * record, its description and its ids beside it. The encoded bytes are copied.
  * @throws UserError that lists unreadable images, unless `skipBadImages`
  */
 export async function importDataset(
@@ -135,7 +135,7 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
   };
 }
 
-/** What the import left out, a line each. */
+/** Skipped images and classes, one line each. */
 export function importResultLines({ skippedImages, skippedClasses }: ImportResult): string[] {
   const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
   return [

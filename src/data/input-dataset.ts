@@ -3,7 +3,7 @@ import type { Dataset } from './dataset.ts';
 import { openDataset } from './open-dataset.ts';
 import { describeSkippedFiles } from './skipped-files.ts';
 
-/** Opens the dataset that a command was given, and tells what in its folder is no image of it, unless another process does. */
+/** Opens the dataset of a command and reports skipped files, unless another process does. */
 export function openInputDataset(path: string, { report = true }: { readonly report?: boolean } = {}): Dataset {
   const dataset = openDataset(path);
   if (report && dataset.skippedFiles)

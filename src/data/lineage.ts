@@ -10,7 +10,7 @@ const drawSchema = z.union([
   z.strictObject({ of, perClass: z.int(), seed: z.int() }),
 ]);
 
-/** How some of each class's images were taken; `of` is the digest of the dataset they were taken from. */
+/** How a part of each class's images was drawn; `of` is the digest of the dataset that they come from. */
 export type Draw = z.infer<typeof drawSchema>;
 
 /** The dataset at the root of a lineage, and how images were taken from it, the first draw first. */

@@ -3,7 +3,7 @@ import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-dec
 import type { Source } from './dataset.ts';
 import { openSource } from './open-dataset.ts';
 
-/** Main thread → worker: fill this buffer. Worker → main thread: it is filled. */
+/** Main thread → worker: decode into this buffer. Worker → main thread: it is done. */
 export type DecodeRequest = { readonly id: number; readonly task: DecodeTask; readonly pixels: Uint8Array };
 export type DecodeResponse = { readonly id: number; readonly bad: readonly UndecodableImage[] };
 

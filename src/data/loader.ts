@@ -7,14 +7,14 @@ import { type Dataset, type ImageFile, repairAdvice } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
 import { openSource } from './open-dataset.ts';
 
-/** Pixels and labels of one step. Disposing it gives its buffer back: read nothing of it afterwards. */
+/** Pixels and labels of one step. Disposing it returns its buffer: do not read it afterwards. */
 export interface Batch extends Disposable {
   /** [B, side, side, 3] in shared memory */
   readonly images: Uint8Array;
   readonly labels: Int32Array; // [B]
   /** Positions in the dataset, [B]. */
   readonly indices: Int32Array;
-  /** Rows whose image could not be read, under `skipBad: 'blank'`: their pixels are zeros. */
+  /** Rows of unreadable images with `skipBad: 'blank'`: their pixels are zeros. */
   readonly blank: readonly number[];
   /** How long the consumer waited for this batch. */
   readonly waitedMs: number;
@@ -40,7 +40,7 @@ export type EpochOptions = {
   readonly skipBad?: boolean | 'blank';
 };
 
-/** An image that could not be read. */
+/** An unreadable image. */
 export type BadImage = { readonly index: number; readonly name: string; readonly problem: string };
 
 type LoadJob = {
@@ -70,7 +70,7 @@ export class Loader implements AsyncDisposable {
     return [...this.#bad.values()].sort((a, b) => a.index - b.index);
   }
 
-  /** @throws FileError naming the first image that cannot be read, unless `skipBad`. */
+  /** @throws FileError naming the first unreadable image, unless `skipBad`. */
   async *epoch(options: EpochOptions): AsyncGenerator<Batch, void, undefined> {
     const { batchSize, imageSide: side, order, dropLast = false, firstBatch = 0, skipBad = false } = options;
     const count = dropLast ? Math.floor(order.length / batchSize) : Math.ceil(order.length / batchSize);
@@ -135,7 +135,7 @@ export class Loader implements AsyncDisposable {
     }
   }
 
-  /** The first image of the batch that could be read takes the place of each that could not. */
+  /** Replaces each unreadable image by the first readable one of the batch. */
   #replace({ indices, pixels }: LoadJob, bad: readonly UndecodableImage[], side: number): void {
     const broken = new Set(bad.map(({ row }) => row));
     const good = indices.findIndex((_, row) => !broken.has(row));

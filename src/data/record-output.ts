@@ -25,7 +25,7 @@ export type RecordSetContent = {
   readonly bytes?: number;
 };
 
-/** Where a set is written until it is complete, and the note in there that says so: the sets that appear together. */
+/** Folder in which a set is written, and the file that marks it complete: it lists the sets that are moved together. */
 const stagingOf = (prefix: string): string => join(dirname(resolve(prefix)), `.${basename(prefix)}.set.part`);
 const COMPLETE = 'complete';
 /** Whether an attempt at a set was interrupted: the next one finishes or removes it. */

@@ -16,7 +16,7 @@ type Part = {
   readonly sidecar: Sidecar;
 };
 
-/** What was written where. */
+/** A part that was written. */
 export type WrittenPart = { readonly prefix: string; readonly images: number; readonly classes: number };
 
 export type SplitOptions = {
