@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { formatCount, formatDuration, logLine } from '../base/progress.ts';
 import { packageRoot } from '../base/version.ts';
 import type { PlannedStage } from '../experiment/plan.ts';
-import { renderTerminal, textTable } from '../report/terminal.ts';
+import { renderTerminal } from '../report/terminal.ts';
 import type { RunExperimentOptions } from '../stages/run-experiment.ts';
 import { command, interruptible, print, useThreads } from './context.ts';
 import { seedOption, several } from './options.ts';
@@ -91,10 +91,11 @@ async function run(file: string, options: RunCommandOptions): Promise<void> {
 }
 
 function planText(plan: readonly PlannedStage[]): string {
-  const rows = plan.map(({ id, state, summary, reasons, needsForce }) => {
+  const width = Math.max(0, ...plan.map(({ id }) => id.length));
+  const lines = plan.map(({ id, state, summary, reasons, needsForce }) => {
     const why = [...(state === 'done' ? [] : [summary]), ...reasons, ...(needsForce ? ['needs --force'] : [])];
-    return [id, state, why.join('; ')];
+    return `${id.padEnd(width)}  ${state.padEnd(11)}  ${why.join('; ')}`.trimEnd();
   });
   const due = plan.filter(({ state }) => state !== 'done').length;
-  return `${textTable(['stage', 'state', 'what it does, and why'], rows)}\n${due} of ${formatCount(plan.length, 'stage')} would run`;
+  return [...lines, `${due} of ${formatCount(plan.length, 'stage')} would run`].join('\n');
 }

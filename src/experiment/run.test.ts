@@ -13,6 +13,7 @@ import { Interrupted } from '../base/errors.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { stages as kinds } from '../stages/index.ts';
 import { loadExperiment } from './load.ts';
+import type { PlannedStage } from './plan.ts';
 import { runStages } from './run.ts';
 
 const network = { name: 'r18', embeddingDim: 8, inputSide: 16, width: 0.0625 };
@@ -186,4 +187,39 @@ test('one process at a time makes stages of an experiment; where all is done non
   stagesRun(folder, 'x.json', 'out');
   await holderOf(t, join(folder, 'out'));
   assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { 'sample-0': true });
+});
+
+test('a dry run tells what would run and why, stage after stage, and changes nothing', async (t) => {
+  const folder = await withStages(t, samples(3, 2, 1));
+  const dryRun = (...options: readonly string[]) => {
+    const { code, out, err } = mixbct(folder, 'run', 'x.json', '--out', 'out', '--dry-run', '--json', ...options);
+    assert.equal(code, 0, err);
+    return (JSON.parse(out) as PlannedStage[]).map(({ state, reasons, needsForce }) => ({
+      state,
+      reasons,
+      needsForce,
+    }));
+  };
+  const planned = (state: string, reason?: string, needsForce = false) => ({
+    ...{ state, reasons: reason === undefined ? [] : [reason], needsForce },
+  });
+  assert.deepEqual(dryRun(), [planned('new'), planned('new'), planned('new')]);
+  assert.ok(!existsSync(join(folder, 'out')));
+  stagesRun(folder, 'x.json', 'out', '--only', 'sample-1');
+  const before = contents(join(folder, 'out'));
+  assert.deepEqual(dryRun(), [planned('done'), planned('done'), planned('new')]);
+  writeStages(folder, samples(4, 2, 1));
+  const again = planned('stale', 'its input sample-0 is made again');
+  assert.deepEqual(dryRun(), [planned('stale', 'perClass was 3, is 4', true), again, planned('new')]);
+  assert.deepEqual(dryRun('--force', '--only', 'sample-1'), [planned('stale', 'perClass was 3, is 4'), again]);
+  assert.deepEqual(contents(join(folder, 'out')), before);
+  const { out } = mixbct(folder, 'run', 'x.json', '--out', 'out', '--dry-run');
+  assert.match(out, /sample-0 +stale +draw 4 images of each class of \.\/set; perClass was 3, is 4; needs --force/);
+  assert.match(out, /\n3 of 3 stages would run\n$/);
+  rmSync(join(folder, 'out/sample-0/set_sample_3.idx'));
+  writeStages(folder, samples(3, 2, 1));
+  assert.deepEqual(dryRun('--only', 'sample-1'), [
+    planned('stale', 'what it made is no longer there'),
+    planned('stale', 'its input sample-0 is made again'),
+  ]);
 });

@@ -74,6 +74,8 @@ export type StageKind = {
   readonly kind: string;
   readonly summary: string;
   readonly schema: z.ZodObject<{ do: z.ZodLiteral<string> }>;
+  /** Names of the settings that are inputs. */
+  readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly sharedFolder: ((stage: Stage) => string) | undefined;
   readonly complete: (stage: Stage, origin: StageOrigin) => Promise<Stage>;
@@ -99,6 +101,7 @@ export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, co
     kind,
     summary,
     schema: z.strictObject({ do: z.literal(kind), ...inputs, ...options }) as unknown as StageKind['schema'],
+    inputs: names,
     outputs,
     sharedFolder: sharedFolder && ((stage) => sharedFolder(typed(stage))),
     complete: async (stage, origin) =>
