@@ -2,15 +2,15 @@ import { statSync } from 'node:fs';
 import { FileError, UserError } from '../base/errors.ts';
 import { fileDigest } from './digest.ts';
 
-/** Names the variable that says up to how many gigabytes a file's digest is checked when it is opened; absent: always. */
+/** Environment variable: files of more gigabytes are opened without checking their digest. Unset: all are checked. */
 const LIMIT = 'MIXBCT_VERIFY_GB';
-/** A file changed less than this ago may change again without its time of change telling. */
+/** A file that changed more recently may change again within the resolution of its time stamp. */
 const SETTLED_MS = 1000;
 
 /** Digests by the file's identity, size and times of change. */
 const cache = new Map<string, string>();
 
-/** `fileDigest`; a file that did not change since this process took its digest is not read again. */
+/** `fileDigest`, cached: an unchanged file is read once for each process. */
 export function cachedFileDigest(path: string): string {
   const { dev, ino, size, mtimeNs, ctimeNs, mtimeMs } = statSync(path, { bigint: true });
   const key = [dev, ino, size, mtimeNs, ctimeNs].join(' ');
@@ -33,7 +33,7 @@ export function isDigestChecked(bytes: number): boolean {
   return bytes <= limit * 1e9;
 }
 
-/** @throws FileError if a file is not there or not the one with the digest `wanted`. Files above the limit pass. */
+/** @throws FileError if a file is missing or has another digest than `wanted`. Files above the limit pass. */
 export function requireDigest(path: string, wanted: string, hint: string): void {
   const size = statSync(path, { throwIfNoEntry: false })?.size;
   if (size === undefined) throw new FileError(path, 'no such file', hint);

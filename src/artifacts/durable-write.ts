@@ -18,7 +18,7 @@ import { removeStaleTemporaries, temporaryPath } from './process-identity.ts';
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */
 const MOST_AT_ONCE = 1 << 30;
 
-/** A disk or a quota is full. `code` is the system's. */
+/** Disk full, or quota used up. `code` is the system's. */
 export class DiskFullError extends UserError {
   readonly path: string;
   readonly code: string;
@@ -64,7 +64,7 @@ function freeBytes(folder: string): number | null {
   }
 }
 
-/** Bytes as people say them: `4.1 GB`. */
+/** `4.1 GB`, `12 bytes`. */
 export function formatBytes(bytes: number): string {
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
   const unit = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3)));
@@ -90,7 +90,7 @@ export function writeAll(fd: number, bytes: Uint8Array, position?: number): void
   }
 }
 
-/** Makes a file, or the names in a folder, outlast a power failure. */
+/** Calls `fsync` for a file or folder, so that it survives a power failure. */
 export function fsyncPath(path: string): void {
   const fd = openSync(path, 'r');
   try {
@@ -113,7 +113,7 @@ export function fsyncTree(folder: string): void {
 }
 
 /**
- * Writes a file by chunks: `path` then holds all of it, on the disk, or nothing that can be taken for it.
+ * Writes a file by chunks and syncs it. On failure the file is removed.
  * @throws DiskFullError; an Error if the file is not as long as what was written.
  */
 export function writeFileDurably(path: string, chunks: Iterable<Uint8Array>): void {
@@ -142,7 +142,7 @@ export function requireFileSize(path: string, fd: number, bytes: number): void {
   if (size !== bytes) throw new Error(`${path}: ${bytes} bytes were written, ${size} are there`);
 }
 
-/** Renames a finished file, and makes that outlast a power failure. */
+/** Renames a finished file and syncs its folder. */
 export function renameDurably(from: string, to: string): void {
   renameSync(from, to);
   fsyncPath(dirname(resolve(to)));

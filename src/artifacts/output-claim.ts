@@ -6,7 +6,7 @@ import { fsyncPath } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
 
-/** What a command may write over. */
+/** What a command may overwrite. */
 export type OverwriteOptions = {
   /** Replace what stands there, if it is of the kind that the command writes. */
   readonly force?: boolean;
@@ -14,7 +14,7 @@ export type OverwriteOptions = {
   readonly inputs?: readonly (string | undefined)[];
 };
 
-/** A kind of output: what it is called, whether what stands at a path is one, and what lies in it that is not of it, if anything. */
+/** A kind of output: its name for messages, how it is recognised, and the first foreign file or folder in one, if any. */
 export type OutputKind = {
   readonly description: string;
   readonly matches: (path: string) => boolean;
@@ -70,8 +70,8 @@ export function requireOwnPlace(path: string, host?: string): void {
 }
 
 /**
- * @throws UserError if `requireOwnPlace` does, something stands at `path` and `force` is not set, or may not be replaced: it is of another kind, an
- * input of the command or a folder that holds one, the current folder or one above it, or a link.
+ * @throws UserError if `requireOwnPlace` does, if something stands at `path` without `force`, or if it is never replaced: another kind,
+ * an input of the command or a folder that holds one, the current folder or one above it, a link.
  */
 export function requireReplaceable(
   path: string,
@@ -111,13 +111,13 @@ export function requireReplaceable(
     });
 }
 
-/** Where what stood at an output is kept until the new one is complete. */
+/** Where the previous output is kept until the new one is complete. */
 export const replacedPath = (path: string): string =>
   join(dirname(resolve(path)), `.${basename(resolve(path))}.replaced`);
 
 /**
- * The right to write the output at `path` (its lock), when what stands there may be replaced. What an attempt that was killed
- * had moved aside is back at its place then.
+ * Locks the output at `path` for writing, if what stands there may be replaced. An output that a killed attempt had moved aside
+ * is restored first.
  * @throws UserError if another process writes it, or `requireReplaceable` refuses.
  */
 export function claimOutput(path: string, kind: OutputKind, replacing: OverwriteOptions): OutputLock {
@@ -141,7 +141,7 @@ export function restoreReplaced(path: string): void {
   logLine(`${path}: put back the output that a killed attempt had moved aside`);
 }
 
-/** Puts a finished folder at `path`; what stood there is moved aside first and removed when the new one is in its place. */
+/** Renames a finished folder to `path`. A previous output is moved aside first, and removed when the new one is in place. */
 export function replaceFolder(finished: string, path: string): void {
   const aside = replacedPath(path);
   const replaces = there(path) !== undefined;
@@ -159,7 +159,7 @@ export function replaceFolder(finished: string, path: string): void {
   rmSync(aside, { recursive: true, force: true });
 }
 
-/** Removes what killed attempts at `path` left beside it, but `keep`, and says so. The caller holds the lock. */
+/** Removes partial outputs of killed attempts beside `path`, except `keep`, and logs it. The caller holds the lock. */
 export function removePartialOutputs(path: string, keep?: string): void {
   const [folder, name] = [dirname(resolve(path)), basename(resolve(path))];
   mkdirSync(folder, { recursive: true });

@@ -26,9 +26,9 @@ export type LockHolder = {
 /** Its fields of text. Checked by hand: every command comes here, and loading zod takes longer than most of them. */
 const TEXTS = ['host', 'machine', 'boot', 'namespace', 'start', 'since', 'command', 'nonce'] as const;
 
-/** Most of a command line that a lock names. */
+/** Length at which a lock cuts the command line. */
 const LONGEST_COMMAND = 300;
-/** Looks at a lock that is being written, and between two of them: only where a file system cannot link. */
+/** Retries of reading a lock that is being written, and the pause between them: only where a file system cannot link. */
 const [LOOKS, LOOK_MS] = [5, 20];
 
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -45,7 +45,7 @@ const ourselves = (): LockHolder => ({
   nonce: randomBytes(8).toString('hex'),
 });
 
-/** Whether a holder is alive: known of processes that this one can see; `unknown` on other machines and in other containers. */
+/** Whether a holder is alive; `unknown` on other machines and in other containers. */
 export function holderState(holder: LockHolder): 'alive' | 'dead' | 'unknown' {
   if (holder.host !== hostname() || holder.machine !== machineId()) return 'unknown';
   if (holder.boot !== bootId()) return 'dead'; // the machine has started anew since
@@ -61,7 +61,7 @@ function lockPath(output: string): string {
   return join(dirname(path), `.${basename(path)}.lock`);
 }
 
-/** Locks of this process that are held now. */
+/** Locks that this process holds. */
 const held = new Map<string, string>();
 process.on('exit', () => {
   for (const [path, text] of held) release(path, text);
@@ -109,8 +109,8 @@ function release(path: string, text: string): void {
 }
 
 /**
- * Who wants a dead holder's lock takes the lock on taking it over first, looks again, and only then puts its own in its
- * place: so none removes a lock that another has just taken.
+ * Taking over a dead holder's lock needs a second lock, `.takeover`. Its holder reads the first lock again before it replaces it,
+ * so that none replaces a lock that another process has just taken.
  */
 function acquire(path: string, text: string, output: string): void {
   for (let looks = 0; ; ) {
@@ -141,9 +141,8 @@ function acquire(path: string, text: string, output: string): void {
 }
 
 /**
- * Removes what killed processes left while they took the lock at `path`, which the caller holds: locks on taking it over, and
- * locks that had not got their name. None of them is of use to anyone while this one is held, so a living process whose
- * file is not whole yet looks again and is refused.
+ * Removes `.takeover` locks and temporary files that killed processes left while they took the lock at `path`. The caller holds
+ * it. A living process whose file is removed before it is whole reads the lock again, and is refused.
  */
 function removeDeadLocks(path: string): void {
   const name = basename(path);
@@ -161,7 +160,7 @@ function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-/** A lock appears with all that it says: it is linked to its name, which fails if there is one. → whether it was free */
+/** Creates a lock with its content in one step: a hard link, which fails if the lock exists. → whether it was free */
 function create(path: string, text: string): boolean {
   if (existsSync(path)) return false;
   const own = temporary(path);
@@ -179,7 +178,7 @@ function create(path: string, text: string): boolean {
   }
 }
 
-/** For file systems that have no links. */
+/** For file systems without hard links. */
 function createWithoutLink(path: string, text: string): boolean {
   try {
     writeText(path, text);
@@ -210,7 +209,7 @@ function holderOf(text: string): LockHolder | null {
   }
 }
 
-/** What stands in a lock's place and is none: a folder, a link to nothing, or a file that only another user may read. */
+/** For a lock that cannot be read: a folder, a dangling link, or a file that only another user may read. */
 function unreadable(path: string, output: string): UserError {
   return new UserError(`${output}: its lock ${path} cannot be read, so whether a process writes it is not known`, {
     hint: `if none does, remove ${path}`,

@@ -20,9 +20,9 @@ function linkOf(path: string): string {
   }
 }
 
-/** Id of the installed system, where it has one: host names repeat. */
+/** Id of the installed system, if it has one: host names repeat. */
 export const machineId = (): string => readTextOrNull('/etc/machine-id')?.trim() ?? '';
-/** Id of the start of the machine. */
+/** Id of the machine's current boot. */
 export const bootId = (): string => readTextOrNull('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
 /** The namespace that process ids belong to. */
 export const pidNamespace = (): string => linkOf('/proc/self/ns/pid');
@@ -35,17 +35,17 @@ export function processStatus(pid: number): { readonly state: string; readonly s
   return fields ? { state: fields[0]!, start: fields[19]! } : null;
 }
 
-/** Where process ids mean what they mean here: the machine since its start, and the namespace. 8 hexadecimal digits */
+/** Digest of what process ids are valid in: machine, boot and process namespace. 8 hexadecimal digits */
 const whereIdsHold = (): string =>
   createHash('sha256').update([hostname(), machineId(), bootId(), pidNamespace()].join('\0')).digest('hex').slice(0, 8);
 
-/** A name beside `path` that no other writer has, in this process or another, here or on another machine: it says whose it is. */
+/** A unique temporary name beside `path`. It names the process that writes it. */
 export const temporaryPath = (path: string): string =>
   `${path}.${whereIdsHold()}-${process.pid}-${processStatus(process.pid)?.start ?? ''}-${randomBytes(4).toString('hex')}.part`;
 
 const TEMPORARY = /^\.([0-9a-f]{8})-(\d+)-(\d*)-[0-9a-f]{8}\.part$/;
 
-/** Removes the temporary files and folders beside `path` whose writers have ended. Those of other machines, containers and users stay. */
+/** Removes temporary files and folders beside `path` whose writers have ended. Those of other machines, containers and users stay. */
 export function removeStaleTemporaries(path: string): void {
   const [folder, name] = [dirname(resolve(path)), basename(path)];
   for (const entry of readdirSync(folder)) {

@@ -13,7 +13,7 @@ import {
 } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
 
-/** For what takes long to make: an attempt that failed or was killed leaves its folder to the next one with the same key. */
+/** Keeps the folder of a failed or killed attempt for the next one with the same key. */
 export type Resume = {
   /** Digest of all that decides what is made. Folders of other keys are removed. */
   readonly key: string;
@@ -31,7 +31,7 @@ export type ArtifactOptions = OverwriteOptions & {
   readonly lock?: OutputLock;
 };
 
-/** Artefact directories of a kind, as `--force` knows them: by their manifest. */
+/** How `--force` recognises artefacts of a kind: by their manifest. */
 export const outputKindOf = (kind: string): OutputKind => ({
   description: `a finished artefact of the kind "${kind}" (its ${MANIFEST} tells)`,
   matches: (path) => kindAt(path) === kind,
@@ -48,9 +48,9 @@ export const outputKindOf = (kind: string): OutputKind => ({
 const OURS = /\.(npy|json|jsonl|html|md|svg|png|safetensors)$/;
 
 /**
- * Makes one artefact directory: `make` fills a temporary neighbour, whose manifest is written last, which is then brought to
- * the disk and renamed to `path`. One process at a time does that. If `make` throws, nothing remains (but what `resume`
- * keeps) and what stood at `path` is untouched.
+ * Makes one artefact directory: `make` fills a temporary folder beside `path`. The manifest is written last, the folder is synced
+ * and renamed to `path`. One process at a time does that. If `make` throws, nothing remains (except what `resume` keeps) and
+ * the previous output is untouched.
  *
  * @throws UserError if another process writes `path`, what stands there may not be replaced (`requireReplaceable`) or the
  * disk is full.

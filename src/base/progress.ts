@@ -45,7 +45,7 @@ export const progress = (title: string, total: number): Progress => currentRepor
 /** `1 step`, `2 steps`. */
 export const formatCount = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;
 
-/** Milliseconds as people say them: `42 s`, `3 min 10 s`, `2 h 5 min`. */
+/** Formats milliseconds: `42 s`, `3 min 10 s`, `2 h 5 min`. */
 export function formatDuration(ms: number): string {
   const seconds = Math.round(ms / 1000);
   if (seconds < 60) return `${seconds} s`;

@@ -1,7 +1,6 @@
 /**
- * What a JSON value must look like, by example: `''`, `0` and `false` stand for any text, number or flag, a list of one example for
- * a list of such, a mapping for one that has at least these keys. Loads at once, where zod takes longer than all that such a
- * command does.
+ * A schema of JSON by example: `''`, `0` and `false` stand for any text, number or flag, a list of one example for a list of such
+ * values, a mapping for one that has at least these keys. For commands that take less time than loading zod.
  */
 export type Shape =
   | string
@@ -36,7 +35,7 @@ export class Nullable {
   }
 }
 
-/** Where and how a value is not of a shape, for a message; null if it is. */
+/** The first difference between a value and a shape, for a message; null if there is none. */
 export function shapeMismatch(value: unknown, shape: Shape, path = ''): string | null {
   if (shape instanceof Optional) return value === undefined ? null : shapeMismatch(value, shape.of, path);
   if (shape instanceof Nullable) return value === null ? null : shapeMismatch(value, shape.of, path);

@@ -13,7 +13,7 @@ export function didYouMean(word: string, known: readonly string[]): string {
   return name === undefined ? '' : `; did you mean ${name}?`;
 }
 
-/** A word that is longer than this is no slip of the pen, and comparing it would take long. */
+/** Longer words are not compared: it would take long. */
 const LONGEST_WORD = 100;
 
 /** Least number of inserted, deleted or changed characters. */

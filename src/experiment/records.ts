@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { isAbsolute, join, relative, sep } from 'node:path';
 import { z } from 'zod';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
@@ -47,6 +47,13 @@ export class StageRecords {
 
   #path(id: string): string {
     return join(this.#folder, '.stages', `${id}.json`);
+  }
+
+  /** Ids of the stages that were begun, sorted. */
+  ids(): string[] {
+    const folder = join(this.#folder, '.stages');
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    return names.flatMap((name) => /^([a-z][a-z0-9-]*)\.json$/.exec(name)?.[1] ?? []).sort();
   }
 
   /** @returns null if the stage was never begun. @throws FileError if the record is damaged. */

@@ -9,7 +9,7 @@ import { realPath } from '../artifacts/output-claim.ts';
 import { FileError } from '../base/errors.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { describeDatasetAt } from './describe-dataset.ts';
-import { describeExperiment, isExperiment } from './describe-experiment.ts';
+import { describeExperiment } from './describe-experiment.ts';
 import { describeUnfinishedRun } from './describe-unfinished-run.ts';
 import type { Description } from './description.ts';
 import { artifactOfKind } from './kinds.ts';
@@ -23,8 +23,7 @@ export async function describePath(path: string): Promise<Description> {
   if (!statSync(path).isDirectory()) throw new FileError(path, `is a file, ${WANTED}`);
   const { hasCheckpoint } = await import('../runs/run-artifact.ts');
   if (hasCheckpoint(path)) return describeUnfinishedRun(path, sizeOf(path));
-  if (isExperiment(path)) return describeExperiment(path, sizeOf(path));
-  return describeDatasetAt(path);
+  return describeExperiment(path, sizeOf(path)) ?? describeDatasetAt(path);
 }
 
 const WANTED = 'wanted a run, a feature set or what is derived from one, an evaluation, an experiment or a data set';
