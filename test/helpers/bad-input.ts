@@ -33,6 +33,7 @@ const LINES: Readonly<Record<string, string>> = {
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',
   report: 'report judged',
+  info: 'info features',
   compare: 'compare model model',
   recipes: 'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f512',
   schema: 'schema recipe',
