@@ -1,13 +1,12 @@
 // The code of docs/adding-a-method.md, as it stands there, is a method that works.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-import { testFolder } from '../../test/helpers/folder.ts';
 import { fill, fillUnitRows, int64 } from '../../test/helpers/formula.ts';
 import { DIFFERENCES, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
+import { loadPage } from '../../test/helpers/page.ts';
 import { setupOf, stepOf } from '../../test/helpers/step.ts';
 import { packageRoot } from '../base/version.ts';
 import { scope, type Tensor, toFloat64 } from '../torch/index.ts';
@@ -18,15 +17,7 @@ const MOST_LINES = 40;
 test('the page on adding a method is short, and its code is a method', async (t) => {
   const page = readFileSync(join(packageRoot, 'docs/adding-a-method.md'), 'utf8');
   assert.ok(page.trimEnd().split('\n').length < MOST_LINES);
-  const [, code] = /^```ts\n(.*?)^```/ms.exec(page)!;
-  const moved = code!.replace(/from '([^']+)'/g, (_, path: string) =>
-    path.startsWith('.')
-      ? `from '${new URL(path.replace(/\.ts$/, '.js'), import.meta.url).href}'`
-      : `from '${import.meta.resolve(path)}'`,
-  );
-  const file = join(testFolder(t), 'pull.mjs');
-  writeFileSync(file, moved);
-  const { pull } = (await import(pathToFileURL(file).href)) as { readonly pull: Method };
+  const { pull } = await loadPage<{ readonly pull: Method }>(t, 'adding-a-method.md');
   const oldPrototypes = fillUnitRows([3, 4], 0.7, 0.55);
   const labels = int64([2, 0]);
   const term = (embeddings: Tensor): Tensor =>
