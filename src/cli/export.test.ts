@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
@@ -45,4 +45,22 @@ test('export writes, checks and tells; without ONNX Runtime only the check fails
   assert.ok(!existsSync(join(folder, 'c.onnx')));
   const written = without(...line('c.onnx'));
   assert.equal(written.status, 0, written.stderr);
+});
+
+test('the model card has the figures of an evaluation, and the cosines from which on it accepts pairs', async (t) => {
+  const folder = testFolder(t);
+  await importModel(checkpointPath(MBF.file), MBF, join(folder, 'run'));
+  await writeTinySet(join(folder, 'set'), { perClass: new Array(6).fill(4), families: 2 });
+  const judging = ['--old', 'features', '--new', 'new=features', '--resamples', '10', '--impostors', '50'];
+  for (const line of [
+    ['extract', 'run', '--data', 'set', '--out', 'features', '--threads', '1'],
+    ['evaluate', ...judging, '--out', 'judged'],
+    ['export', 'run', '--to', 'safetensors', '--out', 'model.safetensors', '--evaluation', 'judged'],
+  ]) {
+    const { code, err } = mixbct(folder, ...line);
+    assert.equal(code, 0, err);
+  }
+  const card = readFileSync(join(folder, 'model.safetensors.model-card.md'), 'utf8');
+  assert.match(card, /\n## Evaluation\n.*\n### Can new serve the old gallery\?\n/s);
+  assert.match(card, /\n### Thresholds\n.*\| new → old \| 1e-3 \| -?[01]\.\d{6} \| \d+\.\d\d % \|/s);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { auc, equalErrorRate, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
+import { auc, equalErrorRate, roc, type Scores, tarAtMost, tarNearest, thresholdAtMost } from './roc.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
@@ -59,6 +59,12 @@ test('ROC, AUC, EER and both rules equal their slow twins, ties included', () =>
         Math.max(...allowed.map((t) => share(genuine, t))),
         `seed ${seed}, FAR ${far}`,
       );
+      const above = (list: ArrayLike<number>): number => {
+        const threshold = thresholdAtMost(impostor, far);
+        return Array.from(list).filter((s) => s > threshold).length / list.length;
+      };
+      assert.equal(above(genuine), tarAtMost(scores, far));
+      assert.ok(above(impostor) <= far);
     }
     const e = equalErrorRate(curve);
     const before = curve.far.findLastIndex((far, i) => far <= 1 - curve.tar[i]!);

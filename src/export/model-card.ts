@@ -54,7 +54,7 @@ const thresholdRows = ({ query, gallery, verification }: TestResult): string[][]
   (verification?.tar ?? []).flatMap(({ far, atMost, threshold }) =>
     typeof threshold !== 'number'
       ? []
-      : [[`${query} → ${gallery}`, far.toExponential(), threshold.toFixed(4), `${(100 * atMost).toFixed(2)} %`]],
+      : [[`${query} → ${gallery}`, far.toExponential(), threshold.toFixed(6), `${(100 * atMost).toFixed(2)} %`]],
   );
 
 const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>

@@ -1,3 +1,4 @@
+import { optionHint, UserError } from '../base/errors.ts';
 import { type Block, Iresnet } from '../models/iresnet.ts';
 import { MobileFaceNet, Residual, Stack } from '../models/mobilefacenet.ts';
 import { HEADS, Vit } from '../models/vit.ts';
@@ -26,7 +27,9 @@ export function backboneGraph(graph: OnnxGraph, images: Value, backbone: Module)
   if (backbone instanceof Iresnet) return iresnet(graph, images, backbone);
   if (backbone instanceof MobileFaceNet) return mobileFaceNet(graph, images, backbone);
   if (backbone instanceof Vit) return vit(graph, images, backbone);
-  throw new TypeError(`no ONNX form of ${backbone.constructor.name}`);
+  throw new UserError(`there is no ONNX graph of ${backbone.constructor.name} yet`, {
+    hint: [optionHint('choose another format with --to'), 'add its graph to src/export/onnx-backbones.ts'],
+  });
 }
 
 function iresnet(graph: OnnxGraph, images: Value, net: Iresnet): Value {
