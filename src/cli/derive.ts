@@ -58,14 +58,14 @@ export function boundariesCommand(): Command {
 export function importFeaturesCommand(): Command {
   return command(
     'import-features',
-    'take in embeddings of another system as .npy',
+    'import embeddings of another system (.npy)',
     'mixbct import-features features.npy --labels labels.npy --out features/old\n' +
       'mixbct import-features features.npy --ids names.txt --data data/photos/train --out features/old',
   )
     .argument('<features>', 'float16, float32 or float64 [N, D]')
     .option('--labels <file>', 'class ids [N], whole numbers of any type; not needed with --data and --ids')
     .option('--data <dataset>', 'the dataset that the rows are embeddings of: in its order, unless --ids are given')
-    .option('--ids <file>', 'what the image of each row is called: one id a line, in a .jsonl one JSON string a line')
+    .option('--ids <file>', 'id of the image of each row: one id a line, in a .jsonl one JSON string a line')
     .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
     .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { command, print } from './context.ts';
 
 export function doctorCommand(): Command {
-  return command('doctor', 'tell what this installation found and can do', 'mixbct doctor --json').action(
+  return command('doctor', 'show what this installation found and can do', 'mixbct doctor --json').action(
     async (options) => {
       const { describeInstallation } = await import('../info/installation.ts');
       const { found, complete } = await describeInstallation();

@@ -12,7 +12,7 @@ import { batchSizeOption, numberOption, several, wholeOption } from './options.t
 export function evaluateCommand(): Command {
   return group(
     'evaluate',
-    'judge new models against the old one',
+    'evaluate new models against the old one',
     'mixbct evaluate --old features/old-eval --new mixbct=features/mixbct-eval --out runs/evaluation\nmixbct evaluate ijb --data ijb --model runs/new --old runs/old --out runs/ijbc',
   )
     .addCommand(evaluateSetsCommand(), { isDefault: true })
@@ -23,11 +23,11 @@ export function evaluateCommand(): Command {
 function evaluateSetsCommand(): Command {
   return command(
     'sets',
-    'judge models by feature sets of classes that none was trained on (what evaluate does if no other is named)',
+    'evaluate feature sets of classes that no model was trained on (the default)',
     'mixbct evaluate --old features/old-eval --oracle features/oracle-eval --new mixbct=features/mixbct-eval --out runs/evaluation',
   )
     .requiredOption('--old <features>', "the old model's feature set")
-    .option('--oracle <features>', 'feature set of a new model trained without regard to the old one')
+    .option('--oracle <features>', 'feature set of a new model trained without the old one')
     .option(
       '--new <name=features>',
       'feature set of a new model, or own,old if it has a projection: the sets in both spaces; may be repeated',
@@ -37,9 +37,19 @@ function evaluateSetsCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .addOption(mostDrawn('--genuines <n>', 'genuine pairs to compare; of more, a draw', SAMPLE_SIZES.genuines))
-    .addOption(mostDrawn('--impostors <n>', 'impostor pairs to compare; of more, a draw', SAMPLE_SIZES.impostors))
-    .addOption(mostDrawn('--probes <n>', 'probes to search with; of more, a draw', SAMPLE_SIZES.probes))
+    .addOption(
+      mostDrawn('--genuines <n>', 'genuine pairs to compare; if there are more, a random draw', SAMPLE_SIZES.genuines),
+    )
+    .addOption(
+      mostDrawn(
+        '--impostors <n>',
+        'impostor pairs to compare; if there are more, a random draw',
+        SAMPLE_SIZES.impostors,
+      ),
+    )
+    .addOption(
+      mostDrawn('--probes <n>', 'probes to search with; if there are more, a random draw', SAMPLE_SIZES.probes),
+    )
     .addOption(
       numberOption('--memory <GB>', 'memory that the evaluation may take (default: a quarter of the machine)', {
         above: 0,
@@ -94,7 +104,7 @@ function protocols(text: string): readonly string[] {
 function evaluateIjbCommand(): Command {
   return command(
     'ijb',
-    'judge models on IJB-C or IJB-B: 1:1 and 1:N, each on itself and on the old gallery',
+    'evaluate models on IJB-C or IJB-B: 1:1 and 1:N, each on its own and on the old gallery',
     'mixbct evaluate ijb --data ijb --model runs/new1 --model runs/new2 --old runs/old --protocol 11,1N --out runs/ijbc',
   )
     .requiredOption('--data <folder>', 'folder that holds IJBC/ or IJBB/, with loose_crop/ and meta/')
@@ -106,7 +116,7 @@ function evaluateIjbCommand(): Command {
       [],
     )
     .option('--old <[name=]run>', 'the model of the old gallery')
-    .option('--oracle <[name=]run>', 'a new model trained without regard to the old one')
+    .option('--oracle <[name=]run>', 'a new model trained without the old one')
     .option('--protocol <list>', '11, 1N or both', protocols, PROTOCOLS)
     .option('--features <folder>', 'where each model’s features are kept for later evaluations', 'features/ijb')
     .addOption(pixels())
@@ -128,7 +138,7 @@ function evaluateIjbCommand(): Command {
 function evaluatePackCommand(): Command {
   return command(
     'pack',
-    'judge models on verification packs such as lfw.bin: accuracy in ten folds',
+    'evaluate models on verification packs such as lfw.bin: accuracy in ten folds',
     'mixbct evaluate pack --pack packs/lfw.bin --pack packs/cfp_fp.bin --model runs/new --old runs/old',
   )
     .requiredOption('--pack <file>', 'a .bin of encoded images and labels; may be repeated', several, [])

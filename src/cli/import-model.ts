@@ -6,17 +6,15 @@ import { numberOption, wholeOption } from './options.ts';
 export function importModelCommand(): Command {
   return command(
     'import-model',
-    'take in a model that was trained elsewhere, as a PyTorch or safetensors file',
+    'import a model that was trained elsewhere (a PyTorch or safetensors file)',
     'mixbct import-model model.pt --network r50 --out runs/old',
   )
     .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), or .safetensors')
-    .addOption(
-      new Option('--network <name>', 'backbone it is the state of').choices(backboneNames).makeOptionMandatory(),
-    )
+    .addOption(new Option('--network <name>', 'backbone of the model').choices(backboneNames).makeOptionMandatory())
     .requiredOption('--out <folder>', 'folder of the run')
     .addOption(wholeOption('--side <pixels>', 'height and width of its input', { least: 1, most: 1024 }, 112))
     .addOption(
-      numberOption('--width <factor>', 'its channel counts, times those of the full network', { above: 0, most: 4 }, 1),
+      numberOption('--width <factor>', 'factor on the channel counts of the full network', { above: 0, most: 4 }, 1),
     )
     .shared('force')
     .action(async (file: string, options) => {

@@ -4,7 +4,7 @@ import { command, print } from './context.ts';
 export function infoCommand(): Command {
   return command(
     'info',
-    'describe whatever stands at a path, and what it was made from back to the data set',
+    'describe what is at a path, and what it was made from, back to the data set',
     'mixbct info runs/quickstart-1/judge',
   )
     .argument('<path>', 'run, feature set, mask, prototypes, boundaries, evaluation, experiment or data set')

@@ -27,7 +27,7 @@ export function launchCommand(): Command {
     .addOption(
       new Option(
         '--rdzv-secret <file>',
-        'file with a secret that the processes on several machines know each other by (or MIXBCT_RDZV_SECRET)',
+        'file with a secret that the processes on several machines share (or MIXBCT_RDZV_SECRET)',
       ).env('MIXBCT_RDZV_SECRET_FILE'),
     )
     .action(async (words: readonly string[], options: LaunchOptions) => {

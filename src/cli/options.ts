@@ -25,10 +25,10 @@ export function numberOption(flags: string, about: string, range: NumberRange, f
 const sharedOptions = {
   force: () => new Option('--force', 'replace what stands at the output').default(false),
   preset: () =>
-    new Option('--preset <name>', 'what the recipe leaves open: repaired, or as the reference code has it').choices([
-      'default',
-      'reference',
-    ]),
+    new Option(
+      '--preset <name>',
+      'values of settings that the recipe does not name: repaired, or those of the reference code',
+    ).choices(['default', 'reference']),
   folder: () => new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data'),
   workers: () => wholeOption('--workers <n>', 'threads that decode images', { least: 0, most: mostThreads() }, 1),
   skipBadImages: () =>
@@ -56,11 +56,14 @@ const sharedOptions = {
   resume: () =>
     new Option(
       '--resume',
-      'go on from what an interrupted attempt has kept, or start if there is nothing; the same without this option',
+      'continue an interrupted attempt, or start; the command does so without this option, too',
     ).default(false),
   /** Where tensors live; each process of a machine has a CUDA device of its own. */
   device: () =>
-    new Option('--device <kind>', 'what computes; of several processes each uses the CUDA device of its local rank')
+    new Option(
+      '--device <kind>',
+      'device that computes; each of several processes uses the CUDA device of its local rank',
+    )
       .choices(['cpu', 'cuda'])
       .default('cpu'),
 } as const;

@@ -8,7 +8,7 @@ export function reportCommand(): Command {
     'show an evaluation again',
     'mixbct report runs/evaluation\nmixbct report runs/seed-1/judge runs/seed-2/judge --html report.html --figures figures',
   )
-    .argument('<evaluations...>', 'folder of an evaluation; several (of other seeds, say) are put into one table')
+    .argument('<evaluations...>', 'folder of an evaluation; several, such as those of other seeds, share one table')
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')

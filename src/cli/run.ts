@@ -33,7 +33,7 @@ export function runCommand(): Command {
       several,
       [],
     )
-    .option('--dry-run', 'tell which stages would run and why, and run none', false)
+    .option('--dry-run', 'say which stages would run and why, and run none', false)
     .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
     .shared('folder', 'workers', 'threads', 'force')
     .action(run);
@@ -50,7 +50,7 @@ const SMALLEST_CLOSING =
 export function quickstartCommand(): Command {
   return command(
     'quickstart',
-    'from nothing to a judged upgrade, on real data, in minutes',
+    'train and evaluate an upgrade on real data, in minutes',
     'mixbct quickstart\nmixbct quickstart --seed 2',
   )
     .addOption(seedOption(1))

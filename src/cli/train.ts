@@ -6,7 +6,7 @@ import { several, wholeOption } from './options.ts';
 export function trainCommand(): Command {
   return command(
     'train',
-    'train a model as a recipe says',
+    'train a model by a recipe',
     'mixbct train recipes/glyphs/old.yaml --data data/k12/k12_32_train_part_30_class --out runs/old\n' +
       'mixbct train recipes/glyphs/mixbct.yaml --data data/k12/k12_32_train_part_70_class --out runs/new \\\n' +
       '  --old-features features/old --old-credible features/credible --set method.ratio=0.4\n' +
@@ -25,19 +25,19 @@ export function trainCommand(): Command {
     .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
     .shared('preset')
     .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
-    .option('--resume', 'go on from the checkpoint of an interrupted run', false)
+    .option('--resume', 'continue from the checkpoint of an interrupted run', false)
     .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
     .addOption(
       wholeOption(
         '--skip-non-finite <n>',
-        'batches to skip for a loss or gradient that is not finite before stopping',
+        'batches with a non-finite loss or gradient to skip before stopping',
         { least: 0 },
         0,
       ),
     )
     .addOption(wholeOption('--log-every <n>', 'steps between two lines of the log', { least: 1 }, 20))
     .shared('workers', 'threads', 'skipBadImages', 'device')
-    .option('--no-overlap', 'of several processes: send gradients after backward, not during it')
+    .option('--no-overlap', 'several processes: send gradients after backward, not during it')
     .shared('force')
     .action(async (path: string, options) => {
       const [{ loadRecipe }, { trainModel }] = await Promise.all([

@@ -3,7 +3,7 @@ import { defineStage, reference } from '../experiment/stage.ts';
 
 export const evaluateStage = defineStage({
   kind: 'evaluate',
-  summary: 'judge new models against the old one, by feature sets of classes that none was trained on',
+  summary: 'evaluate new models against the old one, by feature sets of classes that none was trained on',
   inputs: {
     old: reference,
     oracle: reference.optional(),

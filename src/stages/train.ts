@@ -64,7 +64,7 @@ export async function trainModel({
 
 export const trainStage = defineStage({
   kind: 'train',
-  summary: 'train a model as a recipe says',
+  summary: 'train a model by a recipe',
   inputs: {
     on: datasetReference,
     old: z
