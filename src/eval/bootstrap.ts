@@ -52,18 +52,32 @@ export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: n
   return { from, partner: partner.subarray(0, kept), count: count.subarray(0, kept) };
 }
 
-/** Total impostor weight of each resample, [R]: the same for every model. */
+/** Total impostor weight of each resample, [R]: the same for every model. Four resamples share a pass over the pairs. */
 export function impostorWeights({ from, partner, count }: PairCounts, resamples: Resamples): Float64Array {
-  return Float64Array.from(resamples, (weights) => {
-    let sum = 0;
-    for (let s = 0; s < weights.length; s++) {
-      if (weights[s] === 0) continue;
-      let met = 0;
-      for (let k = from[s]!; k < from[s + 1]!; k++) met += count[k]! * weights[partner[k]!]!;
-      sum += met * weights[s]!;
+  const identities = from.length - 1;
+  const totals = new Float64Array(4 * Math.ceil(resamples.length / 4));
+  const weights = new Float64Array(4 * identities);
+  for (let r = 0; r < resamples.length; r += 4) {
+    for (const [i, drawn] of resamples.slice(r, r + 4).entries())
+      for (let s = 0; s < identities; s++) weights[4 * s + i] = drawn[s]!;
+    let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+    for (let s = 0; s < identities; s++) {
+      let [met0, met1, met2, met3] = [0, 0, 0, 0];
+      for (let k = from[s]!; k < from[s + 1]!; k++) {
+        const [pairs, at] = [count[k]!, 4 * partner[k]!];
+        met0 += pairs * weights[at]!;
+        met1 += pairs * weights[at + 1]!;
+        met2 += pairs * weights[at + 2]!;
+        met3 += pairs * weights[at + 3]!;
+      }
+      sum0 += met0 * weights[4 * s]!;
+      sum1 += met1 * weights[4 * s + 1]!;
+      sum2 += met2 * weights[4 * s + 2]!;
+      sum3 += met3 * weights[4 * s + 3]!;
     }
-    return sum;
-  });
+    totals.set([sum0, sum1, sum2, sum3], r);
+  }
+  return totals.subarray(0, resamples.length);
 }
 
 /** Impostors kept, as a multiple of those that the largest target accepts: a resample may weigh the highest ones more. */

@@ -42,11 +42,11 @@ export function roc({ genuine, impostor }: Scores): Roc {
     while (i > 0 && impostor[i - 1] === value) i--;
     while (g > 0 && genuine[g - 1] === value) g--;
     const step = [fromI - i, fromG - g] as const;
-    if (before[0] === step[0] && before[1] === step[1]) for (const column of [threshold, far, tar]) column.pop();
-    before = threshold.length === 1 ? none : step; // scikit-learn adds (0, 0) afterwards: the first score's point always stays
-    threshold.push(value);
-    far.push((impostor.length - i) / impostor.length);
-    tar.push((genuine.length - g) / genuine.length);
+    const at = before[0] === step[0] && before[1] === step[1] ? threshold.length - 1 : threshold.length;
+    before = at === 1 ? none : step; // scikit-learn adds (0, 0) afterwards: the first score's point always stays
+    threshold[at] = value;
+    far[at] = (impostor.length - i) / impostor.length;
+    tar[at] = (genuine.length - g) / genuine.length;
   }
   return { threshold, far, tar };
 }
@@ -95,7 +95,7 @@ export function tiedPairs({ genuine, impostor }: Scores, targets: readonly numbe
 }
 
 /** How many of ascending `sorted` are above `value`, and how many are not below it. */
-const countAbove = (sorted: ArrayLike<number>, value: number): number =>
+export const countAbove = (sorted: ArrayLike<number>, value: number): number =>
   sorted.length - firstIndexWhere(sorted, (x) => x > value);
 const countAtLeast = (sorted: ArrayLike<number>, value: number): number =>
   sorted.length - firstIndexWhere(sorted, (x) => x >= value);

@@ -11,13 +11,12 @@ import {
   RANKS,
   type Searches,
   thresholdAtFpir,
-  tpir,
 } from './identification.ts';
 import { mean } from './mean.ts';
 import { eer } from './metrics/eer.ts';
 import { judges, metrics } from './metrics/index.ts';
 import type { IdentificationTest, ProtocolKind, VerificationTest } from './metrics/metric.ts';
-import { auc, FAR_TARGETS, tarNearest } from './roc.ts';
+import { auc, countAbove, FAR_TARGETS, tarNearest } from './roc.ts';
 
 /** FAR at which curves are drawn. */
 const FAR_CURVE: readonly number[] = Array.from({ length: 121 }, (_, i) => 10 ** (-6 + i / 20));
@@ -66,12 +65,18 @@ export function identificationTest(
   identity: Int32Array,
   resamples: Resamples,
 ): { readonly test: IdentificationTest; readonly result: IdentificationResult } {
-  const falling = searches.map(nonMatedScores);
-  const tpirAt = (fpir: number): number => mean(searches.map((s, i) => tpir(s, thresholdAtFpir(falling[i]!, fpir))));
-  const mated = searches.map(({ ahead }) => ahead.filter((n) => n >= 0));
+  const galleries = searches.map((found) => ({
+    nonMated: nonMatedScores(found),
+    hits: found.own.filter((_, i) => found.ahead[i] === 0).sort(),
+    mated: found.ahead.filter((n) => n >= 0),
+  }));
+  const tpirAt = (fpir: number): number =>
+    mean(
+      galleries.map(({ nonMated, hits, mated }) => countAbove(hits, thresholdAtFpir(nonMated, fpir)) / mated.length),
+    );
   const meanAt = (of: (rank: number) => number): number =>
-    mated.reduce((sum, ahead) => sum + mean(Array.from(ahead, (n) => of(rankOf(n)))) * ahead.length, 0) /
-    mated.reduce((sum, { length }) => sum + length, 0);
+    galleries.reduce((sum, { mated }) => sum + mean(Array.from(mated, (n) => of(rankOf(n)))) * mated.length, 0) /
+    galleries.reduce((sum, { mated }) => sum + mated.length, 0);
   const tpirs = tpirReplicates(searches, identity, FPIR_WITH_INTERVAL, resamples);
   const test: IdentificationTest = {
     meanOverProbes: (of) => ({
