@@ -9,8 +9,8 @@ type Mapping = Readonly<Record<string, unknown>>;
 /** A run that has a checkpoint and no manifest: what its recipe and its log tell. @throws FileError if the recipe is damaged. */
 export function describeUnfinishedRun(path: string, size: Pick<Description, 'bytes' | 'files'>): Description {
   const { recipe: recipeFile, log } = runFiles(path);
-  const recipe = (existsSync(recipeFile) ? readJson(recipeFile) : {}) as Readonly<Record<string, Mapping | undefined>>;
-  const { network, method } = recipe;
+  const recipe = existsSync(recipeFile) ? (readJson(recipeFile) as Readonly<Record<string, Mapping>> | null) : null;
+  const { network, method } = recipe ?? {};
   return {
     path,
     kind: 'run',
