@@ -40,7 +40,7 @@ test('--force replaces no folder with a file that its manifest does not list, of
   await draw(path, 'abc');
   await draw(path, 'abcd', true);
   writeFileSync(join(path, 'photo.png'), 'mine');
-  await assert.rejects(draw(path, 'abc', true), /chart holds photo\.png, which mixbct did not write there/);
+  await assert.rejects(draw(path, 'abc', true), /chart holds photo\.png, which is not part of it/);
   assert.ok(existsSync(join(path, 'photo.png')));
 });
 

@@ -53,7 +53,7 @@ test('--force replaces an artefact of its own kind and nothing else', async (t) 
     ['input', /input is or holds .*input, which this command reads/, [at('input')]],
     ['input', /input is or holds .*round\/input, which/, [at('round/input')]],
     ['holder', /holder is or holds .*inside, which/, [at('holder/inside')]],
-    ['album', /album holds photos, which mixbct did not write there/],
+    ['album', /album holds photos, which is not part of it/],
     ['noted', /noted holds notes\.txt, which/],
     ['.', /is the current folder or holds it/],
     ['above', /is not/],

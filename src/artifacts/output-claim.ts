@@ -106,7 +106,7 @@ export function requireReplaceable(
     });
   const other = stranger?.(full);
   if (other !== undefined)
-    throw new UserError(`${path} holds ${other}, which mixbct did not write there: it is not replaced`, {
+    throw new UserError(`${path} holds ${other}, which is not part of it: nothing is replaced`, {
       hint: ['move that away', optionHint('choose another --out')],
     });
 }
