@@ -18,17 +18,10 @@ export function importModelCommand(): Command {
     )
     .shared('force')
     .action(async (file: string, options) => {
-      const { importModel } = await import('../runs/import-model.ts');
+      const { importModel, importNotes } = await import('../runs/import-model.ts');
       const manifest = await importModel(file, options, options.out, options);
-      const { leftOut, prefix, skipped } = manifest.imported!;
-      const parts = [...new Set(leftOut.map((name) => name.split('.', 1)[0]!))];
       const { name, embeddingDim } = manifest.recipe.network;
-      const notes = [
-        ...(prefix ? [`names taken without ${prefix}`] : []),
-        ...(parts.length > 0 ? [`left out, as only training needs them: ${parts.join(', ')}`] : []),
-        ...(skipped.length > 0 ? [`skipped, as they are no plain tensors: ${skipped.join(', ')}`] : []),
-      ];
       const model = `${options.out}: ${name} with embeddings of ${embeddingDim} dimensions`;
-      print(options, manifest, [model, ...notes].join('; '));
+      print(options, manifest, [model, ...importNotes(manifest.imported!)].join('; '));
     });
 }

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { Command } from 'commander';
-import { formatCount, formatDuration, logLine } from '../base/progress.ts';
-import { packageRoot } from '../base/version.ts';
-import type { PlannedStage } from '../experiment/plan.ts';
+import { formatDuration, logLine } from '../base/progress.ts';
 import { renderTerminal } from '../report/terminal.ts';
+import { quickstartFile, smallestSettings } from '../stages/quickstart.ts';
 import type { RunExperimentOptions } from '../stages/run-experiment.ts';
 import { command, interruptible, print, useThreads } from './context.ts';
 import { seedOption, several } from './options.ts';
@@ -39,11 +38,6 @@ export function runCommand(): Command {
     .action(run);
 }
 
-/** The smallest setting of the quick start shows that every stage works; its models are no good. */
-export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct']
-  .map((stage) => `stages.${stage}.recipe.epochs=1`)
-  .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
-
 const SMALLEST_CLOSING =
   'This was the smallest quick start, one epoch for each model: it shows that every stage works and proves nothing about models.\nThe whole one takes minutes: mixbct quickstart';
 
@@ -60,7 +54,7 @@ export function quickstartCommand(): Command {
     .action(async (options) => {
       const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
       const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];
-      await run(join(packageRoot, 'experiments/quickstart.yaml'), {
+      await run(quickstartFile, {
         ...options,
         set,
         out: options.out ?? join('runs', name),
@@ -70,12 +64,15 @@ export function quickstartCommand(): Command {
 }
 
 async function run(file: string, options: RunCommandOptions): Promise<void> {
-  const { planExperiment, runExperiment } = await import('../stages/run-experiment.ts');
+  const [{ planExperiment, runExperiment }, { formatPlan }] = await Promise.all([
+    import('../stages/run-experiment.ts'),
+    import('../experiment/plan.ts'),
+  ]);
   const { folder: dataFolder, set: settings, ...rest } = options;
   const shared = { ...rest, dataFolder, settings };
   if (options.dryRun) {
     const plan = await planExperiment(file, shared);
-    return print(options, plan, planText(plan));
+    return print(options, plan, formatPlan(plan));
   }
   await useThreads(options.threads);
   const start = performance.now();
@@ -88,14 +85,4 @@ async function run(file: string, options: RunCommandOptions): Promise<void> {
   print(options, { places, evaluations: judged }, text);
   logLine(`done in ${formatDuration(performance.now() - start)}; everything it made is in ${options.out}`);
   if (options.closing !== undefined) logLine(options.closing);
-}
-
-function planText(plan: readonly PlannedStage[]): string {
-  const width = Math.max(0, ...plan.map(({ id }) => id.length));
-  const lines = plan.map(({ id, state, summary, reasons, needsForce }) => {
-    const why = [...(state === 'done' ? [] : [summary]), ...reasons, ...(needsForce ? ['needs --force'] : [])];
-    return `${id.padEnd(width)}  ${state.padEnd(11)}  ${why.join('; ')}`.trimEnd();
-  });
-  const due = plan.filter(({ state }) => state !== 'done').length;
-  return [...lines, `${due} of ${formatCount(plan.length, 'stage')} would run`].join('\n');
 }

@@ -1,3 +1,4 @@
+import { formatCount } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Experiment, kindOf, referencesOf, stageOf, stagesToRun } from './load.ts';
 import type { Stage } from './stage.ts';
@@ -36,6 +37,17 @@ export function planStages(
     });
   }
   return [...planned.values()];
+}
+
+/** A plan as text, a line for each stage. */
+export function formatPlan(plan: readonly PlannedStage[]): string {
+  const width = Math.max(0, ...plan.map(({ id }) => id.length));
+  const lines = plan.map(({ id, state, summary, reasons, needsForce }) => {
+    const why = [...(state === 'done' ? [] : [summary]), ...reasons, ...(needsForce ? ['needs --force'] : [])];
+    return `${id.padEnd(width)}  ${state.padEnd(11)}  ${why.join('; ')}`.trimEnd();
+  });
+  const due = plan.filter(({ state }) => state !== 'done').length;
+  return [...lines, `${due} of ${formatCount(plan.length, 'stage')} would run`].join('\n');
 }
 
 type Verdict = Pick<PlannedStage, 'state' | 'reasons'> & { readonly needsForce?: boolean };

@@ -134,3 +134,13 @@ function advice(tensors: StateDict, network: string, side: number): string {
     ? `the names are those of ${fitting.join(', ')}`
     : 'the names are those of no backbone here';
 }
+
+/** What an import left out or renamed, for a person. */
+export function importNotes({ leftOut, prefix, skipped }: NonNullable<RunManifest['imported']>): string[] {
+  const parts = [...new Set(leftOut.map((name) => name.split('.', 1)[0]!))];
+  return [
+    ...(prefix ? [`names taken without ${prefix}`] : []),
+    ...(parts.length > 0 ? [`left out, as only training needs them: ${parts.join(', ')}`] : []),
+    ...(skipped.length > 0 ? [`skipped, as they are no plain tensors: ${skipped.join(', ')}`] : []),
+  ];
+}

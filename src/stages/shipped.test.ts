@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { packageRoot } from '../base/version.ts';
-import { smallestSettings } from '../cli/run.ts';
 import { type Experiment, loadExperiment, neededFor, referencesOf } from '../experiment/load.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { stages as kinds } from './index.ts';
+import { smallestSettings } from './quickstart.ts';
 
 /** A stage with what some kinds have. */
 type LoadedStage = {

@@ -1,0 +1,10 @@
+import { join } from 'node:path';
+import { packageRoot } from '../base/version.ts';
+
+/** The experiment of the quick start. */
+export const quickstartFile = join(packageRoot, 'experiments/quickstart.yaml');
+
+/** The smallest setting of the quick start shows that every stage works; its models are no good. */
+export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct']
+  .map((stage) => `stages.${stage}.recipe.epochs=1`)
+  .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
