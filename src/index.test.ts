@@ -22,7 +22,7 @@ const info = await extract({ model: at('model'), dataset: at('set'), out: at('fe
 const candidates = [{ name: 'a', features: at('features') }];
 const evaluation = await evaluate({ title: 'x', old: at('features'), candidates, seed: 0, resamples: 20, out: at('judged') });
 const features = openFeatures(at('features'));
-const model = loadModel(at('model'));
+const model = await loadModel(at('model'));
 const embeddings = await model.embed(new Uint8Array(2 * model.side ** 2 * 3), 2);
 const heard = [];
 const reporter = { line: (text) => heard.push(text), progress: () => ({ update() {}, stop() {} }) };

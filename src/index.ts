@@ -68,4 +68,4 @@ export const planExperiment = (file: string, options: experiments.RunExperimentO
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);
 
 /** Loads the model of a finished run as an encoder: images → embeddings. Dispose it after use. */
-export const loadModel = (run: string, options: EncoderOptions = {}): Encoder => openEncoder(run, options);
+export const loadModel = (run: string, options: EncoderOptions = {}): Promise<Encoder> => openEncoder(run, options);

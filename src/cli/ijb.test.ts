@@ -60,7 +60,7 @@ async function makePlace(): Promise<Place> {
   const augment = { flip: false, rotateDeg: 5, scale: 0.1, shift: 0.05 };
   const shared = { network, augment, head: { kind: 'arcface', marginRad: 0.2, scale: 16 }, batchSize: 24 };
   await trained(dataset, join(folder, 'old'), { ...shared, epochs: 12 });
-  using old = openEncoder(join(folder, 'old'));
+  using old = await openEncoder(join(folder, 'old'));
   await extractFeatures(dataset, old, { out: join(folder, 'old-features') });
   const method = { kind: 'l2', weight: 10, threshold: 0 };
   await trained(

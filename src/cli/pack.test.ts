@@ -52,7 +52,7 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
   const pack = readPack(one);
   using images = packDataset(pack);
   const rowsOf = async (run: string) => {
-    using encoder = openEncoder(join(folder, run));
+    using encoder = await openEncoder(join(folder, run));
     const faces = await embedFaces(images, encoder, { workers: 0 });
     return { ...packEmbeddings(faces), dim: faces.dim };
   };

@@ -5,12 +5,15 @@ import type { ImageFile } from './dataset.ts';
 import { decode, resize } from './decode.ts';
 import { composeTransforms } from './face-alignment.ts';
 import { nativeImage } from './native-image.ts';
+import type { Resize } from './pixels.ts';
 
 /** The images of one batch. */
 export type DecodeTask = {
   /** Positions in the dataset. */
   readonly indices: Int32Array;
   readonly side: number;
+  /** Of pictures that are no square of that side; absent: they are stretched. */
+  readonly resize?: Resize | undefined;
   /** Null: no augmentation. */
   readonly augment: { readonly limits: Augmentation; readonly seed: number; readonly epoch: number } | null;
 };
@@ -24,7 +27,7 @@ export type UndecodableImage = { readonly row: number; readonly problem: string 
  */
 export async function decodeBatch(
   source: ImageFile,
-  { indices, side, augment }: DecodeTask,
+  { indices, side, augment, resize: rule }: DecodeTask,
   pixels: Uint8Array,
 ): Promise<UndecodableImage[]> {
   const bad: UndecodableImage[] = [];
@@ -43,7 +46,7 @@ export async function decodeBatch(
         nativeImage.warpAffine(picture.pixels, picture.height, picture.width, matrix, pixels, offset, side);
         continue;
       }
-      if (picture.height !== side || picture.width !== side) picture = await resize(picture, side);
+      if (picture.height !== side || picture.width !== side) picture = await resize(picture, side, rule);
       applyTransform(picture.pixels, transform, pixels, offset, side);
     } catch (error) {
       bad.push({ row, problem: messageOf(error) });

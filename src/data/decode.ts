@@ -2,6 +2,7 @@ import type { Sharp } from 'sharp';
 import { rgbOfCmyk } from './cmyk.ts';
 import { decodeJpeg, MOST_PIXELS_PER_BYTE } from './jpeg.ts';
 import type { Picture } from './picture.ts';
+import { type Resize, type resizeRules, stretched } from './pixels.ts';
 
 // loaded with the first image that needs it
 const sharp = async () => (await import('sharp')).default;
@@ -80,11 +81,21 @@ const SHARP_PIXEL_LIMIT = 0x3fff ** 2;
 const isTiff = (bytes: Uint8Array): boolean =>
   startsWith(bytes, 0x49, 0x49, 0x2a, 0) || startsWith(bytes, 0x4d, 0x4d, 0, 0x2a);
 
-/** The picture as a square of `side` pixels; proportions are not kept, as face crops are square already. */
-export async function resize({ pixels: source, height, width }: Picture, side: number): Promise<Picture> {
+/** Names of the rules in sharp. */
+const sharpFits = { stretch: 'fill', fit: 'contain', crop: 'cover' } as const satisfies Record<
+  (typeof resizeRules)[number],
+  unknown
+>;
+
+/** The picture as a square of `side` pixels; unless told otherwise, proportions are not kept. */
+export async function resize(
+  { pixels: source, height, width }: Picture,
+  side: number,
+  { rule, background: [r, g, b] }: Resize = stretched,
+): Promise<Picture> {
   const raw = { width, height, channels: 3 as const };
   const pixels = await (await sharp())(Buffer.from(source), { raw })
-    .resize(side, side, { fit: 'fill' })
+    .resize(side, side, { fit: sharpFits[rule], background: { r, g, b } })
     .raw()
     .toBuffer();
   return { pixels, height: side, width: side };

@@ -28,9 +28,17 @@ export {
 } from './ijb.ts';
 export { importDataset, importResultLines } from './import-dataset.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
+export { type ModelInput, modelInput } from './model-input.ts';
 export { openDataset } from './open-dataset.ts';
 export { type Pack, packDataset, readPack } from './packs.ts';
-export { type PixelMapping, type PixelMappingName, pixelMappings } from './pixels.ts';
+export {
+  type PixelMapping,
+  type PixelMappingName,
+  pixelMappings,
+  pixelPresets,
+  type Resize,
+  stretched,
+} from './pixels.ts';
 export { sequentialOrder, shuffledOrder } from './sampler.ts';
 export { NO_FAMILY } from './sidecar.ts';
 export { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';

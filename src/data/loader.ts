@@ -6,6 +6,7 @@ import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-dec
 import { type Dataset, type ImageFile, repairAdvice } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
 import { openSource } from './open-dataset.ts';
+import type { Resize } from './pixels.ts';
 
 /** Pixels and labels of one step. Disposing it returns its buffer: do not read it afterwards. */
 export interface Batch extends Disposable {
@@ -23,6 +24,8 @@ export interface Batch extends Disposable {
 export type EpochOptions = {
   readonly batchSize: number;
   readonly imageSide: number;
+  /** How pictures of another size become squares of that side; default: they are stretched. */
+  readonly resize?: Resize;
   /** Positions in the order to visit them. */
   readonly order: Int32Array;
   /** Skip a last batch that is not full. */
@@ -72,7 +75,7 @@ export class Loader implements AsyncDisposable {
 
   /** @throws FileError naming the first unreadable image, unless `skipBad`. */
   async *epoch(options: EpochOptions): AsyncGenerator<Batch, void, undefined> {
-    const { batchSize, imageSide: side, order, dropLast = false, firstBatch = 0, skipBad = false } = options;
+    const { batchSize, imageSide: side, resize, order, dropLast = false, firstBatch = 0, skipBad = false } = options;
     const count = dropLast ? Math.floor(order.length / batchSize) : Math.ceil(order.length / batchSize);
     const bytes = batchSize * side * side * 3;
     const free: Uint8Array[] = Array.from(
@@ -88,7 +91,7 @@ export class Loader implements AsyncDisposable {
       while (next < count && free.length > 0) {
         const indices = order.slice(next * batchSize, (next + 1) * batchSize);
         const pixels = free.pop()!;
-        ahead.push({ indices, pixels, done: this.#crew.fill({ indices, side, augment }, pixels) });
+        ahead.push({ indices, pixels, done: this.#crew.fill({ indices, side, resize, augment }, pixels) });
         next++;
       }
     };

@@ -1,5 +1,5 @@
 import { imageTensor } from '../data/collate.ts';
-import { type PixelMapping, pixelMappings } from '../data/pixels.ts';
+import { type PixelMapping, pixelMappings, type Resize, stretched } from '../data/pixels.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
@@ -35,11 +35,12 @@ export const embedWith =
 /** An encoder of libtorch modules, which it owns. */
 export function backboneEncoder(
   modules: EmbeddingModules,
-  { pixels = pixelMappings.train, precision = 'float32', ...about }: BackboneEncoderOptions,
+  { pixels = pixelMappings.train, resize = stretched, precision = 'float32', ...about }: BackboneEncoderOptions,
 ): Encoder {
   return {
     ...about,
     pixels,
+    resize,
     precision,
     device: defaultDevice(),
     embed: embedWith(modules, { side: about.side, pixels, precision }),
@@ -53,6 +54,7 @@ export function backboneEncoder(
 export type BackboneEncoderOptions = ModelIdentity &
   EmbeddingOptions & {
     readonly space: Space;
+    readonly resize?: Resize;
     /** D of what leaves the last module. */
     readonly dim: number;
   };

@@ -1,6 +1,6 @@
 import type { ClassKeys } from '../data/class-keys.ts';
 import type { DatasetReference } from '../data/dataset-reference.ts';
-import type { PixelMapping } from '../data/pixels.ts';
+import type { ModelInput } from '../data/model-input.ts';
 import type { Precision } from '../models/precisions.ts';
 
 /** `old`: the space of the old model, which a projection leads to. */
@@ -23,13 +23,13 @@ export type ModelIdentity = {
 
 /** Turns images into embeddings, whatever computes them. Dispose it after use. */
 export type Encoder = ModelIdentity &
+  ModelInput &
   Disposable & {
     readonly space: Space;
     /** D */
     readonly dim: number;
     /** Height and width of its images in pixels. */
     readonly side: number;
-    readonly pixels: PixelMapping;
     /** `cpu`, `cuda:0` */
     readonly device: string;
     readonly precision: Precision;

@@ -5,7 +5,7 @@ import { claimOutput, type OverwriteOptions, requireReplaceable } from '../artif
 import { optionHint, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { openInputDataset } from '../data/input-dataset.ts';
-import { pixelMappings } from '../data/pixels.ts';
+import { modelInput } from '../data/model-input.ts';
 import { embedWith, type Space } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
@@ -106,7 +106,8 @@ const dimOf = ({ manifest: { recipe }, projection }: LoadedModel): number =>
 
 const encoderOf = (model: LoadedModel) => {
   const side = model.manifest.recipe.network.inputSide;
-  return { side, dim: dimOf(model), embed: embedWith(model, { side }) };
+  const input = modelInput(model.manifest.recipe.input);
+  return { side, dim: dimOf(model), ...input, embed: embedWith(model, { side, pixels: input.pixels }) };
 };
 
 /** What a file says of itself. The key `mixbct` comes first: by it the file is known again. */
@@ -115,8 +116,9 @@ function metadataOf(model: LoadedModel, options: ExportOptions): Record<string, 
   const { manifest } = model;
   const { network } = manifest.recipe;
   const { inputSide: side } = network;
-  const { divisor } = pixelMappings.train;
-  const floats = `RGB, float32 [B, 3, ${side}, ${side}], (x - 127.5) / ${divisor}`;
+  const { input } = manifest.recipe;
+  const { channels, mean, std } = modelInput(input).pixels;
+  const floats = `${channels}, float32 [B, 3, ${side}, ${side}], (x - ${perChannel(mean)}) / ${perChannel(std)}`;
   return {
     mixbct: version,
     name: manifest.name,
@@ -129,12 +131,17 @@ function metadataOf(model: LoadedModel, options: ExportOptions): Record<string, 
     embedding_dim: String(dimOf(model)),
     side: String(side),
     pixels: pixels === 'mapped' ? floats : `RGB, uint8 [B, ${side}, ${side}, 3]`,
+    ...(input && { input: canonicalJson(input) }),
     space,
     ...(format === 'onnx' && { unit_length: String(unitLength) }),
     preset: manifest.preset,
     ...(manifest.dataset && { trained_on: manifest.dataset.digest }),
   };
 }
+
+/** 127.5, or [123.675, 116.28, 103.53] */
+const perChannel = (values: readonly number[]): string =>
+  values.every((value) => value === values[0]) ? String(values[0]) : `[${values.join(', ')}]`;
 
 /** The file's bytes, in chunks. */
 async function encoded(
@@ -146,7 +153,9 @@ async function encoded(
   if (format === 'onnx') {
     const { backbone, manifest } = model;
     const projection = model.projection as Linear | null;
-    const about = { side: manifest.recipe.network.inputSide, dim: dimOf(model), unitLength, pixels, half, metadata };
+    const { inputSide: side } = manifest.recipe.network;
+    const { pixels: mapping } = modelInput(manifest.recipe.input);
+    const about = { side, dim: dimOf(model), unitLength, pixels, mapping, half, metadata };
     return [encodeOnnx(onnxModel({ backbone, projection }, about))];
   }
   const state = stateOf(model, half);

@@ -5,7 +5,7 @@ import { type Dataset, Loader } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { scope, threads, toFloat32 } from '../torch/index.ts';
-import { EMBEDDINGS, IMAGES, type PixelInput } from './onnx-model.ts';
+import { EMBEDDINGS, IMAGES, type OnnxOptions, type PixelInput } from './onnx-model.ts';
 import { type UnitDifference, unitDifference } from './unit-difference.ts';
 
 /** Images that are embedded both ways, in batches of a size that leaves a smaller one. */
@@ -15,27 +15,29 @@ const LEAST_COSINE = 0.999;
 
 export type OnnxCheck = UnitDifference & { readonly images: number };
 
+type ExportedInput = Pick<OnnxOptions, 'pixels' | 'mapping'>;
+
 /** An ONNX model in ONNX Runtime. Dispose it after use. */
 export class OnnxSession {
   readonly #session: InferenceSession;
   readonly #runtime: Awaited<ReturnType<typeof loadOnnxRuntime>>;
-  readonly #pixels: PixelInput;
+  readonly #input: ExportedInput;
 
   private constructor(
     session: InferenceSession,
     runtime: Awaited<ReturnType<typeof loadOnnxRuntime>>,
-    pixels: PixelInput,
+    input: ExportedInput,
   ) {
     this.#session = session;
     this.#runtime = runtime;
-    this.#pixels = pixels;
+    this.#input = input;
   }
 
   /** @throws UserError if ONNX Runtime is not installed. */
-  static async open(model: Uint8Array, pixels: PixelInput): Promise<OnnxSession> {
+  static async open(model: Uint8Array, input: ExportedInput): Promise<OnnxSession> {
     const runtime = await loadOnnxRuntime('the check');
     const session = await runtime.InferenceSession.create(model, { intraOpNumThreads: threads() });
-    return new OnnxSession(session, runtime, pixels);
+    return new OnnxSession(session, runtime, input);
   }
 
   /** `count` images, bytes [B, S, S, 3] → embeddings [B · D] and the shape that ONNX Runtime gives them. */
@@ -46,10 +48,10 @@ export class OnnxSession {
   ): Promise<{ rows: Float32Array; dims: readonly number[] }> {
     const { Tensor } = this.#runtime;
     const input =
-      this.#pixels === 'mapped'
+      this.#input.pixels === 'mapped'
         ? new Tensor(
             'float32',
-            scope(() => toFloat32(imageTensor({ images, count, side }))),
+            scope(() => toFloat32(imageTensor({ images, count, side }, this.#input.mapping))),
             [count, 3, side, side],
           )
         : new Tensor('uint8', images.slice(0, count * side * side * 3), [count, side, side, 3]);
@@ -69,15 +71,16 @@ export class OnnxSession {
 export async function checkOnnx(
   model: Uint8Array,
   pixels: PixelInput,
-  encoder: Pick<Encoder, 'embed' | 'side' | 'dim'>,
+  encoder: Pick<Encoder, 'embed' | 'side' | 'dim' | 'pixels' | 'resize'>,
   dataset: Dataset,
 ): Promise<OnnxCheck> {
-  await using session = await OnnxSession.open(model, pixels);
+  await using session = await OnnxSession.open(model, { pixels, mapping: encoder.pixels });
   await using loader = new Loader(dataset, { workers: 0 });
   const images = Math.min(CHECKED, dataset.size);
   const order = Int32Array.from({ length: images }, (_, i) => Math.floor((i * dataset.size) / images));
   let [largest, cosine] = [0, 1];
-  for await (using batch of loader.epoch({ batchSize: BATCH, imageSide: encoder.side, order, skipBad: false })) {
+  const { side: imageSide, resize } = encoder;
+  for await (using batch of loader.epoch({ batchSize: BATCH, imageSide, resize, order, skipBad: false })) {
     const count = batch.labels.length;
     const ours = await encoder.embed(batch.images, count);
     const { rows } = await session.embed(batch.images, count, encoder.side);

@@ -47,6 +47,13 @@ export class OnnxGraph {
     return this.#constant(name, 'float32', [], Float32Array.of(value));
   }
 
+  /** A number for each channel of [B, C, H, W]; one that is broadcast where they agree. */
+  perChannel(name: string, values: readonly number[]): Value {
+    const [first] = values;
+    if (values.every((value) => value === first)) return this.#constant(name, 'float32', [], Float32Array.of(first!));
+    return this.#constant(name, 'float32', [values.length, 1, 1], Float32Array.from(values));
+  }
+
   /** A list of integers, such as a shape. */
   integers(name: string, values: readonly number[]): Value {
     return this.#constant(name, 'int64', [values.length], BigInt64Array.from(values, BigInt));

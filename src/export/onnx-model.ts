@@ -1,6 +1,6 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
-import { pixelMappings } from '../data/pixels.ts';
+import type { PixelMapping } from '../data/pixels.ts';
 import type { Linear, Module } from '../nn/index.ts';
 import { backboneGraph } from './onnx-backbones.ts';
 import { dataType, int, ints, type OnnxModel, valueInfo } from './onnx-file.ts';
@@ -28,6 +28,8 @@ export type OnnxOptions = {
   /** D of what comes out. */
   readonly dim: number;
   readonly pixels: PixelInput;
+  /** What the graph does to bytes. */
+  readonly mapping: PixelMapping;
   readonly unitLength: boolean;
   /** Store kernels and matrices in float16. */
   readonly half: boolean;
@@ -41,7 +43,7 @@ export type OnnxOptions = {
  */
 export function onnxModel(
   { backbone, projection }: { readonly backbone: Module; readonly projection: Linear | null },
-  { side, dim, pixels, unitLength, half, metadata }: OnnxOptions,
+  { side, dim, pixels, mapping, unitLength, half, metadata }: OnnxOptions,
 ): OnnxModel {
   const numbers = [...backbone.state()].reduce((sum, [, value]) => sum + value.numel, 0);
   const bytes = numbers * (half ? 2 : 4);
@@ -53,7 +55,7 @@ export function onnxModel(
       ],
     });
   const graph = new OnnxGraph({ half });
-  const embedded = backboneGraph(graph, pixels === 'mapped' ? IMAGES : mapped(graph, IMAGES), backbone);
+  const embedded = backboneGraph(graph, pixels === 'mapped' ? IMAGES : mapped(graph, IMAGES, mapping), backbone);
   const projected = projection ? linear(graph, 'projection', embedded, projection) : embedded;
   const last = unitLength ? unit(graph, projected) : projected;
   graph.node(EMBEDDINGS, 'Identity', [last]);
@@ -77,13 +79,17 @@ export function onnxModel(
   };
 }
 
-/** Bytes [B, S, S, 3] → (x - 127.5) / divisor [B, 3, S, S], by the operations of data/collate.ts. */
-function mapped(graph: OnnxGraph, images: Value): Value {
-  const { divisor } = pixelMappings.train;
+/** Bytes [B, S, S, 3] in RGB → (x - mean) / std [B, 3, S, S], by the operations of data/collate.ts. */
+function mapped(graph: OnnxGraph, images: Value, { channels, mean, std }: PixelMapping): Value {
   const floats = graph.node('pixels.float', 'Cast', [images], { to: int(dataType.float32) });
   const planes = graph.node('pixels.planes', 'Transpose', [floats], { perm: ints(0, 3, 1, 2) });
-  const divided = graph.node('pixels.divided', 'Div', [planes, graph.scalar('pixels.divisor', divisor)]);
-  return graph.node('pixels.mapped', 'Add', [divided, graph.scalar('pixels.offset', -127.5 / divisor)]);
+  const ordered =
+    channels === 'RGB'
+      ? planes
+      : graph.node('pixels.bgr', 'Gather', [planes, graph.integers('pixels.order', [2, 1, 0])], { axis: int(1) });
+  const offset = mean.map((value, i) => -value / std[i]!);
+  const divided = graph.node('pixels.divided', 'Div', [ordered, graph.perChannel('pixels.divisor', std)]);
+  return graph.node('pixels.mapped', 'Add', [divided, graph.perChannel('pixels.offset', offset)]);
 }
 
 /** Rows [B, D] of length 1; zeros stay zeros. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { drawState } from '../../test/helpers/weights.ts';
 import { Rng } from '../base/rng.ts';
+import { pixelMappings, pixelPresets } from '../data/pixels.ts';
 import { embedWith } from '../encoders/index.ts';
 import { type BackboneName, type BackboneOptions, backbones, makeBackbone } from '../models/index.ts';
 import { Linear, type Module } from '../nn/index.ts';
@@ -20,7 +21,9 @@ const FLOAT32_LENGTH = 1e-6;
 
 before(() => setThreads(1));
 
-const OPTIONS: OnnxOptions = { side: 32, dim: 8, pixels: 'mapped', unitLength: false, half: false, metadata: {} };
+const OPTIONS: OnnxOptions = {
+  ...{ side: 32, dim: 8, pixels: 'mapped', mapping: pixelMappings.train, unitLength: false, half: false, metadata: {} },
+};
 type Changes = Partial<OnnxOptions>;
 
 /** Bytes of pictures that are not alike: each has its own stripes under the noise. */
@@ -45,13 +48,16 @@ type Modules = { readonly backbone: Module; readonly projection: Linear | null }
 /** What ONNX Runtime and libtorch make of as many pictures as each of `counts` says. */
 async function both(modules: Modules, counts: readonly number[], changes: Changes = {}) {
   const options = { ...OPTIONS, ...changes };
-  await using session = await OnnxSession.open(encodeOnnx(onnxModel(modules, options)), options.pixels);
+  await using session = await OnnxSession.open(encodeOnnx(onnxModel(modules, options)), options);
   const found: { rows: Float32Array; ours: Float32Array }[] = [];
   for (const count of counts) {
     const images = pictures(count, options.side);
     const { rows, dims } = await session.embed(images, count, options.side);
     assert.deepEqual([...dims], [count, options.dim]);
-    found.push({ rows, ours: await embedWith(modules, { side: options.side })(images, count) });
+    found.push({
+      rows,
+      ours: await embedWith(modules, { side: options.side, pixels: options.mapping })(images, count),
+    });
   }
   return found;
 }
@@ -90,6 +96,10 @@ test('bytes of pictures, weights in float16, a projection and unit length are pa
     const backbone = drawn(name);
     const bytes = await seven({ backbone, projection: null }, { pixels: 'uint8-nhwc' });
     assert.ok(unitDifference(bytes.ours, bytes.rows, OPTIONS.dim).largest < FLOAT32_UNIT, name);
+    const mapping = { ...pixelPresets.imagenet, channels: 'BGR' } as const;
+    const declared = await seven({ backbone, projection: null }, { pixels: 'uint8-nhwc', mapping });
+    assert.ok(unitDifference(declared.ours, declared.rows, OPTIONS.dim).largest < FLOAT32_UNIT, name);
+    assert.ok(unitDifference(declared.ours, bytes.ours, OPTIONS.dim).largest > FLOAT32_UNIT, 'the mapping counts');
     const half = await seven({ backbone, projection: null }, { half: true });
     const { cosine, largest } = unitDifference(half.ours, half.rows, OPTIONS.dim);
     assert.ok(cosine >= HALF_COSINE && largest > 0, `${name}: ${cosine}`);

@@ -10,7 +10,7 @@ import { pattern } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { encodePgm } from '../data/decode.ts';
-import { alignedDataset, type Dataset, openDataset, openIjb, pixelMappings } from '../data/index.ts';
+import { alignedDataset, type Dataset, openDataset, openIjb, pixelMappings, pixelPresets } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type ExtractOptions, embedFaces, extractFeatures, FeatureSet, requireSamePreprocessing } from './index.ts';
 
@@ -215,6 +215,32 @@ test('a manifest tells how pictures were made ready; unequal sets are told apart
   assert.throws(
     () => requireSamePreprocessing(one, other),
     /plain \(alignment none, pixels divided by 127\.5\) and .*ijb \(alignment five-points, pixels divided by 128\)/,
+  );
+});
+
+test('a set tells the mapping and resize rule that its model declares, and another model may declare others', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const { encoder } = recordingEncoder();
+  const unit = await extractFeatures(dataset, encoder, { ...options, out: join(made, 'unit') });
+  const input = { pixels: pixelPresets.imagenet, resize: { rule: 'fit', background: [1, 2, 3] } } as const;
+  const declared = await extractFeatures(
+    dataset,
+    { ...encoder, ...input },
+    { ...options, out: join(made, 'declared') },
+  );
+  assert.deepEqual(declared.preprocessing, { alignment: 'none', ...structuredClone(input) });
+  assert.equal(unit.preprocessing.pixels, undefined);
+  using one = FeatureSet.open(join(made, 'unit'));
+  using other = FeatureSet.open(join(made, 'declared'));
+  requireSamePreprocessing(one, other);
+  const aligned = { ...view(dataset), alignment: 'five-points' } as const;
+  const faces = await extractFeatures(aligned, { ...encoder, ...input }, { ...options, out: join(made, 'faces') });
+  assert.equal(faces.preprocessing.resize, undefined, 'aligned faces are not resized');
+  using third = FeatureSet.open(join(made, 'faces'));
+  assert.throws(
+    () => requireSamePreprocessing(other, third),
+    /RGB less 123\.675, 116\.28, 103\.53, divided by .* resize fit/,
   );
 });
 

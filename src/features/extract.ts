@@ -8,7 +8,7 @@ import { referenceTo } from '../data/dataset-reference.ts';
 import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { removeOtherParts } from './extraction-parts.ts';
-import type { FeaturesInfo } from './feature-set-artifact.ts';
+import { type FeaturesInfo, preprocessingOf } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import {
   type MissingRow,
@@ -80,6 +80,7 @@ export async function extractFeatures(
       const batches = loader.epoch({
         batchSize,
         imageSide: encoder.side,
+        resize: encoder.resize,
         order: sequentialOrder(dataset.size).subarray(range.from, range.to),
         firstBatch: from / batchSize,
         skipBad: skipBadImages && 'blank',
@@ -146,10 +147,7 @@ export function plannedContent(
     trainedClassKeys: trainedOn?.classKeys ?? null,
     id: dataset.hasOwnIds ? (row: number) => dataset.id(from + row) : null,
     flip,
-    preprocessing: {
-      alignment: dataset.alignment ?? ('none' as const),
-      pixelDivisor: encoder.pixels.divisor,
-    },
+    preprocessing: preprocessingOf(dataset, encoder),
     dtype: half ? ('float16' as const) : ('float32' as const),
     precision: encoder.precision,
     labels: dataset.labels().subarray(from, to),
@@ -174,13 +172,14 @@ export async function embedFaces(
   encoder: Encoder,
   { batchSize = 256, workers = 1 }: { readonly batchSize?: number; readonly workers?: number } = {},
 ): Promise<FaceEmbeddings> {
-  const { dim, side } = encoder;
+  const { dim, side, resize } = encoder;
   const [original, mirrored] = [new Float32Array(dataset.size * dim), new Float32Array(dataset.size * dim)];
   await using loader = new Loader(dataset, { workers });
   const bar = progress('embed', dataset.size);
   let done = 0;
   try {
-    for await (using batch of loader.epoch({ batchSize, imageSide: side, order: sequentialOrder(dataset.size) })) {
+    const order = sequentialOrder(dataset.size);
+    for await (using batch of loader.epoch({ batchSize, imageSide: side, resize, order })) {
       const count = batch.labels.length;
       original.set(await encoder.embed(batch.images, count), done * dim);
       mirrored.set(await encoder.embed(mirroredImages(batch, side), count), done * dim);

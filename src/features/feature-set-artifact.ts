@@ -3,17 +3,48 @@ import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import type { Reference } from '../artifacts/description.ts';
 import { type DatasetReference, datasetReference, datasetSource } from '../data/dataset-reference.ts';
-import { pixelMappings } from '../data/pixels.ts';
+import type { ModelInput } from '../data/model-input.ts';
+import { channelOrders, pixelMappings, resizeRules } from '../data/pixels.ts';
 import { missingSchema } from './missing-rows.ts';
 
 /** What was done to pictures before the model saw them. */
-const preprocessingSchema = z.object({
-  alignment: z.enum(['none', 'five-points']),
-  /** What pixels less 127.5 were divided by. */
-  pixelDivisor: z.number().positive(),
-});
+const perChannel = z.tuple([z.number(), z.number(), z.number()]);
+const preprocessingSchema = z
+  .object({
+    alignment: z.enum(['none', 'five-points']),
+    /** What pixels less 127.5 were divided by, of a model that declares no mapping of its own. */
+    pixelDivisor: z.number().positive().optional(),
+    /** The mapping that the model declares. */
+    pixels: z.object({ channels: z.enum(channelOrders), mean: perChannel, std: perChannel }).optional(),
+    /** How pictures that were not aligned became squares; absent: they were stretched. */
+    resize: z.object({ rule: z.enum(resizeRules), background: perChannel }).optional(),
+  })
+  .refine(({ pixelDivisor, pixels }) => (pixelDivisor === undefined) !== (pixels === undefined));
 export type Preprocessing = z.infer<typeof preprocessingSchema>;
-export const defaultPreprocessing: Preprocessing = { alignment: 'none', pixelDivisor: pixelMappings.train.divisor };
+export const defaultPreprocessing: Preprocessing = { alignment: 'none', pixelDivisor: pixelMappings.train.std[0] };
+
+/** What happens to the pictures of a dataset before a model with such input sees them. */
+export function preprocessingOf(
+  { alignment = 'none' }: { readonly alignment?: Preprocessing['alignment'] },
+  { pixels, resize }: ModelInput,
+): Preprocessing {
+  const undeclared = Object.values(pixelMappings).includes(pixels);
+  const { channels, mean, std } = pixels;
+  return {
+    alignment,
+    ...(undeclared ? { pixelDivisor: std[0] } : { pixels: { channels, mean: [...mean], std: [...std] } }),
+    ...(alignment === 'none' &&
+      resize.rule !== 'stretch' && { resize: { rule: resize.rule, background: [...resize.background] } }),
+  };
+}
+
+/** The preprocessing in words. */
+export function preprocessingText({ alignment, pixelDivisor, pixels, resize }: Preprocessing): string {
+  const mapping = pixels
+    ? `${pixels.channels} less ${pixels.mean.join(', ')}, divided by ${pixels.std.join(', ')}`
+    : `pixels divided by ${pixelDivisor}`;
+  return `alignment ${alignment}, ${mapping}${resize ? `, resize ${resize.rule}` : ''}`;
+}
 
 const featuresSchema = z.object({
   /** D, N, C */
@@ -95,7 +126,7 @@ export const featureSetArtifact = defineArtifact<FeatureSetFields>({
         ? `${info.model.name} (digest ${info.model.digest}, preset ${info.model.preset})`
         : 'from outside',
       flip: info.flip,
-      preprocessing: `alignment ${info.preprocessing.alignment}, pixels divided by ${info.preprocessing.pixelDivisor}`,
+      preprocessing: preprocessingText(info.preprocessing),
       precision: info.precision,
       digest: info.digest,
     },

@@ -3,7 +3,7 @@ import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import type { ClassKeys } from '../data/class-keys.ts';
 import { classesPath, readClassKeys, trainedClassesPath } from './class-key-file.ts';
-import { type FeaturesInfo, featureFiles, featureSetArtifact, type Preprocessing } from './feature-set-artifact.ts';
+import { type FeaturesInfo, featureFiles, featureSetArtifact, preprocessingText } from './feature-set-artifact.ts';
 import { fromHalf } from './half.ts';
 import { missingPositions } from './missing-rows.ts';
 import { NpyFile, type NpyType } from './npy.ts';
@@ -174,12 +174,16 @@ export class FeatureSet implements Disposable {
   }
 }
 
-/** @throws UserError if the models of two sets saw pictures that were made ready in different ways. */
+/**
+ * Requires the same alignment, and the same divisor of models that declare no mapping. Mean, standard deviation, channel order
+ * and resize rule that a model declares are part of it, like its side, and may differ from those of another model.
+ * @throws UserError if the models of two sets saw pictures that were made ready in different ways
+ */
 export function requireSamePreprocessing(a: FeatureSet, b: FeatureSet): void {
-  const text = ({ alignment, pixelDivisor }: Preprocessing): string =>
-    `alignment ${alignment}, pixels divided by ${pixelDivisor}`;
-  const [one, other] = [text(a.info.preprocessing), text(b.info.preprocessing)];
-  if (one !== other)
+  const [x, y] = [a.info.preprocessing, b.info.preprocessing];
+  const sameDivisor = x.pixels || y.pixels || x.pixelDivisor === y.pixelDivisor;
+  const [one, other] = [preprocessingText(x), preprocessingText(y)];
+  if (x.alignment !== y.alignment || !sameDivisor)
     throw new UserError(`${a.path} (${one}) and ${b.path} (${other}) come from pictures made ready in different ways`, {
       hint: 'extract both in the same way',
     });

@@ -18,6 +18,7 @@ import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
 import { imageTensor } from '../data/collate.ts';
+import { pixelMappings } from '../data/pixels.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import-model.ts';
@@ -143,18 +144,18 @@ test('a safetensors file is taken in too, and what comes out embeds a data set',
   const second = await importModel(runFiles(out).model, r18, again, { force: true });
   assert.deepEqual(readFileSync(runFiles(again).model), readFileSync(runFiles(out).model));
   assert.deepEqual([second.dataset, second.steps, second.imported!.leftOut], [null, 0, []]);
-  using encoder = openEncoder(again);
+  using encoder = await openEncoder(again);
   await extractFeatures(dataset, encoder, { out: join(folder, 'features'), batchSize: 16 });
   const { side } = encoder;
   const images = Uint8Array.from({ length: 2 * side * side * 3 }, (_, k) => 97 * k);
   const embedded = async (options?: EncoderOptions): Promise<Float32Array> => {
-    using other = openEncoder(again, options);
+    using other = await openEncoder(again, options);
     return await other.embed(images, 2);
   };
   const model = loadModel(again);
   const direct = inference(() =>
     scope(() =>
-      toFloat32(model.backbone.forward(imageTensor({ images, count: 2, side }, { divisor: 128 }), { train: false })),
+      toFloat32(model.backbone.forward(imageTensor({ images, count: 2, side }, pixelMappings.ijb), { train: false })),
     ),
   );
   assert.deepEqual(await embedded({ pixels: 'ijb' }), direct);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { inputSchema } from '../data/model-input.ts';
 import { headSchema } from '../heads/index.ts';
 import { type MethodName, methods } from '../methods/index.ts';
 import { backboneNames } from '../models/index.ts';
@@ -93,6 +94,7 @@ export const recipeSchema = z.strictObject({
     .default('default')
     .describe('reference: what the recipe leaves open is as the reference code has it, defects included'),
   network: networkSchema,
+  input: inputSchema.optional().describe('how pictures become numbers; default: (x - 127.5) / 127.5 of stretched ones'),
   projection: projectionSchema.nullable().default(null).describe('for an old model of another dimension'),
   head: headSchema.prefault({ kind: 'arcface' }),
   method: methodSchema.default({ kind: 'independent' }),

@@ -93,7 +93,7 @@ async function unitRows(
 ) {
   using images = packDataset(pack);
   const embed = async (space: Space) => {
-    using encoder = openEncoder(path, { space, pixels: options.pixels });
+    using encoder = await openEncoder(path, { space, pixels: options.pixels });
     const make = () => embedFaces(images, encoder, options);
     return packEmbeddings(await (cache ? cache.get(digestOf(encoder.digest, pack.digest), make) : make()));
   };

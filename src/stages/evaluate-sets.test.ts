@@ -37,7 +37,7 @@ async function world(t: TestContext) {
   const extract = async (run: string, of: keyof typeof sets): Promise<string> => {
     const out = at(`${run}-on-${of}`);
     using dataset = openDataset(sets[of]);
-    using encoder = openEncoder(at(run));
+    using encoder = await openEncoder(at(run));
     await extractFeatures(dataset, encoder, { out });
     return out;
   };

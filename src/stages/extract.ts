@@ -33,7 +33,7 @@ export async function embedDataset({
     import('../runs/open-encoder.ts'),
   ]);
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
-  using encoder = openEncoder(run, { space, precision });
+  using encoder = await openEncoder(run, { space, precision });
   const to = { ...options, inputs: [run] };
   if (!distributed) return await extractFeatures(dataset, encoder, to);
   const { shardedExtractionOf } = await import('./sharded.ts');

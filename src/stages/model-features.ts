@@ -77,7 +77,7 @@ export async function cachedFeatures(
   const replaces = existsSync(out) && !isOfFiles(out, dataset);
   if (replaces) logLine(`${out}: images of ${dataset.path} have changed since, their features are extracted again`);
   if (replaces || !existsSync(out)) {
-    using encoder = openEncoder(source.path, { space, pixels });
+    using encoder = await openEncoder(source.path, { space, pixels });
     using images = dataset.open();
     const to = { ...options, out, flip, force: replaces };
     if (joined) await extractSharded(images, encoder, to, shardedExtractionOf(joined));

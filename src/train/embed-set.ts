@@ -17,7 +17,7 @@ export type EmbedSetOptions = {
  * With `blank`, the embeddings of unreadable images are zeros. → flat [N · D]
  */
 export async function embedSet(
-  encoder: Pick<Encoder, 'side' | 'embed'>,
+  encoder: Pick<Encoder, 'side' | 'resize' | 'embed'>,
   loader: Loader,
   dataset: Dataset,
   { group, skipBad, beforeBatch }: EmbedSetOptions,
@@ -25,7 +25,8 @@ export async function embedSet(
   const each = Math.ceil(dataset.size / group.processes);
   const order = Int32Array.from({ length: each }, (_, i) => (i * group.processes + group.rank) % dataset.size);
   const parts: Float32Array[] = [];
-  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide: encoder.side, order, skipBad });
+  const { side: imageSide, resize } = encoder;
+  const batches = loader.epoch({ batchSize: EMBED_BATCH, imageSide, resize, order, skipBad });
   for await (using batch of batches) {
     beforeBatch();
     const count = batch.labels.length;

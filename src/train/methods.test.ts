@@ -118,7 +118,7 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
       ['old', 8],
     ] as const) {
       const features = join(folder, `${kind}-${space}`);
-      using encoder = openEncoder(out, { space });
+      using encoder = await openEncoder(out, { space });
       const info = await extractFeatures(dataset, encoder, { out: features });
       assert.equal(info.dim, dim, `${kind} ${space}`);
     }
@@ -127,7 +127,7 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
   assert.notEqual(own!.info.model!.digest, old!.info.model!.digest, 'two spaces are told apart');
   own!.close();
   old!.close();
-  assert.throws(() => openEncoder(join(folder, 'old'), { space: 'old' }), /has no projection/);
+  await assert.rejects(openEncoder(join(folder, 'old'), { space: 'old' }), /has no projection/);
   assert.throws(
     () => openOldModelInputs(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
     /8 dimensions, the new model makes 12\n.*projection: \{ dim: 8 \}/,

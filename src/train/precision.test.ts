@@ -133,7 +133,7 @@ test('a step whose gradients overflow, here or in another process, changes no we
 test('a trained model embeds in the precision that is asked for, and the feature set says so', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
-  using encoder = openEncoder(join(folder, 'old'), { precision: 'bf16' });
+  using encoder = await openEncoder(join(folder, 'old'), { precision: 'bf16' });
   const out = join(folder, 'bf16');
   const info = await extractFeatures(dataset, encoder, { out, half: true });
   assert.deepEqual([info.precision, info.dtype], ['bf16', 'float16']);

@@ -1,5 +1,5 @@
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import type { Batch } from '../data/index.ts';
+import type { Batch, PixelMapping } from '../data/index.ts';
 import type { LossTerms, TrainingStep } from '../methods/index.ts';
 import { clearGradients, clipGradients } from '../optim/index.ts';
 import {
@@ -20,6 +20,8 @@ export type StepSettings = Pick<TrainingStep, 'progress' | 'epoch' | 'epochs' | 
   readonly lr: number;
   readonly clipNorm: number | null;
   readonly side: number;
+  /** Default: (x - 127.5) / 127.5. */
+  readonly pixels?: PixelMapping;
   /** Whether the flag is set in any process, so that all skip the same steps (D-22). Default: asks the session's group. */
   readonly anywhere?: (flag: boolean) => boolean;
 };
@@ -42,14 +44,14 @@ export function trainStep(
   session: Session,
   batch: Pick<Batch, 'images' | 'labels' | 'indices'>,
   old: OldModelInputs,
-  { lr, clipNorm, side, anywhere = (flag) => allReduceAny(session.group, flag), ...at }: StepSettings,
+  { lr, clipNorm, side, pixels, anywhere = (flag) => allReduceAny(session.group, flag), ...at }: StepSettings,
 ): StepResult {
   const { projection, head, method, optimizer, parameters, clipped, unclipped, scaler, pass, group, buckets } = session;
   return scope(() => {
     // random masks are each process's own
     const masks = group.rank === 0 ? at.rng.split('dropout') : at.rng.split('dropout', group.rank);
     defaultGenerator().seed(masks.seed());
-    const images = imageTensor({ images: batch.images, count: batch.labels.length, side });
+    const images = imageTensor({ images: batch.images, count: batch.labels.length, side }, pixels);
     const embeddings = embedBatch(session, images); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
     const terms = method.terms({

@@ -5,7 +5,7 @@ import { MANIFEST } from '../artifacts/manifest.ts';
 import { Interrupted, optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
-import { type Batch, describeEmptyClasses, type Loader, shuffledOrder } from '../data/index.ts';
+import { type Batch, describeEmptyClasses, type Loader, modelInput, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
 import { stateBytes } from '../nn/state-dict.ts';
 import type { Recipe } from '../runs/recipe.ts';
@@ -148,7 +148,8 @@ export class Trainer implements TrainingState, Disposable {
     const skipBad = skipBadImages && 'blank';
     const { session } = this;
     const side = this.recipe.network.inputSide;
-    const encoder = { side, embed: embedWith(session, { side, precision: session.precision }) };
+    const { pixels, resize } = modelInput(this.recipe.input);
+    const encoder = { side, resize, embed: embedWith(session, { side, pixels, precision: session.precision }) };
     return embedSet(encoder, this.#loader, dataset, { group: session.group, skipBad, beforeBatch });
   }
 
@@ -162,6 +163,7 @@ export class Trainer implements TrainingState, Disposable {
     return this.#loader.epoch({
       batchSize: share,
       imageSide: network.inputSide,
+      resize: modelInput(recipe.input).resize,
       // as many steps as one process would take, so that none is padded
       order: shuffledOrder(size, epoch, { seed, processes, rank })
         .slice(0, stepsPerEpoch * share)
@@ -186,6 +188,7 @@ export class Trainer implements TrainingState, Disposable {
       lr: this.#plan.lrAt(step),
       clipNorm: recipe.clipNorm,
       side: recipe.network.inputSide,
+      pixels: modelInput(recipe.input).pixels,
     };
   }
 

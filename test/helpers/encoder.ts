@@ -1,4 +1,4 @@
-import { pixelMappings } from '../../src/data/index.ts';
+import { pixelMappings, stretched } from '../../src/data/index.ts';
 import type { Encoder } from '../../src/encoders/index.ts';
 
 export const SIDE = 16;
@@ -10,6 +10,7 @@ export const testEncoder = (own: Pick<Encoder, 'name' | 'digest' | 'dim' | 'side
   trainedOn: null,
   space: 'own',
   pixels: pixelMappings.train,
+  resize: stretched,
   device: 'cpu',
   precision: 'float32',
   ...own,

@@ -50,7 +50,7 @@ export type OldSide = Readonly<Record<'features' | 'credible' | 'prototypes' | '
 export async function oldSide(folder: string, dataset: Dataset): Promise<OldSide> {
   const at = (name: string): string => join(folder, name);
   await trained(dataset, at('old'), { head: { kind: 'softmax' }, epochs: 1 });
-  using encoder = openEncoder(at('old'));
+  using encoder = await openEncoder(at('old'));
   await extractFeatures(dataset, encoder, { out: at('features'), batchSize: 16 });
   return derivedSide(folder);
 }
