@@ -101,7 +101,7 @@ test('a checkpoint continues only the run it belongs to', async (t) => {
   writeFileSync(join(out, 'notes.txt'), 'mine');
   await assert.rejects(
     trained(dataset, out, { epochs: 1 }, { force: true }),
-    /run holds notes\.txt, which mixbct did not/,
+    /run holds notes\.txt, which is not part of it/,
   );
   rmSync(join(out, 'notes.txt'));
   await assert.rejects(
