@@ -12,7 +12,7 @@ import { packageRoot } from './base/version.ts';
 const program = `
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluate, extract, loadModel, openFeatures, planExperiment, runExperiment, setThreads, train, UserError } from 'mixbct';
+import { evaluate, exportModel, extract, loadModel, openFeatures, planExperiment, runExperiment, setThreads, train, UserError } from 'mixbct';
 
 const at = (name) => join(process.argv[2], name);
 setThreads(1);
@@ -24,6 +24,7 @@ const evaluation = await evaluate({ title: 'x', old: at('features'), candidates,
 const features = openFeatures(at('features'));
 const model = await loadModel(at('model'));
 const embeddings = await model.embed(new Uint8Array(2 * model.side ** 2 * 3), 2);
+const exported = await exportModel(at('model'), { to: 'onnx', out: at('model.onnx') });
 const heard = [];
 const reporter = { line: (text) => heard.push(text), progress: () => ({ update() {}, stop() {} }) };
 const experiment = { out: at('out'), dataFolder: at('data'), workers: 0 };
@@ -32,6 +33,7 @@ const { places } = await runExperiment(at('x.json'), { ...experiment, reporter }
 const refused = await runExperiment(at('y.json'), experiment).catch((error) => error instanceof UserError);
 writeFileSync(at('result.json'), JSON.stringify({
   steps: manifest.steps, count: info.count, title: evaluation.title, dim: features.info.dim, values: embeddings.length,
+  exported: exported.metadata.model === manifest.model,
   planned: planned.map(({ state }) => state), places: Object.keys(places), heard, refused,
 }));
 `;
@@ -50,7 +52,7 @@ test('a program trains, extracts, evaluates and runs an experiment; nothing is p
   });
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
   assert.deepEqual(JSON.parse(readFileSync(join(folder, 'result.json'), 'utf8')), {
-    ...{ steps: 10, count: 84, title: 'x', dim: 8, values: 16, planned: ['new'], places: ['some'] },
+    ...{ steps: 10, count: 84, title: 'x', dim: 8, values: 16, exported: true, planned: ['new'], places: ['some'] },
     heard: [`[1/1] some: draw 3 images of each class of ${folder}/set`],
     refused: true,
   });

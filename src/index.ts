@@ -6,6 +6,7 @@ import { type Reporter, reportTo } from './base/progress.ts';
 import type { Encoder } from './encoders/index.ts';
 import type { Evaluation } from './eval/index.ts';
 import type { PlannedStage } from './experiment/plan.ts';
+import type { ExportOptions, ExportResult } from './export/export-model.ts';
 import { FeatureSet, type FeaturesInfo } from './features/index.ts';
 import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
 import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
@@ -18,7 +19,7 @@ export { Interrupted, UserError } from './base/errors.ts';
 export type { Progress, Reporter } from './base/progress.ts';
 export { terminalReporter } from './base/terminal-reporter.ts';
 export { setDefaultDevice, setThreads } from './torch/index.ts';
-export type { Encoder, EncoderOptions, Evaluation, FeatureSet, FeaturesInfo, PlannedStage, TrainedModel };
+export type { Encoder, EncoderOptions, Evaluation, ExportResult, FeatureSet, FeaturesInfo, PlannedStage, TrainedModel };
 
 type Reported = { readonly reporter?: Reporter };
 
@@ -63,6 +64,15 @@ export const runExperiment = (
 /** What `runExperiment` would do with each stage, and why; reads only. */
 export const planExperiment = (file: string, options: experiments.RunExperimentOptions): Promise<PlannedStage[]> =>
   experiments.planExperiment(file, options);
+
+export type ExportModelOptions = ExportOptions & Reported;
+
+/** Writes the backbone of a finished run as an ONNX, PyTorch or safetensors file, with a model card beside it. */
+export const exportModel = (run: string, { reporter, ...options }: ExportModelOptions): Promise<ExportResult> =>
+  reportTo(reporter, async () => {
+    const { exportModel: write } = await import('./export/export-model.ts'); // loads what few programs need
+    return await write(run, options);
+  });
 
 /** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);

@@ -1,6 +1,7 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { messageOf } from '../base/errors.ts';
 import { version } from '../base/version.ts';
+import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 
 type Found = Record<string, string | number | boolean>;
 
@@ -22,8 +23,19 @@ export async function describeInstallation(): Promise<{ readonly found: Found; r
     processor: `${cpus()[0]?.model ?? 'unknown'} (${availableParallelism()} threads)`,
     memory: `${(totalmem() / 2 ** 30).toFixed(1)} GB`,
     ...(await orMissing('JPEG decoder', examineImages)),
+    'ONNX Runtime': await onnxRuntime(),
   };
   return { found, complete };
+}
+
+/** An optional package: an installation without it is complete. */
+async function onnxRuntime(): Promise<string> {
+  try {
+    const { env } = await loadOnnxRuntime('export --check');
+    return env.versions.node ?? 'unknown version';
+  } catch (error) {
+    return messageOf(error).replace(/\s*\n\s*/g, '; ');
+  }
 }
 
 async function examineTorch(): Promise<Found> {
