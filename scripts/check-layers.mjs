@@ -3,6 +3,7 @@
 // - A file imports no later layer, not even a type, and values only of the layers that its own row names.
 // - Files of one folder do not import each other in a circle, types included.
 // - What opens without libtorch (report, definitions of artefacts) does not import it, however indirectly.
+// - The table of AGENTS.md has these layers and rows.
 // - `OptionName` lists the options of the command line, neither more nor fewer: optionHint takes only these, by type.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, posix, resolve } from 'node:path';
@@ -92,7 +93,7 @@ for (const [file, found] of imports) {
   }
 }
 for (const circle of circles()) breaks.push(`${circle.join(' ↔ ')}: files import each other in a circle`);
-breaks.push(...optionBreaks());
+breaks.push(...optionBreaks(), ...tableBreaks());
 
 if (breaks.length > 0) {
   process.stderr.write(
@@ -146,5 +147,16 @@ function optionBreaks() {
       .filter((name) => !listed.has(name))
       .map((name) => `${list} lacks ${name}, an option of the command line`),
     ...[...listed].filter((name) => !declared.has(name)).map((name) => `${list} has ${name}, which no command has`),
+  ];
+}
+
+/** Where the table of AGENTS.md differs from `layers`. */
+function tableBreaks() {
+  const rows = readFileSync(join(root, 'AGENTS.md'), 'utf8').matchAll(/^\| (`[^|]+`) \| ([^|(]+?)(?: \([^|]*)? \|/gm);
+  const told = [...rows].flatMap(([, names, may]) => names.split(', ').map((name) => `${name.slice(1, -1)}: ${may}`));
+  const wanted = order.map((layer) => `${layer}: ${layers[layer]?.join(', ').replace(/^$/, '–') ?? 'all before'}`);
+  return [
+    ...wanted.filter((row) => !told.includes(row)).map((row) => `AGENTS.md lacks the row of ${row}`),
+    ...told.filter((row) => !wanted.includes(row)).map((row) => `AGENTS.md has a row that is no layer's: ${row}`),
   ];
 }

@@ -7,10 +7,15 @@ import { type TestContext, test } from 'node:test';
 import { packageRoot } from '../src/base/version.ts';
 import { testFolder } from './helpers/folder.ts';
 
-/** A copy of src/ with code appended to files of it. */
+/** A copy of src/ with code appended to files of it, and a table of layers with one wrong row. */
 function copyWith(t: TestContext, planted: Readonly<Record<string, string>>): string {
   const root = testFolder(t);
   cpSync(join(packageRoot, 'src'), join(root, 'src'), { recursive: true });
+  const agents = readFileSync(join(packageRoot, 'AGENTS.md'), 'utf8');
+  writeFileSync(
+    join(root, 'AGENTS.md'),
+    agents.replace('| `methods` | base, torch, nn |', '| `methods` | base, torch |'),
+  );
   for (const [file, code] of Object.entries(planted)) appendFileSync(join(root, 'src', file), `\n${code}\n`);
   return root;
 }
@@ -45,7 +50,9 @@ test('each planted break of the layers is found and named', (t) => {
   const { status, said } = checkLayers(copyWith(t, Object.fromEntries(faults)));
   assert.equal(status, 1);
   for (const [file, , complaint] of faults) assert.ok(said.includes(complaint), `${file}: ${complaint}\n${said}`);
-  assert.equal(said.trim().split('\n').length, faults.length + 1, said);
+  assert.match(said, /AGENTS\.md lacks the row of methods: base, torch, nn\n/);
+  assert.match(said, /AGENTS\.md has a row that is no layer's: methods: base, torch\n/);
+  assert.equal(said.trim().split('\n').length, faults.length + 3, said);
 });
 
 test('a hint with an option that no command has is refused by its type', (t) => {
