@@ -92,7 +92,7 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
   for (const model of old ? candidates : [])
     if (!sharesOldSpace(model, old!))
       throw new UserError(
-        `${model.name} makes ${oldSpaceTemplates(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot meet the old gallery`,
+        `${model.name} makes ${oldSpaceTemplates(model).dim} dimensions, the old model ${old!.templates.dim}: its queries cannot be compared with the old gallery`,
         { hint: [optionHint('evaluate it without --old'), optionHint('evaluate it as the --oracle')] },
       );
   const zeros = new Map(

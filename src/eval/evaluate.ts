@@ -96,7 +96,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   for (const model of news)
     if (oldSpaceFeatures(model).dim !== old.dim && model !== oracle)
       throw new UserError(
-        `${model.name} makes ${oldSpaceFeatures(model).dim} dimensions, the old model ${old.dim}: its queries cannot meet the old gallery`,
+        `${model.name} makes ${oldSpaceFeatures(model).dim} dimensions, the old model ${old.dim}: its queries cannot be compared with the old gallery`,
         { hint: `train it with network.embeddingDim ${old.dim}, or give it a projection` },
       );
   requireDistinctNames([old, ...news].map(({ name }) => name));

@@ -1,17 +1,8 @@
-import type { Comparison, Estimate, Evaluation, TestResult } from '../eval/index.ts';
+import type { Comparison, Evaluation, TestResult } from '../eval/index.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { type Metric, powerOfTen } from '../eval/metrics/metric.ts';
+import { groupDigits, interval, percent, percentagePoints, withMinusSign } from './number-format.ts';
 import { dataText } from './verdict.ts';
-
-/** A share as percent with two digits. */
-export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
-/** Replaces the hyphen by a minus sign, which is as wide as a plus. */
-export const withMinusSign = (number: string): string => number.replace(/^-/, '−');
-/** A difference of shares, in percentage points, with its sign. */
-export const percentagePoints = (x: number): string =>
-  Number.isFinite(x) ? withMinusSign(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
-export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
-  `[${show(low)}, ${show(high)}]`;
 
 /** Escapes text for HTML and SVG. */
 export const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
@@ -83,56 +74,65 @@ export function protocolText(evaluation: Evaluation): string {
   if (protocol.name !== undefined) return templateProtocolText(evaluation);
   const { genuinePairs, genuinePairsInAll, impostorPairs, allImpostors, resamples, seed } = protocol;
   const { probes, probesInAll, galleries } = protocol;
-  const n = (x: number): string => x.toLocaleString('en-US');
   const drawn = (count: number, all?: number): string =>
-    all === undefined ? n(count) : `a draw of ${n(count)} of ${n(all)}`;
+    all === undefined ? groupDigits(count) : `a draw of ${groupDigits(count)} of ${groupDigits(all)}`;
   return [
     dataText(evaluation),
     ...(tests.some(({ verification }) => verification)
       ? [
-          `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${n(impostorPairs)} impostor pairs.`,
+          `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${groupDigits(impostorPairs)} impostor pairs.`,
         ]
       : []),
     ...(tests.some(({ identification }) => identification)
       ? [
-          `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(n).join(' and ')}, half of the identities not enrolled.`,
+          `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(groupDigits).join(' and ')}, half of the identities not enrolled.`,
         ]
       : []),
-    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
+    `Intervals: 95 %, ${groupDigits(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
   ].join(' ');
 }
 
 /** Describes a published protocol of templates. */
 function templateProtocolText({ dataset, protocol, tests }: Evaluation): string {
   const { name, genuinePairs, impostorPairs, probes, galleries, resamples, seed } = protocol;
-  const n = (x: number): string => x.toLocaleString('en-US');
   const searched = tests.some(({ identification }) => identification);
   return [
-    `${name}: ${n(dataset.images)} images in ${n(dataset.classes)} templates.`,
+    `${name}: ${groupDigits(dataset.images)} images in ${groupDigits(dataset.classes)} templates.`,
     ...(tests.some(({ verification }) => verification)
-      ? [`1:1: ${n(genuinePairs)} genuine and ${n(impostorPairs)} impostor pairs.`]
+      ? [`1:1: ${groupDigits(genuinePairs)} genuine and ${groupDigits(impostorPairs)} impostor pairs.`]
       : []),
-    ...(searched ? [`1:N: ${n(probes)} probes against galleries of ${galleries.map(n).join(' and ')}.`] : []),
-    `Intervals: 95 %, ${n(resamples)} bootstrap resamples of the enrolled templates${searched ? ' (1:1) and subjects (1:N)' : ''}, seed ${seed}.`,
+    ...(searched
+      ? [`1:N: ${groupDigits(probes)} probes against galleries of ${galleries.map(groupDigits).join(' and ')}.`]
+      : []),
+    `Intervals: 95 %, ${groupDigits(resamples)} bootstrap resamples of the enrolled templates${searched ? ' (1:1) and subjects (1:N)' : ''}, seed ${seed}.`,
   ].join(' ');
 }
 
 /** Warnings about the numbers: missing embeddings, zeros, and ties that decide searches or pairs. */
 export function warnings({ models, tests, protocol, dataset }: Evaluation): string[] {
-  const n = (x: number): string => x.toLocaleString('en-US');
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
     ...(dataset.missing === undefined
       ? []
-      : [`${n(dataset.missing)} more images are skipped for all models, because one has no embedding of them.`]),
+      : [
+          `${groupDigits(dataset.missing)} more images are skipped for all models, because one has no embedding of them.`,
+        ]),
     ...models.flatMap(({ name, zeros = 0 }) =>
-      zeros > 0 ? [`${name}: ${n(zeros)} of ${n(of)} ${what} are zeros; they count as misses in every metric.`] : [],
+      zeros > 0
+        ? [
+            `${name}: ${groupDigits(zeros)} of ${groupDigits(of)} ${what} are zeros; they count as misses in every metric.`,
+          ]
+        : [],
     ),
     ...tests.flatMap((test) => {
       const [pairs, searches] = [test.verification?.tied ?? 0, test.identification?.tied ?? 0];
       const parts = [
-        ...(searches > 0 ? [`${n(searches)} searches find another entry exactly as similar as the right one`] : []),
-        ...(pairs > 0 ? [`${n(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`] : []),
+        ...(searches > 0
+          ? [`${groupDigits(searches)} searches find another entry exactly as similar as the right one`]
+          : []),
+        ...(pairs > 0
+          ? [`${groupDigits(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`]
+          : []),
       ];
       return parts.length > 0 ? [`${testName(test)}: ${parts.join(', and ')}; ties count as misses.`] : [];
     }),

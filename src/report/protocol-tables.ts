@@ -1,6 +1,6 @@
 import type { Evaluation, IdentificationResult } from '../eval/index.ts';
 import { powerOfTen } from '../eval/metrics/metric.ts';
-import { percent } from './format.ts';
+import { percent } from './number-format.ts';
 import type { TitledTable } from './summary-tables.ts';
 
 /** Rates by the gallery that was searched. */

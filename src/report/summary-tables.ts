@@ -1,7 +1,7 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
 import { mean } from '../eval/mean.ts';
 import { metrics } from '../eval/metrics/index.ts';
-import { percent, percentagePoints, withMinusSign } from './format.ts';
+import { percent, percentagePoints, withMinusSign } from './number-format.ts';
 
 const summaryMetrics = metrics.filter(({ verdict }) => verdict?.summary).map(({ name }) => name);
 

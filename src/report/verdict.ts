@@ -1,6 +1,5 @@
 import type { CandidateResult, Comparison, Evaluation, TrainingData } from '../eval/index.ts';
-
-const grouped = (x: number): string => x.toLocaleString('en-US');
+import { groupDigits } from './number-format.ts';
 
 /** The conclusion on a new model in one sentence. */
 export function verdict(evaluation: Evaluation, { name, comparisons, withheld }: CandidateResult): string {
@@ -52,16 +51,18 @@ function overlapWarnings(evaluation: Evaluation, name: string): string[] {
   const { classes } = evaluation.dataset;
   return modelsOf(evaluation, name).flatMap(({ name, trainingData }) =>
     trainingData?.relation === 'overlapping'
-      ? [`caution: ${name} was trained on ${grouped(trainingData.sharedClasses!)} of these ${grouped(classes)} classes`]
+      ? [
+          `caution: ${name} was trained on ${groupDigits(trainingData.sharedClasses!)} of these ${groupDigits(classes)} classes`,
+        ]
       : [],
   );
 }
 
 /** Describes the evaluation set, and whether models were trained on its classes. */
 export function dataText({ dataset, models }: Evaluation): string {
-  const families = dataset.families === null ? '' : ` in ${grouped(dataset.families)} families`;
+  const families = dataset.families === null ? '' : ` in ${groupDigits(dataset.families)} families`;
   const of = ({ trainingData }: Model): TrainingData => trainingData ?? { relation: 'unknown' };
-  const [images, classes] = [grouped(dataset.images), grouped(dataset.classes)];
+  const [images, classes] = [groupDigits(dataset.images), groupDigits(dataset.classes)];
   if (models.every((model) => of(model).relation === 'disjoint')) {
     const byNames = models.some((model) => of(model).comparedBy === 'names');
     return `${images} images of ${classes} classes that no model was trained on (checked${byNames ? ' by class names' : ''})${families}.`;
@@ -86,6 +87,6 @@ function relationText({ relation, sharedClasses, images }: TrainingData): string
     case 'unknown':
       return 'training data unknown';
     case 'overlapping':
-      return `trained on ${grouped(sharedClasses!)} of these classes${images === undefined ? '' : images === 'shared' ? ' and some of these images' : ', on other images'}`;
+      return `trained on ${groupDigits(sharedClasses!)} of these classes${images === undefined ? '' : images === 'shared' ? ' and some of these images' : ', on other images'}`;
   }
 }
