@@ -15,6 +15,8 @@ export function dataCommand(): Command {
     .addCommand(infoCommand());
 }
 
+const PIXELS = 'a whole number of pixels';
+
 function getCommand(): Command {
   return command(
     'get',
@@ -23,14 +25,7 @@ function getCommand(): Command {
   )
     .addArgument(new Argument('<set>', 'which one').choices(glyphSetNames))
     .shared('folder')
-    .addOption(
-      wholeOption(
-        '--side <pixels>',
-        'side of an image',
-        { least: 8, most: 512, called: 'a whole number of pixels' },
-        32,
-      ),
-    )
+    .addOption(wholeOption('--side <pixels>', 'side of an image', { least: 8, most: 512, called: PIXELS }, 32))
     .addOption(
       new Option('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)').choices(['1', '2']).default('1'),
     )
@@ -38,9 +33,7 @@ function getCommand(): Command {
     .action(async (name: GlyphSetName, options) => {
       const { fetchSet } = await import('../stages/get.ts');
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
-      const made = result.made
-        ? `${formatCount(result.made.images, 'image')} of ${formatCount(result.made.classes, 'class', 'classes')}`
-        : 'there already';
+      const made = result.made ? sizeOf(result.made) : 'there already';
       print(options, result, `${result.prefix}: ${made}, images ${result.imageDigest}`);
     });
 }
@@ -123,13 +116,10 @@ function sampleCommand(): Command {
     });
 }
 
+const sizeOf = ({ images, classes }: Omit<WrittenPart, 'prefix'>): string =>
+  `${formatCount(images, 'image')} of ${formatCount(classes, 'class', 'classes')}`;
 const told = (parts: readonly WrittenPart[]): string =>
-  parts
-    .map(
-      ({ prefix, images, classes }) =>
-        `${prefix}: ${formatCount(images, 'image')} of ${formatCount(classes, 'class', 'classes')}`,
-    )
-    .join('\n');
+  parts.map((part) => `${part.prefix}: ${sizeOf(part)}`).join('\n');
 
 function infoCommand(): Command {
   return command(

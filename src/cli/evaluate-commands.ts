@@ -59,17 +59,9 @@ function evaluateSetsCommand(): Command {
     .shared('resamples', 'maxZeroShare', 'seed', 'force')
     .action(async (options) => {
       const candidates = (options.new as string[]).map((text) => {
-        const at = text.indexOf('=');
-        if (
-          at < 1 ||
-          text
-            .slice(at + 1)
-            .split(',')
-            .includes('')
-        )
-          throw new UserError(`--new ${text}: wanted name=folder`);
-        const [features, inOldSpace] = text.slice(at + 1).split(',') as [string, string?];
-        return { name: text.slice(0, at), features, ...(inOldSpace !== undefined && { inOldSpace }) };
+        const [, name, features, inOldSpace] = /^([^=]+)=([^,]+)(?:,([^,]+))?$/.exec(text) ?? [];
+        if (name === undefined || features === undefined) throw new UserError(`--new ${text}: wanted name=folder`);
+        return { name, features, ...(inOldSpace !== undefined && { inOldSpace }) };
       });
       if (candidates.length === 0 && options.oracle === undefined)
         throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');

@@ -26,12 +26,7 @@ export function runCommand(): Command {
   )
     .argument('<experiment>', 'YAML file, your own or one of experiments/; its schema: mixbct schema experiment')
     .requiredOption('--out <folder>', 'folder of the experiment')
-    .option(
-      '--set <path=value>',
-      'change one setting, for example stages.new.recipe.epochs=8; may be repeated',
-      several,
-      [],
-    )
+    .option('--set <path=value>', 'change a setting (stages.new.recipe.epochs=8, say); may be repeated', several, [])
     .option('--dry-run', 'say which stages would run and why, and run none', false)
     .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
     .shared('folder', 'workers', 'threads', 'force')

@@ -28,12 +28,7 @@ export function trainCommand(): Command {
     .option('--resume', 'continue from the checkpoint of an interrupted run', false)
     .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
     .addOption(
-      wholeOption(
-        '--skip-non-finite <n>',
-        'batches with a non-finite loss or gradient to skip before stopping',
-        { least: 0 },
-        0,
-      ),
+      wholeOption('--skip-non-finite <n>', 'non-finite losses or gradients to skip before stopping', { least: 0 }, 0),
     )
     .addOption(wholeOption('--log-every <n>', 'steps between two lines of the log', { least: 1 }, 20))
     .shared('workers', 'threads', 'skipBadImages', 'device')
