@@ -1,5 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { argsortStable, scope, share, to, toInt32 } from '../torch/index.ts';
+import { firstIndexWhere } from './binary-search.ts';
 import type { Estimate } from './evaluation.ts';
 import type { Searches } from './identification.ts';
 import { atMostCount } from './roc.ts';
@@ -139,15 +140,8 @@ function countWithTies(score: Float32Array, count: number): number {
 }
 
 /** How many of falling `scores` are above the threshold. */
-function countAbove(scores: Float32Array | Float64Array, threshold: number): number {
-  let [low, high] = [0, scores.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (scores[middle]! > threshold) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
+const countAbove = (scores: Float32Array | Float64Array, threshold: number): number =>
+  firstIndexWhere(scores.length, (i) => !(scores[i]! > threshold));
 
 /** Sum of the weights of `identity` in each resample. [K] → [R] */
 function totalWeights(identity: Int32Array, resamples: Resamples): Float64Array {

@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
+import { firstIndexWhere } from './binary-search.ts';
 
 /** Class ids and family ids of the images of an evaluation set (family -1: a family of its own). [N] each */
 export type Identities = { readonly labels: Int32Array; readonly families: Int32Array };
@@ -147,7 +148,9 @@ function sampleGenuinePairs(
   const pairs = new PairList();
   while (pairs.count < genuines) {
     // a single draw of 32 bits would never reach most of billions of pairs
-    const { position, ordered, from, to, partners } = images[firstIndexAbove(upTo, total * uniform53Bits(draw))]!;
+    const target = total * uniform53Bits(draw);
+    const chosen = firstIndexWhere(upTo.length - 1, (i) => upTo[i]! > target);
+    const { position, ordered, from, to, partners } = images[chosen]!;
     const k = draw.integer(partners);
     const other = ordered[k < from ? k : k + to - from]!;
     pairs.add(Math.min(position, other), Math.max(position, other), direction);
@@ -180,17 +183,6 @@ function imagesWithPartners(positions: readonly number[], families: Int32Array):
 
 /** Uniform in [0, 1) with more bits than `uniform`. */
 const uniform53Bits = (rng: Rng): number => (rng.integer(2 ** 21) + rng.uniform()) / 2 ** 21;
-
-/** The first position of ascending `sums` whose sum is above `value`. */
-function firstIndexAbove(sums: Float64Array, value: number): number {
-  let [low, high] = [0, sums.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (sums[middle]! > value) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
 
 /** One gallery: an entry for each enrolled identity, and for each probe its identity's entry, or -1. */
 export type Gallery = { readonly entries: Int32Array; readonly enrolled: Int32Array };

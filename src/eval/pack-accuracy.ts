@@ -1,4 +1,5 @@
 import { FileError, UserError } from '../base/errors.ts';
+import { firstIndexWhere } from './binary-search.ts';
 import { isZeroRow } from './scores.ts';
 import { CANCELLATION_LIMIT } from './templates.ts';
 
@@ -125,12 +126,4 @@ function rightAnswers(distances: ArrayLike<number>, same: ArrayLike<boolean>, fr
 }
 
 /** The first threshold above a distance; their number if none is. */
-function firstAbove(distance: number): number {
-  let [low, high] = [0, THRESHOLDS.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (distance < THRESHOLDS[middle]!) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
+const firstAbove = (distance: number): number => firstIndexWhere(THRESHOLDS.length, (i) => distance < THRESHOLDS[i]!);

@@ -1,3 +1,4 @@
+import { firstIndexWhere } from './binary-search.ts';
 import { NO_SCORE } from './scores.ts';
 
 /** FAR at which true accept rates are reported. */
@@ -96,17 +97,6 @@ export function tiedPairs({ genuine, impostor }: Scores, targets: readonly numbe
 
 /** How many of ascending `sorted` are above `value`, and how many are not below it. */
 export const countAbove = (sorted: ArrayLike<number>, value: number): number =>
-  sorted.length - firstIndexWhere(sorted, (x) => x > value);
+  sorted.length - firstIndexWhere(sorted.length, (i) => sorted[i]! > value);
 const countAtLeast = (sorted: ArrayLike<number>, value: number): number =>
-  sorted.length - firstIndexWhere(sorted, (x) => x >= value);
-
-/** The first position of ascending `sorted` from which on `holds`; its length if there is none. */
-function firstIndexWhere(sorted: ArrayLike<number>, holds: (x: number) => boolean): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (holds(sorted[middle]!)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
+  sorted.length - firstIndexWhere(sorted.length, (i) => sorted[i]! >= value);
