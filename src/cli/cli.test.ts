@@ -143,6 +143,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
   const importing = (file: string, network: string): string[] => [
     ...['import-model', file, '--network', network, '--out', 'out'],
   ];
+  const exporting = (...args: string[]): string[] => ['export', 'model', '--out', 'out', ...args];
   const cases: readonly (readonly [args: readonly string[], message: RegExp])[] = [
     [['trian'], /unknown command 'trian'\n\(Did you mean train\?\)/],
     [['nonsense', '--help'], /^error: unknown command 'nonsense'\n/],
@@ -201,6 +202,19 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
     [train('recipe.yaml', '--data', 'set', '--resume'), /there is no checkpoint to resume from/],
     [['train', 'recipe.yaml', '--data', 'set', '--out', 'model'], /model: a finished run stands there/],
     [['train', 'recipe.yaml', '--data', 'short', '--out', 'model', '--force'], /cut short/],
+    [exporting(), /required option '--to <format>' not specified/],
+    [exporting('--to', 'tflite'), /argument 'tflite' is invalid.*onnx, pytorch, safetensors/],
+    [['export', 'none', '--to', 'onnx', '--out', 'out'], /none: is no finished run/],
+    [['export', 'features', '--to', 'onnx', '--out', 'out'], /features.*: .*"features"/],
+    [['export', 'model', '--to', 'onnx', '--out', 'recipe.yaml', '--force'], /recipe\.yaml is not an ONNX file/],
+    [exporting('--to', 'onnx', '--space', 'old'), /has no projection/],
+    [exporting('--to', 'onnx', '--pixels', 'nchw'), /argument 'nchw' is invalid.*mapped, uint8-nhwc/],
+    [exporting('--to', 'pytorch', '--pixels', 'uint8-nhwc'), /--pixels: only an ONNX file has this/],
+    [exporting('--to', 'safetensors', '--unit-length'), /--unit-length: only an ONNX file has this/],
+    [exporting('--to', 'pytorch', '--check', 'set'), /--check: only an ONNX file has this/],
+    [exporting('--to', 'onnx', '--check', 'none'), /none: no such dataset/],
+    [exporting('--to', 'onnx', '--check', 'magic'), /magic\.rec: record with key 1 at offset 40/],
+    [exporting('--to', 'onnx', '--evaluation', 'features'), /evaluation\.json: no such file/],
     [importing('whole.pt', 'r19'), /argument 'r19' is invalid.*r18, r34/],
     [['import-model', 'whole.pt', '--out', 'out'], /required option '--network <name>' not specified/],
     [importing('none.pt', 'r18'), /none\.pt: cannot be read/],
