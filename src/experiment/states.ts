@@ -100,7 +100,8 @@ export class StageStates {
     ];
     if (changes.length > 0) return changes;
     if (before && known.mixbct !== version) return [`made by mixbct ${known.mixbct}`];
-    return ['its settings or inputs have changed; its record does not tell which'];
+    const inputsAreSame = Object.keys(of).every((reference) => known.of[reference] !== undefined);
+    return [`its settings ${inputsAreSame ? '' : 'or inputs '}have changed; its record does not tell which`];
   }
 
   #isShared = (stage: Stage): boolean => kindOf(this.#experiment, stage).sharedFolder !== undefined;
