@@ -65,7 +65,7 @@ test('an experiment runs from data to report; what is done is skipped, what has 
   assert.deepEqual(snapshot(folder), before);
   const changed = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--set', 'stages.credible.keep=0.5');
   assert.equal(changed.code, 2);
-  assert.match(changed.err, /stage credible was made with other options or inputs\n.*--force/);
+  assert.match(changed.err, /stage credible was made with different options or inputs\n.*--force/);
   assert.deepEqual(snapshot(folder), before);
   const forced = mixbct(
     folder,

@@ -25,7 +25,7 @@ test('an artefact belongs to its dataset with its names and ids; one of 0.3.0 to
   check(made);
   writeSidecar(prefix, { classes, families, note: 'a note is no part of it' });
   check(made);
-  const others = /features: made from .*set, whose names of classes or families or ids of images are others/;
+  const others = /features: made from .*set, whose class names, family names or image ids differ/;
   const changes: readonly (() => void)[] = [
     () => writeSidecar(prefix, { classes, families: families.toReversed() }),
     () => writeSidecar(prefix, { classes: ['a', 'b'], families }),

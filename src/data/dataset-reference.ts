@@ -57,7 +57,7 @@ export function requireSameDataset(
     const { descriptionDigest } = dataset;
     if (!made?.description || descriptionDigest === undefined || made.description === descriptionDigest) return;
     throw new UserError(
-      `${path}: made from ${made.path}, whose names of classes or families or ids of images are others than those of ${dataset.path}`,
+      `${path}: made from ${made.path}, whose class names, family names or image ids differ from those of ${dataset.path}`,
       { hint: `restore ${dataset.path}.json and .ids.jsonl, or make it again from this dataset` },
     );
   }

@@ -35,7 +35,7 @@ export function similarityTransform(from: ArrayLike<number>, to: ArrayLike<numbe
   }
   const [a, b] = [along / spread, across / spread];
   if (!(spread / count >= LEAST ** 2 && Math.hypot(a, b) >= LEAST))
-    throw new UserError('the landmarks lie on one point or in no order that a face has');
+    throw new UserError('the landmarks lie on one point, or not in the order of a face');
   return Float64Array.of(a, -b, toX - a * fromX + b * fromY, b, a, toY - b * fromX - a * fromY);
 }
 

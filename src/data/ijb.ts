@@ -288,6 +288,6 @@ function requireFace(landmarks: Float32Array, path: string, line: number): void 
   try {
     similarityTransform(landmarks, FIVE_POINTS);
   } catch {
-    throw new FileError(path, `line ${line}: the landmarks lie on one point or in no order that a face has`);
+    throw new FileError(path, `line ${line}: the landmarks lie on one point, or not in the order of a face`);
   }
 }

@@ -55,7 +55,7 @@ test('a header that makes no sense is refused, whatever it says', () => {
   assert.throws(() => layoutOf(records(0), [1, 1]), /holds no images/);
   assert.throws(
     () => layoutOf(records(10), [11, 2 ** 24]),
-    /promises 16777216 classes of 10 images, wanted 1 to 1048586/,
+    /states 16777216 classes of 10 images, wanted 1 to 1048586/,
   );
 });
 

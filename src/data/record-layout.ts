@@ -32,7 +32,7 @@ export function layoutOf(records: Records, [end, x]: Header): Layout {
   if (until === null)
     throw new FileError(
       idx,
-      `lists ${formatCount(positionOf(keys, end) - 1, 'image')} before key ${end}, the header record promises ${end - 1}`,
+      `lists ${formatCount(positionOf(keys, end) - 1, 'image')} before key ${end}, the header record states ${end - 1}`,
       'the record set is incomplete: fetch or write it anew',
     );
   const images = until - 1;
@@ -42,7 +42,7 @@ export function layoutOf(records: Records, [end, x]: Header): Layout {
   if (!(Number.isInteger(classes) && classes >= 1 && classes <= most))
     throw new FileError(
       rec,
-      `the header record promises ${formatCount(classes, 'class', 'classes')} of ${formatCount(images, 'image')}, wanted 1 to ${most}`,
+      `the header record states ${formatCount(classes, 'class', 'classes')} of ${formatCount(images, 'image')}, wanted 1 to ${most}`,
       'is the header [images + 1, classes]? write the record set anew',
     );
   return { from: 1, until, classes };
@@ -80,7 +80,7 @@ function roundedClasses({ rec, keys }: Records, until: number, x: number): numbe
   if (Math.fround(after) === x) return after - until;
   throw new FileError(
     rec,
-    `the header record promises records up to key ${x - 1}, the index ends at key ${after - 1}`,
+    `the header record states records up to key ${x - 1}, the index ends at key ${after - 1}`,
     'the record set is incomplete: fetch or write it anew',
   );
 }

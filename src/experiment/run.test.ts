@@ -142,7 +142,7 @@ test('what hangs on a stage that is made again is no longer done, also if that w
   writeStages(folder, samples(4, 2, 1));
   const refused = mixbct(folder, 'run', 'x.json', '--out', 'out');
   assert.equal(refused.code, 2);
-  assert.match(refused.err, /stage sample-0 was made with other options or inputs\n.*--force/);
+  assert.match(refused.err, /stage sample-0 was made with different options or inputs\n.*--force/);
   stagesRun(folder, 'x.json', 'out', '--force', '--only', 'sample-0'); // and no further
   assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { 'sample-0': true, 'sample-1': false, 'sample-2': false });
   assert.deepEqual(stagesRun(folder, 'x.json', 'out', '--force'), {

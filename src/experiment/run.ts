@@ -72,7 +72,7 @@ class StageRunner {
   requireSame(id: string, { known, isSame, inputs }: StageState): void {
     if (!known || known.inputs === '' || isSame || inputs === null || this.#options.force) return;
     throw new UserError(
-      `${join(this.#options.out, id)}: stage ${id} was ${known.made ? 'made' : 'begun'} with other options or inputs`,
+      `${join(this.#options.out, id)}: stage ${id} was ${known.made ? 'made' : 'begun'} with different options or inputs`,
       { hint: 'choose another --out, or pass --force to make it and what follows again' },
     );
   }

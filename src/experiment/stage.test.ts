@@ -73,7 +73,7 @@ test('a plan tells what would run and why: new, done, or stale for a setting tha
   assert.deepEqual(await plan(2), ['done', [], false]);
   assert.deepEqual(await plan(3), ['stale', ['times was 2, is 3'], true]);
   assert.deepEqual(await plan(2, { title: 'y', force: true }), ['stale', ['title was "x", is "y"'], false]);
-  await assert.rejects(run(3), /stage a was made with other options or inputs/);
+  await assert.rejects(run(3), /stage a was made with different options or inputs/);
   await run(3, { force: true });
   assert.equal(images(), 24);
 });

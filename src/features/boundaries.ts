@@ -69,7 +69,8 @@ export function writeBoundaries(
     const arrays = boundaries(features);
     const { dim, classes } = features.info;
     const lost = classesWithoutRows(features).length;
-    if (lost > 0) logLine(`${path}: ${lost} of ${classes} classes have no boundary, for all their rows are missing`);
+    if (lost > 0)
+      logLine(`${path}: ${lost} of ${classes} classes have no boundary, because all their rows are missing`);
     return { arrays, fields: { classes, dim } };
   });
 }

@@ -42,7 +42,7 @@ export function writePrototypes(
     const empty = classesWithoutRows(features);
     if (empty.length > 0)
       logLine(
-        `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, for all their rows are missing`,
+        `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, because all their rows are missing`,
       );
     return { arrays: { rows }, fields: { classes, dim, empty } };
   });

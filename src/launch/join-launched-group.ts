@@ -34,7 +34,7 @@ export function joinLaunchedGroup(kind: 'cpu' | 'cuda'): DistributedContext | nu
   const cuda = kind === 'cuda' && hasNccl();
   if (kind === 'cuda' && !cuda)
     throw new UserError('several processes on CUDA devices need an addon with NCCL', {
-      hint: 'docs/cluster.md tells what it is built with',
+      hint: 'docs/cluster.md says how to build it',
     });
   return joinProcessGroup(place, { cuda, ...(joinTimeoutMs && { joinTimeoutMs }), ...(timeoutMs && { timeoutMs }) });
 }
