@@ -96,10 +96,11 @@ export class BatchNorm extends Module {
     this.options = { eps, momentum };
   }
 
-  override forward(x: Tensor, { train, again = false, group }: Pass): Tensor {
+  override forward(x: Tensor, { again = false, group, ...pass }: Pass): Tensor {
+    const train = pass.train && !this.frozen;
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
-    const state = again ? { weight, bias, runningMean: null, runningVar: null } : this;
+    const state = train && again ? { weight, bias, runningMean: null, runningVar: null } : this;
     if (train && group && group.processes > 1) return synchronizedBatchNorm(x, state, group, this.options);
     return torch.batchNorm(x, state, { training: train, ...this.options });
   }

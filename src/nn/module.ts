@@ -20,6 +20,8 @@ export type Pass = {
 export abstract class Module {
   /** Names of fields that are buffers, not parameters (running statistics). */
   protected readonly bufferNames: readonly string[] = [];
+  /** Whether `freeze` covers all of it: its batch norm uses running statistics in training too. */
+  protected frozen = false;
 
   abstract forward(x: Tensor, pass: Pass): Tensor;
 
@@ -33,6 +35,16 @@ export abstract class Module {
     for (const [path, value] of this.entries(prefix)) if (!value.buffer) yield [path, value.tensor];
   }
 
+  /** Excludes what `covers` accepts by its path from training: parameters get no gradient, batch norms stay in evaluation mode. */
+  freeze(covers: (path: string) => boolean, prefix = ''): void {
+    for (const [path, child, name] of this.named(prefix)) {
+      if (child instanceof Module) {
+        child.frozen = covers(path);
+        child.freeze(covers, `${path}.`);
+      } else if (covers(path) && !this.bufferNames.includes(name)) requireGrad(child, false);
+    }
+  }
+
   /** The entries of `state`; by default the fields. */
   protected children(): Iterable<readonly [name: string, child: unknown]> {
     return Object.entries(this);
@@ -41,12 +53,18 @@ export abstract class Module {
   private *entries(
     prefix: string,
   ): Generator<[path: string, value: { readonly tensor: Tensor; readonly buffer: boolean }]> {
+    for (const [path, child, name] of this.named(prefix))
+      if (child instanceof Module) yield* child.entries(`${path}.`);
+      else yield [path, { tensor: child, buffer: this.bufferNames.includes(name) }];
+  }
+
+  /** Tensors and modules among the children, with their paths and the fields that hold them. */
+  private *named(prefix: string): Generator<[path: string, child: Tensor | Module, name: string]> {
     for (const [name, value] of this.children()) {
       const path = prefix + name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-      if (isTensor(value)) yield [path, { tensor: value, buffer: this.bufferNames.includes(name) }];
-      else if (value instanceof Module) yield* value.entries(`${path}.`);
+      if (isTensor(value) || value instanceof Module) yield [path, value, name];
       else if (Array.isArray(value))
-        for (const [i, child] of value.entries()) if (child instanceof Module) yield* child.entries(`${path}.${i}.`);
+        for (const [i, child] of value.entries()) if (child instanceof Module) yield [`${path}.${i}`, child, name];
     }
   }
 

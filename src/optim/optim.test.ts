@@ -82,6 +82,28 @@ test('a parameter without a gradient stays as it is, momentum and decay included
   assert.deepEqual(toNumbers(still), [1]);
 });
 
+test('a parameter with a factor takes the steps of a learning rate that is so many times as large', () => {
+  const gradients = [[0.5], [-0.2], [0.1]];
+  for (const make of [
+    (ps: Tensor[], lrFactor?: (p: Tensor) => number) =>
+      new Sgd(ps, { weightDecay: 0.1, ...(lrFactor && { lrFactor }) }),
+    (ps: Tensor[], lrFactor?: (p: Tensor) => number) => new AdamW(ps, lrFactor && { lrFactor }),
+  ]) {
+    const [alone, slow, fast] = [leaf([1]), leaf([1]), leaf([1])];
+    const expected = steps(make([alone]), alone, gradients, 0.01);
+    const both = make([slow, fast], (p) => (p === slow ? 0.1 : 1));
+    const seen = gradients.map((g) =>
+      scope(() => {
+        for (const p of [slow, fast]) p.grad = tensor(g, { dtype: 'float64' });
+        both.step(0.1);
+        return toNumbers(slow);
+      }),
+    );
+    assert.ok(gap(seen.flat(), expected.flat()) < ROUND_OFF);
+    assert.ok(Math.abs(toNumbers(fast)[0]! - 1) > 5 * Math.abs(toNumbers(slow)[0]! - 1));
+  }
+});
+
 test('of chosen rows an optimiser does what its twin does with each row alone, the others stand still', () => {
   const [rows, dim] = [5, 3];
   const rng = new Rng('rows');

@@ -24,6 +24,9 @@ export interface Optimizer {
   dispose(): void;
 }
 
+/** The learning rate of a parameter, as a factor of the step's. */
+export type LrFactor = (parameter: Tensor) => number;
+
 /** Operands of an in-place update: a parameter, its gradient and its states, or copies of their chosen rows. */
 type Active = { readonly p: Tensor; readonly g: Tensor; readonly states: readonly Tensor[]; done(): void };
 
@@ -31,30 +34,38 @@ type Active = { readonly p: Tensor; readonly g: Tensor; readonly states: readonl
 export type OptimizerState = {
   readonly parameters: readonly Tensor[];
   readonly states: readonly (readonly Tensor[])[];
+  readonly lrFactor: LrFactor;
 };
 export type UpdateRule = (
   parameters: readonly Tensor[],
   gradients: readonly Tensor[],
   states: readonly (readonly Tensor[])[],
+  lrFactor: number,
 ) => void;
 
-/** Calls `update` once with all parameters that have a gradient. Call it inside a scope and `noGrad`. */
+/** Calls `update` once with all parameters of a learning rate that have a gradient. Call it inside a scope and `noGrad`. */
 export function updateWithGradients(
-  { parameters, states }: OptimizerState,
+  { parameters, states, lrFactor }: OptimizerState,
   chosen: ChosenRows | null,
   update: UpdateRule,
 ): void {
-  const active = parameters.flatMap((p, i) => {
+  const byFactor = new Map<number, Active[]>();
+  for (const [i, p] of parameters.entries()) {
     const own = states.map((kind) => kind[i]!);
-    return (chosen?.whole === p ? rowsOf(chosen, own) : wholeOf(p, own)) ?? [];
-  });
-  if (active.length === 0) return;
-  update(
-    active.map(({ p }) => p),
-    active.map(({ g }) => g),
-    states.map((_, kind) => active.map((one) => one.states[kind]!)),
-  );
-  for (const { done } of active) done();
+    const active = chosen?.whole === p ? rowsOf(chosen, own) : wholeOf(p, own);
+    if (!active) continue;
+    const factor = lrFactor(p);
+    byFactor.set(factor, [...(byFactor.get(factor) ?? []), active]);
+  }
+  for (const [factor, active] of byFactor) {
+    update(
+      active.map(({ p }) => p),
+      active.map(({ g }) => g),
+      states.map((_, kind) => active.map((one) => one.states[kind]!)),
+      factor,
+    );
+    for (const { done } of active) done();
+  }
 }
 
 function wholeOf(p: Tensor, states: readonly Tensor[]): Active | null {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import { UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
 import { resolveOwnOrPackaged } from '../base/version.ts';
@@ -14,6 +15,8 @@ export type LoadRecipeOptions = {
   readonly settings?: readonly string[];
   /** Replaces the recipe's own. */
   readonly preset?: Recipe['preset'] | undefined;
+  /** Where files that the recipe names are looked for, if they are not in the working folder. */
+  readonly folder?: string;
 };
 
 /** Reads a recipe from a file or by a published name. @throws UserError listing every problem. */
@@ -24,14 +27,29 @@ export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Reci
     throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {
       hint: 'the names: mixbct recipes',
     });
-  return parseRecipe(named ?? readYaml(path), path, options);
+  return parseRecipe(named ?? readYaml(path), path, named ? options : { folder: dirname(path), ...options });
 }
 
-export function parseRecipe(raw: unknown, where: string, { settings = [], preset }: LoadRecipeOptions = {}): Recipe {
+export function parseRecipe(
+  raw: unknown,
+  where: string,
+  { settings = [], preset, folder = '.' }: LoadRecipeOptions = {},
+): Recipe {
   const set = applySettings(raw, settings) as Record<string, unknown>;
   const wanted = preset === undefined ? set : { ...set, preset };
   const recipe = check(wanted, where);
-  return recipe.preset === 'reference' ? check(withReference(wanted, recipe), where) : recipe;
+  const complete = recipe.preset === 'reference' ? check(withReference(wanted, recipe), where) : recipe;
+  return withFilesIn(complete, folder);
+}
+
+/** Names the files of a recipe as they are seen from the working folder, where they are in it or in `folder`. */
+function withFilesIn(recipe: Recipe, folder: string): Recipe {
+  const { init } = recipe;
+  const seen = (path: string): string => {
+    const beside = isAbsolute(path) || existsSync(path) ? path : join(folder, path);
+    return existsSync(beside) ? beside : path;
+  };
+  return { ...recipe, ...(init && { init: { ...init, from: seen(init.from) } }) };
 }
 
 function check(raw: unknown, where: string): Recipe {

@@ -81,6 +81,21 @@ const projectionSchema = z.strictObject({
     .describe('size of the old embeddings: a learned linear map leads there from the new ones'),
 });
 
+/** Parts of a run that a training can begin from. */
+export const initParts = ['backbone', 'projection', 'head'] as const;
+const initSchema = z.strictObject({
+  from: z
+    .string()
+    .min(1)
+    .describe('a finished run, or a PyTorch or safetensors file; from the working folder, or from the recipe’s'),
+  parts: z
+    .array(z.enum(initParts))
+    .min(1)
+    .default(['backbone'])
+    .describe('what is taken of a run; a file is the state of a backbone'),
+  partial: z.boolean().default(false).describe('take the tensors that fit by name and shape; the others are drawn'),
+});
+
 const pretendSchema = z.strictObject({
   classes: z.int().positive().max(1_000_000_000).optional().describe('classes of the head, at least those of the data'),
   images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
@@ -95,6 +110,20 @@ export const recipeSchema = z.strictObject({
     .describe('reference: what the recipe leaves open is as the reference code has it, defects included'),
   network: networkSchema,
   input: inputSchema.optional().describe('how pictures become numbers; default: (x - 127.5) / 127.5 of stretched ones'),
+  init: initSchema.optional().describe('what training begins from, instead of random weights'),
+  freeze: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe(
+      'parameters and stages of the backbone that do not train, by name (layer1); their batch norms stay in evaluation mode',
+    ),
+  backboneLr: z
+    .number()
+    .positive()
+    .max(1000)
+    .optional()
+    .describe('learning rate of the backbone, as a factor of the learning rate'),
   projection: projectionSchema.nullable().default(null).describe('for an old model of another dimension'),
   head: headSchema.prefault({ kind: 'arcface' }),
   method: methodSchema.default({ kind: 'independent' }),
@@ -128,3 +157,9 @@ export const recipeSchema = z.strictObject({
   seed: z.int().min(0).default(666),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** A recipe without the places of the files that it names: their digests say what they are. */
+export const withoutPlaces = ({ init, ...recipe }: Recipe): object => ({
+  ...recipe,
+  ...(init && { init: { ...init, from: null } }),
+});

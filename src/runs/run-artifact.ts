@@ -44,6 +44,18 @@ const runSchema = z.object({
     })
     .nullable()
     .default(null),
+  /** What training began from; absent: random weights. Names are those of the session's state. */
+  init: z
+    .object({
+      from: z.string(),
+      digest: z.string(),
+      taken: z.array(z.string()),
+      /** Tensors of the model that were drawn at random. */
+      fresh: z.array(z.string()),
+      /** Entries of `from` that the model does not have, or not in this shape. */
+      unused: z.array(z.string()),
+    })
+    .optional(),
   old: z.string(),
   /** W */
   processes: z.number().default(1),
@@ -57,7 +69,7 @@ const runSchema = z.object({
   differences: z.array(z.string()).default([]),
   libtorch: z.string(),
 });
-type RunFields = Omit<z.infer<typeof runSchema>, 'recipe'> & { readonly recipe: Recipe };
+export type RunFields = Omit<z.infer<typeof runSchema>, 'recipe'> & { readonly recipe: Recipe };
 export type RunManifest = Manifest<RunFields>;
 
 export const runArtifact = defineArtifact<RunFields>({
@@ -66,7 +78,7 @@ export const runArtifact = defineArtifact<RunFields>({
   command: 'mixbct train',
   check: checkedBySchema(runSchema) as FieldsCheck<RunFields>,
   digests: ({ model }) => ({ [basename(runFiles('').model)]: model }),
-  describe: ({ recipe: { network, method, seed }, dataset, imported, old, ...run }) => ({
+  describe: ({ recipe: { network, method, seed }, dataset, imported, init, old, ...run }) => ({
     facts: {
       model: `${run.name}: ${network.name}, ${network.embeddingDim} dimensions, input ${network.inputSide} × ${network.inputSide}`,
       digest: run.model,
@@ -76,6 +88,7 @@ export const runArtifact = defineArtifact<RunFields>({
             state: 'finished',
             method: method.kind,
             training: `${run.steps} steps in ${formatDuration(1000 * run.seconds)}, ${formatCount(run.processes, 'process', 'processes')}`,
+            ...(init && { 'began from': `${init.from}, ${formatCount(init.taken.length, 'tensor')} taken` }),
             ...(run.badImages > 0 && { 'unreadable images': run.badImages }),
             ...run.counts,
             preset: `${run.preset}, ${run.differences.length} differences from the reference`,
@@ -86,6 +99,10 @@ export const runArtifact = defineArtifact<RunFields>({
     sources: [
       ...(dataset ? [datasetSource(dataset)] : []),
       ...(imported ? [{ kind: 'file', path: imported.from, digest: imported.digest }] : []),
+      // a run is among the sources that the manifest lists
+      ...(init && !run.madeFrom?.some(({ kind }) => kind === 'run')
+        ? [{ kind: 'file', path: init.from, digest: init.digest }]
+        : []),
       ...(old === 'none' || run.madeFrom ? [] : [{ kind: 'old model', digest: old }]),
     ],
     ...(imported && { command: 'mixbct import-model' }),

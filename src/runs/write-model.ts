@@ -14,7 +14,7 @@ import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 /** What a finished training writes. */
 export type TrainedRun = Pick<
   RunManifest,
-  'recipe' | 'old' | 'processes' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'
+  'recipe' | 'init' | 'old' | 'processes' | 'steps' | 'seconds' | 'dataWaitShare' | 'badImages' | 'counts'
 > & {
   readonly modules: EmbeddingModules;
   /** The head's state, whole. */

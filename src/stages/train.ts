@@ -40,18 +40,23 @@ export async function trainModel({
   ]);
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
   using old = openOldModelInputs(recipe, paths, dataset);
-  const inputs = [...(options.inputs ?? []), ...Object.values(paths)];
+  const inputs = [...(options.inputs ?? []), ...Object.values(paths), recipe.init?.from];
   const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
   if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
-  const [{ hasCheckpoint }, { readRunManifest }] = await Promise.all([
+  const [{ hasCheckpoint }, { readRunManifest }, { digestOfInit }, { withoutPlaces }] = await Promise.all([
     import('../runs/run-artifact.ts'),
     import('../runs/load-model.ts'),
+    import('../runs/initial-weights.ts'),
+    import('../runs/recipe.ts'),
   ]);
   const finished = existsSync(join(out, MANIFEST));
   if (finished) {
     const made = readRunManifest(out);
-    const same = made.dataset?.digest === dataset.digest && made.old === old.digest;
-    if (same && canonicalJson(made.recipe) === canonicalJson(recipe)) {
+    const same =
+      made.dataset?.digest === dataset.digest &&
+      made.old === old.digest &&
+      made.init?.digest === (recipe.init && digestOfInit(recipe.init));
+    if (same && canonicalJson(withoutPlaces(made.recipe)) === canonicalJson(withoutPlaces(recipe))) {
       const { removeRunLeftovers } = await import('../runs/run-output.ts');
       removeRunLeftovers(out);
       logLine(`${out}: the model is finished already`);
@@ -75,6 +80,7 @@ export const trainStage = defineStage({
         boundaries: reference.optional(),
       })
       .default({}),
+    init: reference.optional().describe('what the recipe begins from, as its init.from'),
   },
   options: {
     recipe: z
@@ -84,16 +90,23 @@ export const trainStage = defineStage({
   complete: async (stage, { id, file, seed, preset }) => {
     const { parseRecipe } = await import('../runs/load-recipe.ts');
     const { recipe } = stage;
-    const raw = typeof recipe === 'string' ? readYaml(resolve(dirname(file), recipe)) : recipe;
+    const path = typeof recipe === 'string' ? resolve(dirname(file), recipe) : null;
+    const raw = (path === null ? recipe : readYaml(path)) as Readonly<Record<string, unknown>>;
+    const init = stage.init === undefined ? {} : { init: { ...(raw['init'] as object), from: stage.init } };
     return {
       ...stage,
-      recipe: parseRecipe({ name: id, preset, ...(raw as object), seed }, `${file}: stage ${id}`),
+      recipe: parseRecipe({ name: id, preset, ...raw, ...init, seed }, `${file}: stage ${id}`, {
+        folder: dirname(path ?? file),
+      }),
     };
   },
   describe: ({ on, recipe }) => `train on ${on}, method ${(recipe as Recipe).method.kind}`,
-  run: ({ on, old, recipe }, { resume, out, force, workers, signal }) =>
-    trainModel({
-      ...{ recipe: recipe as Recipe, dataset: on, old, out, force, workers, signal },
+  run: ({ on, old, init, recipe }, { resume, out, force, workers, signal }) => {
+    const parsed = recipe as Recipe;
+    return trainModel({
+      recipe: init === undefined ? parsed : { ...parsed, init: { ...parsed.init!, from: init } },
+      ...{ dataset: on, old, out, force, workers, signal },
       resume: resume && 'auto',
-    }),
+    });
+  },
 });

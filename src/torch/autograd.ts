@@ -44,7 +44,9 @@ function backwardThroughStretches(done = 0): void {
     scope(() => {
       const now = random.state;
       random.state = randomState;
-      native.backward([underCasting(casting, () => run(true))], [gradient], false, false);
+      const recomputed = underCasting(casting, () => run(true));
+      // a part without learned tensors ends the backward pass
+      if (recomputed.requiresGrad) native.backward([recomputed], [gradient], false, false);
       backwardThroughStretches(outer);
       random.state = now;
     });

@@ -5,7 +5,13 @@ import { loadStateDict, type NamedTensors } from '../nn/state-dict.ts';
 import { type Metadata, readSafetensors, type Tensor, toBytes, writeSafetensors } from '../torch/index.ts';
 
 /** Digests of a run's inputs. A run resumes only with the same. */
-export type TrainingIdentity = { readonly recipe: string; readonly dataset: string; readonly old: string };
+export type TrainingIdentity = {
+  readonly recipe: string;
+  readonly dataset: string;
+  readonly old: string;
+  /** Of the weights that training began from, if they are not random. */
+  readonly init?: string;
+};
 
 /** How far a run is. Schedule and random streams are functions of step and seed, so nothing else is stored. */
 export type TrainingPosition = TrainingIdentity & {

@@ -74,16 +74,12 @@ export function withFullState<T>(
   if (!distributed) return use(state);
   const parts = sharded(session);
   return scope(() => {
-    const whole = noGrad(() =>
-      state.map(
-        ([name, value]) => [name, parts.has(value) ? gatherShards(session, distributed.group, value) : value] as const,
-      ),
-    );
+    const whole = noGrad(() => gathered(session, distributed.group, state, parts));
     return distributed.broadcastFromRankZero(() => use(whole));
   });
 }
 
-/** `read` fills the whole state on rank 0; then every process receives its part. Every process gets the result of `read`. */
+/** `read` writes into the whole state on rank 0; then every process receives its part. Every process gets the result of `read`. */
 export function loadFullState<T>(
   session: Session,
   distributed: DistributedContext | null,
@@ -93,10 +89,7 @@ export function loadFullState<T>(
   if (!distributed) return read(state);
   const parts = sharded(session);
   return scope(() => {
-    const whole =
-      distributed.group.rank === 0
-        ? state.map(([name, value]) => [name, parts.has(value) ? zerosOfWhole(session, value) : value] as const)
-        : state;
+    const whole = noGrad(() => gathered(session, distributed.group, state, parts));
     const result = distributed.broadcastFromRankZero(() => read(whole));
     noGrad(() => {
       for (const [i, [, value]] of state.entries())
@@ -106,6 +99,15 @@ export function loadFullState<T>(
     return result;
   });
 }
+
+/** The state with whole matrices instead of shards on rank 0. */
+const gathered = (
+  session: Session,
+  group: C10dProcessGroup,
+  state: NamedTensors,
+  shards: ReadonlySet<Tensor>,
+): NamedTensors =>
+  state.map(([name, value]) => [name, shards.has(value) ? gatherShards(session, group, value) : value] as const);
 
 /** Broadcasts rank 0's values of all replicated tensors: parameters, running statistics, queues. */
 export function broadcastState(session: Session, distributed: DistributedContext | null): void {

@@ -27,6 +27,7 @@ import {
   singleProcess,
   type Tensor,
 } from '../torch/index.ts';
+import { freezeParts } from './freeze.ts';
 
 /** The model in training: modules, optimiser, and how they are updated. */
 export type Session = {
@@ -71,6 +72,7 @@ export function openSession(
   const { embeddingDim } = recipe.network;
   const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
+  if (recipe.freeze) freezeParts(backbone, recipe.freeze);
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
   const { kind, ...options } = recipe.method;
   const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
@@ -87,7 +89,7 @@ export function openSession(
     projection,
     head,
     method,
-    optimizer: makeOptimizer(recipe.optimizer, parameters),
+    optimizer: makeOptimizer(recipe, parameters, new Set(learned(backbone))),
     parameters,
     clipped: head.clipped ? parameters : trunk,
     unclipped: head.clipped ? [] : learned(head),
@@ -100,8 +102,13 @@ export function openSession(
   };
 }
 
-function makeOptimizer(recipe: Recipe['optimizer'], parameters: readonly Tensor[]): Optimizer {
-  return recipe.kind === 'sgd' ? new Sgd(parameters, recipe) : new AdamW(parameters, recipe);
+function makeOptimizer(
+  { optimizer, backboneLr = 1 }: Recipe,
+  parameters: readonly Tensor[],
+  backbone: ReadonlySet<Tensor>,
+): Optimizer {
+  const options = { ...optimizer, lrFactor: (parameter: Tensor) => (backbone.has(parameter) ? backboneLr : 1) };
+  return optimizer.kind === 'sgd' ? new Sgd(parameters, options) : new AdamW(parameters, options);
 }
 
 /** The learning rate schedule. Its epochs have the steps of the data, unless the recipe pretends to another number of images. */

@@ -6,7 +6,7 @@ import { planTraining, type TrainOptions } from './training-plan.ts';
 
 /** Trains one model as its recipe describes. The directory `out` is a finished run once it has a manifest. */
 export async function train(options: TrainOptions): Promise<RunManifest> {
-  const plan = planTraining(options);
+  const plan = await planTraining(options);
   using output = claimRun(options);
   await using loader = new Loader(options.dataset, { workers: options.workers ?? 1 });
   using trainer = new Trainer(options, plan, { output, loader });

@@ -8,6 +8,7 @@ import { Rng } from '../base/rng.ts';
 import { type Batch, describeEmptyClasses, type Loader, modelInput, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
 import { stateBytes } from '../nn/state-dict.ts';
+import { describeInit, type InitRecord } from '../runs/initial-weights.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { type RunManifest, removeCheckpoints, runFiles } from '../runs/run-artifact.ts';
 import { RunOutput } from '../runs/run-output.ts';
@@ -64,6 +65,7 @@ export class Trainer implements TrainingState, Disposable {
   readonly #hooks: readonly TrainerHook[];
   readonly #startedMs: number;
   #waitedMs = 0;
+  #init: InitRecord | undefined;
   /** The step of the latest checkpoint. */
   #saved: number | undefined;
 
@@ -102,7 +104,7 @@ export class Trainer implements TrainingState, Disposable {
   /** Initialises or resumes the state, the same in every process. After it there is a checkpoint. */
   async start(): Promise<void> {
     const { dataset, resume = false, distributed = null } = this.#options;
-    const { warning, withoutOld, identity } = this.#plan;
+    const { warning, withoutOld, identity, init } = this.#plan;
     const output = this.#output;
     if (output) {
       const empty = describeEmptyClasses(dataset);
@@ -111,6 +113,8 @@ export class Trainer implements TrainingState, Disposable {
       if (!resume) output.begin();
       requireDiskSpace(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
     }
+    this.#init = init ? loadFullState(this.session, distributed, (state) => init.copyInto(state)) : undefined;
+    if (output && this.#init && !resume) logLine(`${this.out}: ${describeInit(this.#init)}`);
     const { step, counts } = resume
       ? loadFullState(this.session, distributed, (state) => this.#checkpoints.load(identity, () => state))
       : { step: 0, counts: withoutOld > 0 ? { [WITHOUT_OLD]: withoutOld } : {} };
@@ -243,6 +247,7 @@ export class Trainer implements TrainingState, Disposable {
       head: Array.from(headState, ([name, value]) => [name.slice(HEAD.length), value] as const),
       dataset: this.#options.dataset,
       inputs: this.#options.inputs ?? [],
+      ...(this.#init && { init: this.#init }),
       old: this.#options.old.digest,
       processes: this.session.group.processes,
       steps: this.step,

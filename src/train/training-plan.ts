@@ -3,7 +3,8 @@ import { UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
 import type { Schedule } from '../optim/index.ts';
-import type { Recipe } from '../runs/recipe.ts';
+import { type InitialWeights, openInitialWeights } from '../runs/initial-weights.ts';
+import { type Recipe, withoutPlaces } from '../runs/recipe.ts';
 import { type DistributedContext, singleProcess } from '../torch/index.ts';
 import type { TrainingIdentity } from './checkpoint.ts';
 import { batchShare } from './collectives.ts';
@@ -44,6 +45,7 @@ export type TrainOptions = {
 
 /** What follows from recipe, data and processes before anything is opened. */
 export type TrainingPlan = EpochPlan & {
+  readonly init: InitialWeights | null;
   readonly identity: TrainingIdentity;
   /** Samples that are trained on. */
   readonly size: number;
@@ -57,18 +59,26 @@ export type TrainingPlan = EpochPlan & {
 };
 
 /** @throws UserError if recipe, data and processes do not fit together, in every process. */
-export function planTraining({ recipe, dataset, old, distributed }: TrainOptions): TrainingPlan {
+export async function planTraining({ recipe, dataset, old, distributed }: TrainOptions): Promise<TrainingPlan> {
   const { batchSize, epochs } = recipe;
   const size = old.samples?.length ?? dataset.size;
   const withoutOld = dataset.size - size;
   const epochPlan = planEpochs(dataset.path, size, { batchSize, epochs, withoutOld });
   const share = batchShare(recipe, distributed?.group ?? singleProcess);
-  const identity = { recipe: digestOf(canonicalJson(recipe)), dataset: dataset.digest, old: old.digest };
-  distributed?.requireEqual({ recipe: identity.recipe, dataset: identity.dataset, 'old model': identity.old });
+  const init = await openInitialWeights(recipe);
+  const identity = {
+    recipe: digestOf(canonicalJson(withoutPlaces(recipe))),
+    dataset: dataset.digest,
+    old: old.digest,
+    ...(init && { init: init.digest }),
+  };
+  const { old: oldModel, ...others } = identity;
+  distributed?.requireEqual({ ...others, 'old model': oldModel });
   checkPrecision(recipe.precision);
   const classes = classesOfHead(recipe, dataset);
   return {
     ...epochPlan,
+    init,
     identity,
     size,
     withoutOld,
