@@ -1,40 +1,24 @@
 import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import type { ArtifactOptions } from '../artifacts/write-artifact.ts';
-import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
-import { mirrorInto } from '../data/augment.ts';
 import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import { type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
+import { type AppendOptions, appendEmbeddings, mirroredImages, type RowRange } from './append-embeddings.ts';
 import { removeOtherParts } from './extraction-parts.ts';
 import { type FeaturesInfo, preprocessingOf } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
-import {
-  type MissingRow,
-  readSavedMissingRows,
-  removeSavedMissingRows,
-  reportMissingRows,
-  saveMissingRows,
-} from './missing-rows.ts';
+import { readSavedMissingRows, removeSavedMissingRows, reportMissingRows } from './missing-rows.ts';
 
-export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> & {
-  readonly out: string;
-  /** `none`: features of the image itself; `mean` of image and mirror; `random`: one of both, as the reference does (D-07). */
-  readonly flip?: 'none' | 'mean' | 'random';
-  /** Seed of random flips. */
-  readonly seed?: number;
-  /** Store float16: half the disk, and each number within 2⁻¹¹ of itself. */
-  readonly half?: boolean;
-  readonly batchSize?: number;
-  readonly workers?: number;
-  /** Only rows `from` … `to - 1`, as a set of their own; default: all. */
-  readonly range?: { readonly from: number; readonly to: number };
-  /** Skip unreadable images: their rows are zeros and marked missing. */
-  readonly skipBadImages?: boolean;
-  /** When it fires, extraction stops after the next batch and keeps the rows. */
-  readonly signal?: AbortSignal;
-};
+export type ExtractOptions = Pick<ArtifactOptions, 'force' | 'inputs'> &
+  Omit<AppendOptions, 'title' | 'range'> & {
+    readonly out: string;
+    /** Store float16: half the disk, and each number within 2⁻¹¹ of itself. */
+    readonly half?: boolean;
+    /** Only rows `from` … `to - 1`, as a set of their own; default: all. */
+    readonly range?: RowRange;
+  };
 
 /**
  * Embeds a dataset in its order and writes a feature set. Memory holds one batch. An extraction that was killed or failed
@@ -47,7 +31,7 @@ export async function extractFeatures(
   encoder: Encoder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
-  const { out, force = false, inputs = [], batchSize = 256, workers = 1, skipBadImages = false, seed = 0 } = options;
+  const { out, force = false, inputs = [], batchSize = 256, skipBadImages = false, seed = 0 } = options;
   const { range = whole(dataset) } = options;
   const content = plannedContent(dataset, encoder, options);
   const { flip, preprocessing } = content;
@@ -68,54 +52,14 @@ export async function extractFeatures(
   const resume = { identity, step: batchSize, valid };
   const replacing = { force, inputs: [dataset.path, ...inputs] };
   const how = { ...replacing, resume };
-  return await writeFeatureSet(out, content, how, async ({ append, markMissing, from, directory }) => {
+  return await writeFeatureSet(out, content, how, async (builder) => {
     if (!options.range) removeOtherParts(out, 1);
-    await using loader = new Loader(dataset, { workers });
-    const before = readSavedMissingRows(directory).filter(({ row }) => row < from);
-    if (from > 0) saveMissingRows(directory, before); // later ones are read again
-    let missing = before;
-    const bar = progress('extract', content.dataset.count);
-    let done = from;
-    try {
-      const batches = loader.epoch({
-        batchSize,
-        imageSide: encoder.side,
-        resize: encoder.resize,
-        order: sequentialOrder(dataset.size).subarray(range.from, range.to),
-        firstBatch: from / batchSize,
-        skipBad: skipBadImages && 'blank',
-        ...(flip === 'random' && { augment: { flip: true, rotateDeg: 0, scale: 0, shift: 0 }, seed }),
-      });
-      for await (using batch of batches) {
-        if (batch.blank.length > 0) {
-          missing = [...before, ...missingOf(loader, dataset, range.from)];
-          saveMissingRows(directory, missing);
-        }
-        append(await embedBatch(batch, encoder, flip));
-        done += batch.labels.length;
-        bar.update(done);
-        if (options.signal?.aborted && done < content.dataset.count)
-          throw new Interrupted(`stopped at image ${done} of ${content.dataset.count}`);
-      }
-    } finally {
-      bar.stop();
-    }
+    const task = { ...options, title: 'extract', flip, batchSize, range };
+    const missing = await appendEmbeddings(dataset, encoder, builder, task);
     if (!options.range) reportMissingRows(out, missing, content.dataset.count);
-    removeSavedMissingRows(directory);
-    markMissing(missing);
+    removeSavedMissingRows(builder.directory);
+    builder.markMissing(missing);
   });
-}
-
-/** The loader's unreadable images as rows of a set that begins at image `first`. */
-const missingOf = ({ bad }: Loader, dataset: Dataset, first: number): MissingRow[] =>
-  bad.map(({ index, problem }) => ({ row: index - first, id: dataset.id(index), problem }));
-
-/** Embeddings of a batch, flat [B · D]; zeros for unreadable images. */
-async function embedBatch(batch: Batch, encoder: Encoder, flip: ExtractOptions['flip']): Promise<Float32Array> {
-  const { images, labels } = batch;
-  const rows = await (flip === 'mean' ? embedBoth(batch, encoder) : encoder.embed(images, labels.length));
-  for (const row of batch.blank) rows.fill(0, row * encoder.dim, (row + 1) * encoder.dim);
-  return rows;
 }
 
 const whole = ({ size }: Dataset) => ({ from: 0, to: size });
@@ -190,19 +134,4 @@ export async function embedFaces(
     bar.stop();
   }
   return { original, mirrored, dim };
-}
-
-function mirroredImages({ images, labels }: Batch, side: number): Uint8Array {
-  const bytes = side * side * 3;
-  const mirrored = new Uint8Array(images.length);
-  for (let i = 0; i < labels.length; i++)
-    mirrorInto(images.subarray(i * bytes, (i + 1) * bytes), mirrored, i * bytes, side);
-  return mirrored;
-}
-
-/** The mean of the embeddings of each image and its mirror, flat [B · D]. */
-async function embedBoth(batch: Batch, encoder: Encoder): Promise<Float32Array> {
-  const count = batch.labels.length;
-  const other = await encoder.embed(mirroredImages(batch, encoder.side), count);
-  return (await encoder.embed(batch.images, count)).map((value, i) => (value + other[i]!) / 2);
 }
