@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { UserError } from '../base/errors.ts';
-import { textTable } from '../report/terminal.ts';
 import { namedRecipe, namedRecipes, suggestName } from '../runs/named-recipes.ts';
 import { command, print } from './context.ts';
 
@@ -13,15 +12,12 @@ export function recipesCommand(): Command {
     .argument('[name]', 'print this one as YAML')
     .shared('preset')
     .action(async (name: string | undefined, options) => {
-      if (name === undefined)
-        return print(
-          options,
-          namedRecipes.map(({ name, summary }) => ({ name, summary })),
-          textTable(
-            ['name', 'what it trains'],
-            namedRecipes.map(({ name, summary }) => [name, summary]),
-          ),
-        );
+      if (name === undefined) {
+        const { textTable } = await import('../report/terminal.ts');
+        const listed = namedRecipes.map(({ name, summary }) => ({ name, summary }));
+        const rows = listed.map(({ name, summary }) => [name, summary]);
+        return print(options, listed, textTable(['name', 'what it trains'], rows));
+      }
       if (!namedRecipe(name))
         throw new UserError(`${name}: no recipe of that name${suggestName(name)}`, {
           hint: 'the names: mixbct recipes',
