@@ -1,6 +1,6 @@
 // Kills a random process of a training by several at a random step, again and again; each time the launcher must end all within
 // ten seconds and leave neither process nor port, and the run goes on with 4, 2 or 1 processes. At its end it must have learned
-// what runs that nobody disturbed learn.
+// what undisturbed runs learn.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';

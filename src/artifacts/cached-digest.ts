@@ -21,7 +21,7 @@ export function cachedFileDigest(path: string): string {
   return digest;
 }
 
-/** Whether the digest of so many bytes is to be checked. @throws UserError if the limit is no number. */
+/** Whether the digest of a file of this size is to be checked. @throws UserError if the limit is no number. */
 export function isDigestChecked(bytes: number): boolean {
   const text = process.env[LIMIT] ?? '';
   if (text === '') return true;

@@ -49,7 +49,7 @@ export type ArtifactDefinition<F> = {
   readonly migrations?: readonly Migration[];
   /** Digests of its files, by their names, as a manifest records them. */
   readonly digests?: (fields: F) => Readonly<Record<string, string>>;
-  /** What `mixbct info` tells of one. */
+  /** The facts that `mixbct info` prints. */
   readonly describe: (manifest: Manifest<F>, path: string) => About;
   /** What to do if one is damaged; absent: make it again with the command. */
   readonly again?: string;

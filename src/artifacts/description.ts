@@ -13,7 +13,7 @@ export type Reference = {
   readonly sources?: readonly Reference[];
 };
 
-/** What a kind tells of one of its own, for people: facts by their names, and what it was made from. */
+/** Facts of an artefact by their names, for people, and what it was made from. */
 export type About = {
   readonly facts: Readonly<Record<string, string | number>>;
   readonly sources: readonly Reference[];

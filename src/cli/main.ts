@@ -10,7 +10,7 @@ process.stdout.on('error', (error) => {
   if (codeOf(error) === 'EPIPE') process.exit(0);
   if (codeOf(error) !== 'EIO') throw error; // a terminal that is gone
 });
-// whoever no longer listens keeps nothing from its last checkpoint
+// a closed terminal must not keep a training from its last checkpoint
 process.stderr.on('error', () => undefined);
 
 // what is thrown outside of the command's own course ends it, with the same words

@@ -6,7 +6,7 @@ import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
 /** Threads and processes that may be asked for: what a machine of any size has a use for, and no more than it can start. */
 export const mostThreads = (): number => Math.max(16, 4 * availableParallelism());
 
-/** An option that takes a whole number. Its range is told when another one is given, before anything is read or started. */
+/** An option that takes a whole number. A number outside of its range is refused with that range, before anything is read or started. */
 export const wholeOption = (
   flags: string,
   about: string,

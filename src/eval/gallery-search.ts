@@ -23,7 +23,7 @@ export type GalleryPart = { readonly start: number; readonly size: number; reado
 /**
  * Searches galleries with all `probes`. Galleries are parts of `entries` and may overlap. Similarities are computed in blocks of
  * probes and never sorted. If an entry equals the right one up to rounding, both are summed again in one order, so that equal
- * entries tie wherever they lie. A probe of zeros finds nobody, and an entry of zeros is found by nobody.
+ * entries tie wherever they lie. A probe of zeros has no match, and no probe matches an entry of zeros.
  */
 export function searchParts<T extends Rows>(
   probes: SelectedRows<T>,

@@ -6,7 +6,7 @@ import { NO_SCORE, type Rows } from './scores.ts';
 export const FPIR_CURVE: readonly number[] = Array.from({ length: 101 }, (_, i) => 10 ** (-4 + (4 * i) / 100));
 export const FPIR_TARGETS = [1e-4, 1e-3, 1e-2, 1e-1, 1] as const;
 export const RANKS = [1, 5, 10] as const;
-/** Ranks of a CMC curve, if the gallery has so many entries. */
+/** Ranks of a CMC curve, at most: a smaller gallery has fewer. */
 export const CMC_RANKS = 50;
 
 /** Results of searching one gallery with every probe. */

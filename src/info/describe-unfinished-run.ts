@@ -27,7 +27,7 @@ export function describeUnfinishedRun(path: string, size: Pick<Description, 'byt
   };
 }
 
-/** The last step that the log tells of. */
+/** The last step in the log. */
 function lastStep(log: string): { readonly step?: number } {
   if (!existsSync(log)) return {};
   const steps = [...readTextFile(log).matchAll(/"step":(\d+)/g)];

@@ -5,7 +5,7 @@ import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 
 type Found = Record<string, string | number | boolean>;
 
-/** What this installation has and can do. A part that is not built or does not load is told as missing. */
+/** What this installation has and can do. A part that is not built or does not load is listed as missing. */
 export async function describeInstallation(): Promise<{ readonly found: Found; readonly complete: boolean }> {
   let complete = true;
   const orMissing = async (part: string, look: () => Promise<Found>): Promise<Found> => {

@@ -18,7 +18,7 @@ function secondsFrom(name: string): number | undefined {
 }
 
 /**
- * Takes the device, and meets the other processes, if the environment speaks of any (docs/cluster.md); null if this one is
+ * Takes the device, and meets the other processes, if the environment names any (docs/cluster.md); null if this one is
  * alone. A process that `mixbct launch` started ends with it.
  */
 export function joinLaunchedGroup(kind: 'cpu' | 'cuda'): DistributedContext | null {

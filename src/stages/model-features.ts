@@ -13,7 +13,7 @@ import { openEncoder } from '../runs/open-encoder.ts';
 import type { DistributedContext } from '../torch/index.ts';
 import { shardedExtractionOf } from './sharded.ts';
 
-/** A model as a command is told it: a finished run, or its features of the benchmark. */
+/** A model as an argument of a command: a finished run, or its features of the benchmark. */
 export type ModelSource = {
   readonly name: string;
   readonly path: string;
