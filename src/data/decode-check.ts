@@ -89,7 +89,7 @@ async function inThreads(
   const count = Math.min(availableParallelism(), Math.ceil(positions.length / CHUNK));
   const workers = Array.from(
     { length: count },
-    () => new Worker(new URL('./decode-check-worker.js', import.meta.url), { workerData: { source } }),
+    () => new Worker(new URL('./decode-check-worker.js', import.meta.url), { workerData: { source }, execArgv: [] }),
   );
   try {
     await Promise.all(workers.map(work));

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -244,3 +245,18 @@ for (const workers of [0, 1])
     assert.equal(batches, 20);
     assert.ok(heardAt > 5 && heardAt <= 5 + SOON, `the signal of batch 5 was heard at ${heardAt}`);
   });
+
+test('decoding threads start in a program that is given as text, whose flags are not theirs', async (t) => {
+  const prefix = join(testFolder(t), 'set');
+  await writeTinySet(prefix, { perClass: [3, 3] });
+  const program = `
+    import { Loader, openDataset, sequentialOrder } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
+    const loader = new Loader(openDataset(${JSON.stringify(prefix)}), { workers: 1 });
+    let images = 0;
+    for await (const batch of loader.epoch({ batchSize: 2, imageSide: 8, order: sequentialOrder(6) })) images += batch.labels.length;
+    console.log(images);
+    await loader[Symbol.asyncDispose]();
+  `;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  assert.equal(stdout, '6\n', stderr);
+});

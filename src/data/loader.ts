@@ -209,7 +209,11 @@ class WorkerPool implements DecoderPool {
     this.ahead = 2 * count + 1;
     this.#load = new Array<number>(count).fill(0);
     this.#workers = Array.from({ length: count }, (_, i) => {
-      const worker = new Worker(new URL('./loader-worker.js', import.meta.url), { workerData: { source } });
+      // flags such as --input-type are those of the program, not of its threads
+      const worker = new Worker(new URL('./loader-worker.js', import.meta.url), {
+        workerData: { source },
+        execArgv: [],
+      });
       worker.unref(); // a failing main thread need not wait for its workers
       worker.on('message', ({ id, bad }: DecodeResponse) => {
         this.#load[i]!--;

@@ -63,6 +63,7 @@ export class Tunnel implements Disposable {
     const worker = new Worker(new URL('./tunnel-worker.js', import.meta.url), {
       workerData: { end: { ...end, key }, reports, ready } satisfies TunnelTask,
       transferList: [reports],
+      execArgv: [],
     });
     worker.unref();
     Atomics.wait(ready, 0, 0, START_MS + (end.side === 'client' ? end.timeoutMs : 0));
