@@ -1,27 +1,76 @@
 import { type Command, Option } from 'commander';
+import { channelOrders, pixelPresets, resizeRules } from '../data/pixels.ts';
 import { backboneNames } from '../models/names.ts';
 import { command, print } from './context.ts';
-import { numberOption, wholeOption } from './options.ts';
+import { numberOption, perChannelOption, wholeOption } from './options.ts';
 
 export function importModelCommand(): Command {
   return command(
     'import-model',
-    'import a model that was trained elsewhere (a PyTorch or safetensors file)',
-    'mixbct import-model model.pt --network r50 --out runs/old',
+    'import a model that was trained elsewhere (a PyTorch, safetensors or ONNX file)',
+    'mixbct import-model model.pt --network r50 --out runs/old\nmixbct import-model model.onnx --mean 127.5 --std 128 --out runs/old',
   )
-    .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), or .safetensors')
-    .addOption(new Option('--network <name>', 'backbone of the model').choices(backboneNames).makeOptionMandatory())
+    .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), .safetensors, or .onnx')
+    .addOption(new Option('--network <name>', 'backbone of a state_dict').choices(backboneNames))
     .requiredOption('--out <folder>', 'folder of the run')
-    .addOption(wholeOption('--side <pixels>', 'height and width of its input', { least: 1, most: 1024 }, 112))
+    .option('--name <text>', 'what the model is called (default: the name of that folder)')
     .addOption(
-      numberOption('--width <factor>', 'factor on the channel counts of the full network', { above: 0, most: 4 }, 1),
+      wholeOption('--side <pixels>', 'height and width of its input (default: 112; an ONNX file mostly states it)', {
+        least: 1,
+        most: 1024,
+      }),
     )
+    .addOption(
+      numberOption('--width <factor>', 'factor on the channel counts of the full network (default: 1)', {
+        above: 0,
+        most: 4,
+      }),
+    )
+    .addOption(
+      new Option('--pixels <name>', 'mean and std by name: unit is (x - 127.5) / 127.5').choices(
+        Object.keys(pixelPresets),
+      ),
+    )
+    .addOption(
+      perChannelOption('--mean <numbers>', 'subtracted from pixels of 0 to 255: one number, or one per channel', {
+        least: 0,
+        most: 255,
+      }),
+    )
+    .addOption(
+      perChannelOption('--std <numbers>', 'what the difference is divided by, in the same units', {
+        least: 1,
+        most: 1000,
+      }),
+    )
+    .addOption(
+      new Option('--channels <order>', 'order of the channels, of --mean and --std, too').choices(channelOrders),
+    )
+    .addOption(
+      new Option('--resize <rule>', 'of pictures that are no square: change proportions, add margins, or cut').choices(
+        resizeRules,
+      ),
+    )
+    .addOption(
+      perChannelOption('--background <numbers>', 'RGB colour of the margins of --resize fit', {
+        whole: true,
+        least: 0,
+        most: 255,
+      }),
+    )
+    .addOption(
+      new Option('--layout <order>', 'ONNX: dimensions of the input, where the file leaves them open').choices([
+        'NCHW',
+        'NHWC',
+      ]),
+    )
+    .option('--output <name>', 'ONNX: the output with the embeddings (default: the only one with two dimensions)')
     .shared('force')
     .action(async (file: string, options) => {
-      const { importModel, importNotes } = await import('../runs/import-model.ts');
-      const manifest = await importModel(file, options, options.out, options);
+      const { importModelFile, importNotes } = await import('../runs/import-model-file.ts');
+      const manifest = await importModelFile(file, options, options.out, options);
       const { name, embeddingDim } = manifest.recipe.network;
       const model = `${options.out}: ${name} with embeddings of ${embeddingDim} dimensions`;
-      print(options, manifest, [model, ...importNotes(manifest.imported!)].join('; '));
+      print(options, manifest, [model, ...importNotes(manifest)].join('; '));
     });
 }

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
+import { UserError } from '../base/errors.ts';
 import { type NumberRange, numberIn } from '../base/number-range.ts';
 import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
 
@@ -19,6 +20,18 @@ export function numberOption(flags: string, about: string, range: NumberRange, f
   const name = flags.split(' ')[0]!;
   const option = new Option(flags, about).argParser((text) => numberIn(name, text, range));
   return fallback === undefined ? option : option.default(fallback);
+}
+
+/** An option that takes one number for all channels of a picture, or three with commas between them. */
+export function perChannelOption(flags: string, about: string, range: NumberRange): Option {
+  const name = flags.split(' ')[0]!;
+  return new Option(flags, about).argParser((text) => {
+    const parts = text.split(',');
+    if (parts.length !== 1 && parts.length !== 3)
+      throw new UserError(`${name} ${text.slice(0, 40)}: wanted one number, or three with commas between them`);
+    const numbers = parts.map((part) => numberIn(name, part, range));
+    return numbers.length === 3 ? numbers : [...numbers, ...numbers, ...numbers];
+  });
 }
 
 /** Options of several commands, each declared once; `SharedCommand.shared` adds them. */

@@ -1,7 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import protobuf from 'protobufjs';
-import { packageRoot } from '../base/version.ts';
+import { modelProto } from '../encoders/onnx-schema.ts';
 
 // The messages of third_party/onnx/onnx.proto, as far as they are written here, in protobufjs's spelling.
 
@@ -68,7 +65,4 @@ export const valueInfo = (name: string, elemType: number, shape: readonly (strin
 });
 
 /** The bytes of an ONNX file. */
-export function encodeOnnx(model: OnnxModel): Uint8Array {
-  const schema = readFileSync(join(packageRoot, 'third_party/onnx/onnx.proto'), 'utf8');
-  return protobuf.parse(schema).root.lookupType('onnx.ModelProto').encode(model).finish();
-}
+export const encodeOnnx = (model: OnnxModel): Uint8Array => modelProto().encode(model).finish();

@@ -1,7 +1,8 @@
 import { basename } from 'node:path';
-import { fileDigest } from '../artifacts/digest.ts';
+import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
 import { requireDiskSpace } from '../artifacts/durable-write.ts';
 import { Rng } from '../base/rng.ts';
+import type { InputRecipe } from '../data/model-input.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
 import { buildInfo, scope } from '../torch/index.ts';
@@ -19,6 +20,10 @@ export type ImportedNetwork = {
   /** Height and width of the input in pixels. */
   readonly side?: number;
   readonly width?: number;
+  /** How pictures become its input. */
+  readonly input?: InputRecipe | undefined;
+  /** Default: the name of the run's folder. */
+  readonly name?: string | undefined;
 };
 
 /** Width of the smallest backbone, which is built only for its names. */
@@ -34,13 +39,13 @@ const SMALLEST = 1 / 64;
  */
 export async function importModel(
   path: string,
-  { network, side = 112, width = 1 }: ImportedNetwork,
+  { network, side = 112, width = 1, input, name }: ImportedNetwork,
   out: string,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<RunManifest> {
   const asked = `--network ${network} --side ${side} --width ${width}`;
   const recipeOf = (embeddingDim: number): Recipe =>
-    parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width } }, asked);
+    parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width }, ...(input && { input }) }, asked);
   recipeOf(1); // checks the options before anything is read or written
   return await runArtifact.write(out, { force, inputs: [path] }, async (folder) => {
     const opened = await openWeights(path);
@@ -68,31 +73,30 @@ export async function importModel(
         backbone.dispose();
       }
       return {
-        name: basename(out),
-        model: fileDigest(runFiles(folder).model),
+        name: name ?? basename(out),
+        ...identityOf(fileDigest(runFiles(folder).model), input),
         recipe,
-        dataset: null,
-        imported: {
-          from: path,
-          digest: fileDigest(path),
-          leftOut: [...leftOut, ...shadowed],
-          prefix,
-          skipped: [...opened.skipped],
-        },
-        old: 'none',
-        processes: 1,
-        steps: 0,
-        seconds: 0,
-        dataWaitShare: 0,
-        badImages: 0,
-        counts: {},
-        preset: recipe.preset,
-        differences: [],
-        libtorch: buildInfo().libtorch,
+        ...untrained(path, { leftOut: [...leftOut, ...shadowed], prefix, skipped: [...opened.skipped] }),
       };
     });
   });
 }
+
+/** What names a model in feature sets. Weights of which pictures are mapped in another way make other embeddings. */
+function identityOf(weights: string, input: InputRecipe | undefined): Pick<RunManifest, 'model' | 'weights'> {
+  return input ? { model: digestOf(weights, canonicalJson(input)), weights } : { model: weights };
+}
+
+/** What a run's manifest says that was not trained here. */
+export const untrained = (
+  path: string,
+  entries: Omit<NonNullable<RunManifest['imported']>, 'from' | 'digest'> = { leftOut: [], prefix: '', skipped: [] },
+) => ({
+  dataset: null,
+  imported: { from: path, digest: fileDigest(path), ...entries },
+  ...{ old: 'none', processes: 1, steps: 0, seconds: 0, dataWaitShare: 0, badImages: 0, counts: {} },
+  ...{ preset: 'default', differences: [], libtorch: buildInfo().libtorch },
+});
 
 /** The names of a backbone's state, which depend neither on D nor on the width. */
 function namesOf(network: string, side: number): string[] {
@@ -133,14 +137,4 @@ function advice(tensors: StateDict, network: string, side: number): string {
   return fitting.length > 0
     ? `the names are those of ${fitting.join(', ')}`
     : 'the names are those of no backbone here';
-}
-
-/** What an import left out or renamed, for a person. */
-export function importNotes({ leftOut, prefix, skipped }: NonNullable<RunManifest['imported']>): string[] {
-  const parts = [...new Set(leftOut.map((name) => name.split('.', 1)[0]!))];
-  return [
-    ...(prefix ? [`names taken without ${prefix}`] : []),
-    ...(parts.length > 0 ? [`left out, as only training needs them: ${parts.join(', ')}`] : []),
-    ...(skipped.length > 0 ? [`skipped, as they are no plain tensors: ${skipped.join(', ')}`] : []),
-  ];
 }

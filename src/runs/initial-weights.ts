@@ -5,7 +5,7 @@ import { FileError, UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { type NamedTensors, type StateDict, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
 import { copy_, noGrad, readSafetensors, scope, type Tensor } from '../torch/index.ts';
-import { readRunManifest } from './load-model.ts';
+import { readRunManifest, requireBackbone } from './load-model.ts';
 import type { Recipe } from './recipe.ts';
 import { type RunFields, runArtifact, runFiles } from './run-artifact.ts';
 import { openWeights, requireFinite, withoutPrefix, withoutTraining, withUnread } from './weights-file.ts';
@@ -61,7 +61,7 @@ export function digestOfInit({ from, parts }: Init): string {
       'its place is seen from the working folder, or from the recipe’s',
     );
   if (!isRun(from)) return fileDigest(from);
-  const { model } = readRunManifest(from);
+  const { model } = requireBackbone(from, readRunManifest(from));
   const others = parts.filter((part) => part !== 'backbone').sort();
   return others.length === 0 ? model : digestOf(model, ...others.map((part) => fileDigest(partFile(from, part))));
 }

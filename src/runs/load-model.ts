@@ -11,7 +11,7 @@ import type { Module } from '../nn/index.ts';
 import { loadStateDict } from '../nn/state-dict.ts';
 import { readSafetensors, scope } from '../torch/index.ts';
 import { backboneOf, projectionOf } from './network.ts';
-import { recipeSchema } from './recipe.ts';
+import { onnxRecipeSchema, recipeSchema } from './recipe.ts';
 import { hasCheckpoint, type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 
 /** A trained backbone, ready to embed. Dispose it after use. */
@@ -33,22 +33,38 @@ export function readRunManifest(run: string): RunManifest {
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
   const manifest = runArtifact.open(run);
-  const recipe = recipeSchema.safeParse(manifest.recipe);
+  const recipe = (manifest.onnx ? onnxRecipeSchema : recipeSchema).safeParse(manifest.recipe);
   if (!recipe.success) throw new FileError(path, `its recipe is damaged: ${z.prettifyError(recipe.error)}`);
   return { ...manifest, recipe: recipe.data };
 }
 
-/**
- * Loads the backbone of a finished run, and its projection for the `old` space.
- * @throws FileError if the run is unfinished or its model was changed since; UserError if it has no projection.
- */
-export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): LoadedModel {
+/** The manifest of a finished run whose files are as it says. @throws UserError if it has no projection to the old space */
+export function openRun(run: string, space: Space): RunManifest {
   const manifest = readRunManifest(run);
   if (space === 'old' && !manifest.recipe.projection)
     throw new UserError(`${manifest.name} has no projection: its own embeddings are in the old space already`, {
       hint: optionHint('leave --space out'),
     });
   runArtifact.verify(run, manifest);
+  return manifest;
+}
+
+/** @throws FileError if the run holds an ONNX model, which has no weights that libtorch could load */
+export function requireBackbone(run: string, manifest: RunManifest): RunManifest {
+  if (!manifest.onnx) return manifest;
+  throw new FileError(run, 'holds an ONNX model, which only embeds: wanted a backbone of mixbct', [
+    'its embeddings serve as the old ones: mixbct extract',
+    'a PyTorch or safetensors file of its weights can be trained: mixbct import-model',
+  ]);
+}
+
+/**
+ * Loads the backbone of a finished run, and its projection for the `old` space.
+ * @throws FileError if the run is unfinished or its model was changed since, or is an ONNX model; UserError if it has no
+ * projection.
+ */
+export function loadModel(run: string, { space = 'own' }: { readonly space?: Space } = {}): LoadedModel {
+  const manifest = requireBackbone(run, openRun(run, space));
   const { recipe } = manifest;
   const loaded = (path: string, module: Module): Module => {
     scope(() => loadStateDict(path, readSafetensors(path).tensors, module.state()));

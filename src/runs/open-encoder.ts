@@ -3,9 +3,11 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { modelInput } from '../data/model-input.ts';
 import { type PixelMapping, type PixelMappingName, pixelMappings } from '../data/pixels.ts';
 import { backboneEncoder, type Encoder, type Space } from '../encoders/index.ts';
+import { onnxEncoder } from '../encoders/onnx-encoder.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
-import { loadModel } from './load-model.ts';
+import { loadModel, openRun, readRunManifest } from './load-model.ts';
+import { runFiles } from './run-artifact.ts';
 
 export type EncoderOptions = {
   readonly space?: Space;
@@ -17,27 +19,40 @@ export type EncoderOptions = {
 
 /**
  * The encoder of a finished run. In the `old` space its embeddings have gone through the projection.
- * @throws FileError as `loadModel` does; UserError if there is no projection to the old space, libtorch lacks the
- * precision, or `pixels` is `ijb` and the model declares its own mapping.
+ * @throws FileError as `loadModel` does; UserError if there is no projection to the old space, the precision is
+ * not to be had, `pixels` is `ijb` and the model declares its own mapping, or ONNX Runtime is missing.
  */
 export async function openEncoder(
   run: string,
   { space = 'own', pixels = 'train', precision = 'float32' }: EncoderOptions = {},
 ): Promise<Encoder> {
   checkPrecision(precision);
-  const { manifest, backbone, projection, trainedClassKeys } = loadModel(run, { space });
+  const manifest = readRunManifest(run);
   const { name, model, preset, differences, dataset, recipe } = manifest;
+  const { inputSide: side, embeddingDim } = recipe.network;
   const input = modelInput(recipe.input);
+  const about = {
+    ...{ name, preset, differences, side },
+    pixels: chosenPixels(name, input.pixels, pixels),
+    resize: input.resize,
+  };
+  if (manifest.onnx) {
+    if (precision !== 'float32')
+      throw new UserError(`${name} is an ONNX model, which computes in its own precision: ${precision} was asked for`, {
+        hint: optionHint('leave --precision out'),
+      });
+    openRun(run, space);
+    const own = { ...about, digest: model, trainedOn: null, dim: embeddingDim, interface: manifest.onnx };
+    return await onnxEncoder(runFiles(run).onnx, own);
+  }
+  const { backbone, projection, trainedClassKeys } = loadModel(run, { space });
   return backboneEncoder(
     { backbone, projection },
     {
-      ...{ name, preset, differences, space, precision },
+      ...{ ...about, space, precision },
       digest: space === 'old' ? digestOf(model, 'old') : model,
       trainedOn: dataset && { dataset, classKeys: trainedClassKeys },
-      dim: projection ? recipe.projection!.dim : recipe.network.embeddingDim,
-      side: recipe.network.inputSide,
-      pixels: chosenPixels(name, input.pixels, pixels),
-      resize: input.resize,
+      dim: projection ? recipe.projection!.dim : embeddingDim,
     },
   );
 }

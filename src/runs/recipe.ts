@@ -6,7 +6,7 @@ import { backboneNames } from '../models/index.ts';
 import { precisions } from '../models/precisions.ts';
 
 /** Larger than any embedding in use, so that a typing error cannot exhaust memory. */
-const MOST_DIM = 65_536;
+export const MOST_DIM = 65_536;
 
 /** Null: the backbone's own default. */
 const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
@@ -163,3 +163,8 @@ export const withoutPlaces = ({ init, ...recipe }: Recipe): object => ({
   ...recipe,
   ...(init && { init: { ...init, from: null } }),
 });
+
+/** The recipe in the manifest of an ONNX model. Its network is no backbone that training could begin with. */
+export const onnxRecipeSchema = recipeSchema.extend({
+  network: networkSchema.extend({ name: z.literal('onnx'), inputSide: z.int().positive().max(1024) }),
+}) as unknown as typeof recipeSchema;

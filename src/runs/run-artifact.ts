@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type FieldsCheck, type Manifest } from '../artifacts/define-artifact.ts';
 import { formatCount, formatDuration } from '../base/progress.ts';
 import { datasetReference, datasetSource } from '../data/dataset-reference.ts';
+import { inputSchema, modelInput } from '../data/model-input.ts';
+import { preprocessingOf, preprocessingText } from '../features/feature-set-artifact.ts';
 import type { Recipe } from './recipe.ts';
 
 /** What a run's directory holds. */
@@ -14,6 +16,8 @@ export const runFiles = (out: string) => ({
   /** The previous checkpoint. */
   previous: join(out, 'checkpoint.previous.safetensors'),
   model: join(out, 'model.safetensors'),
+  /** In place of it: the model of an imported ONNX file. */
+  onnx: join(out, 'model.onnx'),
   head: join(out, 'head.safetensors'),
   /** Only of recipes with a projection. */
   projection: join(out, 'projection.safetensors'),
@@ -21,8 +25,21 @@ export const runFiles = (out: string) => ({
 
 const runSchema = z.object({
   name: z.string(),
-  /** Digest of the backbone's file: what feature sets name their model by. */
+  /** Names the model in feature sets: the digest of the backbone's file, or of all that was declared at its import with it. */
   model: z.string(),
+  /** Digest of the backbone's file, where it is not `model`. */
+  weights: z.string().optional(),
+  /** How an ONNX model is run, and the digests of its files; absent: it is a backbone of mixbct. */
+  onnx: z
+    .object({
+      input: z.string(),
+      type: z.enum(['float32', 'uint8']),
+      layout: z.enum(['NCHW', 'NHWC']),
+      batch: z.int().positive().nullable(),
+      output: z.string(),
+      files: z.record(z.string(), z.string()),
+    })
+    .optional(),
   /** `readRunManifest` checks all of it, which loads every method and backbone. */
   recipe: z.looseObject({
     network: z.looseObject({ name: z.string(), embeddingDim: z.number(), inputSide: z.number() }),
@@ -77,11 +94,15 @@ export const runArtifact = defineArtifact<RunFields>({
   name: 'a run',
   command: 'mixbct train',
   check: checkedBySchema(runSchema) as FieldsCheck<RunFields>,
-  digests: ({ model }) => ({ [basename(runFiles('').model)]: model }),
-  describe: ({ recipe: { network, method, seed }, dataset, imported, init, old, ...run }) => ({
+  digests: ({ model, weights = model, onnx }) => onnx?.files ?? { [basename(runFiles('').model)]: weights },
+  describe: ({ recipe: { network, input, method, seed }, dataset, imported, init, onnx, old, ...run }) => ({
     facts: {
       model: `${run.name}: ${network.name}, ${network.embeddingDim} dimensions, input ${network.inputSide} × ${network.inputSide}`,
       digest: run.model,
+      ...(onnx && {
+        file: `ONNX, ${onnx.input} (${onnx.type} ${onnx.layout}, ${onnx.batch ?? 'any'} at a time) to ${onnx.output}`,
+      }),
+      ...inputFact(input),
       ...(imported
         ? { state: `imported${imported.leftOut.length > 0 ? `, without ${imported.leftOut.length} entries` : ''}` }
         : {
@@ -109,6 +130,12 @@ export const runArtifact = defineArtifact<RunFields>({
   }),
   again: 'the run is damaged: train it again with mixbct train … --force',
 });
+
+/** What is declared of the input, if it is. */
+function inputFact(input: unknown): { readonly input?: string } {
+  const { success, data } = inputSchema.safeParse(input);
+  return success ? { input: preprocessingText(preprocessingOf({}, modelInput(data))) } : {};
+}
 
 /** Whether an unfinished run at `out` can resume. */
 export const hasCheckpoint = (out: string): boolean =>

@@ -7,6 +7,7 @@ import { writeOddities } from './bad-input.ts';
 import { oddCheckpointPath } from './checkpoints.ts';
 import { mixbct } from './cli.ts';
 import { pattern, writeTinySet } from './images.ts';
+import { onnxPath } from './onnx.ts';
 
 /** How one case ended. */
 export type BadOutcome = {
@@ -38,7 +39,9 @@ export async function writeSandbox(folder: string): Promise<void> {
     'title: tiny\nstages:\n  data: { do: split, of: ./set, by: class, ratio: 0.5 }\n  old: { do: train, on: data.first, recipe: recipe.yaml }\n',
   );
   cpSync(oddCheckpointPath('half_legacy.pt'), join(folder, 'model.pt'));
+  cpSync(onnxPath('rgb_nchw.onnx'), join(folder, 'model.onnx'));
   for (const line of [
+    'import-model model.onnx --pixels imagenet --out theirs',
     'train recipe.yaml --data set --out model --threads 1',
     'extract model --data set --out features --threads 1',
     'denoise features --out credible --threads 1',

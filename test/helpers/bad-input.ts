@@ -12,7 +12,7 @@ const FRESH = 'new/out';
  * A right command line for each command in the folder that `writeSandbox` makes, but for its output, which is taken or cannot
  * be: nothing is computed, fetched or written, and what comes first of all checks is what a mutation breaks.
  */
-const LINES: Readonly<Record<string, string>> = {
+const LINES: Readonly<Record<string, string | readonly string[]>> = {
   quickstart: 'quickstart --out recipe.yaml/out --folder recipe.yaml/data',
   run: 'run tiny.yaml --out recipe.yaml/out',
   'data get': 'data get k12 --folder recipe.yaml/data',
@@ -22,9 +22,16 @@ const LINES: Readonly<Record<string, string>> = {
   'data info': 'data info photos',
   train: 'train recipe.yaml --data set --out model --threads 1',
   launch: 'launch --nproc 1 -- denoise',
-  'import-model': 'import-model model.pt --network r18 --side 16 --width 0.015625 --out model',
+  'import-model': [
+    'import-model model.pt --network r18 --side 16 --width 0.015625 --mean 127.5 --std 128 --channels BGR --out model',
+    'import-model model.onnx --name theirs --pixels imagenet --resize fit --background 1,2,3 --side 16 --layout NCHW --output embedding --out model',
+    'import-model model.onnx --mean 104,117,123 --std 1 --channels BGR --resize crop --out model',
+  ],
   export: 'export model --to onnx --out model.pt --threads 1',
-  extract: 'extract model --data set --out features --threads 1',
+  extract: [
+    'extract model --data set --out features --threads 1',
+    'extract theirs --data set --out features --threads 1',
+  ],
   denoise: 'denoise features --out credible --threads 1',
   average: 'average features --out prototypes --threads 1',
   boundaries: 'boundaries features --out prototypes --threads 1',
@@ -48,10 +55,10 @@ const TEXTS = ['', ' ', '__proto__', 'constructor', 'toString', '=', '=x', 'a=',
 const SETTINGS = ['', '=', 'a', '.=1', 'a..b=1', '__proto__.x=1', 'a.__proto__.x=1', 'constructor.prototype.x=1', 'toString=1', 'network=[', 'network.width={', 'network.width=1e300', 'network.embeddingDim=1e300', 'network.embeddingDim=-1', 'network.embeddingDim=0', 'network.inputSide=1000000000', 'batchSize=0', 'batchSize=1e18', 'epochs=.nan', 'epochs=.inf', 'optimizer.lr=1e400', 'head=null', 'method=[]', 'method.kind=toString', 'network.name=__proto__', `a${'.a'.repeat(5000)}=1`, 'title=*x', 'title=&x [*x]', 'seed=-1', `network.width=${'['.repeat(5000)}`, 'stages=1', 'stages.old=null', 'aliases.toString=a', 'preset=neither', 'precision=fp8', 'name=1', 'init=1', 'init={}', 'init.from=none', 'init.from=.', 'init.from=model', 'init.from=features', 'init.from=binary', 'init.from=model.pt', 'init.from=model/head.safetensors', 'init={from: model, parts: []}', 'init={from: model, parts: [projection]}', 'init={from: model.pt, parts: [head], partial: true}', 'init={from: model, partial: 3}', 'freeze=[]', 'freeze=layer1', 'freeze=[layr1]', 'freeze=[__proto__]', 'freeze=[""]', 'backboneLr=0', 'backboneLr=-1', 'backboneLr=1e300', 'backboneLr=.nan']; // biome-ignore format: a table
 
 /** Names of what `writeSandbox` puts there that are no good input, or no good input for most commands. */
-const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'features', 'credible', 'prototypes', 'judged', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ']; // biome-ignore format: a table
+const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ']; // biome-ignore format: a table
 
 /** Files of the sandbox that are damaged for a case, each with what is given instead of the artefact that it belongs to. */
-const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'photos/a/1.pgm']; // biome-ignore format: a table
+const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm']; // biome-ignore format: a table
 
 /** Adds to a folder with `set`, `model`, … what is odd. */
 export function writeOddities(folder: string): void {
@@ -88,7 +95,8 @@ function commandsOf(root: Command, above: readonly string[] = []): [string, Comm
 export function badCase(root: Command, rng: Rng, damage: (file: string) => string): BadCase {
   const all = commandsOf(root);
   const [path, command] = pick(rng, all);
-  const taken = LINES[path];
+  const known = LINES[path];
+  const taken = typeof known === 'object' ? pick(rng, known) : known;
   if (taken === undefined) throw new Error(`test/helpers/bad-input.ts has no command line for mixbct ${path}`);
   // half of the lines could go on to their end
   const line = rng.integer(2) === 0 || FETCHING.has(path) ? taken : taken.replace(/ --out \S+/, ` --out ${FRESH}`);
@@ -132,6 +140,8 @@ export function badCase(root: Command, rng: Rng, damage: (file: string) => strin
 function valuesFor(option: Option): readonly string[] {
   if (option.long === '--set') return SETTINGS;
   if (option.argChoices) return [...TEXTS, ...option.argChoices.map((choice) => choice.toUpperCase())];
+  if (option.flags.includes('<numbers>'))
+    return [...NUMBERS, '1,2', '1,2,3,4', ',,', '1,2,x', '1;2;3', '0,0,0', '999,1,1'];
   if (/<(n|pixels|share|factor|classes|port)>/.test(option.flags)) return NUMBERS;
   return [...PATHS, ...TEXTS];
 }
