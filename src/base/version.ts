@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isAbsolute, join, normalize, resolve } from 'node:path';
 
 /** The root of this package. */
@@ -13,6 +13,13 @@ export function resolveOwnOrPackaged(path: string): string {
   const shipped = join(packageRoot, path);
   return existsSync(shipped) ? shipped : path;
 }
+
+/** The YAML files that come with mixbct in one of its folders, as commands take them. */
+export const shippedFiles = (folder: 'experiments' | 'recipes'): readonly string[] =>
+  readdirSync(join(packageRoot, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => `${folder}/${name}`)
+    .sort();
 
 /** The version of mixbct, as artefacts record it. */
 export const version: string = JSON.parse(readFileSync(resolve(packageRoot, 'package.json'), 'utf8')).version;

@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { UserError } from '../base/errors.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
 import { didYouMean } from '../base/suggestion.ts';
-import { resolveOwnOrPackaged } from '../base/version.ts';
+import { resolveOwnOrPackaged, shippedFiles } from '../base/version.ts';
 import { readYaml } from '../base/yaml.ts';
 import { reference, type Stage, type StageKind } from './stage.ts';
 
@@ -39,6 +40,8 @@ export async function loadExperiment(
   { kinds, settings = [] }: { readonly kinds: readonly StageKind[]; readonly settings?: readonly string[] },
 ): Promise<Experiment> {
   const file = resolveOwnOrPackaged(given);
+  if (!existsSync(file))
+    throw new FileError(file, 'no such file', `your own, or one of ${shippedFiles('experiments').join(', ')}`);
   const schema = experimentSchema(kinds);
   const { data, error } = schema.safeParse(applySettings(readExtended(file), settings));
   if (error)

@@ -1,5 +1,5 @@
 import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { Source } from '../artifacts/define-artifact.ts';
 import type { Reference } from '../artifacts/description.ts';
 import { digestOf } from '../artifacts/digest.ts';
@@ -20,13 +20,21 @@ export async function describePath(path: string): Promise<Description> {
   const { prefix, rec, idx } = recordFiles(path);
   if (existsSync(rec) || existsSync(idx)) return describeDatasetAt(prefix);
   if (!existsSync(path)) throw new FileError(path, `no such file or folder, ${WANTED}`);
-  if (!statSync(path).isDirectory()) throw new FileError(path, `is a file, ${WANTED}`);
+  if (!statSync(path).isDirectory()) throw new FileError(path, `is a file, ${WANTED}`, HINTS[extname(path)]);
   const { hasCheckpoint } = await import('../runs/run-artifact.ts');
   if (hasCheckpoint(path)) return describeUnfinishedRun(path, sizeOf(path));
   return describeExperiment(path, sizeOf(path)) ?? describeDatasetAt(path);
 }
 
 const WANTED = 'wanted a run, a feature set or what is derived from one, an evaluation, an experiment or a data set';
+
+/** What reads a file, by its extension. */
+const HINTS: Readonly<Record<string, string>> = {
+  '.yaml': 'what an experiment file would run: mixbct run FILE --out FOLDER --dry-run',
+  '.pt': 'to use a model: mixbct import-model FILE --network NAME --out FOLDER',
+  '.safetensors': 'to use a model: mixbct import-model FILE --network NAME --out FOLDER',
+  '.npy': 'to use embeddings: mixbct import-features FILE --labels FILE --out FOLDER',
+};
 
 async function describeArtifact(path: string): Promise<Description> {
   const kind = (readJson(join(path, MANIFEST)) as { readonly kind?: unknown } | null)?.kind;

@@ -139,3 +139,18 @@ test('mixbct info prints the description and the chain, as text and as JSON', (t
   const { sources, kind } = JSON.parse(mixbct(at('.'), 'info', 'experiment/old', '--json').out);
   assert.deepEqual([kind, sources[0].kind, sources[0].problem], ['run', 'dataset', null]);
 });
+
+test('mixbct info of a file that another command reads names the command', (t) => {
+  const folder = testFolder(t);
+  const hints: Readonly<Record<string, RegExp>> = {
+    'a.yaml': /mixbct run /,
+    'a.pt': /mixbct import-model /,
+    'a.npy': /mixbct import-features /,
+  };
+  for (const [name, hint] of Object.entries(hints)) {
+    writeFileSync(join(folder, name), '');
+    const { err, code } = mixbct(folder, 'info', name);
+    assert.equal(code, 2);
+    assert.match(err, hint);
+  }
+});

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
-import { UserError } from '../base/errors.ts';
+import { FileError, UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
-import { resolveOwnOrPackaged } from '../base/version.ts';
+import { resolveOwnOrPackaged, shippedFiles } from '../base/version.ts';
 import { readYaml } from '../base/yaml.ts';
 import { methodNamed } from '../methods/index.ts';
 import { type BackboneName, backbones, type OwnOption, ownOptions } from '../models/index.ts';
@@ -23,10 +23,12 @@ export type LoadRecipeOptions = {
 export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Recipe {
   const path = resolveOwnOrPackaged(given);
   const named = existsSync(path) ? undefined : namedRecipe(path, options.preset);
-  if (!named && !existsSync(path) && !/\.ya?ml$/.test(path))
-    throw new UserError(`${path}: no such file, and no recipe of that name${suggestName(path)}`, {
-      hint: 'the names: mixbct recipes',
-    });
+  if (!named && !existsSync(path))
+    throw new FileError(
+      path,
+      `no such file, and no recipe of that name${suggestName(path)}`,
+      `your own file, one of ${shippedFiles('recipes').join(', ')}, or a name that mixbct recipes lists`,
+    );
   return parseRecipe(named ?? readYaml(path), path, named ? options : { folder: dirname(path), ...options });
 }
 

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { packageRoot } from '../base/version.ts';
 import { type Experiment, loadExperiment, neededFor, referencesOf } from '../experiment/load.ts';
+import { loadRecipe } from '../runs/load-recipe.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { stages as kinds } from './index.ts';
 import { smallestSettings } from './quickstart.ts';
@@ -150,4 +151,13 @@ stages:
   await assert.rejects(loaded(loop), /extends loop2?\.yaml, which extends this file/);
   const lost = write('lost.yaml', 'title: x\naliases: { b: c }\nstages:\n  d: { do: sample, of: b, perClass: 1 }\n');
   await assert.rejects(loaded(lost), /stage d uses c, which is no stage/);
+});
+
+test('a file that is not there is answered with those that come with mixbct', async () => {
+  await assert.rejects(
+    loaded('quickstart'),
+    /quickstart: no such file\n {2}hint: your own, or one of experiments\/ablation\.yaml, .*experiments\/quickstart\.yaml$/,
+  );
+  for (const name of ['glyphs/old', 'old.yaml'])
+    assert.throws(() => loadRecipe(name), /no such file.*\n {2}hint: .*recipes\/glyphs\/old\.yaml, .*mixbct recipes/);
 });
