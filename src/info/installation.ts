@@ -31,7 +31,7 @@ export async function describeInstallation(): Promise<{ readonly found: Found; r
 /** An optional package: an installation without it is complete. */
 async function onnxRuntime(): Promise<string> {
   try {
-    const { env } = await loadOnnxRuntime('export --check');
+    const { env } = await loadOnnxRuntime('mixbct export --check');
     return env.versions.node ?? 'unknown version';
   } catch (error) {
     return messageOf(error).replace(/\s*\n\s*/g, '; ');

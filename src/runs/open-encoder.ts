@@ -60,7 +60,7 @@ export async function openEncoder(
 function chosenPixels(name: string, own: PixelMapping, asked: PixelMappingName): PixelMapping {
   if (asked === 'train') return own;
   if (own !== pixelMappings.train)
-    throw new UserError(`${name} declares its own mapping of pixels, and --pixels ${asked} replaces it`, {
+    throw new UserError(`${name} declares its own mapping of pixels, which ${asked} would replace`, {
       hint: optionHint('leave --pixels out'),
     });
   return pixelMappings[asked];
