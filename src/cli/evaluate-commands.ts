@@ -79,7 +79,7 @@ const mostDrawn = (flags: string, about: string, fallback: number): Option =>
 const pixels = (): Option =>
   new Option(
     '--pixels <map>',
-    'train: (x - 127.5) / 127.5 as in training; ijb: / 128, as the published numbers were made',
+    'train: as in training, (x - 127.5) / 127.5 unless a model declares another; ijb: / 128, as the published numbers were made',
   )
     .choices(Object.keys(pixelMappings))
     .default('train');
