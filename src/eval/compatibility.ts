@@ -4,12 +4,9 @@ import { mean } from './mean.ts';
 import { judges, metrics } from './metrics/index.ts';
 import type { ProtocolKind } from './metrics/metric.ts';
 
-type Tests = {
-  readonly oldOld: Measured;
-  readonly newOld: Measured;
-  readonly newNew: Measured;
-  readonly oracle: Measured | null;
-};
+/** A metric of the tests that a new model is judged by. */
+type Tests<T> = { readonly oldOld: T; readonly newOld: T; readonly newNew: T; readonly oracle: T };
+type Measurements = Omit<Tests<Measured>, 'oracle'> & { readonly oracle: Measured | null };
 
 /** A model's metrics in one test, by name; the test is named by its models. */
 export type MeasuredTests = (query: string, gallery: string) => ReadonlyMap<string, Measured>;
@@ -37,7 +34,7 @@ export function compareByMetrics(
  * Judges a new model by one metric. `chance` is the metric of a model that knows nothing. A collapsed old model is below
  * chance, because its ties are misses, so a new model that beats it must also be above chance.
  */
-export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Tests, chance: number): Comparison {
+export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Measurements, chance: number): Comparison {
   const of = (f: (oo: number, no: number, nn: number, or: number) => number): Estimate =>
     estimate(
       f(oldOld.value, newOld.value, newNew.value, oracle?.value ?? Number.NaN),
@@ -69,27 +66,13 @@ function replicatesOf({ replicates }: Measured): Float64Array {
 }
 
 /** [M(new, old) - M(old, old)] / [M(oracle, oracle) - M(old, old)] */
-export const updateGain = ({
-  oldOld,
-  newOld,
-  oracle,
-}: {
-  readonly oldOld: number;
-  readonly newOld: number;
-  readonly oracle: number;
-}): number => (newOld - oldOld) / (oracle - oldOld);
+export const updateGain = ({ oldOld, newOld, oracle }: Omit<Tests<number>, 'newNew'>): number =>
+  (newOld - oldOld) / (oracle - oldOld);
 
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** P_up, P_comp and P_1 over test sets (AdvBCT; methods.md 7.1). */
-export function compatibilityScores(
-  sets: readonly {
-    readonly oldOld: number;
-    readonly newOld: number;
-    readonly newNew: number;
-    readonly oracle: number;
-  }[],
-) {
+export function compatibilityScores(sets: readonly Tests<number>[]) {
   const up = sets.map(({ newNew, oracle }) => logistic((newNew - oracle) / oracle));
   const comp = sets.map((set) => logistic(updateGain(set)));
   return {

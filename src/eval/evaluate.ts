@@ -42,7 +42,7 @@ export type ModelFeatures = {
   /** How its training set relates to the evaluation set. */
   readonly trainingData?: TrainingData;
   /** The embeddings projected into the old space; absent if the model's own space is the old one. */
-  readonly inOldSpace?: { readonly rows: RowSource; readonly dim: number };
+  readonly inOldSpace?: Pick<ModelFeatures, 'rows' | 'dim'>;
 };
 
 export type EvaluateOptions = Identities & {
@@ -56,11 +56,11 @@ export type EvaluateOptions = Identities & {
   /** Images skipped for all models because one has no embedding of them. They are not among the labels. */
   readonly missing?: number;
   /** Most genuine pairs, impostor pairs and probes to use. If there are more, this many are drawn. */
-  readonly genuines?: number;
-  readonly impostors?: number;
-  readonly probes?: number;
+  readonly genuines?: number | undefined;
+  readonly impostors?: number | undefined;
+  readonly probes?: number | undefined;
   /** Bootstrap resamples of the identities. */
-  readonly resamples?: number;
+  readonly resamples?: number | undefined;
   /** Share of a model's embeddings that may be zeros. */
   readonly maxZeroShare?: number | undefined;
   /** Called before each test. */
@@ -75,23 +75,9 @@ const PROTOCOL = 'labelled set';
  * @throws UserError if models cannot be compared, or too many embeddings of one are zeros.
  */
 export function evaluate(options: EvaluateOptions): Evaluation {
-  const {
-    title,
-    dataset,
-    old,
-    oracle,
-    candidates,
-    labels,
-    families,
-    seed = 0,
-    missing = 0,
-    genuines = SAMPLE_SIZES.genuines,
-    impostors = SAMPLE_SIZES.impostors,
-    probes = SAMPLE_SIZES.probes,
-    resamples = RESAMPLES,
-    maxZeroShare,
-    onTest,
-  } = options;
+  const { title, dataset, old, oracle, candidates, labels, families, maxZeroShare, onTest } = options;
+  const { seed = 0, missing = 0, resamples = RESAMPLES, probes = SAMPLE_SIZES.probes } = options;
+  const { genuines = SAMPLE_SIZES.genuines, impostors = SAMPLE_SIZES.impostors } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
     if (oldSpaceFeatures(model).dim !== old.dim && model !== oracle)
@@ -120,10 +106,8 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
     onTest?.(finished.size, tests, `${query.name} → ${gallery.name}`);
     const { result, measured } = runTest(queries, entries);
-    finished.set(testKey(query.name, gallery.name), {
-      result: { query: query.name, gallery: gallery.name, ...result },
-      measured,
-    });
+    const named = { query: query.name, gallery: gallery.name, ...result };
+    finished.set(testKey(query.name, gallery.name), { result: named, measured });
   };
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
@@ -132,9 +116,8 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     test(model, model, own, own);
     if (oldSpaceFeatures(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
   }
-  const familyIds = new Set(families);
-  familyIds.delete(-1);
-  const galleries = protocol.split.galleries.map(({ entries }) => entries.length);
+  const { pairs, split } = protocol;
+  const galleries = split.galleries.map(({ entries }) => entries.length);
   return {
     kind: 'evaluation',
     version: 1,
@@ -144,18 +127,16 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       images: labels.length,
       ...(missing > 0 && { missing }),
       classes: new Set(labels).size,
-      families: familyIds.size || null,
+      families: new Set(families.filter((family) => family !== -1)).size || null,
     },
     protocol: {
       seed,
-      genuinePairs: protocol.pairs.genuine.gallery.length,
-      ...(protocol.pairs.totalGenuine > protocol.pairs.genuine.gallery.length && {
-        genuinePairsInAll: protocol.pairs.totalGenuine,
-      }),
-      impostorPairs: protocol.pairs.impostor.gallery.length,
-      allImpostors: protocol.pairs.allImpostors,
-      probes: protocol.split.probes.length,
-      ...(protocol.split.totalProbes > protocol.split.probes.length && { probesInAll: protocol.split.totalProbes }),
+      genuinePairs: pairs.genuine.gallery.length,
+      ...(pairs.totalGenuine > pairs.genuine.gallery.length && { genuinePairsInAll: pairs.totalGenuine }),
+      impostorPairs: pairs.impostor.gallery.length,
+      allImpostors: pairs.allImpostors,
+      probes: split.probes.length,
+      ...(split.totalProbes > split.probes.length && { probesInAll: split.totalProbes }),
       galleries,
       resamples,
     },
@@ -181,8 +162,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
 }
 
 /** The model's embeddings that are compared with the old gallery. */
-const oldSpaceFeatures = (model: ModelFeatures): { readonly rows: RowSource; readonly dim: number } =>
-  model.inOldSpace ?? model;
+const oldSpaceFeatures = (model: ModelFeatures): Pick<ModelFeatures, 'rows' | 'dim'> => model.inOldSpace ?? model;
 
 /** A model's unit embeddings in its own space and in the old one, and the positions of rows that are zeros in either. */
 type LoadedEmbeddings = {
@@ -193,7 +173,7 @@ type LoadedEmbeddings = {
 
 function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
   const { name, inOldSpace } = model;
-  const unit = ({ rows: source, dim }: { readonly rows: RowSource; readonly dim: number }): Embeddings => {
+  const unit = ({ rows: source, dim }: Pick<ModelFeatures, 'rows' | 'dim'>): Embeddings => {
     const read = typeof source === 'function';
     const rows = read ? source() : source;
     if (rows.length !== count * dim)

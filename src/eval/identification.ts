@@ -36,10 +36,7 @@ export type GalleryColumns = { readonly size: number; readonly start?: number; r
  * Tells equal entries from nearly equal ones. A product of matrices is off by up to `rounding`, depending on the position in it.
  * `isTied` says whether an entry of the gallery is exactly as similar to a probe as the probe's own.
  */
-export type TieCheck = {
-  readonly rounding: number;
-  readonly isTied: (probe: number, entry: number) => boolean;
-};
+export type TieCheck = { readonly rounding: number; readonly isTied: (probe: number, entry: number) => boolean };
 
 /**
  * Searches a gallery with one entry per identity. `similarity` [P · stride] row-major, further rows are ignored; `enrolled`

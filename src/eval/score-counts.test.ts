@@ -3,13 +3,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import { auc, equalErrorRate, FAR_TARGETS, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
-import { acceptedAtMost, countScores, rocOfCounts, ScoreCounts } from './score-counts.ts';
+import { acceptedAtMost, rocOfCounts, ScoreCounts } from './score-counts.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
 const targets = [...FAR_TARGETS, 0, 0.015, 0.04, 0.2, 0.5, 1];
 
 const sorted = (count: number, draw: () => number): Float64Array => Float64Array.from({ length: count }, draw).sort();
+
+function countScores({ genuine, impostor }: Scores): ScoreCounts {
+  const counts = new ScoreCounts(Float64Array.from(genuine));
+  counts.add(Float64Array.from(impostor), new Uint8Array(impostor.length));
+  return counts;
+}
 
 /** Impostors all differ; some are equal to genuine scores if `ties`. */
 function drawScores(seed: number, ties: boolean): Scores {

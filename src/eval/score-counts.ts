@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { atMostCount, type RocPoints, type Scores } from './roc.ts';
+import { atMostCount, type RocPoints } from './roc.ts';
 import { NO_SCORE } from './scores.ts';
 
 /** Genuine scores are looked up through this many equal steps of [-1, 1]. */
@@ -55,13 +55,6 @@ export class ScoreCounts {
       this.#impostors++;
     }
   }
-}
-
-/** Counts scores that are all in memory. */
-export function countScores({ genuine, impostor }: Scores): ScoreCounts {
-  const counts = new ScoreCounts(Float64Array.from(genuine));
-  counts.add(Float64Array.from(impostor), new Uint8Array(impostor.length));
-  return counts;
 }
 
 /**

@@ -58,12 +58,7 @@ function byOrigin(training: KnownData, evaluation: KnownData): TrainingData | nu
   if (sharedClasses === 0) return { relation: 'disjoint', sharedClasses, comparedBy: 'origin' };
   const images = relateImages(ours.draws, theirs.draws);
   const inside = sharedClasses === theirs.ids.size && startsWith(theirs.draws, ours.draws);
-  return {
-    relation: inside ? 'same' : 'overlapping',
-    sharedClasses,
-    ...(images && { images }),
-    comparedBy: 'origin',
-  };
+  return { relation: inside ? 'same' : 'overlapping', sharedClasses, ...(images && { images }), comparedBy: 'origin' };
 }
 
 /** Compares the images of one class in two datasets by how they were drawn. */

@@ -18,7 +18,7 @@ function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'pr
  */
 export function withholdVerdicts(
   evaluation: Evaluation,
-  { trial = false }: { readonly trial?: boolean } = {},
+  { trial = false }: { readonly trial?: boolean | undefined } = {},
 ): Evaluation {
   const sawImages = (name: string): boolean =>
     evaluation.models.find((model) => model.name === name)?.trainingData?.images === 'shared';

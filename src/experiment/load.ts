@@ -140,8 +140,6 @@ function requireKnown(
   const later = all.includes(used.split('.')[0]!);
   throw new UserError(
     `${path}: stage ${id} uses ${used}, ${later ? 'which comes later or has no such part' : `which is no stage${didYouMean(used, [...before])}`}`,
-    {
-      hint: 'stages run in the order of the file; a path has a slash in it (./features)',
-    },
+    { hint: 'stages run in the order of the file; a path has a slash in it (./features)' },
   );
 }

@@ -8,16 +8,14 @@ import { currentReporter, logLine } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Experiment, kindOf, referencesOf, stageOf, stagesToRun } from './load.ts';
 import type { StageRecord } from './records.ts';
-import type { Stage } from './stage.ts';
+import type { Stage, StageContext } from './stage.ts';
 import { type StageState, StageStates, type StatesOptions } from './states.ts';
 
-export type RunOptions = StatesOptions & {
-  /** Decoding threads. */
-  readonly workers: number;
-  readonly signal: AbortSignal;
-  /** Run no more than what these stages need. */
-  readonly only?: readonly string[];
-};
+export type RunOptions = StatesOptions &
+  Pick<StageContext, 'workers' | 'signal'> & {
+    /** Run no more than what these stages need. */
+    readonly only?: readonly string[];
+  };
 
 /**
  * Runs the stages in order; finished stages are skipped, interrupted ones continue. One process at a time does that in a

@@ -8,7 +8,7 @@ import { version } from '../base/version.ts';
 import { openDataset } from '../data/open-dataset.ts';
 import { type Experiment, kindOf, referencesOf, targetOf } from './load.ts';
 import { isFinished, isThere, LEGACY_VERSION, type StageRecord, StageRecords } from './records.ts';
-import type { Stage } from './stage.ts';
+import type { Stage, StageContext } from './stage.ts';
 
 /** A stage as it stands: whether it is done, or from what it would be made. */
 export type StageState = {
@@ -21,11 +21,9 @@ export type StageState = {
   readonly of: Readonly<Record<string, string>>;
 };
 
-export type StatesOptions = {
+export type StatesOptions = Pick<StageContext, 'dataFolder'> & {
   /** The experiment's folder: a folder for each stage. */
   readonly out: string;
-  /** Folder of fetched data sets, which experiments share. */
-  readonly dataFolder: string;
   /** Make stages again whose settings or inputs have changed. */
   readonly force: boolean;
 };

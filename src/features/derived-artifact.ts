@@ -26,11 +26,7 @@ const derivedSchema = z.object(derivedFields);
 type DerivedFields = z.infer<typeof derivedSchema>;
 
 /** An array of a derived artefact, in a file of its own; `shape` as the manifest tells it. */
-type ArrayFile<M> = {
-  readonly file: string;
-  readonly type: NpyType;
-  readonly shape: (fields: M) => readonly number[];
-};
+type ArrayFile<M> = { readonly file: string; readonly type: NpyType; readonly shape: (fields: M) => readonly number[] };
 type Arrays<A> = {
   readonly [K in keyof A]: A[K] extends { readonly type: infer T extends NpyType } ? NpyArray<T> : never;
 };

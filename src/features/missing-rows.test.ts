@@ -139,19 +139,18 @@ test('several processes merge what each could not read, also if one has nothing 
   using dataset = openDataset(images);
   const { encoder } = recordingEncoder();
   const out = join(made, 'set');
+  const together = (rank: number, wait: () => void) => ({
+    group: { rank, processes: 2, barrier: () => ({ wait }) },
+    broadcastFromRankZero: <T>(body: () => T): T => body(),
+  });
   const member = (rank: number) =>
     extractSharded(
       dataset,
       encoder,
       { ...skip, out },
-      {
-        rank,
-        processes: 2,
-        broadcastFromRankZero: (body) => body(),
-        barrier: () => {
-          if (rank === 1) throw new Error('the others are not here');
-        },
-      },
+      together(rank, () => {
+        if (rank === 1) throw new Error('the others are not here');
+      }),
     );
   await assert.rejects(member(1), /not here/);
   await assert.rejects(
@@ -159,12 +158,7 @@ test('several processes merge what each could not read, also if one has nothing 
       dataset,
       encoder,
       { ...skip, out, skipBadImages: false },
-      {
-        rank: 1,
-        processes: 2,
-        broadcastFromRankZero: (body) => body(),
-        barrier: () => undefined,
-      },
+      together(1, () => undefined),
     ),
     /b\/5\.pgm: cannot be read/,
     'a part with missing rows does not pass for one without',

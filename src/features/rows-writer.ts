@@ -75,10 +75,7 @@ const rowsIn = (directory: string, { dtype, dim }: Pick<RowsTarget, 'dtype' | 'd
 export const resumeOf = (target: RowsTarget): { readonly resume?: Resume } =>
   target.resume
     ? {
-        resume: {
-          key: digestOf(target.resume.identity),
-          isWorthKeeping: (directory) => rowsIn(directory, target) > 0,
-        },
+        resume: { key: digestOf(target.resume.identity), isWorthKeeping: (directory) => rowsIn(directory, target) > 0 },
       }
     : {};
 
@@ -97,9 +94,7 @@ export async function writeRows(
   const there = resume ? Math.min(rowsIn(directory, target), count, valid) : 0;
   const from = resume ? there - (there % resume.step) : 0;
   if (from > 0) logLine(`${path}: goes on from row ${from} of ${count}`);
-  const writer = new NpyWriter<'<f2' | '<f4'>(featureFiles(directory).features, npyTypes[dtype], [dim], {
-    rows: from,
-  });
+  const writer = new NpyWriter<'<f2' | '<f4'>(featureFiles(directory).features, npyTypes[dtype], [dim], { rows: from });
   let rows = from;
   let zeros = 0; // among the rows of this attempt
   const nameOf = (row: number): string => `embedding ${row}${id ? ` (${id(row)})` : ''}`;

@@ -1,6 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
 import { canonicalJson } from '../artifacts/digest.ts';
-import type { OutputLock } from '../artifacts/output-lock.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import type { Dataset } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
@@ -11,27 +10,24 @@ import { type FeaturesInfo, featureSetArtifact } from './feature-set-artifact.ts
 import { type FeatureSetOptions, writeFeatureSet } from './feature-set-writer.ts';
 import { reportMissingRows } from './missing-rows.ts';
 
-/** One process of a sharded extraction. */
+/** The processes of a sharded extraction, such as a `DistributedContext`. */
 export type ShardedExtraction = {
-  readonly rank: number;
-  readonly processes: number;
-  /** Calls `body` on rank 0; every process gets its result. */
+  readonly group: { readonly rank: number; readonly processes: number; barrier(): { wait(): void } };
   broadcastFromRankZero<T>(body: () => T): T;
-  /** Waits for the others. */
-  barrier(): void;
 };
 
-/** Calls `claim` on rank 0, which holds the lock; if it fails, every process fails. */
-export function claimOnRankZero(
-  broadcastFromRankZero: ShardedExtraction['broadcastFromRankZero'],
-  claim: () => OutputLock,
-): OutputLock | null {
-  let lock: OutputLock | null = null;
-  broadcastFromRankZero(() => {
-    lock = claim();
+/** What `claim` returns on rank 0, which holds it; null elsewhere. If it fails, every process fails. */
+export function claimOnRankZero<T>(
+  distributed: Pick<ShardedExtraction, 'broadcastFromRankZero'> | null,
+  claim: () => T,
+): T | null {
+  if (!distributed) return claim();
+  let claimed: T | null = null;
+  distributed.broadcastFromRankZero(() => {
+    claimed = claim();
     return null;
   });
-  return lock;
+  return claimed;
 }
 
 /** Rows copied at a time. */
@@ -46,11 +42,12 @@ export async function extractSharded(
   dataset: Dataset,
   encoder: Encoder,
   options: ExtractOptions,
-  { rank, processes, broadcastFromRankZero, barrier }: ShardedExtraction,
+  distributed: ShardedExtraction,
 ): Promise<FeaturesInfo> {
+  const { rank, processes } = distributed.group;
   const { out, force = false, inputs = [] } = options;
   const replacing = { force, inputs: [dataset.path, ...inputs] };
-  using lock = claimOnRankZero(broadcastFromRankZero, () => featureSetArtifact.claim(out, replacing));
+  using lock = claimOnRankZero(distributed, () => featureSetArtifact.claim(out, replacing));
   if (lock) removeOtherParts(out, processes);
   const edges = Array.from({ length: processes + 1 }, (_, r) => Math.floor((dataset.size * r) / processes));
   const parts = edges.slice(0, -1).map((from, r) => ({
@@ -60,17 +57,13 @@ export async function extractSharded(
   const own = parts[rank]!;
   if (!holds(own.out, dataset, encoder, { ...options, ...own }))
     await extractFeatures(dataset, encoder, { ...options, ...own, force: true });
-  barrier();
+  distributed.group.barrier().wait();
   if (rank === 0) {
-    await joinParts(
-      out,
-      dataset,
-      parts.map((part) => part.out),
-      { ...replacing, lock: lock! },
-    );
-    for (const part of parts) rmSync(part.out, { recursive: true });
+    const paths = parts.map((part) => part.out);
+    await joinParts(out, dataset, paths, { ...replacing, lock: lock! });
+    for (const path of paths) rmSync(path, { recursive: true });
   }
-  barrier();
+  distributed.group.barrier().wait();
   using set = FeatureSet.open(out, { verify: false });
   return set.info;
 }

@@ -8,11 +8,7 @@ import { htmlText, testName } from './format.ts';
 export type NamedEvaluation = { readonly name: string; readonly evaluation: Evaluation };
 
 /** A complete SVG document with background, fonts and legend. */
-export type Figure = {
-  readonly name: 'roc' | 'det' | 'tpir' | 'cmc';
-  readonly title: string;
-  readonly svg: string;
-};
+export type Figure = { readonly name: 'roc' | 'det' | 'tpir' | 'cmc'; readonly title: string; readonly svg: string };
 
 type Point = { readonly x: number; readonly y: number };
 

@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { OutputLock } from '../artifacts/output-lock.ts';
 import { progress } from '../base/progress.ts';
 import {
   alignedDataset,
@@ -54,12 +53,9 @@ export async function evaluateIjb(
   options: IjbOptions & { readonly joined: DistributedContext | null },
 ): Promise<Evaluation | undefined> {
   const { model, old, oracle, protocol, out } = options;
-  const sources = {
-    old: old === undefined ? undefined : modelSource(old),
-    oracle: oracle === undefined ? undefined : modelSource(oracle),
-    models: model.map(modelSource),
-  };
-  const present = [sources.old, sources.oracle, ...sources.models].filter((source) => source !== undefined);
+  const [oldSource, oracleSource] = [old, oracle].map((text) => (text === undefined ? undefined : modelSource(text)));
+  const sources = model.map(modelSource);
+  const present = [oldSource, oracleSource, ...sources].filter((source) => source !== undefined);
   requireDistinctNames(present.map(({ name }) => name));
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
@@ -72,8 +68,7 @@ export async function evaluateIjb(
   };
   const { joined } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
-  const claim = (): OutputLock => evaluationArtifact.claim(out, replacing);
-  using lock = joined ? claimOnRankZero((body) => joined.broadcastFromRankZero(body), claim) : claim();
+  using lock = claimOnRankZero(joined, () => evaluationArtifact.claim(out, replacing));
   if (joined) {
     await extractAll(joined, present, crops, options);
     if (joined.group.rank > 0) return undefined;
@@ -81,15 +76,18 @@ export async function evaluateIjb(
   let evaluation: Evaluation | undefined;
   await evaluationArtifact.write(out, { ...replacing, lock: lock! }, async (directory) => {
     const pooled = (source: ModelSource): Promise<TemplateModel> => templatesOf(source, ijb, crops, options);
+    // one after the other: two extractions at once would be slower
     const models = {
-      old: sources.old && (await pooled(sources.old)),
-      oracle: sources.oracle && (await pooled(sources.oracle)),
-      candidates: await inTurn(sources.models, pooled),
+      old: oldSource && (await pooled(oldSource)),
+      oracle: oracleSource && (await pooled(oracleSource)),
     };
+    const candidates: TemplateModel[] = [];
+    for (const source of sources) candidates.push(await pooled(source));
     using scores = options.scores ? new ScoreFiles(directory) : null;
     const bar = progress('evaluate', 1);
     evaluation = evaluateTemplates({
       ...models,
+      candidates,
       title: `Backward compatibility on ${options.subset}`,
       protocol: options.subset,
       dataset: {
@@ -135,13 +133,6 @@ const keptFeatures = (
   crops: KeptDataset,
   options: IjbOptions & { readonly joined: DistributedContext | null },
 ): Promise<FeatureSet> => cachedFeatures(source, crops, { ...options, flip: 'mean', space });
-
-/** Extraction of one model after the other: two at once would be slower. */
-async function inTurn<T, R>(items: readonly T[], make: (item: T) => Promise<R>): Promise<R[]> {
-  const made: R[] = [];
-  for (const item of items) made.push(await make(item));
-  return made;
-}
 
 /** A model's templates, of features that are kept. */
 async function templatesOf(

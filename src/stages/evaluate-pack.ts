@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
 import { writeJson } from '../artifacts/json-file.ts';
 import { UserError } from '../base/errors.ts';
-import { type PixelMappingName, packDataset, readPack } from '../data/index.ts';
+import { packDataset, readPack } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import {
   foldedAccuracy,
@@ -17,20 +17,13 @@ import { type PackResult, packAccuracyArtifact, packAccuracyFile } from '../eval
 import { EmbeddingCache, embedFaces } from '../features/index.ts';
 import { readRunManifest } from '../runs/load-model.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
+import type { IjbOptions } from './evaluate-ijb.ts';
 import { type ModelSource, modelSource } from './model-features.ts';
 
-export type PackOptions = {
-  readonly pack: readonly string[];
-  readonly model: readonly string[];
-  readonly old?: string;
-  readonly out?: string;
-  readonly pixels: PixelMappingName;
-  readonly batchSize: number;
-  readonly workers: number;
-  readonly threads: number;
-  readonly maxZeroShare: number;
-  readonly force: boolean;
-};
+export type PackOptions = Pick<
+  IjbOptions,
+  'model' | 'old' | 'pixels' | 'batchSize' | 'workers' | 'threads' | 'maxZeroShare' | 'force'
+> & { readonly pack: readonly string[]; readonly out?: string };
 
 /**
  * Judges the models, and writes accuracy.json if a folder is given for it: then an attempt that was cut short goes on behind

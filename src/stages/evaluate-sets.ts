@@ -3,6 +3,7 @@ import { progress } from '../base/progress.ts';
 import { evaluationArtifact } from '../eval/evaluation-artifact.ts';
 import {
   defaultMemory,
+  type EvaluateOptions,
   type Evaluation,
   evaluate,
   evaluationBytes,
@@ -16,8 +17,10 @@ import { FeatureSet } from '../features/index.ts';
 import { writeReports } from './reports.ts';
 import { openSameImages, requireSameModel } from './same-images.ts';
 
-export type EvaluateSetsOptions = {
-  readonly title: string;
+export type EvaluateSetsOptions = Pick<
+  EvaluateOptions,
+  'title' | 'genuines' | 'impostors' | 'probes' | 'resamples' | 'maxZeroShare'
+> & {
   /** Folders of feature sets of one evaluation set. */
   readonly old: string;
   readonly oracle?: string | undefined;
@@ -28,18 +31,12 @@ export type EvaluateSetsOptions = {
     readonly inOldSpace?: string;
   }[];
   readonly seed: number;
-  readonly genuines?: number;
-  readonly impostors?: number;
-  readonly probes?: number;
   /** Bytes that the evaluation may take. */
   readonly memoryBytes?: number;
-  readonly resamples?: number;
-  /** Share of a model's embeddings that may be zeros. */
-  readonly maxZeroShare?: number;
   /** Write the figures as files too. */
   readonly figures?: boolean;
   /** The models are those of a trial run: no verdict. */
-  readonly trial?: boolean;
+  readonly trial?: boolean | undefined;
   readonly out: string;
   readonly force?: boolean;
 };
@@ -52,6 +49,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
   for (const { features, inOldSpace } of stage.candidates)
     if (inOldSpace !== undefined) requireSameModel(features, inOldSpace);
   const { dataset } = described.info;
+  const { title, seed, genuines, impostors, probes, resamples, maxZeroShare } = stage;
   const present = presentRows(described.info.count, paths);
   const column = (all: Int32Array): Int32Array => (present ? Int32Array.from(present, (row) => all[row]!) : all);
   const labels = column(described.labels());
@@ -74,7 +72,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
   await evaluationArtifact.write(out, { force, inputs: paths }, async (directory) => {
     const bar = progress('evaluate', 2 + 2 * stage.candidates.length);
     const judged = evaluate({
-      title: stage.title,
+      title,
       dataset: { path: dataset?.path ?? stage.old, digest: dataset?.digest ?? described.digest },
       old: features('old', stage.old),
       oracle: stage.oracle === undefined ? undefined : features('oracle', stage.oracle),
@@ -85,18 +83,13 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       labels,
       families: column(described.families()),
       missing: described.info.count - labels.length,
-      seed: stage.seed,
-      ...(stage.genuines !== undefined && { genuines: stage.genuines }),
-      ...(stage.probes !== undefined && { probes: stage.probes }),
-      ...(stage.impostors !== undefined && { impostors: stage.impostors }),
-      ...(stage.resamples !== undefined && { resamples: stage.resamples }),
-      maxZeroShare: stage.maxZeroShare,
+      ...{ seed, genuines, impostors, probes, resamples, maxZeroShare },
       onTest: (done, _, name) => bar.update(done, name),
     });
     bar.stop();
     evaluation = withholdVerdicts(judged, stage);
     await writeReports(directory, evaluation, stage);
-    return { seed: stage.seed, old: old.digest };
+    return { seed, old: old.digest };
   });
   return evaluation!;
 }

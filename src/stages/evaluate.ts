@@ -22,11 +22,6 @@ export const evaluateStage = defineStage({
     const candidates = Object.entries(models).map(([name, at]) =>
       typeof at === 'string' ? { name, features: at } : { name, features: at.own, inOldSpace: at.old },
     );
-    const how = {
-      ...(impostors !== undefined && { impostors }),
-      ...(resamples !== undefined && { resamples }),
-      ...(trial !== undefined && { trial }),
-    };
-    return evaluateSets({ title, old, oracle, candidates, seed, ...how, out, force });
+    return evaluateSets({ title, old, oracle, candidates, impostors, resamples, trial, seed, out, force });
   },
 });

@@ -36,8 +36,7 @@ export async function embedDataset({
   using encoder = await openEncoder(run, { space, precision });
   const to = { ...options, inputs: [run] };
   if (!distributed) return await extractFeatures(dataset, encoder, to);
-  const { shardedExtractionOf } = await import('./sharded.ts');
-  return await extractSharded(dataset, encoder, to, shardedExtractionOf(distributed));
+  return await extractSharded(dataset, encoder, to, distributed);
 }
 
 export const extractStage = defineStage({

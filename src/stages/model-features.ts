@@ -11,7 +11,6 @@ import { extractFeatures, extractSharded, FeatureSet } from '../features/index.t
 import { readRunManifest } from '../runs/load-model.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import type { DistributedContext } from '../torch/index.ts';
-import { shardedExtractionOf } from './sharded.ts';
 
 /** A model as an argument of a command: a finished run, or its features of the benchmark. */
 export type ModelSource = {
@@ -80,7 +79,7 @@ export async function cachedFeatures(
     using encoder = await openEncoder(source.path, { space, pixels });
     using images = dataset.open();
     const to = { ...options, out, flip, force: replaces };
-    if (joined) await extractSharded(images, encoder, to, shardedExtractionOf(joined));
+    if (joined) await extractSharded(images, encoder, to, joined);
     else await extractFeatures(images, encoder, to);
   }
   return FeatureSet.open(out);

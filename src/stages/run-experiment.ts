@@ -1,24 +1,14 @@
 import type { Evaluation } from '../eval/index.ts';
 import { type Experiment, loadExperiment } from '../experiment/load.ts';
 import { type PlannedStage, planStages } from '../experiment/plan.ts';
-import { runStages } from '../experiment/run.ts';
+import { type RunOptions, runStages } from '../experiment/run.ts';
 import { stages } from './index.ts';
 
-export type RunExperimentOptions = {
-  /** Folder of the experiment: a folder for each stage. */
-  readonly out: string;
-  /** Folder of fetched data sets, which experiments share. */
-  readonly dataFolder?: string;
-  /** Changes of single settings, such as `stages.new.recipe.epochs=8`. */
-  readonly settings?: readonly string[];
-  /** Run no more than what these stages need. */
-  readonly only?: readonly string[];
-  /** Make stages again whose settings or inputs have changed. */
-  readonly force?: boolean;
-  /** Decoding threads. */
-  readonly workers?: number;
-  readonly signal?: AbortSignal;
-};
+export type RunExperimentOptions = Pick<RunOptions, 'out'> &
+  Partial<RunOptions> & {
+    /** Changes of single settings, such as `stages.new.recipe.epochs=8`. */
+    readonly settings?: readonly string[];
+  };
 
 export type ExperimentResult = {
   /** Place of each stage's outputs: `id`, or `id.part`. */

@@ -40,9 +40,7 @@ function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
   if (!same)
     throw new UserError(
       `${other.path} (${b?.path ?? 'unknown origin'}, ${formatCount(other.info.count, 'row')}) and ${reference.path} (${a?.path ?? 'unknown origin'}, ${formatCount(reference.info.count, 'row')}) are not embeddings of the same images`,
-      {
-        hint: 'extract both from one evaluation set',
-      },
+      { hint: 'extract both from one evaluation set' },
     );
   if (!b && other.path !== reference.path && !(hasIds(reference) && hasIds(other)))
     logLine(
@@ -69,8 +67,6 @@ export function requireSameModel(ownPath: string, inOldSpacePath: string): void 
   if (a && b && b.digest !== digestOf(a.digest, 'old'))
     throw new UserError(
       `${inOldSpace.path} (model ${b.name}) does not hold the projected embeddings of ${own.path} (model ${a.name})`,
-      {
-        hint: 'extract both with the same run, the second with: mixbct extract … --space old',
-      },
+      { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
     );
 }

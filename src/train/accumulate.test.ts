@@ -3,15 +3,13 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
+import { lastReport, oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { runFiles } from '../runs/run-artifact.ts';
 import { backward, liveTensors, mul, narrow, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { noOldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { trainStep } from './train-step.ts';
-import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));
 
@@ -119,5 +117,5 @@ test('a recipe in parts trains; parts of unequal size are refused', async (t) =>
   const out = join(folder, 'run');
   const { steps } = await trained(dataset, out, { accumulate: 4, epochs: 1 });
   assert.equal(steps, 6, 'a step is a whole batch');
-  assert.ok(Number.isFinite(lastReport(runFiles(out).log)!.loss));
+  assert.ok(Number.isFinite(lastReport(out).loss));
 });

@@ -18,10 +18,6 @@ import {
 } from '../torch/index.ts';
 import { type Session, sessionState } from './session.ts';
 
-/** Calls `body` on rank 0 alone. Every process gets its result. */
-export const onRankZero = <T>(distributed: DistributedContext | null, body: () => T): T =>
-  distributed ? distributed.broadcastFromRankZero(body) : body();
-
 /** b, the images of a batch per process. @throws UserError if the batch does not divide into equal shares and these into equal parts. */
 export function batchShare(
   { batchSize, accumulate }: Pick<Recipe, 'batchSize' | 'accumulate'>,

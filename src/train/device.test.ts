@@ -3,11 +3,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
+import { lastReport, oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { CLASSES, tinyBatch } from '../../test/helpers/session.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor, labelTensor } from '../data/collate.ts';
-import { runFiles } from '../runs/run-artifact.ts';
 import {
   buildInfo,
   defaultDevice,
@@ -24,7 +23,6 @@ import {
 } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
 import { disposeSession, openSession, sessionState } from './session.ts';
-import { lastReport } from './training-log.ts';
 
 afterEach(() => setDefaultDevice('cpu'));
 
@@ -97,7 +95,7 @@ test('training on a CUDA device is training', { skip: noCuda }, async (t) => {
     assert.ok(x.device.startsWith(device) && toNumbers(x).length === 2);
     const out = join(folder, device);
     await trained(dataset, out, { augment: { flip: false }, optimizer: { kind: 'sgd', lr: 0.02 } });
-    losses.push(lastReport(runFiles(out).log)!.loss);
+    losses.push(lastReport(out).loss);
   }
   assert.ok(Math.abs(losses[0]! - losses[1]!) < OTHER_DEVICE * losses[0]!, String(losses));
 });

@@ -14,9 +14,7 @@ export function freezeParts(backbone: Module, names: readonly string[]): void {
     if (!paths.some((path) => isPart(name, path)))
       throw new UserError(
         `freeze: the backbone has no parameter or stage ${name}${didYouMean(name, [...stages, ...paths])}`,
-        {
-          hint: `its stages: ${stages.join(', ')}`,
-        },
+        { hint: `its stages: ${stages.join(', ')}` },
       );
   backbone.freeze((path) => names.some((name) => isPart(name, path)));
 }

@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { type OldSide, oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { lastReport, type OldSide, oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
@@ -13,7 +13,6 @@ import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
-import { lastReport } from './training-log.ts';
 
 before(() => setThreads(1));
 
@@ -60,7 +59,7 @@ test('every method trains, leaves no tensor behind, and goes on from any step to
     const before = liveTensors();
     await trained(dataset, whole, changes, { paths });
     assert.equal(liveTensors(), before, `${kind} left tensors`);
-    const { terms } = lastReport(runFiles(whole).log)!;
+    const { terms } = lastReport(whole);
     assert.ok(Object.values(terms).every(Number.isFinite), kind);
     // in the middle of an epoch, and at the very end of one, where prototypes are to be renewed next
     for (const step of [9, 12]) {

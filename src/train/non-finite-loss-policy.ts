@@ -22,10 +22,7 @@ type Failure = {
 };
 
 /** Where skipped batches are counted. */
-type Counting = {
-  readonly counts: ReadonlyMap<string, number>;
-  count(what: string, by: number): void;
-};
+type Counting = { readonly counts: ReadonlyMap<string, number>; count(what: string, by: number): void };
 
 /**
  * What happens at a non-finite loss or gradient: the run stops, or skips the batch if it may skip more. Such a step has changed

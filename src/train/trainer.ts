@@ -7,6 +7,7 @@ import { logLine, progress } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { type Batch, describeEmptyClasses, type Loader, modelInput, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
+import { claimOnRankZero } from '../features/index.ts';
 import { stateBytes } from '../nn/state-dict.ts';
 import { describeInit, type InitRecord } from '../runs/initial-weights.ts';
 import type { Recipe } from '../runs/recipe.ts';
@@ -15,7 +16,7 @@ import { RunOutput } from '../runs/run-output.ts';
 import { writeModel } from '../runs/write-model.ts';
 import { singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
-import { allReduceAny, allReduceSum, broadcastState, loadFullState, onRankZero, withFullState } from './collectives.ts';
+import { allReduceAny, allReduceSum, broadcastState, loadFullState, withFullState } from './collectives.ts';
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import { reportReplacedImages } from './replaced-images.ts';
@@ -34,15 +35,10 @@ const WITHOUT_OLD = 'images without an old embedding';
 /** Checkpoints that exist at the same time while one is written. */
 const CHECKPOINTS = 3;
 
-/** The right to write the run, on rank 0; undefined elsewhere. @throws UserError in every process if it is refused. */
-export function claimRun(options: TrainOptions): RunOutput | undefined {
+/** The right to write the run, on rank 0; null elsewhere. @throws UserError in every process if it is refused. */
+export function claimRun(options: TrainOptions): RunOutput | null {
   const { out, dataset, resume = false, force = false, inputs = [], distributed = null } = options;
-  let output: RunOutput | undefined;
-  onRankZero(distributed, () => {
-    output = RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...inputs] });
-    return null;
-  });
-  return output;
+  return claimOnRankZero(distributed, () => RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...inputs] }));
 }
 
 /** State of one training, and all that its loop does between two optimiser steps. */
@@ -58,7 +54,7 @@ export class Trainer implements TrainingState, Disposable {
   readonly counts = new Map<string, number>();
   readonly #options: TrainOptions;
   readonly #plan: TrainingPlan;
-  readonly #output: RunOutput | undefined;
+  readonly #output: RunOutput | null;
   readonly #loader: Loader;
   readonly #rng: Rng;
   readonly #checkpoints: CheckpointStore;
@@ -72,7 +68,7 @@ export class Trainer implements TrainingState, Disposable {
   constructor(
     options: TrainOptions,
     plan: TrainingPlan,
-    { output, loader }: { readonly output: RunOutput | undefined; readonly loader: Loader },
+    { output, loader }: { readonly output: RunOutput | null; readonly loader: Loader },
   ) {
     const { recipe, out, distributed, overlap = true, skipNonFinite = 0, logEvery = LOG_EVERY, hooks = [] } = options;
     const group = distributed?.group ?? singleProcess;

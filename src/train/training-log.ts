@@ -1,7 +1,5 @@
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { z } from 'zod';
 import { writeAtomic } from '../artifacts/durable-write.ts';
-import { FileError } from '../base/errors.ts';
 import type { Progress } from '../base/progress.ts';
 import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 
@@ -76,18 +74,4 @@ function dropLinesAfter(path: string, step: number): void {
       }
     });
   writeAtomic(path, kept.map((line) => `${line}\n`).join(''));
-}
-
-const reportSchema = z.object({ step: z.number(), loss: z.number(), terms: z.record(z.string(), z.number()) });
-
-/** The last line of a run's log, or null if it has none. */
-export function lastReport(path: string): z.infer<typeof reportSchema> | null {
-  if (!existsSync(path)) return null;
-  const line = readFileSync(path, 'utf8').trimEnd().split('\n').at(-1);
-  if (!line) return null;
-  try {
-    return reportSchema.parse(JSON.parse(line));
-  } catch {
-    throw new FileError(path, 'its last line is damaged', 'remove that line');
-  }
 }

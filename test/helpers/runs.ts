@@ -41,6 +41,10 @@ export async function trained(
   return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
 }
 
+/** The last line of a run's log. */
+export const lastReport = (out: string): { loss: number; terms: Readonly<Record<string, number>> } =>
+  JSON.parse(readFileSync(runFiles(out).log, 'utf8').trimEnd().split('\n').at(-1)!);
+
 /** The bytes of a finished run's backbone and head. */
 export const weights = (out: string): Buffer[] => [readFileSync(runFiles(out).model), readFileSync(runFiles(out).head)];
 

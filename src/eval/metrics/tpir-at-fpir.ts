@@ -7,11 +7,7 @@ export const tpirAtFpir = (fpir: number): Metric => ({
   meaning:
     'share of searches that find the right entry first and above the threshold, which lets this share of unknown people raise an alarm',
   column: { family: 'TPIR@FPIR', level: fpir },
-  verdict: {
-    protocols: EVERY_PROTOCOL,
-    chance: (galleries) => fpir * chanceOfRankOne(galleries),
-    summary: false,
-  },
+  verdict: { protocols: EVERY_PROTOCOL, chance: (galleries) => fpir * chanceOfRankOne(galleries), summary: false },
   stored: ({ identification }) => identification?.tpir.find((entry) => entry.fpir === fpir)?.rate,
   test: 'identification',
   measure: ({ tpir }) => tpir(fpir),
