@@ -1,4 +1,4 @@
-import { closeSync, readFileSync, realpathSync } from 'node:fs';
+import { closeSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import protobuf from 'protobufjs';
 import { FileError } from '../base/errors.ts';
@@ -21,10 +21,14 @@ export type OnnxFile = {
   readonly weightFiles: readonly string[];
 };
 
+/** Largest message of protobuf. */
+const MOST_BYTES = 2 ** 31 - 1;
 const WANTED = 'wanted an ONNX model, as torch.onnx.export writes one';
 
 /** Reads an ONNX file without computing anything. @throws FileError if it is damaged, or names weights outside of its folder. */
 export function readOnnxFile(path: string): OnnxFile {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > MOST_BYTES) throw new FileError(path, `has ${size} bytes, and an ONNX file holds less than 2 GiB`, WANTED);
   const bytes = readRegularFile(path);
   if (bytes.length === 0) throw new FileError(path, 'is empty', WANTED);
   const model = decoded(path, bytes);

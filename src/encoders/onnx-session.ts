@@ -110,7 +110,7 @@ export class OnnxSession implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    void this.#session.release();
+    this.#session.release().catch(() => undefined); // nobody could do anything about it
   }
 }
 

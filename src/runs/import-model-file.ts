@@ -23,7 +23,7 @@ export async function importModelFile(
   out: string,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<RunManifest> {
-  const isOnnx = path.endsWith('.onnx');
+  const isOnnx = /\.onnx$/i.test(path);
   const others = isOnnx ? { network, width } : { layout, output };
   const idle = Object.entries(others).flatMap(([key, value]) => (value === undefined ? [] : `--${key}`));
   if (idle.length > 0)
