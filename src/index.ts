@@ -7,9 +7,10 @@ import type { Encoder } from './encoders/index.ts';
 import type { Evaluation } from './eval/index.ts';
 import type { PlannedStage } from './experiment/plan.ts';
 import type { ExportOptions, ExportResult } from './export/export-model.ts';
-import { FeatureSet, type FeaturesInfo } from './features/index.ts';
+import { type EmbeddingsInfo, FeatureSet, type FeaturesInfo } from './features/index.ts';
 import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
 import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
+import { type EmbedPathsOptions, embedPaths } from './stages/embed.ts';
 import { type EvaluateSetsOptions, evaluateSets } from './stages/evaluate-sets.ts';
 import { type EmbedDatasetOptions, embedDataset } from './stages/extract.ts';
 import * as experiments from './stages/run-experiment.ts';
@@ -19,7 +20,17 @@ export { Interrupted, UserError } from './base/errors.ts';
 export type { Progress, Reporter } from './base/progress.ts';
 export { terminalReporter } from './base/terminal-reporter.ts';
 export { setDefaultDevice, setThreads } from './torch/index.ts';
-export type { Encoder, EncoderOptions, Evaluation, ExportResult, FeatureSet, FeaturesInfo, PlannedStage, TrainedModel };
+export type {
+  EmbeddingsInfo,
+  Encoder,
+  EncoderOptions,
+  Evaluation,
+  ExportResult,
+  FeatureSet,
+  FeaturesInfo,
+  PlannedStage,
+  TrainedModel,
+};
 
 type Reported = { readonly reporter?: Reporter };
 
@@ -45,6 +56,12 @@ export type ExtractOptions = EmbedDatasetOptions & Reported;
 /** Embeds a dataset with a trained model into the folder `out`. → the manifest of the feature set */
 export const extract = ({ reporter, ...options }: ExtractOptions): Promise<FeaturesInfo> =>
   reportTo(reporter, () => embedDataset(options));
+
+export type EmbedOptions = EmbedPathsOptions & Reported;
+
+/** Embeds images without labels into one file: .npy, .jsonl or .parquet. → its description */
+export const embed = ({ reporter, ...options }: EmbedOptions): Promise<EmbeddingsInfo> =>
+  reportTo(reporter, () => embedPaths(options));
 
 export type EvaluateOptions = EvaluateSetsOptions & Reported;
 

@@ -149,7 +149,7 @@ export function renameDurably(from: string, to: string): void {
 }
 
 /** Writes a file, of one piece or chunks, so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
-export function writeAtomic(path: string, data: string | Uint8Array | readonly Uint8Array[]): void {
+export function writeAtomic(path: string, data: string | Uint8Array | Iterable<Uint8Array>): void {
   mkdirSync(dirname(path), { recursive: true });
   const temporary = temporaryPath(path);
   removeStaleTemporaries(path);

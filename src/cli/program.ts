@@ -12,6 +12,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'import-model': async () => (await import('./import-model.ts')).importModelCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
   extract: async () => (await import('./extract.ts')).extractCommand(),
+  embed: async () => (await import('./embed.ts')).embedCommand(),
+  features: async () => (await import('./embed.ts')).featuresCommand(),
   denoise: async () => (await import('./derive.ts')).denoiseCommand(),
   average: async () => (await import('./derive.ts')).averageCommand(),
   boundaries: async () => (await import('./derive.ts')).boundariesCommand(),

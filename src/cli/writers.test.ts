@@ -8,7 +8,17 @@ import { writeInputs } from '../../test/helpers/writers.ts';
 test('no command replaces by --force what is not its own: strange folders and files, its inputs, the current folder, links; none writes into an artefact', async (t) => {
   const folder = testFolder(t);
   await writeInputs(folder);
-  for (const name of ['import', 'hold-out', 'average', 'import-features', 'run', 'report', 'export']) {
+  for (const name of [
+    'import',
+    'hold-out',
+    'average',
+    'import-features',
+    'run',
+    'report',
+    'export',
+    'embed',
+    'merge',
+  ]) {
     const { tried, lost } = forcedOutputs(folder, name);
     assert.ok(tried > 0);
     assert.deepEqual(lost, [], name);

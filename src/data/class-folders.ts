@@ -92,7 +92,7 @@ function walk(state: Walk, id: string): void {
 type Entry = { readonly id: string; readonly kind: 'file' | 'folder' };
 
 /** The entries of a folder, sorted by code unit, without those that systems and tools leave there. */
-function* entriesOf(root: string, folder: string, counter: SkippedFilesCounter): Iterable<Entry> {
+export function* entriesOf(root: string, folder: string, counter: SkippedFilesCounter): Iterable<Entry> {
   const entries = readFolder(join(root, folder)).sort((a, b) => byCodeUnit(a.name, b.name));
   for (const entry of entries) {
     const id = folder === '' ? entry.name : `${folder}/${entry.name}`;
@@ -141,7 +141,7 @@ function readFolder(path: string): Dirent[] {
 const unreadable = (path: string, error: unknown): FileError =>
   new FileError(path, `the folder cannot be read (${codeOf(error)})`, 'make it readable, or move it away');
 
-function foldersAbove(root: string): readonly string[] {
+export function foldersAbove(root: string): readonly string[] {
   const folders = [realpathSync(root)];
   for (let at = folders[0]!; dirname(at) !== at; ) {
     at = dirname(at);
@@ -150,7 +150,7 @@ function foldersAbove(root: string): readonly string[] {
   return folders;
 }
 
-const isImage = (name: string): boolean => IMAGE_EXTENSIONS.has(extname(name).toLowerCase());
+export const isImage = (name: string): boolean => IMAGE_EXTENSIONS.has(extname(name).toLowerCase());
 
 /** Compares by code unit, so that positions do not depend on the machine's language. */
-const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -65,6 +65,9 @@ export interface Dataset extends Disposable {
   close(): void;
 }
 
+/** What of a dataset is decoded and embedded. */
+export type ImageSet = Pick<Dataset, 'path' | 'size' | 'source' | 'labels' | 'id' | 'name'>;
+
 /** The ids of the images at `positions`: an image keeps its id in every set that is made of it. */
 export function* idsOf(dataset: Pick<Dataset, 'id'>, positions: Iterable<number>): Iterable<string> {
   for (const i of positions) yield dataset.id(i);

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import type { Augmentation } from './augment.ts';
 import { type DecodeTask, decodeBatch, type UndecodableImage } from './batch-decoder.ts';
-import { type Dataset, type ImageFile, repairAdvice } from './dataset.ts';
+import { type ImageFile, type ImageSet, repairAdvice } from './dataset.ts';
 import type { DecodeRequest, DecodeResponse } from './loader-worker.ts';
 import { openSource } from './open-dataset.ts';
 import type { Resize } from './pixels.ts';
@@ -57,12 +57,12 @@ type LoadJob = {
  * the dataset, order, seed and epoch alone, never on the number of workers or on their speed.
  */
 export class Loader implements AsyncDisposable {
-  readonly #dataset: Dataset;
+  readonly #dataset: ImageSet;
   readonly #labels: Int32Array;
   readonly #crew: DecoderPool;
   readonly #bad = new Map<number, BadImage>();
 
-  constructor(dataset: Dataset, { workers = 1 }: { readonly workers?: number } = {}) {
+  constructor(dataset: ImageSet, { workers = 1 }: { readonly workers?: number } = {}) {
     this.#dataset = dataset;
     this.#labels = dataset.labels();
     this.#crew = workers === 0 ? new InlineDecoder(dataset) : new WorkerPool(dataset, workers);
@@ -179,7 +179,7 @@ class InlineDecoder implements DecoderPool {
   readonly ahead = 1;
   readonly #source: ImageFile;
 
-  constructor({ source }: Dataset) {
+  constructor({ source }: ImageSet) {
     this.#source = openSource(source);
   }
 
@@ -205,7 +205,7 @@ class WorkerPool implements DecoderPool {
   #orders = 0;
   #failure: unknown;
 
-  constructor({ source }: Dataset, count: number) {
+  constructor({ source }: ImageSet, count: number) {
     this.ahead = 2 * count + 1;
     this.#load = new Array<number>(count).fill(0);
     this.#workers = Array.from({ length: count }, (_, i) => {

@@ -1,7 +1,8 @@
 import { Interrupted } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { mirrorInto } from '../data/augment.ts';
-import { type Batch, type Dataset, Loader, sequentialOrder } from '../data/index.ts';
+import type { ImageSet } from '../data/dataset.ts';
+import { type Batch, Loader, sequentialOrder } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type MissingRow, readSavedMissingRows, saveMissingRows } from './missing-rows.ts';
 import type { RowsBuilder } from './rows-writer.ts';
@@ -32,7 +33,7 @@ export type AppendOptions = {
  * @throws FileError naming the first unreadable image, unless `skipBadImages`; Interrupted if `signal` fires.
  */
 export async function appendEmbeddings(
-  dataset: Dataset,
+  dataset: ImageSet,
   encoder: Encoder,
   { append, from, directory }: RowsBuilder,
   { title, range, flip = 'none', seed = 0, batchSize = 256, workers = 1, skipBadImages = false, signal }: AppendOptions,
@@ -78,7 +79,7 @@ function rateText(images: number, ms: number): string {
 }
 
 /** The loader's unreadable images as rows of a set that begins at image `first`. */
-const missingOf = ({ bad }: Loader, dataset: Dataset, first: number): MissingRow[] =>
+const missingOf = ({ bad }: Loader, dataset: ImageSet, first: number): MissingRow[] =>
   bad.map(({ index, problem }) => ({ row: index - first, id: dataset.id(index), problem }));
 
 /** Embeddings of a batch, flat [B · D]; zeros for unreadable images. */

@@ -7,7 +7,7 @@ import { type Dataset, Loader, sequentialOrder } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type AppendOptions, appendEmbeddings, mirroredImages, type RowRange } from './append-embeddings.ts';
 import { removeOtherParts } from './extraction-parts.ts';
-import { type FeaturesInfo, preprocessingOf } from './feature-set-artifact.ts';
+import { type FeaturesInfo, modelOf, preprocessingOf } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { readSavedMissingRows, removeSavedMissingRows, reportMissingRows } from './missing-rows.ts';
 
@@ -71,24 +71,17 @@ export function plannedContent(
   { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
 ) {
   const { digest, size, classes } = dataset;
-  const { name, trainedOn, preset, differences } = encoder;
   return {
     dim: encoder.dim,
     classes,
-    model: {
-      name,
-      digest: encoder.digest,
-      preset,
-      differences: [...differences],
-      trainedOn: trainedOn?.dataset ?? null,
-    },
+    model: modelOf(encoder),
     dataset: {
       ...referenceTo(dataset),
       digest: to - from === size ? digest : digestOf(digest, `${from}-${to}`),
       count: to - from,
     },
     classKeys: classKeysOf(dataset),
-    trainedClassKeys: trainedOn?.classKeys ?? null,
+    trainedClassKeys: encoder.trainedOn?.classKeys ?? null,
     id: dataset.hasOwnIds ? (row: number) => dataset.id(from + row) : null,
     flip,
     preprocessing: preprocessingOf(dataset, encoder),

@@ -5,11 +5,12 @@ import type { Reference } from '../artifacts/description.ts';
 import { type DatasetReference, datasetReference, datasetSource } from '../data/dataset-reference.ts';
 import type { ModelInput } from '../data/model-input.ts';
 import { channelOrders, pixelMappings, resizeRules } from '../data/pixels.ts';
+import type { ModelIdentity } from '../encoders/index.ts';
 import { missingSchema } from './missing-rows.ts';
 
 /** What was done to pictures before the model saw them. */
 const perChannel = z.tuple([z.number(), z.number(), z.number()]);
-const preprocessingSchema = z
+export const preprocessingSchema = z
   .object({
     alignment: z.enum(['none', 'five-points']),
     /** What pixels less 127.5 were divided by, of a model that declares no mapping of its own. */
@@ -46,30 +47,44 @@ export function preprocessingText({ alignment, pixelDivisor, pixels, resize }: P
   return `alignment ${alignment}, ${mapping}${resize ? `, resize ${resize.rule}` : ''}`;
 }
 
+/** The model that made embeddings. */
+export const modelSchema = z.object({
+  name: z.string(),
+  digest: z.string(),
+  preset: z.string().default('default'),
+  differences: z.array(z.string()).default([]),
+  /** What it was trained on; null if that is not known. */
+  trainedOn: datasetReference.nullable().default(null),
+});
+
+/** The model of an encoder, as a manifest records it. */
+export const modelOf = ({
+  name,
+  digest,
+  preset,
+  differences,
+  trainedOn,
+}: ModelIdentity): z.infer<typeof modelSchema> => ({
+  ...{ name, digest, preset, differences: [...differences], trainedOn: trainedOn?.dataset ?? null },
+});
+
+/** How features.npy stores numbers, and what the model computed in. */
+export const dtypeSchema = z.enum(['float32', 'float16']).default('float32');
+export const precisionSchema = z.enum(['float32', 'bf16', 'fp16']).default('float32');
+
 const featuresSchema = z.object({
   /** D, N, C */
   dim: z.int().positive(),
   count: z.int().nonnegative(),
   classes: z.int().positive(),
   /** The model that made them; null if they came from outside. */
-  model: z
-    .object({
-      name: z.string(),
-      digest: z.string(),
-      preset: z.string().default('default'),
-      differences: z.array(z.string()).default([]),
-      /** What it was trained on; null if that is not known. */
-      trainedOn: datasetReference.nullable().default(null),
-    })
-    .nullable(),
+  model: modelSchema.nullable(),
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
   preprocessing: preprocessingSchema.default(defaultPreprocessing),
-  /** How features.npy stores them. */
-  dtype: z.enum(['float32', 'float16']).default('float32'),
-  /** What the model computed in. */
-  precision: z.enum(['float32', 'bf16', 'fp16']).default('float32'),
+  dtype: dtypeSchema,
+  precision: precisionSchema,
   /** Rows that have no embedding, ascending. */
   missing: missingSchema,
   /** Digest of features.npy. */

@@ -175,6 +175,20 @@ export function countWrittenRows(path: string, type: NpyType, rowShape: readonly
   return Math.max(0, Math.floor((size - HEADER_BYTES) / (elements(rowShape) * types[type].BYTES_PER_ELEMENT)));
 }
 
+/** The head of a .npy file in C order. */
+export function npyHeader(type: NpyType, shape: readonly number[]): Buffer {
+  const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
+  const text = `{'descr': '${type}', 'fortran_order': False, 'shape': ${tuple}, }`;
+  const header = Buffer.alloc(HEADER_BYTES, ' ');
+  MAGIC.copy(header);
+  header.writeUInt8(1, 6);
+  header.writeUInt8(0, 7);
+  header.writeUInt16LE(HEADER_BYTES - 10, 8);
+  header.write(text, 10, 'latin1');
+  header.write('\n', HEADER_BYTES - 1);
+  return header;
+}
+
 /** Writes an array row by row; the number of rows is known at the end. */
 export class NpyWriter<T extends NpyType> {
   readonly #path: string;
@@ -215,16 +229,7 @@ export class NpyWriter<T extends NpyType> {
       closeSync(this.#fd);
       return;
     }
-    const shape = [this.#rows, ...this.#rowShape];
-    const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`;
-    const text = `{'descr': '${this.#type}', 'fortran_order': False, 'shape': ${tuple}, }`;
-    const header = Buffer.alloc(HEADER_BYTES, ' ');
-    MAGIC.copy(header);
-    header.writeUInt8(1, 6);
-    header.writeUInt8(0, 7);
-    header.writeUInt16LE(HEADER_BYTES - 10, 8);
-    header.write(text, 10, 'latin1');
-    header.write('\n', HEADER_BYTES - 1);
+    const header = npyHeader(this.#type, [this.#rows, ...this.#rowShape]);
     try {
       writeAll(this.#fd, header, 0);
       requireFileSize(this.#path, this.#fd, this.#position);

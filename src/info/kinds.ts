@@ -7,6 +7,7 @@ type AnyArtifact = Pick<Artifact<object>, 'kind' | 'name' | 'command' | 'describ
 const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   run: async () => (await import('../runs/run-artifact.ts')).runArtifact,
   features: async () => (await import('../features/feature-set-artifact.ts')).featureSetArtifact,
+  'embedding-shard': async () => (await import('../features/embedding-shard-artifact.ts')).embeddingShardArtifact,
   credible: async () => (await import('../features/credible-artifact.ts')).credibleArtifact,
   prototypes: async () => (await import('../features/prototypes-artifact.ts')).prototypesArtifact,
   boundaries: async () => (await import('../features/boundaries-artifact.ts')).boundariesArtifact,

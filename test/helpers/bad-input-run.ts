@@ -44,6 +44,7 @@ export async function writeSandbox(folder: string): Promise<void> {
     'import-model model.onnx --pixels imagenet --out theirs',
     'train recipe.yaml --data set --out model --threads 1',
     'extract model --data set --out features --threads 1',
+    'embed model photos --out photos.npy --shard 1/1 --threads 1',
     'denoise features --out credible --threads 1',
     'average features --out prototypes --threads 1',
     'evaluate --old features --new a=features --resamples 10 --impostors 50 --out judged',
@@ -51,6 +52,7 @@ export async function writeSandbox(folder: string): Promise<void> {
     const { code, err } = mixbct(folder, ...line.split(' '));
     if (code !== 0) throw new Error(`mixbct ${line}: ${err}`);
   }
+  writeFileSync(join(folder, 'list.jsonl'), '{"id":"1","path":"photos/a/1.pgm"}\n');
   const ids = Array.from({ length: 24 }, (_, i) => `${JSON.stringify(`${i}.pgm`)}\n`);
   writeFileSync(join(folder, 'set.ids.jsonl'), ids.join(''));
   writeOddities(folder);

@@ -32,6 +32,11 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
     'extract model --data set --out features --threads 1',
     'extract theirs --data set --out features --threads 1',
   ],
+  embed: [
+    'embed model photos --out recipe.yaml/photos.npy --threads 1',
+    'embed model --list list.jsonl --shard 1/2 --out recipe.yaml/list.parquet --threads 1',
+  ],
+  'features merge': 'features merge photos.npy.shard-1-of-1 --out recipe.yaml/photos.jsonl',
   denoise: 'denoise features --out credible --threads 1',
   average: 'average features --out prototypes --threads 1',
   boundaries: 'boundaries features --out prototypes --threads 1',
@@ -55,10 +60,10 @@ const TEXTS = ['', ' ', '__proto__', 'constructor', 'toString', '=', '=x', 'a=',
 const SETTINGS = ['', '=', 'a', '.=1', 'a..b=1', '__proto__.x=1', 'a.__proto__.x=1', 'constructor.prototype.x=1', 'toString=1', 'network=[', 'network.width={', 'network.width=1e300', 'network.embeddingDim=1e300', 'network.embeddingDim=-1', 'network.embeddingDim=0', 'network.inputSide=1000000000', 'batchSize=0', 'batchSize=1e18', 'epochs=.nan', 'epochs=.inf', 'optimizer.lr=1e400', 'head=null', 'method=[]', 'method.kind=toString', 'network.name=__proto__', `a${'.a'.repeat(5000)}=1`, 'title=*x', 'title=&x [*x]', 'seed=-1', `network.width=${'['.repeat(5000)}`, 'stages=1', 'stages.old=null', 'aliases.toString=a', 'preset=neither', 'input=1', 'input.mean=0.5', 'input={mean: 1, std: 0.2}', 'input={pixels: unit, mean: 1, std: 1}', 'input.resize=pad', 'input.background=[1,2,3]', 'input={resize: fit, background: [1e9,0,0]}', 'input.std=[1,1]', 'input.channels=rgb', 'precision=fp8', 'name=1', 'init=1', 'init={}', 'init.from=none', 'init.from=.', 'init.from=model', 'init.from=features', 'init.from=binary', 'init.from=model.pt', 'init.from=model/head.safetensors', 'init={from: model, parts: []}', 'init={from: model, parts: [projection]}', 'init={from: model.pt, parts: [head], partial: true}', 'init={from: model, partial: 3}', 'freeze=[]', 'freeze=layer1', 'freeze=[layr1]', 'freeze=[__proto__]', 'freeze=[""]', 'backboneLr=0', 'backboneLr=-1', 'backboneLr=1e300', 'backboneLr=.nan']; // biome-ignore format: a table
 
 /** Names of what `writeSandbox` puts there that are no good input, or no good input for most commands. */
-const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ']; // biome-ignore format: a table
+const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'list.jsonl', 'photos.npy.shard-1-of-1', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ']; // biome-ignore format: a table
 
 /** Files of the sandbox that are damaged for a case, each with what is given instead of the artefact that it belongs to. */
-const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm']; // biome-ignore format: a table
+const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm', 'list.jsonl', 'photos.npy.shard-1-of-1/manifest.json', 'photos.npy.shard-1-of-1/features.npy', 'photos.npy.shard-1-of-1/ids.jsonl']; // biome-ignore format: a table
 
 /** Adds to a folder with `set`, `model`, … what is odd. */
 export function writeOddities(folder: string): void {
@@ -99,7 +104,10 @@ export function badCase(root: Command, rng: Rng, damage: (file: string) => strin
   const taken = typeof known === 'object' ? pick(rng, known) : known;
   if (taken === undefined) throw new Error(`test/helpers/bad-input.ts has no command line for mixbct ${path}`);
   // half of the lines could go on to their end
-  const line = rng.integer(2) === 0 || FETCHING.has(path) ? taken : taken.replace(/ --out \S+/, ` --out ${FRESH}`);
+  const line =
+    rng.integer(2) === 0 || FETCHING.has(path)
+      ? taken
+      : taken.replace(/ --out \S*?(\.npy|\.jsonl|\.parquet)?(?= |$)/, ` --out ${FRESH}$1`);
   const words = line.split(' ');
   const depth = words[1] !== undefined && path.includes(' ') && words[1] === path.split(' ')[1] ? 2 : 1;
   const valued = command.options.filter((option) => option.required || option.optional);

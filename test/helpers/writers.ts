@@ -86,6 +86,24 @@ export const writers: Readonly<Record<string, Writer>> = {
     makes: 'folder',
     last: '/manifest.json',
   },
+  embed: {
+    make: (out) => ['embed', 'run', 'photos', '--out', `${out}.npy`, '--batch-size', '32', ...QUIET],
+    inputs: ['run', 'photos'],
+    makes: 'files',
+    last: '.npy',
+  },
+  'embed-shard': {
+    make: (out) => ['embed', 'run', 'photos', '--out', `${out}.npy`, '--shard', '1/1', '--batch-size', '32', ...QUIET],
+    inputs: ['run', 'photos'],
+    makes: 'files',
+    last: '.npy.shard-1-of-1/manifest.json',
+  },
+  merge: {
+    make: (out) => ['features', 'merge', 'photos.npy.shard-1-of-1', '--out', `${out}.parquet`],
+    inputs: ['photos.npy.shard-1-of-1'],
+    makes: 'files',
+    last: '.parquet',
+  },
   'import-features': {
     make: (out) => ['import-features', 'rows.npy', '--labels', 'labels.npy', '--out', out],
     inputs: ['rows.npy', 'labels.npy'],
@@ -177,6 +195,7 @@ export async function writeInputs(folder: string): Promise<void> {
     ['extract', 'run', '--data', 'set', '--out', 'features', ...QUIET],
     ['extract', 'run', '--data', 'set', '--out', 'mirrored', '--flip', 'mean', ...QUIET],
     writers['evaluate']!.make('judged'),
+    writers['embed-shard']!.make('photos'),
   ]) {
     const { code, err } = mixbct(folder, ...words);
     if (code !== 0) throw new Error(`mixbct ${words.join(' ')}: ${err}`);

@@ -1,0 +1,124 @@
+import { realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { FileError, type Hint, messageOf, UserError } from '../base/errors.ts';
+import { formatCount } from '../base/progress.ts';
+import { readTextFile } from '../base/text-file.ts';
+import { byCodeUnit, entriesOf, foldersAbove, isImage } from './class-folders.ts';
+import type { ImageSet } from './dataset.ts';
+import { SkippedFilesCounter } from './skipped-files.ts';
+
+/** An image without a label: what it is called, and where it is. */
+export type ListedImage = { readonly id: string; readonly path: string };
+
+/** Standard input as a name of a list. */
+export const STANDARD_INPUT = '-';
+
+/** Ids that a message names. */
+const NAMED = 3;
+
+/**
+ * The images that `paths` name: files, folders (all images at any depth, sorted by code unit) and `-` for a list on standard
+ * input; then those of the list in the file `list`. An image without an id of its own is called by its path as it was given.
+ * @throws FileError if a path is not there, a folder holds no images or a line names none; UserError if two have one id
+ */
+export async function listImages(
+  paths: readonly string[],
+  {
+    list,
+    stdin = process.stdin,
+  }: { readonly list?: string | undefined; readonly stdin?: AsyncIterable<Uint8Array> } = {},
+): Promise<readonly ListedImage[]> {
+  const images: ListedImage[] = [];
+  const add = (more: readonly ListedImage[]): void => {
+    for (const image of more) images.push(image);
+  };
+  for (const path of paths)
+    add(path === STANDARD_INPUT ? parseList('standard input', await readStandardInput(stdin)) : imagesAt(path));
+  if (list !== undefined) add(parseList(list, readTextFile(list)));
+  requireOwnIds(images);
+  return images;
+}
+
+/** A file itself, or the images of a folder. */
+function imagesAt(path: string): readonly ListedImage[] {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new FileError(path, 'no such file or folder', 'wanted images, folders of images, or - for a list');
+  if (!found.isDirectory()) return [{ id: path, path }];
+  const ids: string[] = [];
+  const seen = new Set(foldersAbove(path).slice(1));
+  const walk = (folder: string): void => {
+    const real = realpathSync(join(path, folder));
+    if (seen.has(real)) return;
+    seen.add(real);
+    for (const { id, kind } of entriesOf(path, folder, new SkippedFilesCounter()))
+      if (kind === 'folder') walk(id);
+      else if (isImage(id)) ids.push(id);
+  };
+  walk('');
+  if (ids.length === 0) throw new FileError(path, 'holds no images', 'wanted .jpg, .png, .webp, … at any depth');
+  return ids.sort(byCodeUnit).map((id) => {
+    const inside = join(path, id);
+    return { id: inside, path: inside };
+  });
+}
+
+const LINES: Hint = 'wanted a path, or {"id": "…", "path": "…"}, on each line';
+
+/** One path a line, or one JSON object with `id` and `path`. */
+function parseList(name: string, text: string): readonly ListedImage[] {
+  const lines = text.split('\n');
+  if (lines.at(-1) === '') lines.pop(); // what follows the last line's end
+  if (lines.length === 0) throw new FileError(name, 'lists no images', LINES);
+  return lines.map((line, i) => {
+    const path = line.replace(/\r$/, '');
+    if (path.startsWith('{')) return parseObject(name, path, i);
+    if (path.trim() === '' || path.includes('\0')) throw new FileError(name, `line ${i + 1} names no image`, LINES);
+    return { id: path, path };
+  });
+}
+
+function parseObject(name: string, line: string, i: number): ListedImage {
+  let problem: string;
+  try {
+    const { id, path } = JSON.parse(line) as Readonly<Record<string, unknown>>;
+    const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+    if (isText(id) && isText(path) && !path.includes('\0')) return { id, path };
+    problem = 'has no "id" and "path" of text';
+  } catch (error) {
+    problem = `is no JSON object (${messageOf(error)})`;
+  }
+  throw new FileError(name, `line ${i + 1} ${problem}`, LINES);
+}
+
+async function readStandardInput(stdin: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stdin) chunks.push(chunk);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)); // drops a byte order mark
+  } catch {
+    throw new FileError('standard input', 'is not in UTF-8', LINES);
+  }
+}
+
+function requireOwnIds(images: readonly ListedImage[]): void {
+  if (images.length === 0)
+    throw new UserError('no images were named', { hint: 'give files, folders, or - for a list' });
+  const seen = new Set<string>();
+  const doubled = images.filter(({ id }) => seen.size === seen.add(id).size);
+  if (doubled.length === 0) return;
+  const first = doubled.slice(0, NAMED).map(({ id }) => id);
+  throw new UserError(
+    `${formatCount(doubled.length, 'image is', 'images are')} named twice: ${first.join(', ')}${doubled.length > NAMED ? ', …' : ''}`,
+    { hint: 'an id belongs to one row: name each image once, or give ids of their own as JSON lines' },
+  );
+}
+
+/** Images without labels as what is decoded and embedded. `path`: what messages call all of them. */
+export const unlabelledImages = (images: readonly ListedImage[], path: string): ImageSet => ({
+  path,
+  size: images.length,
+  source: { kind: 'files', files: images.map((image) => image.path) },
+  labels: () => new Int32Array(images.length),
+  id: (i) => images[i]!.id,
+  name: (i) => images[i]!.path,
+});

@@ -1,0 +1,223 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
+import { canonicalJson } from '../artifacts/digest.ts';
+import { type IdList, readIds, writeIds } from '../artifacts/id-list.ts';
+import type { OverwriteOptions } from '../artifacts/output-claim.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { formatCount, logLine } from '../base/progress.ts';
+import type { ImageSet } from '../data/dataset.ts';
+import type { Encoder } from '../encoders/index.ts';
+import { type AppendOptions, appendEmbeddings, type RowRange } from './append-embeddings.ts';
+import {
+  type EmbeddingPlan,
+  type EmbeddingShardInfo,
+  embeddingShardArtifact,
+  planOf,
+} from './embedding-shard-artifact.ts';
+import { npyTypes } from './feature-set.ts';
+import { featureFiles, modelOf, preprocessingOf } from './feature-set-artifact.ts';
+import { missingPositions, readSavedMissingRows, removeSavedMissingRows } from './missing-rows.ts';
+import { NpyFile, readNpy, writeNpy } from './npy.ts';
+import { resumeOf, writeRows } from './rows-writer.ts';
+
+/** One of several processes that embed a list, each its part of the images. */
+export type Shard = { readonly shard: number; readonly shards: number };
+
+export type ShardOptions = Pick<AppendOptions, 'batchSize' | 'workers' | 'skipBadImages' | 'signal'> & {
+  /** `mean`: of each image and its mirror. */
+  readonly flip?: 'none' | 'mean';
+  /** Store float16. */
+  readonly half?: boolean;
+};
+
+/** What decides the embeddings of a list, for all of its shards. */
+export function embeddingPlan(
+  images: ImageSet,
+  encoder: Encoder,
+  { batchSize = 256, flip = 'none', half = false }: ShardOptions,
+  shards: number,
+): EmbeddingPlan {
+  const ids = createHash('sha256');
+  for (let i = 0; i < images.size; i++) ids.update(images.id(i)).update('\0');
+  return {
+    dim: encoder.dim,
+    total: images.size,
+    list: ids.digest('hex').slice(0, 16),
+    ...{ shards, batchSize, flip },
+    model: modelOf(encoder),
+    preprocessing: preprocessingOf({}, encoder),
+    dtype: half ? 'float16' : 'float32',
+    precision: encoder.precision,
+  };
+}
+
+/** The images of a shard: whole batches of the list. */
+function rangeOf({ total, batchSize, shards }: EmbeddingPlan, shard: number): RowRange {
+  const batches = Math.ceil(total / batchSize);
+  const edge = (s: number): number => Math.min(total, Math.floor((batches * s) / shards) * batchSize);
+  return { from: edge(shard - 1), to: edge(shard) };
+}
+
+/** Where a shard stands beside the output that all of them are for. */
+export const shardPath = (out: string, { shard, shards }: Shard): string => `${out}.shard-${shard}-of-${shards}`;
+
+type WriteShardOptions = Pick<Required<OverwriteOptions>, 'force' | 'inputs'> & {
+  readonly shard: number;
+  /** Leave a finished shard of the same plan as it is. */
+  readonly keepFinished: boolean;
+};
+
+/**
+ * Embeds the images of one shard into a folder. An attempt that was killed or failed goes on where it stopped, before the first image whose file has changed since.
+ * @throws FileError if files of the shard are not there or unreadable, unless `skipBadImages`; Interrupted if `signal` fires.
+ */
+export async function writeShard(
+  path: string,
+  images: ImageSet,
+  encoder: Encoder,
+  plan: EmbeddingPlan,
+  { shard, force, keepFinished, inputs, ...options }: ShardOptions & WriteShardOptions,
+): Promise<EmbeddingShardInfo> {
+  const { skipBadImages = false } = options;
+  const finished = finishedShard(path, plan, shard);
+  if (finished && keepFinished && (skipBadImages || finished.missing.length === 0)) {
+    logLine(`${path}: is finished already`);
+    return finished;
+  }
+  const range = rangeOf(plan, shard);
+  const { batchSize, dim, dtype, flip } = plan;
+  const count = range.to - range.from;
+  const states = fileStates(images, range);
+  if (!skipBadImages) requireFiles(images, range, states);
+  const id = (row: number): string => images.id(range.from + row);
+  const valid = (directory: string): number =>
+    Math.min(
+      firstChanged(directory, states),
+      // unless images may be skipped, unreadable ones of an earlier attempt are read again
+      skipBadImages ? count : (readSavedMissingRows(directory)[0]?.row ?? count),
+    );
+  const identity = canonicalJson({ ...plan, shard });
+  const target = { path, count, dim, dtype, id, resume: { identity, step: batchSize, valid } };
+  const bytes = count * dim * (dtype === 'float16' ? 2 : 4);
+  const how = { force, inputs, bytes, ...resumeOf(target) };
+  return await embeddingShardArtifact.write(path, how, async (directory) => {
+    const { missing } = await writeRows(target, directory, async (builder) => {
+      writeNpy(statesPath(directory), '<f8', states);
+      const task = { ...options, title: 'embed', flip, batchSize, range };
+      builder.markMissing(await appendEmbeddings(images, encoder, builder, task));
+    });
+    removeSavedMissingRows(directory);
+    rmSync(statesPath(directory));
+    const at = featureFiles(directory);
+    writeIds(
+      at.ids,
+      Array.from({ length: count }, (_, row) => id(row)),
+    );
+    const files = { [basename(at.ids)]: cachedFileDigest(at.ids) };
+    return { ...plan, shard, count, missing: [...missing], digest: cachedFileDigest(at.features), files };
+  });
+}
+
+/** The shard that stands at `path`, if it is finished and of this plan. */
+function finishedShard(path: string, plan: EmbeddingPlan, shard: number): EmbeddingShardInfo | null {
+  if (!existsSync(join(path, 'manifest.json'))) return null;
+  const info = embeddingShardArtifact.open(path);
+  const same = canonicalJson([planOf(info), info.shard]) === canonicalJson([plan, shard]);
+  if (!same) return null;
+  embeddingShardArtifact.verify(path, info);
+  return info;
+}
+
+/** Where an unfinished shard keeps the states of its images' files. */
+const statesPath = (directory: string): string => join(directory, 'file-states.npy');
+
+/** Size and time of change of each image's file, flat [2 · rows]; NaN where there is none. */
+function fileStates(images: ImageSet, { from, to }: RowRange): Float64Array {
+  const states = new Float64Array(2 * (to - from)).fill(Number.NaN);
+  for (let i = from; i < to; i++) {
+    const found = statSync(images.name(i), { throwIfNoEntry: false });
+    if (found) states.set([found.size, found.mtimeMs], 2 * (i - from));
+  }
+  return states;
+}
+
+/** The first row whose file is not as it was in an earlier attempt. */
+function firstChanged(directory: string, states: Float64Array): number {
+  if (!existsSync(statesPath(directory))) return 0;
+  const { data: before } = readNpy(statesPath(directory), ['<f8']);
+  const at = states.findIndex((state, i) => !Object.is(state, before[i]));
+  return at < 0 ? states.length / 2 : Math.floor(at / 2);
+}
+
+/** Images that a message names. */
+const NAMED = 10;
+
+/** @throws FileError naming files that are not there. */
+function requireFiles(images: ImageSet, { from }: RowRange, states: Float64Array): void {
+  const lost: number[] = [];
+  for (let row = 0; row < states.length / 2; row++) if (Number.isNaN(states[2 * row])) lost.push(from + row);
+  if (lost.length === 0) return;
+  const names = lost.slice(0, NAMED).map((i) => `\n  ${images.name(i)}`);
+  throw new FileError(
+    images.path,
+    `${formatCount(lost.length, 'image is', 'images are')} not there:${names.join('')}${lost.length > NAMED ? '\n  …' : ''}`,
+    ['correct the paths', optionHint('pass --skip-bad-images to go on without them')],
+  );
+}
+
+/** A finished shard, for reading. */
+export class EmbeddingShard implements Disposable {
+  readonly path: string;
+  readonly info: EmbeddingShardInfo;
+  readonly ids: IdList;
+  readonly missing: ReadonlySet<number>;
+  readonly #file: NpyFile<'<f2' | '<f4'>;
+
+  /** @throws FileError if there is no finished shard at `path`, or its files are not those that its manifest describes. */
+  constructor(path: string) {
+    this.path = path;
+    this.info = openShard(path);
+    const { count, dim, dtype, missing } = this.info;
+    embeddingShardArtifact.verify(path, this.info);
+    this.missing = missingPositions(path, missing, count);
+    this.ids = readIds(featureFiles(path).ids, count);
+    this.#file = new NpyFile<'<f2' | '<f4'>(featureFiles(path).features, [npyTypes[dtype]]);
+    if (String(this.#file.shape) === String([count, dim])) return;
+    this.close();
+    throw new FileError(
+      featureFiles(path).features,
+      `has shape [${this.#file.shape.join(', ')}], the manifest says [${count}, ${dim}]`,
+      embeddingShardArtifact.again,
+    );
+  }
+
+  /** Rows as they are stored, flat. */
+  rows(from: number, count: number): Float32Array | Uint16Array {
+    return this.#file.read(from, count);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function openShard(path: string): EmbeddingShardInfo {
+  if (!existsSync(path) && isUnfinished(path))
+    throw new UserError(`${path}: this shard is unfinished`, {
+      hint: 'give its command again: it goes on where it stopped',
+    });
+  return embeddingShardArtifact.open(path);
+}
+
+/** Whether an unfinished attempt at `path` stands beside it. */
+export function isUnfinished(path: string): boolean {
+  const [folder, name] = [dirname(resolve(path)), basename(resolve(path))];
+  if (!existsSync(folder)) return false;
+  return readdirSync(folder).some((entry) => entry.startsWith(`.${name}.`) && entry.endsWith('.part'));
+}

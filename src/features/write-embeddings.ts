@@ -1,0 +1,80 @@
+import { rmSync } from 'node:fs';
+import { canonicalJson } from '../artifacts/digest.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
+import { writeIds } from '../artifacts/id-list.ts';
+import { writeJson } from '../artifacts/json-file.ts';
+import { UserError } from '../base/errors.ts';
+import { formatCount, logLine } from '../base/progress.ts';
+import { version as mixbct } from '../base/version.ts';
+import { type EmbeddingBlock, encodings } from './embedding-encodings.ts';
+import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
+import type { EmbeddingShard } from './embedding-shard.ts';
+import { type EmbeddingPlan, planOf } from './embedding-shard-artifact.ts';
+
+/** Numbers of a block of rows, and of a row group of a Parquet file. */
+const BLOCK_NUMBERS = 1 << 21;
+
+/** What the embeddings of a list are, as the description beside them tells. */
+export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total'> & {
+  readonly kind: typeof EMBEDDINGS;
+  readonly version: 1;
+  readonly mixbct: string;
+  /** Images with an embedding, and without. */
+  readonly count: number;
+  readonly skipped: number;
+};
+
+/**
+ * Writes the embeddings of all shards of a list as one file, in the format of its ending, with what stands beside it. The
+ * bytes do not depend on how many shards there were. The caller holds the lock of `out`.
+ * @throws UserError if no image has an embedding; DiskFullError
+ */
+export function writeEmbeddings(out: string, shards: readonly EmbeddingShard[]): EmbeddingsInfo {
+  const { shards: _, total, ...plan } = planOf(shards[0]!.info);
+  const skipped = shards.flatMap(({ info }) => info.missing);
+  const count = total - skipped.length;
+  if (count === 0)
+    throw new UserError(`${out}: none of ${formatCount(total, 'image')} has an embedding`, {
+      hint: `the first: ${skipped[0]!.id} (${skipped[0]!.problem})`,
+    });
+  const info: EmbeddingsInfo = { kind: EMBEDDINGS, version: 1, mixbct, count, skipped: skipped.length, ...plan };
+  const format = formatOf(out);
+  const at = embeddingFiles(out);
+  writeJson(at.description, info);
+  if (format === '.npy') writeIds(at.ids, idsOf(shards));
+  if (skipped.length > 0) {
+    writeAtomic(at.skipped, skipped.map(({ id, problem }) => `${JSON.stringify({ id, problem })}\n`).join(''));
+    logLine(`${out}: ${formatCount(skipped.length, 'image is', 'images are')} skipped, listed in ${at.skipped}`);
+  } else rmSync(at.skipped, { force: true });
+  const about = { ...plan, count, description: canonicalJson(info) };
+  writeAtomic(out, encodings[format](about, blocksOf(shards, plan)));
+  return info;
+}
+
+/** Blocks of a fixed size, whatever shards the rows come from. */
+function* blocksOf(
+  shards: readonly EmbeddingShard[],
+  { dim, dtype }: Pick<EmbeddingPlan, 'dim' | 'dtype'>,
+): Iterable<EmbeddingBlock> {
+  const most = Math.max(1, Math.floor(BLOCK_NUMBERS / dim));
+  const Numbers = dtype === 'float16' ? Uint16Array : Float32Array;
+  let [ids, rows]: [string[], Float32Array | Uint16Array] = [[], new Numbers(0)];
+  for (const shard of shards)
+    for (let from = 0; from < shard.info.count; from += most) {
+      const read = shard.rows(from, Math.min(most, shard.info.count - from));
+      for (let row = 0; row < read.length / dim; row++) {
+        if (shard.missing.has(from + row)) continue;
+        if (ids.length === 0) rows = new Numbers(most * dim);
+        rows.set(read.subarray(row * dim, (row + 1) * dim), ids.length * dim);
+        if (ids.push(shard.ids.at(from + row)) < most) continue;
+        yield { ids, rows };
+        ids = [];
+      }
+    }
+  if (ids.length > 0) yield { ids, rows: rows.subarray(0, ids.length * dim) };
+}
+
+function* idsOf(shards: readonly EmbeddingShard[]): Iterable<string> {
+  for (const { info, ids, missing } of shards)
+    for (let row = 0; row < info.count; row++) if (!missing.has(row)) yield ids.at(row);
+}
