@@ -129,8 +129,6 @@ export class PickleBytes {
   }
 }
 
-export type Cursor = PickleBytes;
-
 const ESCAPES: Readonly<Record<string, string>> = {
   '\\': '\\',
   "'": "'",

@@ -1,5 +1,5 @@
 import { FileError } from './errors.ts';
-import { type Cursor, MalformedPickle, PickleBytes } from './pickle-bytes.ts';
+import { MalformedPickle, PickleBytes } from './pickle-bytes.ts';
 
 export { MalformedPickle } from './pickle-bytes.ts';
 
@@ -105,7 +105,7 @@ const notKnown = (name: string): MalformedPickle =>
 /** The pickle machine's stack and memory. Every operation is a few pushes and pops; nothing here calls itself. */
 class Machine {
   stopped = false;
-  readonly #source: Cursor;
+  readonly #source: PickleBytes;
   readonly #options: PickleOptions;
   readonly #globals: ReadonlyMap<string, PickleGlobal>;
   readonly #stack: unknown[] = [];
@@ -114,7 +114,7 @@ class Machine {
   readonly #memo = new Map<number, unknown>();
   readonly #makers = new WeakMap<object, PickleGlobal>();
 
-  constructor(source: Cursor, options: PickleOptions) {
+  constructor(source: PickleBytes, options: PickleOptions) {
     this.#source = source;
     this.#options = options;
     this.#globals = new Map((options.globals ?? []).map((global) => [global.name, global]));
@@ -275,7 +275,7 @@ function decimalIndex(text: string): number {
   return Number(text);
 }
 
-type Operation = { readonly name: string; readonly run: (machine: Machine, source: Cursor) => void };
+type Operation = { readonly name: string; readonly run: (machine: Machine, source: PickleBytes) => void };
 
 /** Opcode → what it does. `m` is the machine, `s` the bytes after the opcode. */
 // biome-ignore format: a table

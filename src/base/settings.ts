@@ -32,23 +32,14 @@ const isTree = (value: unknown): value is Record<string, unknown> => value !== n
 
 /** All problems of a failed check, a line each; an unknown key comes with the nearest known one. */
 export function describeIssues(error: z.ZodError, schema: z.ZodType): string {
-  const lines = flatten(error.issues).map(({ path, message, keys }) => {
+  const lines = error.issues.map((issue) => {
+    const { path, message } = issue;
     const where = path.length > 0 ? path.join('.') : 'top level';
-    if (!keys) return `${where}: ${message}`;
+    if (issue.code !== 'unrecognized_keys') return `${where}: ${message.replace(/^Invalid input: /, '')}`;
     const known = knownKeys(schema);
-    return keys.map((key) => `${[...path, key].join('.')}: no such key${didYouMean(key, known)}`).join('\n  ');
+    return issue.keys.map((key) => `${[...path, key].join('.')}: no such key${didYouMean(key, known)}`).join('\n  ');
   });
   return `${lines.length === 1 ? 'one problem' : `${lines.length} problems`}\n  ${lines.join('\n  ')}`;
-}
-
-type Flat = { readonly path: readonly PropertyKey[]; readonly message: string; readonly keys?: readonly string[] };
-
-function flatten(issues: readonly z.core.$ZodIssue[]): Flat[] {
-  return issues.map((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? { path: issue.path, message: issue.message, keys: issue.keys }
-      : { path: issue.path, message: issue.message.replace(/^Invalid input: /, '') },
-  );
 }
 
 /** Every property name that occurs in a schema, to guess what was meant. */

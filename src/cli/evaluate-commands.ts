@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { pixelMappings } from '../data/pixels.ts';
-import { SAMPLE_SIZES } from '../eval/sample-sizes.ts';
+import { SAMPLE_SIZES } from '../eval/defaults.ts';
 import { renderTerminal, textTable } from '../report/terminal.ts';
 import type { IjbOptions } from '../stages/evaluate-ijb.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
@@ -37,19 +37,9 @@ function evaluateSetsCommand(): Command {
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
     .option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false)
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .addOption(
-      mostDrawn('--genuines <n>', 'genuine pairs to compare; if there are more, a random draw', SAMPLE_SIZES.genuines),
-    )
-    .addOption(
-      mostDrawn(
-        '--impostors <n>',
-        'impostor pairs to compare; if there are more, a random draw',
-        SAMPLE_SIZES.impostors,
-      ),
-    )
-    .addOption(
-      mostDrawn('--probes <n>', 'probes to search with; if there are more, a random draw', SAMPLE_SIZES.probes),
-    )
+    .addOption(mostDrawn('--genuines <n>', 'genuine pairs to compare', SAMPLE_SIZES.genuines))
+    .addOption(mostDrawn('--impostors <n>', 'impostor pairs to compare', SAMPLE_SIZES.impostors))
+    .addOption(mostDrawn('--probes <n>', 'probes to search with', SAMPLE_SIZES.probes))
     .addOption(
       numberOption('--memory <GB>', 'memory that the evaluation may take (default: a quarter of the machine)', {
         above: 0,
@@ -74,7 +64,7 @@ function evaluateSetsCommand(): Command {
 
 /** How much of a labelled set is compared. */
 const mostDrawn = (flags: string, about: string, fallback: number): Option =>
-  wholeOption(flags, about, { least: 1, most: 1_000_000_000 }, fallback);
+  wholeOption(flags, `${about}; if there are more, a random draw`, { least: 1, most: 1_000_000_000 }, fallback);
 
 const pixels = (): Option =>
   new Option(

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { type NumberRange, numberIn } from '../base/number-range.ts';
-import { MAX_ZERO_SHARE } from '../eval/zero-share.ts';
+import { MAX_ZERO_SHARE } from '../eval/defaults.ts';
 
 /** Threads and processes that may be asked for: what a machine of any size has a use for, and no more than it can start. */
 export const mostThreads = (): number => Math.max(16, 4 * availableParallelism());

@@ -48,10 +48,7 @@ test('1:N has the numbers of 8.14', () => {
     templatesOf(ids(4), entries),
     templatesOf(ids(10), queries),
     [{ templates: Int32Array.from(ids(4)), subjects: Int32Array.of(101, 102, 103, 104) }],
-    {
-      templates: Int32Array.from(ids(10)),
-      subjects: Int32Array.of(101, 102, 103, 104, 101, 900, 901, 902, 903, 904),
-    },
+    { templates: Int32Array.from(ids(10)), subjects: Int32Array.of(101, 102, 103, 104, 101, 900, 901, 902, 903, 904) },
   );
   const [found] = searches as [(typeof searches)[0]];
   assert.deepEqual(

@@ -2,6 +2,7 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
+import { RESAMPLES } from './defaults.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { type Enrolment, searchGalleries } from './gallery-search.ts';
 import {
@@ -85,7 +86,7 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
  * @throws UserError if models differ in dimension, share a name, a template has no images, or too many are zeros.
  */
 export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation {
-  const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = 500 } = options;
+  const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = RESAMPLES } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
   requireDistinctNames(models.map(({ name }) => name));

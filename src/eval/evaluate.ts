@@ -10,6 +10,7 @@ import {
   tarReplicates,
 } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
+import { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 import type { Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
@@ -23,7 +24,6 @@ import {
 import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
-import { RESAMPLES, SAMPLE_SIZES } from './sample-sizes.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
@@ -214,16 +214,9 @@ function createTestRunner(
     const impostor = sortPairsByScore({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
     const verification = verify(genuine, impostor, drawn, totals);
     const identification = identificationTest(searchBoth(split, query, gallery), probeIdentity, drawn);
-    const measured = measureMetrics(PROTOCOL, {
-      verification: verification.test,
-      identification: identification.test,
-    });
+    const measured = measureMetrics(PROTOCOL, { verification: verification.test, identification: identification.test });
     return {
-      result: {
-        verification: verification.result,
-        identification: identification.result,
-        ...listedMetrics(measured),
-      },
+      result: { verification: verification.result, identification: identification.result, ...listedMetrics(measured) },
       measured,
     };
   };

@@ -1,4 +1,5 @@
 export { compatibilityScores, updateGain } from './compatibility.ts';
+export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 export { type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
 export {
   type EvaluateTemplatesOptions,
@@ -53,7 +54,6 @@ export {
   tarAtMost,
   tarNearest,
 } from './roc.ts';
-export { RESAMPLES, SAMPLE_SIZES } from './sample-sizes.ts';
 export { requireFewZeros, zeroRows } from './scores.ts';
 export {
   type FaceEmbeddings,

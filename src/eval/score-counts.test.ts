@@ -22,10 +22,7 @@ function drawScores(seed: number, ties: boolean): Scores {
   const rng = new Rng(seed);
   const impostor = sorted(150, () => 1.4 * rng.uniform() - 1.1);
   const step = (): number => impostor[rng.integer(impostor.length)]!;
-  return {
-    genuine: sorted(30, () => (ties && rng.uniform() < 0.5 ? step() : 1.6 * rng.uniform() - 0.7)),
-    impostor,
-  };
+  return { genuine: sorted(30, () => (ties && rng.uniform() < 0.5 ? step() : 1.6 * rng.uniform() - 0.7)), impostor };
 }
 
 test('counts give the curve of the sorted scores: every point, area, both rules, equal error rate', () => {

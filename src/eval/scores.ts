@@ -1,6 +1,6 @@
 import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { MAX_ZERO_SHARE } from './defaults.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
-import { MAX_ZERO_SHARE } from './zero-share.ts';
 
 /** Rows of numbers, flat [N · D]. */
 export type Rows = Float32Array | Float64Array;

@@ -32,11 +32,7 @@ const images: FaceImages = {
 /** Embeddings in memory: of each image and its mirror together. */
 function faces({ original, mirrored, dim }: PackEmbeddings): FaceEmbeddings {
   const both = Float64Array.from(original, (v, k) => v + mirrored[k]!);
-  return {
-    count: both.length / dim,
-    dim,
-    block: (from, count) => both.subarray(from * dim, (from + count) * dim),
-  };
+  return { count: both.length / dim, dim, block: (from, count) => both.subarray(from * dim, (from + count) * dim) };
 }
 const news = faces({ original: fill(28, 0.3, 0.9), mirrored: fill(28, 0.8, 0.5), dim: 4 });
 const olds = faces({ original: fill(28, 0.1, 1.1), mirrored: fill(28, 0.6, 0.7), dim: 4 });
@@ -50,10 +46,7 @@ test('templates and their scores are those of 8.14, the old model on the first s
     [-0.54839315, -0.3845865, 0.10028713, 0.73573139],
   ];
   assert.ok(gap(pooled.rows, expected.flat()) < EIGHT_DIGITS);
-  const pairs = {
-    gallery: templatePositions(pooled, [1, 1, 2]),
-    query: templatePositions(pooled, [2, 5, 5]),
-  };
+  const pairs = { gallery: templatePositions(pooled, [1, 1, 2]), query: templatePositions(pooled, [2, 5, 5]) };
   const own = templateScores(pooled, pooled, pairs);
   assert.ok(gap(own, [0.7715869337, -0.9548039996, -0.8790358098]) < TEN_DIGITS);
   const cross = templateScores(old, pooled, pairs);

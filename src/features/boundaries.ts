@@ -28,11 +28,8 @@ export type ClassBoundaries = {
 export function boundaries(features: LabelledRows): ClassBoundaries {
   const { dim, classes } = features.info;
   const order = sortByClass(features);
-  const [centres, largest, kept] = [
-    new Float32Array(classes * dim),
-    new Float32Array(classes),
-    new Int32Array(classes),
-  ];
+  const centres = new Float32Array(classes * dim);
+  const [largest, kept] = [new Float32Array(classes), new Int32Array(classes)];
   const factors = new Float64Array(dim).fill(1);
   for (const block of classBlocks(features, order)) {
     const { first, starts } = block;

@@ -12,10 +12,6 @@ import { NpyFile, type NpyType } from './npy.ts';
 export const npyTypes = { float32: '<f4', float16: '<f2' } as const;
 export type FeatureDtype = keyof typeof npyTypes;
 
-/** Numbers of features as they are on disk. */
-const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
-  rows instanceof Uint16Array ? fromHalf(rows) : rows;
-
 const AGAIN = featureSetArtifact.again;
 
 /** Opens one array of a set. @throws FileError if it is missing, cut short, or not what the manifest says. */
@@ -98,7 +94,7 @@ export class FeatureSet implements Disposable {
 
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
   all(): Float32Array {
-    this.#all ??= numbersOf(this.#file.all());
+    this.#all ??= this.#numbers(() => this.#file.all());
     return this.#all;
   }
 

@@ -75,11 +75,8 @@ type Member = {
   readonly rank: number;
   readonly child: ChildProcess;
   readonly lastLines: string[];
-  end: {
-    readonly code: number;
-    readonly how: string /** Ended because of another. */;
-    readonly victim: boolean;
-  } | null;
+  /** `victim`: it ended because of another. */
+  end: { readonly code: number; readonly how: string; readonly victim: boolean } | null;
 };
 
 /** Processes that are started together and end together. */

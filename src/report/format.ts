@@ -1,7 +1,7 @@
 import type { Comparison, Evaluation, TestResult } from '../eval/index.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { type Metric, powerOfTen } from '../eval/metrics/metric.ts';
-import { groupDigits, interval, percent, percentagePoints, withMinusSign } from './number-format.ts';
+import { gainText, groupDigits, percent, percentagePoints, pointsWithInterval } from './number-format.ts';
 import { dataText } from './verdict.ts';
 
 /** Escapes text for HTML and SVG. */
@@ -61,9 +61,9 @@ export const comparisonRow = (c: Comparison): string[] => [
   c.metric,
   percent(c.oldOld),
   percent(c.newOld),
-  `${percentagePoints(c.difference.value)} ${interval(percentagePoints, c.difference)}`,
+  pointsWithInterval(c.difference),
   c.criterion,
-  c.updateGain ? `${withMinusSign((100 * c.updateGain.value).toFixed(0))} %` : '–',
+  c.updateGain ? gainText(c.updateGain) : '–',
   percent(c.newNew),
   c.tax ? percentagePoints(c.tax.value) : '–',
 ];
@@ -78,18 +78,14 @@ export function protocolText(evaluation: Evaluation): string {
     all === undefined ? groupDigits(count) : `a draw of ${groupDigits(count)} of ${groupDigits(all)}`;
   return [
     dataText(evaluation),
-    ...(tests.some(({ verification }) => verification)
-      ? [
-          `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${groupDigits(impostorPairs)} impostor pairs.`,
-        ]
-      : []),
-    ...(tests.some(({ identification }) => identification)
-      ? [
-          `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(groupDigits).join(' and ')}, half of the identities not enrolled.`,
-        ]
-      : []),
+    tests.some(({ verification }) => verification) &&
+      `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${groupDigits(impostorPairs)} impostor pairs.`,
+    tests.some(({ identification }) => identification) &&
+      `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(groupDigits).join(' and ')}, half of the identities not enrolled.`,
     `Intervals: 95 %, ${groupDigits(resamples)} bootstrap resamples of the identities, seed ${seed}.`,
-  ].join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
 /** Describes a published protocol of templates. */
@@ -98,45 +94,35 @@ function templateProtocolText({ dataset, protocol, tests }: Evaluation): string 
   const searched = tests.some(({ identification }) => identification);
   return [
     `${name}: ${groupDigits(dataset.images)} images in ${groupDigits(dataset.classes)} templates.`,
-    ...(tests.some(({ verification }) => verification)
-      ? [`1:1: ${groupDigits(genuinePairs)} genuine and ${groupDigits(impostorPairs)} impostor pairs.`]
-      : []),
-    ...(searched
-      ? [`1:N: ${groupDigits(probes)} probes against galleries of ${galleries.map(groupDigits).join(' and ')}.`]
-      : []),
+    tests.some(({ verification }) => verification) &&
+      `1:1: ${groupDigits(genuinePairs)} genuine and ${groupDigits(impostorPairs)} impostor pairs.`,
+    searched && `1:N: ${groupDigits(probes)} probes against galleries of ${galleries.map(groupDigits).join(' and ')}.`,
     `Intervals: 95 %, ${groupDigits(resamples)} bootstrap resamples of the enrolled templates${searched ? ' (1:1) and subjects (1:N)' : ''}, seed ${seed}.`,
-  ].join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
 /** Warnings about the numbers: missing embeddings, zeros, and ties that decide searches or pairs. */
 export function warnings({ models, tests, protocol, dataset }: Evaluation): string[] {
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
-    ...(dataset.missing === undefined
-      ? []
-      : [
-          `${groupDigits(dataset.missing)} more images are skipped for all models, because one has no embedding of them.`,
-        ]),
-    ...models.flatMap(({ name, zeros = 0 }) =>
-      zeros > 0
-        ? [
-            `${name}: ${groupDigits(zeros)} of ${groupDigits(of)} ${what} are zeros; they count as misses in every metric.`,
-          ]
-        : [],
+    dataset.missing !== undefined &&
+      `${groupDigits(dataset.missing)} more images are skipped for all models, because one has no embedding of them.`,
+    ...models.map(
+      ({ name, zeros = 0 }) =>
+        zeros > 0 &&
+        `${name}: ${groupDigits(zeros)} of ${groupDigits(of)} ${what} are zeros; they count as misses in every metric.`,
     ),
-    ...tests.flatMap((test) => {
+    ...tests.map((test) => {
       const [pairs, searches] = [test.verification?.tied ?? 0, test.identification?.tied ?? 0];
       const parts = [
-        ...(searches > 0
-          ? [`${groupDigits(searches)} searches find another entry exactly as similar as the right one`]
-          : []),
-        ...(pairs > 0
-          ? [`${groupDigits(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`]
-          : []),
-      ];
-      return parts.length > 0 ? [`${testName(test)}: ${parts.join(', and ')}; ties count as misses.`] : [];
+        searches > 0 && `${groupDigits(searches)} searches find another entry exactly as similar as the right one`,
+        pairs > 0 && `${groupDigits(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`,
+      ].filter(Boolean);
+      return parts.length > 0 && `${testName(test)}: ${parts.join(', and ')}; ties count as misses.`;
     }),
-  ];
+  ].filter((text) => text !== false);
 }
 
 /** For each model its preset, and where its recipe differs from the reference. */

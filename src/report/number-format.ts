@@ -5,9 +5,12 @@ export const groupDigits = (x: number): string => x.toLocaleString('en-US');
 /** A share as percent with two digits. */
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
 /** Replaces the hyphen by a minus sign, which is as wide as a plus. */
-export const withMinusSign = (number: string): string => number.replace(/^-/, '−');
+const withMinusSign = (number: string): string => number.replace(/^-/, '−');
 /** A difference of shares, in percentage points, with its sign. */
 export const percentagePoints = (x: number): string =>
   Number.isFinite(x) ? withMinusSign(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';
-export const interval = (show: (x: number) => string, { low, high }: Estimate): string =>
-  `[${show(low)}, ${show(high)}]`;
+/** A difference of shares and its interval, in percentage points. */
+export const pointsWithInterval = ({ value, low, high }: Estimate): string =>
+  `${percentagePoints(value)} [${percentagePoints(low)}, ${percentagePoints(high)}]`;
+/** An update gain, in whole percent. */
+export const gainText = ({ value }: Estimate): string => `${withMinusSign((100 * value).toFixed(0))} %`;

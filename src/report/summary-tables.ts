@@ -1,7 +1,7 @@
 import type { Comparison, Evaluation } from '../eval/index.ts';
 import { mean } from '../eval/mean.ts';
 import { metrics } from '../eval/metrics/index.ts';
-import { percent, percentagePoints, withMinusSign } from './number-format.ts';
+import { gainText, percent, pointsWithInterval } from './number-format.ts';
 
 const summaryMetrics = metrics.filter(({ verdict }) => verdict?.summary).map(({ name }) => name);
 
@@ -13,7 +13,7 @@ export type TitledTable = {
   readonly rows: readonly string[][];
 };
 
-const listed = (xs: readonly string[]): string => (xs.length === 1 ? xs[0]! : `(${xs.join(', ')})`);
+const listed = (xs: readonly string[]): string => (xs.length > 1 ? `(${xs.join(', ')})` : (xs[0] ?? '–'));
 
 /**
  * One table for each metric with `verdict.summary`. A row is a new model: means over the evaluations that judge a model of that
@@ -46,10 +46,6 @@ export function summaryTables(evaluations: readonly Evaluation[]): TitledTable[]
 
 function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
   const average = (pick: (comparison: Comparison) => number): number => mean(comparisons.map(pick));
-  const differences = comparisons.map(
-    ({ difference: { value, low, high } }) =>
-      `${percentagePoints(value)} [${percentagePoints(low)}, ${percentagePoints(high)}]`,
-  );
   const verdicts = (['met', 'undecided', 'missed', 'withheld'] as const).flatMap((criterion) => {
     const count = comparisons.filter((comparison) => comparison.criterion === criterion).length;
     return count === 0 ? [] : [comparisons.length === 1 ? criterion : `${criterion} ${count}`];
@@ -59,18 +55,9 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     name,
     percent(average(({ newNew }) => newNew)),
     percent(average(({ newOld }) => newOld)),
-    listed(differences),
+    listed(comparisons.map(({ difference }) => pointsWithInterval(difference))),
     verdicts.join(', '),
-    withOracle.length > 0
-      ? listed(withOracle.map(({ updateGain }) => `${withMinusSign((100 * updateGain!.value).toFixed(0))} %`))
-      : '–',
-    withOracle.length > 0
-      ? listed(
-          withOracle.map(
-            ({ tax }) =>
-              `${percentagePoints(tax!.value)} [${percentagePoints(tax!.low)}, ${percentagePoints(tax!.high)}]`,
-          ),
-        )
-      : '–',
+    listed(withOracle.map(({ updateGain }) => gainText(updateGain!))),
+    listed(withOracle.map(({ tax }) => pointsWithInterval(tax!))),
   ];
 }

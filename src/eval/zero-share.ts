@@ -1,2 +1,0 @@
-/** Share of zero embeddings above which a model is not evaluated. */
-export const MAX_ZERO_SHARE = 0.01;
