@@ -1,11 +1,12 @@
-// Finds libtorch, or installs it. Order: $LIBTORCH · the torch of the active python3 · a copy inside this project (pip) ·
+// Finds libtorch, or installs it. Order: $LIBTORCH · the torch of the active python3 · a copy that pip installed
+// (inside a checkout, or in the package's cache folder) ·
 // Debian's libtorch-dev. MIXBCT_LIBTORCH=wheel|cuda|debian asks for one of them.
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { aptInstall, attempt, canApt, fail, root, say } from './shell.mjs';
+import places from './places.cjs';
+import { aptInstall, attempt, canApt, fail, say } from './shell.mjs';
 
 const WHEELS = { wheel: 'torch==2.13.0+cpu', cuda: 'torch==2.14.1' };
-const LOCAL = join(root, '.libtorch');
 const DEBIAN_LIBS = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib'];
 
 /** @returns {{ version: string, origin: string, lib: string, includes: string[], cxx11Abi: boolean }} */
@@ -28,7 +29,8 @@ export function findLibtorch() {
 }
 
 /** What a libtorch root (include/ and lib/, or Debian's /usr) holds, or null if it is none. */
-function describe(prefix, origin) {
+function describe(folder, origin) {
+  const prefix = existsSync(folder) ? realpathSync(folder) : folder;
   const include = join(prefix, 'include');
   const api = join(include, 'torch/csrc/api/include');
   const lib = [join(prefix, 'lib'), ...(prefix === '/usr' ? DEBIAN_LIBS : [])].find((at) =>
@@ -55,22 +57,27 @@ function fromPython() {
 }
 
 function fromWheel(kind) {
-  const target = join(LOCAL, kind);
-  const found = () => describe(join(target, 'torch'), `${WHEELS[kind]} inside this project`);
+  const target = join(places.libtorch, kind);
+  const found = () => describe(join(target, 'torch'), `${WHEELS[kind]} of pip`);
   if (found()) return found();
   if (!attempt('python3', ['-m', 'pip', '--version']).ok) {
     say('no pip here, so no wheel');
     return null;
   }
   // Where the package index has no build named "+cpu", the plain release is asked for with all it depends on.
+  const part = `${target}.${process.pid}.part`; // several processes may install at once
   const plain = WHEELS[kind].replace('+cpu', '');
   const attempts = [['--no-deps', WHEELS[kind]], ...(plain === WHEELS[kind] ? [] : [[plain]])];
   for (const args of attempts) {
-    say(`install ${args.at(-1)} into .libtorch/${kind} (about 200 MB; once)`);
-    rmSync(target, { recursive: true, force: true });
+    say(`install ${args.at(-1)} into ${target} (about 200 MB; once)`);
+    rmSync(part, { recursive: true, force: true });
     const pip = ['-m', 'pip', 'install', '-q', '--no-warn-conflicts', '--disable-pip-version-check', '--retries', '1'];
-    const result = attempt('python3', [...pip, '--target', target, ...args]);
-    if (result.ok && found()) return found();
+    const result = attempt('python3', [...pip, '--target', part, ...args]);
+    if (result.ok && describe(join(part, 'torch'), '')) {
+      rmSync(target, { recursive: true, force: true });
+      renameSync(part, target);
+      return found();
+    }
     say(
       `pip: ${(
         result.err
@@ -81,7 +88,7 @@ function fromWheel(kind) {
       ).trim()}`,
     );
   }
-  rmSync(target, { recursive: true, force: true });
+  rmSync(part, { recursive: true, force: true });
   return null;
 }
 

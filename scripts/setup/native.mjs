@@ -2,13 +2,14 @@
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { aptInstall, attempt, canApt, fail, root, run, say } from './shell.mjs';
+import places from './places.cjs';
+import { aptInstall, attempt, canApt, fail, run, say } from './shell.mjs';
 
-const build = join(root, 'build');
+const { root, build } = places;
 const compiler = process.env.CXX ?? 'g++';
-const includes = ['-I', join(root, 'node_modules/node-api-headers/include')];
 const base = ['-std=c++20', '-fPIC', '-Wall', '-Wno-unknown-pragmas'];
 
 export async function buildAddons(libtorch) {
@@ -88,22 +89,28 @@ async function addon(name, { compile, link, identity }) {
   const folder = join(root, 'native', name);
   const files = readdirSync(folder).sort();
   const sources = files.filter((file) => file.endsWith('.cc'));
-  const flags = [...base, ...includes, ...compile];
-  const hash = createHash('sha256').update(JSON.stringify({ compiler, flags, link, identity }));
+  const { version, lib, jpeg } = identity;
+  const facts = JSON.stringify({ compiler, base, compile, link, version, lib, jpeg }).replaceAll(root, '.');
+  const hash = createHash('sha256').update(facts); // the same for the same sources anywhere
+
   for (const file of files) hash.update(file).update(readFileSync(join(folder, file)));
-  const stamp = JSON.stringify({ ...identity, digest: hash.digest('hex') });
+  const digest = hash.digest('hex');
   const [target, stampFile] = [join(build, `${name}.node`), join(build, `${name}.json`)];
-  if (existsSync(target) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return;
-  say(`build the ${name} addon (${sources.length} files)`);
+  if (existsSync(target) && existsSync(stampFile) && JSON.parse(readFileSync(stampFile, 'utf8')).digest === digest)
+    return;
+  say(`build the ${name} addon in ${build} (${sources.length} files)`);
+  const flags = [...base, '-I', createRequire(import.meta.url)('node-api-headers').include_dir, ...compile];
+  const part = join(build, `${name}.${process.pid}`); // several processes may build at once
   const objects = await Promise.all(
     sources.map((file) => {
-      const object = join(build, `${name}.${file}.o`);
+      const object = `${part}.${file}.o`;
       return compileOne([...flags, '-c', join(folder, file), '-o', object]).then(() => object);
     }),
   );
-  run(`link ${name}`, compiler, ['-shared', ...objects, '-o', `${target}.part`, ...link]);
-  renameSync(`${target}.part`, target);
-  writeFileSync(stampFile, stamp);
+  run(`link ${name}`, compiler, ['-shared', ...objects, '-o', `${part}.node`, ...link]);
+  for (const object of objects) rmSync(object);
+  renameSync(`${part}.node`, target);
+  writeFileSync(stampFile, JSON.stringify({ ...identity, digest }));
 }
 
 function compileOne(args) {

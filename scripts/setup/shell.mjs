@@ -1,9 +1,8 @@
 // What the set-up scripts share: the root folder, printing, and running programs.
 import { spawnSync } from 'node:child_process';
-import { dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import places from './places.cjs';
 
-export const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+export const { root } = places;
 
 export const say = (text) => process.stderr.write(`setup: ${text}\n`);
 

@@ -4,11 +4,17 @@ import { join } from 'node:path';
 import { messageOf, UserError } from './errors.ts';
 import { packageRoot } from './version.ts';
 
-/** What builds the addons. */
-export const BUILD_HINT = `build it: npm run setup (in ${packageRoot})`;
+const places = createRequire(import.meta.url)(join(packageRoot, 'scripts/setup/places.cjs')) as {
+  readonly build: string;
+  readonly setupCommand: string;
+};
+
+/** What builds the addons: of a checkout, or of the installed package. */
+export const { setupCommand } = places;
+export const BUILD_HINT = `build it: ${setupCommand}${setupCommand.startsWith('npm') ? ` (in ${packageRoot})` : ''}`;
 
 /** Where set-up puts the addons and what it found. */
-export const buildFolder = join(packageRoot, 'build');
+export const buildFolder = places.build;
 
 /** Loads an addon of native/. @throws UserError that tells how to build it if it is missing or does not load here. */
 export function loadAddon<T>(name: 'torch' | 'image'): T {

@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   compare: async () => (await import('./compare.ts')).compareCommand(),
   recipes: async () => (await import('./recipes.ts')).recipesCommand(),
   schema: async () => (await import('./schema.ts')).schemaCommand(),
+  setup: async () => (await import('./setup.ts')).setupCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 };
 

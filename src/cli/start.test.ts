@@ -50,18 +50,19 @@ test('an installation that was not built says what to run, and doctor what is mi
   const home = join(folder, 'installed');
   cpSync(join(packageRoot, 'dist/src'), join(home, 'dist/src'), { recursive: true });
   cpSync(join(packageRoot, 'package.json'), join(home, 'package.json'));
+  cpSync(join(packageRoot, 'scripts/setup'), join(home, 'scripts/setup'), { recursive: true });
   for (const name of ['node_modules', 'recipes', 'experiments']) symlinkSync(join(packageRoot, name), join(home, name));
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [join(home, 'dist/src/cli/main.js'), ...args], {
       cwd: folder,
       encoding: 'utf8',
-      env: { ...process.env, NO_COLOR: '1' },
+      env: { ...process.env, NO_COLOR: '1', MIXBCT_HOME: join(folder, 'home') },
     });
   const doctor = run('doctor', '--json');
   assert.equal(doctor.status, 2, doctor.stderr);
   assert.match(
     JSON.parse(doctor.stdout).libtorch,
-    /^missing: .*torch\.node: the torch addon is not built.*npm run setup/,
+    /^missing: .*torch\.node: the torch addon is not built.*build it: npx mixbct setup/,
   );
   assert.match(JSON.parse(doctor.stdout)['JPEG decoder'], /^missing: .*image addon is not built/);
   const recipe = join(packageRoot, 'recipes/glyphs/old.yaml');
@@ -70,7 +71,11 @@ test('an installation that was not built says what to run, and doctor what is mi
     ['import-model', join(packageRoot, 'test/golden/state_dicts/r18.pt'), '--network', 'r18', '--out', 'run'],
   ]) {
     const { status, stderr } = run(...args);
-    assert.match(stderr, /^error: .*the torch addon is not built\n {2}hint: build it: npm run setup/, args.join(' '));
+    assert.match(
+      stderr,
+      /^error: .*the torch addon is not built\n {2}hint: build it: npx mixbct setup/,
+      args.join(' '),
+    );
     assert.equal(status, 2);
   }
   assert.equal(run('--version').status, 0);

@@ -1,4 +1,5 @@
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import { setupCommand } from '../base/addon.ts';
 import { messageOf } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
@@ -72,6 +73,6 @@ async function examineImages(): Promise<Found> {
   return {
     'JPEG decoder': nativeImage.decodeJpeg
       ? 'libturbojpeg'
-      : 'portable (install libturbojpeg0-dev and run npm run setup for 2.5 times the speed)',
+      : `portable (install libturbojpeg0-dev and run ${setupCommand} for 2.5 times the speed)`,
   };
 }

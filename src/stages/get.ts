@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { logLine } from '../base/progress.ts';
+import type { GlyphSetOptions } from '../data/glyphs/index.ts';
 import { type GlyphSetName, glyphSetNames } from '../data/glyphs/names.ts';
-import type { getGlyphs } from '../data/index.ts';
 import { defineStage } from '../experiment/stage.ts';
 
 /** Fetches a set, with a word on what is fetched and one if it is not what it was when it was pinned. */
-export async function fetchSet(name: GlyphSetName, options: Parameters<typeof getGlyphs>[1]) {
+export async function fetchSet(name: GlyphSetName, options: GlyphSetOptions) {
   const { getGlyphs, glyphSources } = await import('../data/index.ts');
   logLine(`${glyphSources[name].title} (${glyphSources[name].download})`);
   const result = await getGlyphs(name, options);

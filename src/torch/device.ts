@@ -1,3 +1,4 @@
+import { setupCommand } from '../base/addon.ts';
 import { UserError } from '../base/errors.ts';
 import { native } from './native.ts';
 
@@ -20,7 +21,7 @@ export function setDefaultDevice(device: string): void {
       {
         hint: cuda
           ? 'start no more processes than there are devices, or see what mixbct doctor finds'
-          : 'MIXBCT_LIBTORCH=cuda npm run setup, or set LIBTORCH to a libtorch with CUDA',
+          : `MIXBCT_LIBTORCH=cuda ${setupCommand}, or set LIBTORCH to a libtorch with CUDA`,
       },
     );
   home = device;

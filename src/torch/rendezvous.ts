@@ -1,3 +1,4 @@
+import { setupCommand } from '../base/addon.ts';
 import { messageOf, optionHint, UserError } from '../base/errors.ts';
 import { C10dProcessGroup, PeerLost, Store } from './distributed.ts';
 import { buildInfo } from './runtime.ts';
@@ -177,7 +178,7 @@ export function requireLoopbackStore(libtorch: string): void {
   throw new UserError(`libtorch ${libtorch} opens its rendezvous port on all network interfaces, without a secret`, {
     hint: [
       'on one machine start the processes with mixbct launch --nproc N, without --master-port: they meet in a file',
-      'build with libtorch 2 (MIXBCT_LIBTORCH=wheel npm run setup)',
+      `build with libtorch 2 (MIXBCT_LIBTORCH=wheel ${setupCommand})`,
     ],
   });
 }

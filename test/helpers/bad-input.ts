@@ -49,6 +49,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   compare: 'compare model model',
   recipes: 'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f512',
   schema: 'schema recipe',
+  setup: 'setup takes no word', // whichever is left out, nothing is built
   doctor: 'doctor',
 };
 

@@ -37,8 +37,8 @@ export function wrongOptions(root: Command, sources: Sources): string[] {
   const definedIn = new Map<string, Command[]>();
   for (const [file, source] of sources)
     if (file.startsWith('src/cli/'))
-      for (const [, name] of source.matchAll(/\b(?:derivedC|c)ommand\(\s*'([\w-]+)'|\bgroup\(\s*'launch'/g)) {
-        const named = all.filter((one) => one.name() === (name ?? 'launch')); // two are called info
+      for (const [, name] of source.matchAll(/\b(?:(?:derivedC|c)ommand|group)\(\s*'([\w-]+)'/g)) {
+        const named = all.filter((one) => one.name() === name); // two are called info
         const command = named.find((one) => ![...definedIn.values()].flat().includes(one)) ?? named[0];
         if (command) definedIn.set(file, [...(definedIn.get(file) ?? []), command]);
       }

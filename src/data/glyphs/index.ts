@@ -11,7 +11,7 @@ export type { GlyphSet } from './build.ts';
 export { type GlyphSetName, glyphSetNames } from './names.ts';
 export { glyphSources } from './sets.ts';
 
-export type GetOptions = {
+export type GlyphSetOptions = {
   /** The folder for all data sets: the set goes to `<folder>/<name>/`, its typefaces to `<folder>/<name>/typefaces`. */
   readonly folder: string;
   /** Pixels of an image's side. */
@@ -30,11 +30,11 @@ export type GetResult = {
 };
 
 /** Where `getGlyphs` puts a set. */
-export const glyphPrefix = (name: GlyphSetName, { folder, side = 32, levels = 1 }: GetOptions): string =>
+export const glyphPrefix = (name: GlyphSetName, { folder, side = 32, levels = 1 }: GlyphSetOptions): string =>
   join(folder, name, `${name}_${side}${levels === 2 ? '_levels12' : ''}`);
 
 /** Fetches the typefaces of a set and draws it, unless it is there. */
-export async function getGlyphs(name: GlyphSetName, options: GetOptions): Promise<GetResult> {
+export async function getGlyphs(name: GlyphSetName, options: GlyphSetOptions): Promise<GetResult> {
   const { folder, side = 32, levels = 1, force = false } = options;
   if (!(Number.isInteger(side) && side >= 8 && side <= 512))
     throw new UserError(`side ${side}: wanted a whole number of pixels from 8 to 512`);
