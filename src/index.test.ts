@@ -23,7 +23,7 @@ const candidates = [{ name: 'a', features: at('features') }];
 const evaluation = await evaluate({ title: 'x', old: at('features'), candidates, seed: 0, resamples: 20, out: at('judged') });
 const features = openFeatures(at('features'));
 const model = await loadModel(at('model'));
-const embeddings = await model.embed(new Uint8Array(2 * model.side ** 2 * 3), 2);
+const embeddings = await model.embed(new Uint8Array(2 * model.side ** 2 * 3));
 const exported = await exportModel(at('model'), { to: 'onnx', out: at('model.onnx') });
 const heard = [];
 const reporter = { line: (text) => heard.push(text), progress: () => ({ update() {}, stop() {} }) };

@@ -2,8 +2,10 @@
  * mixbct as a library: each function does what the command or the stage of its name does. Nothing is printed: give a
  * `reporter`, such as `terminalReporter`, to hear of news and progress. Mistakes of the caller are thrown as `UserError`.
  */
+
+import { UserError } from './base/errors.ts';
 import { type Reporter, reportTo } from './base/progress.ts';
-import type { Encoder } from './encoders/index.ts';
+import { type Encoder, readImages } from './encoders/index.ts';
 import type { Evaluation } from './eval/index.ts';
 import type { PlannedStage } from './experiment/plan.ts';
 import type { ExportOptions, ExportResult } from './export/export-model.ts';
@@ -94,5 +96,30 @@ export const exportModel = (run: string, { reporter, ...options }: ExportModelOp
 /** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);
 
-/** Loads the model of a finished run as an encoder: images → embeddings. Dispose it after use. */
-export const loadModel = (run: string, options: EncoderOptions = {}): Promise<Encoder> => openEncoder(run, options);
+/** The model of a finished run: images → embeddings. Dispose it after use. */
+export type Model = Omit<Encoder, 'embed'> & {
+  /**
+   * Embeds any number of images at once: bytes [B, side, side, 3] in RGB, as `read` makes them → embeddings, flat [B · D], not
+   * normalised. Of thousands of pictures, embed some hundred at a time. @throws UserError if the bytes are no whole images.
+   */
+  embed(images: Uint8Array): Promise<Float32Array>;
+  /** Reads image files in the model's size. → bytes [B, side, side, 3] @throws FileError naming the first that is unreadable. */
+  read(files: readonly string[]): Promise<Uint8Array>;
+};
+
+/** Loads the model of a finished run. @throws UserError if the run is unfinished or damaged. */
+export async function loadModel(run: string, options: EncoderOptions = {}): Promise<Model> {
+  const encoder = await openEncoder(run, options);
+  const bytes = encoder.side ** 2 * 3;
+  return {
+    ...encoder,
+    async embed(images) {
+      if (images.length % bytes !== 0)
+        throw new UserError(
+          `${images.length} bytes are no whole images: wanted ${bytes} for each, [${encoder.side}, ${encoder.side}, 3]`,
+        );
+      return await encoder.embed(images, images.length / bytes);
+    },
+    read: (files) => readImages(files, encoder),
+  };
+}

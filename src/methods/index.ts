@@ -1,8 +1,10 @@
+import type { z } from 'zod';
+import { UserError } from '../base/errors.ts';
 import { advbct } from './advbct.ts';
 import { bct } from './bct.ts';
 import { independent } from './independent.ts';
 import { l2 } from './l2.ts';
-import type { Method } from './method.ts';
+import type { Method, OldModelInput } from './method.ts';
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
 import { unibct } from './unibct.ts';
@@ -22,9 +24,37 @@ export type {
 } from './method.ts';
 export { defineMethod } from './method.ts';
 
-/** All methods. To add one, write its file and add it here. */
+/** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
 export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct } as const;
 export type MethodName = keyof typeof methods;
 
-/** The method of a recipe, with its type parameters widened. */
-export const methodNamed = (name: MethodName): Method => methods[name] as unknown as Method;
+/** Methods that recipes may name now, with their type parameters widened: ours, and those that were registered. */
+const known = new Map(Object.entries(methods) as unknown as [string, Method][]);
+const listeners: (() => void)[] = [];
+
+export const knownMethods = (): readonly Method[] => [...known.values()];
+
+/** Calls `react` after a method has been registered. */
+export const whenRegistered = (react: () => void): void => void listeners.push(react);
+
+/**
+ * Makes a method of one's own known to recipes by its name, in this process. A run that was trained by it can be embedded and
+ * evaluated without it. @throws UserError if the name is taken.
+ */
+export function registerMethod<N extends OldModelInput, W extends OldModelInput, S extends z.ZodObject>(
+  method: Method<N, W, S>,
+): void {
+  if (known.has(method.name)) throw new UserError(`there is a method called ${method.name} already`);
+  known.set(method.name, method as unknown as Method);
+  for (const react of listeners) react();
+}
+
+/** The method of a recipe. */
+export function methodNamed(name: string): Method {
+  const method = known.get(name);
+  if (!method)
+    throw new UserError(`no method called ${name} is known here`, {
+      hint: 'a program registers its own: registerMethod',
+    });
+  return method;
+}

@@ -7,6 +7,7 @@ import { Rng } from '../base/rng.ts';
 import type { ClassKeys } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import { readClassKeys, trainedClassesPath } from '../features/index.ts';
+import { knownMethods } from '../methods/index.ts';
 import type { Module } from '../nn/index.ts';
 import { loadStateDict } from '../nn/state-dict.ts';
 import { readSafetensors, scope } from '../torch/index.ts';
@@ -33,9 +34,13 @@ export function readRunManifest(run: string): RunManifest {
     : 'train one: mixbct train, or take one in: mixbct import-model';
   if (!existsSync(path)) throw new FileError(run, 'is no finished run', hint);
   const manifest = runArtifact.open(run);
-  const recipe = (manifest.onnx ? onnxRecipeSchema : recipeSchema).safeParse(manifest.recipe);
+  const { method, ...others } = manifest.recipe;
+  // what embeds needs no method: that of a run may be known only to the program that trained it
+  const isKnown = knownMethods().some(({ name }) => name === method.kind);
+  const schema = manifest.onnx ? onnxRecipeSchema : recipeSchema;
+  const recipe = schema.safeParse(isKnown ? manifest.recipe : others);
   if (!recipe.success) throw new FileError(path, `its recipe is damaged: ${z.prettifyError(recipe.error)}`);
-  return { ...manifest, recipe: recipe.data };
+  return { ...manifest, recipe: isKnown ? recipe.data : { ...recipe.data, method } };
 }
 
 /** The manifest of a finished run whose files are as it says. @throws UserError if it has no projection to the old space */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { inputSchema } from '../data/model-input.ts';
 import { headSchema } from '../heads/index.ts';
-import { type MethodName, methods } from '../methods/index.ts';
+import { knownMethods, type MethodName, whenRegistered } from '../methods/index.ts';
 import { backboneNames } from '../models/index.ts';
 import { precisions } from '../models/precisions.ts';
 
@@ -32,12 +32,15 @@ export const networkSchema = z.strictObject({
 });
 export type NetworkRecipe = z.infer<typeof networkSchema>;
 
-const methodSchema = z.discriminatedUnion(
-  'kind',
-  Object.values(methods).map((method) =>
-    method.options.extend({ kind: z.literal(method.name as MethodName) }),
-  ) as unknown as [z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>],
-);
+const methodSection = () =>
+  z
+    .discriminatedUnion(
+      'kind',
+      knownMethods().map((method) =>
+        method.options.extend({ kind: z.literal(method.name as MethodName) }),
+      ) as unknown as [z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>],
+    )
+    .default({ kind: 'independent' });
 
 const optimizerSchema = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -101,8 +104,8 @@ const pretendSchema = z.strictObject({
   images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
 });
 
-/** A training run without its data. */
-export const recipeSchema = z.strictObject({
+/** A training run without its data; with the methods that are known when it is read. */
+export let recipeSchema = z.strictObject({
   name: z.string().min(1).optional(),
   preset: z
     .enum(['default', 'reference'])
@@ -126,7 +129,7 @@ export const recipeSchema = z.strictObject({
     .describe('learning rate of the backbone, as a factor of the learning rate'),
   projection: projectionSchema.nullable().default(null).describe('for an old model of another dimension'),
   head: headSchema.prefault({ kind: 'arcface' }),
-  method: methodSchema.default({ kind: 'independent' }),
+  method: methodSection(),
   optimizer: optimizerSchema.default({ kind: 'sgd', lr: 0.1, momentum: 0.9, weightDecay: 5e-4 }),
   schedule: scheduleSchema.default({ kind: 'polynomial', power: 2, warmupEpochs: 0 }),
   epochs: z.int().positive().max(1_000_000).default(35),
@@ -157,6 +160,9 @@ export const recipeSchema = z.strictObject({
   seed: z.int().min(0).default(666),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
+whenRegistered(() => {
+  recipeSchema = recipeSchema.extend({ method: methodSection() });
+});
 
 /** A recipe without the places of the files that it names: their digests say what they are. */
 export const withoutPlaces = ({ init, ...recipe }: Recipe): object => ({
