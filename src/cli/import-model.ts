@@ -4,6 +4,10 @@ import { backboneNames } from '../models/names.ts';
 import { command, print } from './context.ts';
 import { numberOption, perChannelOption, wholeOption } from './options.ts';
 
+const SIDE = 'height and width of its input (default: 112; most ONNX files state it)';
+const WIDTH = 'factor on the channel counts of the full network (default: 1)';
+const BYTE = { whole: true, least: 0, most: 255 };
+
 export function importModelCommand(): Command {
   return command(
     'import-model',
@@ -13,58 +17,17 @@ export function importModelCommand(): Command {
     .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), .safetensors, or .onnx')
     .addOption(new Option('--network <name>', 'backbone of a state_dict').choices(backboneNames))
     .requiredOption('--out <folder>', 'folder of the run')
-    .option('--name <text>', 'what the model is called (default: the name of that folder)')
-    .addOption(
-      wholeOption('--side <pixels>', 'height and width of its input (default: 112; an ONNX file mostly states it)', {
-        least: 1,
-        most: 1024,
-      }),
-    )
-    .addOption(
-      numberOption('--width <factor>', 'factor on the channel counts of the full network (default: 1)', {
-        above: 0,
-        most: 4,
-      }),
-    )
-    .addOption(
-      new Option('--pixels <name>', 'mean and std by name: unit is (x - 127.5) / 127.5').choices(
-        Object.keys(pixelPresets),
-      ),
-    )
-    .addOption(
-      perChannelOption('--mean <numbers>', 'subtracted from pixels of 0 to 255: one number, or one per channel', {
-        least: 0,
-        most: 255,
-      }),
-    )
-    .addOption(
-      perChannelOption('--std <numbers>', 'what the difference is divided by, in the same units', {
-        least: 1,
-        most: 1000,
-      }),
-    )
-    .addOption(
-      new Option('--channels <order>', 'order of the channels, of --mean and --std, too').choices(channelOrders),
-    )
-    .addOption(
-      new Option('--resize <rule>', 'of pictures that are no square: change proportions, add margins, or cut').choices(
-        resizeRules,
-      ),
-    )
-    .addOption(
-      perChannelOption('--background <numbers>', 'RGB colour of the margins of --resize fit', {
-        whole: true,
-        least: 0,
-        most: 255,
-      }),
-    )
-    .addOption(
-      new Option('--layout <order>', 'ONNX: dimensions of the input, where the file leaves them open').choices([
-        'NCHW',
-        'NHWC',
-      ]),
-    )
-    .option('--output <name>', 'ONNX: the output with the embeddings (default: the only one with two dimensions)')
+    .option('--name <text>', 'name of the model (default: the name of that folder)')
+    .addOption(wholeOption('--side <pixels>', SIDE, { least: 1, most: 1024 }))
+    .addOption(numberOption('--width <factor>', WIDTH, { above: 0, most: 4 }))
+    .addOption(new Option('--pixels <name>', 'mean and std by name').choices(Object.keys(pixelPresets)))
+    .addOption(perChannelOption('--mean <numbers>', 'subtracted from pixels of 0 to 255', { least: 0, most: 255 }))
+    .addOption(perChannelOption('--std <numbers>', 'the difference is divided by it', { least: 1, most: 1000 }))
+    .addOption(new Option('--channels <order>', 'order of channels, --mean and --std').choices(channelOrders))
+    .addOption(new Option('--resize <rule>', 'how pictures become squares').choices(resizeRules))
+    .addOption(perChannelOption('--background <numbers>', 'RGB of the margins of --resize fit', BYTE))
+    .addOption(new Option('--layout <order>', 'ONNX: dimensions of the input').choices(['NCHW', 'NHWC']))
+    .option('--output <name>', 'ONNX: output with the embeddings (default: the only one with two dimensions)')
     .shared('force')
     .action(async (file: string, options) => {
       const { importModelFile, importNotes } = await import('../runs/import-model-file.ts');
