@@ -121,3 +121,7 @@ test('a disk without room for a lock is told by the name of the output, and no p
   assert.throws(() => lockOutput(join(disk, 'out')), /out: the disk is full \(.*, 0 bytes left\)/);
   assert.deepEqual(readdirSync(disk), ['fill']);
 });
+
+test('a folder in which no file can be made is an error', () => {
+  assert.throws(() => lockOutput('/proc/mixbct-output'), { code: 'ENOENT' });
+});

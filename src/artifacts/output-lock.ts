@@ -170,7 +170,8 @@ function create(path: string, text: string): boolean {
     return true;
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false;
-    if (codeOf(error) === 'ENOENT' && isThere(dirname(path))) return false; // removed as unreadable: `removeDeadLocks`
+    const linked = (error as NodeJS.ErrnoException).syscall === 'link'; // in /proc, no file can be made, either
+    if (linked && codeOf(error) === 'ENOENT' && isThere(dirname(path))) return false; // removed as unreadable: `removeDeadLocks`
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error;
     return createWithoutLink(path, text);
   } finally {
