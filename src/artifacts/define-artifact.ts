@@ -188,13 +188,14 @@ export class Artifact<F extends object> {
 }
 
 /** The lists that every manifest may have. Only `mixbct info` and `--force` read them: damaged ones are as good as none. */
-function listsIn(raw: Readonly<Record<string, unknown>>): Pick<Manifest<object>, 'contents' | 'madeFrom'> {
-  const isList = (shape: Shape, value: unknown): boolean => value !== undefined && shapeMismatch(value, shape) === null;
-  const lists = Object.entries({
-    contents: [''],
-    madeFrom: [{ kind: '', path: '', digest: new Optional('') }],
-  } as const);
-  return Object.fromEntries(lists.filter(([key, shape]) => isList(shape, raw[key])).map(([key]) => [key, raw[key]]));
+function listsIn({ contents, madeFrom }: Readonly<Record<string, unknown>>) {
+  const fits = (value: unknown, shape: Shape): boolean => value !== undefined && shapeMismatch(value, shape) === null;
+  return {
+    ...(fits(contents, ['']) && { contents: contents as readonly string[] }),
+    ...(fits(madeFrom, [{ kind: '', path: '', digest: new Optional('') }]) && {
+      madeFrom: madeFrom as readonly Source[],
+    }),
+  };
 }
 
 export const defineArtifact = <F extends object>(definition: ArtifactDefinition<F>): Artifact<F> =>

@@ -12,7 +12,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
-import { codeOf, type Hint, UserError } from '../base/errors.ts';
+import { codeOf, UserError } from '../base/errors.ts';
 import { removeStaleTemporaries, temporaryPath } from './process-identity.ts';
 
 /** Bytes handed to the system at a time: it takes less than 2 GiB. */
@@ -22,11 +22,11 @@ const MOST_AT_ONCE = 1 << 30;
 export class DiskFullError extends UserError {
   readonly path: string;
   readonly code: string;
-  constructor(path: string, code: string, options: { readonly hint?: Hint; readonly cause?: unknown } = {}) {
+  constructor(path: string, code: string, cause?: unknown) {
     const what = code === 'EDQUOT' ? 'the disk quota is used up' : 'the disk is full';
     const free = freeBytes(dirname(resolve(path)));
     const left = free === null ? '' : `, ${formatBytes(free)} left`;
-    super(`${path}: ${what} (${folderOf(path)}${left})`, { hint: FREE_SOMETHING, ...options });
+    super(`${path}: ${what} (${folderOf(path)}${left})`, { hint: FREE_SOMETHING, cause });
     this.path = path;
     this.code = code;
   }
@@ -44,7 +44,7 @@ const isTemporary = (path: string): boolean =>
 /** A full disk as a `DiskFullError` that names what was written, not a temporary file of it; any other error as it is. */
 export function toDiskFullError(path: string, error: unknown): unknown {
   if (!isDiskFull(error) || (error instanceof DiskFullError && !isTemporary(error.path))) return error;
-  return new DiskFullError(path, codeOf(error)!, { cause: error });
+  return new DiskFullError(path, codeOf(error)!, error);
 }
 
 /** The nearest folder above `path` that exists. */

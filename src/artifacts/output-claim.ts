@@ -23,6 +23,8 @@ export type OutputKind = {
   readonly host?: string;
 };
 
+const ELSEWHERE = optionHint('choose another --out');
+
 const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
 
 /** The path without links, as far as it exists. */
@@ -54,7 +56,6 @@ const recordFileOf = (prefix: string): string | undefined =>
  * @throws UserError
  */
 export function requireOwnPlace(path: string, host?: string): void {
-  const hint = optionHint('choose another --out');
   let folder = realPath(path);
   let file = recordFileOf(folder);
   for (; file === undefined && dirname(folder) !== folder; ) {
@@ -63,10 +64,12 @@ export function requireOwnPlace(path: string, host?: string): void {
     const manifest = manifestAt(folder);
     const kind = manifest?.['mixbct'] === undefined ? undefined : manifest['kind'];
     if (kind !== undefined && kind !== host)
-      throw new UserError(`${path} lies inside ${folder}, a finished artefact of the kind "${kind}"`, { hint });
+      throw new UserError(`${path} lies inside ${folder}, a finished artefact of the kind "${kind}"`, {
+        hint: ELSEWHERE,
+      });
   }
   if (file !== undefined)
-    throw new UserError(`${path}: a folder ${folder} would have the name of a data set (${file})`, { hint });
+    throw new UserError(`${path}: a folder ${folder} would have the name of a data set (${file})`, { hint: ELSEWHERE });
 }
 
 /**
@@ -75,7 +78,7 @@ export function requireOwnPlace(path: string, host?: string): void {
  */
 export function requireReplaceable(
   path: string,
-  { description: what, matches: is, foreignEntry: stranger, host }: OutputKind,
+  { description, matches, foreignEntry, host }: OutputKind,
   { force = false, inputs = [] }: OverwriteOptions,
 ): void {
   requireOwnPlace(path, host);
@@ -83,31 +86,27 @@ export function requireReplaceable(
   const found = there(full);
   if (!found) return;
   if (!force)
-    throw new UserError(`${path} exists already`, {
-      hint: [optionHint('choose another --out'), optionHint('pass --force to replace it')],
-    });
+    throw new UserError(`${path} exists already`, { hint: [ELSEWHERE, optionHint('pass --force to replace it')] });
   if (found.isSymbolicLink())
     throw new UserError(`${path} is a link to ${readlinkSync(full)}, which is not followed`, {
       hint: `name the place itself (${realPath(path)}), or remove the link`,
     });
   const target = realPath(path);
   if (found.isDirectory() && holds(target, realPath(process.cwd())))
-    throw new UserError(`${path} is the current folder or holds it: it is never replaced`, {
-      hint: optionHint('choose another --out'),
-    });
+    throw new UserError(`${path} is the current folder or holds it: it is never replaced`, { hint: ELSEWHERE });
   for (const input of inputs)
     if (input !== undefined && filesOf(input).some((file) => holds(target, realPath(file))))
       throw new UserError(`${path} is or holds ${input}, which this command reads: it is never replaced`, {
-        hint: optionHint('choose another --out'),
+        hint: ELSEWHERE,
       });
-  if (!is(full) && !(found.isDirectory() && readdirSync(full).length === 0))
-    throw new UserError(`${path} is not ${what}: nothing else is replaced`, {
-      hint: ['move it away yourself', optionHint('choose another --out')],
+  if (!matches(full) && !(found.isDirectory() && readdirSync(full).length === 0))
+    throw new UserError(`${path} is not ${description}: nothing else is replaced`, {
+      hint: ['move it away yourself', ELSEWHERE],
     });
-  const other = stranger?.(full);
+  const other = foreignEntry?.(full);
   if (other !== undefined)
     throw new UserError(`${path} holds ${other}, which is not part of it: nothing is replaced`, {
-      hint: ['move that away', optionHint('choose another --out')],
+      hint: ['move that away', ELSEWHERE],
     });
 }
 

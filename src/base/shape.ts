@@ -35,6 +35,9 @@ export class Nullable {
   }
 }
 
+export const isMapping = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
 /** The first difference between a value and a shape, for a message; null if there is none. */
 export function shapeMismatch(value: unknown, shape: Shape, path = ''): string | null {
   if (shape instanceof Optional) return value === undefined ? null : shapeMismatch(value, shape.of, path);
@@ -55,9 +58,9 @@ export function shapeMismatch(value: unknown, shape: Shape, path = ''): string |
     }
     return null;
   }
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return wanted('a mapping');
+  if (!isMapping(value)) return wanted('a mapping');
   for (const [key, child] of Object.entries(shape as Readonly<Record<string, Shape>>)) {
-    const found = shapeMismatch((value as Record<string, unknown>)[key], child, at(key));
+    const found = shapeMismatch(value[key], child, at(key));
     if (found) return found;
   }
   return null;

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
+import type { Enrolment } from '../data/index.ts';
 import {
   type EvaluateTemplatesOptions,
   evaluateTemplates,
   type PairBlock,
   type TemplateModel,
 } from './evaluate-templates.ts';
-import { type Enrolment, searchGalleries } from './gallery-search.ts';
+import { searchGalleries } from './gallery-search.ts';
 import { FPIR_TARGETS, hitRate, nonMatedScores, RANKS, thresholdAtFpir, tpir } from './identification.ts';
 import { auc, FAR_TARGETS, roc, scoresByIdentity, tarAtMost, tarNearest } from './roc.ts';
 import { type Templates, templatePositions } from './templates.ts';

@@ -1,10 +1,11 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
+import type { Enrolment } from '../data/index.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
 import { RESAMPLES } from './defaults.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
-import { type Enrolment, searchGalleries } from './gallery-search.ts';
+import { searchGalleries } from './gallery-search.ts';
 import {
   FPIR_TARGETS,
   hitRate,

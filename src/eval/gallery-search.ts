@@ -1,11 +1,9 @@
 import { UserError } from '../base/errors.ts';
+import type { Enrolment } from '../data/index.ts';
 import { type Searches, search } from './identification.ts';
 import { eachProductBlock, takeRows } from './product-blocks.ts';
 import { cosine, NO_SCORE, type Rows, zeroRows } from './scores.ts';
 import { type Templates, templatePositions } from './templates.ts';
-
-/** Templates, each once, and whom they show. [T] each */
-export type Enrolment = { readonly templates: Int32Array; readonly subjects: Int32Array };
 
 export type GallerySearches = {
   /** The searches of each gallery with all probes. */

@@ -1,3 +1,4 @@
+export type { Enrolment } from '../data/index.ts';
 export { compatibilityScores, updateGain } from './compatibility.ts';
 export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 export { type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
@@ -19,7 +20,6 @@ export type {
   Withheld,
 } from './evaluation.ts';
 export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
-export type { Enrolment } from './gallery-search.ts';
 export {
   CMC_RANKS,
   type Cmc,

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { FileError, UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
+import { isMapping } from '../base/shape.ts';
 import { didYouMean } from '../base/suggestion.ts';
 import { resolveOwnOrPackaged, shippedFiles } from '../base/version.ts';
 import { readYaml } from '../base/yaml.ts';
@@ -67,9 +68,6 @@ function readExtended(path: string, above: readonly string[] = []): unknown {
   if (above.includes(from)) throw new UserError(`${path}: extends ${base}, which extends this file`);
   return merge(readExtended(from, [...above, resolve(path)]), raw);
 }
-
-const isMapping = (value: unknown): value is Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value);
 
 function merge(base: unknown, over: unknown): unknown {
   if (!isMapping(base) || !isMapping(over)) return over;

@@ -4,6 +4,7 @@ import { readJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { type Difference, differencesOf, leavesOf } from '../base/differences.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { isMapping } from '../base/shape.ts';
 import { readTextFile } from '../base/text-file.ts';
 import type { Evaluation } from '../eval/index.ts';
 
@@ -44,8 +45,7 @@ async function facts(path: string): Promise<Record<string, unknown>> {
   };
 }
 
-const mapping = (value: unknown): Record<string, unknown> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+const mapping = (value: unknown): Record<string, unknown> => (isMapping(value) ? value : {});
 
 /** Loss and terms of the last line of a run's log; nothing if it has none. */
 function lastLosses(log: string): Record<string, unknown> {

@@ -21,10 +21,10 @@ function comparisonSentence(name: string, comparisons: readonly Comparison[]): s
       .map(({ metric }) => metric)
       .join(', ');
   const [met, missed, undecided] = [named('met'), named('missed'), named('undecided')];
-  if (met && !missed)
-    return `${name} can serve the old gallery: its queries beat the old model's own (${met})${undecided ? `; undecided: ${undecided}` : ''}`;
+  const rest = undecided && `; undecided: ${undecided}`;
+  if (met && !missed) return `${name} can serve the old gallery: its queries beat the old model's own (${met})${rest}`;
   if (missed && !met)
-    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${undecided ? `; undecided: ${undecided}` : ''}`;
+    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${rest}`;
   if (met && missed)
     return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
   return `${name}: no difference to the old model's queries on the old gallery can be told`;
@@ -49,12 +49,10 @@ function sharedImagesText(evaluation: Evaluation, name: string): string {
 
 function overlapWarnings(evaluation: Evaluation, name: string): string[] {
   const { classes } = evaluation.dataset;
-  return modelsOf(evaluation, name).flatMap(({ name, trainingData }) =>
-    trainingData?.relation === 'overlapping'
-      ? [
-          `caution: ${name} was trained on ${groupDigits(trainingData.sharedClasses!)} of these ${groupDigits(classes)} classes`,
-        ]
-      : [],
+  const overlapping = modelsOf(evaluation, name).filter(({ trainingData }) => trainingData?.relation === 'overlapping');
+  return overlapping.map(
+    ({ name, trainingData }) =>
+      `caution: ${name} was trained on ${groupDigits(trainingData!.sharedClasses!)} of these ${groupDigits(classes)} classes`,
   );
 }
 

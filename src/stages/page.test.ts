@@ -7,12 +7,12 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { loadPage } from '../../test/helpers/page.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
+import { stageTable } from '../../test/helpers/stage-table.ts';
 import { packageRoot } from '../base/version.ts';
 import { loadExperiment } from '../experiment/load.ts';
 import { planStages } from '../experiment/plan.ts';
 import { runStages } from '../experiment/run.ts';
 import type { StageKind } from '../experiment/stage.ts';
-import { stageTable } from '../experiment/stage-table.ts';
 import { stages } from './index.ts';
 
 test('the code of the page on adding a stage is a stage that runs beside those of the product', async (t) => {

@@ -81,9 +81,7 @@ export function applyCheckpoint(
     if (metadata[what] !== digest)
       throw new UserError(
         `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
-        {
-          hint: ['resume with what the run was started with', optionHint('start anew with --force')],
-        },
+        { hint: ['resume with what the run was started with', optionHint('start anew with --force')] },
       );
   loadStateDict(path, tensors, state);
   return { step: Number(metadata['step']), counts: currentCounts(JSON.parse(metadata['counts']!)) };

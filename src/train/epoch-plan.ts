@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
+import type { Recipe } from '../runs/recipe.ts';
 
 export type EpochPlan = {
   readonly stepsPerEpoch: number;
@@ -19,11 +20,7 @@ const FEWEST_STEPS = 100;
 export function planEpochs(
   path: string,
   images: number,
-  {
-    batchSize,
-    epochs,
-    withoutOld,
-  }: { readonly batchSize: number; readonly epochs: number; readonly withoutOld: number },
+  { batchSize, epochs, withoutOld }: Pick<Recipe, 'batchSize' | 'epochs'> & { readonly withoutOld: number },
 ): EpochPlan {
   const stepsPerEpoch = Math.floor(images / batchSize);
   if (stepsPerEpoch === 0)

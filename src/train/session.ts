@@ -153,14 +153,8 @@ export function embedBatch({ backbone, pass, precision, accumulate }: Session, i
 }
 
 /** Every tensor that the next step depends on, by name. */
-export function* sessionState({
-  backbone,
-  projection,
-  head,
-  method,
-  optimizer,
-  scaler,
-}: Session): Generator<readonly [string, Tensor]> {
+export function* sessionState(session: Session): Generator<readonly [string, Tensor]> {
+  const { backbone, projection, head, method, optimizer, scaler } = session;
   yield* backbone.state('backbone.');
   if (projection) yield* projection.state('projection.');
   yield* head.state('head.');

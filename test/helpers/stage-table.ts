@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { StageKind } from './stage.ts';
+import type { StageKind } from '../../src/experiment/stage.ts';
 
 type Property = {
   readonly enum?: readonly unknown[];
