@@ -4,7 +4,9 @@ export function nearestName(word: string, known: readonly string[]): string | un
     .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
-  return best && best.distance <= Math.max(2, Math.floor(word.length / 3)) ? best.name : undefined;
+  return best && best.distance <= Math.max(word.length > 3 ? 2 : 1, Math.floor(word.length / 3))
+    ? best.name
+    : undefined;
 }
 
 /** `; did you mean …?` for the nearest of `known`, or nothing if none is near. */

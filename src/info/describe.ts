@@ -7,6 +7,7 @@ import { readJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { realPath } from '../artifacts/output-claim.ts';
 import { FileError } from '../base/errors.ts';
+import { formatCount } from '../base/progress.ts';
 import { recordFiles } from '../data/recordio.ts';
 import { describeDatasetAt } from './describe-dataset.ts';
 import { describeExperiment } from './describe-experiment.ts';
@@ -23,10 +24,29 @@ export async function describePath(path: string): Promise<Description> {
   if (!statSync(path).isDirectory()) throw new FileError(path, `is a file, ${WANTED}`, HINTS[extname(path)]);
   const { hasCheckpoint } = await import('../runs/run-artifact.ts');
   if (hasCheckpoint(path)) return describeUnfinishedRun(path, sizeOf(path));
-  return describeExperiment(path, sizeOf(path)) ?? describeDatasetAt(path);
+  const experiment = describeExperiment(path, sizeOf(path));
+  if (experiment) return experiment;
+  try {
+    return describeDatasetAt(path);
+  } catch (error) {
+    const inside = describableIn(path);
+    if (inside.length === 0) throw error;
+    throw new FileError(
+      path,
+      `is a folder of ${formatCount(inside.length, 'thing')} to describe: ${inside.join(', ')}`,
+      [`mixbct info ${join(path, inside[0]!)}`],
+    );
+  }
 }
 
 const WANTED = 'wanted a run, a feature set or what is derived from one, an evaluation, an experiment or a data set';
+
+/** The artefacts and record sets in a folder, by name. */
+const describableIn = (path: string): readonly string[] =>
+  readdirSync(path)
+    .filter((name) => name.endsWith('.rec') || existsSync(join(path, name, MANIFEST)))
+    .map((name) => name.replace(/\.rec$/, ''))
+    .sort();
 
 /** What reads a file, by its extension. */
 const HINTS: Readonly<Record<string, string>> = {

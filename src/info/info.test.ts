@@ -140,6 +140,18 @@ test('mixbct info prints the description and the chain, as text and as JSON', (t
   assert.deepEqual([kind, sources[0].kind, sources[0].problem], ['run', 'dataset', null]);
 });
 
+test('mixbct info of a folder of artefacts or record sets names them', async (t) => {
+  const at = old(t);
+  const folder = at('together');
+  mkdirSync(folder);
+  for (const name of ['old', 'new']) renameSync(at(`experiment/${name}`), join(folder, name));
+  await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
+  await assert.rejects(
+    describePath(folder),
+    /is a folder of 3 things to describe: new, old, set\n.*mixbct info .*together\/new/,
+  );
+});
+
 test('mixbct info of a file that another command reads names the command', (t) => {
   const folder = testFolder(t);
   const hints: Readonly<Record<string, RegExp>> = {

@@ -70,7 +70,7 @@ export const comparisonRow = (c: Comparison): string[] => [
 
 /** Describes the data and the protocol of an evaluation. */
 export function protocolText(evaluation: Evaluation): string {
-  const { protocol, tests } = evaluation;
+  const { dataset, protocol, tests } = evaluation;
   if (protocol.name !== undefined) return templateProtocolText(evaluation);
   const { genuinePairs, genuinePairsInAll, impostorPairs, allImpostors, resamples, seed } = protocol;
   const { probes, probesInAll, galleries } = protocol;
@@ -79,7 +79,7 @@ export function protocolText(evaluation: Evaluation): string {
   return [
     dataText(evaluation),
     tests.some(({ verification }) => verification) &&
-      `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs across families and ${allImpostors ? 'all' : 'a draw of'} ${groupDigits(impostorPairs)} impostor pairs.`,
+      `1:1: ${drawn(genuinePairs, genuinePairsInAll)} genuine pairs${dataset.families === null ? '' : ' across families'} and ${allImpostors ? 'all' : 'a draw of'} ${groupDigits(impostorPairs)} impostor pairs.`,
     tests.some(({ identification }) => identification) &&
       `1:N: ${drawn(probes, probesInAll)} probes against two galleries of ${galleries.map(groupDigits).join(' and ')}, half of the identities not enrolled.`,
     `Intervals: 95 %, ${groupDigits(resamples)} bootstrap resamples of the identities, seed ${seed}.`,

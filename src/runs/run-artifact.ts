@@ -112,7 +112,7 @@ export const runArtifact = defineArtifact<RunFields>({
             ...(init && { 'began from': `${init.from}, ${formatCount(init.taken.length, 'tensor')} taken` }),
             ...(run.badImages > 0 && { 'unreadable images': run.badImages }),
             ...run.counts,
-            preset: `${run.preset}, ${run.differences.length} differences from the reference`,
+            preset: `${run.preset}, ${formatCount(run.differences.length, 'difference')} from the reference`,
             seed,
           }),
       libtorch: run.libtorch,
