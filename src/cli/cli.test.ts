@@ -172,7 +172,7 @@ test('each command names what is wrong with its input, exits 2 and leaves everyt
       ['data', 'split', 'magic', '--by', 'data', '--out', 'out'],
       /magic\.rec: record with key 1 at offset 40: wanted the magic word/,
     ],
-    [train('none.yaml', '--data', 'set'), /none\.yaml: cannot be read/],
+    [train('none.yaml', '--data', 'set'), /none\.yaml: no such file, and no recipe of that name/],
     [train('broken.yaml', '--data', 'set'), /broken\.yaml: not valid YAML/],
     [train('unknown-key.yaml', '--data', 'set'), /epoch: no such key; did you mean epochs\?/],
     [train('recipe.yaml', '--data', 'set', '--set', 'network.width=wide'), /network\.width: expected number/],
