@@ -101,13 +101,10 @@ const BAD_TOLD = 20;
 export function datasetInfoLines(info: DatasetInfo): string[] {
   const { least, mean, most } = info.imagesPerClass;
   const outstanding = [
-    ...(info.classesWithoutImages > 0
-      ? [`${formatCount(info.classesWithoutImages, 'class', 'classes')} without images`]
-      : []),
-    ...(info.classesOfOneImage > 0
-      ? [`${formatCount(info.classesOfOneImage, 'class', 'classes')} of one image, too few for a pair`]
-      : []),
-  ];
+    info.classesWithoutImages > 0 && `${formatCount(info.classesWithoutImages, 'class', 'classes')} without images`,
+    info.classesOfOneImage > 0 &&
+      `${formatCount(info.classesOfOneImage, 'class', 'classes')} of one image, too few for a pair`,
+  ].filter(Boolean);
   return [
     `${info.path} (digest ${info.digest}${info.digestOf === 'all bytes' ? '' : ', of file sizes and samples of their bytes'})`,
     ...(info.descriptionDigest === null ? [] : [`  names and ids: digest ${info.descriptionDigest}`]),

@@ -66,8 +66,6 @@ export function requireSameDataset(
     : `${count} rows of unknown origin`;
   throw new UserError(
     `${path}: ${from} does not belong to ${dataset.path} (${dataset.size} images, digest ${dataset.digest})`,
-    {
-      hint: 'rows are looked up by position: make it again from this dataset',
-    },
+    { hint: 'rows are looked up by position: make it again from this dataset' },
   );
 }

@@ -139,16 +139,10 @@ function contentOf(dataset: Dataset, unreadable: ReadonlyMap<number, string>) {
 export function importResultLines({ skippedImages, skippedClasses }: ImportResult): string[] {
   const named = skippedImages.slice(0, MOST_NAMED).map(({ id, problem }) => `  ${id}: ${problem}`);
   return [
-    ...(skippedImages.length > 0
-      ? [`${formatCount(skippedImages.length, 'unreadable image')} skipped:`, ...named]
-      : []),
-    ...(skippedImages.length > MOST_NAMED
-      ? [`  and ${skippedImages.length - MOST_NAMED} more (--json lists all)`]
-      : []),
-    ...(skippedClasses.length > 0
-      ? [
-          `the new set lacks ${formatCount(skippedClasses.length, 'class', 'classes')} without a readable image: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
-        ]
-      : []),
-  ];
+    skippedImages.length > 0 && `${formatCount(skippedImages.length, 'unreadable image')} skipped:`,
+    ...named,
+    skippedImages.length > MOST_NAMED && `  and ${skippedImages.length - MOST_NAMED} more (--json lists all)`,
+    skippedClasses.length > 0 &&
+      `the new set lacks ${formatCount(skippedClasses.length, 'class', 'classes')} without a readable image: ${skippedClasses.slice(0, MOST_NAMED).join(', ')}`,
+  ].filter((line) => line !== false);
 }

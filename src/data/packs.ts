@@ -28,10 +28,7 @@ export function readPack(path: string): Pack {
   const bytes = readShared(path);
   if (Buffer.from(bytes.subarray(0, 6)).toString('latin1') === '\x93NUMPY')
     throw new FileError(path, `is a NumPy array (.npy), wanted a verification pack: a pickle of ${SHAPE}`, AS_PACK);
-  const value = readPickle(path, bytes, {
-    globals: [...bytesGlobals(), ...numpyBooleans()],
-    python2Strings: 'bytes',
-  });
+  const value = readPickle(path, bytes, { globals: [...bytesGlobals(), ...numpyBooleans()], python2Strings: 'bytes' });
   const wrong = (problem: string): FileError =>
     new FileError(path, `is no verification pack: ${problem}`, `wanted ${SHAPE}`);
   if (!Array.isArray(value) || value.length !== 2) throw wrong('it is no pair of images and labels');

@@ -19,14 +19,17 @@ type Part = {
 /** A part that was written. */
 export type WrittenPart = { readonly prefix: string; readonly images: number; readonly classes: number };
 
-export type SplitOptions = {
+type PartOptions = {
+  /** Folder for the parts; absent: beside the dataset. */
+  readonly out?: string;
+  readonly force?: boolean;
+};
+
+export type SplitOptions = PartOptions & {
   /** By class: the first share of the classes. By data: the first share of each class's images. */
   readonly by: 'class' | 'data';
   /** Share of the first part, in (0, 1). */
   readonly ratio: number;
-  /** Folder for the parts; absent: beside the dataset. */
-  readonly out?: string;
-  readonly force?: boolean;
 };
 
 /**
@@ -41,14 +44,8 @@ export async function split(dataset: Dataset, { by, ratio, out, force = false }:
   const base = join(out ?? dirname(dataset.path), basename(resolve(dataset.path)));
   const [first, second] = partNames(ratio);
   const parts = by === 'class' ? byClass(dataset, labels, ratio) : byData(dataset, labels, ratio);
-  return writeParts(
-    dataset,
-    [
-      { prefix: `${base}_${first}_${by}`, ...parts[0] },
-      { prefix: `${base}_${second}_${by}`, ...parts[1] },
-    ],
-    force,
-  );
+  const named = [first, second].map((name, i) => ({ prefix: `${base}_${name}_${by}`, ...parts[i]! }));
+  return writeParts(dataset, named, force);
 }
 
 /**
@@ -156,18 +153,14 @@ function requireSorted(dataset: Dataset, labels: Int32Array): void {
     if (labels[i]! < labels[i - 1]!)
       throw new UserError(
         `${dataset.name(i)}: class ${labels[i]} follows class ${labels[i - 1]}, but a split by position needs images sorted by class`,
-        {
-          hint: 'sort it with: mixbct data import',
-        },
+        { hint: 'sort it with: mixbct data import' },
       );
 }
 
-export type HoldOutOptions = {
+export type HoldOutOptions = PartOptions & {
   /** Classes to keep away from all training. */
   readonly classes: number;
   readonly seed: number;
-  readonly out?: string;
-  readonly force?: boolean;
 };
 
 /**
@@ -208,12 +201,10 @@ function positionsByLabel(labels: Int32Array, classes: number): (label: number) 
   return (label) => Array.from(positions.subarray(starts[label], starts[label + 1]));
 }
 
-export type SampleOptions = {
+export type SampleOptions = PartOptions & {
   /** Images to keep of each class; a class with fewer keeps all. */
   readonly perClass: number;
   readonly seed: number;
-  readonly out?: string;
-  readonly force?: boolean;
 };
 
 /** Draws some images of each class and writes them, in the order they had, as `<base>_sample_<perClass>`. */

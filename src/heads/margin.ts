@@ -73,28 +73,37 @@ export const cosfaceLogits = (cos: Tensor, labels: Tensor, { marginCos, scale }:
     scale,
   );
 
+type MarginLogits = (cos: Tensor, labels: Tensor) => Tensor;
+
 /** Class centres on the unit sphere, and a margin on the target's cosine. Source: methods.md 2.3, in shards 2.8. */
-abstract class MarginHead extends Head {
+class MarginHead extends Head {
   override readonly clipped = false;
   override readonly weight: Tensor; // [C, D], or the rows of a shard
   override readonly shard: Head['shard'];
+  readonly #scale: number;
   readonly #sampleRate: number;
+  readonly #marginLogits: MarginLogits;
   readonly #group: ProcessGroup;
 
-  constructor(embeddingDim: number, classes: number, { sampleRate = 1 }: MarginOptions, rng: Rng, group: ProcessGroup) {
+  constructor(
+    embeddingDim: number,
+    classes: number,
+    { scale, sampleRate = 1, marginLogits }: MarginOptions & { readonly marginLogits: MarginLogits },
+    rng: Rng,
+    group: ProcessGroup,
+  ) {
     super();
+    this.#scale = scale;
     this.#sampleRate = sampleRate;
+    this.#marginLogits = marginLogits;
     this.#group = group;
     const rows = shardOf(classes, group);
     this.shard = group.processes > 1 ? { ...rows, of: classes } : null;
     this.weight = parameter(init.normalRows([classes, embeddingDim], 0.01, rng.split('weight'), rows));
   }
 
-  protected abstract marginLogits(cos: Tensor, labels: Tensor): Tensor;
-  protected abstract get scale(): number;
-
   override logits(embeddings: Tensor): Tensor {
-    return mul(cosinesTo(this.weight, embeddings), this.scale);
+    return mul(cosinesTo(this.weight, embeddings), this.#scale);
   }
 
   override loss(embeddings: Tensor, labels: Tensor): Tensor {
@@ -113,7 +122,7 @@ abstract class MarginHead extends Head {
   /** centres [K, D], labels [B] of the whole batch as rows of them */
   #lossAmong(centres: Tensor, embeddings: Tensor, labels: Tensor): Tensor {
     const cos = cosinesTo(centres, this.#group.gather(embeddings)); // [B, K]
-    const logits = centres.shape[0] === 0 ? cos : this.marginLogits(cos, labels);
+    const logits = centres.shape[0] === 0 ? cos : this.#marginLogits(cos, labels);
     return this.shard ? shardedCrossEntropy([{ logits, labels }], this.#group) : saturatedCrossEntropy(logits, labels);
   }
 
@@ -146,35 +155,15 @@ const placesOf = (labels: Tensor, places: Tensor): Tensor =>
 const cosinesTo = (centres: Tensor, embeddings: Tensor): Tensor => clamp(cosines(embeddings, centres), -1, 1);
 
 export class ArcFace extends MarginHead {
-  readonly #options: ArcFaceOptions;
-
   constructor(embeddingDim: number, classes: number, options: ArcFaceOptions, rng: Rng, group = singleProcess) {
-    super(embeddingDim, classes, options, rng, group);
-    this.#options = options;
-  }
-
-  protected override get scale(): number {
-    return this.#options.scale;
-  }
-
-  protected override marginLogits(cos: Tensor, labels: Tensor): Tensor {
-    return arcfaceLogits(cos, labels, this.#options);
+    const marginLogits = (cos: Tensor, labels: Tensor): Tensor => arcfaceLogits(cos, labels, options);
+    super(embeddingDim, classes, { ...options, marginLogits }, rng, group);
   }
 }
 
 export class CosFace extends MarginHead {
-  readonly #options: CosFaceOptions;
-
   constructor(embeddingDim: number, classes: number, options: CosFaceOptions, rng: Rng, group = singleProcess) {
-    super(embeddingDim, classes, options, rng, group);
-    this.#options = options;
-  }
-
-  protected override get scale(): number {
-    return this.#options.scale;
-  }
-
-  protected override marginLogits(cos: Tensor, labels: Tensor): Tensor {
-    return cosfaceLogits(cos, labels, this.#options);
+    const marginLogits = (cos: Tensor, labels: Tensor): Tensor => cosfaceLogits(cos, labels, options);
+    super(embeddingDim, classes, { ...options, marginLogits }, rng, group);
   }
 }

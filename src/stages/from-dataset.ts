@@ -1,13 +1,7 @@
 import type { Dataset } from '../data/dataset.ts';
 
-/** Options of what makes record sets of a dataset. */
-export type FromDataset = {
-  /** Folder, or prefix of a .rec and .idx. */
-  readonly dataset: string;
-  /** Folder of the record sets; absent: beside the dataset. */
-  readonly out?: string;
-  readonly force?: boolean;
-};
+/** `dataset`: folder, or prefix of a .rec and .idx. */
+export type FromDataset = { readonly dataset: string };
 
 /** Opens a dataset for `make`, and closes it. */
 export async function fromDataset<T>(

@@ -1,12 +1,10 @@
 import { z } from 'zod';
+import type { HoldOutOptions } from '../data/split.ts';
 import { datasetReference, defineStage } from '../experiment/stage.ts';
 import { type FromDataset, fromDataset } from './from-dataset.ts';
 
 /** Draws classes that no training may see. → the record sets of these classes and of the others */
-export const holdOutClasses = ({
-  dataset,
-  ...options
-}: FromDataset & { readonly classes: number; readonly seed: number }) =>
+export const holdOutClasses = ({ dataset, ...options }: FromDataset & HoldOutOptions) =>
   fromDataset(dataset, ({ holdOut }, opened) => holdOut(opened, options));
 
 export const holdOutStage = defineStage({

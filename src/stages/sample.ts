@@ -1,12 +1,10 @@
 import { z } from 'zod';
+import type { SampleOptions } from '../data/split.ts';
 import { datasetReference, defineStage } from '../experiment/stage.ts';
 import { type FromDataset, fromDataset } from './from-dataset.ts';
 
 /** Draws some images of each class into a record set. */
-export const drawSample = ({
-  dataset,
-  ...options
-}: FromDataset & { readonly perClass: number; readonly seed: number }) =>
+export const drawSample = ({ dataset, ...options }: FromDataset & SampleOptions) =>
   fromDataset(dataset, ({ sampleImages }, opened) => sampleImages(opened, options));
 
 export const sampleStage = defineStage({

@@ -1,12 +1,10 @@
 import { z } from 'zod';
+import type { SplitOptions } from '../data/split.ts';
 import { datasetReference, defineStage } from '../experiment/stage.ts';
 import { type FromDataset, fromDataset } from './from-dataset.ts';
 
 /** Splits a record set in two, by class or by the images of each class. */
-export const splitDataset = ({
-  dataset,
-  ...options
-}: FromDataset & { readonly by: 'class' | 'data'; readonly ratio: number }) =>
+export const splitDataset = ({ dataset, ...options }: FromDataset & SplitOptions) =>
   fromDataset(dataset, ({ split }, opened) => split(opened, options));
 
 export const splitStage = defineStage({
