@@ -28,6 +28,7 @@ const layers = {
   runs: null,
   train: null,
   eval: ['base', 'artifacts', 'torch', 'data', 'encoders', 'features'],
+  adapt: ['base', 'artifacts', 'torch', 'nn', 'optim', 'data', 'features', 'eval'],
   report: ['base', 'artifacts', 'eval'],
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts

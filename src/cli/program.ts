@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   average: async () => (await import('./derive.ts')).averageCommand(),
   boundaries: async () => (await import('./derive.ts')).boundariesCommand(),
   'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
+  adapt: async () => (await import('./adapt.ts')).adaptCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),
   info: async () => (await import('./info.ts')).infoCommand(),

@@ -192,8 +192,8 @@ type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly sp
 
 type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
 
-/** Returns a function that runs one test. What all tests share is computed once: identities, resamples, impostor weights. */
-function createTestRunner(
+/** Returns a function that runs one test by unit embeddings. What all tests share is computed once: identities, resamples, impostor weights. */
+export function createTestRunner(
   { labels, pairs, split }: Protocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
 ) {

@@ -1,7 +1,7 @@
 export type { Enrolment } from '../data/index.ts';
-export { compatibilityScores, updateGain } from './compatibility.ts';
+export { compare, compatibilityScores, updateGain } from './compatibility.ts';
 export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
-export { type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
+export { createTestRunner, type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
 export {
   type EvaluateTemplatesOptions,
   evaluateTemplates,
@@ -54,7 +54,7 @@ export {
   tarAtMost,
   tarNearest,
 } from './roc.ts';
-export { requireFewZeros, zeroRows } from './scores.ts';
+export { requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 export {
   type FaceEmbeddings,
   type FaceImages,

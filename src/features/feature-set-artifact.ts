@@ -72,6 +72,21 @@ export const modelOf = ({
 export const dtypeSchema = z.enum(['float32', 'float16']).default('float32');
 export const precisionSchema = z.enum(['float32', 'bf16', 'fp16']).default('float32');
 
+/** `query`: an adapter maps the new model's embeddings into the old space. `gallery`: the old model's into the new space. */
+export const adapterDirections = ['query', 'gallery'] as const;
+export type AdapterDirection = (typeof adapterDirections)[number];
+
+/** The adapter that embeddings went through, with the digests of the models whose space they come from and went to. */
+const appliedAdapter = z.object({
+  digest: z.string(),
+  method: z.string(),
+  direction: z.enum(adapterDirections),
+  /** null: the model is not known, for its features came from outside. */
+  from: z.string().nullable(),
+  to: z.string().nullable(),
+});
+export type AppliedAdapter = z.infer<typeof appliedAdapter>;
+
 const featuresSchema = z.object({
   /** D, N, C */
   dim: z.int().positive(),
@@ -79,6 +94,8 @@ const featuresSchema = z.object({
   classes: z.int().positive(),
   /** The model that made them; null if they came from outside. */
   model: modelSchema.nullable(),
+  /** Absent: the embeddings are as the model made them. */
+  adapter: appliedAdapter.optional(),
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
@@ -125,6 +142,10 @@ type ModelReference = {
   readonly trainedOn?: DatasetReference | null;
 };
 
+/** The model that made the embeddings, before they went through an adapter. */
+const modelBefore = ({ model, adapter }: Pick<FeatureSetFields, 'model' | 'adapter'>): ModelReference | null =>
+  model && { ...model, digest: adapter?.from ?? model.digest };
+
 type FeatureSetFields = z.infer<typeof featuresSchema>;
 export type FeaturesInfo = Manifest<FeatureSetFields>;
 
@@ -140,13 +161,19 @@ export const featureSetArtifact = defineArtifact<FeatureSetFields>({
       model: info.model
         ? `${info.model.name} (digest ${info.model.digest}, preset ${info.model.preset})`
         : 'from outside',
+      ...(info.adapter && { adapter: `${info.adapter.method}, for the ${info.adapter.direction}` }),
       flip: info.flip,
       preprocessing: preprocessingText(info.preprocessing),
       precision: info.precision,
       digest: info.digest,
     },
-    sources: modelAndData(info),
-    ...(info.model === null && { command: 'mixbct import-features' }),
+    sources: [
+      ...(info.adapter ? [{ kind: 'adapter', name: info.adapter.method, digest: info.adapter.digest }] : []),
+      ...modelAndData({ ...info, model: modelBefore(info) }),
+    ],
+    ...(info.adapter
+      ? { command: 'mixbct adapt apply' }
+      : info.model === null && { command: 'mixbct import-features' }),
   }),
   again: 'make the feature set again',
   digests: ({ files, digest }) => ({ ...files, [basename(featureFiles('').features)]: digest }),

@@ -6,6 +6,7 @@ import type { ClassKeys } from '../data/class-keys.ts';
 import { classesPath, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
 import type { FeatureDtype } from './feature-set.ts';
 import {
+  type AppliedAdapter,
   defaultPreprocessing,
   type FeaturesInfo,
   featureFiles,
@@ -21,6 +22,7 @@ const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
 /** What a set holds beside its embeddings. */
 export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
   readonly preprocessing?: Preprocessing;
+  readonly adapter?: AppliedAdapter;
   readonly labels: Int32Array;
   readonly families: Int32Array;
   readonly classKeys?: ClassKeys | null;

@@ -149,6 +149,10 @@ export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): T
 
 /** X of A X = B; A [n, n], B [n, k]. */
 export const solve = (a: Tensor, b: Tensor): Tensor => aten.linalg_solve(a, b);
+/** Singular value decomposition a = u · diag(s) · vh of [n, m], r = min(n, m): u [n, r], s [r] from the largest on, vh [r, m]. */
+export const svd = (a: Tensor): [u: Tensor, s: Tensor, vh: Tensor] => aten.linalg_svd(a, false);
+/** Eigenvalues [n], from the smallest on, and eigenvectors [n, n], one in each column, of a symmetric matrix. */
+export const symmetricEigen = (a: Tensor): [values: Tensor, vectors: Tensor] => aten.linalg_eigh(a);
 
 // --- shapes ---------------------------------------------------------------------------------------------------------
 

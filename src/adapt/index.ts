@@ -1,0 +1,11 @@
+export {
+  type AdapterInfo,
+  type AdapterMethod,
+  adapterArtifact,
+  adapterFile,
+  adapterMethods,
+  resultText,
+} from './adapter-artifact.ts';
+export { type AdapterFit, adapterMetrics, candidates, type FitOptions, fitAdapter } from './fit-adapter.ts';
+export { Adapter } from './open-adapter.ts';
+export type { PairedRows } from './paired-rows.ts';

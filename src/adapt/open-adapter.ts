@@ -1,0 +1,111 @@
+import { digestOf } from '../artifacts/digest.ts';
+import { FileError, UserError } from '../base/errors.ts';
+import { unitEmbeddings, zeroRows } from '../eval/index.ts';
+import type { AppliedAdapter } from '../features/feature-set-artifact.ts';
+import type { FeatureSet } from '../features/index.ts';
+import { keep, readSafetensors, scope } from '../torch/index.ts';
+import { type AdapterInfo, type AdapterSide, adapterArtifact, adapterFile, sidesOf } from './adapter-artifact.ts';
+import { type AdapterMap, mapFlat } from './adapter-map.ts';
+
+/** An adapter that was fitted: maps embeddings of one model into the space of the other. */
+export class Adapter implements Disposable {
+  readonly path: string;
+  readonly info: AdapterInfo;
+  readonly #map: AdapterMap;
+
+  private constructor(path: string, info: AdapterInfo, map: AdapterMap) {
+    this.path = path;
+    this.info = info;
+    this.#map = map;
+  }
+
+  /** @throws FileError if `path` is no adapter, or its file is not the one that its manifest describes. */
+  static open(path: string): Adapter {
+    const info = adapterArtifact.open(path);
+    adapterArtifact.verify(path, info);
+    return scope(() => {
+      const map = Object.fromEntries(readSafetensors(adapterFile(path)).tensors);
+      requireShapes(path, info, map);
+      for (const value of Object.values(map)) keep(value);
+      return new Adapter(path, info, map);
+    });
+  }
+
+  /** The model whose embeddings it maps, and the one into whose space. */
+  get sides(): { readonly from: AdapterSide; readonly to: AdapterSide } {
+    return sidesOf(this.info);
+  }
+
+  /** Embeddings of any length, flat [K · P] → [K · Q]. Zeros, which are no embeddings, stay zeros. `name`: for messages. */
+  map(rows: Float32Array, name: string): Float32Array {
+    const { from, to } = this.sides;
+    const mapped = mapFlat(this.#map, unitEmbeddings(rows, from.dim, name).rows, from.dim);
+    for (const row of zeroRows(rows, from.dim)) mapped.fill(0, row * to.dim, (row + 1) * to.dim);
+    return mapped;
+  }
+
+  /** What the manifest of mapped features tells of it. */
+  applied(): AppliedAdapter {
+    const { digest, method, direction } = this.info;
+    const { from, to } = this.sides;
+    return { digest, method, direction, from: from.model?.digest ?? null, to: to.model?.digest ?? null };
+  }
+
+  /** The digest of the model that is the mapped one with this adapter. */
+  modelDigest(model: string): string {
+    return digestOf(model, this.info.digest);
+  }
+
+  /** @throws UserError if a set does not hold embeddings of the model that it maps. */
+  requireSource(set: FeatureSet): void {
+    const { direction, old, new: newer } = this.info;
+    const [{ from, to }, { model, dim, adapter }] = [this.sides, set.info];
+    const isOf = (one: AdapterSide): boolean =>
+      (model?.digest ?? null) === (one.model?.digest ?? null) && dim === one.dim;
+    if (isOf(from) && !adapter) return;
+    const wanted = direction === 'query' ? newer : old;
+    const other = direction === 'query' ? 'old' : 'new';
+    const found = `${set.path} (${model ? `model ${model.name} ${model.digest}` : 'model unknown'}, ${dim} dimensions${adapter ? `, through an adapter` : ''})`;
+    const name = ({ model, dim }: AdapterSide): string =>
+      `${model ? `${model.name} ${model.digest}` : 'a model from outside'}, ${dim} dimensions`;
+    throw new UserError(
+      `${this.path} does not map ${found}: wanted the ${direction === 'query' ? 'new' : 'old'} model, ${name(wanted)}`,
+      {
+        hint: isOf(to)
+          ? `these are embeddings of the ${other} model: for the other direction fit another adapter with: mixbct adapt fit --direction ${direction === 'query' ? 'gallery' : 'query'}`
+          : 'extract the features with that model, or fit an adapter for this one with: mixbct adapt fit',
+      },
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const value of Object.values(this.#map)) value.dispose();
+  }
+}
+
+/** @throws FileError if the tensors are not those of a map between spaces of the manifest's dimensions. */
+function requireShapes(path: string, info: AdapterInfo, map: AdapterMap): void {
+  const { from, to } = sidesOf(info);
+  const hidden = map['hidden.bias']?.numel ?? 0;
+  const linear = { weight: [to.dim, from.dim], bias: [to.dim] };
+  const residual = {
+    'hidden.weight': [hidden, from.dim],
+    'hidden.bias': [hidden],
+    'residual.weight': [to.dim, hidden],
+    'residual.bias': [to.dim],
+  };
+  const wanted = info.method === 'identity' ? {} : { ...linear, ...(hidden > 0 && residual) };
+  const text = (shapes: readonly (readonly [string, readonly number[]])[]): string =>
+    shapes
+      .map(([name, shape]) => `${name} [${shape.join(', ')}]`)
+      .sort()
+      .join(', ');
+  const shapes = Object.entries(map).map(([name, { shape }]) => [name, shape] as const);
+  const [found, expected] = [text(shapes), text(Object.entries(wanted))];
+  if (found !== expected || (info.method === 'identity' && from.dim !== to.dim))
+    throw new FileError(
+      adapterFile(path),
+      `holds ${found || 'no tensors'}, wanted ${expected || 'none'}`,
+      adapterArtifact.again,
+    );
+}
