@@ -57,31 +57,40 @@ export class Adapter implements Disposable {
   }
 
   /** @throws UserError if a set does not hold embeddings of the model that it maps. */
-  requireSource(set: FeatureSet): void {
-    const { direction, old, new: newer } = this.info;
-    const [{ from, to }, { model, dim, adapter }] = [this.sides, set.info];
-    const isOf = (one: AdapterSide): boolean =>
-      (model?.digest ?? null) === (one.model?.digest ?? null) && dim === one.dim;
-    if (isOf(from) && !adapter) return;
-    const wanted = direction === 'query' ? newer : old;
-    const other = direction === 'query' ? 'old' : 'new';
-    const found = `${set.path} (${model ? `model ${model.name} ${model.digest}` : 'model unknown'}, ${dim} dimensions${adapter ? `, through an adapter` : ''})`;
-    const name = ({ model, dim }: AdapterSide): string =>
-      `${model ? `${model.name} ${model.digest}` : 'a model from outside'}, ${dim} dimensions`;
+  requireSource({ path, info }: FeatureSet): void {
+    const { from, to } = this.sides;
+    const isOf = ({ model, dim }: AdapterSide): boolean =>
+      (info.model?.digest ?? null) === (model?.digest ?? null) && info.dim === dim;
+    if (isOf(from) && !info.adapter) return;
+    const [wanted, other, otherDirection] =
+      this.info.direction === 'query' ? ['new', 'old', 'gallery'] : ['old', 'new', 'query'];
+    const through = info.adapter ? ', through an adapter' : '';
     throw new UserError(
-      `${this.path} does not map ${found}: wanted the ${direction === 'query' ? 'new' : 'old'} model, ${name(wanted)}`,
+      `${this.path} maps features of the ${wanted} model (${modelText(from)}), ${path} holds others (${modelText(info)}${through})`,
       {
         hint: isOf(to)
-          ? `these are embeddings of the ${other} model: for the other direction fit another adapter with: mixbct adapt fit --direction ${direction === 'query' ? 'gallery' : 'query'}`
+          ? `these are of the ${other} model; the other direction needs an adapter of its own: mixbct adapt fit --direction ${otherDirection}`
           : 'extract the features with that model, or fit an adapter for this one with: mixbct adapt fit',
       },
     );
+  }
+
+  /** @throws UserError if a set is not of the model into whose space it maps. */
+  requireTarget({ path, info }: FeatureSet): void {
+    const { to } = this.sides;
+    if ((info.model?.digest ?? null) === (to.model?.digest ?? null) && info.dim === to.dim) return;
+    throw new UserError(`${this.path} does not map into the space of ${path} (${modelText(info)})`, {
+      hint: 'fit an adapter between these two models with: mixbct adapt fit',
+    });
   }
 
   [Symbol.dispose](): void {
     for (const value of Object.values(this.#map)) value.dispose();
   }
 }
+
+const modelText = ({ model, dim }: Pick<AdapterSide, 'dim'> & { readonly model: AdapterSide['model'] }): string =>
+  `${model ? `${model.name} ${model.digest}` : 'from outside'}, ${dim} dimensions`;
 
 /** @throws FileError if the tensors are not those of a map between spaces of the manifest's dimensions. */
 function requireShapes(path: string, info: AdapterInfo, map: AdapterMap): void {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { kindAt } from '../artifacts/manifest.ts';
 import { UserError } from '../base/errors.ts';
 import { pixelMappings } from '../data/pixels.ts';
 import { SAMPLE_SIZES } from '../eval/defaults.ts';
@@ -30,7 +31,7 @@ function evaluateSetsCommand(): Command {
     .option('--oracle <features>', 'feature set of a new model trained without the old one')
     .option(
       '--new <name=features>',
-      'feature set of a new model, or own,old if it has a projection: the sets in both spaces; may be repeated',
+      'feature set of a new model; own,old if it has a projection; features+adapter or features,adapted through an adapter; may be repeated',
       several,
       [],
     )
@@ -49,9 +50,15 @@ function evaluateSetsCommand(): Command {
     .shared('resamples', 'maxZeroShare', 'seed', 'force')
     .action(async (options) => {
       const candidates = (options.new as string[]).map((text) => {
-        const [, name, features, inOldSpace] = /^([^=]+)=([^,]+)(?:,([^,]+))?$/.exec(text) ?? [];
-        if (name === undefined || features === undefined) throw new UserError(`--new ${text}: wanted name=folder`);
-        return { name, features, ...(inOldSpace !== undefined && { inOldSpace }) };
+        const [, name, path, inOldSpace] = /^([^=]+)=([^,]+)(?:,([^,]+))?$/.exec(text) ?? [];
+        if (name === undefined || path === undefined) throw new UserError(`--new ${text}: wanted name=folder`);
+        const plus = path.lastIndexOf('+');
+        const adapter = path.slice(plus + 1);
+        if (plus < 0 || kindAt(adapter) !== 'adapter')
+          return { name, features: path, ...(inOldSpace !== undefined && { inOldSpace }) };
+        if (inOldSpace !== undefined)
+          throw new UserError(`--new ${text}: wanted an adapter or a second feature set, not both`);
+        return { name, features: path.slice(0, plus), adapter };
       });
       if (candidates.length === 0 && options.oracle === undefined)
         throw new UserError('nothing to judge: wanted --new name=features (once or more) or --oracle');

@@ -42,8 +42,11 @@ export type ModelFeatures = {
   /** How its training set relates to the evaluation set. */
   readonly trainingData?: TrainingData;
   /** The embeddings projected into the old space; absent if the model's own space is the old one. */
-  readonly inOldSpace?: Pick<ModelFeatures, 'rows' | 'dim'>;
+  readonly inOldSpace?: ModelRows;
+  /** The old model's embeddings, mapped into the model's own space: the gallery that it searches instead of the old one. */
+  readonly oldGallery?: ModelRows;
 };
+type ModelRows = Pick<ModelFeatures, 'rows' | 'dim'>;
 
 export type EvaluateOptions = Identities & {
   readonly title: string;
@@ -80,10 +83,12 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const { genuines = SAMPLE_SIZES.genuines, impostors = SAMPLE_SIZES.impostors } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
-    if (oldSpaceFeatures(model).dim !== old.dim && model !== oracle)
+    if (!searchesOld(model, old) && model !== oracle)
       throw new UserError(
-        `${model.name} makes ${oldSpaceFeatures(model).dim} dimensions, the old model ${old.dim}: its queries cannot be compared with the old gallery`,
-        { hint: `train it with network.embeddingDim ${old.dim}, or give it a projection` },
+        `${model.name} makes ${oldModelRows(model).dim} dimensions, the old model ${old.dim}: its queries cannot be compared with the old gallery`,
+        {
+          hint: `train it with network.embeddingDim ${old.dim}, give it a projection, or fit an adapter with: mixbct adapt fit`,
+        },
       );
   requireDistinctNames([old, ...news].map(({ name }) => name));
 
@@ -101,7 +106,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     zeros.set(model.name, requireFewZeros(model.name, loaded.zeros, { of: labels.length, most: maxZeroShare }));
     return loaded;
   };
-  const tests = news.reduce((sum, model) => sum + (oldSpaceFeatures(model).dim === old.dim ? 2 : 1), 1);
+  const tests = news.reduce((sum, model) => sum + (searchesOld(model, old) ? 2 : 1), 1);
   const finished = new Map<string, MeasuredTest>();
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
     onTest?.(finished.size, tests, `${query.name} → ${gallery.name}`);
@@ -112,9 +117,9 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
   for (const model of news) {
-    const { own, inOldSpace: meetingOld } = load(model);
+    const { own, inOldSpace: meetingOld, oldGallery = oldLoaded.own } = load(model);
     test(model, model, own, own);
-    if (oldSpaceFeatures(model).dim === old.dim) test(model, old, meetingOld, oldLoaded.own);
+    if (searchesOld(model, old)) test(model, old, meetingOld, oldGallery);
   }
   const { pairs, split } = protocol;
   const galleries = split.galleries.map(({ entries }) => entries.length);
@@ -162,18 +167,23 @@ export function evaluate(options: EvaluateOptions): Evaluation {
 }
 
 /** The model's embeddings that are compared with the old gallery. */
-const oldSpaceFeatures = (model: ModelFeatures): Pick<ModelFeatures, 'rows' | 'dim'> => model.inOldSpace ?? model;
+const oldModelRows = (model: ModelFeatures): ModelRows => model.inOldSpace ?? model;
 
-/** A model's unit embeddings in its own space and in the old one, and the positions of rows that are zeros in either. */
+/** Whether the model's queries can be compared with the old gallery, or with the one in its place. */
+const searchesOld = (model: ModelFeatures, old: ModelFeatures): boolean =>
+  oldModelRows(model).dim === (model.oldGallery ?? old).dim;
+
+/** A model's unit embeddings in its own space and in the old one, its gallery if that is not the old one, and the positions of rows that are zeros in any. */
 type LoadedEmbeddings = {
   readonly own: Embeddings;
   readonly inOldSpace: Embeddings;
+  readonly oldGallery?: Embeddings;
   readonly zeros: ReadonlySet<number>;
 };
 
 function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
-  const { name, inOldSpace } = model;
-  const unit = ({ rows: source, dim }: Pick<ModelFeatures, 'rows' | 'dim'>): Embeddings => {
+  const { name, inOldSpace, oldGallery } = model;
+  const unit = ({ rows: source, dim }: ModelRows): Embeddings => {
     const read = typeof source === 'function';
     const rows = read ? source() : source;
     if (rows.length !== count * dim)
@@ -182,8 +192,10 @@ function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
   };
   const own = unit(model);
   const meetingOld = inOldSpace ? unit(inOldSpace) : own;
-  const zeros = [own, ...(inOldSpace ? [meetingOld] : [])].flatMap(({ rows, dim }) => zeroRows(rows, dim));
-  return { own, inOldSpace: meetingOld, zeros: new Set(zeros) };
+  const gallery = oldGallery && unit(oldGallery);
+  const all = [own, ...(inOldSpace ? [meetingOld] : []), ...(gallery ? [gallery] : [])];
+  const zeros = all.flatMap(({ rows, dim }) => zeroRows(rows, dim));
+  return { own, inOldSpace: meetingOld, ...(gallery && { oldGallery: gallery }), zeros: new Set(zeros) };
 }
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);

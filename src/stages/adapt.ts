@@ -40,7 +40,7 @@ export type FitAdapterOptions = {
  * Fits an adapter between two models by features of the same images, and writes it if it beats the old model.
  * @throws UserError if the sets do not belong together, or no adapter beats the old model and `force` is not set.
  */
-export function writeAdapter(options: FitAdapterOptions): Promise<AdapterInfo> {
+export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterInfo> {
   const { direction, out, metric = 'TAR@FAR=1e-3', seed = 0, resamples, force = false } = options;
   const chosenBy = adapterMetrics.find(({ name }) => name === metric);
   if (!chosenBy)
@@ -50,7 +50,7 @@ export function writeAdapter(options: FitAdapterOptions): Promise<AdapterInfo> {
   using newer = FeatureSet.open(options.new);
   requireTwoModels(old, newer);
   const methods = methodsFor(options.candidates, old, newer);
-  return adapterArtifact.write(out, { force, inputs: [options.old, options.new] }, (directory) =>
+  return await adapterArtifact.write(out, { force, inputs: [options.old, options.new] }, (directory) =>
     scope(() => {
       const rows = rowsOfBoth(old, newer);
       const column = (all: Int32Array): Int32Array => rows.map((row) => all[row]!);

@@ -14,8 +14,9 @@ import {
   withholdVerdicts,
 } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
+import { crossedByAdapter, crossedSet, requireOwnSpace } from './adapted-sets.ts';
 import { writeReports } from './reports.ts';
-import { openSameImages, requireSameModel } from './same-images.ts';
+import { openSameImages } from './same-images.ts';
 
 export type EvaluateSetsOptions = Pick<
   EvaluateOptions,
@@ -27,8 +28,10 @@ export type EvaluateSetsOptions = Pick<
   readonly candidates: readonly {
     readonly name: string;
     readonly features: string;
-    /** Of a model with a projection: its embeddings in the old space. */
+    /** Feature set of a model with a projection in the old space, or one that went through an adapter. */
     readonly inOldSpace?: string;
+    /** Folder of an adapter to compare through. */
+    readonly adapter?: string | undefined;
   }[];
   readonly seed: number;
   /** Bytes that the evaluation may take. */
@@ -46,8 +49,16 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
   using old = FeatureSet.open(stage.old);
   const paths = pathsOf(stage);
   using described = openSameImages(paths);
-  for (const { features, inOldSpace } of stage.candidates)
-    if (inOldSpace !== undefined) requireSameModel(features, inOldSpace);
+  for (const role of ['old', 'oracle'] as const) {
+    const own = stage[role];
+    if (own !== undefined) requireOwnSpace({ own, old: stage.old }, role);
+  }
+  const crossings = stage.candidates.map(({ features: own, inOldSpace, adapter }) => {
+    const compared = { own, old: stage.old };
+    requireOwnSpace(compared, 'new');
+    if (adapter !== undefined) return crossedByAdapter(compared, adapter);
+    return inOldSpace === undefined ? null : crossedSet(compared, inOldSpace);
+  });
   const { dataset } = described.info;
   const { title, seed, genuines, impostors, probes, resamples, maxZeroShare } = stage;
   const present = presentRows(described.info.count, paths);
@@ -76,10 +87,12 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       dataset: { path: dataset?.path ?? stage.old, digest: dataset?.digest ?? described.digest },
       old: features('old', stage.old),
       oracle: stage.oracle === undefined ? undefined : features('oracle', stage.oracle),
-      candidates: stage.candidates.map(({ name, features: path, inOldSpace }) => ({
-        ...features(name, path),
-        ...(inOldSpace !== undefined && { inOldSpace: features(name, inOldSpace) }),
-      })),
+      candidates: stage.candidates.map(({ name, features: path }, i) => {
+        const crossing = crossings[i];
+        if (!crossing) return features(name, path);
+        const { role, dim, path: at, map = (rows) => rows } = crossing;
+        return { ...features(name, path), [role]: { rows: () => map(readRows(at, present)), dim } };
+      }),
       labels,
       families: column(described.families()),
       missing: described.info.count - labels.length,

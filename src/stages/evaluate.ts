@@ -9,7 +9,9 @@ export const evaluateStage = defineStage({
     oracle: reference.optional(),
     new: z
       .record(z.string(), z.union([reference, z.strictObject({ own: reference, old: reference })]))
-      .describe('features of each new model; of one with a projection, in its own and in the old space'),
+      .describe(
+        'features of each new model; of one with a projection or an adapter, in its own and in the other space',
+      ),
   },
   options: {
     impostors: z.int().positive().optional(),

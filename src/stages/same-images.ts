@@ -1,4 +1,3 @@
-import { digestOf } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
 import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
@@ -57,16 +56,4 @@ function sameRows(a: FeatureSet, b: FeatureSet): boolean {
   if (!sameColumn(a.labels(), b.labels())) return false;
   if (hasFamilies(a) && hasFamilies(b) && !sameColumn(a.families(), b.families())) return false;
   return !hasIds(a) || !hasIds(b) || a.labels().every((_, row) => a.id(row) === b.id(row));
-}
-
-/** @throws UserError if the embeddings in the old space are known to be of another model than the model's own. */
-export function requireSameModel(ownPath: string, inOldSpacePath: string): void {
-  using own = FeatureSet.open(ownPath);
-  using inOldSpace = FeatureSet.open(inOldSpacePath);
-  const [a, b] = [own.info.model, inOldSpace.info.model];
-  if (a && b && b.digest !== digestOf(a.digest, 'old'))
-    throw new UserError(
-      `${inOldSpace.path} (model ${b.name}) does not hold the projected embeddings of ${own.path} (model ${a.name})`,
-      { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
-    );
 }

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
+import { Adapter, adapterFile } from '../adapt/index.ts';
+import { Rng } from '../base/rng.ts';
+import { FeatureSet, writeFeatureSet } from '../features/index.ts';
+import { describePath } from '../info/describe.ts';
+import { applyAdapter, type FitAdapterOptions, writeAdapter } from './adapt.ts';
+import { evaluateSets } from './evaluate-sets.ts';
+
+const [CLASSES, IMAGES, DIM] = [120, 6, 16];
+const COUNT = CLASSES * IMAGES;
+const labels = Int32Array.from({ length: COUNT }, (_, i) => Math.floor(i / IMAGES));
+
+/** Rows of classes around their centres, by a model that sees them with noise. */
+function embeddings(rng: Rng, noise: number): Float32Array {
+  const centres = unitRows(CLASSES, DIM, new Rng('centres'));
+  const noises = unitRows(COUNT, DIM, rng);
+  return noises.map((value, i) => centres[labels[Math.floor(i / DIM)]! * DIM + (i % DIM)]! + noise * value);
+}
+
+/** The dimensions in another order and with other signs: a rotation; `dim` above 16 appends zeros. */
+const turned = (rows: Float32Array, dim = DIM): Float32Array =>
+  Float32Array.from({ length: COUNT * dim }, (_, i) => {
+    const [row, d] = [Math.floor(i / dim), i % dim];
+    return d < DIM ? (d % 2 === 0 ? 1 : -1) * rows[row * DIM + ((d + 5) % DIM)]! : 0;
+  });
+
+type SetOptions = { readonly dim?: number; readonly data?: string; readonly missing?: number };
+
+/** `old` sees classes with noise and turned, `new` clearly; `data: other` are other images. */
+async function world(t: TestContext) {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  const write = async (
+    name: string,
+    model: string | null,
+    rows: Float32Array,
+    { dim = DIM, data = 'images', missing }: SetOptions = {},
+  ) => {
+    const dataset = { path: data, digest: data, count: COUNT, classes: CLASSES };
+    const content = {
+      ...{ dim, classes: CLASSES, labels, families: new Int32Array(COUNT).fill(-1), flip: 'none' as const, dataset },
+      model:
+        model === null
+          ? null
+          : { name: model, digest: `digest of ${model}`, preset: 'default', differences: [], trainedOn: null },
+    };
+    await writeFeatureSet(at(name), content, {}, ({ append, markMissing }) => {
+      if (missing !== undefined) rows.fill(0, missing * dim, (missing + 1) * dim);
+      append(rows);
+      if (missing !== undefined) markMissing([{ row: missing, id: `${missing}`, problem: 'unreadable' }]);
+    });
+    return at(name);
+  };
+  const clear = embeddings(new Rng('new'), 0.4);
+  await write('old', 'a', turned(embeddings(new Rng('old'), 1)), { missing: 7 });
+  await write('new', 'b', clear);
+  const fit = (out: string, options: Partial<FitAdapterOptions> = {}) =>
+    writeAdapter({
+      ...{ old: at('old'), new: at('new'), direction: 'query', out: at(out), metric: 'rank-1', resamples: 100 },
+      ...options,
+    });
+  const judge = (candidates: Parameters<typeof evaluateSets>[0]['candidates'], old = at('old')) =>
+    evaluateSets({ title: '', old, candidates, seed: 0, resamples: 100, out: at('judged'), force: true });
+  return { at, write, fit, judge, clear };
+}
+
+test('both directions: the adapter that is chosen beats the old model, on the images it is applied to as well', async (t) => {
+  const { at, fit, judge } = await world(t);
+  for (const direction of ['query', 'gallery'] as const) {
+    const candidates = ['identity', 'procrustes', 'ridge', 'low-rank'] as const;
+    const info = await fit(direction, { direction, candidates });
+    assert.notEqual(info.method, 'identity');
+    assert.ok(info.beatsOld && info.test.difference.low > 0);
+    assert.deepEqual(info.identities, { fit: 72, choose: 24, test: 24 });
+    assert.deepEqual(
+      info.chosenBy.candidates.map(({ method }) => method),
+      candidates,
+    );
+    const source = at(direction === 'query' ? 'new' : 'old');
+    await applyAdapter({ adapter: at(direction), features: source, out: at(`${direction}-mapped`) });
+    const evaluation = await judge([
+      { name: 'mapped', features: at('new'), inOldSpace: at(`${direction}-mapped`) },
+      { name: 'adapter', features: at('new'), adapter: at(direction) },
+    ]);
+    const [mapped, adapter] = evaluation.candidates.map(
+      ({ comparisons }) => comparisons.find(({ metric }) => metric === 'rank-1')!,
+    );
+    assert.equal(mapped!.criterion, 'met', direction);
+    assert.deepEqual(mapped, adapter, 'features that were mapped, and an adapter that maps them');
+    const described = await describePath(at(direction));
+    assert.match(String(described.facts['direction']), direction === 'query' ? /new → old space/ : /old → new space/);
+    const { facts, sources } = await describePath(at(`${direction}-mapped`));
+    assert.equal(facts['adapter'], `${info.method}, for the ${direction}`);
+    assert.equal(sources.find(({ kind }) => kind === 'adapter')!.path, at(direction));
+  }
+  using gallery = FeatureSet.open(at('gallery-mapped'));
+  assert.deepEqual([...gallery.missing()], [7], 'rows without an embedding stay so');
+  assert.ok(gallery.rows([7]).every((value) => value === 0));
+  assert.ok(gallery.rows([8]).some((value) => value !== 0));
+});
+
+test('spaces of unequal dimensions are bridged in both directions, and the identity is refused there', async (t) => {
+  const { at, write, fit, judge } = await world(t);
+  await write('wide-old', 'wide', turned(embeddings(new Rng('old'), 1), 20), { dim: 20 });
+  for (const direction of ['query', 'gallery'] as const) {
+    const info = await fit(direction, { old: at('wide-old'), direction, candidates: ['procrustes'] });
+    assert.ok(info.beatsOld);
+    const adapter = { name: 'a', features: at('new'), adapter: at(direction) };
+    const { candidates } = await judge([adapter], at('wide-old'));
+    assert.equal(candidates[0]!.comparisons.find(({ metric }) => metric === 'rank-1')!.criterion, 'met');
+  }
+  await assert.rejects(
+    fit('x', { old: at('wide-old'), candidates: ['identity'] }),
+    /identity cannot map 16 dimensions to 20/,
+  );
+});
+
+test('an adapter that does not beat the old model is written with --force alone, and says so', async (t) => {
+  const { at, write, fit } = await world(t);
+  await write('useless', 'useless', unitRows(COUNT, DIM, new Rng('useless')));
+  const options = { new: at('useless'), candidates: ['procrustes', 'ridge'] } as const;
+  await assert.rejects(
+    fit('gated', options),
+    /no adapter beats the old model; the best of those tried is \S+: rank-1 0\./,
+  );
+  await assert.rejects(describePath(at('gated')), /no such file/);
+  const reports = reportsOf(t);
+  const { beatsOld, test: result } = await fit('gated', { ...options, force: true });
+  assert.ok(!beatsOld && result.difference.low <= 0);
+  assert.match(reports.text(), /gated is written, but does not beat the old model/);
+  assert.match(String((await describePath(at('gated'))).facts['verdict']), /does not beat the old model/);
+});
+
+test('reversed adapters, foreign models of equal dimension, and sets of other data are refused', async (t) => {
+  const { at, write, fit, judge, clear } = await world(t);
+  await write('foreign', 'c', clear);
+  await write('elsewhere', 'b', clear, { data: 'other' });
+  await write('unnamed', null, clear);
+  await assert.rejects(fit('x', { new: at('elsewhere') }), /are not embeddings of the same images/);
+  await assert.rejects(fit('x', { new: at('old') }), /are features of one model/);
+  for (const direction of ['query', 'gallery'] as const)
+    await fit(direction, { direction, candidates: ['procrustes'] });
+  const apply = (adapter: string, features: string) =>
+    applyAdapter({ adapter: at(adapter), features: at(features), out: at('mapped'), force: true });
+  await assert.rejects(apply('query', 'old'), { message: /maps features of the new model \(b .*holds others \(a / });
+  await assert.rejects(apply('gallery', 'new'), /maps features of the old model/);
+  for (const features of ['foreign', 'unnamed']) await assert.rejects(apply('query', features), /holds others/);
+  await apply('query', 'new');
+  await assert.rejects(apply('query', 'mapped'), /holds others/);
+  await assert.rejects(fit('x', { new: at('mapped') }), /went through an adapter/);
+  // an evaluation refuses it in any place but its own
+  const pair = { name: 'x', features: at('new'), inOldSpace: at('mapped') };
+  await judge([pair]);
+  await judge([{ name: 'x', features: at('mapped') }]);
+  await assert.rejects(judge([{ ...pair, features: at('foreign') }]), /between other models/);
+  await assert.rejects(judge([pair], at('foreign')), /between other models/);
+  await assert.rejects(judge([pair], at('mapped')), /wanted features of the old model in its own space/);
+  await assert.rejects(judge([{ name: 'x', features: at('foreign'), adapter: at('query') }]), /holds others/);
+  await assert.rejects(
+    judge([{ name: 'x', features: at('new'), adapter: at('query') }], at('foreign')),
+    /does not map into the space/,
+  );
+  await applyAdapter({ adapter: at('gallery'), features: at('old'), out: at('rewritten') });
+  await assert.rejects(judge([{ name: 'x', features: at('rewritten') }]), /wanted features of the new model/);
+});
+
+test('a damaged adapter and one whose manifest tells other sizes are refused', async (t) => {
+  const { at, fit } = await world(t);
+  await fit('query', { candidates: ['ridge'] });
+  const manifest = JSON.parse(readFileSync(at('query/manifest.json'), 'utf8'));
+  writeFileSync(at('query/manifest.json'), JSON.stringify({ ...manifest, new: { ...manifest.new, dim: 12 } }));
+  assert.throws(
+    () => Adapter.open(at('query')),
+    /holds bias \[16\], weight \[16, 16\], wanted bias \[16\], weight \[16, 12\]/,
+  );
+  writeFileSync(at('query/manifest.json'), JSON.stringify(manifest));
+  const bytes = readFileSync(adapterFile(at('query')));
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(adapterFile(at('query')), bytes);
+  assert.throws(() => Adapter.open(at('query')), /adapter\.safetensors/);
+});
+
+test('too few identities and an unknown metric are refused', async (t) => {
+  const { at, fit } = await world(t);
+  await assert.rejects(fit('x', { metric: 'rank-2' }), /metric rank-2: wanted one of TAR@FAR=1e-3/);
+  const few = Int32Array.from({ length: 38 }, (_, i) => i % 19);
+  for (const [name, seed] of [
+    ['few-old', 1],
+    ['few-new', 2],
+  ] as const)
+    await writeFeatureSet(
+      at(name),
+      { dim: 4, classes: 19, labels: few, families: few.map(() => -1), flip: 'none', dataset: null, model: null },
+      {},
+      ({ append }) => append(unitRows(38, 4, new Rng(seed))),
+    );
+  await assert.rejects(fit('x', { old: at('few-old'), new: at('few-new') }), /19 identities .*wanted at least 20/);
+});

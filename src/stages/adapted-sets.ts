@@ -1,0 +1,90 @@
+import { Adapter } from '../adapt/index.ts';
+import { digestOf } from '../artifacts/digest.ts';
+import { optionHint, UserError } from '../base/errors.ts';
+import { FeatureSet } from '../features/index.ts';
+
+/**
+ * How a new model's queries meet the gallery if not as the model made them: its embeddings in the old space, or the old
+ * model's in its own space.
+ */
+export type CrossedSpace = {
+  readonly role: 'inOldSpace' | 'oldGallery';
+  readonly dim: number;
+  /** The set to read rows of, and what is made of them. */
+  readonly path: string;
+  readonly map?: (rows: Float32Array) => Float32Array;
+};
+
+/** Folders of the sets of a comparison. */
+type Compared = { readonly own: string; readonly old: string };
+
+function withSets<T>({ own: ownPath, old: oldPath }: Compared, use: (own: FeatureSet, old: FeatureSet) => T): T {
+  using own = FeatureSet.open(ownPath);
+  using old = FeatureSet.open(oldPath);
+  return use(own, old);
+}
+
+const digestIn = ({ info }: FeatureSet): string | null => info.model?.digest ?? null;
+
+/**
+ * The crossed space that a second feature set holds: of a model with a projection, or through an adapter.
+ * @throws UserError if it is known to be of other models than the two that are compared.
+ */
+export function crossedSet(compared: Compared, path: string): CrossedSpace {
+  using set = FeatureSet.open(path);
+  const { adapter, model, dim } = set.info;
+  return withSets(compared, (own, old) => {
+    if (!adapter) {
+      const { model: ownModel } = own.info;
+      if (ownModel && model && model.digest !== digestOf(ownModel.digest, 'old'))
+        throw new UserError(
+          `${path} (model ${model.name}) does not hold the projected embeddings of ${own.path} (model ${ownModel.name})`,
+          { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
+        );
+      return { role: 'inOldSpace', dim, path };
+    }
+    const [from, to] = adapter.direction === 'query' ? [own, old] : [old, own];
+    if (adapter.from !== digestIn(from) || adapter.to !== digestIn(to))
+      throw new UserError(
+        `${path} went through an adapter for the ${adapter.direction} between other models than those of ${own.path} and ${old.path}`,
+        { hint: 'fit an adapter between these two with: mixbct adapt fit' },
+      );
+    return { role: adapter.direction === 'query' ? 'inOldSpace' : 'oldGallery', dim, path };
+  });
+}
+
+/** The crossed space that an adapter makes of one of the sets. @throws UserError if it is between other models. */
+export function crossedByAdapter(compared: Compared, adapterPath: string): CrossedSpace {
+  using adapter = Adapter.open(adapterPath);
+  const query = adapter.info.direction === 'query';
+  return withSets(compared, (own, old) => {
+    const [from, to] = query ? [own, old] : [old, own];
+    adapter.requireSource(from);
+    adapter.requireTarget(to);
+    return {
+      role: query ? 'inOldSpace' : 'oldGallery',
+      dim: adapter.sides.to.dim,
+      path: from.path,
+      map: (rows) => {
+        using opened = Adapter.open(adapterPath);
+        return opened.map(rows, from.path);
+      },
+    };
+  });
+}
+
+/** @throws UserError if a set that stands for a model as it is went through an adapter that leads elsewhere. */
+export function requireOwnSpace({ own, old }: Compared, role: 'old' | 'oracle' | 'new'): void {
+  withSets({ own, old }, (set, oldSet) => {
+    const { adapter } = set.info;
+    if (!adapter || (role === 'new' && adapter.direction === 'query' && adapter.to === digestIn(oldSet))) return;
+    throw new UserError(
+      `${own} went through an adapter for the ${adapter.direction}, wanted features of the ${role} model in its own space`,
+      {
+        hint: optionHint(
+          '--new name=features,adapted takes both: features of the new model, and those that were adapted',
+        ),
+      },
+    );
+  });
+}
