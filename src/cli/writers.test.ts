@@ -13,6 +13,8 @@ test('no command replaces by --force what is not its own: strange folders and fi
     'hold-out',
     'average',
     'import-features',
+    'adapt-fit',
+    'adapt-apply',
     'run',
     'report',
     'export',

@@ -8,6 +8,7 @@ import { oddCheckpointPath } from './checkpoints.ts';
 import { mixbct } from './cli.ts';
 import { pattern, writeTinySet } from './images.ts';
 import { onnxPath } from './onnx.ts';
+import { writeTwoModels } from './paired-rows.ts';
 
 /** How one case ended. */
 export type BadOutcome = {
@@ -40,6 +41,7 @@ export async function writeSandbox(folder: string): Promise<void> {
   );
   cpSync(oddCheckpointPath('half_legacy.pt'), join(folder, 'model.pt'));
   cpSync(onnxPath('rgb_nchw.onnx'), join(folder, 'model.onnx'));
+  writeTwoModels(folder);
   for (const line of [
     'import-model model.onnx --pixels imagenet --out theirs',
     'train recipe.yaml --data set --out model --threads 1',
@@ -47,6 +49,9 @@ export async function writeSandbox(folder: string): Promise<void> {
     'embed model photos --out photos.npy --shard 1/1 --threads 1',
     'denoise features --out credible --threads 1',
     'average features --out prototypes --threads 1',
+    'import-features first.npy --labels two-labels.npy --out first',
+    'import-features second.npy --labels two-labels.npy --out second',
+    'adapt fit --old first --new second --direction query --metric rank-1 --candidates ridge --resamples 10 --out adapter --threads 1',
     'evaluate --old features --new a=features --resamples 10 --impostors 50 --out judged',
   ]) {
     const { code, err } = mixbct(folder, ...line.split(' '));

@@ -7,6 +7,7 @@ import { mixbct } from './cli.ts';
 import { foreignNpy } from './foreign.ts';
 import { writeSmallIjb } from './ijb.ts';
 import { writeTinySet } from './images.ts';
+import { writeTwoModels } from './paired-rows.ts';
 
 /** A command that writes, in a folder that `writeInputs` has filled. */
 export type Writer = {
@@ -121,6 +122,21 @@ export const writers: Readonly<Record<string, Writer>> = {
       },
     ]),
   ),
+  'adapt-fit': {
+    make: (out) => [
+      ...['adapt', 'fit', '--old', 'first', '--new', 'second', '--direction', 'gallery', '--metric', 'rank-1'],
+      ...['--resamples', '10', '--out', out, ...one],
+    ],
+    inputs: ['first', 'second'],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
+  'adapt-apply': {
+    make: (out) => ['adapt', 'apply', 'adapter', 'first', '--out', out, ...one],
+    inputs: ['adapter', 'first'],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
   evaluate: {
     make: (out) => [
       ...['evaluate', '--old', 'features', '--new', 'new=mirrored', '--out', out],
@@ -191,7 +207,17 @@ export async function writeInputs(folder: string): Promise<void> {
   writeFileSync(join(folder, 'rows.npy'), foreignNpy('<f4', [count, dim], rows));
   const labels = Array.from({ length: count }, (_, i) => Math.floor(i / 12));
   writeFileSync(join(folder, 'labels.npy'), foreignNpy('<i4', [count], labels));
+  writeTwoModels(folder);
   for (const words of [
+    ...['first', 'second'].map((name) => [
+      'import-features',
+      `${name}.npy`,
+      '--labels',
+      'two-labels.npy',
+      '--out',
+      name,
+    ]),
+    writers['adapt-fit']!.make('adapter'),
     ['extract', 'run', '--data', 'set', '--out', 'features', ...QUIET],
     ['extract', 'run', '--data', 'set', '--out', 'mirrored', '--flip', 'mean', ...QUIET],
     writers['evaluate']!.make('judged'),
