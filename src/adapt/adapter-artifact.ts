@@ -76,7 +76,7 @@ export const adapterArtifact = defineArtifact<AdapterFields>({
       new: sideText(info.new),
       identities: `${info.identities.fit} to fit, ${info.identities.choose} to choose, ${info.identities.test} to test`,
       [info.metric]: resultText(info.test),
-      verdict: info.beatsOld ? 'beats the old model' : 'does not beat the old model, written by --force',
+      verdict: info.beatsOld ? 'beats the old model' : 'does not beat the old model',
       digest: info.digest,
     },
     sources: [

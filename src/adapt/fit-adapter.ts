@@ -1,10 +1,10 @@
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
+import { RESAMPLES } from '../eval/defaults.ts';
 import type { Estimate, Measured } from '../eval/evaluation.ts';
 import { compare, createTestRunner, identificationSplit, unitEmbeddings, verificationPairs } from '../eval/index.ts';
 import { judges, metrics } from '../eval/metrics/index.ts';
 import type { Metric } from '../eval/metrics/metric.ts';
-import { RESAMPLES, SAMPLE_SIZES } from '../eval/defaults.ts';
 import type { AdapterDirection } from '../features/feature-set-artifact.ts';
 import type { AdapterFields, AdapterMethod } from './adapter-artifact.ts';
 import { type AdapterMap, mapFlat } from './adapter-map.ts';
@@ -27,6 +27,8 @@ export const adapterMetrics: readonly Metric[] = metrics.filter((metric) => judg
 const HELD_OUT = 0.2;
 const LEAST_IDENTITIES = 20;
 const FOLDS = 5;
+/** Pairs and probes at most: a share of those of an evaluation, for each candidate is measured. */
+const MOST = { genuines: 200_000, impostors: 500_000, probes: 20_000 } as const;
 
 export type FitOptions = {
   /** x: embeddings to map; y: those of the other model. Labels and families of the rows. [N] */
@@ -131,7 +133,7 @@ function metricOf({
   rng,
 }: FitOptions & { readonly rows: Int32Array; readonly rng: Rng }): MetricOf {
   const identities = { labels: rows.map((row) => labels[row]!), families: rows.map((row) => families[row]!) };
-  const { genuines, impostors, probes } = SAMPLE_SIZES;
+  const { genuines, impostors, probes } = MOST;
   const split = identificationSplit(identities, rng.split('1:N'), { most: probes });
   const run = createTestRunner(
     { ...identities, pairs: verificationPairs(identities, { genuines, impostors, rng: rng.split('1:1') }), split },

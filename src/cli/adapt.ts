@@ -53,7 +53,7 @@ function fitCommand(): Command {
     .action(async (options: FitAdapterOptions & { readonly json: boolean; readonly threads: number }) => {
       const { writeAdapter } = await import('../stages/adapt.ts');
       await useThreads(options.threads);
-      const info = await writeAdapter(options);
+      const info = await writeAdapter({ ...options, allowWorse: options.force === true });
       const number = (x: number): string => x.toFixed(4);
       const rows = info.chosenBy.candidates.map(({ method, value, difference: { value: gain, low, high } }) => [
         method,

@@ -32,16 +32,17 @@ export type FitAdapterOptions = {
   readonly candidates?: readonly AdapterMethod[];
   readonly seed?: number;
   readonly resamples?: number;
-  /** Replace what stands at `out`, and write an adapter that does not beat the old model. */
+  /** Write an adapter that does not beat the old model, too. */
+  readonly allowWorse?: boolean;
   readonly force?: boolean;
 };
 
 /**
  * Fits an adapter between two models by features of the same images, and writes it if it beats the old model.
- * @throws UserError if the sets do not belong together, or no adapter beats the old model and `force` is not set.
+ * @throws UserError if the sets do not belong together, or no adapter beats the old model and `allowWorse` is not set.
  */
 export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterInfo> {
-  const { direction, out, metric = 'TAR@FAR=1e-3', seed = 0, resamples, force = false } = options;
+  const { direction, out, metric = 'TAR@FAR=1e-3', seed = 0, resamples, allowWorse = false, force = false } = options;
   const chosenBy = adapterMetrics.find(({ name }) => name === metric);
   if (!chosenBy)
     throw new UserError(`metric ${metric}: wanted one of ${adapterMetrics.map(({ name }) => name).join(', ')}`);
@@ -69,7 +70,7 @@ export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterI
       });
       bar.stop();
       const what = `${fit.method}: ${metric} ${resultText(fit.test)}`;
-      if (!fit.beatsOld && !force) refuse(what);
+      if (!fit.beatsOld && !allowWorse) refuse(what);
       if (!fit.beatsOld) logLine(`warning: ${out} is written, but does not beat the old model (${what})`);
       writeSafetensors(adapterFile(directory), Object.entries(map));
       return {

@@ -10,7 +10,7 @@ export const evaluateStage = defineStage({
     new: z
       .record(z.string(), z.union([reference, z.strictObject({ own: reference, old: reference })]))
       .describe(
-        'features of each new model; of one with a projection or an adapter, in its own and in the other space',
+        'features of each new model; of one with a projection or an adapter, in its own space and as they cross',
       ),
   },
   options: {

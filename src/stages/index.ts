@@ -1,4 +1,5 @@
 import type { StageKind } from '../experiment/stage.ts';
+import { applyAdapterStage, fitAdapterStage } from './adapter-stages.ts';
 import { averageStage } from './average.ts';
 import { boundariesStage } from './boundaries.ts';
 import { denoiseStage } from './denoise.ts';
@@ -21,5 +22,7 @@ export const stages: readonly StageKind[] = [
   denoiseStage,
   averageStage,
   boundariesStage,
+  fitAdapterStage,
+  applyAdapterStage,
   evaluateStage,
 ];
