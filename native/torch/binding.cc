@@ -3,6 +3,7 @@
 #include "convert.h"
 #include "distributed.h"
 #include "handle.h"
+#include "script.h"
 #include "surface.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -440,6 +441,7 @@ NAPI_MODULE_INIT() {
     define<disposeTensor>(env, exports, "dispose");
     define<live>(env, exports, "liveTensors");
     defineDistributed(env, exports);
+    defineScript(env, exports);
   } catch (const Pending&) {
     return nullptr;
   }

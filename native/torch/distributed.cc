@@ -62,25 +62,6 @@ struct WorkSlot final : Wrapped {
   Work work;
 };
 
-template <typename T>
-napi_value handOver(napi_env env, std::unique_ptr<T> held) {
-  napi_value value;
-  const auto drop = [](napi_env, void* data, void*) { delete static_cast<Wrapped*>(data); };
-  check(napi_create_external(env, static_cast<Wrapped*>(held.get()), drop, nullptr, &value));
-  held.release();
-  return value;
-}
-
-template <typename T>
-T& handleOf(napi_env env, napi_value value, Kind kind, const char* what) {
-  napi_valuetype type;
-  check(napi_typeof(env, value, &type));
-  void* data = nullptr;
-  if (type == napi_external) check(napi_get_value_external(env, value, &data));
-  if (data == nullptr || static_cast<Wrapped*>(data)->kind != kind) throw BadArgument(std::string("wanted a ") + what);
-  return *static_cast<T*>(static_cast<Wrapped*>(data));
-}
-
 c10d::Store& storeAt(napi_env env, const Args& args) {
   auto& slot = handleOf<StoreSlot>(env, args.at(0), Kind::Store, "store");
   if (!slot.store) throw BadArgument("this store is closed");

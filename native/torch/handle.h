@@ -29,7 +29,7 @@ inline void check(napi_status status) {
   if (status != napi_ok) throw std::runtime_error("Node-API call failed with status " + std::to_string(status));
 }
 
-enum class Kind : uint32_t { Tensor = 0x7e4501, Generator, Store, Group, Work, Buckets };
+enum class Kind : uint32_t { Tensor = 0x7e4501, Generator, Store, Group, Work, Buckets, Script };
 
 struct Wrapped {
   explicit Wrapped(Kind k) : kind(k) {}

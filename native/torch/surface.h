@@ -4,6 +4,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,26 @@ inline std::vector<at::Tensor> tensorsOf(napi_env env, napi_value array, const c
 
 inline void throwJs(napi_env env, const char* code, const std::string& message) {
   napi_throw_error(env, code, message.c_str());
+}
+
+// An external value that owns `held`, and what such a value owns.
+template <typename T>
+napi_value handOver(napi_env env, std::unique_ptr<T> held) {
+  napi_value value;
+  const auto drop = [](napi_env, void* data, void*) { delete static_cast<Wrapped*>(data); };
+  check(napi_create_external(env, static_cast<Wrapped*>(held.get()), drop, nullptr, &value));
+  held.release();
+  return value;
+}
+
+template <typename T>
+T& handleOf(napi_env env, napi_value value, Kind kind, const char* what) {
+  napi_valuetype type;
+  check(napi_typeof(env, value, &type));
+  void* data = nullptr;
+  if (type == napi_external) check(napi_get_value_external(env, value, &data));
+  if (data == nullptr || static_cast<Wrapped*>(data)->kind != kind) throw BadArgument(std::string("wanted a ") + what);
+  return *static_cast<T*>(static_cast<Wrapped*>(data));
 }
 
 template <Function body>

@@ -9,6 +9,7 @@ import { modelInput } from '../data/model-input.ts';
 import { embedWith, type Space } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
+import { SCRIPTED } from '../models/scripted.ts';
 import type { Linear } from '../nn/index.ts';
 import { type LoadedModel, loadModel } from '../runs/load-model.ts';
 import {
@@ -150,6 +151,16 @@ async function encoded(
   metadata: Record<string, string>,
 ): Promise<Uint8Array[]> {
   const { to: format, unitLength = false, pixels = 'mapped', half = false } = options;
+  if (format === 'onnx' && model.manifest.recipe.network.name === SCRIPTED)
+    throw new UserError(
+      `${model.manifest.name} has a scripted network, whose operators mixbct does not write as ONNX`,
+      {
+        hint: [
+          optionHint('write its weights with --to pytorch'),
+          'load them into the model in Python, then torch.onnx.export',
+        ],
+      },
+    );
   if (format === 'onnx') {
     const { backbone, manifest } = model;
     const projection = model.projection as Linear | null;

@@ -12,7 +12,7 @@ import type { Module } from '../nn/index.ts';
 import { loadStateDict } from '../nn/state-dict.ts';
 import { readSafetensors, scope } from '../torch/index.ts';
 import { backboneOf, projectionOf } from './network.ts';
-import { onnxRecipeSchema, recipeSchema } from './recipe.ts';
+import { type NetworkRecipe, onnxRecipeSchema, recipeSchema } from './recipe.ts';
 import { hasCheckpoint, type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 
 /** A trained backbone, ready to embed. Dispose it after use. */
@@ -25,6 +25,10 @@ export type LoadedModel = {
   readonly trainedClassKeys: ClassKeys | null;
   dispose(): void;
 };
+
+/** The network of a run, which holds a copy of the file of a scripted one. */
+const networkIn = (run: string, network: NetworkRecipe): NetworkRecipe =>
+  network.file === undefined ? network : { ...network, file: runFiles(run).script };
 
 /** The manifest of a finished run. @throws FileError if the run is unfinished or damaged. */
 export function readRunManifest(run: string): RunManifest {
@@ -75,7 +79,7 @@ export function loadModel(run: string, { space = 'own' }: { readonly space?: Spa
     scope(() => loadStateDict(path, readSafetensors(path).tensors, module.state()));
     return module;
   };
-  const backbone = loaded(runFiles(run).model, backboneOf(recipe.network, new Rng(0)));
+  const backbone = loaded(runFiles(run).model, backboneOf(networkIn(run, recipe.network), new Rng(0)));
   const projection = space === 'old' ? loaded(runFiles(run).projection, projectionOf(recipe, new Rng(0))) : null;
   const dispose = (): void => {
     backbone.dispose();

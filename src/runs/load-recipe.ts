@@ -6,9 +6,10 @@ import { resolveOwnOrPackaged, shippedFiles } from '../base/version.ts';
 import { readYaml } from '../base/yaml.ts';
 import { methodNamed } from '../methods/index.ts';
 import { type BackboneName, backbones, type OwnOption, ownOptions } from '../models/index.ts';
+import { SCRIPTED } from '../models/scripted.ts';
 import { namedRecipe, suggestName } from './named-recipes.ts';
 import { withReference } from './preset.ts';
-import { type Recipe, recipeSchema } from './recipe.ts';
+import { type NetworkRecipe, type Recipe, recipeSchema } from './recipe.ts';
 
 export type LoadRecipeOptions = {
   /** `path=value`, as `--set` takes them. */
@@ -46,12 +47,33 @@ export function parseRecipe(
 
 /** Names the files of a recipe as they are seen from the working folder, where they are in it or in `folder`. */
 function withFilesIn(recipe: Recipe, folder: string): Recipe {
-  const { init } = recipe;
+  const { init, network } = recipe;
   const seen = (path: string): string => {
     const beside = isAbsolute(path) || existsSync(path) ? path : join(folder, path);
     return existsSync(beside) ? beside : path;
   };
-  return { ...recipe, ...(init && { init: { ...init, from: seen(init.from) } }) };
+  return {
+    ...recipe,
+    network: { ...network, ...(network.file !== undefined && { file: seen(network.file) }) },
+    ...(init && { init: { ...init, from: seen(init.from) } }),
+  };
+}
+
+/** @throws UserError if a scripted network lacks its file or is to share batch statistics, or another's side does not fit */
+function requireNetworkFits({ name, file, inputSide }: NetworkRecipe, syncBatchNorm: boolean, where: string): void {
+  if (name !== SCRIPTED) {
+    if (inputSide % 16 !== 0)
+      throw new UserError(`${where}: network.inputSide is ${inputSide}, and ${name} takes multiples of 16`);
+    return;
+  }
+  if (file === undefined)
+    throw new UserError(`${where}: network ${SCRIPTED} needs network.file`, {
+      hint: 'in Python: torch.jit.script(model.eval()).save("backbone.pt")',
+    });
+  if (syncBatchNorm)
+    throw new UserError(`${where}: the batch norms of a scripted network use the images of one process alone`, {
+      hint: 'leave syncBatchNorm out',
+    });
 }
 
 function check(raw: unknown, where: string): Recipe {
@@ -65,8 +87,13 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: batchSize ${batchSize} is no multiple of accumulate ${accumulate}`, {
       hint: 'the parts of a batch must be of one size',
     });
-  const takes: readonly OwnOption[] = backbones[network.name as BackboneName].takes;
-  const idle = ownOptions.filter((option) => network[option] && !takes.includes(option));
+  requireNetworkFits(network, result.data.syncBatchNorm, where);
+  const takes: readonly OwnOption[] = network.name === SCRIPTED ? [] : backbones[network.name as BackboneName].takes;
+  const idle: string[] = ownOptions.filter((option) => network[option] && !takes.includes(option));
+  if (network.name === SCRIPTED) {
+    if (network.width !== 1) idle.push('width');
+    if (network.checkpointEvery) idle.push('checkpointEvery');
+  } else if (network.file !== undefined) idle.push('file');
   if (idle.length > 0)
     throw new UserError(`${where}: ${network.name} has no ${idle.join(', ')}`, {
       hint: `leave ${idle.map((option) => `network.${option}`).join(' and ')} out`,

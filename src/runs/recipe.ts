@@ -13,15 +13,21 @@ const open = <T extends z.ZodType>(schema: T) => schema.nullable().default(null)
 const inEpochs = 'in epochs; fractions are allowed';
 
 export const networkSchema = z.strictObject({
-  name: z.enum(backboneNames).describe('backbone'),
+  name: z
+    .enum([...backboneNames, 'torchscript'])
+    .describe('backbone; torchscript: any network of PyTorch, as the file that torch.jit.script(model).save wrote'),
+  file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('of torchscript: the file, from the working folder or from the recipe’s; its code is run, so trust it'),
   embeddingDim: z.int().positive().max(MOST_DIM).describe('D, size of an embedding'),
   inputSide: z
     .int()
     .positive()
-    .multipleOf(16)
     .max(1024)
     .default(112)
-    .describe('height and width of the input, in pixels'),
+    .describe('height and width of the input, in pixels: a multiple of 16, but for torchscript'),
   width: z.number().positive().max(4).default(1).describe('multiplies the channel counts'),
   dropout: z.number().min(0).lt(1).default(0).describe('before the last layer (iresnet)'),
   dropPath: open(z.number().min(0).lt(1)).describe('largest share of samples that skip a branch (vit)'),
@@ -167,6 +173,7 @@ whenRegistered(() => {
 /** A recipe without the places of the files that it names: their digests say what they are. */
 export const withoutPlaces = ({ init, ...recipe }: Recipe): object => ({
   ...recipe,
+  ...(recipe.network.file !== undefined && { network: { ...recipe.network, file: null } }),
   ...(init && { init: { ...init, from: null } }),
 });
 

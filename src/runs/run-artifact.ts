@@ -19,6 +19,8 @@ export const runFiles = (out: string) => ({
   /** In place of it: the model of an imported ONNX file. */
   onnx: join(out, 'model.onnx'),
   head: join(out, 'head.safetensors'),
+  /** Only of scripted networks: the program, as the recipe's file had it. */
+  script: join(out, 'backbone.pt'),
   /** Only of recipes with a projection. */
   projection: join(out, 'projection.safetensors'),
 });
@@ -73,6 +75,8 @@ const runSchema = z.object({
       unused: z.array(z.string()),
     })
     .optional(),
+  /** Digest of a scripted network's file. */
+  script: z.string().optional(),
   old: z.string(),
   /** W */
   processes: z.number().default(1),
@@ -94,7 +98,11 @@ export const runArtifact = defineArtifact<RunFields>({
   name: 'a run',
   command: 'mixbct train',
   check: checkedBySchema(runSchema) as FieldsCheck<RunFields>,
-  digests: ({ model, weights = model, onnx }) => onnx?.files ?? { [basename(runFiles('').model)]: weights },
+  digests: ({ model, weights = model, script, onnx }) =>
+    onnx?.files ?? {
+      [basename(runFiles('').model)]: weights,
+      ...(script !== undefined && { [basename(runFiles('').script)]: script }),
+    },
   describe: ({ recipe: { network, input, method, seed }, dataset, imported, init, onnx, old, ...run }) => ({
     facts: {
       model: `${run.name}: ${network.name}, ${network.embeddingDim} dimensions, input ${network.inputSide} × ${network.inputSide}`,

@@ -1,6 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileDigest } from '../artifacts/digest.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
+import { readRegularFile } from '../base/regular-file.ts';
 import { classKeysOf, type Dataset, referenceTo } from '../data/index.ts';
 import type { EmbeddingModules } from '../encoders/index.ts';
 import { trainedClassesPath, writeClassKeys } from '../features/index.ts';
@@ -24,9 +26,17 @@ export type TrainedRun = Pick<
   readonly inputs: readonly (string | undefined)[];
 };
 
-/** Writes the weights of a backbone. */
-export const writeBackbone = (out: string, backbone: Module, network: NetworkRecipe): void =>
-  writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(network) });
+/** Writes the weights of a backbone. They name the file of a scripted network by its digest, wherever it stands. */
+export function writeBackbone(out: string, backbone: Module, network: NetworkRecipe): void {
+  const { script } = runFiles(out);
+  const named = network.file === undefined ? network : { ...network, file: fileDigest(script) };
+  writeSafetensors(runFiles(out).model, backbone.state(), { network: JSON.stringify(named) });
+}
+
+/** Copies the file of a scripted network, so that the run stands alone. */
+export function copyScript(out: string, { file }: NetworkRecipe): void {
+  if (file !== undefined) writeAtomic(runFiles(out).script, readRegularFile(file));
+}
 
 /** Writes backbone and head, and returns the manifest that makes the run a finished one. */
 export function writeModel(out: string, { modules, head, dataset, inputs, ...outcome }: TrainedRun): RunManifest {
@@ -41,6 +51,7 @@ export function writeModel(out: string, { modules, head, dataset, inputs, ...out
     model: fileDigest(files.model),
     dataset: referenceTo(dataset),
     imported: null,
+    ...(outcome.recipe.network.file !== undefined && { script: fileDigest(files.script) }),
     ...outcome,
     preset: outcome.recipe.preset,
     differences: differencesFromReference(outcome.recipe),

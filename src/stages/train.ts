@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { canonicalJson } from '../artifacts/digest.ts';
+import { canonicalJson, fileDigest } from '../artifacts/digest.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { logLine } from '../base/progress.ts';
 import { readYaml } from '../base/yaml.ts';
@@ -40,7 +40,7 @@ export async function trainModel({
   ]);
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
   using old = openOldModelInputs(recipe, paths, dataset);
-  const inputs = [...(options.inputs ?? []), ...Object.values(paths), recipe.init?.from];
+  const inputs = [...(options.inputs ?? []), ...Object.values(paths), recipe.init?.from, recipe.network.file];
   const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
   if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
   const [{ hasCheckpoint }, { readRunManifest }, { digestOfInit }, { withoutPlaces }] = await Promise.all([
@@ -55,7 +55,8 @@ export async function trainModel({
     const same =
       made.dataset?.digest === dataset.digest &&
       made.old === old.digest &&
-      made.init?.digest === (recipe.init && digestOfInit(recipe.init));
+      made.init?.digest === (recipe.init && digestOfInit(recipe.init)) &&
+      made.script === (recipe.network.file === undefined ? undefined : fileDigest(recipe.network.file));
     if (same && canonicalJson(withoutPlaces(made.recipe)) === canonicalJson(withoutPlaces(recipe))) {
       const { removeRunLeftovers } = await import('../runs/run-output.ts');
       removeRunLeftovers(out);

@@ -37,6 +37,7 @@ export {
 } from './runtime.ts';
 export { type Metadata, readSafetensors, safetensorsChunks, type TensorFile, writeSafetensors } from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
+export { ScriptedModule } from './scripted-module.ts';
 export {
   BYTES,
   defaultGenerator,

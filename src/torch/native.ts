@@ -37,6 +37,7 @@ export type StoreHandle = Handle<'store'>;
 export type GroupHandle = Handle<'group'>;
 export type WorkHandle = Handle<'work'>;
 export type BucketsHandle = Handle<'buckets'>;
+export type ScriptHandle = Handle<'script'>;
 
 /** Functions of native/torch/distributed.cc. A group or store that is not closed lives as long as the process. */
 interface NativeDistributed {
@@ -77,8 +78,18 @@ interface NativeDistributed {
   dieWithParent(): void;
 }
 
+/** Functions of native/torch/script.cc. */
+interface NativeScript {
+  scriptLoad(bytes: Uint8Array, device: string): ScriptHandle;
+  scriptState(module: ScriptHandle, buffers: boolean): [name: string, value: Tensor][];
+  scriptParts(module: ScriptHandle): string[];
+  scriptFreeze(module: ScriptHandle, part: number): void;
+  scriptForward(module: ScriptHandle, x: Tensor, train: boolean, again: boolean): Tensor;
+  scriptClose(module: ScriptHandle): void;
+}
+
 /** Functions of the addon, declared in native/torch/binding.cc. */
-export interface Native extends NativeDistributed {
+export interface Native extends NativeDistributed, NativeScript {
   readonly Tensor: { readonly prototype: Tensor };
   readonly Generator: { readonly prototype: Generator };
   op(name: string, overload: string): number;

@@ -9,6 +9,8 @@ export type TrainingIdentity = {
   readonly recipe: string;
   readonly dataset: string;
   readonly old: string;
+  /** Of a scripted network's file. */
+  readonly script?: string;
   /** Of the weights that training began from, if they are not random. */
   readonly init?: string;
 };

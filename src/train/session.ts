@@ -165,5 +165,6 @@ export function* sessionState(session: Session): Generator<readonly [string, Ten
 }
 
 export function disposeSession(session: Session): void {
+  session.backbone.dispose(); // a scripted one holds more than its tensors
   for (const [, value] of sessionState(session)) value.dispose();
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
+import { B, batchOf, C, ChosenRows, D, noise, SIDE, STEPS } from '../../test/helpers/ten-steps.ts';
 import { Rng } from '../base/rng.ts';
 import type { OldModelBatch, OldModelConstants } from '../methods/index.ts';
 import type { Precision } from '../models/precisions.ts';
@@ -36,31 +37,6 @@ const BF16_FROM_FLOAT32 = 8e-2;
 
 /** Of gradient norms; bf16 measured to 0.045, as above. */
 const NORMS: Readonly<Record<string, number>> = { float32: 1e-3, bf16: 0.15, fp16: 1e-2 };
-
-const [B, C, D, SIDE, STEPS] = [16, 10, 16, 32, 10];
-
-/** `noise` of make_ten_steps.py. */
-function noise(count: number, stream: number, scale: number): Float64Array {
-  return Float64Array.from({ length: count }, (_, k) => {
-    const value = Math.sin(12.9898 * (k + 1) + 78.233 * stream) * 43758.5453;
-    return scale * (value - Math.floor(value) - 0.5);
-  });
-}
-
-/** The batches of make_ten_steps.py. */
-function batchOf(step: number) {
-  const labels = Int32Array.from({ length: B }, (_, i) => (step * 7 + 3 * i) % C);
-  const size = SIDE * SIDE * 3;
-  const images = new Uint8Array(B * size);
-  for (const [i, label] of labels.entries()) {
-    const [pattern, grain] = [noise(size, 1000 + label, 100), noise(size, 2000 + B * step + i, 100)];
-    images.set(
-      pattern.map((value, k) => Math.floor(127.5 + value + grain[k]!)),
-      i * size,
-    );
-  }
-  return { images, labels, indices: Int32Array.from({ length: B }, (_, i) => i) };
-}
 
 const float32 = (numbers: Float64Array, shape: readonly number[]): Tensor =>
   scope(() => to(tensor(numbers, { shape }), { dtype: 'float32' }));
@@ -105,17 +81,6 @@ const oldOf = (step: number) => ({
       credible: Int32Array.from({ length: B }, (_, i) => i),
     }) as unknown as OldModelBatch,
 });
-
-class ChosenRows extends Rng {
-  readonly #step: number;
-  constructor(step: number) {
-    super(step);
-    this.#step = step;
-  }
-  override sample(_: ArrayLike<number>, count: number): number[] {
-    return Array.from({ length: count }, (__, k) => (3 * this.#step + 5 * k) % B);
-  }
-}
 
 /** `set_weights` of make_ten_steps.py; entries of one dimension keep their initial values, which are PyTorch's. */
 function setWeights({ backbone, head, method }: Session): void {

@@ -13,7 +13,7 @@ import { describeInit, type InitRecord } from '../runs/initial-weights.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { type RunManifest, removeCheckpoints, runFiles } from '../runs/run-artifact.ts';
 import { RunOutput } from '../runs/run-output.ts';
-import { writeModel } from '../runs/write-model.ts';
+import { copyScript, writeModel } from '../runs/write-model.ts';
 import { singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
 import { allReduceAny, allReduceSum, broadcastState, loadFullState, withFullState } from './collectives.ts';
@@ -107,6 +107,7 @@ export class Trainer implements TrainingState, Disposable {
       if (warning) logLine(warning);
       if (empty) logLine(`warning: ${dataset.path}: ${empty}`);
       if (!resume) output.begin();
+      if (!resume) copyScript(this.out, this.recipe.network);
       requireDiskSpace(join(this.out, MANIFEST), stateBytes(sessionState(this.session)) * (resume ? 1 : CHECKPOINTS));
     }
     this.#init = init ? loadFullState(this.session, distributed, (state) => init.copyInto(state)) : undefined;

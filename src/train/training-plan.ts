@@ -1,4 +1,4 @@
-import { canonicalJson, digestOf } from '../artifacts/digest.ts';
+import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
@@ -70,6 +70,7 @@ export async function planTraining({ recipe, dataset, old, distributed }: TrainO
     recipe: digestOf(canonicalJson(withoutPlaces(recipe))),
     dataset: dataset.digest,
     old: old.digest,
+    ...(recipe.network.file !== undefined && { script: fileDigest(recipe.network.file) }),
     ...(init && { init: init.digest }),
   };
   const { old: oldModel, ...others } = identity;

@@ -273,21 +273,26 @@ def run(method, head, optimizer, precision="float32"):
     }
 
 
-torch.set_num_threads(1)
-cases = [
-    ("independent", "arcface", "sgd"),
-    ("mixbct", "arcface", "sgd"),
-    ("l2", "arcface", "sgd"),
-    ("bct", "arcface", "sgd"),
-    ("unibct", "arcface", "sgd"),
-    ("nccl", "arcface", "sgd"),
-    ("advbct", "arcface", "sgd"),
-    ("independent", "softmax", "sgd"),
-    ("mixbct", "cosface", "sgd"),
-    ("independent", "arcface", "adamw"),
-]
-methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
-half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
-for name, runs in (("ten_steps", cases), ("ten_steps_half", half)):
-    result = {"torch": torch.__version__, "cases": [run(*case) for case in runs]}
-    Path(__file__).with_name(f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+def main():
+    torch.set_num_threads(1)
+    cases = [
+        ("independent", "arcface", "sgd"),
+        ("mixbct", "arcface", "sgd"),
+        ("l2", "arcface", "sgd"),
+        ("bct", "arcface", "sgd"),
+        ("unibct", "arcface", "sgd"),
+        ("nccl", "arcface", "sgd"),
+        ("advbct", "arcface", "sgd"),
+        ("independent", "softmax", "sgd"),
+        ("mixbct", "cosface", "sgd"),
+        ("independent", "arcface", "adamw"),
+    ]
+    methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
+    half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
+    for name, runs in (("ten_steps", cases), ("ten_steps_half", half)):
+        result = {"torch": torch.__version__, "cases": [run(*case) for case in runs]}
+        Path(__file__).with_name(f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
