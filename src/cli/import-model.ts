@@ -15,7 +15,12 @@ export function importModelCommand(): Command {
     'mixbct import-model model.pt --network r50 --out runs/old\nmixbct import-model model.onnx --mean 127.5 --std 128 --out runs/old',
   )
     .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), .safetensors, or .onnx')
-    .addOption(new Option('--network <name>', 'backbone of a state_dict').choices(backboneNames))
+    .addOption(
+      new Option(
+        '--network <name>',
+        'backbone of a state_dict; torchscript: the file is a program, which is run',
+      ).choices([...backboneNames, 'torchscript']),
+    )
     .requiredOption('--out <folder>', 'folder of the run')
     .option('--name <text>', 'name of the model (default: the name of that folder)')
     .addOption(wholeOption('--side <pixels>', SIDE, { least: 1, most: 1024 }))

@@ -16,6 +16,8 @@ import {
 /** The name that recipes give it. */
 export const SCRIPTED = 'torchscript';
 
+/** Characters of libtorch's words that a message repeats. */
+const MOST_SAID = 160;
 const SCRIPT = 'in Python: torch.jit.script(model.eval()).save("backbone.pt")';
 
 export type ScriptedOptions = {
@@ -66,7 +68,7 @@ export class ScriptedBackbone extends Module {
     try {
       shape = inference(() => scope(() => this.forward(zeros([1, 3, side, side]), { train: false }).shape));
     } catch (error) {
-      throw new FileError(file, `does not run on images ${asked} (${lastLine(error)})`, [
+      throw new FileError(file, `does not run on images ${asked} (${lineOf(error, -1)})`, [
         'set network.inputSide to what it was made for',
         'it must map one tensor [B, 3, S, S] to one tensor [B, D]',
       ]);
@@ -107,7 +109,7 @@ function opened(file: string): ScriptedModule {
   try {
     return new ScriptedModule(bytes, defaultDevice());
   } catch (error) {
-    throw new FileError(file, `is no TorchScript program (${lastLine(error)})`, SCRIPT);
+    throw new FileError(file, `is no TorchScript program (${lineOf(error, 0)})`, SCRIPT);
   }
 }
 
@@ -119,5 +121,13 @@ function requireState(file: string, { parameters, buffers }: ScriptedModule): vo
     if (BYTES[dtype] === undefined) throw new FileError(file, `${name} has type ${dtype}, which no checkpoint holds`);
 }
 
-/** What libtorch says in the end: a traceback of the program comes before it. */
-const lastLine = (error: unknown): string => messageOf(error).trim().split('\n').at(-1)!.trim();
+/** A line of what libtorch says: the first of a loader, the last behind the traceback of a program. */
+const lineOf = (error: unknown, at: 0 | -1): string =>
+  messageOf(error)
+    .trim()
+    .split('\n')
+    .at(at)!
+    .replace(/[^\x20-\x7e]/g, '?')
+    .replace(/ This is an internal .*/, '')
+    .slice(0, MOST_SAID)
+    .trim();

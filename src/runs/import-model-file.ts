@@ -1,8 +1,10 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { describeIssues } from '../base/settings.ts';
 import { type InputRecipe, inputSchema } from '../data/model-input.ts';
+import { SCRIPTED } from '../models/scripted.ts';
 import { importModel } from './import-model.ts';
 import { importOnnx, type OnnxDeclaration } from './import-onnx.ts';
+import { importScripted } from './import-scripted.ts';
 import type { RunManifest } from './run-artifact.ts';
 
 /** What may be said of a model that was trained elsewhere, whatever its file is. */
@@ -14,7 +16,7 @@ export type ModelDeclaration = Partial<{ readonly [Key in keyof InputRecipe]: In
   };
 
 /**
- * Makes a run of a PyTorch, safetensors or ONNX file.
+ * Makes a run of a PyTorch, safetensors, TorchScript or ONNX file.
  * @throws UserError if a declaration is missing, wrong or of another kind of file; FileError as `importModel` and `importOnnx`
  */
 export async function importModelFile(
@@ -37,6 +39,11 @@ export async function importModelFile(
     throw new UserError(`${path}: the backbone of a PyTorch or safetensors file is not known`, {
       hint: optionHint('name it with --network'),
     });
+  if (network === SCRIPTED) {
+    if (width !== undefined)
+      throw new UserError(`${path}: --width is for the backbones of mixbct`, { hint: 'leave it out' });
+    return await importScripted(path, { ...(side !== undefined && { side }), input, name }, out, { force });
+  }
   const about = { ...(side !== undefined && { side }), ...(width !== undefined && { width }) };
   return await importModel(path, { network, ...about, input, name }, out, { force });
 }

@@ -83,7 +83,7 @@ export async function importModel(
 }
 
 /** What names a model in feature sets. Weights of which pictures are mapped in another way make other embeddings. */
-function identityOf(weights: string, input: InputRecipe | undefined): Pick<RunManifest, 'model' | 'weights'> {
+export function identityOf(weights: string, input: InputRecipe | undefined): Pick<RunManifest, 'model' | 'weights'> {
   return input ? { model: digestOf(weights, canonicalJson(input)), weights } : { model: weights };
 }
 

@@ -61,9 +61,9 @@ export function digestOfInit({ from, parts }: Init): string {
       'its place is seen from the working folder, or from the recipe’s',
     );
   if (!isRun(from)) return fileDigest(from);
-  const { model } = requireBackbone(from, readRunManifest(from));
+  const { model, weights = model } = requireBackbone(from, readRunManifest(from));
   const others = parts.filter((part) => part !== 'backbone').sort();
-  return others.length === 0 ? model : digestOf(model, ...others.map((part) => fileDigest(partFile(from, part))));
+  return others.length === 0 ? weights : digestOf(weights, ...others.map((part) => fileDigest(partFile(from, part))));
 }
 
 const isRun = (path: string): boolean => statSync(path).isDirectory();

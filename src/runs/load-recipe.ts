@@ -63,7 +63,9 @@ function withFilesIn(recipe: Recipe, folder: string): Recipe {
 function requireNetworkFits({ name, file, inputSide }: NetworkRecipe, syncBatchNorm: boolean, where: string): void {
   if (name !== SCRIPTED) {
     if (inputSide % 16 !== 0)
-      throw new UserError(`${where}: network.inputSide is ${inputSide}, and ${name} takes multiples of 16`);
+      throw new UserError(
+        `${where}: one problem\n  network.inputSide: ${inputSide} is no multiple of 16, and ${name} takes these`,
+      );
     return;
   }
   if (file === undefined)

@@ -5,16 +5,20 @@ import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } fro
 import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
+import { scriptedPath } from '../../test/helpers/checkpoints.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { inProcesses } from '../../test/helpers/processes.ts';
-import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { derivedSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { B, batchOf, C, ChosenRows, D, noise, SIDE, STEPS } from '../../test/helpers/ten-steps.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { Rng } from '../base/rng.ts';
 import { imageTensor } from '../data/collate.ts';
 import { exportModel } from '../export/export-model.ts';
+import { extractFeatures } from '../features/index.ts';
 import type { OldModelBatch } from '../methods/index.ts';
 import { ScriptedBackbone } from '../models/scripted.ts';
+import { importModelFile } from '../runs/import-model-file.ts';
 import { parseRecipe } from '../runs/load-recipe.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
@@ -42,7 +46,7 @@ const TEN_STEPS = 1e-4;
 /** Sums of single precision in another order, over two steps. */
 const FLOAT_SUMS = 1e-4;
 
-const FILE = resolve(import.meta.dirname, '../../../test/golden/scripted.pt');
+const FILE = scriptedPath;
 const expected = golden('scripted.json') as {
   readonly names: readonly string[];
   readonly cases: readonly {
@@ -123,11 +127,17 @@ test('a run with MixBCT that is killed resumes to the same bytes, and then stand
   const { folder, prefix, dataset } = await tinySet(t);
   const at = (name: string): string => join(folder, name);
   copyFileSync(FILE, at('net.pt'));
-  const { features, credible } = await oldSide(folder, dataset);
+  const { script: digest, imported } = await importModelFile(FILE, { network: 'torchscript', side: 16 }, at('old'));
+  assert.deepEqual([digest, digest], [fileDigest(FILE), imported!.digest]);
+  {
+    using encoder = await openEncoder(at('old'));
+    await extractFeatures(dataset, encoder, { out: at('features'), batchSize: 16 });
+  }
+  const { features, credible } = await derivedSide(folder);
   const paths = { features, credible };
   const old = { ...network, file: at('net.pt') };
   const changes = {
-    ...{ network: old, projection: { dim: 8 }, method: { kind: 'mixbct', ratio: 0.4 } },
+    ...{ network: old, method: { kind: 'mixbct', ratio: 0.4 } },
     ...{ epochs: 2, precision: 'bf16', accumulate: 2, freeze: ['stage1'] },
   };
   await trained(dataset, at('whole'), changes, { paths });
@@ -224,7 +234,10 @@ test('what is no network for this recipe is refused before anything is written',
     [{ network: { ...network, checkpointEvery: 2 } }, /torchscript has no checkpointEvery/],
     [{ network: { ...network, dropout: 0.2 } }, /torchscript has no dropout/],
     [{ network: { ...network, name: 'r18' } }, /r18 has no file/],
-    [{ network: { name: 'r18', embeddingDim: 8, inputSide: 20 } }, /inputSide is 20, and r18 takes multiples of 16/],
+    [
+      { network: { name: 'r18', embeddingDim: 8, inputSide: 20 } },
+      /network\.inputSide: 20 is no multiple of 16, and r18/,
+    ],
     [{ syncBatchNorm: true }, /batch norms of a scripted network use the images of one process/],
   ] as const)
     assert.throws(() => parseRecipe({ ...plain, ...changes }, 'test'), message);

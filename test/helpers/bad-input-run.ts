@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { encodePgm } from '../../src/data/decode.ts';
 import { writeOddities } from './bad-input.ts';
-import { oddCheckpointPath } from './checkpoints.ts';
+import { oddCheckpointPath, scriptedPath } from './checkpoints.ts';
 import { mixbct } from './cli.ts';
 import { pattern, writeTinySet } from './images.ts';
 import { onnxPath } from './onnx.ts';
@@ -42,6 +42,7 @@ export async function writeSandbox(folder: string): Promise<void> {
   cpSync(oddCheckpointPath('half_legacy.pt'), join(folder, 'model.pt'));
   cpSync(onnxPath('rgb_nchw.onnx'), join(folder, 'model.onnx'));
   writeTwoModels(folder);
+  cpSync(scriptedPath, join(folder, 'net.pt'));
   for (const line of [
     'import-model model.onnx --pixels imagenet --out theirs',
     'train recipe.yaml --data set --out model --threads 1',

@@ -35,3 +35,6 @@ export const oddCheckpointPath = (file: string): string =>
 
 export const checkpointPath = (file: string): string =>
   resolve(import.meta.dirname, '../../../test/golden/state_dicts', file);
+
+/** The TorchScript file that test/golden/make_scripted.py wrote. */
+export const scriptedPath = resolve(import.meta.dirname, '../../../test/golden/scripted.pt');

@@ -1,0 +1,40 @@
+import { basename } from 'node:path';
+import { fileDigest } from '../artifacts/digest.ts';
+import { SCRIPTED, ScriptedBackbone } from '../models/scripted.ts';
+import { type ImportedNetwork, identityOf, untrained } from './import-model.ts';
+import { parseRecipe } from './load-recipe.ts';
+import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
+import { requireFinite } from './weights-file.ts';
+import { copyScript, writeBackbone } from './write-model.ts';
+
+/**
+ * Makes a finished run from a TorchScript file, with its weights. D is what it makes of an image. It runs the code of the file.
+ * @throws FileError if the file is no such program, does not run on images of this side, or holds non-finite numbers.
+ */
+export async function importScripted(
+  path: string,
+  { side = 112, input, name }: Omit<ImportedNetwork, 'network' | 'width'>,
+  out: string,
+  { force = false }: { readonly force?: boolean } = {},
+): Promise<RunManifest> {
+  return await runArtifact.write(out, { force, inputs: [path] }, (folder) => {
+    const backbone = new ScriptedBackbone({ file: path, embeddingDim: null, inputSide: side });
+    try {
+      const { embeddingDim } = backbone;
+      const network = { name: SCRIPTED, file: path, embeddingDim, inputSide: side };
+      const recipe = parseRecipe({ network, ...(input && { input }) }, `--network ${SCRIPTED} --side ${side}`);
+      requireFinite(path, new Map(backbone.state()));
+      copyScript(folder, recipe.network);
+      writeBackbone(folder, backbone, recipe.network);
+      return {
+        name: name ?? basename(out),
+        ...identityOf(fileDigest(runFiles(folder).model), input),
+        script: fileDigest(runFiles(folder).script),
+        recipe,
+        ...untrained(path),
+      };
+    } finally {
+      backbone.dispose();
+    }
+  });
+}
