@@ -38,7 +38,7 @@ export class Opaque {
 export type PickleOptions = {
   /** All that may be named. */
   readonly globals?: readonly PickleGlobal[];
-  /** Anything else that is named is refused, or becomes an `Opaque`. */
+  /** What happens to a class or function that is not in `globals`: an error, or an `Opaque` in its place. */
   readonly unknown?: 'refuse' | 'opaque';
   /** Resolves the ids of what a program keeps outside the pickle; without it, such ids are refused. */
   readonly persistent?: (id: unknown) => unknown;
@@ -231,7 +231,7 @@ class Machine {
     this.push(made);
   }
 
-  /** Of an unknown class alone: those that data need are called otherwise. */
+  /** Only of unknown classes: the pickles of known classes do not create instances this way. */
   instance(callee: unknown, what: string): void {
     if (!(callee instanceof Opaque)) throw notNeeded(what);
     this.call(callee, []);
@@ -348,7 +348,7 @@ const operations: ReadonlyMap<number, Operation> = new Map(
       [0x62, 'BUILD', (m) => { const state = m.pop(); m.build(state); }],
       [0x50, 'PERSID', (m, s) => m.persistent(s.line())],
       [0x51, 'BINPERSID', (m) => m.persistent(m.pop())],
-      // known, but nothing that data needs
+      // opcodes that checkpoints do not use
       [0x69, 'INST', (m, s) => { m.popToMark(); const name = `${s.line()}.${s.line()}`; m.opaque(name, notNeeded(name)); }],
       [0x6f, 'OBJ', (m) => { const [callee] = m.popToMark(); m.instance(callee, 'an instance of an old-style class'); }],
       [0x92, 'NEWOBJ_EX', (m) => { const [callee] = m.popMany(3); m.instance(callee, 'a constructor with named arguments'); }],

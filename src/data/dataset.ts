@@ -43,7 +43,7 @@ export interface Dataset extends Disposable {
   /** C */
   readonly classes: number;
   readonly sidecar: Sidecar;
-  /** How pictures are aligned before a network sees them; absent: they are not. */
+  /** How pictures are aligned before they enter a network; undefined: no alignment. */
   readonly alignment?: 'five-points';
   /** Class ids [N], and family ids [N] or `NO_FAMILY`. */
   labels(): Int32Array;

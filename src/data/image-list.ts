@@ -10,7 +10,7 @@ import { SkippedFilesCounter } from './skipped-files.ts';
 /** An image without a label: what it is called, and where it is. */
 export type ListedImage = { readonly id: string; readonly path: string };
 
-/** Standard input as a name of a list. */
+/** The path that means standard input. */
 export const STANDARD_INPUT = '-';
 
 /** Ids that a message names. */

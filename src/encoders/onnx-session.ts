@@ -5,7 +5,7 @@ import type { PixelMapping } from '../data/pixels.ts';
 import { flip, permute, scope, share, threads, toFloat32, toUint8 } from '../torch/index.ts';
 import { loadOnnxRuntime } from './onnx-runtime.ts';
 
-/** What goes into an ONNX model, and what is taken of what comes out. */
+/** The input of an ONNX model, and which of its outputs holds the embeddings. */
 export type OnnxInterface = {
   readonly input: string;
   /** `uint8`: bytes of RGB pictures, which the model maps itself. */

@@ -26,7 +26,7 @@ export type Searches = {
   readonly equal: Int32Array;
 };
 
-/** `ahead` of a probe that can never be found: more than any gallery has. */
+/** `ahead` of a probe that no search can find: larger than any gallery. */
 export const NEVER_FOUND = 2 ** 31 - 1;
 
 /** The columns of a gallery in rows of similarities: `size` entries from `start` on, of `stride` in a row. */

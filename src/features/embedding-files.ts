@@ -48,7 +48,7 @@ function isDescription(path: string): boolean {
   }
 }
 
-/** The right to write the embeddings at `out` and the files beside it. @throws UserError as `claimOutput` */
+/** Locks the embeddings at `out` and the files beside it, and checks that they may be written. @throws UserError as `claimOutput` */
 export function claimEmbeddingFiles(out: string, { force = false, inputs = [] }: OverwriteOptions): OutputLock {
   const kind = outputKind(out);
   const lock = claimOutput(out, kind, { force, inputs });

@@ -48,7 +48,7 @@ export type IjbOptions = {
   readonly force: boolean;
 };
 
-/** Several processes extract features together; the first one then goes on alone, and has the result. */
+/** Several processes share the extraction of features. Rank 0 alone then evaluates, and returns the result. */
 export async function evaluateIjb(
   options: IjbOptions & { readonly joined: DistributedContext | null },
 ): Promise<Evaluation | undefined> {

@@ -35,7 +35,7 @@ const WITHOUT_OLD = 'images without an old embedding';
 /** Checkpoints that exist at the same time while one is written. */
 const CHECKPOINTS = 3;
 
-/** The right to write the run, on rank 0; null elsewhere. @throws UserError in every process if it is refused. */
+/** Rank 0 locks the folder of the run and checks that it may be written; null on other ranks. @throws UserError in every process if it is refused. */
 export function claimRun(options: TrainOptions): RunOutput | null {
   const { out, dataset, resume = false, force = false, inputs = [], distributed = null } = options;
   return claimOnRankZero(distributed, () => RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...inputs] }));

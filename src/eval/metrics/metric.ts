@@ -47,7 +47,7 @@ export type Metric = {
 /** Both kinds of protocol. */
 export const EVERY_PROTOCOL: readonly ProtocolKind[] = ['labelled set', 'templates'];
 
-/** The chance of finding the right entry first without any knowledge, mean over the galleries. */
+/** Rank-1 rate of a random ranking, mean over the galleries. */
 export const chanceOfRankOne = (galleries: readonly number[]): number => mean(galleries.map((entries) => 1 / entries));
 
 /** 0.001 as 1e-3 */
