@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { reportsOf } from '../../test/helpers/reports.ts';
-import { logLine, type Reporter, reportTo, silent } from './progress.ts';
+import { logLine, noProgress, type Reporter, reportTo } from './progress.ts';
 
 test('a call with a reporter of its own reports there, whatever runs beside it, and others to that of the process', async (t) => {
   const ofProcess = reportsOf(t);
   const [a, b]: [string[], string[]] = [[], []];
-  const to = (lines: string[]): Reporter => ({ line: (text) => lines.push(text), progress: () => silent });
+  const to = (lines: string[]): Reporter => ({ line: (text) => lines.push(text), progress: () => noProgress });
   const work = async (name: string): Promise<void> => {
     logLine(`${name} begins`);
     await new Promise((done) => setImmediate(done));

@@ -15,10 +15,10 @@ export interface Reporter {
 }
 
 /** For a job that another one shows. */
-export const silent: Progress = { update: () => undefined, stop: () => undefined };
+export const noProgress: Progress = { update: () => undefined, stop: () => undefined };
 
 /** What a program that names no reporter gets. */
-export const silentReporter: Reporter = { line: () => undefined, progress: () => silent };
+export const silentReporter: Reporter = { line: () => undefined, progress: () => noProgress };
 
 const ofCalls = new AsyncLocalStorage<Reporter>();
 let ofProcess = silentReporter;

@@ -35,12 +35,19 @@ export function describeIssues(error: z.ZodError, schema: z.ZodType): string {
   const lines = error.issues.map((issue) => {
     const { path, message } = issue;
     const where = path.length > 0 ? path.join('.') : 'top level';
-    if (issue.code !== 'unrecognized_keys') return `${where}: ${message.replace(/^Invalid input: /, '')}`;
+    if (issue.code !== 'unrecognized_keys') return `${where}: ${inPlainWords(message)}`;
     const known = knownKeys(schema);
     return issue.keys.map((key) => `${[...path, key].join('.')}: no such key${didYouMean(key, known)}`).join('\n  ');
   });
   return `${lines.length === 1 ? 'one problem' : `${lines.length} problems`}\n  ${lines.join('\n  ')}`;
 }
+
+/** A message of zod, in the words of YAML. */
+const inPlainWords = (message: string): string =>
+  message
+    .replace(/^Invalid input: /, '')
+    .replace(/\b(?:object|record)\b/, 'mapping')
+    .replace(/^expected (.*), received undefined$/, 'is missing, expected $1');
 
 /** Every property name that occurs in a schema, to guess what was meant. */
 function knownKeys(schema: z.ZodType): string[] {

@@ -8,7 +8,7 @@ import { renderTerminal, textTable } from '../report/terminal.ts';
 import type { IjbOptions } from '../stages/evaluate-ijb.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
 import { asLaunched, command, group, print, useThreads } from './context.ts';
-import { batchSizeOption, numberOption, several, wholeOption } from './options.ts';
+import { appendValue, batchSizeOption, numberOption, wholeOption } from './options.ts';
 
 export function evaluateCommand(): Command {
   return group(
@@ -32,7 +32,7 @@ function evaluateSetsCommand(): Command {
     .option(
       '--new <name=features>',
       'feature set of a new model; own,old if it has a projection; features+adapter or features,adapted through an adapter; may be repeated',
-      several,
+      appendValue,
       [],
     )
     .requiredOption('--out <folder>', 'folder for evaluation.json, report.html and report.md')
@@ -101,7 +101,7 @@ function evaluateIjbCommand(): Command {
     .requiredOption(
       '--model <[name=]run>',
       'a model to judge: folder of a run, or of a feature set of the benchmark; may be repeated',
-      several,
+      appendValue,
       [],
     )
     .option('--old <[name=]run>', 'the model of the old gallery')
@@ -130,8 +130,8 @@ function evaluatePackCommand(): Command {
     'evaluate models on verification packs such as lfw.bin: accuracy in ten folds',
     'mixbct evaluate pack --pack packs/lfw.bin --pack packs/cfp_fp.bin --model runs/new --old runs/old',
   )
-    .requiredOption('--pack <file>', 'a .bin of encoded images and labels; may be repeated', several, [])
-    .requiredOption('--model <[name=]run>', 'a model to judge; may be repeated', several, [])
+    .requiredOption('--pack <file>', 'a .bin of encoded images and labels; may be repeated', appendValue, [])
+    .requiredOption('--model <[name=]run>', 'a model to judge; may be repeated', appendValue, [])
     .option('--old <[name=]run>', 'the model of the old gallery: the first picture of each pair')
     .option('--out <folder>', 'write accuracy.json with every fold there')
     .addOption(pixels())

@@ -92,7 +92,7 @@ export const batchSizeOption = (fallback: number): Option =>
   wholeOption('--batch-size <n>', 'images at a time', { least: 1, most: 8192 }, fallback);
 
 /** For options that may be given several times. */
-export const several = (text: string, before: readonly string[]): readonly string[] => [...before, text];
+export const appendValue = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 
 /** A command that takes options which others have too. */
 export class SharedCommand extends Command {

@@ -6,7 +6,7 @@ import { renderTerminal } from '../report/terminal.ts';
 import { quickstartFile, smallestSettings } from '../stages/quickstart.ts';
 import type { RunExperimentOptions } from '../stages/run-experiment.ts';
 import { command, interruptible, print, useThreads } from './context.ts';
-import { seedOption, several } from './options.ts';
+import { appendValue, seedOption } from './options.ts';
 
 type RunCommandOptions = Omit<RunExperimentOptions, 'dataFolder' | 'settings'> & {
   readonly folder: string;
@@ -26,9 +26,14 @@ export function runCommand(): Command {
   )
     .argument('<experiment>', 'YAML file, your own or one of experiments/; its schema: mixbct schema experiment')
     .requiredOption('--out <folder>', 'folder of the experiment')
-    .option('--set <path=value>', 'change a setting (stages.new.recipe.epochs=8, say); may be repeated', several, [])
+    .option(
+      '--set <path=value>',
+      'change a setting (stages.new.recipe.epochs=8, say); may be repeated',
+      appendValue,
+      [],
+    )
     .option('--dry-run', 'say which stages would run and why, and run none', false)
-    .option('--only <stage>', 'run no more than what this stage needs; may be repeated', several, [])
+    .option('--only <stage>', 'run no more than what this stage needs; may be repeated', appendValue, [])
     .shared('folder', 'workers', 'threads', 'force')
     .action(run);
 }

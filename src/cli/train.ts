@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatCount, formatDuration } from '../base/progress.ts';
 import { asLaunched, command, interruptible, print } from './context.ts';
-import { several, wholeOption } from './options.ts';
+import { appendValue, wholeOption } from './options.ts';
 
 export function trainCommand(): Command {
   return command(
@@ -24,7 +24,7 @@ export function trainCommand(): Command {
     .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
     .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
     .shared('preset')
-    .option('--set <path=value>', 'change one setting of the recipe; may be repeated', several, [])
+    .option('--set <path=value>', 'change one setting of the recipe; may be repeated', appendValue, [])
     .option('--resume', 'continue from the checkpoint of an interrupted run', false)
     .addOption(wholeOption('--save-every <n>', 'steps between two checkpoints of an epoch', { least: 1 }, 1000))
     .addOption(

@@ -67,7 +67,7 @@ export type Comparison = {
 };
 
 /** Why numbers are shown but nothing is concluded from them. */
-export type Withheld =
+export type WithheldVerdict =
   | { readonly reason: 'trial' | 'training images' }
   | { readonly reason: 'too few identities'; readonly identities: number; readonly needed: number };
 
@@ -84,7 +84,7 @@ export type TestResult = {
 export type CandidateResult = {
   readonly name: string;
   /** Why the criterion of all comparisons is withheld; absent if it is not. */
-  readonly withheld?: Withheld;
+  readonly withheld?: WithheldVerdict;
   readonly comparisons: readonly Comparison[];
 };
 

@@ -17,7 +17,7 @@ export type {
   IdentificationResult,
   TestResult,
   VerificationResult,
-  Withheld,
+  WithheldVerdict,
 } from './evaluation.ts';
 export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
 export {

@@ -1,4 +1,4 @@
-import type { Evaluation, Withheld } from './evaluation.ts';
+import type { Evaluation, WithheldVerdict } from './evaluation.ts';
 
 /**
  * The fewest identities that a verdict needs. With fewer, one identity is more than a percentage point of rank-1, a
@@ -24,7 +24,7 @@ export function withholdVerdicts(
     evaluation.models.find((model) => model.name === name)?.trainingData?.images === 'shared';
   const oldSawImages = evaluation.models.some(({ name, role }) => role === 'old' && sawImages(name));
   const identities = countIdentities(evaluation);
-  const reasonFor = (name: string): Withheld | null => {
+  const reasonFor = (name: string): WithheldVerdict | null => {
     if (oldSawImages || sawImages(name)) return { reason: 'training images' };
     if (trial) return { reason: 'trial' };
     return identities < MIN_IDENTITIES ? { reason: 'too few identities', identities, needed: MIN_IDENTITIES } : null;

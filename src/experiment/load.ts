@@ -20,10 +20,12 @@ export const experimentSchema = (kinds: readonly StageKind[]) =>
       .record(z.string(), reference)
       .default({})
       .describe('other names for stages or paths; the name of a stage replaces it'),
-    stages: z.record(
-      z.string().regex(/^[a-z][a-z0-9-]*$/, 'wanted small letters, digits and hyphens'),
-      z.discriminatedUnion('do', kinds.map(({ schema }) => schema) as [StageKind['schema']]),
-    ),
+    stages: z
+      .record(
+        z.string().regex(/^[a-z][a-z0-9-]*$/, 'wanted small letters, digits and hyphens'),
+        z.discriminatedUnion('do', kinds.map(({ schema }) => schema) as [StageKind['schema']]),
+      )
+      .refine((stages) => Object.keys(stages).length > 0, 'wanted a stage, or several'),
   });
 
 export type Experiment = Omit<z.infer<ReturnType<typeof experimentSchema>>, 'stages'> & {

@@ -9,7 +9,7 @@ import { ForeignNpy } from './foreign-npy.ts';
 import { numberClasses, readClassIds, readFamilyIds } from './id-columns.ts';
 import { readIdFile } from './id-file.ts';
 import { reportMissingRows } from './missing-rows.ts';
-import { appendInOrder, identityOrder, orderById, type RowOrder } from './row-order.ts';
+import { appendInOrder, orderById, type RowOrder, unchangedOrder } from './row-order.ts';
 
 /** Files from elsewhere, whose rows i belong together. Arrays are .npy of any byte and element order. */
 export type NpyImport = {
@@ -51,7 +51,7 @@ export async function importNpy(
   if (ids) file.nameOf = (row) => `row ${row} (${ids[row]})`;
   const classIds = paths.labels === undefined ? null : readClassIds(paths.labels, count);
   const families = paths.families === undefined ? null : readFamilyIds(paths.families, count);
-  const rowOrder = dataset && ids ? orderById({ path: paths.ids!, ids }, dataset, allowMissing) : identityOrder(count);
+  const rowOrder = dataset && ids ? orderById({ path: paths.ids!, ids }, dataset, allowMissing) : unchangedOrder(count);
   const of = dataset ? ofDataset(dataset, paths, { classIds, ids, rowOrder }) : ofClasses(paths, classIds, ids);
   const content = {
     ...of,

@@ -16,7 +16,7 @@ export type RowOrder = {
   readonly missing: readonly MissingRow[];
 };
 
-export const identityOrder = (count: number): RowOrder => ({
+export const unchangedOrder = (count: number): RowOrder => ({
   rows: Int32Array.from({ length: count }, (_, i) => i),
   inOrder: true,
   missing: [],
@@ -84,7 +84,7 @@ export function appendInOrder(file: ForeignNpy, { rows, inOrder }: RowOrder, tar
     const path = join(directory, 'rows.npy');
     const writer = new NpyWriter(path, '<f4', [dim]);
     try {
-      appendInOrder(file, identityOrder(count), { ...target, append: (block) => writer.append(block) });
+      appendInOrder(file, unchangedOrder(count), { ...target, append: (block) => writer.append(block) });
     } finally {
       writer.close();
     }

@@ -104,7 +104,7 @@ function templateProtocolText({ dataset, protocol, tests }: Evaluation): string 
 }
 
 /** Warnings about the numbers: missing embeddings, zeros, and ties that decide searches or pairs. */
-export function warnings({ models, tests, protocol, dataset }: Evaluation): string[] {
+export function evaluationWarnings({ models, tests, protocol, dataset }: Evaluation): string[] {
   const [of, what] = protocol.name === undefined ? [dataset.images, 'embeddings'] : [dataset.classes, 'templates'];
   return [
     dataset.missing !== undefined &&

@@ -3,12 +3,12 @@ import { figures, type NamedEvaluation } from './curves.ts';
 import {
   comparisonColumns,
   comparisonRow,
+  evaluationWarnings,
   glossary,
   htmlText,
   presetLines,
   protocolText,
   testTable,
-  warnings,
 } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
@@ -19,7 +19,7 @@ export function renderHtml(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   return page(evaluation.title, [
     `<p>${htmlText(protocolText(evaluation))}</p>`,
-    ...warnings(evaluation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
+    ...evaluationWarnings(evaluation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
     ...(evaluation.candidates.length > 1 ? summarySections([evaluation]) : []),
     ...evaluation.candidates.map(
       (candidate) =>

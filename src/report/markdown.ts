@@ -2,11 +2,11 @@ import type { Evaluation } from '../eval/index.ts';
 import {
   comparisonColumns,
   comparisonRow,
+  evaluationWarnings,
   glossary,
   presetLines,
   protocolText,
   testTable,
-  warnings,
 } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
@@ -23,7 +23,7 @@ export function renderMarkdown(evaluation: Evaluation): string {
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...warnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...evaluationWarnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables that show several evaluations side by side. */

@@ -1,6 +1,6 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
-import { comparisonColumns, comparisonRow, glossary, protocolText, testTable, warnings } from './format.ts';
+import { comparisonColumns, comparisonRow, evaluationWarnings, glossary, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { verdict } from './verdict.ts';
@@ -22,7 +22,7 @@ export function renderTerminal(evaluation: Evaluation): string {
     wrap(protocolText(evaluation)),
     textTable(tests.header, tests.rows),
     ...protocolTables(evaluation).map(titled),
-    ...warnings(evaluation).map((text) => colors.yellow(wrap(text))),
+    ...evaluationWarnings(evaluation).map((text) => colors.yellow(wrap(text))),
   ];
   const many = evaluation.candidates.length > MAX_DETAILED_MODELS;
   if (many) parts.push(...summaryTables([evaluation]).map(titled));

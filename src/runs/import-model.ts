@@ -76,7 +76,7 @@ export async function importModel(
         name: name ?? basename(out),
         ...identityOf(fileDigest(runFiles(folder).model), input),
         recipe,
-        ...untrained(path, { leftOut: [...leftOut, ...shadowed], prefix, skipped: [...opened.skipped] }),
+        ...importedRunFields(path, { leftOut: [...leftOut, ...shadowed], prefix, skipped: [...opened.skipped] }),
       };
     });
   });
@@ -88,7 +88,7 @@ export function identityOf(weights: string, input: InputRecipe | undefined): Pic
 }
 
 /** What a run's manifest says that was not trained here. */
-export const untrained = (
+export const importedRunFields = (
   path: string,
   entries: Omit<NonNullable<RunManifest['imported']>, 'from' | 'digest'> = { leftOut: [], prefix: '', skipped: [] },
 ) => ({

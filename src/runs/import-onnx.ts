@@ -9,7 +9,7 @@ import { type InputRecipe, inputSchema, modelInput } from '../data/model-input.t
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readOnnxFile } from '../encoders/onnx-schema.ts';
 import { type OnnxInterface, OnnxSession, type OnnxValue, onnxMessage } from '../encoders/onnx-session.ts';
-import { untrained } from './import-model.ts';
+import { importedRunFields } from './import-model.ts';
 import { MOST_DIM, onnxRecipeSchema } from './recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 
@@ -73,7 +73,7 @@ export async function importOnnx(
       model: digestOf(canonicalJson({ ...about, files, side, ...modelInput(input) })),
       onnx: { ...about, files },
       recipe: onnxRecipeSchema.parse({ network, input }),
-      ...untrained(path),
+      ...importedRunFields(path),
     };
   });
 }

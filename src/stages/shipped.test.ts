@@ -161,3 +161,16 @@ test('a file that is not there is answered with those that come with mixbct', as
   for (const name of ['glyphs/old', 'old.yaml'])
     assert.throws(() => loadRecipe(name), /no such file.*\n {2}hint: .*recipes\/glyphs\/old\.yaml, .*mixbct recipes/);
 });
+
+test('what is missing in a file is named in the words of YAML', async (t) => {
+  const file = join(testFolder(t), 'empty.yaml');
+  for (const [text, problem] of [
+    ['title: x\nstages: {}\n', /stages: wanted a stage, or several/],
+    ['title: x\n', /stages: is missing, expected mapping/],
+  ] as const) {
+    writeFileSync(file, text);
+    await assert.rejects(loaded(file), problem);
+  }
+  writeFileSync(file, 'epochs: 3\n');
+  assert.throws(() => loadRecipe(file), /network: is missing, expected mapping/);
+});
