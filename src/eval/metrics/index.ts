@@ -6,9 +6,9 @@ import { tpirAtFpir } from './tpir-at-fpir.ts';
 
 /** Every metric, in the order of verdicts and tables. */
 export const metrics: readonly Metric[] = [
-  tarAtFar(1e-3, { hasVerdict: ['labelled set'], summary: true }),
-  tarAtFar(1e-4, { hasVerdict: ['templates'], summary: true }),
-  tarAtFar(1e-5, { hasVerdict: ['templates'], column: false }),
+  tarAtFar(1e-3, { verdictIn: ['labelled set'], summary: true }),
+  tarAtFar(1e-4, { verdictIn: ['templates'], summary: true }),
+  tarAtFar(1e-5, { verdictIn: ['templates'], column: false }),
   tarAtFar(1e-2),
   eer,
   rankK(1),
