@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { fileDigest } from '../artifacts/digest.ts';
 import { SCRIPTED, ScriptedBackbone } from '../models/scripted.ts';
-import { type ImportedNetwork, identityOf, untrained } from './import-model.ts';
+import { type ImportedNetwork, identityOf, importedRunFields } from './import-model.ts';
 import { parseRecipe } from './load-recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 import { requireFinite } from './weights-file.ts';
@@ -31,7 +31,7 @@ export async function importScripted(
         ...identityOf(fileDigest(runFiles(folder).model), input),
         script: fileDigest(runFiles(folder).script),
         recipe,
-        ...untrained(path),
+        ...importedRunFields(path),
       };
     } finally {
       backbone.dispose();
