@@ -16,8 +16,8 @@ if (places.isCheckout) installPackages();
 const libtorch = findLibtorch();
 say(`libtorch ${libtorch.version} (${libtorch.origin}) in ${libtorch.lib}`);
 await buildAddons(libtorch);
-if (places.isCheckout)
-  run('compile TypeScript', process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
+if (!places.isCheckout) say(`ready: the addons are in ${places.build}`);
+else run('compile TypeScript', process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
 
 function installPackages() {
   const wanted = join(root, 'package-lock.json');

@@ -75,6 +75,7 @@ test('the packed tarball, installed in an empty folder, has a command, types for
   const setup = run(join(project, 'node_modules/.bin/mixbct'), ['setup'], { env: { LIBTORCH: libtorch } });
   assert.equal(setup.code, 0, setup.err);
   assert.doesNotMatch(setup.err, /build the/);
+  assert.match(setup.err, /ready: the addons are in/);
   assert.match(done(mixbct('doctor')), /^libtorch +[12]\./m);
 
   cpSync(join(packageRoot, 'examples'), join(project, 'examples'), { recursive: true });
