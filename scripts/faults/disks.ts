@@ -18,7 +18,7 @@ export async function filled(
   rng: Rng,
   bytes: number,
 ): Promise<string[] | null> {
-  const { last, makes } = writers[name]!;
+  const { last, makes, resumes = makes === 'folder' } = writers[name]!;
   const lost: string[] = [];
   for (let i = 0; i < disks && lost.length === 0; i++) {
     const size = PAGE * (1 + Math.floor((bytes / PAGE) * ((i + rng.uniform()) / disks)));
@@ -31,7 +31,7 @@ export async function filled(
       if (ended.code === 2) {
         if (!/the disk (is full|quota)|need .* have /.test(ended.err)) lost.push(ended.err.slice(-300));
         if (last && existsSync(join(folder, out + last))) lost.push(`${out + last} is there`);
-        if (makes !== 'folder' && readdirSync(disk.path).some((file) => file.includes('.part')))
+        if (!resumes && readdirSync(disk.path).some((file) => file.includes('.part')))
           lost.push(`left: ${readdirSync(disk.path)}`);
         disk.resize(ROOM);
         lost.push(...wrongEnd(await attempt(folder, again(name, folder, out)), [0]));

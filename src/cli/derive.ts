@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { command, missingOf, print, useThreads } from './context.ts';
 import { numberOption, type SharedCommand } from './options.ts';
@@ -58,29 +59,40 @@ export function boundariesCommand(): Command {
 export function importFeaturesCommand(): Command {
   return command(
     'import-features',
-    'import embeddings of another system (.npy)',
+    'import embeddings of another system (.npy, .parquet)',
     'mixbct import-features features.npy --labels labels.npy --out features/old\n' +
-      'mixbct import-features features.npy --ids names.txt --data data/photos/train --out features/old',
+      'mixbct import-features features.npy --ids names.txt --data data/photos/train --out features/old\n' +
+      'mixbct import-features rows.parquet --id name --vector embedding --label person --out features/old',
   )
-    .argument('<features>', 'float16, float32 or float64 [N, D]')
+    .argument('<features>', 'a .npy of float16, float32 or float64 [N, D], or a .parquet')
     .option('--labels <file>', 'class ids [N], whole numbers of any type; not needed with --data and --ids')
     .option('--data <dataset>', 'the dataset that the rows are embeddings of: in its order, unless --ids are given')
     .option('--ids <file>', 'id of the image of each row: one id a line, in a .jsonl one JSON string a line')
     .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
+    .option('--vector <column>', 'Parquet: column of the embeddings, lists of numbers (default: embedding)')
+    .option('--id <column>', 'Parquet: column of what the images are called, text or whole numbers')
+    .option('--label <column>', 'Parquet: column of the classes, whole numbers or text')
     .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .shared('force')
     .action(async (features: string, options) => {
-      const { importNpy } = await import('../features/index.ts');
-      const info = await importNpy(
-        { features, dataset: options.data, labels: options.labels, families: options.families, ids: options.ids },
-        options.out,
-        options,
-      );
+      const { importNpy, importParquet } = await import('../features/index.ts');
+      const { data: dataset, labels, families, ids, vector, id, label } = options;
+      const isParquet = features.endsWith('.parquet');
+      requireNone(isParquet ? { labels, families, ids } : { vector, id, label }, isParquet ? '.npy' : '.parquet');
+      const info = isParquet
+        ? await importParquet({ features, dataset, vector, id, label }, options.out, options)
+        : await importNpy({ features, dataset, labels, families, ids }, options.out, options);
       print(
         options,
         info,
         `${options.out}: ${formatCount(info.count, 'feature')} of ${info.dim} dimensions, ${formatCount(info.classes, 'class', 'classes')}${missingOf(info)}`,
       );
     });
+}
+
+/** @throws UserError naming an option that only another kind of file has. */
+function requireNone(options: Readonly<Record<string, string | undefined>>, kind: string): void {
+  const given = Object.keys(options).find((name) => options[name] !== undefined);
+  if (given) throw new UserError(`--${given} belongs to a ${kind} file, and this is none`);
 }

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { cachedFileDigest } from '../artifacts/cached-digest.ts';
 import { canonicalJson } from '../artifacts/digest.ts';
 import { type IdList, readIds, writeIds } from '../artifacts/id-list.ts';
+import { kindAt } from '../artifacts/manifest.ts';
 import type { OverwriteOptions } from '../artifacts/output-claim.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
@@ -122,7 +123,7 @@ export async function writeShard(
 
 /** The shard that stands at `path`, if it is finished and of this plan. */
 function finishedShard(path: string, plan: EmbeddingPlan, shard: number): EmbeddingShardInfo | null {
-  if (!existsSync(join(path, 'manifest.json'))) return null;
+  if (kindAt(path) !== embeddingShardArtifact.kind) return null;
   const info = embeddingShardArtifact.open(path);
   const same = canonicalJson([planOf(info), info.shard]) === canonicalJson([plan, shard]);
   if (!same) return null;

@@ -20,11 +20,16 @@ export function readIdFile(path: string, count: number): string[] {
   const ids = lines.map(extname(path) === '.jsonl' ? parseString(path) : plain(path));
   if (ids.length !== count)
     throw new FileError(path, `holds ${ids.length} ids, wanted ${count}, one for each feature`, 'one id a line');
+  requireDistinct(path, ids);
+  return ids;
+}
+
+/** @throws FileError naming ids that occur twice. */
+export function requireDistinct(path: string, ids: readonly string[]): void {
   const seen = new Set<string>();
   const doubled = ids.filter((id) => seen.size === seen.add(id).size);
   if (doubled.length > 0)
     throw new FileError(path, `names ${doubled.length} ids twice: ${firstFew(doubled)}`, 'an id belongs to one row');
-  return ids;
 }
 
 function readText(path: string): string {

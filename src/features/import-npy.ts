@@ -32,7 +32,7 @@ export type ImportNpyOptions = {
 };
 
 /** Elements converted at a time. */
-const CHUNK_ELEMENTS = 1 << 22;
+export const CHUNK_ELEMENTS = 1 << 22;
 
 /**
  * Makes a feature set of arrays that another system wrote; the way out needs no command, for a feature set's files are
@@ -83,7 +83,7 @@ function shapeOf(file: ForeignNpy): readonly [number, number] {
 }
 
 /** What a set without a dataset holds beside its features. */
-function ofClasses(
+export function ofClasses(
   { features, labels: path }: NpyImport,
   classIds: Float64Array | null,
   ids: readonly string[] | null,
@@ -91,6 +91,7 @@ function ofClasses(
   if (!classIds)
     throw new FileError(features, 'comes without class ids', [
       optionHint('give them with --labels'),
+      optionHint('give their column with --label'),
       optionHint('give --data and --ids'),
     ]);
   const { labels, classes, ids: kept } = numberClasses(classIds);
@@ -108,7 +109,7 @@ type OfRows = {
 };
 
 /** What a set of a dataset's images holds beside its features. @throws FileError naming the first row of another class. */
-function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, rowOrder: { rows } }: OfRows) {
+export function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, rowOrder: { rows } }: OfRows) {
   const { path } = dataset;
   if (!classIds && !ids)
     throw new FileError(

@@ -15,6 +15,7 @@ export { FeatureSet, requireSamePreprocessing } from './feature-set.ts';
 export type { FeaturesInfo, Preprocessing } from './feature-set-artifact.ts';
 export { type FeatureSetContent, writeFeatureSet } from './feature-set-writer.ts';
 export { importNpy, type NpyImport } from './import-npy.ts';
+export { importParquet, type ParquetImport } from './import-parquet.ts';
 export type { MissingRow } from './missing-rows.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { packageRoot } from '../../src/base/version.ts';
 import { encodePgm } from '../../src/data/decode.ts';
 import { writeOddities } from './bad-input.ts';
 import { oddCheckpointPath, scriptedPath } from './checkpoints.ts';
@@ -58,6 +59,7 @@ export async function writeSandbox(folder: string): Promise<void> {
     const { code, err } = mixbct(folder, ...line.split(' '));
     if (code !== 0) throw new Error(`mixbct ${line}: ${err}`);
   }
+  cpSync(join(packageRoot, 'test/golden/parquet/snappy.parquet'), join(folder, 'rows.parquet'));
   writeFileSync(join(folder, 'list.jsonl'), '{"id":"1","path":"photos/a/1.pgm"}\n');
   const ids = Array.from({ length: 24 }, (_, i) => `${JSON.stringify(`${i}.pgm`)}\n`);
   writeFileSync(join(folder, 'set.ids.jsonl'), ids.join(''));

@@ -41,7 +41,10 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   denoise: 'denoise features --out credible --threads 1',
   average: 'average features --out prototypes --threads 1',
   boundaries: 'boundaries features --out prototypes --threads 1',
-  'import-features': 'import-features features/features.npy --labels features/labels.npy --out features',
+  'import-features': [
+    'import-features features/features.npy --labels features/labels.npy --out features',
+    'import-features rows.parquet --vector vector --id name --label person --out features',
+  ],
   'adapt fit':
     'adapt fit --old first --new second --direction query --metric rank-1 --candidates ridge --resamples 10 --out adapter --threads 1',
   'adapt apply': 'adapt apply adapter second --out features --threads 1',

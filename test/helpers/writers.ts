@@ -19,6 +19,8 @@ export type Writer = {
   readonly makes: 'folder' | 'set' | 'files';
   /** The file, behind `out`, that appears last: then the command is done. None: it can be given again at any time. */
   readonly last?: string;
+  /** Whether a failed attempt keeps its work for the next one; default: if it makes a folder. */
+  readonly resumes?: boolean;
   /** What has to be said to a second attempt: of a training that has begun, of one that has not. */
   readonly again?: readonly [begun: string, fresh: string];
 };
@@ -28,6 +30,7 @@ const one = ['--threads', '1'];
 const packs = ['python2-protocol2.bin', 'python3-protocol4.bin'].map((name) =>
   join(packageRoot, 'test/golden/packs', name),
 );
+const parquet = join(packageRoot, 'test/golden/parquet/gzip.parquet');
 const checkpoint = checkpoints.networks.find(({ file }) => file === 'mbf.pt')!;
 const ofCheckpoint = [
   ...['--network', checkpoint.network, '--side', `${checkpoint.side}`],
@@ -91,12 +94,14 @@ export const writers: Readonly<Record<string, Writer>> = {
     make: (out) => ['embed', 'run', 'photos', '--out', `${out}.npy`, '--batch-size', '32', ...QUIET],
     inputs: ['run', 'photos'],
     makes: 'files',
+    resumes: true,
     last: '.npy',
   },
   'embed-shard': {
     make: (out) => ['embed', 'run', 'photos', '--out', `${out}.npy`, '--shard', '1/1', '--batch-size', '32', ...QUIET],
     inputs: ['run', 'photos'],
     makes: 'files',
+    resumes: true,
     last: '.npy.shard-1-of-1/manifest.json',
   },
   merge: {
@@ -108,6 +113,12 @@ export const writers: Readonly<Record<string, Writer>> = {
   'import-features': {
     make: (out) => ['import-features', 'rows.npy', '--labels', 'labels.npy', '--out', out],
     inputs: ['rows.npy', 'labels.npy'],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
+  'import-parquet': {
+    make: (out) => ['import-features', parquet, '--vector', 'vector', '--label', 'person', '--out', out],
+    inputs: [parquet],
     makes: 'folder',
     last: '/manifest.json',
   },

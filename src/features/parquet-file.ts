@@ -1,0 +1,182 @@
+import { closeSync, fstatSync } from 'node:fs';
+import * as zlib from 'node:zlib';
+import {
+  type AsyncBuffer,
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+} from 'hyparquet';
+import { parquetHeader } from 'hyparquet/src/column.js';
+import { FileError, messageOf } from '../base/errors.ts';
+import { openRegularFile } from '../base/regular-file.ts';
+import { readFully } from './npy.ts';
+
+/**
+ * What a column chunk may state for each byte that it has: values (a run of equal ones takes a few bytes) and bytes without
+ * compression (deflate ends at 1032). Each page may add a little.
+ */
+const [VALUES_PER_BYTE, BYTES_PER_BYTE, SMALL] = [64, 1100, 1 << 16];
+
+type Decompress = (bytes: Uint8Array, length: number) => Uint8Array;
+/** From Node 22.15 on. */
+const zstd = (zlib as { readonly zstdDecompressSync?: typeof zlib.gunzipSync }).zstdDecompressSync;
+
+/** Beside Snappy, which hyparquet has: what Node has. */
+const compressors: Compressors = {
+  GZIP: ((bytes, maxOutputLength) => zlib.gunzipSync(bytes, { maxOutputLength })) satisfies Decompress,
+  BROTLI: ((bytes, maxOutputLength) => zlib.brotliDecompressSync(bytes, { maxOutputLength })) satisfies Decompress,
+  ...(zstd && { ZSTD: ((bytes, maxOutputLength) => zstd(bytes, { maxOutputLength })) satisfies Decompress }),
+};
+
+/** Rows `from` … `from + count - 1`, which are stored together. */
+export type RowGroup = { readonly from: number; readonly count: number };
+
+/** Columns of a Parquet file, a row group in memory at a time. */
+export class ParquetFile implements Disposable {
+  readonly path: string;
+  /** N */
+  readonly count: number;
+  readonly groups: readonly RowGroup[];
+  readonly #metadata: FileMetaData;
+  readonly #file: AsyncBuffer;
+  readonly #fd: number;
+
+  private constructor(path: string, fd: number, file: AsyncBuffer, metadata: FileMetaData) {
+    this.path = path;
+    this.#fd = fd;
+    this.#file = file;
+    this.#metadata = metadata;
+    let from = 0;
+    this.groups = metadata.row_groups.map(({ num_rows }) => {
+      const group = { from, count: Number(num_rows) };
+      if (!Number.isSafeInteger(group.count) || group.count < 0) throw new Error(`a row group of ${num_rows} rows`);
+      from += group.count;
+      return group;
+    });
+    this.count = from;
+    const { byteLength } = file;
+    if (from > VALUES_PER_BYTE * byteLength) throw new Error(`${from} rows in ${byteLength} bytes`);
+  }
+
+  /** @throws FileError if there is no whole Parquet file at `path`. */
+  static async open(path: string): Promise<ParquetFile> {
+    const fd = openRegularFile(path);
+    try {
+      const { size } = fstatSync(fd);
+      const file: AsyncBuffer = {
+        byteLength: size,
+        slice: async (start, end = size) => {
+          if (!(start >= 0 && end >= start && end <= size))
+            throw new Error(`bytes ${start} to ${end} of ${size} are wanted`);
+          const bytes = new Uint8Array(end - start);
+          readFully(fd, path, bytes, start);
+          return bytes.buffer;
+        },
+      };
+      return await readable(path, async () => {
+        if (size < 12) throw new Error(`${size} bytes`);
+        return new ParquetFile(path, fd, file, await parquetMetadataAsync(file, { geoparquet: false }));
+      });
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** The values of a column in a row group, one for each row. @throws FileError */
+  async column(name: string, { from, count }: RowGroup): Promise<readonly unknown[]> {
+    const { path } = this;
+    const columns = this.#metadata.schema.length > 0 ? this.#topLevel() : [];
+    if (!columns.includes(name))
+      throw new FileError(
+        path,
+        `has no column ${JSON.stringify(name)}`,
+        `its columns: ${columns.slice(0, 20).join(', ')}`,
+      );
+    return await readable(path, async () => {
+      await this.#requireBounded(
+        name,
+        this.groups.findIndex((group) => group.from === from && group.count === count),
+      );
+      const rows = await parquetReadObjects({
+        file: this.#file,
+        metadata: this.#metadata,
+        columns: [name],
+        rowStart: from,
+        rowEnd: from + count,
+        compressors,
+      });
+      if (rows.length !== count) throw new Error(`${rows.length} rows in a group of ${count}`);
+      return rows.map((row) => row[name]);
+    });
+  }
+
+  /** Names of the columns, each with all that lies below it. */
+  #topLevel(): string[] {
+    const { schema } = this.#metadata;
+    const names: string[] = [];
+    const below = (at: number): number => {
+      let next = at + 1;
+      for (let child = schema[at]?.num_children ?? 0; child > 0 && next < schema.length; child--) next = below(next);
+      return next;
+    };
+    for (let at = 1; at < schema.length; at = below(at)) names.push(schema[at]!.name);
+    return names;
+  }
+
+  /** @throws Error if pages of a column state more values or bytes than their own bytes can hold. */
+  async #requireBounded(name: string, group: number): Promise<void> {
+    for (const { meta_data: chunk } of this.#metadata.row_groups[group]?.columns ?? []) {
+      if (chunk?.path_in_schema[0] !== name) continue;
+      const [words, data] = [Number(chunk.dictionary_page_offset ?? 0), Number(chunk.data_page_offset)];
+      const start = words > 0 && words < data ? words : data; // as hyparquet reads it
+      const buffer = await this.#file.slice(start, start + Number(chunk.total_compressed_size));
+      const reader = { view: new DataView(buffer as ArrayBuffer), offset: 0 };
+      while (reader.offset < buffer.byteLength - 1) {
+        const {
+          data_page_header: v1,
+          data_page_header_v2: v2,
+          dictionary_page_header: dictionary,
+          ...page
+        } = parquetHeader(reader);
+        const [packed, bytes] = [Number(page.compressed_page_size), Number(page.uncompressed_page_size)];
+        const values = [v1, v2, dictionary].map((header) => Number(header?.num_values ?? 0));
+        const isCount = (n: number, most: number): boolean => Number.isInteger(n) && n >= 0 && n <= most;
+        if (
+          !isCount(packed, buffer.byteLength - reader.offset) ||
+          !isCount(bytes, BYTES_PER_BYTE * packed + SMALL) ||
+          !values.every((n) => isCount(n, VALUES_PER_BYTE * packed + SMALL))
+        )
+          throw new Error(`a page of ${packed} bytes states ${values.join(', ')} values in ${bytes} bytes`);
+        reader.offset += packed;
+      }
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** What damaged and unusual files make hyparquet throw, as a `FileError`. */
+async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    const problem = messageOf(error).split('\n', 1)[0]!;
+    const codec = /unsupported compression codec: (\w+)/.exec(problem)?.[1];
+    if (codec)
+      throw new FileError(path, `is compressed with ${codec}, which this Node cannot read`, 'write it with Snappy or GZIP; ZSTD needs Node 22.15 or newer'); // biome-ignore format: short
+    throw new FileError(
+      path,
+      `cannot be read as Parquet (${problem})`,
+      'write it again: it is damaged, or no Parquet file',
+    );
+  }
+}
