@@ -3,6 +3,7 @@
  * `reporter`, such as `terminalReporter`, to hear of news and progress. Mistakes of the caller are thrown as `UserError`.
  */
 
+import type { AdapterInfo } from './adapt/adapter-artifact.ts';
 import { UserError } from './base/errors.ts';
 import { type Reporter, reportTo } from './base/progress.ts';
 import { type Encoder, readImages } from './encoders/index.ts';
@@ -12,6 +13,7 @@ import type { ExportOptions, ExportResult } from './export/export-model.ts';
 import { type EmbeddingsInfo, FeatureSet, type FeaturesInfo } from './features/index.ts';
 import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
 import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
+import * as adapters from './stages/adapt.ts';
 import { type EmbedPathsOptions, embedPaths } from './stages/embed.ts';
 import { type EvaluateSetsOptions, evaluateSets } from './stages/evaluate-sets.ts';
 import { type EmbedDatasetOptions, embedDataset } from './stages/extract.ts';
@@ -23,6 +25,7 @@ export type { Progress, Reporter } from './base/progress.ts';
 export { terminalReporter } from './base/terminal-reporter.ts';
 export { setDefaultDevice, setThreads } from './torch/index.ts';
 export type {
+  AdapterInfo,
   EmbeddingsInfo,
   Encoder,
   EncoderOptions,
@@ -92,6 +95,18 @@ export const exportModel = (run: string, { reporter, ...options }: ExportModelOp
     const { exportModel: write } = await import('./export/export-model.ts'); // loads what few programs need
     return await write(run, options);
   });
+
+export type FitAdapterOptions = adapters.FitAdapterOptions & Reported;
+
+/** Fits an adapter between two models into the folder `out`. @throws UserError if none beats the old model, unless `allowWorse`. */
+export const fitAdapter = ({ reporter, ...options }: FitAdapterOptions): Promise<AdapterInfo> =>
+  reportTo(reporter, () => adapters.writeAdapter(options));
+
+export type ApplyAdapterOptions = adapters.ApplyAdapterOptions & Reported;
+
+/** Maps a feature set by an adapter into the folder `out`. → its manifest */
+export const applyAdapter = ({ reporter, ...options }: ApplyAdapterOptions): Promise<FeaturesInfo> =>
+  reportTo(reporter, () => adapters.applyAdapter(options));
 
 /** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);
