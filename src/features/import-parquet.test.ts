@@ -6,11 +6,15 @@ import { type ColumnSource, parquetWriteBuffer } from 'hyparquet-writer';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
+import { UserError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
 import { packageRoot } from '../base/version.ts';
 import { openDataset } from '../data/index.ts';
 import { FeatureSet, importParquet, type ParquetImport } from './index.ts';
 
 const COUNT = 7;
+/** Files with a few wrong bytes each. */
+const DAMAGED = 25;
 const vectors = Array.from({ length: COUNT }, (_, i) => [i + 0.5, -i - 1, 1]);
 const table = (columns: readonly ColumnSource[], rowGroupSize = 3): Buffer =>
   Buffer.from(parquetWriteBuffer({ columnData: [...columns], rowGroupSize }));
@@ -108,4 +112,21 @@ test('columns that are absent or of another kind are refused', async (t) => {
   await assert.rejects(take(table([embedding, { name: 'label', data: [0, 0, 0, -1, 1, 1, 1] }]), { label: 'label' }), /row 3 of column label holds "-1"/); // biome-ignore format: short
   for (const content of ['', 'PAR1', 'PAR1PAR1PAR1', 'no Parquet at all'])
     await assert.rejects(take(Buffer.from(content), { label: 'label' }), /x\.parquet: cannot be read as Parquet/);
+});
+
+test('damaged files are refused, or read as what they say, and end', async (t) => {
+  const { take } = importer(t);
+  const rng = new Rng(5);
+  const content = readFileSync(join(packageRoot, 'test/golden/parquet/snappy.parquet'));
+  let refused = 0;
+  for (let i = 0; i < DAMAGED; i++) {
+    const damaged = Buffer.from(content);
+    for (let change = 0; change <= rng.integer(4); change++)
+      damaged[rng.integer(damaged.length)] = rng.integer(2) ? 0xff : rng.integer(256);
+    await take(damaged, { vector: 'vector', id: 'name', label: 'person' }).catch((error: unknown) => {
+      assert.ok(error instanceof UserError, String(error));
+      refused++;
+    });
+  }
+  assert.ok(refused > DAMAGED / 4);
 });

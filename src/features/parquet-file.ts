@@ -1,33 +1,15 @@
-import { closeSync, fstatSync } from 'node:fs';
-import * as zlib from 'node:zlib';
-import {
-  type AsyncBuffer,
-  type Compressors,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetReadObjects,
-} from 'hyparquet';
+import { closeSync } from 'node:fs';
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { FileError, messageOf } from '../base/errors.ts';
 import { openRegularFile } from '../base/regular-file.ts';
-import { readFully } from './npy.ts';
+import { decodeInThread, parquetBuffer } from './parquet-decoder.ts';
 
 /**
  * What a column chunk may state for each byte that it has: values (a run of equal ones takes a few bytes) and bytes without
  * compression (deflate ends at 1032). Each page may add a little.
  */
 const [VALUES_PER_BYTE, BYTES_PER_BYTE, SMALL] = [64, 1100, 1 << 16];
-
-type Decompress = (bytes: Uint8Array, length: number) => Uint8Array;
-/** From Node 22.15 on. */
-const zstd = (zlib as { readonly zstdDecompressSync?: typeof zlib.gunzipSync }).zstdDecompressSync;
-
-/** Beside Snappy, which hyparquet has: what Node has. */
-const compressors: Compressors = {
-  GZIP: ((bytes, maxOutputLength) => zlib.gunzipSync(bytes, { maxOutputLength })) satisfies Decompress,
-  BROTLI: ((bytes, maxOutputLength) => zlib.brotliDecompressSync(bytes, { maxOutputLength })) satisfies Decompress,
-  ...(zstd && { ZSTD: ((bytes, maxOutputLength) => zstd(bytes, { maxOutputLength })) satisfies Decompress }),
-};
 
 /** Rows `from` … `from + count - 1`, which are stored together. */
 export type RowGroup = { readonly from: number; readonly count: number };
@@ -63,19 +45,9 @@ export class ParquetFile implements Disposable {
   static async open(path: string): Promise<ParquetFile> {
     const fd = openRegularFile(path);
     try {
-      const { size } = fstatSync(fd);
-      const file: AsyncBuffer = {
-        byteLength: size,
-        slice: async (start, end = size) => {
-          if (!(start >= 0 && end >= start && end <= size))
-            throw new Error(`bytes ${start} to ${end} of ${size} are wanted`);
-          const bytes = new Uint8Array(end - start);
-          readFully(fd, path, bytes, start);
-          return bytes.buffer;
-        },
-      };
+      const file = parquetBuffer(path, fd);
       return await readable(path, async () => {
-        if (size < 12) throw new Error(`${size} bytes`);
+        if (file.byteLength < 12) throw new Error(`${file.byteLength} bytes`);
         return new ParquetFile(path, fd, file, await parquetMetadataAsync(file, { geoparquet: false }));
       });
     } catch (error) {
@@ -99,16 +71,9 @@ export class ParquetFile implements Disposable {
         name,
         this.groups.findIndex((group) => group.from === from && group.count === count),
       );
-      const rows = await parquetReadObjects({
-        file: this.#file,
-        metadata: this.#metadata,
-        columns: [name],
-        rowStart: from,
-        rowEnd: from + count,
-        compressors,
-      });
-      if (rows.length !== count) throw new Error(`${rows.length} rows in a group of ${count}`);
-      return rows.map((row) => row[name]);
+      const values = await decodeInThread({ path, metadata: this.#metadata, name, from, count }, this.#file.byteLength);
+      if (values.length !== count) throw new Error(`${values.length} rows in a group of ${count}`);
+      return values;
     });
   }
 
