@@ -90,9 +90,12 @@ async function addon(name, { compile, link, identity }) {
   const files = readdirSync(folder).sort();
   const sources = files.filter((file) => file.endsWith('.cc'));
   const { version, lib, jpeg } = identity;
-  const facts = JSON.stringify({ compiler, base, compile, link, version, lib, jpeg }).replaceAll(root, '.');
-  const hash = createHash('sha256').update(facts); // the same for the same sources anywhere
-
+  // the same sources and the same libtorch make the same addon, wherever the sources are
+  const facts = JSON.stringify({ compiler, base, compile, link, version, lib, jpeg }).replaceAll(
+    join(root, 'native'),
+    'native',
+  );
+  const hash = createHash('sha256').update(facts);
   for (const file of files) hash.update(file).update(readFileSync(join(folder, file)));
   const digest = hash.digest('hex');
   const [target, stampFile] = [join(build, `${name}.node`), join(build, `${name}.json`)];
