@@ -6,8 +6,9 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetInfoLines, describeDataset } from './dataset-info.ts';
 import { importDataset } from './import-dataset.ts';
+import { numberClasses } from './number-classes.ts';
 import { openDataset } from './open-dataset.ts';
-import { layoutOf, numberClasses, type Records } from './record-layout.ts';
+import { layoutOf, type Records } from './record-layout.ts';
 import { packImage, writeRecords } from './recordio.ts';
 import { writeSidecar } from './sidecar.ts';
 

@@ -84,19 +84,3 @@ function roundedClasses({ rec, keys }: Records, until: number, x: number): numbe
     'the record set is incomplete: fetch or write it anew',
   );
 }
-
-/** Labels 0 … C-1, and what the classes were called before. */
-export type NumberedClasses = {
-  readonly labels: Int32Array;
-  readonly classes: number;
-  /** Original id of each class; null if the ids were 0 … C-1 already. [C] */
-  readonly ids: Int32Array | null;
-};
-
-/** Numbers classes from 0 without holes, in the order of their ids. */
-export function numberClasses(ids: Int32Array): NumberedClasses {
-  const distinct = Int32Array.from(new Set(ids)).sort();
-  if (distinct.at(-1) === distinct.length - 1) return { labels: ids, classes: distinct.length, ids: null };
-  const place = new Map(Array.from(distinct, (id, label) => [id, label]));
-  return { labels: ids.map((id) => place.get(id)!), classes: distinct.length, ids: distinct };
-}

@@ -5,7 +5,8 @@ import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { contentDigest, isSampled } from './content-digest.ts';
 import type { Dataset, ImageFile, RecordSource } from './dataset.ts';
-import { layoutOf, numberClasses } from './record-layout.ts';
+import { numberClasses } from './number-classes.ts';
+import { layoutOf } from './record-layout.ts';
 import {
   type ImageRecord,
   LABEL_BYTES,

@@ -34,27 +34,3 @@ function* readColumn(path: string, count: number, [least, most]: readonly [numbe
     yield Number(id);
   }
 }
-
-/** Classes by number, and the ids that they had; null if these are the numbers. */
-export type NumberedClasses = {
-  readonly labels: Int32Array;
-  readonly classes: number;
-  readonly ids: BigInt64Array | null;
-};
-
-/** Numbers the ids that occur 0 … C-1 in ascending order. Memory grows with the entries, whatever the largest id is. */
-export function numberClasses(ids: Float64Array): NumberedClasses {
-  const largest = ids.reduce((most, id) => Math.max(most, id), 0);
-  if (largest < ids.length) {
-    const seen = new Uint8Array(largest + 1);
-    for (const id of ids) seen[id] = 1;
-    if (!seen.includes(0)) return { labels: Int32Array.from(ids), classes: largest + 1, ids: null };
-  }
-  const distinct = ids.slice().sort().filter((id, i, sorted) => i === 0 || id !== sorted[i - 1]); // biome-ignore format: short
-  const numbers = new Map(Array.from(distinct, (id, number) => [id, number]));
-  return {
-    labels: Int32Array.from(ids, (id) => numbers.get(id)!),
-    classes: distinct.length,
-    ids: BigInt64Array.from(distinct, BigInt),
-  };
-}

@@ -3,10 +3,11 @@ import { formatCount, logLine } from '../base/progress.ts';
 import { classKeysOf } from '../data/class-keys.ts';
 import { referenceTo } from '../data/dataset-reference.ts';
 import { type Dataset, openDataset } from '../data/index.ts';
+import { numberClasses } from '../data/number-classes.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { ForeignNpy } from './foreign-npy.ts';
-import { numberClasses, readClassIds, readFamilyIds } from './id-columns.ts';
+import { readClassIds, readFamilyIds } from './id-columns.ts';
 import { readIdFile } from './id-file.ts';
 import { reportMissingRows } from './missing-rows.ts';
 import { appendInOrder, orderById, type RowOrder, unchangedOrder } from './row-order.ts';
@@ -99,7 +100,13 @@ export function ofClasses(
     logLine(
       `${path}: ${formatCount(classes, 'class is', 'classes are')} numbered 0 … ${classes - 1}; their ids are kept in class-ids.npy`,
     );
-  return { labels, classes, classIds: kept, dataset: null, id: ids && ((row: number) => ids[row]!) };
+  return {
+    labels,
+    classes,
+    classIds: kept && BigInt64Array.from(kept, BigInt),
+    dataset: null,
+    id: ids && ((row: number) => ids[row]!),
+  };
 }
 
 type OfRows = {
