@@ -4,18 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../src/base/version.ts';
 import { mixbct } from '../test/helpers/cli.ts';
+import { idleCommands } from '../test/helpers/idle-commands.ts';
 import { writeTinySet } from '../test/helpers/images.ts';
 import { type Bench, measured, tell, worst } from './bench.ts';
 
 /** CPU seconds that a command which computes nothing may take. */
 const BAR_SECONDS = 0.25;
 const COMMANDS = [
-  '--version',
-  '--help',
-  'train --help',
-  'schema recipe',
-  'schema experiment',
-  'recipes',
+  ...idleCommands,
   'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f128',
   'report judged',
   'compare judged judged',

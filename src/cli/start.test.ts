@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { idleCommands } from '../../test/helpers/idle-commands.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { packageRoot } from '../base/version.ts';
 
@@ -26,15 +27,7 @@ function loadedBy(cwd: string, args: readonly string[]): string {
 test('commands that compute nothing do not load libtorch, nor what draws and decodes pictures', async (t) => {
   const folder = testFolder(t);
   await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
-  for (const line of [
-    '--version',
-    '--help',
-    'train --help',
-    'schema recipe',
-    'schema experiment',
-    'recipes',
-    'nonsense',
-  ])
+  for (const line of [...idleCommands, 'nonsense'])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
   for (const line of ['data info set', 'info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);

@@ -1,0 +1,9 @@
+/** Commands that compute nothing and need no files. */
+export const idleCommands = [
+  '--version',
+  '--help',
+  'train --help',
+  'schema recipe',
+  'schema experiment',
+  'recipes',
+] as const;
