@@ -1,7 +1,8 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { existsSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
+import { entryAt } from '../base/regular-file.ts';
 import { fsyncPath } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
@@ -25,12 +26,10 @@ export type OutputKind = {
 
 const ELSEWHERE = optionHint('choose another --out');
 
-const there = (path: string) => lstatSync(path, { throwIfNoEntry: false });
-
 /** The path without links, as far as it exists. */
 export function realPath(path: string): string {
   const full = resolve(path);
-  if (there(full)) {
+  if (entryAt(full)) {
     try {
       return realpathSync(full);
     } catch {
@@ -45,11 +44,11 @@ const holds = (folder: string, path: string): boolean =>
   path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 
 /** The files that an input may consist of: itself, or a record set's. */
-const filesOf = (input: string): string[] => [input, `${input}.rec`, `${input}.idx`].filter((path) => there(path));
+const filesOf = (input: string): string[] => [input, `${input}.rec`, `${input}.idx`].filter((path) => entryAt(path));
 
 /** The file of a record set of this prefix, if there is one. */
 const recordFileOf = (prefix: string): string | undefined =>
-  [`${prefix}.rec`, `${prefix}.idx`].find((file) => there(file));
+  [`${prefix}.rec`, `${prefix}.idx`].find((file) => entryAt(file));
 
 /**
  * An output never lies inside a finished artefact of another kind than `host`, nor does a folder of it take the name of a record set.
@@ -60,7 +59,7 @@ export function requireOwnPlace(path: string, host?: string): void {
   let file = recordFileOf(folder);
   for (; file === undefined && dirname(folder) !== folder; ) {
     folder = dirname(folder);
-    if (!there(folder)) file = recordFileOf(folder);
+    if (!entryAt(folder)) file = recordFileOf(folder);
     const manifest = manifestAt(folder);
     const kind = manifest?.['mixbct'] === undefined ? undefined : manifest['kind'];
     if (kind !== undefined && kind !== host)
@@ -83,7 +82,7 @@ export function requireReplaceable(
 ): void {
   requireOwnPlace(path, host);
   const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
-  const found = there(full);
+  const found = entryAt(full);
   if (!found) return;
   if (!force)
     throw new UserError(`${path} exists already`, { hint: [ELSEWHERE, optionHint('pass --force to replace it')] });
@@ -135,7 +134,7 @@ export function claimOutput(path: string, kind: OutputKind, replacing: Overwrite
 /** Moves back the output that an interrupted attempt had moved aside, if its place is empty. */
 export function restoreReplaced(path: string): void {
   const aside = replacedPath(path);
-  if (!existsSync(aside) || there(path)) return;
+  if (!existsSync(aside) || entryAt(path)) return;
   renameSync(aside, path);
   logLine(`${path}: put back the output that a killed attempt had moved aside`);
 }
@@ -143,7 +142,7 @@ export function restoreReplaced(path: string): void {
 /** Renames a finished folder to `path`. A previous output is moved aside first, and removed when the new one is in place. */
 export function replaceFolder(finished: string, path: string): void {
   const aside = replacedPath(path);
-  const replaces = there(path) !== undefined;
+  const replaces = entryAt(path) !== undefined;
   if (replaces) {
     rmSync(aside, { recursive: true, force: true });
     renameSync(path, aside);

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
+import { closeSync, existsSync, linkSync, mkdirSync, openSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, UserError } from '../base/errors.ts';
+import { entryAt } from '../base/regular-file.ts';
+import { sleepSync } from '../base/sleep.ts';
 import { toDiskFullError, writeAll } from './durable-write.ts';
 import { bootId, machineId, pidNamespace, processStatus, readTextOrNull } from './process-identity.ts';
 
@@ -30,8 +32,6 @@ const TEXTS = ['host', 'machine', 'boot', 'namespace', 'start', 'since', 'comman
 const LONGEST_COMMAND = 300;
 /** Retries of reading a lock that is being written, and the pause between them: only where a file system cannot link. */
 const [LOOKS, LOOK_MS] = [5, 20];
-
-const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
 const ourselves = (): LockHolder => ({
   host: hostname(),
@@ -116,10 +116,10 @@ function acquire(path: string, text: string, output: string): void {
   for (let looks = 0; ; ) {
     if (create(path, text)) return;
     const found = readTextOrNull(path);
-    if (found === null && !isThere(path)) continue; // released between both calls
+    if (found === null && !entryAt(path)) continue; // released between both calls
     const holder = holderOf(found ?? '');
     if (!holder && ++looks < LOOKS) {
-      pause(LOOK_MS);
+      sleepSync(LOOK_MS);
       continue;
     }
     if (found === null) throw unreadable(path, output);
@@ -156,10 +156,6 @@ function removeDeadLocks(path: string): void {
 
 const temporary = (path: string): string => `${path}.${randomBytes(8).toString('hex')}`;
 
-function pause(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-}
-
 /** Creates a lock with its content in one step: a hard link, which fails if the lock exists. → whether it was free */
 function create(path: string, text: string): boolean {
   if (existsSync(path)) return false;
@@ -171,7 +167,7 @@ function create(path: string, text: string): boolean {
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return false;
     const linked = (error as NodeJS.ErrnoException).syscall === 'link'; // in /proc, no file can be made, either
-    if (linked && codeOf(error) === 'ENOENT' && isThere(dirname(path))) return false; // removed as unreadable: `removeDeadLocks`
+    if (linked && codeOf(error) === 'ENOENT' && entryAt(dirname(path))) return false; // removed as unreadable: `removeDeadLocks`
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error;
     return createWithoutLink(path, text);
   } finally {

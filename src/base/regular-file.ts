@@ -1,8 +1,11 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { codeOf, FileError } from './errors.ts';
 
 /** Opens without waiting for the other end of a pipe. */
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/** What stands at a path, if anything: a link itself, not what it leads to. */
+export const entryAt = (path: string): Stats | undefined => lstatSync(path, { throwIfNoEntry: false });
 
 /**
  * Opens a regular file for reading; the caller closes it. Named pipes, sockets and devices would wait, or never end.

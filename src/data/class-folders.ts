@@ -1,6 +1,7 @@
-import { type Dirent, lstatSync, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { type Dirent, readdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { codeOf, FileError } from '../base/errors.ts';
+import { entryAt } from '../base/regular-file.ts';
 import { type SkippedFiles, SkippedFilesCounter } from './skipped-files.ts';
 
 /** Extensions of the images that the decoders read, in lower case. */
@@ -127,8 +128,7 @@ function kindOf(entry: Dirent, path: string) {
 const REPLACEMENT = '\ufffd';
 
 /** Whether a name is what the file system has: bytes that are not UTF-8 come as U+FFFD. */
-const isSpelled = (name: string, path: string): boolean =>
-  !name.includes(REPLACEMENT) || lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+const isSpelled = (name: string, path: string): boolean => !name.includes(REPLACEMENT) || entryAt(path) !== undefined;
 
 function readFolder(path: string): Dirent[] {
   try {

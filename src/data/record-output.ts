@@ -1,4 +1,4 @@
-import { closeSync, existsSync, lstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'; // biome-ignore format: short
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve } from 'node:path';
 import { fsyncPath, fsyncTree, requireDiskSpace, toDiskFullError } from '../artifacts/durable-write.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
@@ -7,6 +7,7 @@ import { type OverwriteOptions, requireOwnPlace, requireReplaceable } from '../a
 import { lockOutputs } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
+import { entryAt } from '../base/regular-file.ts';
 import type { Dataset } from './dataset.ts';
 import { MOST_EXACT, packImage, RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
 import { idsPath, type Sidecar, sidecarPath, writeSidecar } from './sidecar.ts';
@@ -114,7 +115,7 @@ const isWhole = (prefix: string): boolean => existsSync(recordFiles(prefix).idx)
 /** Whether each file that stands at a prefix, if any, has the bytes of the finished one. */
 const standsAsStaged = (prefix: string): boolean =>
   filesOf(prefix)
-    .filter(isThere)
+    .filter(entryAt)
     .every((file) => sameBytes(file, join(stagingOf(prefix), basename(file))));
 
 function sameBytes(a: string, b: string): boolean {
@@ -162,7 +163,7 @@ function appear(prefix: string): void {
   if (!existsSync(join(staging, basename(files.at(-1)!)))) return; // all have appeared
   if (!existsSync(replaced)) {
     mkdirSync(moving, { recursive: true });
-    for (const file of files.toReversed().filter(isThere)) renameSync(file, join(moving, basename(file)));
+    for (const file of files.toReversed().filter(entryAt)) renameSync(file, join(moving, basename(file)));
     renameSync(moving, replaced);
   }
   for (const file of files) {
@@ -171,8 +172,6 @@ function appear(prefix: string): void {
   }
   fsyncPath(dirname(resolve(prefix)));
 }
-
-const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
 /** @throws UserError if a record set would lie inside an artefact, or take the name of one. */
 function requireSetPlace(prefix: string): void {

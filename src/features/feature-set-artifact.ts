@@ -146,6 +146,10 @@ type ModelReference = {
 const modelBefore = ({ model, adapter }: Pick<FeatureSetFields, 'model' | 'adapter'>): ModelReference | null =>
   model && { ...model, digest: adapter?.from ?? model.digest };
 
+/** A model for a person. */
+export const modelText = ({ name, digest, preset }: z.infer<typeof modelSchema>): string =>
+  `${name} (digest ${digest}, preset ${preset})`;
+
 type FeatureSetFields = z.infer<typeof featuresSchema>;
 export type FeaturesInfo = Manifest<FeatureSetFields>;
 
@@ -158,9 +162,7 @@ export const featureSetArtifact = defineArtifact<FeatureSetFields>({
     facts: {
       embeddings: `${info.count} of ${info.dim} dimensions, ${info.classes} classes, ${info.dtype}`,
       ...(info.missing.length > 0 && { missing: info.missing.length }),
-      model: info.model
-        ? `${info.model.name} (digest ${info.model.digest}, preset ${info.model.preset})`
-        : 'from outside',
+      model: info.model ? modelText(info.model) : 'from outside',
       ...(info.adapter && { adapter: `${info.adapter.method}, for the ${info.adapter.direction}` }),
       flip: info.flip,
       preprocessing: preprocessingText(info.preprocessing),

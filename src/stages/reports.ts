@@ -1,8 +1,9 @@
-import { lstatSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { writeAtomic } from '../artifacts/durable-write.ts';
 import { type OutputKind, type OverwriteOptions, realPath, requireReplaceable } from '../artifacts/output-claim.ts';
 import { UserError } from '../base/errors.ts';
+import { entryAt } from '../base/regular-file.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { NamedEvaluation } from '../report/index.ts';
 import { renderMarkdown, renderSummaryMarkdown } from '../report/markdown.ts';
@@ -60,7 +61,7 @@ export async function reportEvaluations(
 /** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */
 function requireFile(path: string, kind: OutputKind, replacing: OverwriteOptions): void {
   requireReplaceable(path, kind, replacing);
-  if (path.endsWith(sep) || lstatSync(path, { throwIfNoEntry: false })?.isDirectory())
+  if (path.endsWith(sep) || entryAt(path)?.isDirectory())
     throw new UserError(`${path} is a folder, wanted the name of a file`, { hint: 'choose another name' });
 }
 

@@ -1,5 +1,6 @@
 import { setupCommand } from '../base/addon.ts';
 import { messageOf, optionHint, UserError } from '../base/errors.ts';
+import { sleepSync } from '../base/sleep.ts';
 import { C10dProcessGroup, PeerLost, Store } from './distributed.ts';
 import { buildInfo } from './runtime.ts';
 import { scope } from './scope.ts';
@@ -137,7 +138,7 @@ export class DistributedContext {
     for (const [other, theirs] of all.entries())
       for (const [what, value] of Object.entries(theirs))
         if (value !== all[0]![what]) {
-          if (rank === 0) sleep(LINGER_MS);
+          if (rank === 0) sleepSync(LINGER_MS);
           throw new UserError(`process ${other} has another ${what} than process 0 (${value}, ${all[0]![what]})`, {
             hint: [`start every process with the same ${what}`, optionHint('give all the same --set')],
           });
@@ -260,7 +261,7 @@ function connectStore<T>({ rank, address, port }: RankInfo, open: () => T, timeo
 /** Waits until every rank has joined once. A process that finds a mismatch tells the others, which fail with the same error. */
 function awaitAllRanks(store: Store, { rank, processes }: RankInfo, timeoutMs: number): void {
   const fail = (problem: string, advice: string): never => {
-    if (rank === 0) sleep(LINGER_MS); // it serves the store
+    if (rank === 0) sleepSync(LINGER_MS); // it serves the store
     throw new UserError(problem, { hint: advice });
   };
   const refuse = (problem: string, advice: string): never => {
@@ -291,8 +292,6 @@ function awaitAllRanks(store: Store, { rank, processes }: RankInfo, timeoutMs: n
         `${missing.length} of ${processes} processes did not come within ${timeoutMs / 1000} s: rank ${missing.join(', ')}`,
         'were all of them started, with the same MASTER_ADDR and MASTER_PORT, and not more than WORLD_SIZE says?',
       );
-    sleep(POLL_MS);
+    sleepSync(POLL_MS);
   }
 }
-
-const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
