@@ -1,4 +1,12 @@
 export type { Enrolment } from '../data/index.ts';
+export {
+  type Calibration,
+  calibrate,
+  calibrateOne,
+  type IsotonicCalibration,
+  type PlattCalibration,
+  probabilityOf,
+} from './calibration.ts';
 export { compare, compatibilityScores, updateGain } from './compatibility.ts';
 export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 export { createTestRunner, type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
@@ -20,6 +28,7 @@ export type {
   WithheldVerdict,
 } from './evaluation.ts';
 export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
+export { type ChosenCalibration, chooseCalibration, fitIsotonic, fitPlatt, logLoss } from './fit-calibration.ts';
 export {
   CMC_RANKS,
   type Cmc,
