@@ -29,6 +29,7 @@ const layers = {
   train: null,
   eval: ['base', 'artifacts', 'torch', 'data', 'encoders', 'features'],
   adapt: ['base', 'artifacts', 'torch', 'nn', 'optim', 'data', 'features', 'eval'],
+  stores: ['base', 'artifacts', 'data', 'features'],
   report: ['base', 'artifacts', 'eval'],
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
@@ -40,7 +41,7 @@ const layers = {
 const order = Object.keys(layers);
 /** The only files of data that touch tensors. */
 const tensorsInData = ['data/collate.ts', 'data/sampler.ts'];
-const opensWithoutTorch = (file) => /^report\/|-artifact\.ts$/.test(file);
+const opensWithoutTorch = (file) => /^(report|stores)\/|-artifact\.ts$/.test(file);
 /** Methods import the contract and shared mathematics, never each other. */
 const isMethod = (file) => /^methods\/(?!index\.ts|method\.ts)[^/]+\.ts$/.test(file);
 const LINES_OF_A_METHOD = 120;

@@ -77,7 +77,7 @@ export const adapterDirections = ['query', 'gallery'] as const;
 export type AdapterDirection = (typeof adapterDirections)[number];
 
 /** The adapter that embeddings went through, with the digests of the models whose space they come from and went to. */
-const appliedAdapter = z.object({
+export const appliedAdapterSchema = z.object({
   digest: z.string(),
   method: z.string(),
   direction: z.enum(adapterDirections),
@@ -85,7 +85,7 @@ const appliedAdapter = z.object({
   from: z.string().nullable(),
   to: z.string().nullable(),
 });
-export type AppliedAdapter = z.infer<typeof appliedAdapter>;
+export type AppliedAdapter = z.infer<typeof appliedAdapterSchema>;
 
 const featuresSchema = z.object({
   /** D, N, C */
@@ -95,7 +95,7 @@ const featuresSchema = z.object({
   /** The model that made them; null if they came from outside. */
   model: modelSchema.nullable(),
   /** Absent: the embeddings are as the model made them. */
-  adapter: appliedAdapter.optional(),
+  adapter: appliedAdapterSchema.optional(),
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { readOnly } from '../../test/helpers/read-only.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
+import {
+  type MakeGallery,
+  migrationTo,
+  stampOf,
+  storeConformance,
+  type TestGallery,
+  type TestRow,
+} from '../../test/helpers/store-conformance.ts';
+import { openStore } from './open-store.ts';
+import { openSqlite } from './sqlite-driver.ts';
+import { openSqliteStore } from './sqlite-store.ts';
+import { parseStoreUrl } from './store-url.ts';
+import { vectorBytes } from './vectors.ts';
+
+/** A gallery as an application makes it; `declared` are the columns of its table. */
+async function sqliteGallery(t: TestContext, rows: readonly TestRow[], declared: string): Promise<TestGallery> {
+  const path = join(testFolder(t), 'gallery.db');
+  const { database } = await openSqlite(path);
+  t.after(() => database.close());
+  database.exec(`CREATE TABLE faces (${declared})`);
+  const insert = async (more: readonly TestRow[]): Promise<void> => {
+    const into = database.prepare('INSERT OR REPLACE INTO faces (id, vector, path) VALUES (?, ?, ?)');
+    for (const { key, vector, path: image } of more) into.run(key, vectorBytes(vector), image);
+  };
+  await insert(rows);
+  return {
+    url: `sqlite:${path}#faces`,
+    insert,
+    remove: async (key) => void database.prepare('DELETE FROM faces WHERE id = ?').run(key),
+    setVector: async (key, vector) =>
+      void database.prepare('UPDATE faces SET vector = ? WHERE id = ?').run(vectorBytes(vector), key),
+    content: async () =>
+      new Map(
+        database
+          .prepare('SELECT id, vector, path FROM faces ORDER BY id')
+          .all()
+          .map(({ id, vector, path: image }) => [String(id), { vector: vector as Uint8Array, path: String(image) }]),
+      ),
+  };
+}
+
+const withText: MakeGallery = (t, rows) => sqliteGallery(t, rows, 'id TEXT PRIMARY KEY, vector BLOB, path TEXT');
+const withIntegers: MakeGallery = (t, rows) =>
+  sqliteGallery(t, rows, 'path TEXT, vector BLOB NOT NULL, id INTEGER PRIMARY KEY');
+
+storeConformance('SQLite', withText);
+storeConformance('SQLite with whole numbers as ids', withIntegers);
+
+const rowsOf = (count: number): TestRow[] =>
+  Array.from({ length: count }, (_, i) => ({
+    ...{ key: String(i), path: `${i}.jpg` },
+    vector: Float32Array.from({ length: 4 }, (_, d) => Math.sin(i + 3 * d)),
+  }));
+
+test('the search without sqlite-vec finds the same rows with the same scores', async (t) => {
+  const { url } = await withText(t, rowsOf(300));
+  await using store = await openSqliteStore(parseStoreUrl(url));
+  await using plain = await openSqliteStore(parseStoreUrl(url), { extension: false });
+  await store.stamp(stampOf('old', 4));
+  for (const { vector } of rowsOf(3)) {
+    const [fast, slow] = await Promise.all(
+      [store, plain].map((one) => one.search(new Map([['digest of old', vector]]), { k: 10 })),
+    );
+    assert.equal(fast![0]!.hits!.length, 10);
+    assert.deepEqual(fast, slow);
+  }
+});
+
+test('what is no gallery in SQLite is refused in words, and nothing is made of it', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  const refused = (url: string, message: RegExp) =>
+    assert.rejects(openStore(url), { name: /^(User|File)Error$/, message });
+  await refused(`sqlite:${at('none.db')}`, /there is no file .*none\.db/);
+  assert.ok(!existsSync(at('none.db')));
+  mkdirSync(at('folder.db'));
+  await refused(`sqlite:${at('folder.db')}`, /is no file/);
+  writeFileSync(at('empty.db'), '');
+  await refused(`sqlite:${at('empty.db')}`, /is empty/);
+  writeFileSync(at('text.db'), 'not a database, but long enough to be taken for one'.repeat(40));
+  await refused(`sqlite:${at('text.db')}`, /is no SQLite database/);
+  const path = at('gallery.db');
+  const { database, vec } = await openSqlite(path);
+  t.after(() => database.close());
+  assert.ok(vec, 'sqlite-vec is a development dependency');
+  database.exec(
+    `CREATE TABLE faces (id TEXT PRIMARY KEY, embedding BLOB, vector BLOB); CREATE TABLE twice (id TEXT, vector BLOB);
+    CREATE TABLE floats (id REAL PRIMARY KEY, vector BLOB); INSERT INTO floats VALUES (1.5, NULL);
+    CREATE TABLE nobody (id TEXT UNIQUE, vector BLOB); INSERT INTO nobody VALUES ('a', NULL), (NULL, NULL);
+    CREATE TABLE texts (id TEXT PRIMARY KEY, vector); INSERT INTO texts VALUES ('a', '[1, 2]');
+    CREATE TABLE torn (id TEXT PRIMARY KEY, vector BLOB); INSERT INTO torn VALUES ('a', x'0000000000');
+    CREATE VIRTUAL TABLE rows USING vec0(vector float[4])`,
+  );
+  const url = `sqlite:${path}`;
+  await refused(url, /the URL names no table; tables: faces, floats, nobody.*\n.*#TABLE/);
+  await refused(`${url}#people`, /there is no table people; tables: faces, /);
+  await refused(`${url}#faces`, /has the columns vector and embedding, and the URL does not say/);
+  await refused(`${url}#faces?vector=face`, /has no column face; its columns: id, embedding, vector/);
+  await refused(`${url}#faces?vector=embedding&id=key`, /has no column key/);
+  await refused(`${url}#twice`, /the column id is not declared unique.*\n.*CREATE UNIQUE INDEX/);
+  await refused(`${url}#floats`, /the column id holds real/);
+  await refused(`${url}#nobody`, /the column id holds null/);
+  await refused(`${url}#rows`, /is a virtual table/);
+  await using texts = await openStore(`${url}#texts`);
+  await assert.rejects(texts.page(null, 1), /row a: the vector is string, wanted a blob of float32/);
+  await using torn = await openStore(`${url}#torn`);
+  await assert.rejects(torn.page(null, 1), /is 5 bytes long/);
+});
+
+test('a database that may not be written, is locked or full says so, and keeps its content', async (t) => {
+  const disk = smallDisk(t, 1 << 20);
+  if (!disk) return;
+  const { database } = await openSqlite(join(disk, 'gallery.db'));
+  database.exec('CREATE TABLE faces (id INTEGER PRIMARY KEY, vector BLOB)');
+  const insert = database.prepare('INSERT INTO faces VALUES (?, ?)');
+  const [old, fresh] = [new Float32Array(64).fill(1), new Float32Array(4096).fill(2)];
+  for (let i = 0; i < 100; i++) insert.run(i, vectorBytes(old));
+  database.close();
+  await using store = await openStore(`sqlite:${join(disk, 'gallery.db')}`);
+  await store.stamp(stampOf('old', 64));
+  await store.beginMigration(migrationTo(stampOf('new', 4096)));
+  const rows = (await store.page(null, 100)).map((row) => ({ ...row, vector: fresh }));
+  const entry = { batch: 1, at: '', ms: 0 };
+  await assert.rejects(store.commit({ rows, entry }), /gallery\.db: the disk is full/);
+  assert.deepEqual([await store.counts(), await store.journal()], [{ rows: 100, moved: 0 }, []]);
+  assert.equal(await store.commit({ rows: rows.slice(0, 5), entry }), 5);
+  await store.rollback();
+  const restore = readOnly(t, disk);
+  if (!restore) return;
+  await using locked = await openStore(`sqlite:${join(disk, 'gallery.db')}`);
+  await assert.rejects(locked.stamp(stampOf('old', 64)), /: is read-only/);
+  restore();
+});
+
+test('another process that holds the database is named as the reason', async (t) => {
+  const { url } = await withText(t, rowsOf(3));
+  await using store = await openSqliteStore(parseStoreUrl(url), { busyMs: 10 });
+  const { database } = await openSqlite(parseStoreUrl(url).location);
+  t.after(() => database.close());
+  database.exec('BEGIN EXCLUSIVE');
+  await assert.rejects(store.stamp(stampOf('old', 4)), /is locked by another process\n/);
+  database.exec('ROLLBACK');
+  await store.stamp(stampOf('old', 4));
+});
+
+test('without a package for SQLite the message says what to install', () => {
+  const moduleOf = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
+  const hook = `export const resolve = (name, context, next) => {
+    if (/^(node:|@photostructure.)?sqlite(-vec)?$/.test(name)) throw Object.assign(new Error('not found'), { code: 'ERR_MODULE_NOT_FOUND' });
+    return next(name, context);
+  };`;
+  const register = moduleOf(`import { register } from 'node:module'; register(${JSON.stringify(moduleOf(hook))});`);
+  const driver = new URL('./sqlite-driver.js', import.meta.url).href;
+  const open = `const { openSqlite } = await import(${JSON.stringify(driver)}); await openSqlite('x.db');`;
+  const { stderr } = spawnSync(process.execPath, ['--import', register, '--input-type=module', '-e', open], { encoding: 'utf8' }); // biome-ignore format: short
+  assert.match(
+    stderr,
+    /needs the package @photostructure\/sqlite .*not installed\n.*npm install @photostructure\/sqlite sqlite-vec/,
+  );
+});
