@@ -29,8 +29,9 @@ const layers = {
   train: null,
   eval: ['base', 'artifacts', 'torch', 'data', 'encoders', 'features'],
   adapt: ['base', 'artifacts', 'torch', 'nn', 'optim', 'data', 'features', 'eval'],
+  backfill: ['base', 'artifacts', 'torch', 'data', 'features', 'eval', 'adapt'],
   stores: ['base', 'artifacts', 'data', 'features'],
-  report: ['base', 'artifacts', 'eval'],
+  report: ['base', 'artifacts', 'eval', 'backfill'],
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
   stages: null,

@@ -9,13 +9,13 @@ export const adapterMethods = ['identity', 'procrustes', 'ridge', 'low-rank', 'r
 export type AdapterMethod = (typeof adapterMethods)[number];
 
 /** One of the two models; `model` is null if its features came from outside. */
-const side = z.object({
+export const modelSide = z.object({
   model: z.object({ name: z.string(), digest: z.string() }).nullable(),
   dim: z.int().positive(),
   /** Digest of the features that the adapter was fitted on. */
   features: z.string(),
 });
-export type AdapterSide = z.infer<typeof side>;
+export type AdapterSide = z.infer<typeof modelSide>;
 
 const estimate = z.object({ value: z.number(), low: z.number(), high: z.number() });
 /** A metric of the upgrade with an adapter, less that of the old model, with its 95 % interval. */
@@ -26,8 +26,8 @@ const adapterSchema = z.object({
   method: z.enum(adapterMethods),
   /** Strength, rank, epochs: what cross-validation chose. */
   settings: z.record(z.string(), z.number()),
-  old: side,
-  new: side,
+  old: modelSide,
+  new: modelSide,
   /** The images of the features. */
   dataset: datasetReference.nullable(),
   seed: z.int().nonnegative(),

@@ -12,6 +12,7 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   prototypes: async () => (await import('../features/prototypes-artifact.ts')).prototypesArtifact,
   boundaries: async () => (await import('../features/boundaries-artifact.ts')).boundariesArtifact,
   adapter: async () => (await import('../adapt/adapter-artifact.ts')).adapterArtifact,
+  backfill: async () => (await import('../backfill/backfill-artifact.ts')).backfillArtifact,
   evaluation: async () => (await import('../eval/evaluation-artifact.ts')).evaluationArtifact,
   'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
 };

@@ -1,0 +1,3 @@
+export { type BackfillInfo, backfillArtifact } from './backfill-artifact.ts';
+export { type BackfillOrder, openBackfillOrder } from './order-file.ts';
+export type { BackfillCurve, BackfillEnds, BackfillOrderName, BackfillSimulation, ScoreMerge } from './simulation.ts';
