@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { Rng } from '../base/rng.ts';
+import type { Rng } from '../base/rng.ts';
 import {
   impostorWeights,
   pairCounts,
@@ -10,16 +10,17 @@ import {
   tarReplicates,
 } from './bootstrap.ts';
 import { compareByMetrics } from './compatibility.ts';
-import { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
+import { RESAMPLES } from './defaults.ts';
 import type { Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
 import {
+  drawProtocol,
+  evaluationRng,
   type IdentificationProtocol,
   type Identities,
-  identificationSplit,
+  type LabelledSetProtocol,
   type VerificationProtocol,
-  verificationPairs,
 } from './labelled-set-protocol.ts';
 import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './model-names.ts';
@@ -79,8 +80,7 @@ const PROTOCOL = 'labelled set';
  */
 export function evaluate(options: EvaluateOptions): Evaluation {
   const { title, dataset, old, oracle, candidates, labels, families, maxZeroShare, onTest } = options;
-  const { seed = 0, missing = 0, resamples = RESAMPLES, probes = SAMPLE_SIZES.probes } = options;
-  const { genuines = SAMPLE_SIZES.genuines, impostors = SAMPLE_SIZES.impostors } = options;
+  const { seed = 0, missing = 0, resamples = RESAMPLES } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
     if (!searchesOld(model, old) && model !== oracle)
@@ -92,14 +92,8 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       );
   requireDistinctNames([old, ...news].map(({ name }) => name));
 
-  const rng = new Rng(seed).split('evaluate');
-  const protocol = {
-    labels,
-    families,
-    pairs: verificationPairs({ labels, families }, { genuines, impostors, rng: rng.split('1:1') }),
-    split: identificationSplit({ labels, families }, rng.split('1:N'), { most: probes }),
-  };
-  const runTest = createTestRunner(protocol, { resamples, rng: rng.split('bootstrap') });
+  const protocol = drawProtocol({ labels, families }, { ...options, seed });
+  const runTest = createTestRunner(protocol, { resamples, rng: evaluationRng(seed).split('bootstrap') });
   const zeros = new Map<string, number>();
   const load = (model: ModelFeatures): LoadedEmbeddings => {
     const loaded = loadEmbeddings(model, labels.length);
@@ -200,13 +194,11 @@ function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 
-type Protocol = Identities & { readonly pairs: VerificationProtocol; readonly split: IdentificationProtocol };
-
 type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
 
 /** Returns a function that runs one test by unit embeddings. What all tests share is computed once: identities, resamples, impostor weights. */
 export function createTestRunner(
-  { labels, pairs, split }: Protocol,
+  { labels, pairs, split }: LabelledSetProtocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
 ) {
   const classes = [...new Set(labels)].sort((a, b) => a - b);

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import type { Enrolment } from '../data/index.ts';
 import { type Searches, search } from './identification.ts';
-import { eachProductBlock, takeRows } from './product-blocks.ts';
+import { eachProductBlocks, takeRows } from './product-blocks.ts';
 import { cosine, NO_SCORE, type Rows, zeroRows } from './scores.ts';
 import { type Templates, templatePositions } from './templates.ts';
 
@@ -13,10 +13,57 @@ export type GallerySearches = {
 };
 
 /** Rows of length 1 (or zeros), flat [N · D], and the positions of the rows to use. */
-type SelectedRows<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
+export type SelectedRows<T extends Rows> = { readonly rows: T; readonly dim: number; readonly positions: Int32Array };
 
 /** A gallery: `size` entries from `start` on, and each probe's entry in it, -1 if it has none. [P] */
 export type GalleryPart = { readonly start: number; readonly size: number; readonly enrolled: Int32Array };
+
+/** Probes and entries in one space. */
+export type SearchSpace<T extends Rows> = { readonly probes: SelectedRows<T>; readonly entries: SelectedRows<T> };
+
+/** Similarities of a block of probes to all entries in one space. */
+export type SimilarityBlock<T extends Rows> = {
+  readonly dim: number;
+  /** [rows · entries], `NO_SCORE` where the probe or the entry is zeros; the next block reuses the memory. */
+  readonly similarity: T;
+  /** The rows that were compared, of the block's probes and of all entries. */
+  readonly probes: T;
+  readonly gallery: T;
+  /** Bound for the error of a similarity: of both sums of D products of unit rows, in any order (Higham, Accuracy and Stability, 3.1). */
+  readonly rounding: number;
+};
+
+/** Compares all probes with all entries, a block of probes at a time, in each of several spaces that have them in common. */
+export function eachSimilarityBlock<T extends Rows>(
+  spaces: readonly SearchSpace<T>[],
+  take: (blocks: readonly SimilarityBlock<T>[], from: number, rows: number) => void,
+): void {
+  const sides = spaces.map(({ probes, entries }) => {
+    const { dim } = probes;
+    const right = takeRows(entries.rows, entries.positions, dim);
+    const rounding = 2 * dim * (right instanceof Float32Array ? 2 ** -24 : 2 ** -53);
+    let block: T | undefined;
+    const left = {
+      count: probes.positions.length,
+      take: (from: number, rows: number): T => {
+        const positions = probes.positions.subarray(from, from + rows);
+        block = takeRows(probes.rows, positions, dim, block?.subarray(0, rows * dim) as T | undefined);
+        return block;
+      },
+    };
+    return { dim, left, right, rounding, zeros: zeroRows(right, dim), taken: () => block! };
+  });
+  eachProductBlocks(sides, (products, from, rows) => {
+    const blocks = sides.map(({ dim, right: gallery, rounding, zeros, taken }, i) => {
+      const similarity = products[i]!;
+      const [probes, stride] = [taken(), gallery.length / dim];
+      for (const column of zeros) for (let row = 0; row < rows; row++) similarity[row * stride + column] = NO_SCORE;
+      for (const row of zeroRows(probes, dim)) similarity.fill(NO_SCORE, row * stride, (row + 1) * stride);
+      return { dim, similarity, probes, gallery, rounding };
+    });
+    take(blocks, from, rows);
+  });
+}
 
 /**
  * Searches galleries with all `probes`. Galleries are parts of `entries` and may overlap. Similarities are computed in blocks of
@@ -28,13 +75,8 @@ export function searchParts<T extends Rows>(
   entries: SelectedRows<T>,
   parts: readonly GalleryPart[],
 ): Searches[] {
-  const { dim } = probes;
-  const gallery = takeRows(entries.rows, entries.positions, dim);
   const stride = entries.positions.length;
-  const zeros = zeroRows(gallery, dim);
   const count = probes.positions.length;
-  // bound for both sums of D products of unit rows, in any order (Higham, Accuracy and Stability, 3.1)
-  const rounding = 2 * dim * (gallery instanceof Float32Array ? 2 ** -24 : 2 ** -53);
   const found = parts.map(({ size }) => ({
     size,
     own: new Float64Array(count),
@@ -42,21 +84,11 @@ export function searchParts<T extends Rows>(
     ahead: new Int32Array(count),
     equal: new Int32Array(count),
   }));
-  let block: T | undefined;
-  const taken = {
-    count,
-    take: (from: number, rows: number): T => {
-      const positions = probes.positions.subarray(from, from + rows);
-      block = takeRows(probes.rows, positions, dim, block?.subarray(0, rows * dim) as T | undefined);
-      return block;
-    },
-  };
-  eachProductBlock(taken, gallery, dim, (similarity, from, rows) => {
-    for (const column of zeros) for (let row = 0; row < rows; row++) similarity[row * stride + column] = NO_SCORE;
-    for (const row of zeroRows(block!, dim)) similarity.fill(NO_SCORE, row * stride, (row + 1) * stride);
+  eachSimilarityBlock([{ probes, entries }], ([block], from, rows) => {
+    const { similarity, probes: left, gallery, dim, rounding } = block!;
     for (const [i, { start, size, enrolled }] of parts.entries()) {
       const own = enrolled.subarray(from, from + rows);
-      const score = (probe: number, entry: number): number => cosine(block!, probe, gallery, start + entry, dim);
+      const score = (probe: number, entry: number): number => cosine(left, probe, gallery, start + entry, dim);
       const same = (probe: number, entry: number): boolean => score(probe, entry) === score(probe, own[probe]!);
       const part = search(similarity, own, { start, size, stride }, { rounding, isTied: same });
       for (const name of ['own', 'best', 'ahead', 'equal'] as const) found[i]![name].set(part[name], from);

@@ -132,7 +132,7 @@ export function cumulativeMatchCurve(searches: readonly Pick<Searches, 'ahead'>[
 }
 
 /** The highest similarity of each probe that is not enrolled, falling. */
-export const nonMatedScores = ({ best, ahead }: Searches): Float64Array =>
+export const nonMatedScores = ({ best, ahead }: Pick<Searches, 'best' | 'ahead'>): Float64Array =>
   best
     .filter((_, i) => ahead[i]! < 0)
     .sort()

@@ -1,6 +1,7 @@
 import { UserError } from '../base/errors.ts';
-import type { Rng } from '../base/rng.ts';
+import { Rng } from '../base/rng.ts';
 import { firstIndexWhere } from './binary-search.ts';
+import { SAMPLE_SIZES } from './defaults.ts';
 
 /** Class ids and family ids of the images of an evaluation set (family -1: a family of its own). [N] each */
 export type Identities = { readonly labels: Int32Array; readonly families: Int32Array };
@@ -242,5 +243,41 @@ export function identificationSplit(
     probes,
     totalProbes: all.length,
     galleries: [gallery((label) => enrolledFirst.has(label)), gallery((label) => !enrolledFirst.has(label))],
+  };
+}
+
+/** Pairs and searches of a labelled set. */
+export type LabelledSetProtocol = Identities & {
+  readonly pairs: VerificationProtocol;
+  readonly split: IdentificationProtocol;
+};
+
+export type ProtocolOptions = {
+  readonly seed: number;
+  /** Most genuine pairs, impostor pairs and probes to use. If there are more, this many are drawn. */
+  readonly genuines?: number | undefined;
+  readonly impostors?: number | undefined;
+  readonly probes?: number | undefined;
+};
+
+/** The stream of an evaluation's draws. */
+export const evaluationRng = (seed: number): Rng => new Rng(seed).split('evaluate');
+
+/** Draws pairs and searches, the same for all that judge a set by one seed. @throws UserError if the set is too small for them. */
+export function drawProtocol(
+  { labels, families }: Identities,
+  {
+    seed,
+    genuines = SAMPLE_SIZES.genuines,
+    impostors = SAMPLE_SIZES.impostors,
+    probes: most = SAMPLE_SIZES.probes,
+  }: ProtocolOptions,
+): LabelledSetProtocol {
+  const rng = evaluationRng(seed);
+  return {
+    labels,
+    families,
+    pairs: verificationPairs({ labels, families }, { genuines, impostors, rng: rng.split('1:1') }),
+    split: identificationSplit({ labels, families }, rng.split('1:N'), { most }),
   };
 }

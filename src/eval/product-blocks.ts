@@ -13,6 +13,9 @@ export const arrayBlocks = <T extends Rows>(rows: T, dim: number): RowBlocks<T> 
   take: (from, count) => rows.subarray(from * dim, (from + count) * dim) as T,
 });
 
+/** Rows of two sides, of D dimensions. */
+export type ProductSides<T extends Rows> = { readonly left: RowBlocks<T>; readonly right: T; readonly dim: number };
+
 /**
  * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
  * `take` gets the products as [count · m] and the position of the first row; the next block reuses the memory. Rounding depends on
@@ -24,21 +27,34 @@ export function eachProductBlock<T extends Rows>(
   dim: number,
   take: (products: T, from: number, count: number) => void,
 ): void {
+  eachProductBlocks([{ left, right, dim }], ([products], from, count) => take(products!, from, count));
+}
+
+/** `eachProductBlock` in several spaces at once, which have n and m in common but not D: `take` gets the products in each. */
+export function eachProductBlocks<T extends Rows>(
+  spaces: readonly ProductSides<T>[],
+  take: (products: readonly T[], from: number, count: number) => void,
+): void {
+  const { left: first, right, dim } = spaces[0]!;
   const width = right.length / dim;
-  if (left.count === 0 || width === 0) return;
-  const height = Math.min(left.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
-  const block = emptyLike(right, height * width);
+  if (first.count === 0 || width === 0) return;
+  const height = Math.min(first.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
+  const blocks = spaces.map((space) => emptyLike(space.right, height * width));
   noGrad(() =>
     scope(() => {
-      const b = transpose(share(right, { shape: [width, dim] }));
-      const into = share(block, { shape: [height, width] });
-      for (let from = 0; from < left.count; from += height) {
-        const count = Math.min(height, left.count - from);
-        scope(() => {
-          const a = share(left.take(from, count), { shape: [count, dim] });
-          product_(narrow(into, 0, 0, count), a, b);
-        });
-        take(block, from, count);
+      const sides = spaces.map((space, i) => ({
+        ...space,
+        b: transpose(share(space.right, { shape: [width, space.dim] })),
+        into: share(blocks[i]!, { shape: [height, width] }),
+      }));
+      for (let from = 0; from < first.count; from += height) {
+        const count = Math.min(height, first.count - from);
+        for (const { left, dim: d, b, into } of sides)
+          scope(() => {
+            const a = share(left.take(from, count), { shape: [count, d] });
+            product_(narrow(into, 0, 0, count), a, b);
+          });
+        take(blocks, from, count);
       }
     }),
   );

@@ -1,0 +1,170 @@
+import { Rng } from '../base/rng.ts';
+import { calibrateOne } from '../eval/calibration.ts';
+import { chooseCalibration } from '../eval/fit-calibration.ts';
+import {
+  drawProtocol,
+  type Identities,
+  type LabelledSetProtocol,
+  type ProtocolOptions,
+} from '../eval/labelled-set-protocol.ts';
+import type { Embeddings } from '../eval/scores.ts';
+import {
+  BackfillEngine,
+  endsOf,
+  FAR,
+  type GenuineAndImpostor,
+  type MovingSpaces,
+  movingPairs,
+} from './backfill-engine.ts';
+import { summarizeCurve } from './curve-summary.ts';
+import { labelledOrder } from './labelled-order.ts';
+import { sharesOf } from './move-steps.ts';
+import {
+  byDisagreement,
+  byNearnessToMean,
+  byPredictedDisagreement,
+  type OrderInputs,
+  randomOrder,
+  uncertainFirst,
+} from './orders.ts';
+import { rising, type ScoreScales } from './score-scales.ts';
+import type { BackfillCurve, BackfillOrderName, BackfillSimulation, ScoreMerge } from './simulation.ts';
+
+export type SimulateOptions = Identities &
+  MovingSpaces &
+  ProtocolOptions & {
+    /** Embeddings of the evaluation set, rows of length 1 or zeros, and the lengths that the old model gave its own. [N] */
+    readonly old: Embeddings;
+    readonly oldLength: Float64Array;
+    readonly orders: readonly BackfillOrderName[];
+    readonly merges: readonly ScoreMerge[];
+    /** Random orders, and parts into which a move is divided. */
+    readonly draws: number;
+    readonly steps: number;
+    /** Bytes that the lists of entries may take. */
+    readonly memoryBytes: number;
+    /** Called as it goes, with a share of the work. */
+    readonly onProgress?: (share: number, what: string) => void;
+  };
+
+export type SimulationResult = Pick<BackfillSimulation, 'protocol' | 'shares' | 'ends' | 'curves' | 'skipped'> & {
+  /** Positions of rows, the first to move first; of the random orders the first. */
+  readonly orders: readonly { readonly name: BackfillOrderName; readonly rows: Int32Array }[];
+};
+
+/** Pairs that a calibration is fitted on, at most of each kind. */
+const MOST_CALIBRATED = 200_000;
+/** Share of the work that the comparison of all probes with all entries is taken for. */
+const COMPARING = 0.6;
+
+/**
+ * Simulates galleries that are moved to a new model row by row, in several orders, by the protocol of evaluations: queries are the new
+ * model's at every moment. At both ends all metrics are those of `evaluate`.
+ * @throws UserError if the set is too small to search, or the simulation takes too much memory.
+ */
+export function simulateBackfill(options: SimulateOptions): SimulationResult {
+  const { merges, steps, draws, seed, memoryBytes, onProgress } = options;
+  const rng = new Rng(seed).split('backfill');
+  const protocol = drawProtocol(options, options);
+  const shares = sharesOf(steps);
+  const pairs = movingPairs(protocol, options);
+  const calibrated = merges.includes('calibrated');
+  const engine = new BackfillEngine(protocol, options, {
+    pairs,
+    calibration: calibrated ? calibrationScales(protocol, pairs, rng.split('calibration')) : undefined,
+    rankFusion: merges.includes('rank-fusion'),
+    memoryBytes,
+    onProgress: (share) => onProgress?.(COMPARING * share, 'compare'),
+  });
+  const ends = endsOf(protocol, options.old, engine);
+  const skipped: { what: string; why: string }[] = [];
+  const orders = options.orders.flatMap((name) => {
+    const drawn = drawOrder(name, { ...options, engine, rng: rng.split(name) });
+    if (!drawn) skipped.push({ what: name, why: 'all old embeddings have the same length, which tells nothing' });
+    return drawn ? [{ name, draws: drawn }] : [];
+  });
+  const total = orders.reduce((sum, order) => sum + order.draws.length, 0);
+  let done = 0;
+  const curves: BackfillCurve[] = orders.flatMap(({ name, draws: drawn }) => {
+    const found = drawn.map((order) => {
+      onProgress?.(COMPARING + ((1 - COMPARING) * done++) / total, name);
+      return engine.curves(order, shares, merges);
+    });
+    return found[0]!.map(({ merge, metric }, i) => ({
+      order: name,
+      merge,
+      metric,
+      ...summarizeCurve(
+        found.map((curvesOfDraw) => curvesOfDraw[i]!.value),
+        shares,
+        ends.find((end) => end.metric === metric)!,
+      ),
+    }));
+  });
+  const { split } = protocol;
+  return {
+    protocol: {
+      seed,
+      genuinePairs: pairs.genuine.row.length,
+      impostorPairs: pairs.impostor.row.length,
+      probes: split.probes.length,
+      galleries: split.galleries.map(({ entries }) => entries.length),
+      draws,
+    },
+    shares,
+    ends,
+    curves,
+    skipped,
+    orders: orders.map(({ name, draws: [rows] }) => ({ name, rows: rows! })),
+  };
+}
+
+/** Calibrations of the scores before and after the move, fitted on pairs of the set. */
+function calibrationScales({ labels, pairs }: LabelledSetProtocol, scores: GenuineAndImpostor, rng: Rng): ScoreScales {
+  const identities = new Map([...new Set(labels)].sort((a, b) => a - b).map((label, i) => [label, i]));
+  const fit = (side: 'old' | 'new') => {
+    const some = (kind: 'genuine' | 'impostor') => {
+      const { gallery, query } = pairs[kind];
+      const step = Math.max(1, Math.ceil(gallery.length / MOST_CALIBRATED));
+      const kept = Int32Array.from({ length: Math.ceil(gallery.length / step) }, (_, i) => i * step);
+      const identity = (rows: Int32Array) => kept.map((i) => identities.get(labels[rows[i]!]!)!);
+      return {
+        score: Float32Array.from(kept, (i) => scores[kind][side][i]!),
+        a: identity(gallery),
+        b: identity(query),
+      };
+    };
+    const { calibration } = chooseCalibration(some('genuine'), some('impostor'), { identities: identities.size, rng });
+    return rising((score) => calibrateOne(calibration, score));
+  };
+  return { old: fit('old'), new: fit('new') };
+}
+
+/** The rows in an order by name, of a random one all draws; null if there is nothing to order by. */
+function drawOrder(
+  name: BackfillOrderName,
+  options: SimulateOptions & { readonly engine: BackfillEngine; readonly rng: Rng },
+): Int32Array[] | null {
+  const { labels, old, oldLength, meeting, merges, draws, engine, rng } = options;
+  const inputs: OrderInputs = { old, oldLength, labels, meeting: { old: meeting.gallery, new: meeting.queries } };
+  switch (name) {
+    case 'random':
+      return Array.from({ length: draws }, (_, draw) => randomOrder(labels.length, rng.split(draw)));
+    case 'uncertain-first': {
+      const order = uncertainFirst(inputs);
+      return order && [order];
+    }
+    case 'disagreement':
+      return [byDisagreement(inputs)];
+    case 'predicted-disagreement':
+      return [byPredictedDisagreement(inputs, rng)];
+    case 'nearest-mean-first':
+      return [byNearnessToMean(inputs, 'first')];
+    case 'nearest-mean-last':
+      return [byNearnessToMean(inputs, 'last')];
+    case 'labelled-oracle': {
+      const merge = merges.includes('direct') || !merges.includes('calibrated') ? 'direct' : 'calibrated';
+      return [labelledOrder(labels.length, engine.galleries, engine.pairs, { far: FAR, merge })];
+    }
+  }
+}
