@@ -73,7 +73,7 @@ export function reportError(error: unknown): number {
 /** This command line again, with `--resume` if it is of a command, launched or not, that has to be told to go on. */
 function resumeLine({ root, words }: NonNullable<typeof running>): string {
   const launched = words[0] === 'launch' ? words.slice(words.indexOf('--') + 1) : words;
-  const { command } = commandNamed(root, launched);
+  const command = commandNamed(root, launched);
   const resume = hasOption(command, '--resume') && !words.includes('--resume') ? ['--resume'] : [];
   return ['mixbct', ...words.filter((word) => word !== '--force'), ...resume].join(' ');
 }

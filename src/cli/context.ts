@@ -1,27 +1,75 @@
+import { UserError } from '../base/errors.ts';
 import { STOP_SIGNALS } from '../base/stop-signals.ts';
-import type { DistributedContext } from '../torch/index.ts';
 import { SharedCommand } from './options.ts';
 
-/** What a command prints for people goes through here, so that `--json` can put an object in its place. */
-export type Output = { readonly json: boolean };
+/** What a command has made: the object that `--json` prints, the text for people, and what is wrong with it, if anything. */
+type Result = readonly [made: unknown, text: string, problem?: string | false];
+/** Gets the arguments of the command, then its options. → nothing if nothing is to be printed */
+type Work = (...args: Parameters<Parameters<SharedCommand['action']>[0]>) => Promise<Result | undefined>;
+
+type Output = { readonly json: boolean };
 
 /** Prints a result: the object with `--json`, else the text. Standard output holds results only; news go to standard error. */
-export function print({ json }: Output, result: unknown, text: string): void {
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : `${text}\n`);
+export function print({ json }: Output, made: unknown, text: string): void {
+  process.stdout.write(`${json ? JSON.stringify(made, null, 2) : text}\n`);
 }
 
-/** A subcommand that does something. `example` stands at the end of its help. */
-export const command = (name: string, summary: string, example: string): SharedCommand =>
-  group(name, summary, example).option('--json', 'print the result as JSON', false);
+/** Chain: `example`, arguments and options, then the work by `prints`, `computes` or `computesTogether`. */
+export class ResultCommand extends SharedCommand {
+  /** Command lines to copy, at the end of the help. */
+  example(...lines: readonly string[]): this {
+    return this.addHelpText('after', `\nExample:\n  ${lines.join('\n  ')}`);
+  }
 
-/** A subcommand that only has subcommands. */
-export function group(name: string, summary: string, example: string): SharedCommand {
-  return new SharedCommand(name)
+  /** Does `work` and prints the result. */
+  prints(work: Work): this {
+    return this.action(async (...args) => {
+      const result = await work(...args);
+      if (!result) return;
+      const [made, text, problem] = result;
+      print(this.opts<Output>(), made, text);
+      if (problem) throw new UserError(problem);
+    });
+  }
+
+  /** `prints` for work of libtorch, by `--threads` and on `--device`. */
+  computes(work: Work): this {
+    return this.prints(async (...args) => {
+      const { setDefaultDevice } = await import('../torch/index.ts');
+      const { threads, device } = this.opts();
+      await useThreads(threads);
+      if (device) setDefaultDevice(device);
+      return await work(...args);
+    });
+  }
+
+  /**
+   * `computes` with the other processes that `mixbct launch` or the environment tell of: `work` gets them as `distributed`
+   * among its options. Only the first process prints.
+   */
+  computesTogether(work: Work): this {
+    return this.prints(async (...args) => {
+      const { joinLaunchedGroup } = await import('../launch/join-launched-group.ts');
+      const options = this.opts();
+      await useThreads(options['threads']);
+      const distributed = joinLaunchedGroup(options['device']);
+      const result = await work(...args.slice(0, -2), { ...options, distributed });
+      distributed?.leave();
+      return distributed && distributed.group.rank > 0 ? undefined : result;
+    });
+  }
+}
+
+/** A subcommand that does something. */
+export const command = (name: string, summary: string): ResultCommand =>
+  group(name, summary).option('--json', 'print the result as JSON', false);
+
+/** A subcommand that only has subcommands, or has no result of its own. */
+export const group = (name: string, summary: string): ResultCommand =>
+  new ResultCommand(name)
     .summary(summary)
     .description(`${summary[0]!.toUpperCase()}${summary.slice(1)}.`)
-    .addHelpText('after', `\nExample:\n  ${example.split('\n').join('\n  ')}`)
     .showHelpAfterError('(add --help for the options)');
-}
 
 /** A signal that the first Ctrl-C, a cluster's SIGTERM or the end of a session (SIGHUP) sets off; the second ends the process. */
 export function interruptible(): AbortSignal {
@@ -43,20 +91,4 @@ export const missingOf = ({ missing }: { readonly missing: readonly unknown[] })
 export async function useThreads(count: number): Promise<void> {
   const { setThreads } = await import('../torch/index.ts');
   setThreads(count);
-}
-
-/**
- * Computes on a device, with the other processes that `mixbct launch` or the environment tell of. → what it made; nothing in
- * the processes that have nothing to print
- */
-export async function asLaunched<T>(
-  { threads, device }: { readonly threads: number; readonly device: 'cpu' | 'cuda' },
-  work: (joined: DistributedContext | null) => Promise<T>,
-): Promise<T | undefined> {
-  const { joinLaunchedGroup } = await import('../launch/join-launched-group.ts');
-  await useThreads(threads);
-  const joined = joinLaunchedGroup(device);
-  const made = await work(joined);
-  joined?.leave();
-  return joined && joined.group.rank > 0 ? undefined : made;
 }

@@ -1,41 +1,23 @@
-import { type Command, Option } from 'commander';
 import { formatCount } from '../base/progress.ts';
-import { precisions } from '../models/precisions.ts';
-import { asLaunched, command, interruptible, missingOf, print } from './context.ts';
-import { batchSizeOption } from './options.ts';
+import { command, interruptible, missingOf } from './context.ts';
 
-export function extractCommand(): Command {
-  return command(
-    'extract',
-    'embed a data set with a trained model',
-    'mixbct extract runs/old --data data/k12/k12_32_train_part_70_class --out features/old-on-new-data',
-  )
+const FLIP = 'none, the mean over each image and its mirror, or random as the reference does';
+
+export const extractCommand = () =>
+  command('extract', 'embed a data set with a trained model')
+    .example('mixbct extract runs/old --data data/k12/k12_32_train_part_70_class --out features/old-on-new-data')
     .argument('<run>', 'folder of a finished run')
-    .requiredOption('--data <dataset>', 'folder, or prefix of a .rec and .idx')
+    .shared('data')
     .requiredOption('--out <folder>', 'folder of the feature set')
-    .addOption(
-      new Option('--flip <how>', 'none, the mean over each image and its mirror, or random as the reference does')
-        .choices(['none', 'mean', 'random'])
-        .default('none'),
-    )
+    .choiceOption('--flip <how>', FLIP, ['none', 'mean', 'random'], 'none')
     .shared('space')
     .option('--half', 'store float16: half the disk', false)
-    .addOption(
-      new Option('--precision <which>', 'what the backbone computes in').choices(precisions).default('float32'),
-    )
-    .shared('seed')
-    .addOption(batchSizeOption(256))
+    .shared('precision', 'seed')
+    .batchSizeOption(256)
     .shared('workers', 'threads', 'device', 'skipBadImages', 'resume', 'force')
-    .action(async (run: string, options) => {
+    .computesTogether(async (run: string, options) => {
       const { embedDataset } = await import('../stages/extract.ts');
-      const info = await asLaunched(options, (distributed) =>
-        embedDataset({ ...options, model: run, dataset: options.data, signal: interruptible(), distributed }),
-      );
-      if (info)
-        print(
-          options,
-          info,
-          `${options.out}: ${formatCount(info.count, 'feature')} of ${info.dim} dimensions by ${info.model!.name}${missingOf(info)}`,
-        );
+      const info = await embedDataset({ ...options, model: run, dataset: options.data, signal: interruptible() });
+      const rows = `${formatCount(info.count, 'feature')} of ${info.dim} dimensions`;
+      return [info, `${options.out}: ${rows} by ${info.model!.name}${missingOf(info)}`];
     });
-}

@@ -11,7 +11,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { freePort, needsPort } from '../../test/helpers/processes.ts';
 import { listeners, pester } from '../../test/helpers/sockets.ts';
-import { checkLaunch } from './launch.ts';
+import { checkLaunch } from '../launch/check-launch.ts';
 
 const main = resolve(import.meta.dirname, 'main.js');
 /** From the death of one process to the end of all. */

@@ -56,28 +56,18 @@ function throwing(command: Command): void {
 export const hasOption = (command: Command, option: string): boolean =>
   command.options.some(({ long }) => long === option) || option === '--help';
 
-/** The command that `words` name, and how many of them do; the root if the first names none. */
-export function commandNamed(root: Command, words: readonly string[]): { command: Command; depth: number } {
-  let [command, depth] = [root, 0];
-  for (const word of words) {
-    const sub = command.commands.find((one) => one.name() === word);
-    if (!sub) break;
-    [command, depth] = [sub, depth + 1];
-  }
-  const byDefault = command.commands.find((one) => one.name() === defaultOf(command));
-  return { command: byDefault ?? command, depth };
+/** Follows `words` from command to subcommand. → how many of them name one, and the last of these */
+function follow(root: Command, words: readonly string[]): { readonly command: Command; readonly depth: number } {
+  const next = root.commands.find((one) => one.name() === words[0]);
+  if (!next) return { command: root, depth: 0 };
+  const { command, depth } = follow(next, words.slice(1));
+  return { command, depth: depth + 1 };
 }
 
-/** Where `words` name a command that does not exist: the command before it, and the word. */
-function unknownCommand(root: Command, words: readonly string[]): { group: Command; word: string } | null {
-  let group = root;
-  for (const word of words[0] === 'help' ? words.slice(1) : words) {
-    if (group.commands.length === 0 || word.startsWith('-') || word === 'help') return null;
-    const sub = group.commands.find((one) => one.name() === word);
-    if (!sub) return { group, word };
-    group = sub;
-  }
-  return null;
+/** The command that `words` name; the root if the first names none. */
+export function commandNamed(root: Command, words: readonly string[]): Command {
+  const { command } = follow(root, words);
+  return command.commands.find((one) => one.name() === defaultOf(command)) ?? command;
 }
 
 /**
@@ -85,15 +75,14 @@ function unknownCommand(root: Command, words: readonly string[]): { group: Comma
  * @throws CommanderError after the message has been shown.
  */
 export function refuseUnknownCommand(root: Command, words: readonly string[]): void {
-  const unknown = unknownCommand(root, words);
-  if (!unknown) return;
-  const { group, word } = unknown;
-  const name = nearestName(
-    word,
-    group.commands.map((one) => one.name()),
-  );
+  const named = words[0] === 'help' ? words.slice(1) : words;
+  const { command, depth } = follow(root, named);
+  const word = named[depth];
+  if (word === undefined || command.commands.length === 0 || word.startsWith('-') || word === 'help') return;
+  const names = command.commands.map((one) => one.name());
+  const name = nearestName(word, names);
   const shown = word.length > 60 ? `${word.slice(0, 60)}…` : word;
-  group.error(`error: unknown command '${shown}'${name === undefined ? '' : `\n(Did you mean ${name}?)`}`, {
+  command.error(`error: unknown command '${shown}'${name === undefined ? '' : `\n(Did you mean ${name}?)`}`, {
     code: 'commander.unknownCommand',
     exitCode: 2,
   });

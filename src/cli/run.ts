@@ -1,12 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import type { Command } from 'commander';
 import { formatDuration, logLine } from '../base/progress.ts';
 import { renderTerminal } from '../report/terminal.ts';
-import { quickstartFile, smallestSettings } from '../stages/quickstart.ts';
+import { quickstartFile, quickstartFolder, quickstartSettings } from '../stages/quickstart.ts';
 import type { RunExperimentOptions } from '../stages/run-experiment.ts';
 import { command, interruptible, print, useThreads } from './context.ts';
-import { appendValue, seedOption } from './options.ts';
 
 type RunCommandOptions = Omit<RunExperimentOptions, 'dataFolder' | 'settings'> & {
   readonly folder: string;
@@ -14,62 +12,41 @@ type RunCommandOptions = Omit<RunExperimentOptions, 'dataFolder' | 'settings'> &
   readonly threads: number;
   readonly dryRun?: boolean;
   readonly json: boolean;
-  /** Said after the results. */
-  readonly closing?: string;
 };
 
-export function runCommand(): Command {
-  return command(
-    'run',
-    'run the stages of an experiment; finished stages are skipped, interrupted ones continue',
-    'mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2',
-  )
+export const runCommand = () =>
+  command('run', 'run the stages of an experiment; finished stages are skipped, interrupted ones continue')
+    .example('mixbct run experiments/quickstart.yaml --out runs/mine --set seed=2')
     .argument('<experiment>', 'YAML file, your own or one of experiments/; its schema: mixbct schema experiment')
     .requiredOption('--out <folder>', 'folder of the experiment')
-    .option(
-      '--set <path=value>',
-      'change a setting (stages.new.recipe.epochs=8, say); may be repeated',
-      appendValue,
-      [],
-    )
+    .repeatedOption('--set <path=value>', 'change a setting (stages.new.recipe.epochs=8, say)')
     .option('--dry-run', 'say which stages would run and why, and run none', false)
-    .option('--only <stage>', 'run no more than what this stage needs; may be repeated', appendValue, [])
+    .repeatedOption('--only <stage>', 'run no more than what this stage needs')
     .shared('folder', 'workers', 'threads', 'force')
     .action(run);
-}
 
 const SMALLEST_CLOSING =
   'This was the smallest quick start, one epoch for each model: it shows that every stage works and proves nothing about models.\nThe whole one takes minutes: mixbct quickstart';
 
-export function quickstartCommand(): Command {
-  return command(
-    'quickstart',
-    'train and evaluate an upgrade on real data, in minutes',
-    'mixbct quickstart\nmixbct quickstart --seed 2',
-  )
-    .addOption(seedOption(1))
+export const quickstartCommand = () =>
+  command('quickstart', 'train and evaluate an upgrade on real data, in minutes')
+    .example('mixbct quickstart', 'mixbct quickstart --seed 2')
+    .seedOption(1)
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
     .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED)')
     .shared('folder', 'workers', 'threads', 'force')
     .action(async (options) => {
-      const name = `quickstart-${options.smallest ? 'smallest-' : ''}${options.seed}`;
-      const set = [`seed=${options.seed}`, ...(options.smallest ? smallestSettings : [])];
-      await run(quickstartFile, {
-        ...options,
-        set,
-        out: options.out ?? join('runs', name),
-        ...(options.smallest && { closing: SMALLEST_CLOSING }),
-      });
+      const { out = quickstartFolder(options) } = options;
+      await run(quickstartFile, { ...options, set: quickstartSettings(options), out });
+      if (options.smallest) logLine(SMALLEST_CLOSING);
     });
-}
 
 async function run(file: string, options: RunCommandOptions): Promise<void> {
   const [{ planExperiment, runExperiment }, { formatPlan }] = await Promise.all([
     import('../stages/run-experiment.ts'),
     import('../experiment/plan.ts'),
   ]);
-  const { folder: dataFolder, set: settings, ...rest } = options;
-  const shared = { ...rest, dataFolder, settings };
+  const shared = { ...options, dataFolder: options.folder, settings: options.set };
   if (options.dryRun) {
     const plan = await planExperiment(file, shared);
     return print(options, plan, formatPlan(plan));
@@ -84,5 +61,4 @@ async function run(file: string, options: RunCommandOptions): Promise<void> {
   const text = [...judged.map(renderTerminal), ...pages.map((page) => `report: ${page}`)].join('\n');
   print(options, { places, evaluations: judged }, text);
   logLine(`done in ${formatDuration(performance.now() - start)}; everything it made is in ${options.out}`);
-  if (options.closing !== undefined) logLine(options.closing);
 }

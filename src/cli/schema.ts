@@ -1,4 +1,4 @@
-import { Argument, type Command } from 'commander';
+import { Argument } from 'commander';
 import { command } from './context.ts';
 
 const schemas = {
@@ -12,15 +12,12 @@ const schemas = {
   },
 } as const;
 
-export function schemaCommand(): Command {
-  return command(
-    'schema',
-    'print the JSON Schema of recipes or experiments, for editors',
-    'mixbct schema recipe > recipe.schema.json',
-  )
+export const schemaCommand = () =>
+  command('schema', 'print the JSON Schema of recipes or experiments, for editors')
+    .example('mixbct schema recipe > recipe.schema.json')
     .addArgument(new Argument('<of>', 'which one').choices(Object.keys(schemas)))
-    .action(async (of: keyof typeof schemas) => {
+    .prints(async (of: keyof typeof schemas) => {
       const [{ z }, schema] = await Promise.all([import('zod'), schemas[of]()]);
-      process.stdout.write(`${JSON.stringify(z.toJSONSchema(schema, { io: 'input' }), null, 2)}\n`);
+      const json = z.toJSONSchema(schema, { io: 'input' });
+      return [json, JSON.stringify(json, null, 2)];
     });
-}

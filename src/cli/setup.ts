@@ -1,19 +1,17 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { packageRoot } from '../base/version.ts';
 import { group } from './context.ts';
 
-export function setupCommand(): Command {
-  return group(
-    'setup',
-    'find or fetch libtorch, and build what computes with it',
-    'mixbct setup\n' +
-      'MIXBCT_LIBTORCH=cuda mixbct setup   (or wheel, debian; LIBTORCH=FOLDER names one)\n' +
+export const setupCommand = () =>
+  group('setup', 'find or fetch libtorch, and build what computes with it')
+    .example(
+      'mixbct setup',
+      'MIXBCT_LIBTORCH=cuda mixbct setup   (or wheel, debian; LIBTORCH=FOLDER names one)',
       'MIXBCT_HOME=FOLDER mixbct setup     (where to keep it; default ~/.cache/mixbct)',
-  ).action(() => {
-    const script = join(packageRoot, 'scripts/setup.mjs');
-    const { status } = spawnSync(process.execPath, [script], { stdio: 'inherit' });
-    if (status !== 0) process.exitCode = status ?? 1; // the script has said why
-  });
-}
+    )
+    .action(() => {
+      const script = join(packageRoot, 'scripts/setup.mjs');
+      const { status } = spawnSync(process.execPath, [script], { stdio: 'inherit' });
+      if (status !== 0) process.exitCode = status ?? 1; // the script has said why
+    });

@@ -1,6 +1,7 @@
 import { FileError, optionHint, UserError } from '../base/errors.ts';
-import { formatCount, progress } from '../base/progress.ts';
+import { formatCount, logLine, progress } from '../base/progress.ts';
 import { type Dataset, idsOf, repairAdvice } from './dataset.ts';
+import { describeEmptyClasses } from './dataset-info.ts';
 import { checkImages } from './decode-check.ts';
 import { lineageOf, originOfPart } from './lineage.ts';
 import { datasetBytes, isStaged, outputPrefix, requireReplaceableSet, writeRecordSets } from './record-output.ts';
@@ -37,6 +38,8 @@ export async function importDataset(
   out: string,
   { force = false, check = true, skipBadImages = false }: ImportOptions = {},
 ): Promise<ImportResult> {
+  const empty = describeEmptyClasses(dataset);
+  if (empty) logLine(`${dataset.path}: ${empty}`);
   if (skipBadImages && !check)
     throw new UserError('unreadable images are found by decoding them', {
       hint: [optionHint('pass --skip-bad-images without --no-check')],

@@ -11,12 +11,12 @@ import {
   EmbeddingShard,
   embeddingPlan,
   isUnfinished,
-  type Shard,
   type ShardOptions,
   shardPath,
   writeShard,
 } from './embedding-shard.ts';
 import { type EmbeddingShardInfo, planOf } from './embedding-shard-artifact.ts';
+import type { Shard } from './shard.ts';
 import { type EmbeddingsInfo, writeEmbeddings } from './write-embeddings.ts';
 
 export type EmbedOptions = ShardOptions &

@@ -22,9 +22,7 @@ import { featureFiles, modelOf, preprocessingOf } from './feature-set-artifact.t
 import { missingPositions, readSavedMissingRows, removeSavedMissingRows } from './missing-rows.ts';
 import { NpyFile, readNpy, writeNpy } from './npy.ts';
 import { resumeOf, writeRows } from './rows-writer.ts';
-
-/** One of several processes that embed a list, each its part of the images. */
-export type Shard = { readonly shard: number; readonly shards: number };
+import type { Shard } from './shard.ts';
 
 export type ShardOptions = Pick<AppendOptions, 'batchSize' | 'workers' | 'skipBadImages' | 'signal'> & {
   /** `mean`: of each image and its mirror. */

@@ -7,7 +7,7 @@ export { type DenoiseOptions, denoise, writeCredible } from './denoise.ts';
 export { type EmbedOptions, embedImages, embedShard, mergeShards } from './embed-images.ts';
 export { EmbeddingCache } from './embedding-cache.ts';
 export { formatOf } from './embedding-files.ts';
-export { type Shard, shardPath } from './embedding-shard.ts';
+export { shardPath } from './embedding-shard.ts';
 export type { EmbeddingShardInfo } from './embedding-shard-artifact.ts';
 export { credibleByEntropy } from './entropy.ts';
 export { type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';

@@ -1,5 +1,6 @@
 import colors from 'picocolors';
 import type { Evaluation } from '../eval/index.ts';
+import type { PackResult } from '../eval/pack-accuracy-artifact.ts';
 import { comparisonColumns, comparisonRow, evaluationWarnings, glossary, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
@@ -48,6 +49,19 @@ export function renderTerminal(evaluation: Evaluation): string {
     ),
   );
   return `\n${parts.join('\n\n')}\n`;
+}
+
+/** What models reach on verification packs, as a table. */
+export function renderAccuracies(results: readonly PackResult[]): string {
+  const percent = (x: number): string => (100 * x).toFixed(2);
+  const rows = results.map(({ pack, query, gallery, mean, std, meanNorm, zeros }) => [
+    pack,
+    `${query} → ${gallery}`,
+    `${percent(mean)} ± ${percent(std)}`,
+    meanNorm.toFixed(2),
+    `${zeros}`,
+  ]);
+  return textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm', 'zeros'], rows);
 }
 
 /** A table of text. The first column is aligned left, the others right. */

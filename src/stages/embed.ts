@@ -1,5 +1,6 @@
 import type { Space } from '../encoders/index.ts';
-import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions, Shard } from '../features/index.ts';
+import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions } from '../features/index.ts';
+import type { Shard } from '../features/shard.ts';
 import type { Precision } from '../models/precisions.ts';
 
 export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {

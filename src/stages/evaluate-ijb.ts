@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import {
   alignedDataset,
@@ -50,9 +51,10 @@ export type IjbOptions = {
 
 /** Several processes share the extraction of features. Rank 0 alone then evaluates, and returns the result. */
 export async function evaluateIjb(
-  options: IjbOptions & { readonly joined: DistributedContext | null },
+  options: IjbOptions & { readonly distributed: DistributedContext | null },
 ): Promise<Evaluation | undefined> {
   const { model, old, oracle, protocol, out } = options;
+  if (model.length === 0) throw new UserError('nothing to judge', { hint: optionHint('--model run, once or more') });
   const [oldSource, oracleSource] = [old, oracle].map((text) => (text === undefined ? undefined : modelSource(text)));
   const sources = model.map(modelSource);
   const present = [oldSource, oracleSource, ...sources].filter((source) => source !== undefined);
@@ -66,12 +68,12 @@ export async function evaluateIjb(
     changedMs: () => cropsChangedMs(ijb),
     open: () => alignedDataset(ijb),
   };
-  const { joined } = options;
+  const { distributed } = options;
   const replacing = { force: options.force, inputs: [options.data, ...present.map(({ path }) => path)] };
-  using lock = claimOnRankZero(joined, () => evaluationArtifact.claim(out, replacing));
-  if (joined) {
-    await extractAll(joined, present, crops, options);
-    if (joined.group.rank > 0) return undefined;
+  using lock = claimOnRankZero(distributed, () => evaluationArtifact.claim(out, replacing));
+  if (distributed) {
+    await extractAll(distributed, present, crops, options);
+    if (distributed.group.rank > 0) return undefined;
   }
   let evaluation: Evaluation | undefined;
   await evaluationArtifact.write(out, { ...replacing, lock: lock! }, async (directory) => {
@@ -116,14 +118,14 @@ export async function evaluateIjb(
 
 /** Keeps the features of all models, each process embedding a part of the images. */
 async function extractAll(
-  joined: DistributedContext,
+  distributed: DistributedContext,
   sources: readonly ModelSource[],
   crops: KeptDataset,
   options: IjbOptions,
 ): Promise<void> {
   for (const source of sources)
     for (const space of source.projected ? (['own', 'old'] as const) : (['own'] as const)) {
-      using _ = await keptFeatures(source, space, crops, { ...options, joined });
+      using _ = await keptFeatures(source, space, crops, { ...options, distributed });
     }
 }
 
@@ -131,7 +133,7 @@ const keptFeatures = (
   source: ModelSource,
   space: Space,
   crops: KeptDataset,
-  options: IjbOptions & { readonly joined: DistributedContext | null },
+  options: IjbOptions & { readonly distributed: DistributedContext | null },
 ): Promise<FeatureSet> => cachedFeatures(source, crops, { ...options, flip: 'mean', space });
 
 /** A model's templates, of features that are kept. */
@@ -142,7 +144,7 @@ async function templatesOf(
   options: IjbOptions,
 ): Promise<TemplateModel> {
   const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
-    using set = await keptFeatures(source, space, crops, { ...options, joined: null });
+    using set = await keptFeatures(source, space, crops, { ...options, distributed: null });
     const { count, dim, model } = set.info;
     const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows), missing: set.missing() };
     return {

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
 import { writeJson } from '../artifacts/json-file.ts';
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { packDataset, readPack } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import {
@@ -31,6 +31,8 @@ export type PackOptions = Pick<
  */
 export async function evaluatePacks(options: PackOptions): Promise<PackResult[]> {
   const { out, force } = options;
+  if (options.pack.length === 0 || options.model.length === 0)
+    throw new UserError('nothing to judge', { hint: optionHint('--pack file and --model run, each once or more') });
   if (out === undefined) return await judgePacks(options);
   const runs = [options.old, ...options.model].flatMap((text) => (text === undefined ? [] : modelSource(text)));
   const models = runs.map(({ path, kind }) => (kind === 'run' ? readRunManifest(path).model : path));

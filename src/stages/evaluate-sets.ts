@@ -46,6 +46,10 @@ export type EvaluateSetsOptions = Pick<
 
 /** Evaluates feature sets and writes evaluation.json, report.html, report.md and, if asked, the figures to one folder. */
 export async function evaluateSets({ out, force = false, ...stage }: EvaluateSetsOptions): Promise<Evaluation> {
+  if (stage.candidates.length === 0 && stage.oracle === undefined)
+    throw new UserError('nothing to judge: wanted a new model or an oracle', {
+      hint: optionHint('--new name=features (once or more) or --oracle'),
+    });
   using old = FeatureSet.open(stage.old);
   const paths = pathsOf(stage);
   using described = openSameImages(paths);

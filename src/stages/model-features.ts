@@ -56,7 +56,7 @@ export type KeepOptions = {
   readonly batchSize: number;
   readonly workers: number;
   /** The processes that extract together, if there are several. */
-  readonly joined: DistributedContext | null;
+  readonly distributed: DistributedContext | null;
 };
 
 /**
@@ -68,7 +68,7 @@ export type KeepOptions = {
 export async function cachedFeatures(
   source: ModelSource,
   dataset: KeptDataset,
-  { features, pixels, flip, space, joined, ...options }: KeepOptions,
+  { features, pixels, flip, space, distributed, ...options }: KeepOptions,
 ): Promise<FeatureSet> {
   if (source.kind === 'features') return ofDataset(FeatureSet.open(source.path), dataset);
   const manifest = readRunManifest(source.path);
@@ -79,7 +79,7 @@ export async function cachedFeatures(
     using encoder = await openEncoder(source.path, { space, pixels });
     using images = dataset.open();
     const to = { ...options, out, flip, force: replaces };
-    if (joined) await extractSharded(images, encoder, to, joined);
+    if (distributed) await extractSharded(images, encoder, to, distributed);
     else await extractFeatures(images, encoder, to);
   }
   return FeatureSet.open(out);

@@ -8,3 +8,15 @@ export const quickstartFile = join(packageRoot, 'experiments/quickstart.yaml');
 export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct']
   .map((stage) => `stages.${stage}.recipe.epochs=1`)
   .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
+
+type QuickstartOptions = { readonly seed: number; readonly smallest: boolean };
+
+/** What differs from the experiment's file. */
+export const quickstartSettings = ({ seed, smallest }: QuickstartOptions): string[] => [
+  `seed=${seed}`,
+  ...(smallest ? smallestSettings : []),
+];
+
+/** Where the quick start is kept if nobody says. */
+export const quickstartFolder = ({ seed, smallest }: QuickstartOptions): string =>
+  join('runs', `quickstart-${smallest ? 'smallest-' : ''}${seed}`);

@@ -53,7 +53,7 @@ export function wrongOptions(root: Command, sources: Sources): string[] {
         void wrong.push(`${file}:${line}: ${option} is no option of ${whose}: ${JSON.stringify(text.slice(0, 120))}`);
       const loose = text.replace(/\bmixbct [a-z][^\n`]*/g, (words) => {
         for (const part of words.split(' -- ')) {
-          const { command } = commandNamed(root, part.replace(/^mixbct /, '').split(/\s+/));
+          const command = commandNamed(root, part.replace(/^mixbct /, '').split(/\s+/));
           for (const option of optionsIn(part)) if (!has(command, option)) complain(option, `mixbct ${command.name()}`);
         }
         return '';
