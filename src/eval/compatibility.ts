@@ -1,5 +1,5 @@
 import { estimate } from './bootstrap.ts';
-import type { Comparison, Estimate, Measured } from './evaluation.ts';
+import type { Comparison, Estimate, JudgedMetric, Measured } from './evaluation.ts';
 import { mean } from './mean.ts';
 import { judges, metrics } from './metrics/index.ts';
 import type { ProtocolKind } from './metrics/metric.ts';
@@ -58,6 +58,24 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Meas
       oracle &&
       compatibilityScores([{ oldOld: oldOld.value, newOld: newOld.value, newNew: newNew.value, oracle: oracle.value }]),
   };
+}
+
+/** The metrics of a test that verdicts of the protocol use, each with its difference to old → old. */
+export function judgedMetrics(
+  protocol: ProtocolKind,
+  measured: ReadonlyMap<string, Measured>,
+  oldOld: ReadonlyMap<string, Measured>,
+): JudgedMetric[] {
+  return metrics.flatMap((metric) => {
+    const [own, old] = [measured.get(metric.name), oldOld.get(metric.name)];
+    if (!judges(metric, protocol) || !own || !old) return [];
+    const [replicates, ofOld] = [replicatesOf(own), replicatesOf(old)];
+    const overOld = estimate(
+      own.value - old.value,
+      replicates.map((value, r) => value - ofOld[r]!),
+    );
+    return [{ metric: metric.name, value: estimate(own.value, replicates), overOld }];
+  });
 }
 
 function replicatesOf({ replicates }: Measured): Float64Array {

@@ -2,7 +2,7 @@ import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import type { Enrolment } from '../data/index.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
-import { compareByMetrics } from './compatibility.ts';
+import { compareByMetrics, judgedMetrics } from './compatibility.ts';
 import { RESAMPLES } from './defaults.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { searchGalleries } from './gallery-search.ts';
@@ -158,6 +158,7 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
       verification,
       identification,
       ...listedMetrics(measured),
+      ...(old && { judged: judgedMetrics(PROTOCOL, measured, measuredOf(old.name, old.name)) }),
     })),
     candidates: (old ? candidates : []).map(({ name }) => ({
       name,

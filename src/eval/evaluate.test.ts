@@ -46,6 +46,19 @@ test('evaluate tells a compatible model from one in a space of its own, and the 
   for (const c of result.candidates[2]!.comparisons)
     assert.deepEqual(c.difference, { value: 0, low: 0, high: 0 }, c.metric);
   assert.equal(result.tests.length, 1 + 2 * 4);
+  const judged = (query: string, gallery: string) =>
+    result.tests.find((t) => t.query === query && t.gallery === gallery)!.judged!;
+  for (const { name, comparisons } of result.candidates)
+    assert.deepEqual(
+      judged(name, 'old').map(({ metric, overOld }) => [metric, overOld]),
+      comparisons.map(({ metric, difference }) => [metric, difference]),
+    );
+  for (const { metric, value, overOld } of judged('oracle', 'oracle')) {
+    const { oldOld, oracle } = result.candidates[0]!.comparisons.find((c) => c.metric === metric)!;
+    near(overOld.value, oracle! - oldOld, 1e-12, metric);
+    assert.ok(value.value === oracle && value.low <= value.value && value.value <= value.high);
+  }
+  assert.ok(judged('old', 'old').every(({ overOld: { low, high } }) => low === 0 && high === 0));
   for (const { identification } of result.tests)
     for (const { rank, rate } of identification!.ranks)
       assert.equal(identification!.cmc!.rate[rank - 1], rate, 'the CMC goes through the rates of the table');

@@ -9,9 +9,9 @@ import {
   sortPairsByScore,
   tarReplicates,
 } from './bootstrap.ts';
-import { compareByMetrics } from './compatibility.ts';
+import { compareByMetrics, judgedMetrics } from './compatibility.ts';
 import { RESAMPLES } from './defaults.ts';
-import type { Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
+import type { CrossingAdapter, Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
 import {
@@ -46,6 +46,8 @@ export type ModelFeatures = {
   readonly inOldSpace?: ModelRows;
   /** The old model's embeddings, mapped into the model's own space: the gallery that it searches instead of the old one. */
   readonly oldGallery?: ModelRows;
+  /** The adapter that made one of the two above. */
+  readonly adapter?: CrossingAdapter;
 };
 type ModelRows = Pick<ModelFeatures, 'rows' | 'dim'>;
 
@@ -115,6 +117,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     test(model, model, own, own);
     if (searchesOld(model, old)) test(model, old, meetingOld, oldGallery);
   }
+  const measuredOf = (query: string, gallery: string) => finished.get(testKey(query, gallery))!.measured;
   const { pairs, split } = protocol;
   const galleries = split.galleries.map(({ entries }) => entries.length);
   return {
@@ -139,22 +142,26 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries,
       resamples,
     },
-    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [], trainingData }) => ({
+    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [], trainingData, adapter }) => ({
       name,
       dim,
       preset,
       differences,
       ...(trainingData && { trainingData }),
+      ...(adapter && { adapter }),
       role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
-    tests: [...finished.values()].map(({ result }) => result),
+    tests: [...finished.values()].map(({ result, measured }) => ({
+      ...result,
+      judged: judgedMetrics(PROTOCOL, measured, measuredOf(old.name, old.name)),
+    })),
     candidates: candidates.map((model) => ({
       name: model.name,
       comparisons: compareByMetrics(
         PROTOCOL,
         { old: old.name, oracle: oracle?.name, model: model.name },
-        { tests: (query, gallery) => finished.get(testKey(query, gallery))!.measured, galleries },
+        { tests: measuredOf, galleries },
       ),
     })),
   };

@@ -55,6 +55,7 @@ const evaluationShape: Shape = {
         comparedBy: new Optional(new Choice('digest', 'origin', 'names')),
         path: new Optional(''),
       }),
+      adapter: new Optional({ direction: new Choice('query', 'gallery'), method: '', digest: '' }),
     },
   ],
   tests: [
@@ -64,6 +65,7 @@ const evaluationShape: Shape = {
       verification: new Nullable(verification),
       identification: new Nullable(identification),
       metrics: new Optional([{ name: '', value: numberOrNull, interval }]),
+      judged: new Optional([{ metric: '', value: estimate, overOld: estimate }]),
     },
   ],
   candidates: [

@@ -79,6 +79,18 @@ export type TestResult = {
   readonly identification: IdentificationResult | null;
   /** Metrics that have no place in the two above. */
   readonly metrics?: readonly { readonly name: string; readonly value: number; readonly interval: Estimate | null }[];
+  /** The metrics of verdicts. Missing from older evaluations, and where there is no old model. */
+  readonly judged?: readonly JudgedMetric[];
+};
+
+/** A metric of one test, and what it is more than that of old → old: paired, both sides see the same resamples. */
+export type JudgedMetric = { readonly metric: string; readonly value: Estimate; readonly overOld: Estimate };
+
+/** `query`: it maps the queries into the old space. `gallery`: it maps the old gallery into the new space. */
+export type CrossingAdapter = {
+  readonly direction: 'query' | 'gallery';
+  readonly method: string;
+  readonly digest: string;
 };
 
 export type CandidateResult = {
@@ -124,6 +136,8 @@ export type Evaluation = {
     readonly differences?: readonly string[];
     /** Missing from older evaluations and from protocols of templates. */
     readonly trainingData?: TrainingData;
+    /** The adapter between it and the old model that its queries cross through. */
+    readonly adapter?: CrossingAdapter;
     /** Embeddings or templates that are zeros in its own space or the old one. They count as misses. Missing from older evaluations. */
     readonly zeros?: number;
   }[];

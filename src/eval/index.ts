@@ -20,9 +20,11 @@ export {
 export type {
   CandidateResult,
   Comparison,
+  CrossingAdapter,
   Estimate,
   Evaluation,
   IdentificationResult,
+  JudgedMetric,
   TestResult,
   VerificationResult,
   WithheldVerdict,

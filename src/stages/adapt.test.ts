@@ -92,6 +92,12 @@ test('both directions: the adapter that is chosen beats the old model, on the im
       ({ comparisons }) => comparisons.find(({ metric }) => metric === 'rank-1')!,
     );
     assert.equal(mapped!.criterion, 'met', direction);
+    for (const { name, adapter: crossing } of evaluation.models)
+      assert.deepEqual(
+        crossing,
+        name === 'old' ? undefined : { direction, method: info.method, digest: info.digest },
+        'the evaluation names the adapter of each model',
+      );
     assert.deepEqual(mapped, adapter, 'features that were mapped, and an adapter that maps them');
     const described = await describePath(at(direction));
     assert.match(String(described.facts['direction']), direction === 'query' ? /new → old space/ : /old → new space/);

@@ -1,6 +1,8 @@
 import { Adapter } from '../adapt/index.ts';
 import { digestOf } from '../artifacts/digest.ts';
 import { optionHint, UserError } from '../base/errors.ts';
+import type { CrossingAdapter } from '../eval/index.ts';
+import type { AppliedAdapter } from '../features/feature-set-artifact.ts';
 import { FeatureSet } from '../features/index.ts';
 
 /**
@@ -13,7 +15,16 @@ export type CrossedSpace = {
   /** The set to read rows of, and what is made of them. */
   readonly path: string;
   readonly map?: (rows: Float32Array) => Float32Array;
+  /** What it went through; absent: a projection that was trained with the model. */
+  readonly adapter?: CrossingAdapter;
 };
+
+/** What an evaluation tells of an adapter. */
+export const crossingAdapter = ({ direction, method, digest }: AppliedAdapter): CrossingAdapter => ({
+  direction,
+  method,
+  digest,
+});
 
 /** Folders of the sets of a comparison. */
 type Compared = { readonly own: string; readonly old: string };
@@ -49,7 +60,8 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
         `${path} went through an adapter for the ${adapter.direction} between other models than those of ${own.path} and ${old.path}`,
         { hint: 'fit an adapter between these two with: mixbct adapt fit' },
       );
-    return { role: adapter.direction === 'query' ? 'inOldSpace' : 'oldGallery', dim, path };
+    const role = adapter.direction === 'query' ? 'inOldSpace' : 'oldGallery';
+    return { role, dim, path, adapter: crossingAdapter(adapter) };
   });
 }
 
@@ -65,6 +77,7 @@ export function crossedByAdapter(compared: Compared, adapterPath: string): Cross
       role: query ? 'inOldSpace' : 'oldGallery',
       dim: adapter.sides.to.dim,
       path: from.path,
+      adapter: crossingAdapter(adapter.applied()),
       map: (rows) => {
         using opened = Adapter.open(adapterPath);
         return opened.map(rows, from.path);

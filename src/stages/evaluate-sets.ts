@@ -14,7 +14,7 @@ import {
   withholdVerdicts,
 } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import { crossedByAdapter, crossedSet, requireOwnSpace } from './adapted-sets.ts';
+import { crossedByAdapter, crossedSet, crossingAdapter, requireOwnSpace } from './adapted-sets.ts';
 import { writeReports } from './reports.ts';
 import { openSameImages } from './same-images.ts';
 
@@ -72,7 +72,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
   const evaluationData = dataset && { dataset, classKeys: described.classKeys(), labels };
   const features = (name: string, path: string): ModelFeatures => {
     using set = FeatureSet.open(path);
-    const { model, dim } = set.info;
+    const { model, dim, adapter } = set.info;
     const trainedOn = model?.trainedOn;
     const training = trainedOn ? { dataset: trainedOn, classKeys: set.trainedClassKeys() } : null;
     return {
@@ -81,6 +81,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       dim,
       ...(model && { preset: model.preset, differences: model.differences }),
       trainingData: relateTrainingData(training, evaluationData),
+      ...(adapter && { adapter: crossingAdapter(adapter) }),
     };
   };
   let evaluation: Evaluation | undefined;
@@ -94,8 +95,9 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       candidates: stage.candidates.map(({ name, features: path }, i) => {
         const crossing = crossings[i];
         if (!crossing) return features(name, path);
-        const { role, dim, path: at, map = (rows) => rows } = crossing;
-        return { ...features(name, path), [role]: { rows: () => map(readRows(at, present)), dim } };
+        const { role, dim, path: at, map = (rows) => rows, adapter } = crossing;
+        const crossed = { [role]: { rows: () => map(readRows(at, present)), dim } };
+        return { ...features(name, path), ...crossed, ...(adapter && { adapter }) };
       }),
       labels,
       families: column(described.families()),
