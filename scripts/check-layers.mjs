@@ -32,6 +32,7 @@ const layers = {
   backfill: ['base', 'artifacts', 'torch', 'data', 'features', 'eval', 'adapt'],
   stores: ['base', 'artifacts', 'data', 'features'],
   report: ['base', 'artifacts', 'eval', 'backfill'],
+  plan: ['base', 'artifacts', 'torch', 'data', 'features', 'eval', 'adapt', 'backfill', 'report'],
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
   stages: null,

@@ -53,7 +53,7 @@ export type AdapterFit = FittedMap & Pick<AdapterFields, 'method' | 'identities'
  */
 export function fitAdapter(options: FitOptions): AdapterFit {
   const { pairs, labels, methods, metric, seed, onCandidate } = options;
-  const rng = new Rng(seed).split('adapt');
+  const rng = adapterRng(seed);
   const parts = splitIdentities(labels, rng.split('identities'));
   const training = trainingPairs(pairs, parts.folds, rng.split('fit'));
   const chosenOn = metricOf({ ...options, rows: parts.choose, rng: rng.split('choose') });
@@ -82,6 +82,12 @@ export function fitAdapter(options: FitOptions): AdapterFit {
     beatsOld,
   };
 }
+
+/** Positions of the rows that an adapter of this seed is tested on: they have no part in fitting or choosing it. */
+export const testRows = (labels: Int32Array, seed: number): Int32Array =>
+  splitIdentities(labels, adapterRng(seed).split('identities')).test;
+
+const adapterRng = (seed: number): Rng => new Rng(seed).split('adapt');
 
 /** Draws which identities are fitted on, in folds, chosen by and tested on. → positions of their rows */
 function splitIdentities(labels: Int32Array, rng: Rng) {

@@ -6,6 +6,7 @@ export {
   adapterMethods,
   resultText,
 } from './adapter-artifact.ts';
-export { type AdapterFit, adapterMetrics, candidates, type FitOptions, fitAdapter } from './fit-adapter.ts';
+export { type AdapterMap, mapFlat } from './adapter-map.ts';
+export { type AdapterFit, adapterMetrics, candidates, type FitOptions, fitAdapter, testRows } from './fit-adapter.ts';
 export { Adapter } from './open-adapter.ts';
 export type { PairedRows } from './paired-rows.ts';

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
   adapt: async () => (await import('./adapt.ts')).adaptCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
+  plan: async () => (await import('./plan.ts')).planCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),
   info: async () => (await import('./info.ts')).infoCommand(),
   compare: async () => (await import('./compare.ts')).compareCommand(),

@@ -10,10 +10,11 @@ const schemas = {
     ]);
     return experimentSchema(stages);
   },
+  plan: async () => (await import('../plan/plan-artifact.ts')).planSchema,
 } as const;
 
 export const schemaCommand = () =>
-  command('schema', 'print the JSON Schema of recipes or experiments, for editors')
+  command('schema', 'print the JSON Schema of recipes or experiments, for editors, or of what --json prints')
     .example('mixbct schema recipe > recipe.schema.json')
     .addArgument(new Argument('<of>', 'which one').choices(Object.keys(schemas)))
     .prints(async (of: keyof typeof schemas) => {

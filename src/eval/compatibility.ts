@@ -69,13 +69,20 @@ export function judgedMetrics(
   return metrics.flatMap((metric) => {
     const [own, old] = [measured.get(metric.name), oldOld.get(metric.name)];
     if (!judges(metric, protocol) || !own || !old) return [];
-    const [replicates, ofOld] = [replicatesOf(own), replicatesOf(old)];
-    const overOld = estimate(
-      own.value - old.value,
-      replicates.map((value, r) => value - ofOld[r]!),
-    );
-    return [{ metric: metric.name, value: estimate(own.value, replicates), overOld }];
+    return [{ metric: metric.name, value: estimateOf(own), overOld: differenceOf(own, old) }];
   });
+}
+
+/** A metric that has replicates, with its interval. */
+export const estimateOf = (measured: Measured): Estimate => estimate(measured.value, replicatesOf(measured));
+
+/** What a metric is more than another: paired, both see the same resamples. */
+export function differenceOf(one: Measured, other: Measured): Estimate {
+  const replicates = replicatesOf(other);
+  return estimate(
+    one.value - other.value,
+    replicatesOf(one).map((value, r) => value - replicates[r]!),
+  );
 }
 
 function replicatesOf({ replicates }: Measured): Float64Array {

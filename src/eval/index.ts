@@ -7,7 +7,7 @@ export {
   type PlattCalibration,
   probabilityOf,
 } from './calibration.ts';
-export { compare, compatibilityScores, updateGain } from './compatibility.ts';
+export { compare, compatibilityScores, differenceOf, estimateOf, updateGain } from './compatibility.ts';
 export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 export { createTestRunner, type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
 export {
@@ -25,6 +25,7 @@ export type {
   Evaluation,
   IdentificationResult,
   JudgedMetric,
+  Measured,
   TestResult,
   VerificationResult,
   WithheldVerdict,

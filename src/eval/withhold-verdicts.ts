@@ -7,7 +7,7 @@ import type { Evaluation, WithheldVerdict } from './evaluation.ts';
 const MIN_IDENTITIES = 100;
 
 /** The identities that are searched for or, without searches, those of the pairs. */
-function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
+export function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
   const enrolled = protocol.galleries.reduce((sum, entries) => sum + entries, 0);
   return protocol.galleries.length > 0 ? Math.min(enrolled, dataset.classes) : dataset.classes;
 }

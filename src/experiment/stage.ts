@@ -127,5 +127,6 @@ const stringsIn = (value: unknown): string[] =>
 function withStrings(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value);
   if (value === null || typeof value !== 'object') return value;
+  if (Array.isArray(value)) return value.map((child) => withStrings(child, change));
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withStrings(child, change)]));
 }

@@ -14,6 +14,7 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   adapter: async () => (await import('../adapt/adapter-artifact.ts')).adapterArtifact,
   backfill: async () => (await import('../backfill/backfill-artifact.ts')).backfillArtifact,
   evaluation: async () => (await import('../eval/evaluation-artifact.ts')).evaluationArtifact,
+  plan: async () => (await import('../plan/plan-artifact.ts')).planArtifact,
   'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
 };
 

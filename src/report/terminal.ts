@@ -72,9 +72,10 @@ export function textTable(header: readonly string[], rows: readonly (readonly st
   return [colors.dim(line(header)), ...rows.map(line)].join('\n');
 }
 
+/** Columns of a line of text. */
 const LINE_WIDTH = 110;
 
-function wrap(text: string): string {
+export function wrap(text: string): string {
   const lines: string[] = [''];
   for (const word of text.split(' ')) {
     if (lines.at(-1)!.length + word.length + 1 > LINE_WIDTH) lines.push('');

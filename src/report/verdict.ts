@@ -47,7 +47,8 @@ function sharedImagesText(evaluation: Evaluation, name: string): string {
   return [...sentence('these images', all), ...sentence('some of these images', some)].join(', ');
 }
 
-function overlapWarnings(evaluation: Evaluation, name: string): string[] {
+/** What a verdict on `name` has to be read with: models that were trained on some of the classes. */
+export function overlapWarnings(evaluation: Evaluation, name: string): string[] {
   const { classes } = evaluation.dataset;
   const overlapping = modelsOf(evaluation, name).filter(({ trainingData }) => trainingData?.relation === 'overlapping');
   return overlapping.map(

@@ -7,6 +7,7 @@ import { evaluateStage } from './evaluate.ts';
 import { extractStage } from './extract.ts';
 import { getStage } from './get.ts';
 import { holdOutStage } from './hold-out.ts';
+import { planStage } from './plan.ts';
 import { sampleStage } from './sample.ts';
 import { splitStage } from './split.ts';
 import { trainStage } from './train.ts';
@@ -25,4 +26,5 @@ export const stages: readonly StageKind[] = [
   fitAdapterStage,
   applyAdapterStage,
   evaluateStage,
+  planStage,
 ];

@@ -51,6 +51,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   'evaluate sets': 'evaluate --old features --new a=features --resamples 10 --impostors 50 --out judged',
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',
+  plan: 'plan judged --metric rank-1 --gallery features --images-per-second 9 --require deploy,keep --out recipe.yaml/plan',
   report: 'report judged',
   info: 'info features',
   compare: 'compare model model',

@@ -157,6 +157,12 @@ export const writers: Readonly<Record<string, Writer>> = {
     makes: 'folder',
     last: '/manifest.json',
   },
+  plan: {
+    make: (out) => ['plan', 'judged', '--metric', 'rank-1', '--gallery', 'features', '--out', out],
+    inputs: ['judged', 'features'],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
   pack: {
     make: (out) => [
       ...['evaluate', 'pack', '--out', out, '--model', 'run', ...QUIET],

@@ -1,0 +1,81 @@
+import { UserError } from '../base/errors.ts';
+import { RESAMPLES } from '../eval/defaults.ts';
+import {
+  createTestRunner,
+  type Identities,
+  type Measured,
+  requireDistinctNames,
+  requireFewZeros,
+  unitEmbeddings,
+  zeroRows,
+} from '../eval/index.ts';
+import { drawProtocol, evaluationRng } from '../eval/labelled-set-protocol.ts';
+
+/** A generation of models: reads its embeddings of the evaluation set, flat [N · D]. */
+export type Generation = { readonly name: string; readonly dim: number; readonly rows: () => Float32Array };
+
+/** M(query model i, gallery model j) at [i][j], models from the oldest to the newest; null: their dimensions differ. */
+export type Matrix<T> = readonly (readonly (T | null)[])[];
+
+/**
+ * Average compatibility: the share of the pairs i > j in which queries of the newer model on the gallery of the older one beat the
+ * older model's own, M(i, j) > M(j, j). Pairs that cannot be compared are not compatible (Biondi et al., "CoReS: Compatible
+ * Representations via Stationarity", IEEE TPAMI 2023, and "CL2R: Compatible Lifelong Learning Representations", ACM TOMM 2023).
+ */
+export function averageCompatibility(matrix: Matrix<number>): number {
+  const pairs = olderGalleries(matrix.length);
+  return pairs.filter(([i, j]) => (matrix[i]![j] ?? -1) > matrix[j]![j]!).length / pairs.length;
+}
+
+/** Average multi-model accuracy: the mean of M(i, j) over i ≥ j; pairs that cannot be compared count as 0 (same sources). */
+export function averageMultiModelAccuracy(matrix: Matrix<number>): number {
+  const pairs = [...matrix.keys()].map((i): [number, number] => [i, i]).concat(olderGalleries(matrix.length));
+  return pairs.reduce((sum, [i, j]) => sum + (matrix[i]![j] ?? 0), 0) / pairs.length;
+}
+
+/** Query model i and gallery model j of all pairs with i > j. */
+export const olderGalleries = (models: number): [number, number][] =>
+  Array.from({ length: models }, (_, i) => Array.from({ length: i }, (_, j): [number, number] => [i, j])).flat();
+
+export type MeasureOptions = Identities & {
+  readonly metric: string;
+  readonly seed: number;
+  readonly resamples?: number | undefined;
+  /** Called before each test. */
+  readonly onTest?: (done: number, total: number, name: string) => void;
+};
+
+/** Returns a function that measures one metric of queries on a gallery of unit embeddings, by the protocol of `evaluate`. */
+export function createMetricRunner({ labels, families, metric, seed, resamples = RESAMPLES }: MeasureOptions) {
+  const protocol = drawProtocol({ labels, families }, { seed });
+  const runTest = createTestRunner(protocol, { resamples, rng: evaluationRng(seed).split('bootstrap') });
+  return (query: Embeddings, gallery: Embeddings): Measured => runTest(query, gallery).measured.get(metric)!;
+}
+type Embeddings = ReturnType<typeof unitEmbeddings>;
+
+/**
+ * Measures every query model on every gallery model. The embeddings of two models are in memory at a time.
+ * @throws UserError if there are fewer than two models, two have one name, or embeddings are broken.
+ */
+export function measureMatrix(generations: readonly Generation[], options: MeasureOptions): Matrix<Measured> {
+  if (generations.length < 2) throw new UserError(`${generations.length} generations, wanted at least two`);
+  requireDistinctNames(generations.map(({ name }) => name));
+  const run = createMetricRunner(options);
+  const total = generations.length ** 2;
+  return generations.map((query, i) => {
+    const queries = load(query, options.labels.length);
+    return generations.map((gallery, j) => {
+      options.onTest?.(i * generations.length + j, total, `${query.name} → ${gallery.name}`);
+      if (query.dim !== gallery.dim) return null;
+      return run(queries, i === j ? queries : load(gallery, options.labels.length));
+    });
+  });
+}
+
+function load({ name, dim, rows }: Generation, count: number): Embeddings {
+  const read = rows();
+  if (read.length !== count * dim) throw new UserError(`${name}: ${read.length / dim} embeddings for ${count} labels`);
+  const unit = unitEmbeddings(read, dim, name, read);
+  requireFewZeros(name, new Set(zeroRows(unit.rows, dim)), { of: count });
+  return unit;
+}
