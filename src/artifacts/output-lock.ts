@@ -33,7 +33,8 @@ const LONGEST_COMMAND = 300;
 /** Retries of reading a lock that is being written, and the pause between them: only where a file system cannot link. */
 const [LOOKS, LOOK_MS] = [5, 20];
 
-const ourselves = (): LockHolder => ({
+/** This process as the holder of a lock. */
+export const thisProcess = (): LockHolder => ({
   host: hostname(),
   machine: machineId(),
   boot: bootId(),
@@ -77,7 +78,7 @@ export type OutputLock = Disposable;
 export function lockOutput(output: string): OutputLock {
   const path = lockPath(output);
   mkdirSync(dirname(path), { recursive: true });
-  const text = `${JSON.stringify(ourselves())}\n`;
+  const text = `${JSON.stringify(thisProcess())}\n`;
   try {
     acquire(path, text, output);
   } catch (error) {

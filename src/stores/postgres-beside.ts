@@ -1,0 +1,90 @@
+import type { Query } from './postgres-driver.ts';
+import type { PostgresGallery } from './postgres-gallery.ts';
+
+// The table with the second vectors of a gallery's rows, and the triggers that keep it true. The caller has a transaction.
+
+const TRIGGERS = ['mixbct_changed', 'mixbct_deleted', 'mixbct_truncated'] as const;
+
+/** Makes the table, without rows. A leftover of a dropped table with the same name goes. */
+export async function createBeside(query: Query, gallery: PostgresGallery): Promise<void> {
+  const { beside, idType, unmove } = gallery.sql;
+  await query(`DROP TABLE IF EXISTS ${beside}`);
+  await query(`CREATE TABLE ${beside} (id ${idType} PRIMARY KEY, vector vector)`);
+  // as its owner: the application's role, which calls it, may have no right to the table beside
+  await query(
+    `CREATE OR REPLACE FUNCTION ${unmove}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+    BEGIN
+      IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM ${beside};
+      ELSE
+        DELETE FROM ${beside} WHERE id = OLD.${gallery.sql.id};
+      END IF;
+      RETURN NULL;
+    END $$`,
+  );
+  await createTriggers(query, gallery);
+}
+
+export async function dropBeside(query: Query, gallery: PostgresGallery): Promise<void> {
+  await dropTriggers(query, gallery);
+  await query(`DROP FUNCTION IF EXISTS ${gallery.sql.unmove}()`);
+  await query(`DROP TABLE IF EXISTS ${gallery.sql.beside}`);
+}
+
+/** A row that is deleted or gets another vector loses the one beside, in the same transaction. */
+async function createTriggers(query: Query, { sql }: PostgresGallery): Promise<void> {
+  const call = `EXECUTE FUNCTION ${sql.unmove}()`;
+  const changed = [sql.id, sql.vector].map((column) => `OLD.${column} IS DISTINCT FROM NEW.${column}`).join(' OR ');
+  const [update, deletion, truncation] = TRIGGERS;
+  await query(`CREATE TRIGGER ${update} AFTER UPDATE ON ${sql.table} FOR EACH ROW WHEN (${changed}) ${call}`);
+  await query(`CREATE TRIGGER ${deletion} AFTER DELETE ON ${sql.table} FOR EACH ROW ${call}`);
+  await query(`CREATE TRIGGER ${truncation} AFTER TRUNCATE ON ${sql.table} FOR EACH STATEMENT ${call}`);
+}
+
+async function dropTriggers(query: Query, { sql }: PostgresGallery): Promise<void> {
+  for (const trigger of TRIGGERS) await query(`DROP TRIGGER IF EXISTS ${trigger} ON ${sql.table}`);
+}
+
+/** Rows without a second vector. */
+export async function countUnmoved(query: Query, { sql }: PostgresGallery): Promise<number> {
+  const where = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;
+  const [found] = await query(`SELECT count(*) AS n FROM ${sql.table} t WHERE ${where}`);
+  return Number(found!['n']);
+}
+
+/** Dimensions that a column of vectors declares; null if it takes any. */
+export async function declaredDimension(query: Query, { oid, vector }: PostgresGallery): Promise<number | null> {
+  const [found] = await query('SELECT atttypmod AS n FROM pg_attribute WHERE attrelid = $1 AND attname = $2', oid, vector); // biome-ignore format: short
+  return Number(found!['n']) > 0 ? Number(found!['n']) : null;
+}
+
+/** Exchanges the vectors of the application's column, which get `dim` dimensions, and those beside. */
+export async function swapBeside(query: Query, gallery: PostgresGallery, dim: number): Promise<void> {
+  const { sql } = gallery;
+  const declared = await declaredDimension(query, gallery);
+  const widens = declared !== null && declared !== dim;
+  await dropTriggers(query, gallery);
+  const indexes = widens ? await dropVectorIndexes(query, gallery) : [];
+  if (widens) await query(`ALTER TABLE ${sql.table} ALTER COLUMN ${sql.vector} TYPE vector`);
+  // all parts of a statement see what was there before it
+  await query(
+    `WITH fresh AS (SELECT id, vector FROM ${sql.beside}),
+    kept AS (UPDATE ${sql.beside} b SET vector = t.${sql.vector} FROM ${sql.table} t WHERE t.${sql.id} = b.id)
+    UPDATE ${sql.table} t SET ${sql.vector} = fresh.vector FROM fresh WHERE fresh.id = t.${sql.id}`,
+  );
+  if (widens) await query(`ALTER TABLE ${sql.table} ALTER COLUMN ${sql.vector} TYPE vector(${dim})`);
+  for (const index of indexes) await query(index);
+  await createTriggers(query, gallery);
+}
+
+/** Indexes of vectors have the dimensions of their column. → what makes them again */
+async function dropVectorIndexes(query: Query, { oid, vector }: PostgresGallery): Promise<string[]> {
+  const found = await query(
+    `SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS sql FROM pg_index i
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) WHERE i.indrelid = $1 AND a.attname = $2`,
+    oid,
+    vector,
+  );
+  for (const { name } of found) await query(`DROP INDEX ${String(name)}`);
+  return found.map(({ sql }) => String(sql));
+}

@@ -1,0 +1,111 @@
+// What PostgreSQL says when something is missing, and what of the table a migration keeps.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { inspect } from 'node:util';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { PASSWORD, postgresGallery, startPostgres, type TestServer } from '../../test/helpers/postgres.ts';
+import { migrationTo, newStamp, oldStamp, stampOf, type TestRow } from '../../test/helpers/store-conformance.ts';
+import { UserError } from '../base/errors.ts';
+import { openStore } from './open-store.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await startPostgres();
+});
+after(() => server[Symbol.asyncDispose]());
+
+const rowsOf = (count: number): TestRow[] =>
+  Array.from({ length: count }, (_, i) => ({
+    ...{ key: String(i), path: `${i}.jpg` },
+    vector: Float32Array.from({ length: 8 }, (_, d) => Math.sin(i + 3 * d)),
+  }));
+
+/** That opening fails with this message, in which there is no password. */
+async function refuses(url: string, wanted: RegExp): Promise<void> {
+  await assert.rejects(openStore(url), (error: Error) => {
+    assert.ok(error instanceof UserError, String(error));
+    assert.match(error.message, wanted);
+    assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes(PASSWORD));
+    return true;
+  });
+}
+
+test('PostgreSQL: what is missing is named, and no message has the password', async () => {
+  const { url } = server;
+  await server.application.query(
+    'CREATE TABLE plain (id text PRIMARY KEY, embedding real[]); CREATE TABLE twice (id text, vector vector(8))',
+  );
+  await server.application.query(
+    'CREATE TABLE two (id text PRIMARY KEY, embedding vector(8), vector vector(8)); CREATE VIEW seen AS SELECT * FROM two',
+  );
+  await refuses(`${url}#nowhere`, /:\*\*\*@.*there is no table nowhere; tables with vectors: .*public\.two/);
+  await refuses(url, /the URL names no table; tables with vectors: /);
+  await refuses(`${url}#plain`, /the column embedding is of type real\[\], wanted vector\n/);
+  await refuses(`${url}#twice`, /the column id is not declared unique/);
+  await refuses(`${url}#two`, /columns vector and embedding, and the URL does not say which/);
+  await refuses(`${url}#two?vector=face`, /has no column face; its columns: id, embedding, vector/);
+  await refuses(`${url}#seen?vector=vector`, /seen is no table that rows can be written to/);
+  await refuses(`${url.replace(String(server.port), '1')}#two`, /no server answers there\n.*check host and port/);
+  await refuses(`postgres://u:${PASSWORD}@127.0.0.1:99999/x#two`, /is no URL of a server/);
+  await refuses(`${url.replace('127.0.0.1', 'nowhere.invalid')}#two`, /host/);
+  await server.application.query('DROP TABLE plain, twice, two CASCADE');
+});
+
+test('PostgreSQL: a database without pgvector is refused', async (t) => {
+  const bare = await startPostgres({ pgvector: false });
+  t.after(() => bare[Symbol.asyncDispose]());
+  await refuses(`${bare.url}#faces`, /pgvector is not installed in this database\n.*CREATE EXTENSION vector/);
+});
+
+test('PostgreSQL: an index of the vectors is there after a cut-over to other dimensions, and after the rollback', async () => {
+  const { url } = await postgresGallery(server, rowsOf(30), 'id text PRIMARY KEY, vector vector(8), path text');
+  const table = url.slice(url.indexOf('#') + 1);
+  await server.application.query(`CREATE INDEX near ON ${table} USING hnsw (vector vector_cosine_ops)`);
+  const shape = async () => {
+    const { rows } = await server.application.query(
+      `SELECT format_type(atttypid, atttypmod) AS type, (SELECT count(*)::int FROM pg_indexes WHERE indexname = 'near') AS indexes FROM pg_attribute WHERE attrelid = '${table}'::regclass AND attname = 'vector'`,
+    );
+    return rows[0];
+  };
+  await using store = await openStore(url);
+  await store.stamp(oldStamp);
+  await store.beginMigration(migrationTo(newStamp));
+  const rows = await store.page(null, 100);
+  const fresh = rows.map(({ key, version }, i) => ({ key, version, vector: new Float32Array(12).fill(0).map((_, d) => Math.cos(i * d)) })); // biome-ignore format: short
+  await store.commit({ rows: fresh, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
+  await store.cutOver();
+  assert.deepEqual(await shape(), { type: 'vector(12)', indexes: 1 });
+  const [space] = await store.search(new Map([[newStamp.model.digest, fresh[4]!.vector]]), { k: 1 });
+  assert.equal(space!.hits![0]!.key, fresh[4]!.key);
+  await store.rollback();
+  assert.deepEqual(await shape(), { type: 'vector(8)', indexes: 1 });
+});
+
+test('PostgreSQL: a role that may only read is told so, and nothing is written', async () => {
+  const { url } = await postgresGallery(server, rowsOf(3), 'id text PRIMARY KEY, vector vector(8), path text');
+  const table = url.slice(url.indexOf('#') + 1);
+  await server.application.query(`CREATE ROLE reader; CREATE SCHEMA own; ALTER TABLE ${table} SET SCHEMA own; GRANT USAGE ON SCHEMA own TO reader; GRANT SELECT ON own.${table} TO reader; SET ROLE reader`); // biome-ignore format: short
+  try {
+    await using store = await openStore(`${server.url}#own.${table}`);
+    assert.equal((await store.counts()).rows, 3);
+    await assert.rejects(store.stamp(oldStamp), /permission denied for schema own\n.*must own the table.*GRANT CREATE/);
+    assert.deepEqual(await store.state(), { stamp: null, migration: null });
+  } finally {
+    await server.application.query('RESET ROLE');
+  }
+});
+
+test('PostgreSQL: a server that goes away is told, and what was committed is there when it is back', async (t) => {
+  const folder = join(testFolder(t), 'data');
+  const first = await startPostgres({ folder });
+  await first.application.query("CREATE TABLE faces (id text PRIMARY KEY, vector vector(2)); INSERT INTO faces VALUES ('a', '[1,2]')"); // biome-ignore format: short
+  const store = await openStore(`${first.url}#faces`);
+  await store.stamp(stampOf('old', 2));
+  await first[Symbol.asyncDispose]();
+  await assert.rejects(store.counts(), /connection to the server was lost; .*\n.*goes on where it stopped/);
+  await store[Symbol.asyncDispose]();
+  await using _second = await startPostgres({ folder, port: first.port });
+  await using again = await openStore(`${first.url}#faces`);
+  assert.deepEqual(await again.state(), { stamp: stampOf('old', 2), migration: null });
+});

@@ -1,0 +1,368 @@
+import { UserError } from '../base/errors.ts';
+import { formatCount } from '../base/progress.ts';
+import type {
+  GalleryCounts,
+  GalleryDescription,
+  GalleryRow,
+  GalleryState,
+  GalleryStore,
+  Hit,
+  JournalEntry,
+  MovedBatch,
+  PageOptions,
+  SearchedSpace,
+  SearchOptions,
+} from './gallery-store.ts';
+import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
+import { countUnmoved, createBeside, declaredDimension, dropBeside, swapBeside } from './postgres-beside.ts';
+import { claimGallery } from './postgres-claim.ts';
+import { type PostgresRow, PostgresSession, type Query, quotedName } from './postgres-driver.ts';
+import { findPostgresGallery, type PostgresGallery } from './postgres-gallery.ts';
+import {
+  requireColumns,
+  requireMigration,
+  requireNoMigration,
+  requireQueryDimension,
+  requireStamp,
+  unmovedError,
+} from './requirements.ts';
+import { type Stamp, stampSchema } from './stamp.ts';
+import type { StoreUrl } from './store-url.ts';
+import { NearestRows } from './vectors.ts';
+
+/** Opens a gallery in a database with pgvector. @throws UserError as `GalleryStore` and if `pg` is not installed */
+export async function openPostgresStore(url: StoreUrl): Promise<GalleryStore> {
+  const session = await PostgresSession.open(url);
+  try {
+    return new PostgresStore(
+      url,
+      session,
+      await session.transaction('look', (query) => findPostgresGallery(query, url)),
+    );
+  } catch (error) {
+    await session[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * A table with a column of pgvector's type. The second vectors are in a table of their own; triggers remove one in the very
+ * transaction in which its row is deleted or gets another vector.
+ */
+class PostgresStore implements GalleryStore {
+  readonly url: string;
+  readonly #url: StoreUrl;
+  readonly #session: PostgresSession;
+  readonly #gallery: PostgresGallery;
+
+  constructor(url: StoreUrl, session: PostgresSession, gallery: PostgresGallery) {
+    this.url = url.text;
+    this.#url = url;
+    this.#session = session;
+    this.#gallery = gallery;
+  }
+
+  async describe(): Promise<GalleryDescription> {
+    const { table, id, vector, columns, sql } = this.#gallery;
+    return await this.#look(async (query) => {
+      const [first] = await query(`SELECT vector_dims(${sql.vector}) AS n FROM ${sql.table} WHERE ${sql.vector} IS NOT NULL LIMIT 1`); // biome-ignore format: short
+      const dim = first ? Number(first['n']) : await declaredDimension(query, this.#gallery);
+      return { kind: 'postgres', table, id, vector, columns, dim };
+    });
+  }
+
+  async state(): Promise<GalleryState> {
+    return await this.#look((query) => this.#state(query));
+  }
+
+  async counts(): Promise<GalleryCounts> {
+    const { sql } = this.#gallery;
+    return await this.#look(async (query) => {
+      const count = async (table: string): Promise<number> =>
+        Number((await query(`SELECT count(*) AS n FROM ${table}`))[0]!['n']);
+      const { migration } = await this.#state(query);
+      return { rows: await count(sql.table), moved: migration ? await count(sql.beside) : 0 };
+    });
+  }
+
+  async stamp(stamp: Stamp): Promise<void> {
+    await this.#write(async (query, state) => {
+      requireNoMigration(this.url, state);
+      await this.#save(query, { stamp });
+    });
+  }
+
+  async rows(keys: readonly string[], fields: readonly string[] = []): Promise<GalleryRow[]> {
+    const { id, idType } = this.#gallery.sql;
+    return await this.#look(async (query) => {
+      const select = `${await this.#selectRows(query, fields)} WHERE t.${id} = ANY($1::text[]::${idType}[])`;
+      return (await query(select, this.#possible(keys))).map((row) => this.#row(row, fields));
+    });
+  }
+
+  async page(after: string | null, limit: number, { fields = [], only }: PageOptions = {}): Promise<GalleryRow[]> {
+    const { id, idType } = this.#gallery.sql;
+    return await this.#look(async (query) => {
+      const { migration } = await this.#state(query);
+      const unmoved = only === 'unmoved' && migration ? 'b.id IS NULL' : 'true';
+      const where = `WHERE ${unmoved} AND ($1::text IS NULL OR t.${id} > $1::text::${idType})`;
+      const select = `${await this.#selectRows(query, fields)} ${where} ORDER BY t.${id} LIMIT $2`;
+      return (await query(select, after, limit)).map((row) => this.#row(row, fields));
+    });
+  }
+
+  async search(
+    queries: ReadonlyMap<string, Float32Array>,
+    { k, fields = [] }: SearchOptions,
+  ): Promise<SearchedSpace[]> {
+    const { sql, columns } = this.#gallery;
+    return await this.#look(async (query) => {
+      const { stamp, migration } = requireStamp(this.url, await this.#state(query));
+      requireColumns(this.url, columns, fields);
+      const moving = migration?.phase === 'moving';
+      const [own, join] = [`t.${sql.vector}`, `${sql.beside} b ON b.id = t.${sql.id}`];
+      const rest = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;
+      const spaces = [
+        { stamp, vector: own, from: `${sql.table} t`, where: moving ? rest : 'true' },
+        ...(moving ? [{ stamp: migration.target, vector: 'b.vector', from: `${sql.table} t JOIN ${join}`, where: 'true' }] : []), // biome-ignore format: short
+      ];
+      const found: SearchedSpace[] = [];
+      for (const { stamp: of, ...space } of spaces) {
+        const vector = queries.get(of.model.digest);
+        if (vector) requireQueryDimension(this.url, of, vector);
+        found.push({ stamp: of, hits: vector ? await this.#nearest(query, vector, space, k, fields) : null });
+      }
+      return found;
+    });
+  }
+
+  async beginMigration(record: MigrationRecord): Promise<void> {
+    await this.#write(async (query, state) => {
+      requireNoMigration(this.url, requireStamp(this.url, state));
+      await this.#requireOwner(query);
+      await createBeside(query, this.#gallery);
+      await this.#save(query, { migration: record });
+    });
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    await this.#write(async (query, state) =>
+      this.#save(query, { migration: { ...requireMigration(this.url, state, 'moving'), paused } }),
+    );
+  }
+
+  async commit({ rows, entry }: MovedBatch): Promise<number> {
+    const { sql, name } = this.#gallery;
+    return await this.#write(async (query, state) => {
+      const { target } = requireMigration(this.url, state, 'moving');
+      for (const { vector } of rows) if (vector.length !== target.dim) throw new RangeError(`a vector of ${vector.length} for ${target.dim} dimensions`); // biome-ignore format: short
+      // the rows are locked: who changes one waits, and its trigger then sees the vector beside
+      const taken = await query(
+        `WITH batch AS (SELECT * FROM unnest($1::text[]::${sql.idType}[], $2::text[], $3::vector[]) AS x (id, version, vector)),
+        same AS (SELECT t.${sql.id} AS id FROM ${sql.table} t JOIN batch ON batch.id = t.${sql.id}
+          WHERE ${versionSql(`t.${sql.vector}`)} = batch.version ORDER BY t.${sql.id} FOR NO KEY UPDATE OF t)
+        INSERT INTO ${sql.beside} SELECT batch.id, batch.vector FROM batch JOIN same ON same.id = batch.id
+        ON CONFLICT (id) DO NOTHING RETURNING 1 AS taken`,
+        rows.map(({ key }) => key),
+        rows.map(({ version }) => version),
+        rows.map(({ vector }) => vectorText(vector)),
+      );
+      const { batch, at, ms } = entry;
+      await query(`INSERT INTO ${sql.journal} VALUES ($1, $2, $3, $4, $5)`, name, batch, at, taken.length, ms);
+      return taken.length;
+    });
+  }
+
+  async journal(): Promise<JournalEntry[]> {
+    const { sql, name } = this.#gallery;
+    return await this.#look(async (query) => {
+      if (!(await this.#hasOwnTables(query))) return [];
+      const entries = await query(`SELECT batch, at, rows, ms FROM ${sql.journal} WHERE gallery = $1 ORDER BY batch`, name); // biome-ignore format: short
+      return entries.map((entry) => ({ ...entry }) as JournalEntry);
+    });
+  }
+
+  async cutOver(): Promise<void> {
+    await this.#write(async (query, state) => {
+      const migration = requireMigration(this.url, state, 'moving');
+      await this.#lockTable(query);
+      const unmoved = await countUnmoved(query, this.#gallery);
+      if (unmoved > 0) throw unmovedError(this.url, unmoved);
+      await swapBeside(query, this.#gallery, migration.target.dim);
+      await this.#save(query, { migration: { ...migration, phase: 'cut-over' } });
+    });
+  }
+
+  async rollback(): Promise<void> {
+    await this.#write(async (query, state) => {
+      const { phase } = requireMigration(this.url, state);
+      if (phase === 'cut-over') {
+        await this.#lockTable(query);
+        const newer = await countUnmoved(query, this.#gallery);
+        if (newer > 0)
+          throw new UserError(`${this.url}: ${formatCount(newer, 'row was', 'rows were')} written since the cut-over and ${newer === 1 ? 'has' : 'have'} no old vector`, { hint: 'delete them, roll back, and insert them again with vectors of the old model' }); // biome-ignore format: short
+        await swapBeside(query, this.#gallery, (await this.#written(query)).stamp!.dim);
+      }
+      await this.#end(query);
+    });
+  }
+
+  async finish(): Promise<void> {
+    await this.#write(async (query, state) => {
+      const { target } = requireMigration(this.url, state, 'cut-over');
+      await this.#end(query);
+      await this.#save(query, { stamp: target });
+    });
+  }
+
+  async claim(): Promise<AsyncDisposable> {
+    await this.#write(async () => {}); // the gallery has a row
+    return await claimGallery(this.#url, this.#gallery);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session[Symbol.asyncDispose]();
+  }
+
+  /** One look: all that is read in `body` was there at one moment. */
+  #look<T>(body: (query: Query) => Promise<T>): Promise<T> {
+    return this.#session.transaction('look', body);
+  }
+
+  /** Those who write wait for each other from the state on. */
+  #write<T>(body: (query: Query, state: GalleryState) => Promise<T>): Promise<T> {
+    return this.#session.transaction('write', async (query) => {
+      await this.#lockState(query);
+      return await body(query, await this.#state(query));
+    });
+  }
+
+  async #hasOwnTables(query: Query): Promise<boolean> {
+    const [found] = await query('SELECT to_regclass($1) IS NOT NULL AS has', this.#gallery.sql.galleries);
+    return found!['has'] === true;
+  }
+
+  /** Makes mixbct's tables and the gallery's row if they are not there, and locks the row. */
+  async #lockState(query: Query): Promise<void> {
+    const { galleries, journal } = this.#gallery.sql;
+    if (!(await this.#hasOwnTables(query))) {
+      await query("SELECT pg_advisory_xact_lock(hashtextextended('mixbct tables', 0))"); // IF NOT EXISTS fails if two do it at once
+      await query(`CREATE TABLE IF NOT EXISTS ${galleries} (gallery text PRIMARY KEY, stamp text, migration text, claim text)`); // biome-ignore format: short
+      await query(`CREATE TABLE IF NOT EXISTS ${journal} (gallery text, batch int, at text, rows int, ms float8, PRIMARY KEY (gallery, batch))`); // biome-ignore format: short
+    }
+    await query(`INSERT INTO ${galleries} (gallery) VALUES ($1) ON CONFLICT DO NOTHING`, this.#gallery.name);
+    await query(`SELECT 1 FROM ${galleries} WHERE gallery = $1 FOR UPDATE`, this.#gallery.name);
+  }
+
+  /** Lets the application read and not write until the end of the transaction. */
+  async #lockTable(query: Query): Promise<void> {
+    await query(`LOCK TABLE ${this.#gallery.sql.table} IN SHARE ROW EXCLUSIVE MODE`);
+  }
+
+  async #requireOwner(query: Query): Promise<void> {
+    const [found] = await query("SELECT pg_has_role(relowner, 'USAGE') AS may, current_user AS role FROM pg_class WHERE oid = $1", this.#gallery.oid); // biome-ignore format: short
+    if (found!['may'] === true) return;
+    throw new UserError(`${this.url}: the role ${String(found!['role'])} does not own the table, and a migration puts triggers on it`, { hint: 'connect as its owner' }); // biome-ignore format: short
+  }
+
+  /** What is written, whatever the phase. */
+  async #written(query: Query): Promise<GalleryState> {
+    const { sql, name } = this.#gallery;
+    if (!(await this.#hasOwnTables(query))) return { stamp: null, migration: null };
+    const [found] = await query(`SELECT stamp, migration FROM ${sql.galleries} WHERE gallery = $1`, name);
+    const { stamp = null, migration = null } = found ?? {};
+    return {
+      stamp: stamp === null ? null : parseRecord(stampSchema, this.url, stamp),
+      migration: migration === null ? null : parseRecord(migrationSchema, this.url, migration),
+    };
+  }
+
+  async #state(query: Query): Promise<GalleryState> {
+    const { stamp, migration } = await this.#written(query);
+    return { stamp: migration?.phase === 'cut-over' ? migration.target : stamp, migration };
+  }
+
+  /** Writes the stamp or the migration of this gallery; the other one stays. */
+  async #save(query: Query, what: { readonly stamp: Stamp } | { readonly migration: MigrationRecord | null }) {
+    for (const [column, value] of Object.entries(what))
+      await query(`UPDATE ${this.#gallery.sql.galleries} SET ${column} = $2 WHERE gallery = $1`, this.#gallery.name, value && JSON.stringify(value)); // biome-ignore format: short
+  }
+
+  /** Removes what a migration has made. */
+  async #end(query: Query): Promise<void> {
+    await dropBeside(query, this.#gallery);
+    await query(`DELETE FROM ${this.#gallery.sql.journal} WHERE gallery = $1`, this.#gallery.name);
+    await this.#save(query, { migration: null });
+  }
+
+  /** Keys that may be ids: a text that is no number cannot be one of a column of numbers. */
+  #possible(keys: readonly string[]): readonly string[] {
+    const form = FORMS[this.#gallery.sql.idType];
+    return form ? keys.filter((key) => form.test(key)) : keys;
+  }
+
+  async #selectRows(query: Query, fields: readonly string[]): Promise<string> {
+    const { sql, columns } = this.#gallery;
+    requireColumns(this.url, columns, fields);
+    const named = fields.map((field, i) => `, t.${quotedName(field)} AS f${i}`).join('');
+    const vector = `t.${sql.vector}`;
+    const own = `t.${sql.id}::text AS key, vector_send(${vector}) AS vector, ${versionSql(vector)} AS version${named}`;
+    return (await this.#state(query)).migration
+      ? `SELECT ${own}, b.id IS NOT NULL AS moved, vector_send(b.vector) AS beside FROM ${sql.table} t LEFT JOIN ${sql.beside} b ON b.id = t.${sql.id}`
+      : `SELECT ${own}, false AS moved, NULL::bytea AS beside FROM ${sql.table} t`;
+  }
+
+  #row(row: PostgresRow, fields: readonly string[]): GalleryRow {
+    const { key, version, vector, moved, beside } = row;
+    return {
+      ...{ key: String(key), version: String(version), moved: moved === true },
+      ...{ vector: vectorOfWire(vector), beside: vectorOfWire(beside), fields: fieldsOf(row, fields) },
+    };
+  }
+
+  /** The nearest rows by pgvector, scored here. */
+  async #nearest(
+    query: Query,
+    to: Float32Array,
+    { vector, from, where }: { readonly vector: string; readonly from: string; readonly where: string },
+    k: number,
+    fields: readonly string[],
+  ): Promise<Hit[]> {
+    const named = fields.map((field, i) => `, t.${quotedName(field)} AS f${i}`).join('');
+    // of zeros the distance is NaN, which comes last
+    const rows = await query(
+      `SELECT t.${this.#gallery.sql.id}::text AS key, vector_send(${vector}) AS v${named} FROM ${from}
+      WHERE ${vector} IS NOT NULL AND ${where} ORDER BY ${vector} <=> $1::vector LIMIT $2`,
+      vectorText(to),
+      k,
+    );
+    const nearest = new NearestRows(to, k);
+    const found = new Map(rows.map((row) => [String(row['key']), fieldsOf(row, fields)]));
+    for (const { key, v } of rows) nearest.offer(String(key), vectorOfWire(v)!, this.url);
+    return nearest.hits().map((hit) => ({ ...hit, fields: found.get(hit.key)! }));
+  }
+}
+
+const FORMS: Readonly<Record<string, RegExp>> = {
+  smallint: /^-?\d{1,4}$/,
+  integer: /^-?\d{1,9}$/,
+  bigint: /^-?\d{1,18}$/,
+  uuid: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
+};
+
+const versionSql = (vector: string): string => `coalesce(md5(vector_send(${vector})), 'none')`;
+
+const fieldsOf = (row: PostgresRow, fields: readonly string[]): Hit['fields'] =>
+  Object.fromEntries(fields.map((field, i) => [field, row[`f${i}`]]));
+
+/** A vector as pgvector reads one: the digits of each number are enough to give its very bits. */
+const vectorText = (vector: Float32Array): string =>
+  `[${Array.from(vector, (x) => (Object.is(x, -0) ? '-0' : x)).join(',')}]`;
+
+/** A vector as pgvector sends one: 16 bits of dimensions, 16 unused ones, then float32; the highest byte of each comes first. */
+function vectorOfWire(value: unknown): Float32Array | null {
+  if (!(value instanceof Uint8Array)) return null;
+  const bytes = new Uint8Array(value.subarray(4)); // a copy, which begins where numbers may
+  Buffer.from(bytes.buffer).swap32();
+  return new Float32Array(bytes.buffer);
+}
