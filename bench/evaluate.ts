@@ -80,7 +80,7 @@ async function costOf({ rows, largest, classes }: Size): Promise<Cost> {
 }
 
 /** A direction for each class, and noise of each model's own. */
-function embeddings(labels: Int32Array, model: keyof typeof NOISE, from: number): Float32Array {
+export function embeddings(labels: Int32Array, model: keyof typeof NOISE, from: number): Float32Array {
   const noise = new Rng(model).split(from);
   const rows = new Float32Array(labels.length * DIM);
   for (const [i, label] of labels.entries()) {

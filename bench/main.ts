@@ -1,6 +1,7 @@
 // npm run bench -- NAME [--runs n] [--small]
 import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
+import { backfill } from './backfill.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   distributed,
   ijb,
   evaluate: evaluateBench,
+  backfill,
   footprint,
   intervals,
   start,

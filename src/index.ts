@@ -4,6 +4,7 @@
  */
 
 import type { AdapterInfo } from './adapt/adapter-artifact.ts';
+import type { BackfillSimulation } from './backfill/simulation.ts';
 import { UserError } from './base/errors.ts';
 import { type Reporter, reportTo } from './base/progress.ts';
 import { type Encoder, readImages } from './encoders/index.ts';
@@ -14,6 +15,7 @@ import { type EmbeddingsInfo, FeatureSet, type FeaturesInfo } from './features/i
 import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
 import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
 import * as adapters from './stages/adapt.ts';
+import { type SimulateBackfillOptions as BackfillOptions, writeBackfill } from './stages/backfill.ts';
 import { type EmbedPathsOptions, embedPaths } from './stages/embed.ts';
 import { type EvaluateSetsOptions, evaluateSets } from './stages/evaluate-sets.ts';
 import { type EmbedDatasetOptions, embedDataset } from './stages/extract.ts';
@@ -26,6 +28,7 @@ export { terminalReporter } from './base/terminal-reporter.ts';
 export { setDefaultDevice, setThreads } from './torch/index.ts';
 export type {
   AdapterInfo,
+  BackfillSimulation,
   EmbeddingsInfo,
   Encoder,
   EncoderOptions,
@@ -107,6 +110,12 @@ export type ApplyAdapterOptions = adapters.ApplyAdapterOptions & Reported;
 /** Maps a feature set by an adapter into the folder `out`. → its manifest */
 export const applyAdapter = ({ reporter, ...options }: ApplyAdapterOptions): Promise<FeaturesInfo> =>
   reportTo(reporter, () => adapters.applyAdapter(options));
+
+export type SimulateBackfillOptions = BackfillOptions & Reported;
+
+/** Simulates a gallery that is moved to the new model, and writes the curves, a page and the orders into the folder `out`. */
+export const simulateBackfill = ({ reporter, ...options }: SimulateBackfillOptions): Promise<BackfillSimulation> =>
+  reportTo(reporter, () => writeBackfill(options));
 
 /** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);

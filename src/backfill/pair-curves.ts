@@ -1,6 +1,6 @@
 import { atMostCount } from '../eval/roc.ts';
 import type { Rows } from '../eval/scores.ts';
-import type { ScoreScales } from './score-scales.ts';
+import { type ScoreScales, scaleAll } from './score-scales.ts';
 
 /** Scores of pairs before and after the gallery's side is moved, and the row of that side. [K] each */
 export type MovingPairs = { readonly old: Rows; readonly new: Rows; readonly row: Int32Array };
@@ -17,8 +17,8 @@ export type TarPairs = {
 };
 
 const scaled = ({ old, new: moved, row }: MovingPairs, scales: ScoreScales): MovingPairs => ({
-  old: Float64Array.from(old, scales.old),
-  new: Float64Array.from(moved, scales.new),
+  old: scaleAll(old, scales.old),
+  new: scaleAll(moved, scales.new),
   row,
 });
 
@@ -31,13 +31,22 @@ export function pairsForTar(
   far: number,
   scales: ScoreScales,
 ): TarPairs {
-  const all = scaled(impostor, scales);
-  const minima = Float64Array.from(all.old, (score, i) => Math.min(score, all.new[i]!)).sort();
-  const allowed = atMostCount(far, minima.length);
-  const least = minima[minima.length - 1 - allowed] ?? Number.NEGATIVE_INFINITY;
-  const kept = Int32Array.from(all.row.keys()).filter((i) => all.old[i]! >= least || all.new[i]! >= least);
-  const column = (of: Rows): Float64Array => Float64Array.from(kept, (i) => of[i]!);
-  const impostors = { old: column(all.old), new: column(all.new), row: kept.map((i) => all.row[i]!) };
+  const { old, new: moved, row } = scaled(impostor, scales);
+  const minima = new Float64Array(row.length);
+  for (let i = 0; i < row.length; i++) minima[i] = Math.min(old[i]!, moved[i]!);
+  minima.sort();
+  const allowed = atMostCount(far, row.length);
+  const least = minima[row.length - 1 - allowed] ?? Number.NEGATIVE_INFINITY;
+  const kept = new Int32Array(row.length);
+  let count = 0;
+  for (let i = 0; i < row.length; i++) if (old[i]! >= least || moved[i]! >= least) kept[count++] = i;
+  const impostors = { old: new Float64Array(count), new: new Float64Array(count), row: new Int32Array(count) };
+  for (let k = 0; k < count; k++) {
+    const i = kept[k]!;
+    impostors.old[k] = old[i]!;
+    impostors.new[k] = moved[i]!;
+    impostors.row[k] = row[i]!;
+  }
   return { impostors, allowed, least, genuines: scaled(genuine, scales) };
 }
 

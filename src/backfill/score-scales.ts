@@ -1,3 +1,4 @@
+import type { Rows } from '../eval/scores.ts';
 import type { ScoreMerge } from './simulation.ts';
 
 /** Brings a score of one space to the scale that both share. It must not fall. */
@@ -19,6 +20,14 @@ export const rising =
 
 const identity: ScoreMap = (score) => score;
 export const directScales: ScoreScales = { old: identity, new: identity };
+
+/** Scores on a common scale. [K] */
+export function scaleAll(scores: Rows, map: ScoreMap): Rows {
+  if (map === identity) return scores;
+  const scaled = new Float64Array(scores.length);
+  for (let i = 0; i < scores.length; i++) scaled[i] = map(scores[i]!);
+  return scaled;
+}
 
 /** Bisections that end at neighbouring numbers of double precision. */
 const BISECTIONS = 80;

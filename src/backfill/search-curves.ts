@@ -1,6 +1,7 @@
 import { nonMatedScores, thresholdAtFpir } from '../eval/identification.ts';
 import { mean } from '../eval/mean.ts';
-import type { ScaledMerge, ScoreScales } from './score-scales.ts';
+import type { Rows } from '../eval/scores.ts';
+import { type ScaledMerge, type ScoreScales, scaleAll } from './score-scales.ts';
 import { AHEAD, DEAD, type SearchLists } from './search-lists.ts';
 import type { ScoreMerge } from './simulation.ts';
 
@@ -22,14 +23,14 @@ export type MovingGallery = {
 
 /** Scores of the lists of a gallery on the common scale of a merge: of mated probes' own entries [M], and of what others may find. */
 export type ScaledScores = {
-  readonly own: { readonly old: Float64Array; readonly new: Float64Array };
-  readonly others: { readonly old: Float64Array; readonly new: Float64Array };
+  readonly own: { readonly old: Rows; readonly new: Rows };
+  readonly others: { readonly old: Rows; readonly new: Rows };
 };
 
 export function scaleScores({ mated, nonMated }: SearchLists, scales: ScoreScales): ScaledScores {
   const scaled = ({ oldScore, newScore }: { readonly oldScore: Float32Array; readonly newScore: Float32Array }) => ({
-    old: Float64Array.from(oldScore, scales.old),
-    new: Float64Array.from(newScore, scales.new),
+    old: scaleAll(oldScore, scales.old),
+    new: scaleAll(newScore, scales.new),
   });
   return { own: scaled(mated), others: scaled(nonMated) };
 }

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { SAMPLE_SIZES } from '../eval/defaults.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { renderAccuracies, renderTerminal } from '../report/terminal.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
@@ -18,11 +17,6 @@ export const evaluateCommand = () =>
 const OUT = 'folder for evaluation.json, report.html and report.md';
 const NEW =
   'feature set of a new model; own,old if it has a projection; features+adapter or features,adapted through an adapter';
-const MEMORY = 'memory that the evaluation may take (default: a quarter of the machine)';
-
-/** How much of a labelled set is compared. */
-const MOST_DRAWN = { least: 1, most: 1_000_000_000 };
-const ifMore = (what: string): string => `${what}; if there are more, a random draw`;
 
 const evaluateSetsCommand = () =>
   command('sets', 'evaluate feature sets of classes that no model was trained on (the default)')
@@ -35,11 +29,7 @@ const evaluateSetsCommand = () =>
     .requiredOption('--out <folder>', OUT)
     .shared('figures')
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .wholeOption('--genuines <n>', ifMore('genuine pairs to compare'), MOST_DRAWN, SAMPLE_SIZES.genuines)
-    .wholeOption('--impostors <n>', ifMore('impostor pairs to compare'), MOST_DRAWN, SAMPLE_SIZES.impostors)
-    .wholeOption('--probes <n>', ifMore('probes to search with'), MOST_DRAWN, SAMPLE_SIZES.probes)
-    .numberOption('--memory <GB>', MEMORY, { above: 0, most: 1e6 })
-    .shared('resamples', 'maxZeroShare', 'seed', 'force')
+    .shared('genuines', 'impostors', 'probes', 'memory', 'resamples', 'maxZeroShare', 'seed', 'force')
     .prints(async ({ memory, ...options }) => {
       const [{ candidateFrom }, { evaluateSets }] = await Promise.all([
         import('../stages/candidate.ts'),

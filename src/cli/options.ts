@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { type NumberRange, numberIn } from '../base/number-range.ts';
 import { pixelMappings } from '../data/pixels.ts';
-import { MAX_ZERO_SHARE } from '../eval/defaults.ts';
+import { MAX_ZERO_SHARE, SAMPLE_SIZES } from '../eval/defaults.ts';
 import { precisions } from '../models/precisions.ts';
 
 /** In place of a default: the option must be given. */
@@ -91,6 +91,10 @@ const PIXELS =
 const PRESET = 'values of settings that the recipe does not name: repaired, or those of the reference code';
 const ZEROS = "share of a model's embeddings that may be zeros; more are an error";
 const RESUME = 'continue an interrupted attempt, or start; the command does so without this option, too';
+const MEMORY = 'memory that it may take (default: a quarter of the machine)';
+/** How much of a labelled set is compared. */
+const MOST_DRAWN = { least: 1, most: 1_000_000_000 };
+const ifMore = (what: string): string => `${what}; if there are more, a random draw`;
 const DEVICE = 'device that computes; each of several processes uses the CUDA device of its local rank';
 
 /** Options of several commands, each declared once. */
@@ -110,6 +114,12 @@ const sharedOptions = {
     to.choiceOption('--space <which>', 'own, or old: through the projection of the recipe', ['own', 'old'], 'own'),
   resamples: (to) => to.wholeOption('--resamples <n>', 'bootstrap resamples', { least: 1, most: 100_000 }, 500),
   maxZeroShare: (to) => to.numberOption('--max-zero-share <share>', ZEROS, { least: 0, most: 1 }, MAX_ZERO_SHARE),
+  genuines: (to) =>
+    to.wholeOption('--genuines <n>', ifMore('genuine pairs to compare'), MOST_DRAWN, SAMPLE_SIZES.genuines),
+  impostors: (to) =>
+    to.wholeOption('--impostors <n>', ifMore('impostor pairs to compare'), MOST_DRAWN, SAMPLE_SIZES.impostors),
+  probes: (to) => to.wholeOption('--probes <n>', ifMore('probes to search with'), MOST_DRAWN, SAMPLE_SIZES.probes),
+  memory: (to) => to.numberOption('--memory <GB>', MEMORY, { above: 0, most: 1e6 }),
   /** Of libtorch. Two processes that each use all cores are slower than one. */
   threads: (to) =>
     to.wholeOption('--threads <n>', 'threads that compute', { least: 1, most: mostThreads() }, [

@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   boundaries: async () => (await import('./derive.ts')).boundariesCommand(),
   'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
   adapt: async () => (await import('./adapt.ts')).adaptCommand(),
+  backfill: async () => (await import('./backfill.ts')).backfillCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
   plan: async () => (await import('./plan.ts')).planCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),

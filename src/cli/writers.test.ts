@@ -15,6 +15,7 @@ test('no command replaces by --force what is not its own: strange folders and fi
     'import-features',
     'adapt-fit',
     'adapt-apply',
+    'backfill',
     'run',
     'report',
     'export',

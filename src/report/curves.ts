@@ -14,15 +14,27 @@ type Point = { readonly x: number; readonly y: number };
 
 /** Colour and symbol show the model; dashes show that the gallery is its own. */
 type LineStyle = { readonly colour: string; readonly symbol: string | null; readonly dashed: boolean };
-type Line = { readonly label: string; readonly look: LineStyle; readonly points: readonly Point[] };
+export type Line = {
+  readonly label: string;
+  readonly look: LineStyle;
+  readonly points: readonly Point[];
+  /** Values between which it is shaded. */
+  readonly band?: readonly { readonly x: number; readonly low: number; readonly high: number }[];
+};
 
-type FigureKind = Omit<Figure, 'svg'> & {
+/** Axes of a figure. `share`: 0 … 1; `near`: as far as the curves reach. */
+export type Axes = {
+  readonly title: string;
   readonly x: string;
   readonly y: string;
-  /** The curve of a test, if it has one. */
-  points(test: TestResult): readonly Point[];
-  readonly scale: { readonly x: 'log' | 'rank'; readonly y: 'linear' | 'log' };
+  readonly scale: { readonly x: 'log' | 'rank' | 'share'; readonly y: 'linear' | 'log' | 'near' };
 };
+
+type FigureKind = Omit<Figure, 'svg'> &
+  Axes & {
+    /** The curve of a test, if it has one. */
+    points(test: TestResult): readonly Point[];
+  };
 
 /** The points with x above 0, which a logarithmic axis can show. */
 const logPoints = (x: readonly number[], y: readonly number[]): Point[] =>
@@ -88,10 +100,19 @@ export function figures(runs: readonly NamedEvaluation[]): Figure[] {
   });
 }
 
-const OLD = '#1a1a1a';
-const ORACLE = '#8c8c8c';
+export const OLD = '#1a1a1a';
+export const ORACLE = '#8c8c8c';
 /** Colours of new models in turn; with more models than colours, lines get symbols. */
-const COLOURS = ['#1f77b4', '#e6550d', '#2ca02c', '#d62728', '#9467bd', '#8c564b', '#e377c2', '#17becf'] as const;
+export const COLOURS = [
+  '#1f77b4',
+  '#e6550d',
+  '#2ca02c',
+  '#d62728',
+  '#9467bd',
+  '#8c564b',
+  '#e377c2',
+  '#17becf',
+] as const;
 const SYMBOLS = [null, 'circle', 'square', 'triangle', 'diamond', 'star', 'cross', 'times', 'wye'] as const;
 
 /** A model has one colour in all evaluations (old models black, oracles grey) and other symbols in each. */
@@ -126,7 +147,8 @@ const stroke = ({ colour, dashed }: LineStyle, points: readonly Point[]): Plot.M
 const symbols = ({ colour, symbol }: LineStyle, points: readonly Point[]): Plot.Markish[] =>
   symbol === null ? [] : [Plot.dot(points, { x: 'x', y: 'y', symbol, stroke: colour, fill: 'white', r: 3.5 })];
 
-const marks = ({ look, points }: Line, nth: number): Plot.Markish[] => [
+const marks = ({ look, points, band }: Line, nth: number): Plot.Markish[] => [
+  ...(band ? [Plot.areaY(band, { x: 'x', y1: 'low', y2: 'high', fill: look.colour, fillOpacity: 0.15 })] : []),
   stroke(look, points),
   ...symbols(look, symbolPoints(points, (SHIFT * nth) % 1)),
 ];
@@ -160,23 +182,34 @@ const rankAxis = (values: readonly number[]) =>
 
 const axis = { grid: true, labelArrow: 'none' } as const;
 
-function drawFigure({ title, x, y, scale }: Omit<FigureKind, 'points'>, lines: readonly Line[]): string {
+/** The axis of values: from at most 0.9 to 1, or as far as the values reach. */
+function valueAxis(values: readonly number[], kind: 'linear' | 'near') {
+  const [least, most] = [minimum(values), values.reduce((a, b) => Math.max(a, b))];
+  if (kind === 'linear') return { domain: [Math.min(0.9, Math.floor(least * 10) / 10), 1] };
+  return {
+    domain: [Math.floor(least * 20) / 20, Math.max(Math.ceil(most * 20) / 20, Math.floor(least * 20) / 20 + 0.05)],
+  };
+}
+
+/** Draws lines as an SVG document with background, fonts and legend. */
+export function drawFigure({ title, x, y, scale }: Axes, lines: readonly Line[]): string {
   const points = lines.flatMap((line) => line.points);
-  const [xs, ys] = [points.map((point) => point.x), points.map((point) => point.y)];
+  const bounds = lines.flatMap(({ band = [] }) => band.flatMap(({ low, high }) => [low, high]));
+  const [xs, ys] = [points.map((point) => point.x), [...points.map((point) => point.y), ...bounds]];
   const chart = plot({
     width: WIDTH,
     height: HEIGHT,
     ...margin,
     x: {
       ...axis,
-      ...(scale.x === 'rank' ? rankAxis(xs) : logAxis(xs)),
+      ...(scale.x === 'rank' ? rankAxis(xs) : scale.x === 'log' ? logAxis(xs) : { domain: [0, 1] }),
       label: x,
       labelAnchor: 'center',
       labelOffset: 38,
     },
     y: {
       ...axis,
-      ...(scale.y === 'log' ? logAxis(ys) : { domain: [Math.min(0.9, Math.floor(minimum(ys) * 10) / 10), 1] }),
+      ...(scale.y === 'log' ? logAxis(ys) : valueAxis(ys, scale.y)),
       label: y,
     },
     marks: lines.flatMap(marks),

@@ -54,7 +54,8 @@ export function renderSummaryHtml(runs: readonly NamedEvaluation[]): string {
 
 const datasetText = ({ dataset }: Evaluation): string => `dataset ${dataset.path}, digest ${dataset.digest}`;
 
-const page = (title: string, sections: readonly string[]): string => `<!doctype html>
+/** A whole page with styles. `sections` are HTML. */
+export const page = (title: string, sections: readonly string[]): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -71,13 +72,13 @@ ${sections.join('\n')}
 
 const summarySections = (evaluations: readonly Evaluation[]): string[] => summaryTables(evaluations).map(titledSection);
 
-const titledSection = ({ title, header, rows }: TitledTable): string =>
+export const titledSection = ({ title, header, rows }: TitledTable): string =>
   `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`;
 
 const figureSections = (runs: readonly NamedEvaluation[]): string[] =>
   figures(runs).map(({ svg }) => `<figure>${svg}</figure>`);
 
-const definitionList = (entries: readonly (readonly [term: string, text: string])[]): string =>
+export const definitionList = (entries: readonly (readonly [term: string, text: string])[]): string =>
   `<dl>${entries.map(([term, text]) => `<dt>${htmlText(term)}</dt><dd>${htmlText(text)}</dd>`).join('\n')}</dl>`;
 
 const glossarySection: readonly string[] = [

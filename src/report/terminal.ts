@@ -1,6 +1,8 @@
 import colors from 'picocolors';
+import type { BackfillSimulation } from '../backfill/simulation.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { PackResult } from '../eval/pack-accuracy-artifact.ts';
+import { backfillGlossary, backfillProtocolText, firstBackfillTables, skippedText } from './backfill-tables.ts';
 import { comparisonColumns, comparisonRow, evaluationWarnings, glossary, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
@@ -63,6 +65,16 @@ export function renderAccuracies(results: readonly PackResult[]): string {
   ]);
   return textTable(['pack', 'query → gallery', 'accuracy ± std', 'mean norm', 'zeros'], rows);
 }
+
+/** A simulated backfill for a terminal. */
+export const renderBackfillTerminal = (simulation: BackfillSimulation): string =>
+  `\n${[
+    colors.bold(simulation.title),
+    wrap(backfillProtocolText(simulation)),
+    ...firstBackfillTables(simulation).map(titled),
+    ...skippedText(simulation).map((text) => colors.yellow(wrap(text))),
+    colors.dim(`percent; ${backfillGlossary.map(([term, meaning]) => wrap(`${term}: ${meaning}`)).join('\n')}`),
+  ].join('\n\n')}\n`;
 
 /** A table of text. The first column is aligned left, the others right. */
 export function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -114,7 +114,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
 }
 
 /** Positions of which every set has an embedding; null if these are all. */
-function presentRows(count: number, paths: readonly string[]): Int32Array | null {
+export function presentRows(count: number, paths: readonly string[]): Int32Array | null {
   const missing = new Set<number>();
   for (const path of paths) {
     using set = FeatureSet.open(path);
@@ -127,7 +127,7 @@ function presentRows(count: number, paths: readonly string[]): Int32Array | null
 const BLOCK = 8192;
 
 /** The embeddings at positions, or all. [N · D] */
-function readRows(path: string, positions: Int32Array | null): Float32Array {
+export function readRows(path: string, positions: Int32Array | null): Float32Array {
   using set = FeatureSet.open(path);
   const { count, dim } = set.info;
   const rows = new Float32Array((positions?.length ?? count) * dim);

@@ -9,6 +9,7 @@ import { getStage } from './get.ts';
 import { holdOutStage } from './hold-out.ts';
 import { planStage } from './plan.ts';
 import { sampleStage } from './sample.ts';
+import { simulateBackfillStage } from './simulate-backfill.ts';
 import { splitStage } from './split.ts';
 import { trainStage } from './train.ts';
 
@@ -26,5 +27,6 @@ export const stages: readonly StageKind[] = [
   fitAdapterStage,
   applyAdapterStage,
   evaluateStage,
+  simulateBackfillStage,
   planStage,
 ];

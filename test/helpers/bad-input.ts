@@ -48,6 +48,10 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   'adapt fit':
     'adapt fit --old first --new second --direction query --metric rank-1 --candidates ridge --resamples 10 --out adapter --threads 1',
   'adapt apply': 'adapt apply adapter second --out features --threads 1',
+  'backfill simulate': [
+    'backfill simulate --old first --new second --orders random --merges direct --draws 2 --steps 2 --out judged --threads 1',
+    'backfill simulate --old first --new second+adapter --orders disagreement,labelled-oracle --draws 1 --steps 2 --out judged --threads 1',
+  ],
   'evaluate sets': 'evaluate --old features --new a=features --resamples 10 --impostors 50 --out judged',
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',

@@ -148,6 +148,15 @@ export const writers: Readonly<Record<string, Writer>> = {
     makes: 'folder',
     last: '/manifest.json',
   },
+  backfill: {
+    make: (out) => [
+      ...['backfill', 'simulate', '--old', 'first', '--new', 'second', '--draws', '2', '--steps', '4', '--out', out],
+      ...one,
+    ],
+    inputs: ['first', 'second'],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
   evaluate: {
     make: (out) => [
       ...['evaluate', '--old', 'features', '--new', 'new=mirrored', '--out', out],
