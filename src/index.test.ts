@@ -30,11 +30,18 @@ const reporter = { line: (text) => heard.push(text), progress: () => ({ update()
 const experiment = { out: at('out'), dataFolder: at('data'), workers: 0 };
 const planned = await planExperiment(at('x.json'), experiment);
 const { places } = await runExperiment(at('x.json'), { ...experiment, reporter });
+const words = async (call) => await call().then(() => 'no error', (error) => error instanceof UserError ? error.message : String(error));
+const wrong = [
+  await words(() => train({ recipe, dataset: at('set'), outt: at('no') })),
+  await words(() => extract({ model: at('model'), out: at('no') })),
+  await words(() => evaluate()),
+  await words(() => exportModel(at('model'), { to: 'onnx', out: at('no'), unitlength: true })),
+];
 const refused = await runExperiment(at('y.json'), experiment).catch((error) => error instanceof UserError);
 writeFileSync(at('result.json'), JSON.stringify({
   steps: manifest.steps, count: info.count, title: evaluation.title, dim: features.info.dim, values: embeddings.length,
   exported: exported.metadata.model === manifest.model,
-  planned: planned.map(({ state }) => state), places: Object.keys(places), heard, refused,
+  planned: planned.map(({ state }) => state), places: Object.keys(places), heard, refused, wrong,
 }));
 `;
 
@@ -55,5 +62,11 @@ test('a program trains, extracts, evaluates and runs an experiment; nothing is p
     ...{ steps: 10, count: 84, title: 'x', dim: 8, values: 16, exported: true, planned: ['new'], places: ['some'] },
     heard: [`[1/1] some: draw 3 images of each class of ${folder}/set`],
     refused: true,
+    wrong: [
+      'train has no option outt; did you mean out?\n  hint: its options: recipe, dataset, out, settings, preset, old, resume, force, inputs, workers, skipBadImages, skipNonFinite, logEvery, saveEvery, signal, distributed, overlap, hooks, reporter',
+      'extract: the option dataset is missing',
+      'evaluate: wanted an object of options: title, old, candidates, seed, out, oracle, genuines, impostors, probes, resamples, maxZeroShare, memoryBytes, figures, trial, force, reporter',
+      'exportModel has no option unitlength; did you mean unitLength?\n  hint: its options: to, out, space, unitLength, pixels, half, check, evaluation, force, reporter',
+    ],
   });
 });

@@ -6,6 +6,7 @@
 import type { AdapterInfo } from './adapt/adapter-artifact.ts';
 import type { BackfillSimulation } from './backfill/simulation.ts';
 import { UserError } from './base/errors.ts';
+import { type OptionNames, requireOptions } from './base/library-options.ts';
 import { type Reporter, reportTo } from './base/progress.ts';
 import { type Encoder, readImages } from './encoders/index.ts';
 import type { Evaluation } from './eval/index.ts';
@@ -42,6 +43,20 @@ export type {
 
 type Reported = { readonly reporter?: Reporter };
 
+/** Checks the options of a call and hears its news. @throws UserError naming an option that is wrong or missing */
+async function called<T extends Reported, R>(
+  name: string,
+  given: T,
+  known: OptionNames<T>,
+  work: (options: Omit<T, 'reporter'>) => Promise<R>,
+): Promise<R> {
+  const { reporter, ...options } = requireOptions(name, given, known);
+  return await reportTo(reporter, () => work(options));
+}
+
+const optional = 'optional';
+const required = 'required';
+
 export type TrainOptions = Omit<TrainModelOptions, 'recipe'> &
   Reported & {
     /** A recipe as a file has it, the path of one, or a published name. */
@@ -52,64 +67,108 @@ export type TrainOptions = Omit<TrainModelOptions, 'recipe'> &
   };
 
 /** Trains a model into the folder `out`. → its manifest */
-export const train = ({ recipe, settings = [], preset, reporter, ...options }: TrainOptions): Promise<TrainedModel> =>
-  reportTo(reporter, async () => {
+export const train = (options: TrainOptions): Promise<TrainedModel> =>
+  called('train', options, trainNames, async ({ recipe, settings = [], preset, ...more }) => {
     const how = { settings, preset };
     const loaded = typeof recipe === 'string' ? loadRecipe(recipe, how) : parseRecipe(recipe, 'recipe', how);
-    return await trainModel({ ...options, recipe: loaded });
+    return await trainModel({ ...more, recipe: loaded });
   });
+
+const trainNames: OptionNames<TrainOptions> = {
+  ...{ recipe: required, dataset: required, out: required, settings: optional, preset: optional, old: optional },
+  ...{ resume: optional, force: optional, inputs: optional, workers: optional, skipBadImages: optional },
+  ...{ skipNonFinite: optional, logEvery: optional, saveEvery: optional, signal: optional, distributed: optional },
+  ...{ overlap: optional, hooks: optional, reporter: optional },
+};
 
 export type ExtractOptions = EmbedDatasetOptions & Reported;
 
 /** Embeds a dataset with a trained model into the folder `out`. → the manifest of the feature set */
-export const extract = ({ reporter, ...options }: ExtractOptions): Promise<FeaturesInfo> =>
-  reportTo(reporter, () => embedDataset(options));
+export const extract = (options: ExtractOptions): Promise<FeaturesInfo> =>
+  called('extract', options, extractNames, embedDataset);
+
+const extractNames: OptionNames<ExtractOptions> = {
+  ...{ model: required, dataset: required, out: required, space: optional, precision: optional, flip: optional },
+  ...{ seed: optional, batchSize: optional, half: optional, range: optional, workers: optional, force: optional },
+  ...{ skipBadImages: optional, inputs: optional, signal: optional, distributed: optional, reporter: optional },
+};
 
 export type EmbedOptions = EmbedPathsOptions & Reported;
 
 /** Embeds images without labels into one file: .npy, .jsonl or .parquet. → its description */
-export const embed = ({ reporter, ...options }: EmbedOptions): Promise<EmbeddingsInfo> =>
-  reportTo(reporter, () => embedPaths(options));
+export const embed = (options: EmbedOptions): Promise<EmbeddingsInfo> =>
+  called('embed', options, embedNames, (more) => embedPaths(more));
+
+const embedNames: OptionNames<EmbedOptions> = {
+  ...{ model: required, out: required, paths: optional, list: optional, space: optional, precision: optional },
+  ...{ flip: optional, half: optional, batchSize: optional, workers: optional, skipBadImages: optional },
+  ...{ force: optional, signal: optional, reporter: optional },
+};
+
+export { mergeShards } from './stages/embed.ts';
 
 export type EvaluateOptions = EvaluateSetsOptions & Reported;
 
 /** Evaluates new models against an old one by feature sets, and writes the evaluation and its reports into the folder `out`. */
-export const evaluate = ({ reporter, ...options }: EvaluateOptions): Promise<Evaluation> =>
-  reportTo(reporter, () => evaluateSets(options));
+export const evaluate = (options: EvaluateOptions): Promise<Evaluation> =>
+  called('evaluate', options, evaluateNames, evaluateSets);
+
+const evaluateNames: OptionNames<EvaluateOptions> = {
+  ...{ title: required, old: required, candidates: required, seed: required, out: required, oracle: optional },
+  ...{ genuines: optional, impostors: optional, probes: optional, resamples: optional, maxZeroShare: optional },
+  ...{ memoryBytes: optional, figures: optional, trial: optional, force: optional, reporter: optional },
+};
 
 export type RunExperimentOptions = experiments.RunExperimentOptions & Reported;
 export type ExperimentResult = experiments.ExperimentResult;
 
 /** Runs the stages of an experiment file; finished stages are skipped, interrupted ones continue. */
-export const runExperiment = (
-  file: string,
-  { reporter, ...options }: RunExperimentOptions,
-): Promise<ExperimentResult> => reportTo(reporter, () => experiments.runExperiment(file, options));
+export const runExperiment = (file: string, options: RunExperimentOptions): Promise<ExperimentResult> =>
+  called('runExperiment', options, experimentNames, (more) => experiments.runExperiment(file, more));
+
+const experimentNames: OptionNames<RunExperimentOptions> = {
+  ...{ out: required, dataFolder: optional, workers: optional, signal: optional, only: optional, force: optional },
+  ...{ settings: optional, reporter: optional },
+};
 
 /** What `runExperiment` would do with each stage, and why; reads only. */
-export const planExperiment = (file: string, options: experiments.RunExperimentOptions): Promise<PlannedStage[]> =>
-  experiments.planExperiment(file, options);
+export const planExperiment = (file: string, options: RunExperimentOptions): Promise<PlannedStage[]> =>
+  called('planExperiment', options, experimentNames, (more) => experiments.planExperiment(file, more));
 
 export type ExportModelOptions = ExportOptions & Reported;
 
 /** Writes the backbone of a finished run as an ONNX, PyTorch or safetensors file, with a model card beside it. */
-export const exportModel = (run: string, { reporter, ...options }: ExportModelOptions): Promise<ExportResult> =>
-  reportTo(reporter, async () => {
+export const exportModel = (run: string, options: ExportModelOptions): Promise<ExportResult> =>
+  called('exportModel', options, exportNames, async (more) => {
     const { exportModel: write } = await import('./export/export-model.ts'); // loads what few programs need
-    return await write(run, options);
+    return await write(run, more);
   });
+
+const exportNames: OptionNames<ExportModelOptions> = {
+  ...{ to: required, out: required, space: optional, unitLength: optional, pixels: optional, half: optional },
+  ...{ check: optional, evaluation: optional, force: optional, reporter: optional },
+};
 
 export type FitAdapterOptions = adapters.FitAdapterOptions & Reported;
 
 /** Fits an adapter between two models into the folder `out`. @throws UserError if none beats the old model, unless `allowWorse`. */
-export const fitAdapter = ({ reporter, ...options }: FitAdapterOptions): Promise<AdapterInfo> =>
-  reportTo(reporter, () => adapters.writeAdapter(options));
+export const fitAdapter = (options: FitAdapterOptions): Promise<AdapterInfo> =>
+  called('fitAdapter', options, fitNames, adapters.writeAdapter);
+
+const fitNames: OptionNames<FitAdapterOptions> = {
+  ...{ old: required, new: required, direction: required, out: required, metric: optional, candidates: optional },
+  ...{ seed: optional, resamples: optional, allowWorse: optional, force: optional, reporter: optional },
+};
 
 export type ApplyAdapterOptions = adapters.ApplyAdapterOptions & Reported;
 
 /** Maps a feature set by an adapter into the folder `out`. → its manifest */
-export const applyAdapter = ({ reporter, ...options }: ApplyAdapterOptions): Promise<FeaturesInfo> =>
-  reportTo(reporter, () => adapters.applyAdapter(options));
+export const applyAdapter = (options: ApplyAdapterOptions): Promise<FeaturesInfo> =>
+  called('applyAdapter', options, applyNames, adapters.applyAdapter);
+
+const applyNames: OptionNames<ApplyAdapterOptions> = {
+  ...{ adapter: required, features: required, out: required, force: optional, reporter: optional },
+};
 
 export type SimulateBackfillOptions = BackfillOptions & Reported;
 

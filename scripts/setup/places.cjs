@@ -8,16 +8,19 @@ const root = resolve(__dirname, '../..');
 /** What `npm pack` leaves out. */
 const isCheckout = existsSync(join(root, 'tsconfig.json'));
 
+const { env, platform, arch } = process;
+/** The cache folder of the user. */
+const home = () => env.MIXBCT_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mixbct');
+
 function placesOfPackage() {
-  const { env, platform, arch } = process;
-  const home = env.MIXBCT_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'mixbct');
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  return { libtorch: join(home, 'libtorch'), build: join(home, `addons-${version}-${platform}-${arch}`) };
+  return { libtorch: join(home(), 'libtorch'), build: join(home(), `addons-${version}-${platform}-${arch}`) };
 }
 
 module.exports = {
   root,
   isCheckout,
+  home,
   /** libtorch: what pip installs; build: the compiled addons. */
   ...(isCheckout ? { libtorch: join(root, '.libtorch'), build: join(root, 'build') } : placesOfPackage()),
   setupCommand: isCheckout ? 'npm run setup' : 'npx mixbct setup',

@@ -151,9 +151,14 @@ export class Artifact<F extends object> {
     return migrations.slice(found - 1).reduce((fields, migrate) => migrate(fields), raw);
   }
 
+  /** Digests of its files, by their names, as a manifest records them. */
+  digests(fields: F): Readonly<Record<string, string>> {
+    return this.#definition.digests?.(fields) ?? {};
+  }
+
   /** @throws FileError if a file of the artefact is not the one that its manifest describes. `requireDigest` says which are read. */
   verify(path: string, fields: F): void {
-    for (const [name, digest] of Object.entries(this.#definition.digests?.(fields) ?? {}))
+    for (const [name, digest] of Object.entries(this.digests(fields)))
       requireDigest(join(path, basename(name)), digest, this.again);
   }
 

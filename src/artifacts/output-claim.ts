@@ -5,6 +5,7 @@ import { logLine } from '../base/progress.ts';
 import { entryAt } from '../base/regular-file.ts';
 import { fsyncPath } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
+import { isObjectUrl } from './object-url.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
 
 /** What a command may overwrite. */
@@ -55,6 +56,10 @@ const recordFileOf = (prefix: string): string | undefined =>
  * @throws UserError
  */
 export function requireOwnPlace(path: string, host?: string): void {
+  if (isObjectUrl(path))
+    throw new UserError(`${path}: this command writes no object storage`, {
+      hint: 'name a local path; mixbct embed and mixbct features merge write s3:// paths',
+    });
   let folder = realPath(path);
   let file = recordFileOf(folder);
   for (; file === undefined && dirname(folder) !== folder; ) {

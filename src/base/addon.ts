@@ -6,6 +6,7 @@ import { packageRoot } from './version.ts';
 
 const places = createRequire(import.meta.url)(join(packageRoot, 'scripts/setup/places.cjs')) as {
   readonly build: string;
+  readonly home: () => string;
   readonly setupCommand: string;
 };
 
@@ -15,6 +16,9 @@ export const BUILD_HINT = `build it: ${setupCommand}${setupCommand.startsWith('n
 
 /** Where set-up puts the addons and what it found. */
 export const buildFolder = places.build;
+
+/** The user's folder for what mixbct keeps for a while: MIXBCT_HOME, or in the cache folder. */
+export const cacheFolder = places.home;
 
 /** Loads an addon of native/. @throws UserError that tells how to build it if it is missing or does not load here. */
 export function loadAddon<T>(name: 'torch' | 'image'): T {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type BadOutcome, complaint, runBadInput, writeSandbox } from '../../test/helpers/bad-input-run.ts';
@@ -23,6 +24,11 @@ test('four hundred mistakes in command lines and files end in words, with exit c
     return problem ? [`case ${outcome.i}, ${outcome.what}: ${outcome.words.join(' ').slice(0, 200)}: ${problem}`] : [];
   });
   assert.deepEqual(wrong, []);
+  assert.deepEqual(
+    readdirSync('/dev').filter((name) => name.startsWith('null')),
+    ['null'],
+    'nothing is made beside a device',
+  );
   const refused = outcomes.filter(({ code }) => code === 2).length;
   assert.ok(refused > CASES / 2 && refused < CASES, `${refused} refused`);
 });

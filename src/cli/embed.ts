@@ -17,7 +17,10 @@ export const embedCommand = () =>
       'mixbct embed runs/new --list all.jsonl --shard 3/16 --out photos.parquet',
     )
     .argument('<run>', 'folder of a finished run')
-    .argument('[paths...]', 'images, folders of images at any depth, or - for a list on standard input')
+    .argument(
+      '[paths...]',
+      'images, folders at any depth, s3:// objects and prefixes, or - for a list on standard input',
+    )
     .option('--list <file>', 'list of images: a path, or {"id": "…", "path": "…"}, on each line')
     .requiredOption('--out <file>', OUT)
     .option('--shard <i/n>', SHARD, parseShard)
@@ -44,12 +47,12 @@ export const featuresCommand = () =>
     .addCommand(
       command('merge', 'merge the shards of mixbct embed into one file')
         .example('mixbct features merge photos.parquet.shard-*-of-16 --out photos.parquet')
-        .argument('<shards...>', 'folders of all shards, in any order')
+        .argument('<shards...>', 'folders of all shards, in any order; s3:// ones may have a *')
         .requiredOption('--out <file>', OUT)
         .shared('force')
         .prints(async (shards: readonly string[], options) => {
-          const { mergeShards } = await import('../features/index.ts');
-          const info = mergeShards(shards, options.out, options);
+          const { mergeShards } = await import('../stages/embed.ts');
+          const info = await mergeShards(shards, options.out, options);
           return [info, `${options.out}: ${told(info)}`];
         }),
     );

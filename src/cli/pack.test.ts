@@ -41,6 +41,7 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
     readonly mean: number;
     readonly std: number;
     readonly folds: readonly number[];
+    readonly thresholds: readonly number[];
     readonly meanNorm: number;
   }[];
   assert.equal(
@@ -49,6 +50,14 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
     'both packs: the old model on itself, two new ones on themselves and on it',
   );
   assert.deepEqual(JSON.parse(readFileSync(join(folder, 'accuracy/accuracy.json'), 'utf8')), results);
+  const exported = mixbct(folder, 'export', r18, '--to', 'safetensors', '--out', 'old.safetensors', '--evaluation', 'accuracy', '--threads', '1'); // biome-ignore format: short
+  assert.equal(exported.code, 0, exported.err);
+  const card = readFileSync(join(folder, 'old.safetensors.model-card.md'), 'utf8');
+  const { mean, std, thresholds } = results[0]!;
+  const cosines = thresholds.map((distance) => 1 - distance / 2);
+  const [low, high] = [Math.min(...cosines), Math.max(...cosines)].map((cosine) => cosine.toFixed(3));
+  const row = `| ${r18} → ${r18} | ${(100 * mean).toFixed(2)} ± ${(100 * std).toFixed(2)} % | ${low === high ? low : `${low} to ${high}`} |`;
+  assert.ok(card.includes(row), `${card}\n${row}`);
   const pack = readPack(one);
   using images = packDataset(pack);
   const rowsOf = async (run: string) => {

@@ -24,6 +24,7 @@ export type UndecodableImage = { readonly row: number; readonly problem: string 
 /**
  * Decodes a batch into `pixels` [B, side, side, 3]. Each image's random change depends on seed, epoch and its position in
  * the dataset alone, so that any number of workers makes the same bytes. Rows of unreadable images are left unchanged.
+ * @throws FileError if images cannot be fetched from where they are
  */
 export async function decodeBatch(
   source: ImageFile,
@@ -31,6 +32,7 @@ export async function decodeBatch(
   pixels: Uint8Array,
 ): Promise<UndecodableImage[]> {
   const bad: UndecodableImage[] = [];
+  await source.prepare?.(indices);
   const rng = augment && new Rng(augment.seed).split('augment', augment.epoch);
   for (const [row, index] of indices.entries()) {
     try {

@@ -10,7 +10,7 @@ export type RecordSource = {
   readonly offsets: Float64Array;
 };
 
-/** Files with one image each; plain data, for worker threads. */
+/** Files with one image each, on disk or in object storage (`s3://`); plain data, for worker threads. */
 export type FileSource = { readonly kind: 'files'; readonly files: readonly string[] };
 
 /** Loose crops with the landmarks of the face in each; plain data, for worker threads. */
@@ -66,7 +66,13 @@ export interface Dataset extends Disposable {
 }
 
 /** What of a dataset is decoded and embedded. */
-export type ImageSet = Pick<Dataset, 'path' | 'size' | 'source' | 'labels' | 'id' | 'name'>;
+export type ImageSet = Pick<Dataset, 'path' | 'size' | 'source' | 'labels' | 'id' | 'name'> & {
+  /** Size and time of change (ms since 1970) of the file of image `i`, where the listing has told them. */
+  readonly fileState?: (i: number) => FileState | undefined;
+};
+
+/** Bytes, and milliseconds since 1970. */
+export type FileState = readonly [size: number, changedMs: number];
 
 /** The ids of the images at `positions`: an image keeps its id in every set that is made of it. */
 export function* idsOf(dataset: Pick<Dataset, 'id'>, positions: Iterable<number>): Iterable<string> {
@@ -84,6 +90,8 @@ export const repairAdvice = ({ source, path }: Pick<Dataset, 'source' | 'path'>)
 
 /** Reads the encoded image at a position: the part of a dataset that workers have. */
 export interface ImageFile {
+  /** Fetches the images at some positions, so that `encoded` has them. @throws FileError if they cannot be fetched */
+  prepare?(positions: Int32Array): Promise<void>;
   encoded(i: number): Uint8Array;
   /**
    * The matrix [6] that maps each pixel of the picture [side, side] to its place in the decoded one. If this is absent

@@ -1,4 +1,7 @@
 import { join } from 'node:path';
+import { ObjectMissing, readObject } from '../artifacts/object-store.ts';
+import { isObjectUrl } from '../artifacts/object-url.ts';
+import { mapConcurrently } from '../base/concurrent.ts';
 import { FileError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { walkClassFolders } from './class-folders.ts';
@@ -8,10 +11,37 @@ import type { ImageRecord } from './recordio.ts';
 import { NO_FAMILY, type Sidecar } from './sidecar.ts';
 import { describeSkippedFiles, type SkippedFiles } from './skipped-files.ts';
 
-export const openFiles = ({ files }: FileSource): ImageFile => ({
-  encoded: (i) => readRegularFile(files[i]!),
-  close: () => undefined,
-});
+export function openFiles({ files }: FileSource): ImageFile {
+  const fetched = new Map<number, Uint8Array | ObjectMissing>();
+  return {
+    async prepare(positions) {
+      const remote = [...new Set(positions)].filter((i) => isObjectUrl(files[i]!));
+      await mapConcurrently(remote, REQUESTS, async (i) => {
+        fetched.set(i, await objectOrMissing(files[i]!));
+      });
+    },
+    encoded(i) {
+      const found = fetched.get(i) ?? readRegularFile(files[i]!);
+      fetched.delete(i);
+      if (found instanceof ObjectMissing) throw found;
+      return found;
+    },
+    close: () => undefined,
+  };
+}
+
+/** Objects that a thread fetches at a time. */
+const REQUESTS = 16;
+
+/** An object that is not there is a fault of this image. Storage that does not answer is none. */
+async function objectOrMissing(url: string): Promise<Uint8Array | ObjectMissing> {
+  try {
+    return await readObject(url);
+  } catch (error) {
+    if (error instanceof ObjectMissing) return error;
+    throw error;
+  }
+}
 
 /** A folder of `class/instance.jpg`: `class-folders.ts` says what belongs to it. */
 export class ImageFolder implements Dataset {

@@ -1,14 +1,21 @@
 import { realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { headObject, listObjects, readObject } from '../artifacts/object-store.ts';
+import { isObjectUrl, objectPlace, objectUrl } from '../artifacts/object-url.ts';
 import { FileError, type Hint, messageOf, UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { readTextFile } from '../base/text-file.ts';
-import { byCodeUnit, entriesOf, foldersAbove, isImage } from './class-folders.ts';
-import type { ImageSet } from './dataset.ts';
+import { byCodeUnit, entriesOf, foldersAbove, isHidden, isImage } from './class-folders.ts';
+import type { FileState, ImageSet } from './dataset.ts';
 import { SkippedFilesCounter } from './skipped-files.ts';
 
 /** An image without a label: what it is called, and where it is. */
-export type ListedImage = { readonly id: string; readonly path: string };
+export type ListedImage = {
+  readonly id: string;
+  readonly path: string;
+  /** Of an object in a listing. */
+  readonly state?: FileState;
+};
 
 /** The path that means standard input. */
 export const STANDARD_INPUT = '-';
@@ -17,8 +24,8 @@ export const STANDARD_INPUT = '-';
 const NAMED = 3;
 
 /**
- * The images that `paths` name: files, folders (all images at any depth, sorted by code unit) and `-` for a list on standard
- * input; then those of the list in the file `list`. An image without an id of its own is called by its path as it was given.
+ * The images that `paths` name: files, folders (all images at any depth, sorted by code unit), `-` for a list on standard
+ * input, and objects and prefixes of object storage (`s3://`); then those of the list in the file `list`. An image without an id of its own is called by its path as it was given.
  * @throws FileError if a path is not there, a folder holds no images or a line names none; UserError if two have one id
  */
 export async function listImages(
@@ -33,8 +40,8 @@ export async function listImages(
     for (const image of more) images.push(image);
   };
   for (const path of paths)
-    add(path === STANDARD_INPUT ? parseList('standard input', await readStandardInput(stdin)) : imagesAt(path));
-  if (list !== undefined) add(parseList(list, readTextFile(list)));
+    add(path === STANDARD_INPUT ? parseList('standard input', await readStandardInput(stdin)) : isObjectUrl(path) ? await objectsAt(path) : imagesAt(path)); // biome-ignore format: short
+  if (list !== undefined) add(parseList(list, isObjectUrl(list) ? await readObjectText(list) : readTextFile(list)));
   requireOwnIds(images);
   return images;
 }
@@ -60,6 +67,24 @@ function imagesAt(path: string): readonly ListedImage[] {
     const inside = join(path, id);
     return { id: inside, path: inside };
   });
+}
+
+/** An object itself, or the images below a prefix. */
+async function objectsAt(url: string): Promise<readonly ListedImage[]> {
+  const { bucket, key } = objectPlace(url);
+  if (key !== '' && !key.endsWith('/')) {
+    const found = await headObject(url);
+    if (found) return [{ id: url, path: url, state: [found.size, found.changedMs] }];
+  }
+  const prefix = objectUrl({ bucket, key: key === '' || key.endsWith('/') ? key : `${key}/` });
+  const images: ListedImage[] = [];
+  for await (const { url: path, size, changedMs } of listObjects(prefix)) {
+    const names = path.slice(prefix.length).split('/');
+    if (isImage(path) && !names.some(isHidden)) images.push({ id: path, path, state: [size, changedMs] });
+  }
+  if (images.length === 0)
+    throw new FileError(url, 'is no object, and there are no images below it', 'wanted .jpg, .png, .webp, … at any depth'); // biome-ignore format: short
+  return images.sort((a, b) => byCodeUnit(a.path, b.path));
 }
 
 const LINES: Hint = 'wanted a path, or {"id": "…", "path": "…"}, on each line';
@@ -93,10 +118,16 @@ function parseObject(name: string, line: string, i: number): ListedImage {
 async function readStandardInput(stdin: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of stdin) chunks.push(chunk);
+  return textOf('standard input', Buffer.concat(chunks));
+}
+
+const readObjectText = async (url: string): Promise<string> => textOf(url, await readObject(url));
+
+function textOf(name: string, bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)); // drops a byte order mark
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes); // drops a byte order mark
   } catch {
-    throw new FileError('standard input', 'is not in UTF-8', LINES);
+    throw new FileError(name, 'is not in UTF-8', LINES);
   }
 }
 
@@ -121,4 +152,5 @@ export const unlabelledImages = (images: readonly ListedImage[], path: string): 
   labels: () => new Int32Array(images.length),
   id: (i) => images[i]!.id,
   name: (i) => images[i]!.path,
+  fileState: (i) => images[i]!.state,
 });

@@ -215,9 +215,11 @@ class WorkerPool implements DecoderPool {
         execArgv: [],
       });
       worker.unref(); // a failing main thread need not wait for its workers
-      worker.on('message', ({ id, bad }: DecodeResponse) => {
+      worker.on('message', (answer: DecodeResponse) => {
         this.#load[i]!--;
-        this.#take(id)?.resolve(bad);
+        const waiting = this.#take(answer.id);
+        if ('bad' in answer) waiting?.resolve(answer.bad);
+        else waiting?.reject(new UserError(answer.problem));
       });
       worker.on('error', (error) => this.#fail(error));
       worker.on('exit', () => this.#fail(new Error('a decoding thread has ended'))); // after dispose, no caller waits for it

@@ -1,7 +1,7 @@
 // Record sets appear with all of their files, several together, or not at all; an interrupted command can be given again.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -145,4 +145,13 @@ test('however the name of a set is spelled, its files have it', async (t) => {
   for (const odd of ['/', '.', '..', `${folder}/.`, `${folder}/..`])
     await assert.rejects(write(odd), /wanted the prefix of a data set's files, such as .*train/);
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test('the name of a device, or of a link to one, is no prefix', async (t) => {
+  const { folder, dataset } = await source(t);
+  symlinkSync('/dev/null', join(folder, 'link'));
+  for (const out of ['/dev/null', join(folder, 'link')])
+    await assert.rejects(importDataset(dataset, out), /is a device, pipe or socket: a data set is files/);
+  assert.deepEqual(readdirSync(folder).filter((name) => name.startsWith('link')), ['link']); // biome-ignore format: short
+  assert.deepEqual(readdirSync('/dev').filter((name) => name.startsWith('null')), ['null']); // biome-ignore format: short
 });

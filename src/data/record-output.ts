@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fsyncPath, fsyncTree, requireDiskSpace, toDiskFullError } from '../artifacts/durable-write.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { kindAt } from '../artifacts/manifest.ts';
-import { type OverwriteOptions, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
+import { type OverwriteOptions, realPath, requireOwnPlace, requireReplaceable } from '../artifacts/output-claim.ts';
 import { lockOutputs } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
@@ -32,11 +32,19 @@ const COMPLETE = 'complete';
 /** Whether an attempt at a set was interrupted: the next one finishes or removes it. */
 export const isStaged = (prefix: string): boolean => existsSync(stagingOf(prefix));
 
-/** The prefix that an output names: `sets/a`, `sets/a/`, `sets/a.rec`. @throws UserError if it is no name of a file. */
+/**
+ * The prefix that an output names: `sets/a`, `sets/a/`, `sets/a.rec`. @throws UserError if it is no name of a file, or that of a
+ * device, pipe or socket: files beside it would not go where the words go that are written to it.
+ */
 export function outputPrefix(path: string): string {
   const { prefix } = recordFiles(path.replace(/\/+$/, ''));
   if (['', '.', '..'].includes(basename(prefix)))
     throw new UserError(`${path}: wanted the prefix of a data set's files, such as ${join(path || '.', 'train')}`);
+  const found = entryAt(realPath(prefix));
+  if (found && !found.isFile() && !found.isDirectory() && !found.isSymbolicLink())
+    throw new UserError(`${path} is a device, pipe or socket: a data set is files, which would be made beside it`, {
+      hint: 'name a folder that takes files, such as /tmp/set',
+    });
   return prefix;
 }
 

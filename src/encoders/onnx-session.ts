@@ -1,5 +1,6 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { messageOf, UserError } from '../base/errors.ts';
+import { fromHalf, toHalf } from '../base/half.ts';
 import { imageTensor, type Pixels } from '../data/collate.ts';
 import type { PixelMapping } from '../data/pixels.ts';
 import { flip, permute, scope, share, threads, toFloat32, toUint8 } from '../torch/index.ts';
@@ -9,7 +10,7 @@ import { loadOnnxRuntime } from './onnx-runtime.ts';
 export type OnnxInterface = {
   readonly input: string;
   /** `uint8`: bytes of RGB pictures, which the model maps itself. */
-  readonly type: 'float32' | 'uint8';
+  readonly type: 'float32' | 'float16' | 'uint8';
   readonly layout: 'NCHW' | 'NHWC';
   /** Images that it takes at a time; null: any number. */
   readonly batch: number | null;
@@ -102,11 +103,18 @@ export class OnnxSession implements Disposable {
     const tensor = new this.#runtime.Tensor(about.type, fed, shape);
     const { [output]: found } = await this.#session.run({ [input]: tensor }, [output]);
     const [rows, size] = found?.dims ?? [];
-    if (found?.type !== 'float32' || found.dims.length !== 2 || rows !== count || size !== (dim ?? size))
+    if (
+      (found?.type !== 'float32' && found?.type !== 'float16') ||
+      found.dims.length !== 2 ||
+      rows !== count ||
+      size !== (dim ?? size)
+    )
       throw new UserError(
-        `output ${output} of the ONNX model is ${found?.type} [${found?.dims}] for ${count} images, wanted float32 [${count}, ${dim ?? 'D'}]`,
+        `output ${output} of the ONNX model is ${found?.type} [${found?.dims}] for ${count} images, wanted float32 or float16 [${count}, ${dim ?? 'D'}]`,
       );
-    return found.data as Float32Array;
+    if (found.type === 'float32') return found.data as Float32Array;
+    const bits = found.data as unknown as Uint16Array; // a Float16Array where Node has it
+    return fromHalf(new Uint16Array(bits.buffer, bits.byteOffset, bits.length));
   }
 
   [Symbol.dispose](): void {
@@ -119,11 +127,16 @@ function describeValue(value: InferenceSession.ValueMetadata): OnnxValue {
 }
 
 /** Bytes [B, S, S, 3] as the model takes them. */
-function fedTo({ type, layout }: OnnxInterface, images: Pixels, pixels: PixelMapping): Float32Array | Uint8Array {
+function fedTo(
+  { type, layout }: OnnxInterface,
+  images: Pixels,
+  pixels: PixelMapping,
+): Float32Array | Uint16Array | Uint8Array {
   return scope(() => {
-    if (type === 'float32') {
+    if (type !== 'uint8') {
       const planes = imageTensor(images, pixels);
-      return toFloat32(layout === 'NCHW' ? planes : permute(planes, [0, 2, 3, 1]));
+      const numbers = toFloat32(layout === 'NCHW' ? planes : permute(planes, [0, 2, 3, 1]));
+      return type === 'float32' ? numbers : toHalf(numbers); // ONNX Runtime takes the bits of float16
     }
     const { images: bytes, count, side } = images;
     const rgb = share(bytes, { shape: [count, side, side, 3] });

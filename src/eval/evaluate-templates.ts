@@ -18,7 +18,7 @@ import {
 import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS } from './roc.ts';
-import { acceptedAtMost, rocOfCounts, ScoreCounts, tiedAtMost } from './score-counts.ts';
+import { acceptedAtMost, rocOfCounts, ScoreCounts, thresholdOfCounts, tiedAtMost } from './score-counts.ts';
 import { requireFewZeros, zeroRows } from './scores.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
@@ -251,7 +251,11 @@ function verifyCounts(
     },
   };
   const tied = tiedAtMost(counts, FAR_TARGETS);
-  return { test, result: verificationResult(test, { tarAtMost, withInterval: FAR_WITH_INTERVAL, tied }) };
+  const thresholdAtMost = (far: number): number => thresholdOfCounts(counts, far);
+  return {
+    test,
+    result: verificationResult(test, { tarAtMost, thresholdAtMost, withInterval: FAR_WITH_INTERVAL, tied }),
+  };
 }
 
 /** Share of scores that reach `threshold`, in each resample of clusters. [R] */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts';
 import { readJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
-import { shapeMismatch } from '../base/shape.ts';
+import { Optional, shapeMismatch } from '../base/shape.ts';
 import type { FoldedAccuracy } from './pack-accuracy.ts';
 
 /** One model's queries, the second picture of each pair, on one model's gallery, the first. */
@@ -39,7 +39,9 @@ export const packAccuracyFile = (folder: string): string => join(folder, 'accura
 export function readPackAccuracies(folder: string): readonly PackResult[] {
   const file = packAccuracyFile(folder);
   const raw = readJson(file, packAccuracyArtifact.again);
-  const problem = shapeMismatch(raw, [{ pack: '', query: '', gallery: '', mean: 0, std: 0 }]);
+  const problem = shapeMismatch(raw, [
+    { pack: '', query: '', gallery: '', mean: 0, std: 0, thresholds: new Optional([0]) },
+  ]);
   if (problem) throw new FileError(file, `its ${problem}`, packAccuracyArtifact.again);
   return raw as readonly PackResult[];
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import { auc, equalErrorRate, FAR_TARGETS, roc, type Scores, tarAtMost, tarNearest } from './roc.ts';
-import { acceptedAtMost, rocOfCounts, ScoreCounts } from './score-counts.ts';
+import { acceptedAtMost, rocOfCounts, ScoreCounts, thresholdOfCounts } from './score-counts.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
@@ -37,6 +37,11 @@ test('counts give the curve of the sorted scores: every point, area, both rules,
     for (const target of targets) {
       assert.equal(tarNearest(curve, target), tarNearest(whole, target), `seed ${seed}, FAR ${target}`);
       assert.equal(acceptedAtMost(counts, target) / 30, tarAtMost(scores, target), `seed ${seed}, FAR ${target}`);
+      const threshold = thresholdOfCounts(counts, target);
+      const above = (all: ArrayLike<number>): number =>
+        Array.from(all).filter((score) => score > threshold).length / all.length;
+      assert.equal(above(scores.genuine), tarAtMost(scores, target), `seed ${seed}, FAR ${target}`);
+      assert.ok(above(scores.impostor) <= target, `seed ${seed}, FAR ${target}`);
     }
   }
 });

@@ -94,6 +94,15 @@ export function rocOfCounts({ genuine, between, tied, impostors }: ScoreCounts):
 /** How many genuine scores are accepted, the highest first, with a share of at most `target` of the impostors. */
 export const acceptedAtMost = (counts: ScoreCounts, target: number): number => thresholdAtMost(counts, target).accepted;
 
+/**
+ * A threshold above which as many genuine scores lie as `acceptedAtMost` accepts, and a share of at most `target` of the
+ * impostors: the number below the lowest accepted genuine score. Infinite if none is accepted.
+ */
+export function thresholdOfCounts(counts: ScoreCounts, target: number): number {
+  const lowest = counts.genuine[counts.genuine.length - acceptedAtMost(counts, target)] ?? Number.POSITIVE_INFINITY;
+  return lowest - Math.max(Math.abs(lowest) * Number.EPSILON, Number.MIN_VALUE);
+}
+
 /** Genuine pairs rejected at one of `targets` because their score equals that of the first impostor rejected. */
 export function tiedAtMost(counts: ScoreCounts, targets: readonly number[]): number {
   const tiedAfter = new Map<number, number>(); // how many are accepted → how many the next score ties

@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import { writeAtomic } from '../artifacts/durable-write.ts';
+import { kindAt } from '../artifacts/manifest.ts';
 import { claimOutput, type OverwriteOptions, requireReplaceable } from '../artifacts/output-claim.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
@@ -9,6 +10,7 @@ import { modelInput } from '../data/model-input.ts';
 import { embedWith, type Space } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
+import { packAccuracyArtifact, readPackAccuracies } from '../eval/pack-accuracy-artifact.ts';
 import { SCRIPTED } from '../models/scripted.ts';
 import type { Linear } from '../nn/index.ts';
 import { type LoadedModel, loadModel } from '../runs/load-model.ts';
@@ -41,7 +43,7 @@ export type ExportOptions = Pick<OverwriteOptions, 'force'> & {
   readonly half?: boolean;
   /** ONNX: dataset of which some images are embedded both ways before anything is written. */
   readonly check?: string;
-  /** Folder of an evaluation, for the model card. */
+  /** Folder of an evaluation (of labelled sets, IJB or packs), for the model card. */
   readonly evaluation?: string;
 };
 
@@ -64,7 +66,7 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
   requireOptionsOf(options);
   if (check !== undefined) await loadOnnxRuntime('the check');
   using dataset = check === undefined ? null : openInputDataset(check);
-  const evaluation = options.evaluation === undefined ? null : readEvaluation(options.evaluation);
+  const evaluation = options.evaluation === undefined ? null : readJudgement(options.evaluation);
   const card = cardPath(out);
   const inputs = [run, check, options.evaluation];
   using _ = claimOutput(out, exportFiles[format], { force, inputs });
@@ -88,6 +90,10 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
     model.dispose();
   }
 }
+
+/** An evaluation of labelled sets or of IJB, or accuracies on packs. @throws FileError if it is neither */
+const readJudgement = (folder: string) =>
+  kindAt(folder) === packAccuracyArtifact.kind ? readPackAccuracies(folder) : readEvaluation(folder);
 
 /** @throws UserError if an option is given that only ONNX files have. */
 function requireOptionsOf({ to: format, unitLength = false, pixels = 'mapped', check }: ExportOptions): void {

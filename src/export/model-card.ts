@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { version } from '../base/version.ts';
 import type { Evaluation, TestResult } from '../eval/index.ts';
+import type { PackResult } from '../eval/pack-accuracy-artifact.ts';
 import { renderMarkdown } from '../report/markdown.ts';
 import type { RunManifest } from '../runs/run-artifact.ts';
 import { CARD_MARK } from './export-files.ts';
@@ -11,7 +12,8 @@ export type CardContent = {
   readonly file: string;
   /** What the file says of itself. */
   readonly metadata: Readonly<Record<string, string>>;
-  readonly evaluation: Evaluation | null;
+  /** Of labelled sets or of IJB, or accuracies on packs. */
+  readonly evaluation: Evaluation | readonly PackResult[] | null;
 };
 
 /** The model card of an exported file, in Markdown: what it is, what it was trained on and how, what was measured. */
@@ -34,7 +36,11 @@ export function modelCard({ manifest, file, metadata, evaluation }: CardContent)
       ? [`Differences from the reference:\n\n${manifest.differences.map((line) => `* ${line}`).join('\n')}`]
       : []),
     '## Evaluation',
-    evaluation ? evaluationText(evaluation) : 'None was given to the export.',
+    evaluation === null
+      ? 'None was given to the export.'
+      : 'tests' in evaluation
+        ? evaluationText(evaluation)
+        : packText(evaluation),
   ];
   return `${sections.join('\n\n')}\n`;
 }
@@ -47,7 +53,7 @@ function evaluationText(evaluation: Evaluation): string {
   const report = renderMarkdown(evaluation).replace(/^#/gm, '##').trimEnd();
   const rows = evaluation.tests.flatMap(thresholdRows);
   if (rows.length === 0) return report;
-  return `${report}\n\n### Thresholds\n\nA pair is accepted if its cosine similarity is above the threshold.\n\n${table(['query → gallery', 'FAR', 'threshold', 'TAR'], rows)}`;
+  return `${report}\n\n### Thresholds\n\nA pair (of pictures, or of the templates of IJB) is accepted if its cosine similarity is above the threshold.\n\n${table(['query → gallery', 'FAR', 'threshold', 'TAR'], rows)}`;
 }
 
 const thresholdRows = ({ query, gallery, verification }: TestResult): string[][] =>
@@ -56,6 +62,18 @@ const thresholdRows = ({ query, gallery, verification }: TestResult): string[][]
       ? []
       : [[`${query} → ${gallery}`, far.toExponential(), threshold.toFixed(6), `${(100 * atMost).toFixed(2)} %`]],
   );
+
+/** Accuracies on packs. A fold is judged by the squared distance that is best on the others: for unit embeddings 2 - 2 cosine. */
+function packText(results: readonly PackResult[]): string {
+  const rows = results.map(({ pack, query, gallery, mean, std, thresholds = [] }) => {
+    const cosines = thresholds.map((distance) => 1 - distance / 2);
+    const [low, high] = [Math.min(...cosines), Math.max(...cosines)].map((cosine) => cosine.toFixed(3));
+    const threshold = cosines.length === 0 ? '–' : low === high ? low! : `${low} to ${high}`;
+    return [pack, `${query} → ${gallery}`, `${(100 * mean).toFixed(2)} ± ${(100 * std).toFixed(2)} %`, threshold];
+  });
+  const header = ['pack', 'query → gallery', 'accuracy in ten folds', 'threshold'];
+  return `A pair is accepted if the cosine similarity of its embeddings, each the sum of a picture's and its mirror image's, is above the threshold, which is that of the other nine folds.\n\n${table(header, rows)}`;
+}
 
 const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>
   [header, header.map(() => '---'), ...rows]

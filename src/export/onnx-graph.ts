@@ -1,4 +1,4 @@
-import { LARGEST_HALF, toHalf } from '../features/half.ts';
+import { LARGEST_HALF, toHalf } from '../base/half.ts';
 import { dataType, int, type OnnxAttribute, type OnnxNode, type OnnxTensor } from './onnx-file.ts';
 
 /** Name of a value in the graph. */

@@ -1,8 +1,8 @@
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
+import { fromHalf } from '../base/half.ts';
 import { version } from '../base/version.ts';
 import type { EmbeddingFormat } from './embedding-files.ts';
 import { type FeatureDtype, npyTypes } from './feature-set.ts';
-import { fromHalf } from './half.ts';
 import { npyHeader } from './npy.ts';
 
 /** Rows [K, D] as they are stored, flat, with their ids. */

@@ -5,10 +5,13 @@ import { cachedFileDigest } from '../artifacts/cached-digest.ts';
 import { canonicalJson } from '../artifacts/digest.ts';
 import { type IdList, readIds, writeIds } from '../artifacts/id-list.ts';
 import { kindAt } from '../artifacts/manifest.ts';
+import { headObject } from '../artifacts/object-store.ts';
+import { isObjectUrl } from '../artifacts/object-url.ts';
 import type { OverwriteOptions } from '../artifacts/output-claim.ts';
+import { mapConcurrently } from '../base/concurrent.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
-import type { ImageSet } from '../data/dataset.ts';
+import type { FileState, ImageSet } from '../data/dataset.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type AppendOptions, appendEmbeddings, type RowRange } from './append-embeddings.ts';
 import {
@@ -88,7 +91,7 @@ export async function writeShard(
   const range = rangeOf(plan, shard);
   const { batchSize, dim, dtype, flip } = plan;
   const count = range.to - range.from;
-  const states = fileStates(images, range);
+  const states = await fileStates(images, range);
   if (!skipBadImages) requireFiles(images, range, states);
   const id = (row: number): string => images.id(range.from + row);
   const valid = (directory: string): number =>
@@ -119,28 +122,46 @@ export async function writeShard(
   });
 }
 
-/** The shard that stands at `path`, if it is finished and of this plan. */
+/** The shard that stands at `path`, if it is finished and of this plan. @throws FileError if it is damaged */
 function finishedShard(path: string, plan: EmbeddingPlan, shard: number): EmbeddingShardInfo | null {
   if (kindAt(path) !== embeddingShardArtifact.kind) return null;
   const info = embeddingShardArtifact.open(path);
-  const same = canonicalJson([planOf(info), info.shard]) === canonicalJson([plan, shard]);
-  if (!same) return null;
+  if (!isShardOf(info, plan, shard)) return null;
   embeddingShardArtifact.verify(path, info);
   return info;
 }
+
+/** Whether a shard is this one of a plan. */
+export const isShardOf = (info: EmbeddingShardInfo, plan: EmbeddingPlan, shard: number): boolean =>
+  canonicalJson([planOf(info), info.shard]) === canonicalJson([plan, shard]);
 
 /** Where an unfinished shard keeps the states of its images' files. */
 const statesPath = (directory: string): string => join(directory, 'file-states.npy');
 
 /** Size and time of change of each image's file, flat [2 · rows]; NaN where there is none. */
-function fileStates(images: ImageSet, { from, to }: RowRange): Float64Array {
+async function fileStates(images: ImageSet, { from, to }: RowRange): Promise<Float64Array> {
   const states = new Float64Array(2 * (to - from)).fill(Number.NaN);
+  const objects: number[] = [];
+  const set = (i: number, state: FileState): void => states.set(state, 2 * (i - from));
   for (let i = from; i < to; i++) {
-    const found = statSync(images.name(i), { throwIfNoEntry: false });
-    if (found) states.set([found.size, found.mtimeMs], 2 * (i - from));
+    const listed = images.fileState?.(i);
+    const path = images.name(i);
+    if (listed) set(i, listed);
+    else if (isObjectUrl(path)) objects.push(i);
+    else {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found) set(i, [found.size, found.mtimeMs]);
+    }
   }
+  await mapConcurrently(objects, REQUESTS, async (i) => {
+    const found = await headObject(images.name(i));
+    if (found) set(i, [found.size, found.changedMs]);
+  });
   return states;
 }
+
+/** Requests to object storage at a time. */
+const REQUESTS = 32;
 
 /** The first row whose file is not as it was in an earlier attempt. */
 function firstChanged(directory: string, states: Float64Array): number {

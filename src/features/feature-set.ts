@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { FileError, UserError } from '../base/errors.ts';
+import { fromHalf } from '../base/half.ts';
 import type { ClassKeys } from '../data/class-keys.ts';
 import { classesPath, readClassKeys, trainedClassesPath } from './class-key-file.ts';
 import { type FeaturesInfo, featureFiles, featureSetArtifact, preprocessingText } from './feature-set-artifact.ts';
-import { fromHalf } from './half.ts';
 import { missingPositions } from './missing-rows.ts';
 import { NpyFile, type NpyType } from './npy.ts';
 

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
-import { fromHalf } from './half.ts';
+import { fromHalf } from '../base/half.ts';
 import { type NpyHeader, openNpy, readFully, readNpyHeader, requireComplete } from './npy.ts';
 
 /** Kinds of elements in NumPy's spelling, and what people call them. */

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { fromHalf, toHalf } from '../base/half.ts';
 import { Rng } from '../base/rng.ts';
 import { scope, tensor, to, toBytes, toFloat32 } from '../torch/index.ts';
-import { fromHalf, toHalf } from './half.ts';
 import { FeatureSet, importNpy, readNpy, writeFeatureSet, writeNpy } from './index.ts';
 
 const patterns = Uint16Array.from({ length: 1 << 16 }, (_, bits) => bits);

@@ -19,6 +19,7 @@ export { importParquet, type ParquetImport } from './import-parquet.ts';
 export type { MissingRow } from './missing-rows.ts';
 export { NpyFile, NpyWriter, readNpy, writeNpy } from './npy.ts';
 export { writeNpz } from './npz.ts';
+export { embedShardTo, embedTo, mergeShardsTo } from './object-output.ts';
 export { classPrototypes, writePrototypes } from './prototypes.ts';
 export { openPrototypes, type PrototypesInfo } from './prototypes-artifact.ts';
 export { type FeatureSource, requireSameSource } from './same-source.ts';

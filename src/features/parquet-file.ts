@@ -137,7 +137,7 @@ async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
     const problem = messageOf(error).split('\n', 1)[0]!;
     const codec = /unsupported compression codec: (\w+)/.exec(problem)?.[1];
     if (codec)
-      throw new FileError(path, `is compressed with ${codec}, which this Node cannot read`, 'write it with Snappy or GZIP; ZSTD needs Node 22.15 or newer'); // biome-ignore format: short
+      throw new FileError(path, `is compressed with ${codec}, which is not read`, 'write it with Snappy, GZIP or ZSTD'); // biome-ignore format: short
     throw new FileError(
       path,
       `cannot be read as Parquet (${problem})`,

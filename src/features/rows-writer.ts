@@ -1,11 +1,11 @@
 import { digestOf } from '../artifacts/digest.ts';
 import type { Resume } from '../artifacts/write-artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { fromHalf, LARGEST_HALF, toHalf } from '../base/half.ts';
 import { logLine } from '../base/progress.ts';
 import type { FeatureDtype } from './feature-set.ts';
 import { npyTypes } from './feature-set.ts';
 import { featureFiles } from './feature-set-artifact.ts';
-import { fromHalf, LARGEST_HALF, toHalf } from './half.ts';
 import type { MissingRow } from './missing-rows.ts';
 import { countWrittenRows, NpyWriter } from './npy.ts';
 

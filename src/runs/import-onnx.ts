@@ -111,10 +111,10 @@ function interfaceOf(
       `has ${inputs.length} inputs (${inputs.map(valueText).join('; ')}), wanted one of images`,
     );
   const { type, shape } = input;
-  if ((type !== 'float32' && type !== 'uint8') || shape.length !== 4)
+  if ((type !== 'float32' && type !== 'float16' && type !== 'uint8') || shape.length !== 4)
     throw new FileError(
       path,
-      `its input is ${valueText(input)}, wanted float32 or uint8 with four dimensions`,
+      `its input is ${valueText(input)}, wanted float32, float16 or uint8 with four dimensions`,
       'export it with images [B, 3, S, S] or [B, S, S, 3] as its input',
     );
   const layout = wantedLayout ?? (shape[1] === 3 ? 'NCHW' : shape[3] === 3 ? 'NHWC' : undefined);
@@ -163,11 +163,11 @@ function outputOf(path: string, outputs: readonly OnnxValue[], wanted: string | 
       wanted === undefined ? `has no output with two dimensions (${all})` : `has no output ${wanted} (${all})`,
       wanted === undefined ? 'export it with embeddings [B, D] as an output' : optionHint('choose one with --output'),
     );
-  if (output.type !== 'float32' || ![0, 2].includes(output.shape.length))
+  if (!['float32', 'float16'].includes(output.type) || ![0, 2].includes(output.shape.length))
     throw new FileError(
       path,
-      `its output ${valueText(output)} are no embeddings, wanted float32 [B, D]`,
-      'export it with embeddings [B, D] in float32 as an output',
+      `its output ${valueText(output)} are no embeddings, wanted float32 or float16 [B, D]`,
+      'export it with embeddings [B, D] in float32 or float16 as an output',
     );
   return output;
 }

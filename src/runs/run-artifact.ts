@@ -35,7 +35,7 @@ const runSchema = z.object({
   onnx: z
     .object({
       input: z.string(),
-      type: z.enum(['float32', 'uint8']),
+      type: z.enum(['float32', 'float16', 'uint8']),
       layout: z.enum(['NCHW', 'NHWC']),
       batch: z.int().positive().nullable(),
       output: z.string(),

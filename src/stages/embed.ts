@@ -1,3 +1,4 @@
+import type { OverwriteOptions } from '../artifacts/output-claim.ts';
 import type { Space } from '../encoders/index.ts';
 import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions } from '../features/index.ts';
 import type { Shard } from '../features/shard.ts';
@@ -6,7 +7,7 @@ import type { Precision } from '../models/precisions.ts';
 export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {
   /** Folder of a finished run. */
   readonly model: string;
-  /** Images, folders of images, `-` for a list on standard input. */
+  /** Images, folders of images, objects and prefixes (`s3://`), `-` for a list on standard input. */
   readonly paths?: readonly string[];
   /** File that lists images: a path, or a JSON object with `id` and `path`, on each line. */
   readonly list?: string | undefined;
@@ -16,7 +17,7 @@ export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {
   readonly precision?: Precision;
 };
 
-/** Embeds images without labels with a trained model. → the description of the file; with `shard`, of the shard beside it */
+/** Embeds images without labels with a trained model; images and output are files or objects (`s3://`). → the description of the file; with `shard`, of the shard beside it */
 export async function embedPaths(options: EmbedPathsOptions & { readonly shard?: undefined }): Promise<EmbeddingsInfo>;
 export async function embedPaths(options: EmbedPathsOptions & { readonly shard: Shard }): Promise<EmbeddingShardInfo>;
 export async function embedPaths(
@@ -31,7 +32,7 @@ export async function embedPaths({
   shard,
   ...options
 }: EmbedPathsOptions & { readonly shard?: Shard | undefined }): Promise<EmbeddingsInfo | EmbeddingShardInfo> {
-  const [{ listImages, unlabelledImages }, { embedImages, embedShard, formatOf }, { openEncoder }] = await Promise.all([
+  const [{ listImages, unlabelledImages }, { embedShardTo, embedTo, formatOf }, { openEncoder }] = await Promise.all([
     import('../data/image-list.ts'),
     import('../features/index.ts'),
     import('../runs/open-encoder.ts'),
@@ -40,7 +41,21 @@ export async function embedPaths({
   const images = unlabelledImages(await listImages(paths, { list }), list ?? nameOf(paths));
   using encoder = await openEncoder(run, { space, precision });
   const to = { ...options, inputs: [run, list, ...paths] };
-  return shard ? await embedShard(images, encoder, shard, to) : await embedImages(images, encoder, to);
+  return shard ? await embedShardTo(images, encoder, shard, to) : await embedTo(images, encoder, to);
+}
+
+/**
+ * Merges the shards of `embed`, in any order, into the bytes that one process would have written. Shards and output are files or
+ * objects (`s3://`).
+ * @throws UserError if one is missing, unfinished, given twice or of another list, model or options; FileError if one is damaged
+ */
+export async function mergeShards(
+  shards: readonly string[],
+  out: string,
+  options: Pick<OverwriteOptions, 'force'> = {},
+): Promise<EmbeddingsInfo> {
+  const { mergeShardsTo } = await import('../features/index.ts');
+  return await mergeShardsTo(shards, out, options);
 }
 
 /** What messages call the images of some paths. */

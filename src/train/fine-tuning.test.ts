@@ -92,7 +92,10 @@ test('frozen stages stay the same bytes, running statistics included, and the ot
     ['recomputed', parts, { network: { ...network, checkpointEvery: 1 } }],
     ['accumulated', parts, { accumulate: 2 }],
     ['bf16', parts, { precision: 'bf16' }],
+    ['fp16', parts, { precision: 'fp16' }],
+    ['fp16, accumulated', parts, { precision: 'fp16', accumulate: 2 }],
     ['whole', everything, {}],
+    ['whole, fp16', everything, { precision: 'fp16' }],
     ['whole, accumulated', everything, { accumulate: 2 }],
   ] as const) {
     await trained(dataset, at(name), { ...plain, init: { from: at('first') }, freeze, ...changes });

@@ -1,6 +1,6 @@
 // Run as a process of its own by embed-images.test.ts: embeds images until batch `killAt`, then dies as if the power had failed.
 import { listImages, unlabelledImages } from '../../src/data/image-list.ts';
-import { embedImages, embedShard } from '../../src/features/index.ts';
+import { embedShardTo, embedTo } from '../../src/features/index.ts';
 import { recordingEncoder } from './encoder.ts';
 
 const [path, out, killAt, shard] = process.argv.slice(2) as [string, string, string, string | undefined];
@@ -9,5 +9,5 @@ const { encoder, batches } = recordingEncoder(() => {
 });
 const images = unlabelledImages(await listImages([path]), path);
 const options = { out, batchSize: 4, workers: 1 };
-if (shard === undefined) await embedImages(images, encoder, options);
-else await embedShard(images, encoder, { shard: Number(shard), shards: 3 }, options);
+if (shard === undefined) await embedTo(images, encoder, options);
+else await embedShardTo(images, encoder, { shard: Number(shard), shards: 3 }, options);

@@ -17,11 +17,18 @@ export type OnnxFixture = {
   readonly layout: 'NCHW' | 'NHWC';
   readonly channels: 'RGB' | 'BGR';
   readonly batch: number | null;
+  /** It computes in float16, with pixels and embeddings of it. */
+  readonly half?: boolean;
   readonly mean: number[];
   readonly std: number[];
   readonly embeddings: readonly number[];
 };
-type Golden = { count: number; side: number; dim: number; files: readonly [rgb: OnnxFixture, bgr: OnnxFixture] };
+type Golden = {
+  count: number;
+  side: number;
+  dim: number;
+  files: readonly [rgb: OnnxFixture, bgr: OnnxFixture, half: OnnxFixture];
+};
 
 export const onnxGolden = golden('onnx.json') as Golden;
 export const onnxPath = (file: string): string => resolve(import.meta.dirname, '../../../test/golden/onnx', file);
