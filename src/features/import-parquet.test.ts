@@ -53,10 +53,10 @@ test('vectors, ids and classes come from columns, row group by row group', async
   }
 });
 
-test('files of DuckDB in each compression give its rows', async (t) => {
+test('files of DuckDB and of Arrow in each compression give their rows', async (t) => {
   const { take } = importer(t);
-  for (const codec of ['snappy', 'gzip']) {
-    const content = readFileSync(join(packageRoot, `test/golden/parquet/${codec}.parquet`));
+  for (const name of ['snappy', 'gzip', 'pyarrow-zstd', 'pyarrow-brotli', 'pyarrow-lz4']) {
+    const content = readFileSync(join(packageRoot, `test/golden/parquet/${name}.parquet`));
     const set = await take(content, { vector: 'vector', id: 'name', label: 'person' });
     assert.deepEqual([...set.all()], Array.from({ length: 40 }, (_, i) => [i + 0.5, -i - 1, 1]).flat());
     assert.deepEqual([set.id(39), [...set.classIds()!], set.labels()[39]], ['image 39', [0n, 7n, 14n], 0]);
@@ -117,9 +117,10 @@ test('columns that are absent or of another kind are refused', async (t) => {
 test('damaged files are refused, or read as what they say, and end', async (t) => {
   const { take } = importer(t);
   const rng = new Rng(5);
-  const content = readFileSync(join(packageRoot, 'test/golden/parquet/snappy.parquet'));
+  const contents = ['snappy', 'pyarrow-zstd'].map((name) => readFileSync(join(packageRoot, `test/golden/parquet/${name}.parquet`))); // biome-ignore format: short
   let refused = 0;
   for (let i = 0; i < DAMAGED; i++) {
+    const content = contents[i % 2]!;
     const damaged = Buffer.from(content);
     for (let change = 0; change <= rng.integer(4); change++)
       damaged[rng.integer(damaged.length)] = rng.integer(2) ? 0xff : rng.integer(256);

@@ -22,8 +22,9 @@ import type { ImageSet } from '../data/dataset.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type EmbedOptions, embedImages, embedShard, mergeShards } from './embed-images.ts';
 import { embeddingFiles, formatOf } from './embedding-files.ts';
-import { embeddingPlan, isShardOf, type Shard, shardPath, writeShard } from './embedding-shard.ts';
+import { embeddingPlan, isShardOf, shardPath, writeShard } from './embedding-shard.ts';
 import { type EmbeddingShardInfo, embeddingShardArtifact } from './embedding-shard-artifact.ts';
+import type { Shard } from './shard.ts';
 import type { EmbeddingsInfo } from './write-embeddings.ts';
 
 /** Objects that are downloaded at a time. */

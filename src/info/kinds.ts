@@ -8,6 +8,8 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   run: async () => (await import('../runs/run-artifact.ts')).runArtifact,
   features: async () => (await import('../features/feature-set-artifact.ts')).featureSetArtifact,
   'embedding-shard': async () => (await import('../features/embedding-shard-artifact.ts')).embeddingShardArtifact,
+  'embeddings-folder': async () => (await import('../features/embeddings-folder-artifact.ts')).embeddingsFolderArtifact,
+  export: async () => (await import('../export/export-artifact.ts')).exportArtifact,
   credible: async () => (await import('../features/credible-artifact.ts')).credibleArtifact,
   prototypes: async () => (await import('../features/prototypes-artifact.ts')).prototypesArtifact,
   boundaries: async () => (await import('../features/boundaries-artifact.ts')).boundariesArtifact,

@@ -1,5 +1,12 @@
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
+import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import type { OverwriteOptions } from '../artifacts/output-claim.ts';
 import type { Space } from '../encoders/index.ts';
+import { defineStage, reference } from '../experiment/stage.ts';
+import { embeddingsFolderArtifact } from '../features/embeddings-folder-artifact.ts';
 import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions } from '../features/index.ts';
 import type { Shard } from '../features/shard.ts';
 import type { Precision } from '../models/precisions.ts';
@@ -63,3 +70,28 @@ function nameOf(paths: readonly string[]): string {
   if (paths.length !== 1) return `${paths.length} paths`;
   return paths[0] === '-' ? 'standard input' : paths[0]!;
 }
+
+export const embedStage = defineStage({
+  kind: 'embed',
+  summary: 'embed images without labels with a trained model, into one file',
+  inputs: { model: reference },
+  options: {
+    images: z.array(z.string().min(1)).min(1).describe('files, folders at any depth, s3:// objects and prefixes'),
+    format: z.enum(['npy', 'jsonl', 'parquet']).default('npy'),
+    flip: z.enum(['none', 'mean']).default('none'),
+    space: z.enum(['own', 'old']).default('own').describe('old: through the projection of the recipe'),
+    half: z.boolean().default(false).describe('rows in float16'),
+    skipBadImages: z.boolean().default(false),
+  },
+  describe: ({ model, images }) => `embed ${images.join(', ')} with ${model}`,
+  run: async ({ model, images, format, ...options }, { out, force, workers, signal }) => {
+    const resume = { key: digestOf(canonicalJson({ images, format, ...options })), isWorthKeeping: hasEntries };
+    return await embeddingsFolderArtifact.write(out, { force, inputs: [model], resume }, async (folder) => {
+      const file = join(folder, `embeddings.${format}`);
+      const { count, skipped, dim, model: by } = await embedPaths({ ...options, model, paths: images, out: file, force: true, workers, signal }); // biome-ignore format: short
+      return { file: basename(file), digest: cachedFileDigest(file), count, skipped, dim, model: by };
+    });
+  },
+});
+
+const hasEntries = (folder: string): boolean => readdirSync(folder).length > 0;

@@ -3,7 +3,9 @@ import { applyAdapterStage, fitAdapterStage } from './adapter-stages.ts';
 import { averageStage } from './average.ts';
 import { boundariesStage } from './boundaries.ts';
 import { denoiseStage } from './denoise.ts';
+import { embedStage } from './embed.ts';
 import { evaluateStage } from './evaluate.ts';
+import { exportStage } from './export.ts';
 import { extractStage } from './extract.ts';
 import { getStage } from './get.ts';
 import { holdOutStage } from './hold-out.ts';
@@ -21,6 +23,7 @@ export const stages: readonly StageKind[] = [
   splitStage,
   trainStage,
   extractStage,
+  embedStage,
   denoiseStage,
   averageStage,
   boundariesStage,
@@ -29,4 +32,5 @@ export const stages: readonly StageKind[] = [
   evaluateStage,
   simulateBackfillStage,
   planStage,
+  exportStage,
 ];

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
-import { scriptedPath } from '../../test/helpers/checkpoints.ts';
+import { scriptedNormsPath, scriptedPath } from '../../test/helpers/checkpoints.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { inProcesses } from '../../test/helpers/processes.ts';
@@ -47,16 +47,19 @@ const TEN_STEPS = 1e-4;
 const FLOAT_SUMS = 1e-4;
 
 const FILE = scriptedPath;
-const expected = golden('scripted.json') as {
+type Golden = {
   readonly names: readonly string[];
   readonly cases: readonly {
     readonly frozen: readonly string[];
     readonly losses: readonly number[];
-    readonly runningMean: readonly number[];
+    readonly norm: { readonly name: string; readonly numbers: readonly number[] };
     readonly fc: readonly number[];
     readonly embedding: readonly number[];
   }[];
 };
+const expected = golden('scripted.json') as Golden;
+/** With norms that see one image at a time. */
+const norms = golden('scripted_norms.json') as Golden;
 const network = { name: 'torchscript', file: FILE, embeddingDim: D, inputSide: 16 };
 const plain = { network, epochs: 1, optimizer: { kind: 'sgd', lr: 0.02 } };
 /** All batch norms: with these in evaluation mode a network makes the same of each image, whatever stands beside it. */
@@ -71,11 +74,14 @@ const losses = (out: string): number[] =>
 const state = (out: string): Map<string, number[]> =>
   scope(() => new Map([...readSafetensors(runFiles(out).model).tensors].map(([name, x]) => [name, toNumbers(x)])));
 
-for (const { frozen, ...wanted } of expected.cases)
-  test(`ten steps of MixBCT with a scripted network equal PyTorch's, frozen: ${frozen.join(', ') || 'nothing'}`, () => {
+for (const { file, names, frozen, ...wanted } of [
+  ...expected.cases.map((one) => ({ ...one, file: FILE, names: expected.names })),
+  ...norms.cases.map((one) => ({ ...one, file: scriptedNormsPath, names: norms.names })),
+])
+  test(`ten steps of MixBCT with ${basename(file)} equal PyTorch's, frozen: ${frozen.join(', ') || 'nothing'}`, () => {
     const recipe = parseRecipe(
       {
-        network: { ...network, inputSide: SIDE },
+        network: { ...network, file, inputSide: SIDE },
         method: { kind: 'mixbct' },
         optimizer: { kind: 'sgd', lr: 0.02 },
         ...(frozen.length > 0 && { freeze: frozen }),
@@ -108,9 +114,9 @@ for (const { frozen, ...wanted } of expected.cases)
         assert.ok(Math.abs(seen.loss - loss) < TEN_STEPS * loss, `loss of step ${step}: ${seen.loss}, wanted ${loss}`);
       }
       const now = new Map(session.backbone.state());
-      assert.deepEqual([...now.keys()].sort(), [...expected.names].sort());
+      assert.deepEqual([...now.keys()].sort(), [...names].sort());
       const first8 = (name: string): number[] => toNumbers(now.get(name)!).slice(0, 8);
-      assert.ok(gap(first8('stage1.bn1.running_mean'), wanted.runningMean) < TEN_STEPS);
+      assert.ok(gap(first8(wanted.norm.name), wanted.norm.numbers) < TEN_STEPS);
       assert.ok(gap(first8('fc.weight'), wanted.fc) < TEN_STEPS);
       const embedding = scope(() => {
         const { images } = batchOf(0);
@@ -192,19 +198,25 @@ test('a pass that is made again counts batches once, whatever the parts', async 
     assert.ok(Math.abs(losses(at('f4'))[i]! / loss - 1) < FLOAT_SUMS, `step ${i}`);
 });
 
-test('two processes have the losses of one, and stay alike', async (t) => {
+test('two processes have the losses of one where a norm sees one image at a time, and stay alike', async (t) => {
   const { folder, prefix, dataset } = await tinySet(t);
   const at = (name: string): string => join(folder, name);
   const changes = { ...plain, freeze: batchNorms, batchSize: 12, augment: { flip: false } };
+  const whole = { ...changes, freeze: undefined, network: { ...network, file: scriptedNormsPath } };
   await trained(dataset, at('one'), changes);
+  await trained(dataset, at('one whole'), whole);
   const runs: Run[] = [
     { prefix, out: at('two'), changes },
+    { prefix, out: at('two whole'), changes: whole },
     { prefix, out: at('own'), changes: { ...changes, freeze: ['stage1'] } },
     { prefix, out: at('same'), changes: { ...changes, freeze: ['stage1'] } },
   ];
   for (const { leaked } of await inProcesses<{ leaked: number }>(2, 'training', runs)) assert.equal(leaked, 0);
-  for (const [i, loss] of losses(at('one')).entries())
-    assert.ok(Math.abs(losses(at('two'))[i]! / loss - 1) < FLOAT_SUMS, `step ${i}: ${loss}, ${losses(at('two'))[i]}`);
+  for (const how of ['', ' whole'])
+    for (const [i, loss] of losses(at(`one${how}`)).entries()) {
+      const of2 = losses(at(`two${how}`))[i]!;
+      assert.ok(Math.abs(of2 / loss - 1) < FLOAT_SUMS, `step ${i}${how}: ${loss}, ${of2}`);
+    }
   assert.deepEqual(weights(at('own')), weights(at('same')));
 });
 

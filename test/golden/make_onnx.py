@@ -43,6 +43,9 @@ forms = {
     },
 }
 
+# Computes in float16, with pixels and embeddings of it
+forms["half_nchw"] = {**forms["rgb_nchw"], "half": True, "mean": [127.5] * 3, "std": [127.5] * 3}
+
 k = torch.arange(COUNT * SIDE * SIDE * 3)
 pictures = ((97 * k + k // 7) % 256).reshape(COUNT, SIDE, SIDE, 3).float()
 torch.manual_seed(7)
@@ -57,6 +60,8 @@ for name, form in forms.items():
     x = pictures.flip(3) if form["channels"] == "BGR" else pictures
     x = (x - torch.tensor(form["mean"])) / torch.tensor(form["std"])
     x = x if form["layout"] == "NHWC" else x.permute(0, 3, 1, 2).contiguous()
+    if form.get("half"):
+        network, x = network.half(), x.half()
     outputs = ["maps", "embedding"] if form["second"] == "maps" else ["embedding", "logits"]
     torch.onnx.export(
         network, (x[: form["batch"] or 2],), os.path.join(here, "onnx", f"{name}.onnx"),
@@ -65,7 +70,7 @@ for name, form in forms.items():
     )
     with torch.no_grad():
         embeddings = network(x)[outputs.index("embedding")]
-    result["files"].append({"file": f"{name}.onnx", **form, "embeddings": embeddings.flatten().tolist()})
+    result["files"].append({"file": f"{name}.onnx", **form, "embeddings": embeddings.float().flatten().tolist()})
 with open(os.path.join(here, "onnx.json"), "w") as file:
     json.dump(result, file)
     file.write("\n")

@@ -57,7 +57,7 @@ def network():
     return net
 
 
-def run(frozen):
+def run(frozen, network=network):
     net = network()
     net.train()
     for name in frozen:
@@ -83,10 +83,11 @@ def run(frozen):
     state = net.state_dict()
     net.eval()
     images, *_ = batch(0)
+    norm = "stage1.bn1.running_mean" if "stage1.bn1.running_mean" in state else "stage1.bn1.weight"
     return {
         "frozen": frozen,
         "losses": losses,
-        "runningMean": state["stage1.bn1.running_mean"][:8].tolist(),
+        "norm": {"name": norm, "numbers": state[norm][:8].tolist()},
         "fc": state["fc.weight"].flatten()[:8].tolist(),
         "embedding": net(images)[0].tolist(),
     }

@@ -38,3 +38,5 @@ export const checkpointPath = (file: string): string =>
 
 /** The TorchScript file that test/golden/make_scripted.py wrote. */
 export const scriptedPath = resolve(import.meta.dirname, '../../../test/golden/scripted.pt');
+/** The same network with norms of single images, as test/golden/make_scripted_norms.py wrote it. */
+export const scriptedNormsPath = resolve(import.meta.dirname, '../../../test/golden/scripted_norms.pt');
