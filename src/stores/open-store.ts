@@ -3,6 +3,7 @@ import { parseStoreUrl, type StoreKind, type StoreUrl } from './store-url.ts';
 
 /** What opens each kind of store: its package is loaded when one is wanted. */
 const openers: Readonly<Partial<Record<StoreKind, (url: StoreUrl) => Promise<GalleryStore>>>> = {
+  lancedb: async (url) => (await import('./lance-store.ts')).openLanceStore(url),
   postgres: async (url) => (await import('./postgres-store.ts')).openPostgresStore(url),
   sqlite: async (url) => (await import('./sqlite-store.ts')).openSqliteStore(url),
 };

@@ -18,6 +18,9 @@ export function vectorOfBytes(bytes: Uint8Array, where: string): Float32Array {
 /** The version of a row for stores that have none of their own. */
 export const versionOf = (vector: Uint8Array | null): string => (vector === null ? 'none' : digestOf(vector));
 
+/** `versionOf` for a vector that was read. */
+export const versionOfVector = (vector: Float32Array | null): string => versionOf(vector && vectorBytes(vector));
+
 /** Keeps the `k` rows nearest to a query by cosine, computed in double precision from the first dimension to the last. */
 export class NearestRows {
   readonly #query: Float32Array;

@@ -1,0 +1,134 @@
+// What a swap of all vectors in LanceDB does when it is killed or overtaken, and what the store says when something is missing.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { connect } from '@lancedb/lancedb';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
+import { runWithout } from '../../test/helpers/without-packages.ts';
+import { besideName, readRecord, writeRecord } from './lance-beside.ts';
+import { arrow, vectorType } from './lance-driver.ts';
+import { replaceVectors } from './lance-swap.ts';
+import { openStore } from './open-store.ts';
+
+const DIM = 8;
+const other = stampOf('other', DIM); // of equal dimensions: no shape tells which vectors a table has
+const vectorOf = (i: number, phase: number): Float32Array => Float32Array.from({ length: DIM }, (_, d) => Math.sin(i * (d + 1) + phase)); // biome-ignore format: short
+
+/** A gallery all of whose ten rows have a second vector. */
+async function movedGallery(t: TestContext) {
+  const folder = join(testFolder(t), 'gallery');
+  const db = await connect(folder);
+  t.after(() => db.close());
+  const a = arrow();
+  const schema = new a.Schema([new a.Field('id', new a.Utf8(), false), new a.Field('vector', vectorType(DIM), true)]);
+  const rows = Array.from({ length: 10 }, (_, i) => ({ id: `r${i}`, vector: [...vectorOf(i, 0)] }));
+  const table = await db.createTable('faces', rows, { schema });
+  const url = `lancedb:${folder}#faces`;
+  const store = await openStore(url);
+  t.after(() => store[Symbol.asyncDispose]());
+  await store.stamp(oldStamp);
+  await store.beginMigration(migrationTo(other));
+  const moved = (await store.page(null, 100)).map(({ key, version }) => ({ key, version, vector: vectorOf(Number(key.slice(1)), 2) })); // biome-ignore format: short
+  await store.commit({ rows: moved, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
+  const content = async () => new Map((await (await db.openTable('faces')).query().toArray()).map(({ id, vector }) => [id, [...vector]])); // biome-ignore format: short
+  return { db, table, url, store, content };
+}
+
+const queries = new Map([
+  [oldStamp.model.digest, vectorOf(3, 0)],
+  [other.model.digest, vectorOf(3, 2)],
+]);
+
+test('LanceDB: a swap to vectors of equal dimensions and back', async (t) => {
+  const { store, content } = await movedGallery(t);
+  const before = await content();
+  await store.cutOver();
+  for (const [id, vector] of await content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 2)]);
+  const [space, ...none] = await store.search(queries, { k: 1 });
+  assert.deepEqual([space!.stamp, space!.hits![0]!.key, none.length], [other, 'r3', 0]);
+  await store.rollback();
+  assert.deepEqual(await content(), before);
+});
+
+test('LanceDB: a process that was killed in a swap leaves a gallery of which the data tells what it is', async (t) => {
+  const { db, url, store } = await movedGallery(t);
+  // what is written before the swap; `cutOver` of another handle has made the table with the former vectors
+  await store.cutOver();
+  const name = 'faces.vector';
+  const written = await readRecord(db, name);
+  const begun = { ...written, migration: JSON.stringify(migrationTo(other)), swapping: 'then' };
+  await writeRecord(db, name, begun);
+  await using after = await openStore(url);
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  const found = await after.search(queries, { k: 3 });
+  assert.deepEqual(found.map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['other', 'r3']]); // biome-ignore format: short
+  // killed before the swap: the old vectors are still there
+  const table = await db.openTable('faces');
+  const gallery = { name, table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }; // biome-ignore format: short
+  await replaceVectors(table, gallery, new Map(Array.from({ length: 10 }, (_, i) => [`r${i}`, vectorOf(i, 0)])), DIM);
+  const { stamp, migration } = await after.state();
+  assert.deepEqual([stamp, migration!.phase], [oldStamp, 'moving']);
+  assert.deepEqual((await after.search(queries, { k: 20 })).map(({ hits }) => hits!.length), [0, 10]); // biome-ignore format: short
+  await after.cutOver();
+  assert.equal((await store.state()).migration!.phase, 'cut-over');
+  await after.finish();
+  assert.deepEqual(
+    (await db.tableNames()).filter((table) => table.includes(besideName({ name }, 'beside'))),
+    [],
+  );
+});
+
+test('LanceDB: a row that is written while the swap runs is noticed, and all rows are as they were', async (t) => {
+  const { db, table, store, content } = await movedGallery(t);
+  let writes = 1;
+  const prototype = Object.getPrototypeOf(table);
+  const merge = prototype.mergeInsert;
+  t.mock.method(prototype, 'mergeInsert', function (this: typeof table, on: string) {
+    const builder = merge.call(this, on);
+    const matched = builder.whenMatchedUpdateAll.bind(builder);
+    builder.whenMatchedUpdateAll = () => {
+      const updating = matched();
+      const execute = updating.execute.bind(updating);
+      updating.execute = async (data: never) => {
+        if (this.name === 'faces' && writes-- > 0) await (await db.openTable('faces')).add([{ id: 'late', vector: [...vectorOf(9, 5)] }]); // biome-ignore format: short
+        return await execute(data);
+      };
+      return updating;
+    };
+    return builder;
+  });
+  const before = await content();
+  await assert.rejects(store.cutOver(), /1 row has no new vector\n.*migrate run/);
+  assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
+  assert.equal((await store.state()).migration!.phase, 'moving');
+  assert.deepEqual((await store.page(null, 10, { only: 'unmoved' })).map(({ key }) => key), ['late']); // biome-ignore format: short
+});
+
+test('LanceDB: what is missing is named', async (t) => {
+  const folder = testFolder(t);
+  const db = await connect(folder);
+  t.after(() => db.close());
+  const refuses = (end: string, wanted: RegExp) => assert.rejects(openStore(`lancedb:${folder}${end}`), wanted);
+  await refuses('', /names no table; tables: none/);
+  await db.createTable('plain', [{ id: 'a', text: 'b' }]);
+  await db.createTable('floats', [{ id: 1.5, vector: [1, 2] }]);
+  await refuses('#faces', /there is no table faces; tables: floats, plain\n.*#TABLE/);
+  await refuses('#plain', /has no column vector or embedding; its columns: id, text/);
+  await refuses('#plain?vector=text', /the column text is of type Utf8, wanted vectors of float32/);
+  await refuses('#floats', /the column id is of type Float64, wanted text or whole numbers/);
+  await refuses('/nowhere#faces', /there is no folder .*nowhere/);
+  await assert.rejects(openStore('lancedb:s3://bucket/gallery#faces'), /wanted a folder of this machine/);
+  mkdirSync(join(folder, 'broken.lance'));
+  await refuses('#broken', /its files are damaged/);
+});
+
+test('LanceDB and PostgreSQL: without its package, a message tells how to install it', (t) => {
+  const open = (url: string): string => runWithout(['@lancedb/lancedb', 'pg'], new URL('./open-store.js', import.meta.url), `openStore(${JSON.stringify(url)})`); // biome-ignore format: short
+  assert.match(open(`lancedb:${testFolder(t)}#faces`), /needs the package @lancedb\/lancedb, which is not installed\n.*npm install @lancedb\/lancedb@0\.31\.0 apache-arrow@18\.1\.0/); // biome-ignore format: short
+  assert.match(
+    open('postgres://u@localhost/x#faces'),
+    /needs the package pg, which is not installed\n.*npm install pg/,
+  );
+});

@@ -1,0 +1,67 @@
+import type { Connection, Table } from '@lancedb/lancedb';
+import type * as Arrow from 'apache-arrow';
+import { UserError } from '../base/errors.ts';
+import { arrow, quotedColumn, quotedText } from './lance-driver.ts';
+import { galleryColumns, type StoreUrl } from './store-url.ts';
+
+/** A table with a gallery as it is now; the application may have changed its columns a moment later. */
+export type LanceGallery = {
+  /** What tells it from others in the folder. */
+  readonly name: string;
+  readonly table: string;
+  readonly id: string;
+  readonly vector: string;
+  readonly columns: readonly string[];
+  readonly idType: Arrow.DataType;
+  /** Whether keys are whole numbers. */
+  readonly integers: boolean;
+  /** Dimensions of the vectors. */
+  readonly dim: number;
+};
+
+/** Columns that a cut-over to other dimensions has for a moment. */
+export const [FRESH, FORMER] = ['mixbct_fresh', 'mixbct_former'];
+
+/** Opens the table. @throws UserError that lists the tables if the URL names none of them. */
+export async function openLanceTable(db: Connection, { table, text, location }: StoreUrl): Promise<Table> {
+  const names = (await db.tableNames()).filter((name) => !name.startsWith('mixbct_'));
+  const name = table ?? (names.length === 1 ? names[0]! : undefined);
+  if (name !== undefined && names.includes(name)) return await db.openTable(name);
+  const problem = name === undefined ? 'the URL names no table' : `there is no table ${name}`;
+  throw new UserError(`${text}: ${problem}; tables: ${names.slice(0, 20).join(', ') || 'none'}`, { hint: `lancedb:${location}#TABLE` }); // biome-ignore format: short
+}
+
+/** @throws UserError if a column is missing or of a type that a gallery cannot have. */
+export async function describeLance(table: Table, url: StoreUrl): Promise<LanceGallery> {
+  const { fields } = await table.schema();
+  const columns = fields.map(({ name }) => name).filter((name) => name !== FRESH && name !== FORMER);
+  const { id, vector } = galleryColumns(url, columns);
+  const typeOf = (name: string): Arrow.DataType => fields.find((field) => field.name === name)!.type as Arrow.DataType;
+  const { DataType } = arrow();
+  const [idType, vectorType] = [typeOf(id), typeOf(vector)];
+  const integers = DataType.isInt(idType);
+  if (!integers && !DataType.isUtf8(idType) && !DataType.isLargeUtf8(idType))
+    throw new UserError(`${url.text}: the column ${id} is of type ${String(idType)}, wanted text or whole numbers`, { hint: 'name another column in the URL: ?id=…' }); // biome-ignore format: short
+  if (!DataType.isFixedSizeList(vectorType) || !/Float32/.test(String(vectorType)))
+    throw new UserError(`${url.text}: the column ${vector} is of type ${String(vectorType)}, wanted vectors of float32`, { hint: 'name another column in the URL: ?vector=…' }); // biome-ignore format: short
+  const name = `${table.name}.${vector}`;
+  return { name, table: table.name, id, vector, columns, idType, integers, dim: vectorType.listSize };
+}
+
+/** Filter of the rows with these keys; null if none of them can be an id. */
+export function keysFilter({ id, integers }: LanceGallery, keys: readonly string[]): string | null {
+  const possible = integers ? keys.filter((key) => /^-?\d+$/.test(key)) : keys;
+  if (possible.length === 0) return null;
+  return `${quotedColumn(id)} IN (${(integers ? possible : possible.map(quotedText)).join(', ')})`;
+}
+
+/** Filter of the rows after a key. */
+export const afterFilter = ({ id, integers }: LanceGallery, key: string): string =>
+  `${quotedColumn(id)} > ${integers ? key : quotedText(key)}`;
+
+/** Keys as the column of ids holds them. */
+export function idColumn({ idType, integers }: LanceGallery, keys: readonly string[]): Arrow.Vector {
+  const wide = integers && (idType as Arrow.Int).bitWidth === 64;
+  const values = integers ? keys.map((key) => (wide ? BigInt(key) : Number(key))) : keys;
+  return arrow().vectorFromArray(values as string[], idType as Arrow.Utf8);
+}
