@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { closeSync, readSync } from 'node:fs';
-import { openRegularFile } from '../base/regular-file.ts';
+import { readSync } from 'node:fs';
+import { withRegularFile } from '../base/regular-file.ts';
 
 /** SHA-256 of `parts`, as 16 hexadecimal digits: long enough to name an artefact, short enough to read. */
 export function digestOf(...parts: readonly (string | Uint8Array)[]): string {
@@ -14,12 +14,9 @@ const block = Buffer.allocUnsafe(1 << 20);
 /** `digestOf` for a file of any size. */
 export function fileDigest(path: string): string {
   const hash = createHash('sha256');
-  const fd = openRegularFile(path);
-  try {
+  withRegularFile(path, (fd) => {
     for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));
-  } finally {
-    closeSync(fd);
-  }
+  });
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -1,7 +1,7 @@
-import { closeSync, fstatSync, readSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
-import { openRegularFile } from '../base/regular-file.ts';
+import { readFully, withRegularFile } from '../base/regular-file.ts';
 import { writeAtomic } from './durable-write.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
@@ -67,17 +67,5 @@ function readLines(path: string, count: number): { readonly bytes: Buffer; reado
 }
 
 /** A whole file, also beyond the 2 GB that `readFileSync` reads. */
-function readBytes(path: string): Buffer {
-  const fd = openRegularFile(path);
-  try {
-    const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
-    for (let at = 0; at < bytes.length; ) {
-      const read = readSync(fd, bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
-      if (read === 0) throw new FileError(path, 'became shorter while it was read');
-      at += read;
-    }
-    return bytes;
-  } finally {
-    closeSync(fd);
-  }
-}
+const readBytes = (path: string): Buffer =>
+  withRegularFile(path, (fd) => readFully(fd, path, Buffer.allocUnsafe(fstatSync(fd).size)));

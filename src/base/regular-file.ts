@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, type Stats } from 'node:fs';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readSync, type Stats } from 'node:fs';
 import { codeOf, FileError } from './errors.ts';
 
 /** Opens without waiting for the other end of a pipe. */
@@ -32,12 +32,48 @@ export function openRegularFile(path: string): number {
   }
 }
 
-/** The bytes of a regular file. @throws FileError as `openRegularFile` */
-export function readRegularFile(path: string): Buffer {
+/** Opens a regular file for `use`, and closes it. @throws FileError as `openRegularFile` */
+export function withRegularFile<T>(path: string, use: (fd: number) => T): T {
   const fd = openRegularFile(path);
   try {
-    return readFileSync(fd);
+    return use(fd);
   } finally {
     closeSync(fd);
   }
+}
+
+/** The bytes of a regular file. @throws FileError as `openRegularFile` */
+export const readRegularFile = (path: string): Buffer => withRegularFile(path, (fd) => readFileSync(fd));
+
+/** A regular file that is open for reading until it is closed. */
+export class OpenFile implements Disposable {
+  readonly path: string;
+  protected readonly fd: number;
+
+  /** @throws FileError as `openRegularFile` */
+  constructor(path: string) {
+    this.path = path;
+    this.fd = openRegularFile(path);
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Bytes read at a time: the system hands out less than 2 GiB. */
+const MOST_AT_ONCE = 1 << 30;
+
+/** Fills `target` with the bytes of an open file from `position` on. @throws FileError if it ends before */
+export function readFully<T extends Uint8Array>(fd: number, path: string, target: T, position = 0): T {
+  for (let done = 0; done < target.length; ) {
+    const read = readSync(fd, target, done, Math.min(target.length - done, MOST_AT_ONCE), position + done);
+    if (read === 0) throw new FileError(path, `ends at byte ${position + done}, sooner than expected`);
+    done += read;
+  }
+  return target;
 }

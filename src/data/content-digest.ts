@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { closeSync, readSync, statSync } from 'node:fs';
-import { openRegularFile } from '../base/regular-file.ts';
+import { readSync, statSync } from 'node:fs';
+import { withRegularFile } from '../base/regular-file.ts';
 
 const WHOLE_BELOW_BYTES = 256 * 2 ** 20;
 const SAMPLES = 256;
@@ -22,8 +22,7 @@ export function contentDigest(files: readonly string[], names: readonly string[]
   const stride = total <= WHOLE_BELOW_BYTES ? 0 : Math.floor(total / SAMPLES);
   let before = 0;
   for (const [i, file] of files.entries()) {
-    const fd = openRegularFile(file);
-    try {
+    withRegularFile(file, (fd) => {
       let at = stride === 0 ? 0 : (stride - (before % stride)) % stride;
       while (at < sizes[i]!) {
         const read = readSync(fd, block, 0, stride === 0 ? block.length : SAMPLE_BYTES, at);
@@ -31,9 +30,7 @@ export function contentDigest(files: readonly string[], names: readonly string[]
         hash.update(block.subarray(0, read));
         at += stride === 0 ? read : stride;
       }
-    } finally {
-      closeSync(fd);
-    }
+    });
     before += sizes[i]!;
   }
   return hash.digest('hex').slice(0, 16);

@@ -1,9 +1,9 @@
-import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
+import { existsSync, fstatSync } from 'node:fs';
 import { fileDigest } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { bytesGlobals, MalformedPickle, PickleGlobal, readPickle } from '../base/pickle.ts';
 import { formatCount } from '../base/progress.ts';
-import { openRegularFile } from '../base/regular-file.ts';
+import { readFully, withRegularFile } from '../base/regular-file.ts';
 import type { Dataset, ImageFile, PackSource } from './dataset.ts';
 import { NO_FAMILY } from './sidecar.ts';
 
@@ -47,20 +47,11 @@ export function readPack(path: string): Pack {
 /** A whole file in memory that threads share. */
 function readShared(path: string): Uint8Array {
   if (!existsSync(path)) throw new FileError(path, 'no such file', 'wanted a verification pack, such as lfw.bin');
-  const fd = openRegularFile(path);
-  try {
+  return withRegularFile(path, (fd) => {
     const { size } = fstatSync(fd);
     if (size > MOST_BYTES) throw new FileError(path, `is larger than a verification pack may be (${MOST_BYTES} bytes)`);
-    const bytes = new Uint8Array(new SharedArrayBuffer(size));
-    for (let at = 0; at < size; ) {
-      const read = readSync(fd, bytes, at, size - at, at);
-      if (read === 0) throw new FileError(path, 'became shorter while it was read');
-      at += read;
-    }
-    return bytes;
-  } finally {
-    closeSync(fd);
-  }
+    return readFully(fd, path, new Uint8Array(new SharedArrayBuffer(size)));
+  });
 }
 
 /** An array of NumPy's booleans. */

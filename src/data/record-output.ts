@@ -7,7 +7,7 @@ import { type OverwriteOptions, realPath, requireOwnPlace, requireReplaceable } 
 import { lockOutputs } from '../artifacts/output-lock.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { entryAt } from '../base/regular-file.ts';
+import { entryAt, withRegularFile } from '../base/regular-file.ts';
 import type { Dataset } from './dataset.ts';
 import { MOST_EXACT, packImage, RECORD_MAGIC, type RecordWriter, recordFiles, writeRecords } from './recordio.ts';
 import { idsPath, type Sidecar, sidecarPath, writeSidecar } from './sidecar.ts';
@@ -199,16 +199,15 @@ export function requireReplaceableSet(prefix: string, replacing: OverwriteOption
 }
 
 function isOfSet(file: string): boolean {
-  const fd = openSync(file, 'r');
-  try {
-    const head = Buffer.alloc(64);
-    const text = head.toString('latin1', 0, readSync(fd, head));
-    if (file.endsWith('.rec')) return head.readUInt32LE(0) === RECORD_MAGIC;
-    if (file.endsWith('.idx')) return /^\d+\t\d+/.test(text);
-    return /^("|\{\s*"format":\s*"mixbct-dataset")/.test(text);
-  } finally {
-    closeSync(fd);
-  }
+  const head = Buffer.alloc(64);
+  const text = head.toString(
+    'latin1',
+    0,
+    withRegularFile(file, (fd) => readSync(fd, head)),
+  );
+  if (file.endsWith('.rec')) return head.readUInt32LE(0) === RECORD_MAGIC;
+  if (file.endsWith('.idx')) return /^\d+\t\d+/.test(text);
+  return /^("|\{\s*"format":\s*"mixbct-dataset")/.test(text);
 }
 
 /** About the bytes of a dataset's images on disk: the size of a copy. */

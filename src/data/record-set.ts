@@ -162,50 +162,40 @@ const HEADER_BYTES = LABEL_BYTES + 1;
 function readLayout(rec: string, idx: string) {
   const { keys, offsets } = readIndex(idx);
   if (keys.length === 0) throw new FileError(idx, 'lists no record');
-  const file = new RecordFile(rec);
+  using file = new RecordFile(rec);
   const head = (i: number) =>
     unpack(file, keys[i]!, offsets[i]!, (payload) => {
       const { flag, labels, start } = unpackLabels(payload, 2);
       return { flag, labels, isEmpty: payload.length <= start };
     }, HEADER_BYTES); // biome-ignore format: a call
-  try {
-    const first = head(0);
-    if (keys[0] !== 0 || first.flag < 2 || !first.isEmpty) return { keys, offsets, classes: null };
-    const records = { rec, idx, keys, isEmpty: (i: number) => head(i).isEmpty };
-    const { from, until, classes } = layoutOf(records, first.labels as [number, number]);
-    return { keys: keys.subarray(from, until), offsets: offsets.subarray(from, until), classes };
-  } finally {
-    file.close();
-  }
+  const first = head(0);
+  if (keys[0] !== 0 || first.flag < 2 || !first.isEmpty) return { keys, offsets, classes: null };
+  const records = { rec, idx, keys, isEmpty: (i: number) => head(i).isEmpty };
+  const { from, until, classes } = layoutOf(records, first.labels as [number, number]);
+  return { keys: keys.subarray(from, until), offsets: offsets.subarray(from, until), classes };
 }
 
 type Columns = { readonly labels: Int32Array; readonly families: Int32Array };
 type Limits = { readonly classes: number | undefined; readonly families: number | undefined };
 
 function readColumns({ rec, keys, offsets }: RecordSource, limits: Limits): Columns {
-  const file = new RecordFile(rec);
+  using file = new RecordFile(rec);
   const labels = new Int32Array(keys.length);
   const families = new Int32Array(keys.length).fill(NO_FAMILY);
-  try {
-    for (let i = 0; i < keys.length; i++) {
-      const [label, family] = unpack(file, keys[i]!, offsets[i]!, (payload) => unpackLabels(payload, 2), LABEL_BYTES)
-        .labels as [number, number?];
-      const problem = (what: string): FileError =>
-        new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
-      if (!Number.isInteger(label) || label < 0 || label >= MOST_EXACT)
-        throw problem(`label ${label} is no class id from 0 to ${MOST_EXACT - 1}, which is what float32 tells apart`);
-      if (limits.classes !== undefined && label >= limits.classes)
-        throw problem(
-          `label ${label} is out of range (the set has ${formatCount(limits.classes, 'class', 'classes')})`,
-        );
-      labels[i] = label;
-      if (limits.families === undefined) continue;
-      if (family === undefined || !(Number.isInteger(family) && family >= 0 && family < limits.families))
-        throw problem(`family ${family} is out of range (the description names ${limits.families})`);
-      families[i] = family;
-    }
-  } finally {
-    file.close();
+  for (let i = 0; i < keys.length; i++) {
+    const [label, family] = unpack(file, keys[i]!, offsets[i]!, (payload) => unpackLabels(payload, 2), LABEL_BYTES)
+      .labels as [number, number?];
+    const problem = (what: string): FileError =>
+      new FileError(rec, `record with key ${keys[i]} at offset ${offsets[i]}: ${what}`);
+    if (!Number.isInteger(label) || label < 0 || label >= MOST_EXACT)
+      throw problem(`label ${label} is no class id from 0 to ${MOST_EXACT - 1}, which is what float32 tells apart`);
+    if (limits.classes !== undefined && label >= limits.classes)
+      throw problem(`label ${label} is out of range (the set has ${formatCount(limits.classes, 'class', 'classes')})`);
+    labels[i] = label;
+    if (limits.families === undefined) continue;
+    if (family === undefined || !(Number.isInteger(family) && family >= 0 && family < limits.families))
+      throw problem(`family ${family} is out of range (the description names ${limits.families})`);
+    families[i] = family;
   }
   return { labels, families };
 }

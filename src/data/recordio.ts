@@ -2,7 +2,7 @@ import { closeSync, existsSync, fstatSync, fsyncSync, mkdirSync, openSync, readS
 import { dirname } from 'node:path';
 import { renameDurably, requireFileSize, toDiskFullError, writeAll } from '../artifacts/durable-write.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { openRegularFile, readRegularFile } from '../base/regular-file.ts';
+import { OpenFile, readRegularFile } from '../base/regular-file.ts';
 
 // MXNet's RecordIO (methods.md 1.1): `<prefix>.rec` holds chunks, `<prefix>.idx` one line `key \t offset` per record.
 
@@ -60,17 +60,14 @@ export function readIndex(path: string): RecordIndex {
 }
 
 /** Reads records at known offsets. Nothing of the file stays in memory. */
-export class RecordFile {
-  readonly path: string;
+export class RecordFile extends OpenFile {
   readonly size: number;
-  readonly #fd: number;
   #buffer = Buffer.allocUnsafe(16 * 1024);
 
   constructor(path: string) {
     if (!existsSync(path)) throw new FileError(path, 'no such file', 'a record set needs both its .rec and its .idx');
-    this.path = path;
-    this.#fd = openRegularFile(path);
-    this.size = fstatSync(this.#fd).size;
+    super(path);
+    this.size = fstatSync(this.fd).size;
   }
 
   /**
@@ -122,7 +119,7 @@ export class RecordFile {
           `cut short: ${length} bytes wanted at byte ${at}, ${Math.max(0, this.size - at)} there`,
         );
       if (length > this.#buffer.length) this.#buffer = Buffer.allocUnsafe(padded(length) * 2);
-      const read = readSync(this.#fd, this.#buffer, 0, this.#buffer.length, at);
+      const read = readSync(this.fd, this.#buffer, 0, this.#buffer.length, at);
       this.#window = { start: at, length: read };
       if (read < length) throw this.#bad(key, offset, `cut short: ${length} bytes wanted at byte ${at}, ${read} there`);
     }
@@ -136,10 +133,6 @@ export class RecordFile {
       `record with key ${key} at offset ${offset}: ${problem}`,
       'fetch or write the record set anew',
     );
-  }
-
-  close(): void {
-    closeSync(this.#fd);
   }
 }
 

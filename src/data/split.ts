@@ -1,5 +1,6 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
+import { groupPositions } from '../base/group-positions.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { type Draw, lineageOf, originOfPart } from './lineage.ts';
@@ -192,13 +193,8 @@ export async function holdOut(
 
 /** → the positions of a class's images, ascending */
 function positionsByLabel(labels: Int32Array, classes: number): (label: number) => number[] {
-  const starts = new Int32Array(classes + 1);
-  for (const label of labels) starts[label + 1]!++;
-  for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
-  const next = starts.slice();
-  const positions = new Int32Array(labels.length);
-  for (const [index, label] of labels.entries()) positions[next[label]!++] = index;
-  return (label) => Array.from(positions.subarray(starts[label], starts[label + 1]));
+  const { order, starts } = groupPositions(labels.length, classes, (index) => labels[index]!);
+  return (label) => Array.from(order.subarray(starts[label], starts[label + 1]));
 }
 
 export type SampleOptions = PartOptions & {

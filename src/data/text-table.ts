@@ -1,6 +1,6 @@
-import { closeSync, existsSync, fstatSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
-import { openRegularFile } from '../base/regular-file.ts';
+import { OpenFile } from '../base/regular-file.ts';
 
 /** What a column holds: a whole number from 0 to 2³¹-1, a decimal number, any text, or something that is skipped. */
 export type ColumnType = 'integer' | 'number' | 'text' | 'skip';
@@ -53,21 +53,17 @@ export function* readTable<const C extends readonly ColumnType[]>(
   columns: C,
   { separator = ' ', header = false, more = false, chunk = 65536 }: TableOptions = {},
 ): Generator<TableRows<C>, void, undefined> {
-  const lines = new Lines(path);
-  try {
-    if (header && isHeader(lines.firstLine(), columns, separator)) lines.skip();
-    const rows = Math.min(chunk, Math.ceil((lines.size + 1) / LEAST_CELL / columns.length));
-    const parser = new Parser(path, columns, separator, more);
-    for (;;) {
-      const from = lines.read + 1;
-      const room = columns.map((kind) => roomFor(kind, rows));
-      let count = 0;
-      while (count < rows && lines.fill()) count += parser.parse(lines, room, count, rows);
-      if (count === 0) return;
-      yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as TableRows<C>['columns'] };
-    }
-  } finally {
-    lines.close();
+  using lines = new Lines(path);
+  if (header && isHeader(lines.firstLine(), columns, separator)) lines.skip();
+  const rows = Math.min(chunk, Math.ceil((lines.size + 1) / LEAST_CELL / columns.length));
+  const parser = new Parser(path, columns, separator, more);
+  for (;;) {
+    const from = lines.read + 1;
+    const room = columns.map((kind) => roomFor(kind, rows));
+    let count = 0;
+    while (count < rows && lines.fill()) count += parser.parse(lines, room, count, rows);
+    if (count === 0) return;
+    yield { from, count, columns: room.map((values) => cut(values, count)) as unknown as TableRows<C>['columns'] };
   }
 }
 
@@ -84,17 +80,13 @@ const cellsOf = (line: string, separator: ' ' | ','): string[] =>
  * @throws FileError if there is no such file
  */
 export function* linesEndingInOne(path: string): Generator<string, void, undefined> {
-  const lines = new Lines(path);
-  try {
-    while (lines.fill()) {
-      const block = lines.bytes.subarray(lines.at, lines.end);
-      if (UNUSUAL_ENDS.some((end) => block.includes(end)))
-        yield* block.toString('utf8').split('\n').filter((line) => /(^|[ \t])0*1[ \t]*\r?$/.test(line)); // biome-ignore format: short
-      else yield* linesBefore(block, block.includes(RETURN) ? ['1\n', '1\r\n'] : ['1\n']);
-      lines.at = lines.end;
-    }
-  } finally {
-    lines.close();
+  using lines = new Lines(path);
+  while (lines.fill()) {
+    const block = lines.bytes.subarray(lines.at, lines.end);
+    if (UNUSUAL_ENDS.some((end) => block.includes(end)))
+      yield* block.toString('utf8').split('\n').filter((line) => /(^|[ \t])0*1[ \t]*\r?$/.test(line)); // biome-ignore format: short
+    else yield* linesBefore(block, block.includes(RETURN) ? ['1\n', '1\r\n'] : ['1\n']);
+    lines.at = lines.end;
   }
 }
 
@@ -125,9 +117,7 @@ const cut = (values: Values[ColumnType], count: number): Values[ColumnType] =>
   values === null || Array.isArray(values) || values.length === count ? values : values.slice(0, count);
 
 /** A file by blocks that end where a line ends. */
-class Lines {
-  readonly #path: string;
-  readonly #fd: number;
+class Lines extends OpenFile {
   readonly size: number;
   readonly bytes: Buffer;
   /** Where the first line lies that has not been read, and where the last whole line of the block ends. */
@@ -139,10 +129,8 @@ class Lines {
   #ended = false;
 
   constructor(path: string) {
-    if (!existsSync(path)) throw new FileError(path, 'no such file');
-    this.#path = path;
-    this.#fd = openRegularFile(path);
-    this.size = fstatSync(this.#fd).size;
+    super(path);
+    this.size = fstatSync(this.fd).size;
     this.bytes = Buffer.allocUnsafe(Math.min(this.size, BLOCK_BYTES) + 1);
     if (!this.fill()) return;
     const starts = (mark: Buffer): boolean => this.bytes.subarray(0, mark.length).equals(mark);
@@ -158,13 +146,9 @@ class Lines {
     while (this.at === this.end && !this.#ended) {
       this.bytes.copyWithin(0, this.end, this.#held);
       this.#held -= this.end;
-      const got = readSync(this.#fd, this.bytes, this.#held, this.bytes.length - 1 - this.#held, null);
+      const got = readSync(this.fd, this.bytes, this.#held, this.bytes.length - 1 - this.#held, null);
       if (got === 0 && this.#held === BLOCK_BYTES)
-        throw new FileError(
-          this.#path,
-          `line ${this.read + 1} is longer than ${BLOCK_BYTES} bytes`,
-          'is this a table?',
-        );
+        throw new FileError(this.path, `line ${this.read + 1} is longer than ${BLOCK_BYTES} bytes`, 'is this a table?');
       this.#held += got;
       if (got === 0) {
         this.#ended = true;
@@ -184,10 +168,6 @@ class Lines {
     if (!this.fill()) return;
     this.at = this.bytes.indexOf(NEWLINE, this.at) + 1;
     this.read++;
-  }
-
-  close(): void {
-    closeSync(this.#fd);
   }
 }
 

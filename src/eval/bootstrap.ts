@@ -1,3 +1,4 @@
+import { groupPositions } from '../base/group-positions.ts';
 import type { Rng } from '../base/rng.ts';
 import { argsortStable, scope, share, to, toInt32 } from '../torch/index.ts';
 import { firstIndexWhere } from './binary-search.ts';
@@ -34,12 +35,8 @@ export type PairCounts = { readonly from: Int32Array; readonly partner: Int32Arr
 
 /** Counts impostor pairs by their two identities. Their weight in a resample is the sum of count · w_a · w_b. */
 export function pairCounts({ a, b }: Pick<ScoredPairs, 'a' | 'b'>, identities: number): PairCounts {
-  const starts = new Int32Array(identities + 1);
-  for (let i = 0; i < a.length; i++) starts[Math.min(a[i]!, b[i]!) + 1]!++;
-  for (let s = 0; s < identities; s++) starts[s + 1]! += starts[s]!;
-  const partner = new Int32Array(a.length);
-  const next = starts.slice();
-  for (let i = 0; i < a.length; i++) partner[next[Math.min(a[i]!, b[i]!)]!++] = Math.max(a[i]!, b[i]!);
+  const { order, starts } = groupPositions(a.length, identities, (pair) => Math.min(a[pair]!, b[pair]!));
+  const partner = order.map((pair) => Math.max(a[pair]!, b[pair]!));
   const [from, count, met] = [new Int32Array(identities + 1), new Int32Array(a.length), new Int32Array(identities)];
   let kept = 0;
   for (let s = 0; s < identities; s++) {

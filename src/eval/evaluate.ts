@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
+import { numberClasses } from '../data/number-classes.ts';
 import {
   impostorWeights,
   pairCounts,
@@ -208,16 +209,14 @@ export function createTestRunner(
   { labels, pairs, split }: LabelledSetProtocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
 ) {
-  const classes = [...new Set(labels)].sort((a, b) => a - b);
-  const at = new Map(classes.map((label, i) => [label, i]));
-  const identity = labels.map((label) => at.get(label)!);
+  const { labels: identity, classes } = numberClasses(labels);
   const sides = ({ gallery, query }: VerificationProtocol['genuine']) => ({
     a: gallery.map((i) => identity[i]!),
     b: query.map((i) => identity[i]!),
   });
   const [genuineSides, impostorSides] = [sides(pairs.genuine), sides(pairs.impostor)];
-  const drawn = resampleIdentities(classes.length, resamples, rng);
-  const totals = impostorWeights(pairCounts(impostorSides, classes.length), drawn);
+  const drawn = resampleIdentities(classes, resamples, rng);
+  const totals = impostorWeights(pairCounts(impostorSides, classes), drawn);
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
   return (query: Embeddings, gallery: Embeddings) => {

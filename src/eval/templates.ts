@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.ts';
+import { groupPositions } from '../base/group-positions.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 import { arrayBlocks, eachProductBlock, takeRows } from './product-blocks.ts';
 import { clampCosine, cosine, isZeroRow, NO_SCORE } from './scores.ts';
@@ -152,13 +153,14 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
       scores[k] = roundToGrid(cosine(gallery.rows, pairs.gallery[k]!, query.rows, pairs.query[k]!, dim));
     return scores;
   }
-  const { order, starts } = sortedBy(pairs.gallery, lefts);
+  const placeOf = (pair: number): number => lefts.place[pairs.gallery[pair]!]!;
+  const { order, starts } = groupPositions(scores.length, lefts.rows.length, placeOf);
   const [left, right] = [takeRows(gallery.rows, lefts.rows, dim), takeRows(query.rows, rights.rows, dim)];
   const zero = (rows: Float64Array, i: number): boolean => isZeroRow(rows, i * dim, dim);
   eachProductBlock(arrayBlocks(left, dim), right, dim, (products, from, count) => {
     for (let k = starts[from]!; k < starts[from + count]!; k++) {
       const pair = order[k]!;
-      const [row, column] = [lefts.place[pairs.gallery[pair]!]!, rights.place[pairs.query[pair]!]!];
+      const [row, column] = [placeOf(pair), rights.place[pairs.query[pair]!]!];
       const score = roundToGrid(products[(row - from) * width + column]!);
       scores[pair] = score === 0 && (zero(left, row) || zero(right, column)) ? NO_SCORE : score;
     }
@@ -175,16 +177,6 @@ function distinctPositions(positions: Int32Array, { ids }: Templates): DistinctP
   const rows = Int32Array.from(place.keys()).filter((t) => place[t] === 1);
   for (let i = 0; i < rows.length; i++) place[rows[i]!] = i;
   return { rows, place };
-}
-
-/** Pairs by the place of their position: those of place i are `order[starts[i] … starts[i + 1] - 1]`. */
-function sortedBy(positions: Int32Array, { rows, place }: DistinctPositions) {
-  const starts = new Int32Array(rows.length + 1);
-  for (let k = 0; k < positions.length; k++) starts[place[positions[k]!]! + 1]!++;
-  for (let i = 0; i < rows.length; i++) starts[i + 1]! += starts[i]!;
-  const [next, order] = [starts.slice(), new Int32Array(positions.length)];
-  for (let k = 0; k < positions.length; k++) order[next[place[positions[k]!]!]!++] = k;
-  return { order, starts };
 }
 
 /** Below this, cosines differ by the order in which they were summed, not by what templates show. */

@@ -1,6 +1,6 @@
-import { closeSync, readSync } from 'node:fs';
+import { readSync } from 'node:fs';
 import type { OutputKind } from '../artifacts/output-claim.ts';
-import { openRegularFile } from '../base/regular-file.ts';
+import { withRegularFile } from '../base/regular-file.ts';
 
 /** What a run can be written as. */
 export const exportFormats = ['onnx', 'pytorch', 'safetensors'] as const;
@@ -15,12 +15,7 @@ export const cardPath = (out: string): string => `${out}.model-card.md`;
 function startOf(path: string): Buffer {
   const start = Buffer.alloc(128);
   try {
-    const file = openRegularFile(path);
-    try {
-      return start.subarray(0, readSync(file, start));
-    } finally {
-      closeSync(file);
-    }
+    return withRegularFile(path, (fd) => start.subarray(0, readSync(fd, start)));
   } catch {
     return start.subarray(0, 0);
   }

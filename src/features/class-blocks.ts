@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.ts';
+import { type GroupedPositions, groupPositions } from '../base/group-positions.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** Embeddings with labels, by position: a feature set, or rows in memory. */
@@ -19,14 +20,11 @@ export function rowsByClass(features: LabelledRows, classes = features.info.clas
   return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
 }
 
-/** Positions of the present rows, sorted by class and then by position, and where each class starts [C + 1]. */
-export type ClassOrder = { readonly order: Int32Array; readonly starts: Int32Array };
-
 /** Limits of the classes that a set may state, so that memory stays proportional to its rows. */
 const [CLASSES_FOR_A_ROW, SPARE_CLASSES] = [4, 1024];
 
-/** @throws UserError if the features state so many classes that their ids must have holes. */
-export function sortByClass(features: LabelledRows, classes = features.info.classes): ClassOrder {
+/** Positions of the present rows by class. @throws UserError if the features state so many classes that their ids must have holes. */
+export function sortByClass(features: LabelledRows, classes = features.info.classes): GroupedPositions {
   const { count } = features.info;
   if (classes > CLASSES_FOR_A_ROW * count + SPARE_CLASSES)
     throw new UserError(`${features.path ?? 'the features'}: states ${classes} classes for ${count} rows`, {
@@ -34,17 +32,7 @@ export function sortByClass(features: LabelledRows, classes = features.info.clas
     });
   const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
-  const starts = new Int32Array(classes + 1);
-  for (let row = 0; row < labels.length; row++) starts[labels[row]! + 1]!++;
-  for (const row of missing) starts[labels[row]! + 1]!--;
-  for (let label = 0; label < classes; label++) starts[label + 1]! += starts[label]!;
-  const next = starts.slice();
-  const order = new Int32Array(labels.length - missing.size);
-  for (let row = 0; row < labels.length; row++) {
-    if (missing.size > 0 && missing.has(row)) continue;
-    order[next[labels[row]!]!++] = row;
-  }
-  return { order, starts };
+  return groupPositions(labels.length, classes, (row) => (missing.has(row) ? -1 : labels[row]!));
 }
 const NONE: ReadonlySet<number> = new Set();
 
@@ -81,7 +69,7 @@ const BLOCK_ELEMENTS = 1 << 18;
  */
 export function* classBlocks(
   features: LabelledRows,
-  { order, starts }: ClassOrder = sortByClass(features),
+  { order, starts }: GroupedPositions = sortByClass(features),
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
   const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));

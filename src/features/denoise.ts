@@ -1,13 +1,7 @@
 import { UserError } from '../base/errors.ts';
+import type { GroupedPositions } from '../base/group-positions.ts';
 import { scope, toFloat64, unitSquares } from '../torch/index.ts';
-import {
-  blockTensor,
-  type ClassOrder,
-  classBlocks,
-  classMeansAndDistances,
-  type LabelledRows,
-  sortByClass,
-} from './class-blocks.ts';
+import { blockTensor, classBlocks, classMeansAndDistances, type LabelledRows, sortByClass } from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -58,7 +52,7 @@ function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array
 }
 
 /** 1 / the sum of squares of each dimension over all unit rows; [D] */
-function columnFactors(features: LabelledRows, order: ClassOrder): Float64Array {
+function columnFactors(features: LabelledRows, order: GroupedPositions): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features, order)) {
     const ofBlock = scope(() => toFloat64(unitSquares(blockTensor(block))));

@@ -1,7 +1,7 @@
-import { closeSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { fromHalf } from '../base/half.ts';
-import { type NpyHeader, openNpy, readFully, readNpyHeader, requireComplete } from './npy.ts';
+import { OpenFile, readFully } from '../base/regular-file.ts';
+import { type NpyHeader, readNpyHeader, requireComplete } from './npy.ts';
 
 /** Kinds of elements in NumPy's spelling, and what people call them. */
 const KINDS: Readonly<Record<string, string>> = {
@@ -32,8 +32,7 @@ const INTEGERS: Readonly<Record<number, readonly [signed: Integers, unsigned: In
  * A .npy array of numbers as other systems write it: any byte order, C or Fortran order, floats of 2, 4 or 8 bytes, whole numbers
  * of 1, 2, 4 or 8. Read by blocks of rows.
  */
-export class ForeignNpy implements Disposable {
-  readonly path: string;
+export class ForeignNpy extends OpenFile {
   readonly shape: readonly number[];
   /** `float` or whole numbers, and the bytes of one. */
   readonly kind: 'f' | 'i' | 'u';
@@ -43,14 +42,12 @@ export class ForeignNpy implements Disposable {
   nameOf = (row: number): string => `row ${row}`;
   readonly #bigEndian: boolean;
   readonly #start: number;
-  readonly #fd: number;
 
   /** @throws FileError if `path` is no whole .npy file of numbers. */
   constructor(path: string) {
-    this.path = path;
-    this.#fd = openNpy(path);
+    super(path);
     try {
-      const header = readNpyHeader(this.#fd, path);
+      const header = readNpyHeader(this.fd, path);
       const [, order, kind, width] = /^([<>|=])([a-zA-Z])(\d*)/.exec(header.descr) ?? [];
       if (kind === undefined || !WIDTHS[kind]?.includes(Number(width)))
         throw new FileError(
@@ -60,13 +57,13 @@ export class ForeignNpy implements Disposable {
         );
       this.kind = kind as 'f' | 'i' | 'u';
       this.width = Number(width);
-      requireComplete(this.#fd, path, header, this.width);
+      requireComplete(this.fd, path, header, this.width);
       this.shape = header.shape;
       this.fortran = header.fortran && header.shape.filter((n) => n > 1).length > 1;
       this.#bigEndian = order === '>' && this.width > 1;
       this.#start = header.start;
     } catch (error) {
-      closeSync(this.#fd);
+      this.close();
       throw error;
     }
   }
@@ -119,7 +116,7 @@ export class ForeignNpy implements Disposable {
     const row = this.shape.slice(1).reduce((product, n) => product * n, 1);
     const bytes = new Uint8Array(count * row * this.width);
     if (this.fortran) this.#gather(bytes, from, count, row);
-    else readFully(this.#fd, this.path, bytes, this.#start + from * row * this.width);
+    else readFully(this.fd, this.path, bytes, this.#start + from * row * this.width);
     if (this.#bigEndian) {
       const buffer = Buffer.from(bytes.buffer);
       if (this.width === 2) buffer.swap16();
@@ -137,18 +134,10 @@ export class ForeignNpy implements Disposable {
     const column = new Unit(count * units);
     for (let c = 0; c < columns; c++) {
       const position = this.#start + (c * this.shape[0]! + from) * this.width;
-      readFully(this.#fd, this.path, new Uint8Array(column.buffer), position);
+      readFully(this.fd, this.path, new Uint8Array(column.buffer), position);
       for (let r = 0; r < count; r++)
         for (let u = 0; u < units; u++) target[(r * columns + c) * units + u] = column[r * units + u]!;
     }
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
 

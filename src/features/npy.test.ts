@@ -49,7 +49,7 @@ test('.npy files that are none, or not what is wanted, are refused by name', (t)
   const bigEndian = "{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }";
   writeFileSync(path, fromNumpy('934e554d505901007600', bigEndian, '3f800000'));
   assert.throws(() => readNpy(path, ['<f4']), /holds >f4, wanted <f4/);
-  assert.throws(() => readNpy(join(path, '..'), ['<f4']), /is no file/);
+  assert.throws(() => readNpy(join(path, '..'), ['<f4']), /is a folder, wanted a file/);
   assert.throws(() => readNpy(`${path}.none`, ['<f4']), /no such file/);
 });
 

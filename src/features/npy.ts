@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
 import { requireFileSize, writeAll } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
+import { OpenFile, readFully } from '../base/regular-file.ts';
 
 // NumPy's .npy, versions 1 to 3: magic, version, header length, a Python dictionary as text, then the elements.
 
@@ -51,28 +52,10 @@ export function requireComplete(
     throw new FileError(path, `cut short: [${shape.join(', ')}] of ${descr} needs ${expected} bytes, ${size} there`);
 }
 
-/** Opens a .npy file for reading. @throws FileError if there is none. */
-export function openNpy(path: string): number {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (!found?.isFile()) throw new FileError(path, found ? 'is no file, wanted a .npy file' : 'no such file');
-  return openSync(path, 'r');
-}
-
-/** Fills `target` with the bytes of a file from `position` on. @throws FileError if it ends before. */
-export function readFully(fd: number, path: string, target: Uint8Array, position: number): void {
-  for (let done = 0; done < target.length; ) {
-    const read = readSync(fd, target, done, target.length - done, position + done);
-    if (read === 0) throw new FileError(path, `ends at byte ${position + done}, before its last element`);
-    done += read;
-  }
-}
-
 /** Reads rows of an array on disk. Nothing of it stays in memory. */
-export class NpyFile<T extends NpyType = NpyType> implements Disposable {
-  readonly path: string;
+export class NpyFile<T extends NpyType = NpyType> extends OpenFile {
   readonly type: T;
   readonly shape: readonly number[];
-  readonly #fd: number;
   readonly #start: number;
   /** Elements of one row, bytes of one element. */
   readonly #row: number;
@@ -80,10 +63,9 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
 
   /** @throws FileError if `path` is no .npy file of one of the types `wanted`, in C order, whole. */
   constructor(path: string, wanted: readonly T[]) {
-    this.path = path;
-    this.#fd = openNpy(path);
+    super(path);
     try {
-      const { descr, fortran, shape, start } = readNpyHeader(this.#fd, path);
+      const { descr, fortran, shape, start } = readNpyHeader(this.fd, path);
       if (fortran) throw new FileError(path, 'is in Fortran order', 'save it with np.ascontiguousarray');
       if (!(wanted as readonly string[]).includes(descr))
         throw new FileError(path, `holds ${descr}, wanted ${wanted.join(' or ')}`, 'convert it in NumPy with .astype');
@@ -92,9 +74,9 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       this.#start = start;
       this.#row = elements(shape.slice(1));
       this.#width = types[this.type].BYTES_PER_ELEMENT;
-      requireComplete(this.#fd, path, { descr, shape, start }, this.#width);
+      requireComplete(this.fd, path, { descr, shape, start }, this.#width);
     } catch (error) {
-      closeSync(this.#fd);
+      this.close();
       throw error;
     }
   }
@@ -128,15 +110,7 @@ export class NpyFile<T extends NpyType = NpyType> implements Disposable {
       throw new RangeError(`${this.path}: rows ${from} … ${from + count - 1} of ${rows}`);
     const bytes = this.#row * this.#width;
     const target = new Uint8Array(into.buffer, into.byteOffset + row * bytes, count * bytes);
-    readFully(this.#fd, this.path, target, this.#start + from * bytes);
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    readFully(this.fd, this.path, target, this.#start + from * bytes);
   }
 }
 

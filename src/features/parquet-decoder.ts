@@ -5,7 +5,7 @@ import * as zlib from 'node:zlib';
 import { type AsyncBuffer, type Compressors, type FileMetaData, parquetReadObjects } from 'hyparquet';
 import { compressors as portable } from 'hyparquet-compressors';
 import { codeOf } from '../base/errors.ts';
-import { readFully } from './npy.ts';
+import { readFully } from '../base/regular-file.ts';
 
 type Decompress = (bytes: Uint8Array, length: number) => Uint8Array;
 /** Node has it from 22.15 on. */
@@ -27,9 +27,7 @@ export function parquetBuffer(path: string, fd: number): AsyncBuffer {
     slice: async (start, end = size) => {
       if (!(start >= 0 && end >= start && end <= size))
         throw new Error(`bytes ${start} to ${end} of ${size} are wanted`);
-      const bytes = new Uint8Array(end - start);
-      readFully(fd, path, bytes, start);
-      return bytes.buffer;
+      return readFully(fd, path, new Uint8Array(end - start), start).buffer;
     },
   };
 }

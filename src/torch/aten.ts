@@ -1,9 +1,6 @@
 import type { Aten } from './aten.gen.ts';
 import { native } from './native.ts';
 
-/** Operators that exist in one supported release only: what the other calls them. Nothing else may know of versions. */
-const renamed: Readonly<Record<string, string>> = {};
-
 type Call = (...args: readonly unknown[]) => unknown;
 
 /**
@@ -24,11 +21,8 @@ export const aten: Aten = new Proxy({} as Record<string, Call>, {
 }) as unknown as Aten;
 
 function lookUp(name: string): number {
-  for (const candidate of [name, renamed[name]]) {
-    if (candidate === undefined) continue;
-    const [base = '', overload = ''] = candidate.split('.');
-    const index = native.op(base, overload);
-    if (index >= 0) return index;
-  }
+  const [base = '', overload = ''] = name.split('.');
+  const index = native.op(base, overload);
+  if (index >= 0) return index;
   throw new Error(`libtorch ${native.build().libtorch} has no operator aten::${name}`);
 }

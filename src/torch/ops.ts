@@ -44,8 +44,6 @@ export const rand = (
   shape: readonly number[],
   { dtype = 'float32', device = defaultDevice() }: MakeOptions = {},
 ): Tensor => aten.rand(shape, { dtype, device });
-export const arange = (end: number, { dtype = 'int64', device = defaultDevice() }: MakeOptions = {}): Tensor =>
-  aten.arange(end, { dtype, device });
 /** A permutation of 0 … n-1 as PyTorch draws it from `torch.Generator().manual_seed(seed)`. → [n] int64 */
 export const randomPermutation = (n: number, seed: number): Tensor =>
   aten['randperm.generator'](n, { generator: seeded(seed), dtype: 'int64' });
@@ -95,13 +93,10 @@ export const mul_ = (a: Tensor, b: Operand): Tensor =>
   typeof b === 'number' ? aten['mul_.Scalar'](a, b) : aten['mul_.Tensor'](a, b);
 export const div_ = (a: Tensor, b: Operand): Tensor =>
   typeof b === 'number' ? aten['div_.Scalar'](a, b) : aten['div_.Tensor'](a, b);
-export const sub_ = (a: Tensor, b: Operand): Tensor =>
-  typeof b === 'number' ? aten['sub_.Scalar'](a, b) : aten['sub_.Tensor'](a, b);
 /** Adds 1 to an integer tensor, in place. */
 export const increment_ = (x: Tensor): Tensor => aten['add_.Scalar'](x, 1);
 export const copy_ = (into: Tensor, from: Tensor): Tensor => aten.copy_(into, from);
 export const zero_ = (x: Tensor): Tensor => aten.zero_(x);
-export const fill_ = (x: Tensor, value: number): Tensor => aten['fill_.Scalar'](x, value);
 
 // --- reductions -----------------------------------------------------------------------------------------------------
 
@@ -127,7 +122,6 @@ export const classSpread = (x: Tensor, starts: Tensor, factors: Tensor): [means:
 export const unitSquares = (x: Tensor): Tensor => own['mixbct::unit_squares'](x);
 /** Largest element along `dim`, which stays with size 1. */
 export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
-export const argmax = (x: Tensor, dim: number): Tensor => aten.argmax(x, dim);
 /** Positions that sort each slice along `dim`, smallest first. */
 export const argsort = (x: Tensor, dim = -1): Tensor => aten.argsort(x, dim);
 /** The same for a vector, equal numbers in their order; the largest first if `descending`. */
@@ -193,8 +187,6 @@ export const gather = (x: Tensor, dim: number, index: Tensor): Tensor => aten.ga
 /** A copy of `x` with `values` written at `index` along `dim`. */
 export const scatter = (x: Tensor, dim: number, index: Tensor, values: Tensor): Tensor =>
   aten['scatter.src'](x, dim, index, values);
-/** Adds rows [K, D] into `x` [C, D] at `index` [K], in place. */
-export const addRows_ = (x: Tensor, index: Tensor, rows: Tensor): Tensor => aten.index_add_(x, 0, index, rows);
 
 // --- networks -------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { renameDurably, writeFileDurably } from '../artifacts/durable-write.ts';
 import { FileError, messageOf } from '../base/errors.ts';
+import { readFully } from '../base/regular-file.ts';
 import { BYTES, hostTensor, tensor } from './tensor.ts';
 import type { Dtype, HostTensor, Tensor } from './tensor-types.ts';
 
@@ -64,9 +65,6 @@ export function safetensorsChunks(
   return [length, header, ...chunks];
 }
 
-/** Bytes read at a time: the system hands out less than 2 GiB. */
-const MOST_AT_ONCE = 1 << 30;
-
 export type TensorFile = { readonly tensors: Map<string, Tensor>; readonly metadata: Metadata };
 
 /**
@@ -90,10 +88,10 @@ export function readSafetensors(path: string): TensorFile {
 
 function readTensors(path: string, file: number): TensorFile {
   const { size } = fstatSync(file);
-  const headerLength = size >= 8 ? Number(Buffer.from(readAll(path, file, 0, 8)).readBigUInt64LE(0)) : Number.NaN;
+  const headerLength = size >= 8 ? Number(readFully(file, path, Buffer.alloc(8)).readBigUInt64LE(0)) : Number.NaN;
   if (!(headerLength > 0 && headerLength <= MAX_HEADER_BYTES && 8 + headerLength <= size))
     throw new FileError(path, 'is not a safetensors file, or is cut short');
-  const text = Buffer.from(readAll(path, file, 8, headerLength)).toString('utf8');
+  const text = readFully(file, path, Buffer.alloc(headerLength), 8).toString('utf8');
   const { __metadata__: metadata, ...entries } = parseHeader(path, text);
   const tensors = new Map<string, Tensor>();
   for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries as Record<string, Entry>)) {
@@ -109,19 +107,9 @@ function readTensors(path: string, file: number): TensorFile {
     const start = 8 + headerLength + offsets[0];
     if (start + bytes > size)
       throw new FileError(path, `is cut short: tensor ${name} ends at byte ${start + bytes} of ${size}`);
-    tensors.set(name, tensor(readAll(path, file, start, bytes), { shape, dtype: known }));
+    tensors.set(name, tensor(readFully(file, path, new Uint8Array(bytes), start), { shape, dtype: known }));
   }
   return { tensors, metadata };
-}
-
-function readAll(path: string, file: number, from: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; ) {
-    const read = readSync(file, bytes, at, Math.min(length - at, MOST_AT_ONCE), from + at);
-    if (read === 0) throw new FileError(path, 'became shorter while it was read');
-    at += read;
-  }
-  return bytes;
 }
 
 function parseHeader(path: string, text: string): z.infer<typeof headerSchema> {

@@ -4,81 +4,38 @@ import { native, whenLoaded } from './native.ts';
 import type { Dtype, Generator, HostTensor, Tensor } from './tensor-types.ts';
 
 whenLoaded((addon) => {
-  Object.defineProperties(addon.Tensor.prototype, {
-    shape: {
-      get: function (this: Tensor) {
-        return native.shape(this);
-      },
+  const property = <T>(read: (of: T) => unknown, write?: (of: T, value: never) => void): PropertyDescriptor => ({
+    get(this: T) {
+      return read(this);
     },
-    strides: {
-      get: function (this: Tensor) {
-        return native.strides(this);
+    ...(write && {
+      set(this: T, value: never) {
+        write(this, value);
       },
-    },
-    dtype: {
-      get: function (this: Tensor) {
-        return native.dtype(this);
-      },
-    },
-    device: {
-      get: function (this: Tensor) {
-        return native.device(this);
-      },
-    },
-    numel: {
-      get: function (this: Tensor) {
-        return native.numel(this);
-      },
-    },
-    isDisposed: {
-      get: function (this: Tensor) {
-        return native.isDisposed(this);
-      },
-    },
-    requiresGrad: {
-      get: function (this: Tensor) {
-        return native.requiresGrad(this);
-      },
-    },
-    grad: {
-      get: function (this: Tensor) {
-        return native.gradient(this);
-      },
-      set: function (this: Tensor, gradient: Tensor | null) {
-        native.setGradient(this, gradient);
-      },
-    },
-    item: {
-      value(this: Tensor) {
-        return native.item(this);
-      },
-    },
-    dispose: {
-      value(this: Tensor) {
-        native.dispose(this);
-      },
-    },
-    [Symbol.dispose]: {
-      value(this: Tensor) {
-        native.dispose(this);
-      },
+    }),
+  });
+  const method = <T>(call: (of: T, ...rest: never[]) => unknown): PropertyDescriptor => ({
+    value(this: T, ...rest: never[]) {
+      return call(this, ...rest);
     },
   });
 
+  Object.defineProperties(addon.Tensor.prototype, {
+    shape: property(addon.shape),
+    strides: property(addon.strides),
+    dtype: property(addon.dtype),
+    device: property(addon.device),
+    numel: property(addon.numel),
+    isDisposed: property(addon.isDisposed),
+    requiresGrad: property(addon.requiresGrad),
+    grad: property(addon.gradient, addon.setGradient),
+    item: method(addon.item),
+    dispose: method(addon.dispose),
+    [Symbol.dispose]: method(addon.dispose),
+  });
   Object.defineProperties(addon.Generator.prototype, {
-    state: {
-      get: function (this: Generator) {
-        return native.generatorState(this);
-      },
-      set: function (this: Generator, state: Tensor) {
-        native.setGeneratorState(this, state);
-      },
-    },
-    seed: {
-      value(this: Generator, seed: number) {
-        native.seed(this, seed);
-      },
-    },
+    state: property(addon.generatorState, addon.setGeneratorState),
+    seed: method(addon.seed),
   });
 });
 
