@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
 import { backfill } from './backfill.ts';
+import { adapt } from './adapt.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
@@ -33,6 +34,7 @@ const benches: Readonly<Record<string, Bench>> = {
   footprint,
   intervals,
   start,
+  adapt,
 };
 
 const usage = `npm run bench -- NAME [--runs n] [--small]

@@ -20,12 +20,15 @@ export type AdapterSide = z.infer<typeof modelSide>;
 const estimate = z.object({ value: z.number(), low: z.number(), high: z.number() });
 /** A metric of the upgrade with an adapter, less that of the old model, with its 95 % interval. */
 const result = z.object({ value: z.number(), difference: estimate });
+/** Embeddings go this share of the angle from what they are to what the map makes of them; absent: all of it. */
+const blend = z.number().min(0).max(1).optional();
 
 const adapterSchema = z.object({
   direction: z.enum(adapterDirections),
   method: z.enum(adapterMethods),
   /** Strength, rank, epochs: what cross-validation chose. */
   settings: z.record(z.string(), z.number()),
+  blend,
   old: modelSide,
   new: modelSide,
   /** The images of the features. */
@@ -36,7 +39,10 @@ const adapterSchema = z.object({
   /** Numbers of identities that adapters were fitted on, chosen by and tested on. */
   identities: z.object({ fit: z.int(), choose: z.int(), test: z.int() }),
   /** Of the identities to choose by: the old model, and each candidate. */
-  chosenBy: z.object({ old: z.number(), candidates: z.array(result.extend({ method: z.enum(adapterMethods) })) }),
+  chosenBy: z.object({
+    old: z.number(),
+    candidates: z.array(result.extend({ method: z.enum(adapterMethods), blend })),
+  }),
   /** Of the identities to test on, which had no part in fitting or choosing. */
   test: result.extend({ old: z.number() }),
   /** Whether the interval of the test's difference is above 0; false: it was written by `--force`. */
@@ -56,6 +62,10 @@ export function resultText({ value, old, difference }: AdapterFields['test']): s
   return `${value.toFixed(4)} against ${old.toFixed(4)} of old → old (${signed(difference.value)}, 95 % interval ${signed(difference.low)} … ${signed(difference.high)})`;
 }
 
+/** `procrustes`, `ridge, blend 0.3` */
+export const methodText = ({ method, blend }: Pick<AdapterFields, 'method' | 'blend'>): string =>
+  blend === undefined ? method : `${method}, blend ${blend}`;
+
 const sideText = ({ model, dim }: AdapterSide): string =>
   `${model ? `${model.name} (digest ${model.digest})` : 'from outside'}, ${dim} dimensions`;
 
@@ -71,7 +81,9 @@ export const adapterArtifact = defineArtifact<AdapterFields>({
   describe: (info) => ({
     facts: {
       direction: info.direction === 'query' ? 'query: new → old space' : 'gallery: old → new space',
-      method: [info.method, ...Object.entries(info.settings).map(([name, value]) => `${name} ${value}`)].join(', '),
+      method: [methodText(info), ...Object.entries(info.settings).map(([name, value]) => `${name} ${value}`)].join(
+        ', ',
+      ),
       old: sideText(info.old),
       new: sideText(info.new),
       identities: `${info.identities.fit} to fit, ${info.identities.choose} to choose, ${info.identities.test} to test`,

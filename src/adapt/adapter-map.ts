@@ -14,6 +14,7 @@ import {
 } from '../torch/index.ts';
 import type { Means } from './moments.ts';
 import { float32, ROWS_AT_ONCE } from './paired-rows.ts';
+import { slerpRows } from './slerp.ts';
 
 /**
  * The tensors of an adapter, float32, named as PyTorch names those of linear layers: none for the identity; `weight` [Q, P] and
@@ -37,8 +38,8 @@ export const linearMap = (w: Tensor, { x, y }: Means): AdapterMap => ({
   bias: float32(reshape(sub(y, matmul(x, w)), [-1])),
 });
 
-/** `mapRows` of rows of length 1 in memory, flat [K · P] → [K · Q]. */
-export function mapFlat(map: AdapterMap, x: Float32Array, dim: number): Float32Array {
+/** `mapRows` of rows of length 1 in memory, flat [K · P] → [K · Q]; `blend`: that share of the way there, for P = Q. */
+export function mapFlat(map: AdapterMap, x: Float32Array, dim: number, blend?: number): Float32Array {
   const count = x.length / dim;
   const width = map['weight']?.shape[0] ?? dim;
   const y = new Float32Array(count * width);
@@ -48,5 +49,5 @@ export function mapFlat(map: AdapterMap, x: Float32Array, dim: number): Float32A
       const mapped = noGrad(() => mapRows(map, share(block, { shape: [block.length / dim, dim] })));
       y.set(toFloat32(mapped), from * width);
     });
-  return y;
+  return blend === undefined ? y : slerpRows(x, y, { share: blend, dim });
 }

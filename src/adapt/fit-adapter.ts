@@ -16,6 +16,7 @@ import type { PairedRows } from './paired-rows.ts';
 import { procrustes } from './procrustes.ts';
 import { residualMlp } from './residual-mlp.ts';
 import { ridge } from './ridge.ts';
+import { slerpRows } from './slerp.ts';
 
 /** Every candidate, from the most rigid to the most flexible one. To add one: write its file, and add it here. */
 export const candidates: readonly Candidate[] = [identity, procrustes, ridge, lowRank, residualMlp];
@@ -27,6 +28,8 @@ export const adapterMetrics: readonly Metric[] = metrics.filter((metric) => judg
 const HELD_OUT = 0.2;
 const LEAST_IDENTITIES = 20;
 const FOLDS = 5;
+/** Shares of the way from a query as it is to the mapped one that `blend` chooses from. */
+const BLENDS: readonly number[] = Array.from({ length: 11 }, (_, i) => i / 10);
 /** Pairs and probes at most: a share of those of an evaluation, for each candidate is measured. */
 const MOST = { genuines: 200_000, impostors: 500_000, probes: 20_000 } as const;
 
@@ -38,13 +41,16 @@ export type FitOptions = {
   readonly direction: AdapterDirection;
   readonly methods: readonly AdapterMethod[];
   readonly metric: Metric;
+  /** Interpolate between embeddings as they are and mapped ones, for P = Q; how far is chosen with the candidate. */
+  readonly blend?: boolean;
   readonly seed: number;
   readonly resamples?: number;
   readonly onCandidate?: (done: number, method: string) => void;
 };
 
 /** What was fitted. Its tensors belong to the caller's scope. */
-export type AdapterFit = FittedMap & Pick<AdapterFields, 'method' | 'identities' | 'chosenBy' | 'test' | 'beatsOld'>;
+export type AdapterFit = FittedMap &
+  Pick<AdapterFields, 'method' | 'blend' | 'identities' | 'chosenBy' | 'test' | 'beatsOld'>;
 
 /**
  * Fits each candidate on some identities, chooses the best by the metric on others, fits it again on all of these, and tests
@@ -52,7 +58,7 @@ export type AdapterFit = FittedMap & Pick<AdapterFields, 'method' | 'identities'
  * @throws UserError if there are too few identities, or nothing to compare among those held out.
  */
 export function fitAdapter(options: FitOptions): AdapterFit {
-  const { pairs, labels, methods, metric, seed, onCandidate } = options;
+  const { pairs, labels, methods, metric, blend: blends = false, seed, onCandidate } = options;
   const rng = adapterRng(seed);
   const parts = splitIdentities(labels, rng.split('identities'));
   const training = trainingPairs(pairs, parts.folds, rng.split('fit'));
@@ -62,21 +68,28 @@ export function fitAdapter(options: FitOptions): AdapterFit {
     .map((candidate, i) => {
       onCandidate?.(i, candidate.method);
       const { map } = candidate.fit(training);
-      return { candidate, ...resultOf(metric, chosenOn, chosenOn.of(map)) };
+      const blend = blends && candidate !== identity ? { blend: chosenOn.bestBlend(map) } : {};
+      return { candidate, blend, ...resultOf(metric, chosenOn, chosenOn.of(map, blend)) };
     });
   const best = judged.reduce((a, b) => (b.value > a.value ? b : a));
   onCandidate?.(judged.length, `${best.candidate.method} with all identities`);
   const choose = { rows: parts.choose, moments: momentsOf(pairs, parts.choose) };
   const fitted = best.candidate.fit({ ...training, folds: [...training.folds, choose] });
   const testedOn = metricOf({ ...options, rows: parts.test, rng: rng.split('test') });
-  const { value, difference, beatsOld } = resultOf(metric, testedOn, testedOn.of(fitted.map));
+  const { value, difference, beatsOld } = resultOf(metric, testedOn, testedOn.of(fitted.map, best.blend));
   return {
     ...fitted,
     method: best.candidate.method,
+    ...best.blend,
     identities: parts.sizes,
     chosenBy: {
       old: chosenOn.old.value,
-      candidates: judged.map(({ candidate: { method }, value, difference }) => ({ method, value, difference })),
+      candidates: judged.map(({ candidate: { method }, blend, value, difference }) => ({
+        method,
+        ...blend,
+        value,
+        difference,
+      })),
     },
     test: { value, difference, old: testedOn.old.value },
     beatsOld,
@@ -123,7 +136,9 @@ type MetricOf = {
   /** Of the old model's queries on its gallery. */
   readonly old: Measured;
   /** Of queries and gallery of which one went through the map. */
-  readonly of: (map: AdapterMap) => Measured;
+  readonly of: (map: AdapterMap, how: { readonly blend?: number }) => Measured;
+  /** The share among `BLENDS` whose value is best; the smallest of equal ones. */
+  readonly bestBlend: (map: AdapterMap) => number;
   readonly chance: number;
 };
 
@@ -141,20 +156,31 @@ function metricOf({
   const identities = { labels: rows.map((row) => labels[row]!), families: rows.map((row) => families[row]!) };
   const { genuines, impostors, probes } = MOST;
   const split = identificationSplit(identities, rng.split('1:N'), { most: probes });
-  const run = createTestRunner(
-    { ...identities, pairs: verificationPairs(identities, { genuines, impostors, rng: rng.split('1:1') }), split },
-    { resamples, rng: rng.split('bootstrap') },
-  );
+  const protocol = {
+    ...identities,
+    pairs: verificationPairs(identities, { genuines, impostors, rng: rng.split('1:1') }),
+    split,
+  };
+  const run = createTestRunner(protocol, { resamples, rng: rng.split('bootstrap') });
   const { x, y } = pairs.read(rows);
   const unit = (from: Float32Array, dim: number) => unitEmbeddings(from, dim, 'embeddings through the adapter');
   const [source, target] = [unit(x, pairs.dims.x), unit(y, pairs.dims.y)];
   const old = direction === 'query' ? target : source;
+  const measure = (test: typeof run, rows: Float32Array): Measured => {
+    const mapped = unit(rows, pairs.dims.y);
+    const { measured } = direction === 'query' ? test(mapped, target) : test(target, mapped);
+    return measured.get(metric.name)!;
+  };
   return {
     old: run(old, old).measured.get(metric.name)!,
-    of(map) {
-      const mapped = unit(mapFlat(map, x, pairs.dims.x), pairs.dims.y);
-      const { measured } = direction === 'query' ? run(mapped, target) : run(target, mapped);
-      return measured.get(metric.name)!;
+    of: (map, { blend }) => measure(run, mapFlat(map, x, pairs.dims.x, blend)),
+    bestBlend(map) {
+      const withoutIntervals = createTestRunner(protocol, { resamples: 0, rng });
+      const mapped = mapFlat(map, x, pairs.dims.x);
+      const values = BLENDS.map(
+        (share) => measure(withoutIntervals, slerpRows(x, mapped, { share, dim: pairs.dims.x })).value,
+      );
+      return BLENDS[values.indexOf(Math.max(...values))]!;
     },
     chance: metric.verdict!.chance(split.galleries.map(({ entries }) => entries.length)),
   };

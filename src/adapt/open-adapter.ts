@@ -1,11 +1,25 @@
+import { basename } from 'node:path';
 import { digestOf } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { unitEmbeddings, zeroRows } from '../eval/index.ts';
 import type { AppliedAdapter } from '../features/feature-set-artifact.ts';
-import type { FeatureSet } from '../features/index.ts';
+import type { FeaturesInfo } from '../features/index.ts';
 import { keep, readSafetensors, scope } from '../torch/index.ts';
-import { type AdapterInfo, type AdapterSide, adapterArtifact, adapterFile, sidesOf } from './adapter-artifact.ts';
+import {
+  type AdapterInfo,
+  type AdapterSide,
+  adapterArtifact,
+  adapterFile,
+  methodText,
+  sidesOf,
+} from './adapter-artifact.ts';
 import { type AdapterMap, mapFlat } from './adapter-map.ts';
+
+/** A feature set, or a file of embeddings. */
+export type EmbeddingsOfModel = {
+  readonly path: string;
+  readonly info: Pick<FeaturesInfo, 'model' | 'dim'> & { readonly adapter?: AppliedAdapter | undefined };
+};
 
 /** An adapter that was fitted: maps embeddings of one model into the space of the other. */
 export class Adapter implements Disposable {
@@ -39,25 +53,33 @@ export class Adapter implements Disposable {
   /** Embeddings of any length, flat [K · P] → [K · Q]. Zeros, which are no embeddings, stay zeros. `name`: for messages. */
   map(rows: Float32Array, name: string): Float32Array {
     const { from, to } = this.sides;
-    const mapped = mapFlat(this.#map, unitEmbeddings(rows, from.dim, name).rows, from.dim);
+    const mapped = mapFlat(this.#map, unitEmbeddings(rows, from.dim, name).rows, from.dim, this.info.blend);
     for (const row of zeroRows(rows, from.dim)) mapped.fill(0, row * to.dim, (row + 1) * to.dim);
     return mapped;
   }
 
   /** What the manifest of mapped features tells of it. */
   applied(): AppliedAdapter {
-    const { digest, method, direction } = this.info;
+    const { digest, direction } = this.info;
     const { from, to } = this.sides;
-    return { digest, method, direction, from: from.model?.digest ?? null, to: to.model?.digest ?? null };
+    return {
+      digest,
+      method: methodText(this.info),
+      direction,
+      from: from.model?.digest ?? null,
+      to: to.model?.digest ?? null,
+    };
   }
 
-  /** The digest of the model that is the mapped one with this adapter. */
-  modelDigest(model: string): string {
-    return digestOf(model, this.info.digest);
+  /** The model that is the mapped one with this adapter, for manifests. */
+  modelThrough<M extends { readonly name: string; readonly digest: string }>(model: M): M {
+    const { digest, blend } = this.info;
+    const parts = blend === undefined ? [digest] : [digest, `blend ${blend}`];
+    return { ...model, name: `${model.name} through ${basename(this.path)}`, digest: digestOf(model.digest, ...parts) };
   }
 
   /** @throws UserError if a set does not hold embeddings of the model that it maps. */
-  requireSource({ path, info }: FeatureSet): void {
+  requireSource({ path, info }: EmbeddingsOfModel): void {
     const { from, to } = this.sides;
     const isOf = ({ model, dim }: AdapterSide): boolean =>
       (info.model?.digest ?? null) === (model?.digest ?? null) && info.dim === dim;
@@ -76,7 +98,7 @@ export class Adapter implements Disposable {
   }
 
   /** @throws UserError if a set is not of the model into whose space it maps. */
-  requireTarget({ path, info }: FeatureSet): void {
+  requireTarget({ path, info }: EmbeddingsOfModel): void {
     const { to } = this.sides;
     if ((info.model?.digest ?? null) === (to.model?.digest ?? null) && info.dim === to.dim) return;
     throw new UserError(`${this.path} does not map into the space of ${path} (${modelText(info)})`, {
@@ -111,7 +133,14 @@ function requireShapes(path: string, info: AdapterInfo, map: AdapterMap): void {
       .join(', ');
   const shapes = Object.entries(map).map(([name, { shape }]) => [name, shape] as const);
   const [found, expected] = [text(shapes), text(Object.entries(wanted))];
-  if (found !== expected || (info.method === 'identity' && from.dim !== to.dim))
+  const needsOneSpace = info.method === 'identity' ? 'the identity' : info.blend !== undefined ? 'a blend' : null;
+  if (needsOneSpace && from.dim !== to.dim)
+    throw new FileError(
+      path,
+      `is ${needsOneSpace} between ${from.dim} and ${to.dim} dimensions`,
+      adapterArtifact.again,
+    );
+  if (found !== expected)
     throw new FileError(
       adapterFile(path),
       `holds ${found || 'no tensors'}, wanted ${expected || 'none'}`,

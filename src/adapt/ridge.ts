@@ -79,12 +79,30 @@ export function bestOption(gains: readonly (readonly number[])[]): number {
   return totals.indexOf(Math.max(...totals));
 }
 
+/** Strengths that were chosen already: several candidates ask for that of the same folds. */
+const chosenStrengths = new WeakMap<TrainingPairs['folds'], number>();
+
 /** The strength whose squared error on held-out identities, summed over the folds, is smallest. */
-export function chooseStrength(training: Pick<TrainingPairs, 'folds'>): number {
-  const gains = crossValidate(training, (system, heldOut) =>
-    STRENGTHS.map((strength) => sum(gainByDimension(rotatedWeight(system, strength), heldOut)).item()),
-  );
-  return STRENGTHS[bestOption(gains)]!;
+export function chooseStrength({ folds }: Pick<TrainingPairs, 'folds'>): number {
+  const known = chosenStrengths.get(folds);
+  if (known !== undefined) return known;
+  const strength = STRENGTHS[bestOption(crossValidate({ folds }, gainsOfStrengths))]!;
+  chosenStrengths.set(folds, strength);
+  return strength;
+}
+
+/**
+ * The sum of `gainByDimension` for each strength. With w = r / (e + λ), r = vᵀ Σ (x - x̄)ᵀ(y - ȳ), it is a quadratic form of
+ * 1 / (e + λ), whose matrix is the same for all of them.
+ */
+function gainsOfStrengths(system: RidgeSystem, { xx, xy }: CentredMoments): number[] {
+  const { right } = system;
+  const linear = sum(mul(right, xy), { dim: 1, keepDim: true });
+  const quadratic = mul(xx, matmul(right, transpose(right)));
+  return STRENGTHS.map((strength) => {
+    const inverse = pow(ridgeDenominator(system, strength), -1);
+    return sum(mul(inverse, sub(mul(linear, 2), matmul(quadratic, inverse)))).item();
+  });
 }
 
 /** w of the minimum of Σ |(x - x̄) w - (y - ȳ)|² + λ|w|² (Hoerl and Kennard 1970, eq. 2.1). [P, Q] */

@@ -3,6 +3,7 @@ export type OptionName =
   | '--allow-missing'
   | '--background'
   | '--batch-size'
+  | '--blend'
   | '--by'
   | '--candidates'
   | '--channels'

@@ -1,4 +1,4 @@
-import { adapterMethods, resultText } from '../adapt/adapter-artifact.ts';
+import { adapterMethods, methodText, resultText } from '../adapt/adapter-artifact.ts';
 import { judges, metrics } from '../eval/metrics/index.ts';
 import { adapterDirections } from '../features/feature-set-artifact.ts';
 import { textTable } from '../report/terminal.ts';
@@ -32,6 +32,7 @@ const fitCommand = () =>
       `maps to try: some of ${adapterMethods.join(',')} (default: all that fit)`,
       adapterMethods,
     )
+    .option('--blend', 'go part of the way (SLERP) from queries of a compatibly trained model to adapted ones', false)
     .shared('resamples', 'threads', 'seed')
     .option('--force', 'replace what stands at the output; write an adapter that does not beat the old model', false)
     .computes(async (options) => {
@@ -39,8 +40,8 @@ const fitCommand = () =>
       const info = await writeAdapter({ ...options, allowWorse: options.force });
       const { old, candidates } = info.chosenBy;
       const number = (x: number): string => x.toFixed(4);
-      const rows = candidates.map(({ method, value, difference: { value: gain, low, high } }) => [
-        method,
+      const rows = candidates.map(({ value, difference: { value: gain, low, high }, ...how }) => [
+        methodText(how),
         number(value),
         number(gain),
         `${number(low)} … ${number(high)}`,
@@ -49,19 +50,22 @@ const fitCommand = () =>
       const table = textTable(header, [['none (old → old)', number(old), '', ''], ...rows]);
       return [
         info,
-        `${table}\n${options.out}: ${info.method} for the ${info.direction}, ${info.metric} ${resultText(info.test)}`,
+        `${table}\n${options.out}: ${methodText(info)} for the ${info.direction}, ${info.metric} ${resultText(info.test)}`,
       ];
     });
 
+const MAPPED = 'new for the query, old for the gallery';
+
 const applyCommand = () =>
-  command('apply', 'write a feature set mapped by an adapter')
+  command('apply', 'write a feature set, or a file of mixbct embed, mapped by an adapter')
     .example('mixbct adapt apply adapters/query features/new-eval --out features/adapted-eval')
     .argument('<adapter>', 'folder of an adapter')
-    .argument('<features>', 'feature set of the model that the adapter maps: new for the query, old for the gallery')
-    .requiredOption('--out <folder>', 'folder of the feature set')
+    .argument('<features>', `of the model that the adapter maps (${MAPPED}): a feature set, or a .npy of mixbct embed`)
+    .requiredOption('--out <path>', 'folder of the feature set, or file: .npy, .jsonl or .parquet')
     .shared('threads', 'force')
     .computes(async (adapter: string, features: string, options) => {
-      const { applyAdapter } = await import('../stages/adapt.ts');
-      const info = await applyAdapter({ ...options, adapter, features });
-      return [info, `${options.out}: ${info.count} embeddings of ${info.dim} dimensions${missingOf(info)}`];
+      const { applyAdapterTo } = await import('../stages/adapt-embeddings.ts');
+      const info = await applyAdapterTo({ ...options, adapter, features });
+      const missing = 'missing' in info ? missingOf(info) : '';
+      return [info, `${options.out}: ${info.count} embeddings of ${info.dim} dimensions${missing}`];
     });

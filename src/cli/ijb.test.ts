@@ -19,6 +19,7 @@ import { writeSidecar } from '../data/sidecar.ts';
 import { auc, type Evaluation, roc, scoresByIdentity } from '../eval/index.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
+import { applyAdapter, writeAdapter } from '../stages/adapt.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;
@@ -214,6 +215,48 @@ test('IJB-B is read by its own names, and a protocol needs its own files alone',
   const searches = evaluateIjb(folder, 'b-1n', '--subset', 'IJBB', '--model', 'old', '--protocol', '1N');
   assert.equal(searches.code, 2);
   assert.match(searches.err, /ijbb_1N_probe_mixed\.csv: no such file/);
+});
+
+test('features that went through an adapter are judged in the old space they were mapped into, and refused elsewhere', async () => {
+  const { folder } = await place();
+  const at = (name: string): string => join(folder, name);
+  const { code, err } = evaluateIjb(folder, 'two', '--model', 'new', '--old', 'old', '--features', 'two-kept');
+  assert.equal(code, 0, err);
+  const kept = new Map(
+    readdirSync(at('two-kept')).map((name) => {
+      using set = FeatureSet.open(join(at('two-kept'), name));
+      return [set.info.model!.name, join('two-kept', name)] as const;
+    }),
+  );
+  using dataset = openDataset(at('train'));
+  using encoder = await openEncoder(at('new'));
+  await extractFeatures(dataset, encoder, { out: at('new-features') });
+  for (const [direction, source, out] of [
+    ['query', 'new', 'adapted'],
+    ['gallery', 'old', 'rewritten'],
+  ] as const) {
+    const sets = { old: at('old-features'), new: at('new-features'), direction, out: at(direction) };
+    await writeAdapter({ ...sets, candidates: ['procrustes'], resamples: 10, allowWorse: true });
+    await applyAdapter({ adapter: at(direction), features: at(kept.get(source)!), out: at(out) });
+  }
+  const args = ['--model', 'adapted', '--old', `old=${kept.get('old')}`, '--protocol', '11', '--json'];
+  const judged = evaluateIjb(folder, 'adapted-judged', ...args);
+  assert.equal(judged.code, 0, judged.err);
+  assert.ok(testOf(JSON.parse(judged.out), 'adapted', 'old').verification!.auc > 0.6);
+
+  const refused = (message: RegExp, ...more: readonly string[]): void => {
+    const outcome = evaluateIjb(folder, 'refused-adapted', ...more);
+    assert.equal(outcome.code, 2, outcome.err);
+    assert.match(outcome.err, message);
+    assert.ok(!existsSync(at('refused-adapted')));
+  };
+  refused(/rewritten went through an adapter for the gallery/, '--model', 'rewritten', '--old', 'old');
+  refused(/adapted went .* into the space of another model than new/, '--model', 'adapted', '--old', 'new');
+  refused(/adapted went .*, wanted features of the old model/, '--model', 'new', '--old', 'adapted');
+  refused(
+    /features and an adapter\n.*mixbct adapt apply query/,
+    ...['--model', `a=${kept.get('new')}+query`, '--old', 'old'],
+  );
 });
 
 test('what cannot be evaluated is refused by name, and leaves nothing behind', async () => {

@@ -14,7 +14,7 @@ import {
 import { missingSchema } from './missing-rows.ts';
 
 /** What all shards of one list have in common. */
-const planSchema = z.object({
+export const planSchema = z.object({
   /** D, and the images of the whole list. */
   dim: z.int().positive(),
   total: z.int().positive(),

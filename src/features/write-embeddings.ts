@@ -10,6 +10,8 @@ import { type EmbeddingBlock, encodings } from './embedding-encodings.ts';
 import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
 import type { EmbeddingShard } from './embedding-shard.ts';
 import { type EmbeddingPlan, planOf } from './embedding-shard-artifact.ts';
+import type { SkippedImage } from './embeddings-file.ts';
+import type { AppliedAdapter } from './feature-set-artifact.ts';
 
 /** Numbers of a block of rows, and of a row group of a Parquet file. */
 const BLOCK_NUMBERS = 1 << 21;
@@ -22,6 +24,8 @@ export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total'> & {
   /** Images with an embedding, and without. */
   readonly count: number;
   readonly skipped: number;
+  /** Absent: the embeddings are as the model made them. */
+  readonly adapter?: AppliedAdapter | undefined;
 };
 
 /**
@@ -38,25 +42,46 @@ export function writeEmbeddings(out: string, shards: readonly EmbeddingShard[]):
       hint: `the first: ${skipped[0]!.id} (${skipped[0]!.problem})`,
     });
   const info: EmbeddingsInfo = { kind: EMBEDDINGS, version: 1, mixbct, count, skipped: skipped.length, ...plan };
+  writeEmbeddingFiles(out, info, { ids: idsOf(shards), blocks: blocksOf(shards, plan), skipped });
+  if (skipped.length > 0)
+    logLine(
+      `${out}: ${formatCount(skipped.length, 'image is', 'images are')} skipped, listed in ${embeddingFiles(out).skipped}`,
+    );
+  return info;
+}
+
+type EmbeddingContent = {
+  readonly ids: Iterable<string>;
+  readonly blocks: Iterable<EmbeddingBlock>;
+  /** Images without an embedding. */
+  readonly skipped: readonly SkippedImage[];
+};
+
+/** Writes a file of embeddings, in the format of its ending, with what stands beside it. The caller holds the lock of `out`. @throws DiskFullError */
+export function writeEmbeddingFiles(
+  out: string,
+  info: EmbeddingsInfo,
+  { ids, blocks, skipped }: EmbeddingContent,
+): void {
   const format = formatOf(out);
   const at = embeddingFiles(out);
   writeJson(at.description, info);
-  if (format === '.npy') writeIds(at.ids, idsOf(shards));
-  if (skipped.length > 0) {
+  if (format === '.npy') writeIds(at.ids, ids);
+  if (skipped.length > 0)
     writeAtomic(at.skipped, skipped.map(({ id, problem }) => `${JSON.stringify({ id, problem })}\n`).join(''));
-    logLine(`${out}: ${formatCount(skipped.length, 'image is', 'images are')} skipped, listed in ${at.skipped}`);
-  } else rmSync(at.skipped, { force: true });
-  const about = { ...plan, count, description: canonicalJson(info) };
-  writeAtomic(out, encodings[format](about, blocksOf(shards, plan)));
-  return info;
+  else rmSync(at.skipped, { force: true });
+  writeAtomic(out, encodings[format]({ ...info, description: canonicalJson(info) }, blocks));
 }
+
+/** Numbers of rows in a block, whatever they come from. */
+export const rowsOfBlock = (dim: number): number => Math.max(1, Math.floor(BLOCK_NUMBERS / dim));
 
 /** Blocks of a fixed size, whatever shards the rows come from. */
 function* blocksOf(
   shards: readonly EmbeddingShard[],
   { dim, dtype }: Pick<EmbeddingPlan, 'dim' | 'dtype'>,
 ): Iterable<EmbeddingBlock> {
-  const most = Math.max(1, Math.floor(BLOCK_NUMBERS / dim));
+  const most = rowsOfBlock(dim);
   const Numbers = dtype === 'float16' ? Uint16Array : Float32Array;
   let [ids, rows]: [string[], Float32Array | Uint16Array] = [[], new Numbers(0)];
   for (const shard of shards)

@@ -3,10 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { gap } from '../../test/helpers/formula.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { Adapter, adapterFile } from '../adapt/index.ts';
+import { slerpRows } from '../adapt/slerp.ts';
 import { Rng } from '../base/rng.ts';
+import { unitEmbeddings } from '../eval/index.ts';
 import { FeatureSet, writeFeatureSet } from '../features/index.ts';
 import { describePath } from '../info/describe.ts';
 import { applyAdapter, type FitAdapterOptions, writeAdapter } from './adapt.ts';
@@ -125,6 +128,105 @@ test('spaces of unequal dimensions are bridged in both directions, and the ident
     fit('x', { old: at('wide-old'), candidates: ['identity'] }),
     /identity cannot map 16 dimensions to 20/,
   );
+});
+
+test('a planted rotation and a planted linear map with noise are recovered through the files, in both directions', async (t) => {
+  const { at, write, fit } = await world(t);
+  // the old model is the new one turned into 20 dimensions, and with noise of 0.02 a row
+  await write('turned', 'exact', turned(embeddings(new Rng('new'), 0.4), 20), { dim: 20 });
+  const noise = unitRows(COUNT * 2, 10, new Rng('noise'));
+  const noisy = turned(embeddings(new Rng('new'), 0.4), 20).map((value, i) => value + 0.02 * noise[i]!);
+  await write('noisy', 'noisy', noisy, { dim: 20 });
+  for (const [old, method, least] of [
+    ['turned', 'procrustes', 1 - EXACT],
+    ['turned', 'ridge', 1 - EXACT],
+    ['noisy', 'ridge', 0.999],
+    ['noisy', 'low-rank', 0.999],
+  ] as const)
+    for (const direction of ['query', 'gallery'] as const) {
+      const out = `${old}-${method}-${direction}`;
+      await fit(out, { old: at(old), direction, candidates: [method], allowWorse: true });
+      const [source, target] = direction === 'query' ? ['new', old] : [old, 'new'];
+      await applyAdapter({ adapter: at(out), features: at(source), out: at(`${out}-mapped`) });
+      using mapped = FeatureSet.open(at(`${out}-mapped`));
+      using wanted = FeatureSet.open(at(target));
+      const cosines = rowCosines(mapped, wanted);
+      assert.ok(Math.min(...cosines) > least, `${out}: ${Math.min(...cosines)}, wanted above ${least}`);
+    }
+});
+/** Rows are float32. */
+const EXACT = 1e-6;
+
+function rowCosines(a: FeatureSet, b: FeatureSet): number[] {
+  const unit = (set: FeatureSet) => unitEmbeddings(set.block(0, set.info.count), set.info.dim, set.path).rows;
+  const [x, y, dim] = [unit(a), unit(b), a.info.dim];
+  return Array.from({ length: a.info.count }, (_, i) =>
+    x.subarray(i * dim, (i + 1) * dim).reduce((sum, value, d) => sum + value * y[i * dim + d]!, 0),
+  );
+}
+
+/** A new model whose embeddings lie in the old space, where an adapter can add to them. */
+async function compatibleWorld(t: TestContext) {
+  const made = await world(t);
+  const bent = turned(made.clear).map((value, i) => value + 0.9 * made.clear[i]!);
+  await made.write('compatible', 'd', bent);
+  return { ...made, compatible: made.at('compatible') };
+}
+
+test('blending goes part of the way from compatible queries to adapted ones, as far as held-out identities say', async (t) => {
+  const { at, fit, judge, compatible } = await compatibleWorld(t);
+  const options = { new: compatible, metric: 'TAR@FAR=1e-3', allowWorse: true } as const;
+  const chosenValue = async (out: string, more: Partial<FitAdapterOptions>): Promise<number> =>
+    (await fit(out, { ...options, ...more })).chosenBy.candidates[0]!.value;
+  const [asIs, whole] = [
+    await chosenValue('as-is', { candidates: ['identity'] }),
+    await chosenValue('whole', { candidates: ['procrustes'] }),
+  ];
+  const info = await fit('blended', { ...options, candidates: ['identity', 'procrustes'], blend: true });
+  const [first, second] = info.chosenBy.candidates;
+  assert.deepEqual([first!.value, first!.blend], [asIs, undefined]);
+  const { blend } = info;
+  assert.ok(info.method === 'procrustes' && blend !== undefined && blend > 0 && blend < 1, `blend ${blend}`);
+  assert.equal(second!.blend, blend);
+  assert.ok(second!.value > Math.max(asIs, whole), `${second!.value}, ends ${asIs} and ${whole}`);
+  assert.match(String((await describePath(at('blended'))).facts['method']), new RegExp(`procrustes, blend ${blend}$`));
+
+  // applied rows lie that far on the way to those of the same map without blending
+  using set = FeatureSet.open(compatible);
+  const rows = set.block(0, set.info.count);
+  using adapter = Adapter.open(at('blended'));
+  const manifest = JSON.parse(readFileSync(at('blended/manifest.json'), 'utf8'));
+  const { blend: _, ...plain } = manifest;
+  writeFileSync(at('blended/manifest.json'), JSON.stringify(plain));
+  using map = Adapter.open(at('blended'));
+  writeFileSync(at('blended/manifest.json'), JSON.stringify(manifest));
+  const wanted = slerpRows(rows, map.map(rows, ''), { share: blend, dim: DIM });
+  assert.ok(gap(adapter.map(rows, ''), wanted) < EXACT);
+  const named = { name: 'd', digest: 'd' };
+  assert.notEqual(adapter.modelThrough(named).digest, map.modelThrough(named).digest, 'models of two spaces');
+
+  // features that were mapped, and the adapter in an evaluation, are the same queries
+  await applyAdapter({ adapter: at('blended'), features: compatible, out: at('mapped') });
+  const { candidates } = await judge([
+    { name: 'mapped', features: compatible, inOldSpace: at('mapped') },
+    { name: 'adapter', features: compatible, adapter: at('blended') },
+  ]);
+  assert.deepEqual(candidates[0]!.comparisons, candidates[1]!.comparisons);
+  assert.equal((await describePath(at('mapped'))).facts['adapter'], `procrustes, blend ${blend}, for the query`);
+});
+
+test('blending is refused for a gallery and between unequal dimensions, in a manifest too', async (t) => {
+  const { at, write, fit } = await world(t);
+  await assert.rejects(fit('x', { direction: 'gallery', blend: true }), /got an adapter for the gallery/);
+  await write('wide', 'wide', turned(embeddings(new Rng('old'), 1), 20), { dim: 20 });
+  await assert.rejects(fit('x', { old: at('wide'), blend: true }), /got queries of 16 dimensions and a gallery of 20/);
+  await fit('wide-query', { old: at('wide'), candidates: ['procrustes'] });
+  const path = at('wide-query/manifest.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8'));
+  writeFileSync(path, JSON.stringify({ ...manifest, blend: 0.5 }));
+  assert.throws(() => Adapter.open(at('wide-query')), /blend/);
+  writeFileSync(path, JSON.stringify({ ...manifest, blend: 1.5 }));
+  assert.throws(() => Adapter.open(at('wide-query')), /"blend" is damaged/);
 });
 
 test('an adapter that does not beat the old model is written only if that is allowed, and says so', async (t) => {

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import {
   Adapter,
   type AdapterInfo,
@@ -8,13 +7,14 @@ import {
   adapterMethods,
   adapterMetrics,
   fitAdapter,
-  type PairedRows,
+  methodText,
+  pairedRows,
   resultText,
+  rowsOfBoth,
 } from '../adapt/index.ts';
 import { fileDigest } from '../artifacts/digest.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
-import { unitEmbeddings, zeroRows } from '../eval/index.ts';
 import type { AdapterDirection } from '../features/feature-set-artifact.ts';
 import { FeatureSet, type FeaturesInfo, writeFeatureSet } from '../features/index.ts';
 import { scope, writeSafetensors } from '../torch/index.ts';
@@ -30,6 +30,8 @@ export type FitAdapterOptions = {
   readonly metric?: string;
   /** Default: all that can map between these dimensions. */
   readonly candidates?: readonly AdapterMethod[];
+  /** Interpolate between queries as they are and adapted ones: for a model that was trained compatibly. */
+  readonly blend?: boolean;
   readonly seed?: number;
   readonly resamples?: number;
   /** Write an adapter that does not beat the old model, too. */
@@ -42,7 +44,8 @@ export type FitAdapterOptions = {
  * @throws UserError if the sets do not belong together, or no adapter beats the old model and `allowWorse` is not set.
  */
 export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterInfo> {
-  const { direction, out, metric = 'TAR@FAR=1e-3', seed = 0, resamples, allowWorse = false, force = false } = options;
+  const { direction, out, metric = 'TAR@FAR=1e-3', blend = false, seed = 0 } = options;
+  const { resamples, allowWorse = false, force = false } = options;
   const chosenBy = adapterMetrics.find(({ name }) => name === metric);
   if (!chosenBy)
     throw new UserError(`metric ${metric}: wanted one of ${adapterMetrics.map(({ name }) => name).join(', ')}`);
@@ -51,6 +54,7 @@ export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterI
   using newer = FeatureSet.open(options.new);
   requireTwoModels(old, newer);
   const methods = methodsFor(options.candidates, old, newer);
+  if (blend) requireBlendable(direction, old, newer);
   return await adapterArtifact.write(out, { force, inputs: [options.old, options.new] }, (directory) =>
     scope(() => {
       const rows = rowsOfBoth(old, newer);
@@ -64,12 +68,13 @@ export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterI
         direction,
         methods,
         metric: chosenBy,
+        blend,
         seed,
         ...(resamples !== undefined && { resamples }),
         onCandidate: (done, method) => bar.update(done, method),
       });
       bar.stop();
-      const what = `${fit.method}: ${metric} ${resultText(fit.test)}`;
+      const what = `${methodText(fit)}: ${metric} ${resultText(fit.test)}`;
       if (!fit.beatsOld && !allowWorse) refuse(what);
       if (!fit.beatsOld) logLine(`warning: ${out} is written, but does not beat the old model (${what})`);
       writeSafetensors(adapterFile(directory), Object.entries(map));
@@ -125,35 +130,19 @@ function methodsFor(named: readonly AdapterMethod[] | undefined, old: FeatureSet
   return named ?? adapterMethods.filter((method) => method !== 'identity' || a === b);
 }
 
+/** @throws UserError unless queries as they are can meet the gallery. */
+function requireBlendable(direction: AdapterDirection, old: FeatureSet, newer: FeatureSet): void {
+  const [a, b] = [old.info.dim, newer.info.dim];
+  if (direction === 'query' && a === b) return;
+  const found =
+    direction === 'query' ? `queries of ${b} dimensions and a gallery of ${a}` : 'an adapter for the gallery';
+  throw new UserError(`wanted an adapter for queries of the gallery's dimensions to blend with, got ${found}`, {
+    hint: optionHint('--blend is for queries of a model that was trained compatibly with the old one'),
+  });
+}
+
 /** Rows read at a time. */
 const BLOCK = 8192;
-
-/** Positions of the images of which both sets have an embedding that is not zeros. */
-function rowsOfBoth(...sets: readonly FeatureSet[]): Int32Array {
-  const { count } = sets[0]!.info;
-  const without = new Set<number>();
-  for (const set of sets) {
-    for (const row of set.missing()) without.add(row);
-    for (let from = 0; from < count; from += BLOCK)
-      for (const row of zeroRows(set.block(from, Math.min(BLOCK, count - from)), set.info.dim)) without.add(from + row);
-  }
-  return Int32Array.from({ length: count }, (_, row) => row).filter((row) => !without.has(row));
-}
-
-/** Rows of two sets at `positions`, read where they are wanted: memory does not grow with N. */
-function pairedRows(x: FeatureSet, y: FeatureSet, positions: Int32Array): PairedRows {
-  const unit = (set: FeatureSet, rows: Int32Array): Float32Array => {
-    const read = set.rows(rows);
-    return unitEmbeddings(read, set.info.dim, set.path, read).rows;
-  };
-  return {
-    dims: { x: x.info.dim, y: y.info.dim },
-    read: (rows) => {
-      const at = rows.map((row) => positions[row]!);
-      return { x: unit(x, at), y: unit(y, at) };
-    },
-  };
-}
 
 export type ApplyAdapterOptions = {
   /** Folders of the adapter and of a feature set of the model that it maps. */
@@ -187,11 +176,7 @@ export async function applyAdapter({
     preprocessing,
     precision,
     dim: adapter.sides.to.dim,
-    model: info.model && {
-      ...info.model,
-      name: `${info.model.name} through ${basename(path)}`,
-      digest: adapter.modelDigest(info.model.digest),
-    },
+    model: info.model && adapter.modelThrough(info.model),
     adapter: adapter.applied(),
     labels: set.labels(),
     families: set.families(),

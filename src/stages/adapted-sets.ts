@@ -2,8 +2,9 @@ import { Adapter } from '../adapt/index.ts';
 import { digestOf } from '../artifacts/digest.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import type { CrossingAdapter } from '../eval/index.ts';
-import type { AppliedAdapter } from '../features/feature-set-artifact.ts';
+import { type AppliedAdapter, featureSetArtifact } from '../features/feature-set-artifact.ts';
 import { FeatureSet } from '../features/index.ts';
+import { readRunManifest } from '../runs/load-model.ts';
 
 /**
  * How a new model's queries meet the gallery if not as the model made them: its embeddings in the old space, or the old
@@ -100,4 +101,48 @@ export function requireOwnSpace({ own, old }: Compared, role: 'old' | 'oracle' |
       },
     );
   });
+}
+
+/** A model of `evaluate ijb`: a run, or features of the benchmark. */
+type Judged = { readonly path: string; readonly kind: 'run' | 'features' };
+
+/**
+ * Templates are pooled of features as they are, and meet the old gallery as it is.
+ * @throws UserError if features went through an adapter that leads elsewhere than to that gallery.
+ */
+export function requireSpacesOfTemplates({
+  old,
+  oracle,
+  models,
+}: {
+  readonly old: Judged | undefined;
+  readonly oracle: Judged | undefined;
+  readonly models: readonly Judged[];
+}): void {
+  const infoOf = ({ path, kind }: Judged) => (kind === 'features' ? featureSetArtifact.open(path) : null);
+  const digestOfOld = old && (infoOf(old) ?? { model: { digest: readRunManifest(old.path).model } }).model?.digest;
+  const judged = [
+    ...models.map((model) => ['new', model] as const),
+    ['old', old] as const,
+    ['oracle', oracle] as const,
+  ];
+  for (const [role, model] of judged) {
+    const adapter = model && infoOf(model)?.adapter;
+    if (!adapter || (role === 'new' && !old)) continue;
+    if (role !== 'new')
+      throw new UserError(
+        `${model.path} went through an adapter, wanted features of the ${role} model in its own space`,
+      );
+    if (adapter.direction === 'gallery')
+      throw new UserError(
+        `${model.path} went through an adapter for the gallery: it is no new model to compare with the old gallery`,
+        {
+          hint: 'mixbct evaluate compares galleries that an adapter rewrote',
+        },
+      );
+    if (adapter.to !== (digestOfOld ?? null))
+      throw new UserError(`${model.path} went through an adapter into the space of another model than ${old!.path}`, {
+        hint: 'fit an adapter between these two models with: mixbct adapt fit',
+      });
+  }
 }

@@ -24,6 +24,7 @@ import {
 } from '../eval/index.ts';
 import { claimOnRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
+import { requireSpacesOfTemplates } from './adapted-sets.ts';
 import { cachedFeatures, type KeptDataset, type ModelSource, modelSource } from './model-features.ts';
 import { writeReports } from './reports.ts';
 
@@ -59,6 +60,7 @@ export async function evaluateIjb(
   const sources = model.map(modelSource);
   const present = [oldSource, oracleSource, ...sources].filter((source) => source !== undefined);
   requireDistinctNames(present.map(({ name }) => name));
+  requireSpacesOfTemplates({ old: oldSource, oracle: oracleSource, models: sources });
   const ijb = openIjb(options.data, options.subset);
   const identification = protocol.includes('1N') ? ijb.identification() : null;
   const crops = {

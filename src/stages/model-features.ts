@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf } from '../artifacts/digest.ts';
 import { readJson } from '../artifacts/json-file.ts';
-import { MANIFEST } from '../artifacts/manifest.ts';
+import { kindAt, MANIFEST } from '../artifacts/manifest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { Dataset, PixelMappingName } from '../data/index.ts';
@@ -29,6 +29,11 @@ export function modelSource(text: string): ModelSource {
   if (!/^[\w.-]+$/.test(name) || /^\.+$/.test(name))
     throw new UserError(`${text}: ${name} is no name for a model`, {
       hint: 'wanted name=folder, the name of letters, digits, ".", "_" and "-"',
+    });
+  const plus = path.lastIndexOf('+');
+  if (plus >= 0 && kindAt(path.slice(plus + 1)) === 'adapter')
+    throw new UserError(`${text}: wanted one folder, got features and an adapter`, {
+      hint: `map the features first: mixbct adapt apply ${path.slice(plus + 1)} ${path.slice(0, plus)} --out …`,
     });
   const manifest = join(path, MANIFEST);
   const kind = existsSync(manifest) ? (readJson(manifest) as { readonly kind?: unknown } | null)?.kind : undefined;

@@ -45,8 +45,10 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
     'import-features features/features.npy --labels features/labels.npy --out features',
     'import-features rows.parquet --vector vector --id name --label person --out features',
   ],
-  'adapt fit':
+  'adapt fit': [
     'adapt fit --old first --new second --direction query --metric rank-1 --candidates ridge --resamples 10 --out adapter --threads 1',
+    'adapt fit --old first --new second --direction query --metric rank-1 --candidates procrustes --blend --resamples 10 --out adapter --threads 1',
+  ],
   'adapt apply': 'adapt apply adapter second --out features --threads 1',
   'backfill simulate': [
     'backfill simulate --old first --new second --orders random --merges direct --draws 2 --steps 2 --out judged --threads 1',
