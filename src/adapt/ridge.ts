@@ -4,6 +4,7 @@ import {
   div,
   matmul,
   mul,
+  onesLike,
   reshape,
   scope,
   sub,
@@ -100,7 +101,7 @@ function gainsOfStrengths(system: RidgeSystem, { xx, xy }: CentredMoments): numb
   const linear = sum(mul(right, xy), { dim: 1, keepDim: true });
   const quadratic = mul(xx, matmul(right, transpose(right)));
   return STRENGTHS.map((strength) => {
-    const inverse = pow(ridgeDenominator(system, strength), -1);
+    const inverse = div(onesLike(linear), ridgeDenominator(system, strength));
     return sum(mul(inverse, sub(mul(linear, 2), matmul(quadratic, inverse)))).item();
   });
 }

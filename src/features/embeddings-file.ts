@@ -9,7 +9,7 @@ import { npyTypes } from './feature-set.ts';
 import { appliedAdapterSchema } from './feature-set-artifact.ts';
 import { fromHalf } from './half.ts';
 import { NpyFile } from './npy.ts';
-import type { EmbeddingsInfo } from './write-embeddings.ts';
+import type { EmbeddingsInfo, SkippedImage } from './write-embeddings.ts';
 
 const descriptionSchema = planSchema.omit({ shards: true, total: true }).extend({
   kind: z.literal(EMBEDDINGS),
@@ -23,7 +23,6 @@ const descriptionSchema = planSchema.omit({ shards: true, total: true }).extend(
 const AGAIN = 'wanted a .npy file that mixbct embed wrote, with the files beside it';
 
 const skippedImage = z.object({ id: z.string(), problem: z.string() });
-export type SkippedImage = z.infer<typeof skippedImage>;
 
 /** A .npy file of embeddings with its ids and description, for reading. */
 export class EmbeddingsFile implements Disposable {

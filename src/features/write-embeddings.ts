@@ -10,8 +10,8 @@ import { type EmbeddingBlock, encodings } from './embedding-encodings.ts';
 import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
 import type { EmbeddingShard } from './embedding-shard.ts';
 import { type EmbeddingPlan, planOf } from './embedding-shard-artifact.ts';
-import type { SkippedImage } from './embeddings-file.ts';
 import type { AppliedAdapter } from './feature-set-artifact.ts';
+import type { MissingRow } from './missing-rows.ts';
 
 /** Numbers of a block of rows, and of a row group of a Parquet file. */
 const BLOCK_NUMBERS = 1 << 21;
@@ -49,6 +49,9 @@ export function writeEmbeddings(out: string, shards: readonly EmbeddingShard[]):
     );
   return info;
 }
+
+/** An image without an embedding, and why. */
+export type SkippedImage = Pick<MissingRow, 'id' | 'problem'>;
 
 type EmbeddingContent = {
   readonly ids: Iterable<string>;
