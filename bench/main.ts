@@ -1,8 +1,8 @@
 // npm run bench -- NAME [--runs n] [--small]
 import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
-import { backfill } from './backfill.ts';
 import { adapt } from './adapt.ts';
+import { backfill } from './backfill.ts';
 import type { Bench } from './bench.ts';
 import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
