@@ -157,7 +157,14 @@ export const fitAdapter = (options: FitAdapterOptions): Promise<AdapterInfo> =>
 
 const fitNames: OptionNames<FitAdapterOptions> = {
   ...{ old: required, new: required, direction: required, out: required, metric: optional, candidates: optional },
-  ...{ seed: optional, resamples: optional, allowWorse: optional, force: optional, reporter: optional },
+  ...{
+    blend: optional,
+    seed: optional,
+    resamples: optional,
+    allowWorse: optional,
+    force: optional,
+    reporter: optional,
+  },
 };
 
 export type ApplyAdapterOptions = adapters.ApplyAdapterOptions & Reported;

@@ -2,12 +2,12 @@ import { z } from 'zod';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { readJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
+import { fromHalf } from '../base/half.ts';
 import { readTextFile } from '../base/text-file.ts';
 import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
 import { planSchema } from './embedding-shard-artifact.ts';
 import { npyTypes } from './feature-set.ts';
 import { appliedAdapterSchema } from './feature-set-artifact.ts';
-import { fromHalf } from './half.ts';
 import { NpyFile } from './npy.ts';
 import type { EmbeddingsInfo, SkippedImage } from './write-embeddings.ts';
 

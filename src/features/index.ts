@@ -15,7 +15,6 @@ export { type ExtractOptions, embedFaces, extractFeatures } from './extract.ts';
 export { FeatureSet, requireSamePreprocessing } from './feature-set.ts';
 export type { FeaturesInfo, Preprocessing } from './feature-set-artifact.ts';
 export { type FeatureSetContent, writeFeatureSet } from './feature-set-writer.ts';
-export { toHalf } from './half.ts';
 export { importNpy, type NpyImport } from './import-npy.ts';
 export { importParquet, type ParquetImport } from './import-parquet.ts';
 export type { MissingRow } from './missing-rows.ts';

@@ -5,13 +5,13 @@ import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { toHalf } from '../base/half.ts';
 import { Rng } from '../base/rng.ts';
 import { defaultPreprocessing } from '../features/feature-set-artifact.ts';
 import {
   EmbeddingsFile,
   type EmbeddingsInfo,
   FeatureSet,
-  toHalf,
   writeEmbeddingFiles,
   writeFeatureSet,
 } from '../features/index.ts';

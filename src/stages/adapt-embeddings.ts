@@ -1,5 +1,6 @@
 import { extname } from 'node:path';
 import { Adapter } from '../adapt/index.ts';
+import { toHalf } from '../base/half.ts';
 import { version as mixbct } from '../base/version.ts';
 import { unitEmbeddings } from '../eval/index.ts';
 import {
@@ -10,7 +11,6 @@ import {
   type FeaturesInfo,
   formatOf,
   rowsOfBlock,
-  toHalf,
   writeEmbeddingFiles,
 } from '../features/index.ts';
 import { type ApplyAdapterOptions, applyAdapter } from './adapt.ts';
