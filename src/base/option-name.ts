@@ -15,6 +15,7 @@ export type OptionName =
   | '--dry-run'
   | '--evaluation'
   | '--families'
+  | '--far'
   | '--features'
   | '--figures'
   | '--flip'

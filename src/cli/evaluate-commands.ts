@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { OPERATING_FAR } from '../eval/defaults.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { renderAccuracies, renderTerminal } from '../report/terminal.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
@@ -29,6 +30,7 @@ const evaluateSetsCommand = () =>
     .requiredOption('--out <folder>', OUT)
     .shared('figures')
     .option('--title <text>', 'title of the report', 'Backward compatibility')
+    .numberOption('--far <share>', 'FAR that the old system runs at', { above: 0, below: 1 }, OPERATING_FAR)
     .shared('genuines', 'impostors', 'probes', 'memory', 'resamples', 'maxZeroShare', 'seed', 'force')
     .prints(async ({ memory, ...options }) => {
       const [{ candidateFrom }, { evaluateSets }] = await Promise.all([

@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   adapt: async () => (await import('./adapt.ts')).adaptCommand(),
   backfill: async () => (await import('./backfill.ts')).backfillCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
+  thresholds: async () => (await import('./thresholds.ts')).thresholdsCommand(),
   plan: async () => (await import('./plan.ts')).planCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),
   info: async () => (await import('./info.ts')).infoCommand(),

@@ -10,6 +10,7 @@ const schemas = {
     ]);
     return experimentSchema(stages);
   },
+  thresholds: async () => (await import('../eval/thresholds-schema.ts')).thresholdsSchema,
   plan: async () => (await import('../plan/plan-artifact.ts')).planSchema,
 } as const;
 

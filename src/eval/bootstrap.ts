@@ -95,13 +95,13 @@ export function tarReplicates(
   const thresholds = thresholdReplicates(impostor, targets, resamples, totals);
   const all = totalWeights(genuine.a, resamples);
   return thresholds.map((ofTarget) => {
-    const accepted = Int32Array.from(ofTarget, (threshold) => countAbove(genuine.score, threshold));
+    const accepted = Int32Array.from(ofTarget, (threshold) => countAboveFalling(genuine.score, threshold));
     return prefixWeights(genuine.a, accepted, resamples).map((weight, r) => weight / all[r]!);
   });
 }
 
-/** The largest impostor score that each resample rejects at each target. [targets][R] */
-function thresholdReplicates(
+/** The largest impostor score that each resample rejects at each target; scores fall. [targets][R] */
+export function thresholdReplicates(
   impostor: ScoredPairs,
   targets: readonly number[],
   resamples: Resamples,
@@ -137,24 +137,25 @@ function countWithTies(score: Float32Array, count: number): number {
 }
 
 /** How many of falling `scores` are above the threshold. */
-const countAbove = (scores: Float32Array | Float64Array, threshold: number): number =>
+export const countAboveFalling = (scores: Float32Array | Float64Array, threshold: number): number =>
   firstIndexWhere(scores.length, (i) => !(scores[i]! > threshold));
 
 /** Sum of the weights of `identity` in each resample. [K] → [R] */
-function totalWeights(identity: Int32Array, resamples: Resamples): Float64Array {
+export function totalWeights(identity: Int32Array, resamples: Resamples): Float64Array {
   const counts = new Float64Array(resamples[0]?.length ?? 0);
   for (const s of identity) counts[s]!++;
   return Float64Array.from(resamples, (weights) => weightedSum(counts, weights));
 }
 
-function weightedSum(values: Float64Array, weights: Uint16Array): number {
+/** Σ values · weights, over the identities. */
+export function weightedSum(values: Float64Array, weights: Uint16Array): number {
   let sum = 0;
   for (let s = 0; s < values.length; s++) sum += values[s]! * weights[s]!;
   return sum;
 }
 
 /** Sum of the weights of the first `first[r]` of `identity` in resample r. The part that all resamples share is counted once. [R] */
-function prefixWeights(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
+export function prefixWeights(identity: Int32Array, first: Int32Array, resamples: Resamples): Float64Array {
   const shared = first.reduce((least, count) => Math.min(least, count), identity.length);
   return totalWeights(identity.subarray(0, shared), resamples).map((weight, r) => {
     const weights = resamples[r]!;
@@ -221,7 +222,7 @@ export function tpirReplicates(
         const wanted = Math.max(atMostCount(target, total[r]!), 1);
         let [passed, at] = [0, -1];
         while (passed < wanted && at + 1 < outsiders.score.length) passed += weights[outsiders.identity[++at]!]!;
-        return countAbove(winners.score, outsiders.score[Math.max(at, 0)]!);
+        return countAboveFalling(winners.score, outsiders.score[Math.max(at, 0)]!);
       });
       return prefixWeights(winners.identity, accepted, resamples).map((hits, r) => hits / mated[r]!);
     });

@@ -22,6 +22,12 @@ export type IsotonicCalibration = {
   readonly outerSlope: number;
 };
 
+/** Mean log loss of each kind on identities that had no part in its fit, genuine and impostor pairs weighing one half each: ln 2 knows nothing. */
+export type HeldOutLoss = { readonly platt: number; readonly isotonic: number };
+
+/** A calibration, and how its kind was chosen. `heldOut` is null if there were too few identities to hold any out. */
+export type ChosenCalibration = { readonly calibration: Calibration; readonly heldOut: HeldOutLoss | null };
+
 /** The fields of a calibration, for definitions of artefacts. */
 export const calibrationShape: Shape = {
   kind: new Choice('platt', 'isotonic'),

@@ -11,7 +11,8 @@ import {
   tarReplicates,
 } from './bootstrap.ts';
 import { compareByMetrics, judgedMetrics } from './compatibility.ts';
-import { RESAMPLES } from './defaults.ts';
+import { OPERATING_FAR, RESAMPLES } from './defaults.ts';
+import { dropInTest } from './drop-in.ts';
 import type { CrossingAdapter, Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
@@ -25,6 +26,12 @@ import {
 } from './labelled-set-protocol.ts';
 import type { VerificationTest } from './metrics/metric.ts';
 import { requireDistinctNames } from './model-names.ts';
+import {
+  type MeasuredOperatingPoint,
+  measureOperatingPoint,
+  type OperatingPointOptions,
+  type TestScores,
+} from './operating-point.ts';
 import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
@@ -38,6 +45,8 @@ export type ModelFeatures = {
   readonly name: string;
   readonly rows: RowSource;
   readonly dim: number;
+  /** Of the model, where it is known. */
+  readonly digest?: string | undefined;
   /** Preset of behaviour that the model was trained under, and where its recipe differs from the reference. */
   readonly preset?: string;
   readonly differences?: readonly string[];
@@ -66,6 +75,8 @@ export type EvaluateOptions = Identities & {
   readonly genuines?: number | undefined;
   readonly impostors?: number | undefined;
   readonly probes?: number | undefined;
+  /** The FAR that the old system runs at: each test is also judged at the threshold that gives old → old this FAR. */
+  readonly far?: number | undefined;
   /** Bootstrap resamples of the identities. */
   readonly resamples?: number | undefined;
   /** Share of a model's embeddings that may be zeros. */
@@ -83,7 +94,7 @@ const PROTOCOL = 'labelled set';
  */
 export function evaluate(options: EvaluateOptions): Evaluation {
   const { title, dataset, old, oracle, candidates, labels, families, maxZeroShare, onTest } = options;
-  const { seed = 0, missing = 0, resamples = RESAMPLES } = options;
+  const { seed = 0, missing = 0, resamples = RESAMPLES, far = OPERATING_FAR } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
     if (!searchesOld(model, old) && model !== oracle)
@@ -107,9 +118,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   const finished = new Map<string, MeasuredTest>();
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
     onTest?.(finished.size, tests, `${query.name} → ${gallery.name}`);
-    const { result, measured } = runTest(queries, entries);
-    const named = { query: query.name, gallery: gallery.name, ...result };
-    finished.set(testKey(query.name, gallery.name), { result: named, measured });
+    const oldThreshold = finished.get(testKey(old.name, old.name))?.operating.oldThreshold;
+    const operatingPoint = { far, ...(oldThreshold !== undefined && { oldThreshold }) };
+    const { result, measured, operating } = runTest(queries, entries, operatingPoint);
+    const named = { query: query.name, gallery: gallery.name, ...result, operatingPoint: operating!.result };
+    finished.set(testKey(query.name, gallery.name), { result: named, measured, operating: operating! });
   };
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
@@ -118,9 +131,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     test(model, model, own, own);
     if (searchesOld(model, old)) test(model, old, meetingOld, oldGallery);
   }
-  const measuredOf = (query: string, gallery: string) => finished.get(testKey(query, gallery))!.measured;
   const { pairs, split } = protocol;
   const galleries = split.galleries.map(({ entries }) => entries.length);
+  const finishedTest = (query: string, gallery: string): MeasuredTest => finished.get(testKey(query, gallery))!;
+  const measuredOf = (query: string, gallery: string) => finishedTest(query, gallery).measured;
+  const oldOld = finishedTest(old.name, old.name).operating;
   return {
     kind: 'evaluation',
     version: 1,
@@ -143,22 +158,27 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       galleries,
       resamples,
     },
-    models: [old, ...news].map(({ name, dim, preset = 'default', differences = [], trainingData, adapter }) => ({
-      name,
-      dim,
-      preset,
-      differences,
-      ...(trainingData && { trainingData }),
-      ...(adapter && { adapter }),
-      role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
-      zeros: zeros.get(name)!,
-    })),
+    models: [old, ...news].map(
+      ({ name, dim, digest, preset = 'default', differences = [], trainingData, adapter }) => ({
+        name,
+        dim,
+        ...(digest !== undefined && { digest }),
+        preset,
+        differences,
+        ...(trainingData && { trainingData }),
+        ...(adapter && { adapter }),
+        role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
+        zeros: zeros.get(name)!,
+      }),
+    ),
+    operatingPoint: { far, threshold: oldOld.oldThreshold },
     tests: [...finished.values()].map(({ result, measured }) => ({
       ...result,
       judged: judgedMetrics(PROTOCOL, measured, measuredOf(old.name, old.name)),
     })),
     candidates: candidates.map((model) => ({
       name: model.name,
+      dropIn: dropInTest({ oldOld, newOld: finishedTest(model.name, old.name).operating }, far),
       comparisons: compareByMetrics(
         PROTOCOL,
         { old: old.name, oracle: oracle?.name, model: model.name },
@@ -202,9 +222,16 @@ function loadEmbeddings(model: ModelFeatures, count: number): LoadedEmbeddings {
 
 const testKey = (query: string, gallery: string): string => JSON.stringify([query, gallery]);
 
-type MeasuredTest = { readonly result: TestResult; readonly measured: ReadonlyMap<string, Measured> };
+type MeasuredTest = {
+  readonly result: TestResult;
+  readonly measured: ReadonlyMap<string, Measured>;
+  readonly operating: MeasuredOperatingPoint;
+};
 
-/** Returns a function that runs one test by unit embeddings. What all tests share is computed once: identities, resamples, impostor weights. */
+/**
+ * Returns a function that runs one test by unit embeddings, and measures it at an operating point if one is given. What all tests share
+ * is computed once: identities, resamples, impostor weights.
+ */
 export function createTestRunner(
   { labels, pairs, split }: LabelledSetProtocol,
   { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
@@ -219,15 +246,20 @@ export function createTestRunner(
   const totals = impostorWeights(pairCounts(impostorSides, classes), drawn);
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
-  return (query: Embeddings, gallery: Embeddings) => {
+  const shared = { identities: classes.length, drawn, totals, probeIdentity, rng };
+
+  return (query: Embeddings, gallery: Embeddings, point?: OperatingPointOptions) => {
     const genuine = sortPairsByScore({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
     const impostor = sortPairsByScore({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
     const verification = verify(genuine, impostor, drawn, totals);
-    const identification = identificationTest(searchBoth(split, query, gallery), probeIdentity, drawn);
+    const searches = searchBoth(split, query, gallery);
+    const identification = identificationTest(searches, probeIdentity, drawn);
     const measured = measureMetrics(PROTOCOL, { verification: verification.test, identification: identification.test });
     return {
       result: { verification: verification.result, identification: identification.result, ...listedMetrics(measured) },
       measured,
+      operating:
+        point && measureOperatingPoint({ genuine, impostor, searches, ...verification.at(point.far) }, point, shared),
     };
   };
 }
@@ -238,7 +270,12 @@ function verify(
   impostor: ScoredPairs,
   drawn: Resamples,
   totals: Float64Array,
-): { readonly test: VerificationTest; readonly result: VerificationResult } {
+): {
+  readonly test: VerificationTest;
+  readonly result: VerificationResult;
+  /** The largest TAR at a FAR of at most `far`, and its threshold. */
+  readonly at: (far: number) => Pick<TestScores, 'keepingFar'>;
+} {
   const scores = { genuine: genuine.score.toReversed(), impostor: impostor.score.toReversed() };
   const replicates = (fars: readonly number[]) => tarReplicates(genuine, impostor, fars, drawn, totals);
   const known = replicates(FAR_WITH_INTERVAL);
@@ -255,7 +292,10 @@ function verify(
     withInterval: FAR_WITH_INTERVAL,
     tied: tiedPairs(scores, FAR_TARGETS),
   });
-  return { test, result };
+  const at = (far: number) => ({
+    keepingFar: { tar: test.tar(far), threshold: thresholdAtMost(scores.impostor, far) },
+  });
+  return { test, result, at };
 }
 
 /** Searches both galleries with every probe. */

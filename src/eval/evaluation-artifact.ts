@@ -3,6 +3,7 @@ import { checkedByShape, defineArtifact } from '../artifacts/define-artifact.ts'
 import { readJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
 import { Choice, Nullable, Optional, type Shape, shapeMismatch } from '../base/shape.ts';
+import { calibrationShape } from './calibration.ts';
 import type { Evaluation } from './evaluation.ts';
 
 /** JSON has no NaN and no infinity, so they are written as null. */
@@ -27,6 +28,16 @@ const identification: Shape = {
   mixed: new Optional([rankRate]),
 };
 
+const rates = { tar: estimate, tpir: estimate, fpir: estimate };
+const operatingPoint: Shape = {
+  atOldThreshold: { ...rates, far: estimate, falseAccepts: 0 },
+  keepingFar: { ...rates, threshold: estimate },
+  calibration: new Nullable({
+    calibration: calibrationShape,
+    heldOut: new Nullable({ platt: 0, isotonic: 0 }),
+  }),
+};
+
 /** The fields that reports need. Fields of later versions are kept. */
 const evaluationShape: Shape = {
   title: '',
@@ -46,6 +57,7 @@ const evaluationShape: Shape = {
       name: '',
       role: new Choice('old', 'oracle', 'new'),
       dim: 0,
+      digest: new Optional(''),
       preset: new Optional(''),
       differences: new Optional(['']),
       trainingData: new Optional({
@@ -58,12 +70,14 @@ const evaluationShape: Shape = {
       adapter: new Optional({ direction: new Choice('query', 'gallery'), method: '', digest: '' }),
     },
   ],
+  operatingPoint: new Optional({ far: 0, threshold: numberOrNull }),
   tests: [
     {
       query: '',
       gallery: '',
       verification: new Nullable(verification),
       identification: new Nullable(identification),
+      operatingPoint: new Optional(operatingPoint),
       metrics: new Optional([{ name: '', value: numberOrNull, interval }]),
       judged: new Optional([{ metric: '', value: estimate, overOld: estimate }]),
     },
@@ -75,6 +89,13 @@ const evaluationShape: Shape = {
         reason: new Choice('trial', 'training images', 'too few identities'),
         identities: new Optional(0),
         needed: new Optional(0),
+      }),
+      dropIn: new Optional({
+        grade: new Choice('drop-in', 'new threshold', 'no', 'withheld'),
+        tarDifference: estimate,
+        farDifference: estimate,
+        falseAccepts: 0,
+        ownThresholdDifference: estimate,
       }),
       comparisons: [
         {

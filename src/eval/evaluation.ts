@@ -1,3 +1,4 @@
+import type { ChosenCalibration } from './calibration.ts';
 import type { Cmc } from './identification.ts';
 import type { TrainingData } from './training-data.ts';
 
@@ -66,6 +67,35 @@ export type Comparison = {
   readonly scores: { readonly up: number; readonly comp: number; readonly one: number } | null;
 };
 
+/** Rates of one test at one threshold: a cosine that accepted scores are above. TPIR and FPIR are means over the galleries. */
+type RatesAtThreshold = { readonly tar: Estimate; readonly tpir: Estimate; readonly fpir: Estimate };
+
+/** One test at the threshold that the old system runs at, and at the one that keeps its FAR. */
+export type OperatingPointResult = {
+  readonly atOldThreshold: RatesAtThreshold & {
+    readonly far: Estimate;
+    /** Impostor pairs accepted. */
+    readonly falseAccepts: number;
+  };
+  /** The largest TAR whose FAR does not exceed the one that the old system runs at. */
+  readonly keepingFar: RatesAtThreshold & { readonly threshold: Estimate };
+  /** Brings the scores to log-odds; null if no genuine or no impostor pair has a score. */
+  readonly calibration: ChosenCalibration | null;
+};
+
+/** Whether queries of a new model can be compared with the old gallery at the threshold that the old system runs at. */
+export type DropInTest = {
+  /** `withheld`: nothing can be concluded, as for `Comparison.criterion`. */
+  readonly grade: 'drop-in' | 'new threshold' | 'no' | 'withheld';
+  /** new → old minus old → old, at the old threshold. */
+  readonly tarDifference: Estimate;
+  readonly farDifference: Estimate;
+  /** Impostor pairs that old → old accepts there. */
+  readonly falseAccepts: number;
+  /** TAR of new → old minus that of old → old, each at its own threshold for the FAR. */
+  readonly ownThresholdDifference: Estimate;
+};
+
 /** Why numbers are shown but nothing is concluded from them. */
 export type WithheldVerdict =
   | { readonly reason: 'trial' | 'training images' }
@@ -77,7 +107,9 @@ export type TestResult = {
   readonly gallery: string;
   readonly verification: VerificationResult | null;
   readonly identification: IdentificationResult | null;
-  /** Metrics that have no place in the two above. */
+  /** Missing from older evaluations and from protocols of templates. */
+  readonly operatingPoint?: OperatingPointResult;
+  /** Metrics that have no place in those above. */
   readonly metrics?: readonly { readonly name: string; readonly value: number; readonly interval: Estimate | null }[];
   /** The metrics of verdicts. Missing from older evaluations, and where there is no old model. */
   readonly judged?: readonly JudgedMetric[];
@@ -97,6 +129,8 @@ export type CandidateResult = {
   readonly name: string;
   /** Why the criterion of all comparisons is withheld; absent if it is not. */
   readonly withheld?: WithheldVerdict;
+  /** Missing from older evaluations and from protocols of templates. */
+  readonly dropIn?: DropInTest;
   readonly comparisons: readonly Comparison[];
 };
 
@@ -132,6 +166,8 @@ export type Evaluation = {
     readonly name: string;
     readonly role: 'old' | 'oracle' | 'new';
     readonly dim: number;
+    /** Of the model that embedded its features, where these tell. Missing from older evaluations and from protocols of templates. */
+    readonly digest?: string;
     readonly preset?: string;
     readonly differences?: readonly string[];
     /** Missing from older evaluations and from protocols of templates. */
@@ -141,6 +177,8 @@ export type Evaluation = {
     /** Embeddings or templates that are zeros in its own space or the old one. They count as misses. Missing from older evaluations. */
     readonly zeros?: number;
   }[];
+  /** The FAR that the old system runs at, and the score above which old → old then accepts pairs. Missing from older evaluations and from protocols of templates. */
+  readonly operatingPoint?: { readonly far: number; readonly threshold: number };
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];
 };

@@ -1,21 +1,25 @@
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import type { ScoredPairs } from './bootstrap.ts';
-import { type Calibration, calibrateOne, type IsotonicCalibration, type PlattCalibration } from './calibration.ts';
+import {
+  type Calibration,
+  type ChosenCalibration,
+  calibrateOne,
+  type IsotonicCalibration,
+  type PlattCalibration,
+} from './calibration.ts';
 import { NO_SCORE, type Rows } from './scores.ts';
 
 /** Scores of genuine and of impostor pairs, in any order. A score of -∞ (an embedding is zeros) has no part in a fit. */
 export type CalibrationScores = { readonly genuine: Rows; readonly impostor: Rows };
 
-/** Mean log loss of each kind on identities that had no part in its fit, genuine and impostor pairs weighing one half each: ln 2 knows nothing. */
-export type HeldOutLoss = { readonly platt: number; readonly isotonic: number };
-
-/** A calibration, and how its kind was chosen. `heldOut` is null if there were too few identities to hold any out. */
-export type ChosenCalibration = { readonly calibration: Calibration; readonly heldOut: HeldOutLoss | null };
+/** More scores of a side than this are thinned to about as many: evenly spaced ones in order of size, which is closer than a random draw. */
+const MOST_SCORES = 200_000;
 
 /**
- * Fits the kind of calibration that has the smaller log loss on held-out identities. The identities are drawn into two halves; each half is
- * judged by the fit of the other, by pairs with both sides in it. The chosen kind is then fitted on all pairs.
+ * Fits the kind of calibration that has the smaller log loss on held-out identities. Pairs are sorted by falling score. The identities are
+ * drawn into two halves; each half is judged by the fit of the other, by pairs with both sides in it. The chosen kind is then fitted on all.
+ * Of more than 200,000 scores of a side, about as many are taken, evenly in order of size.
  * Platt is chosen at equal losses, and if a half has no genuine or no impostor pair.
  * @throws UserError if there is no genuine or no impostor pair, or a score is not a number.
  */
@@ -27,10 +31,11 @@ export function chooseCalibration(
   const inFirst = new Uint8Array(identities);
   const all = Int32Array.from({ length: identities }, (_, s) => s);
   for (const s of rng.split('halves').sample(all, Math.ceil(identities / 2))) inFirst[s] = 1;
-  const half = (pairs: ScoredPairs, side: number): Rows =>
-    pairs.score.filter((_, k) => inFirst[pairs.a[k]!] === side && inFirst[pairs.b[k]!] === side);
-  const halves = [1, 0].map((side) => withScores({ genuine: half(genuine, side), impostor: half(impostor, side) }));
-  const scores = withScores({ genuine: genuine.score, impostor: impostor.score });
+  const halves = [1, 0].map((side) => {
+    const half = (pairs: ScoredPairs): Rows => thinned(scoresWithin(pairs, inFirst, side));
+    return withScores({ genuine: half(genuine), impostor: half(impostor) });
+  });
+  const scores = { genuine: thinned(genuine.score), impostor: thinned(impostor.score) };
   if (halves.some((part) => part.genuine.length === 0 || part.impostor.length === 0))
     return { calibration: fitPlatt(scores), heldOut: null };
   const [first, second] = halves as [CalibrationScores, CalibrationScores];
@@ -38,6 +43,26 @@ export function chooseCalibration(
     (logLoss(fit(first), second) + logLoss(fit(second), first)) / 2;
   const heldOut = { platt: lossOf(fitPlatt), isotonic: lossOf(fitIsotonic) };
   return { calibration: heldOut.isotonic < heldOut.platt ? fitIsotonic(scores) : fitPlatt(scores), heldOut };
+}
+
+/** Scores of the pairs with both identities on one side. */
+function scoresWithin({ score, a, b }: ScoredPairs, sideOf: Uint8Array, side: number): Float32Array {
+  const found = new Float32Array(score.length);
+  let count = 0;
+  for (let k = 0; k < score.length; k++)
+    if (sideOf[a[k]!] === side && sideOf[b[k]!] === side) found[count++] = score[k]!;
+  return found.subarray(0, count);
+}
+
+/** Every k-th of sorted scores, so that at most about `MOST_SCORES` are left. */
+function thinned(sorted: Float32Array): Float32Array {
+  const every = Math.ceil(sorted.length / MOST_SCORES);
+  if (every <= 1) return sorted;
+  const middle = Math.floor(every / 2); // of each group
+  return Float32Array.from(
+    { length: Math.ceil((sorted.length - middle) / every) },
+    (_, k) => sorted[middle + k * every]!,
+  );
 }
 
 /**
@@ -83,27 +108,14 @@ export function fitPlatt(scores: CalibrationScores): PlattCalibration {
     { of: kept.genuine, target: targets.genuine },
     { of: kept.impostor, target: targets.impostor },
   ];
-  const lossAt = (slope: number, intercept: number): number => {
-    let loss = 0;
-    for (const { of, target } of sides) {
-      let sum = 0;
-      for (let k = 0; k < of.length; k++) {
-        const z = slope * of[k]! + intercept;
-        sum += softplus(z) - target * z;
-      }
-      loss += sum / (2 * of.length);
-    }
-    return loss;
-  };
   const flat = Math.log((targets.genuine + targets.impostor) / (2 - targets.genuine - targets.impostor));
   let [slope, intercept] = [0, flat];
-  let loss = lossAt(slope, intercept);
+  let at = lossAndDerivatives(sides, slope, intercept);
   for (let step = 0; step < MOST_STEPS; step++) {
-    const { gradient, hessian } = derivatives(sides, slope, intercept);
-    const [g0, g1] = gradient;
+    const [g0, g1] = at.gradient;
     if (Math.max(Math.abs(g0), Math.abs(g1)) < FLAT) break;
     if (step === 0 && g0 >= 0) break; // the loss is convex: its minimum over slopes ≥ 0 is at 0
-    const [h00, h01, h11] = hessian;
+    const [h00, h01, h11] = at.hessian;
     const determinant = h00 * h11 - h01 * h01;
     if (!(determinant > 0)) break; // all scores are equal up to rounding
     const d0 = -(h11 * g0 - h01 * g1) / determinant;
@@ -111,9 +123,9 @@ export function fitPlatt(scores: CalibrationScores): PlattCalibration {
     const promised = g0 * d0 + g1 * d1;
     let size = 1;
     for (; size >= SMALLEST_STEP; size /= 2) {
-      const tried = lossAt(slope + size * d0, intercept + size * d1);
-      if (tried < loss + SUFFICIENT_DECREASE * size * promised) {
-        loss = tried;
+      const tried = lossAndDerivatives(sides, slope + size * d0, intercept + size * d1);
+      if (tried.loss < at.loss + SUFFICIENT_DECREASE * size * promised) {
+        at = tried;
         break;
       }
     }
@@ -121,20 +133,24 @@ export function fitPlatt(scores: CalibrationScores): PlattCalibration {
     slope += size * d0;
     intercept += size * d1;
   }
-  return { kind: 'platt', slope: Math.max(slope, 0), intercept };
+  return { kind: 'platt', slope, intercept };
 }
 
 type Side = { readonly of: Rows; readonly target: number };
 
-/** First and second derivatives of the loss by slope and intercept. */
-function derivatives(sides: readonly Side[], slope: number, intercept: number) {
+/** The loss of a logistic function, and its first and second derivatives by slope and intercept. */
+function lossAndDerivatives(sides: readonly Side[], slope: number, intercept: number) {
+  let loss = 0;
   const gradient: [number, number] = [0, 0];
   const hessian: [number, number, number] = [0, 0, 0];
   for (const { of, target } of sides) {
-    let [g0, g1, h00, h01, h11] = [0, 0, 0, 0, 0];
+    let [sum, g0, g1, h00, h01, h11] = [0, 0, 0, 0, 0, 0];
     for (let k = 0; k < of.length; k++) {
       const score = of[k]!;
-      const p = 1 / (1 + Math.exp(-slope * score - intercept));
+      const z = slope * score + intercept;
+      const small = Math.exp(-Math.abs(z));
+      sum += Math.max(z, 0) + Math.log1p(small) - target * z;
+      const p = (z >= 0 ? 1 : small) / (1 + small);
       const [residual, curvature] = [p - target, p * (1 - p)];
       g0 += residual * score;
       g1 += residual;
@@ -143,13 +159,14 @@ function derivatives(sides: readonly Side[], slope: number, intercept: number) {
       h11 += curvature;
     }
     const weight = 1 / (2 * of.length);
+    loss += weight * sum;
     gradient[0] += weight * g0;
     gradient[1] += weight * g1;
     hessian[0] += weight * h00;
     hessian[1] += weight * h01;
     hessian[2] += weight * h11;
   }
-  return { gradient, hessian };
+  return { loss, gradient, hessian };
 }
 
 /**
@@ -162,16 +179,21 @@ export function fitIsotonic(scores: CalibrationScores): IsotonicCalibration {
   const { genuine, impostor } = requireScores(scores);
   const targets = smoothedTargets({ genuine, impostor });
   const [weightOfGenuine, weightOfImpostor] = [1 / (2 * genuine.length), 1 / (2 * impostor.length)];
-  const [rising, risingImpostors] = [genuine.slice().sort(), impostor.slice().sort()];
+  const [rising, risingImpostors] = [ascending(genuine), ascending(impostor)];
   const blocks: Block[] = [];
+  // impostors are in one block with the genuine score that they are not below: alone they would never rise
   for (let g = 0, i = 0; g < rising.length || i < risingImpostors.length; ) {
-    const score = Math.min(rising[g] ?? Number.POSITIVE_INFINITY, risingImpostors[i] ?? Number.POSITIVE_INFINITY);
+    const score = g === 0 && risingImpostors[i]! < rising[0]! ? Number.NEGATIVE_INFINITY : rising[g]!;
     const [fromG, fromI] = [g, i];
     while (rising[g] === score) g++;
-    while (risingImpostors[i] === score) i++;
-    const pairs = { genuine: g - fromG, impostor: i - fromI };
-    const weight = pairs.genuine * weightOfGenuine + pairs.impostor * weightOfImpostor;
-    const block = { ...pairs, weightedScore: weight * score };
+    const next = rising[g] ?? Number.POSITIVE_INFINITY;
+    let sum = 0;
+    while (i < risingImpostors.length && risingImpostors[i]! < next) sum += risingImpostors[i++]!;
+    const block = {
+      genuine: g - fromG,
+      impostor: i - fromI,
+      weightedScore: (g > fromG ? (g - fromG) * score * weightOfGenuine : 0) + sum * weightOfImpostor,
+    };
     // the larger share of genuine pairs is the larger rate; whole numbers tell equal ones exactly
     for (
       let last = blocks.at(-1);
@@ -196,6 +218,12 @@ export function fitIsotonic(scores: CalibrationScores): IsotonicCalibration {
   const outerSlope =
     blocks.length < 2 ? 0 : (logOdds.at(-1)! - logOdds[0]!) / (scoresOfKnots.at(-1)! - scoresOfKnots[0]!);
   return { kind: 'isotonic', scores: scoresOfKnots, logOdds, outerSlope };
+}
+
+/** The scores in rising order. */
+function ascending(scores: Rows): Rows {
+  const falls = scores.every((score, k) => k === 0 || score <= scores[k - 1]!);
+  return falls ? scores.toReversed() : scores.slice().sort();
 }
 
 /** Pairs of neighbouring scores, by their numbers and the sum of their weighted scores. */

@@ -1,6 +1,7 @@
 export type { Enrolment } from '../data/index.ts';
 export {
   type Calibration,
+  type ChosenCalibration,
   calibrate,
   calibrateOne,
   type IsotonicCalibration,
@@ -8,7 +9,7 @@ export {
   probabilityOf,
 } from './calibration.ts';
 export { compare, compatibilityScores, differenceOf, estimateOf, updateGain } from './compatibility.ts';
-export { RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
+export { OPERATING_FAR, RESAMPLES, SAMPLE_SIZES } from './defaults.ts';
 export { createTestRunner, type EvaluateOptions, evaluate, type ModelFeatures, type RowSource } from './evaluate.ts';
 export {
   type EvaluateTemplatesOptions,
@@ -21,17 +22,19 @@ export type {
   CandidateResult,
   Comparison,
   CrossingAdapter,
+  DropInTest,
   Estimate,
   Evaluation,
   IdentificationResult,
   JudgedMetric,
   Measured,
+  OperatingPointResult,
   TestResult,
   VerificationResult,
   WithheldVerdict,
 } from './evaluation.ts';
 export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
-export { type ChosenCalibration, chooseCalibration, fitIsotonic, fitPlatt, logLoss } from './fit-calibration.ts';
+export { chooseCalibration, fitIsotonic, fitPlatt, logLoss } from './fit-calibration.ts';
 export {
   CMC_RANKS,
   type Cmc,
@@ -75,5 +78,7 @@ export {
   templatePositions,
   templateScores,
 } from './templates.ts';
+export { pairOf, readThresholds, thresholdsOf } from './thresholds.ts';
+export type { ThresholdPair, Thresholds } from './thresholds-schema.ts';
 export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
 export { withholdVerdicts } from './withhold-verdicts.ts';

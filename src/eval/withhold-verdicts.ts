@@ -35,7 +35,8 @@ export function withholdVerdicts(
       const withheld = reasonFor(candidate.name);
       if (!withheld) return candidate;
       const comparisons = candidate.comparisons.map((c) => ({ ...c, criterion: 'withheld' as const }));
-      return { ...candidate, withheld, comparisons };
+      const dropIn = candidate.dropIn && { dropIn: { ...candidate.dropIn, grade: 'withheld' as const } };
+      return { ...candidate, withheld, ...dropIn, comparisons };
     }),
   };
 }

@@ -144,6 +144,10 @@ export const glossary: readonly (readonly [term: string, meaning: string])[] = [
     'met: new → old beats old → old, the 95 % interval of the difference excludes 0, and its lower end still puts new → old above chance; missed: new → old falls behind, and the interval excludes 0; undecided: neither; withheld: there is no verdict, and the report says why',
   ],
   [
+    'drop-in',
+    'queries of the new model can be compared at the threshold of old → old: there the 95 % interval of the difference in TAR lies above 0, that of the difference in FAR does not, and excludes twice the FAR; new threshold: TAR is better only at a threshold of its own with the same FAR',
+  ],
+  [
     'update gain',
     'share of the gain that re-embedding everything with the oracle would bring, had without re-embedding',
   ],

@@ -12,6 +12,7 @@ import {
 } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
+import { gradeTables, thresholdTables } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** The report as one HTML file that contains its styles and curves and loads nothing. */
@@ -26,7 +27,7 @@ export function renderHtml(evaluation: Evaluation): string {
         `<h2>Can ${htmlText(candidate.name)} serve the old gallery?</h2>\n<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>\n${table(comparisonColumns, candidate.comparisons.map(comparisonRow))}`,
     ),
     `<h2>All tests</h2>\n${table(tests.header, tests.rows)}`,
-    ...protocolTables(evaluation).map(titledSection),
+    ...[...protocolTables(evaluation), ...thresholdTables(evaluation)].map(titledSection),
     ...figureSections([{ name: '', evaluation }]),
     ...glossarySection,
     '<h2>Where the runs differ from the reference</h2>',
@@ -70,7 +71,8 @@ ${sections.join('\n')}
 </html>
 `;
 
-const summarySections = (evaluations: readonly Evaluation[]): string[] => summaryTables(evaluations).map(titledSection);
+const summarySections = (evaluations: readonly Evaluation[]): string[] =>
+  [...summaryTables(evaluations), ...gradeTables(evaluations)].map(titledSection);
 
 export const titledSection = ({ title, header, rows }: TitledTable): string =>
   `<h2>${htmlText(title)}</h2>\n${table(header, rows)}`;

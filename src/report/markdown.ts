@@ -10,6 +10,7 @@ import {
 } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
+import { gradeTables, thresholdTables } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** The report as Markdown, for a README or an issue. */
@@ -23,12 +24,12 @@ export function renderMarkdown(evaluation: Evaluation): string {
   );
   const presets = presetLines(evaluation).map(([name, text]) => `* **${markdownText(name)}**: ${markdownText(text)}`);
   const terms = glossary.map(([term, meaning]) => `* **${term}**: ${meaning}`).join('\n');
-  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...protocolTables(evaluation).map(titled), ...evaluationWarnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
+  return `# ${markdownText(evaluation.title)}\n\n${[markdownText(protocolText(evaluation)), table(tests.header, tests.rows), ...[...protocolTables(evaluation), ...thresholdTables(evaluation)].map(titled), ...evaluationWarnings(evaluation).map((text) => `**${markdownText(text)}**`), ...glance, ...candidates, `All numbers are percent.\n\n${terms}`, `## Where the runs differ from the reference\n\n${presets.join('\n')}`].join('\n\n')}\n`;
 }
 
 /** Tables that show several evaluations side by side. */
 export const renderSummaryMarkdown = (evaluations: readonly Evaluation[]): string =>
-  summaryTables(evaluations).map(titled).join('\n\n');
+  [...summaryTables(evaluations), ...gradeTables(evaluations)].map(titled).join('\n\n');
 
 const titled = ({ title, header, rows }: TitledTable): string => `**${markdownText(title)}**\n\n${table(header, rows)}`;
 

@@ -6,6 +6,14 @@ export const groupDigits = (x: number): string => x.toLocaleString('en-US');
 export const percent = (x: number): string => (Number.isFinite(x) ? (100 * x).toFixed(2) : '–');
 /** Replaces the hyphen by a minus sign, which is as wide as a plus. */
 const withMinusSign = (number: string): string => number.replace(/^-/, '−');
+/** A rare share as percent with three significant digits, such as a FAR. */
+export const rateText = (x: number): string => (Number.isFinite(x) ? (x === 0 ? '0' : (100 * x).toPrecision(3)) : '–');
+/** A score or a threshold: a cosine. */
+export const scoreText = (x: number | null): string =>
+  x !== null && Number.isFinite(x) ? withMinusSign(x.toFixed(4)) : '–';
+/** A number and its interval; by default shares as percent. */
+export const percentWithInterval = ({ value, low, high }: Estimate, text = percent): string =>
+  `${text(value)} [${text(low)}, ${text(high)}]`;
 /** A difference of shares, in percentage points, with its sign. */
 export const percentagePoints = (x: number): string =>
   Number.isFinite(x) ? withMinusSign(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';

@@ -29,6 +29,11 @@ export const reportFiles = {
     description: 'a report in Markdown',
     matches: (path) => /^\| new model \| new → new \| new → old \||^All numbers are percent\.$/m.test(textOf(path)),
   },
+  thresholds: {
+    host,
+    description: 'a file of thresholds',
+    matches: (path) => /^\{\n? *"kind": "thresholds",/.test(textOf(path)),
+  },
   /** A PNG file is one if it stands beside its SVG. */
   figure: {
     host,

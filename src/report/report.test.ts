@@ -68,7 +68,7 @@ test('all three forms show the numbers of the evaluation', () => {
     .split('\n')
     .filter((line) => line.startsWith('|'))
     .map((line) => line.replace(/\\\|/g, '').split('|').length);
-  assert.deepEqual([...new Set(widths)].length, 2, 'two kinds of table, each with rows of one length');
+  assert.deepEqual([...new Set(widths)].length, 3, 'three kinds of table, each with rows of one length');
 });
 
 test('a report names the preset of each model and every place where it differs from the reference', () => {

@@ -6,6 +6,7 @@ import { backfillGlossary, backfillProtocolText, firstBackfillTables, skippedTex
 import { comparisonColumns, comparisonRow, evaluationWarnings, glossary, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
+import { calibrationTables, gradeTables, thresholdTables } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** More new models than this share one table instead of one each. */
@@ -13,9 +14,20 @@ const MAX_DETAILED_MODELS = 3;
 
 /** Tables that show several evaluations side by side. */
 export const renderSummary = (evaluations: readonly Evaluation[]): string =>
-  summaryTables(evaluations).map(titled).join('\n\n');
+  [...summaryTables(evaluations), ...gradeTables(evaluations)].map(titled).join('\n\n');
 
 const titled = ({ title, header, rows }: TitledTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
+
+/** Thresholds and calibrations of evaluations, each under its title. */
+export const renderThresholds = (evaluations: readonly Evaluation[]): string =>
+  evaluations
+    .map((evaluation) =>
+      [
+        colors.bold(evaluation.title),
+        ...[...thresholdTables(evaluation), ...gradeTables([evaluation]), ...calibrationTables(evaluation)].map(titled),
+      ].join('\n\n'),
+    )
+    .join('\n\n');
 
 /** The report for a terminal: the tests, then a comparison of each new model with the old one. */
 export function renderTerminal(evaluation: Evaluation): string {
@@ -24,11 +36,11 @@ export function renderTerminal(evaluation: Evaluation): string {
     colors.bold(evaluation.title),
     wrap(protocolText(evaluation)),
     textTable(tests.header, tests.rows),
-    ...protocolTables(evaluation).map(titled),
+    ...[...protocolTables(evaluation), ...thresholdTables(evaluation)].map(titled),
     ...evaluationWarnings(evaluation).map((text) => colors.yellow(wrap(text))),
   ];
   const many = evaluation.candidates.length > MAX_DETAILED_MODELS;
-  if (many) parts.push(...summaryTables([evaluation]).map(titled));
+  if (many) parts.push(...[...summaryTables([evaluation]), ...gradeTables([evaluation])].map(titled));
   for (const candidate of evaluation.candidates) {
     const { name, comparisons } = candidate;
     if (!many)
@@ -45,7 +57,7 @@ export function renderTerminal(evaluation: Evaluation): string {
   parts.push(
     colors.dim(
       `percent; ${glossary
-        .filter(([term]) => term === 'criterion' || term === 'update gain' || term === 'tax')
+        .filter(([term]) => term === 'criterion' || term === 'drop-in' || term === 'update gain' || term === 'tax')
         .map(([term, meaning]) => wrap(`${term}: ${meaning}`))
         .join('\n')}`,
     ),

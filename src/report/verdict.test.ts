@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { type Evaluation, evaluate, type TrainingData, withholdVerdicts } from '../eval/index.ts';
+import { type DropInTest, type Evaluation, evaluate, type TrainingData, withholdVerdicts } from '../eval/index.ts';
+import { renderHtml } from './html.ts';
+import { renderSummary, renderTerminal } from './terminal.ts';
 import { dataText, verdict } from './verdict.ts';
 
 /** Two models of `classes` identities, the new one with less noise: it serves the old gallery. */
@@ -84,6 +86,55 @@ test('what is known of training data is said in words that fit it', () => {
     assert.match(dataText(evaluation), data);
     assert.match(said(evaluation), sentence);
   }
+});
+
+test('the verdict says at which threshold a model can serve, and what it does at the old one', () => {
+  const judgedAt = withholdVerdicts(judged(100));
+  const [candidate] = judgedAt.candidates;
+  const say = (changes: Partial<DropInTest>): string =>
+    verdict(judgedAt, { ...candidate!, dropIn: { ...candidate!.dropIn!, ...changes } });
+  const atOld =
+    /; at the old threshold it accepts \d+\.\d\d % of the genuine pairs \(old model: \d+\.\d\d %\) and [\d.]+ % of the impostor pairs \([\d.]+ %\)/;
+  const dropIn = say({ grade: 'drop-in' });
+  assert.match(
+    dropIn,
+    /^new can serve the old gallery as a drop-in, at the old threshold 0\.\d{4}: its queries beat the old model's own \(/,
+  );
+  assert.match(dropIn, atOld);
+  const moved = say({ grade: 'new threshold', farDifference: { value: 1e-3, low: 1e-4, high: 2e-3 } });
+  assert.match(moved, /^new can serve .* with a new threshold, 0\.\d{4} instead of 0\.\d{4} for FAR 1e-3: its queries/);
+  assert.match(moved, atOld);
+  const gained = { value: 0.1, low: 0.05, high: 0.2 };
+  const unsure = { tarDifference: gained, farDifference: { value: 0, low: -1e-3, high: 5e-3 } };
+  assert.match(say({ grade: 'new threshold', ...unsure }), /which is not known well enough to call it a drop-in/);
+  assert.match(say({ grade: 'no' }), /^new can serve the old gallery, but no gain in TAR at FAR 1e-3 is shown: its/);
+  const missed = candidate!.comparisons.map((c, i) => ({
+    ...c,
+    criterion: i === 1 ? ('missed' as const) : c.criterion,
+  }));
+  assert.match(
+    verdict(judgedAt, {
+      ...candidate!,
+      comparisons: missed,
+      dropIn: { ...candidate!.dropIn!, grade: 'new threshold' },
+    }),
+    /falls behind by rank-1; its TAR is better with a new threshold, 0\.\d{4} instead of 0\.\d{4} for FAR 1e-3; at the old/,
+  );
+});
+
+test('evaluations of earlier versions are read as before, without figures at the old threshold', () => {
+  const { operatingPoint: _, ...rest } = judged(100);
+  const earlier: Evaluation = {
+    ...rest,
+    tests: rest.tests.map(({ operatingPoint: _, ...test }) => test),
+    candidates: rest.candidates.map(({ dropIn: _, ...candidate }) => candidate),
+  };
+  assert.match(
+    said(earlier),
+    /^new can serve the old gallery: its queries beat the old model's own \([^;]*\)(; undecided: [^;]*)?$/,
+  );
+  for (const report of [renderTerminal(earlier), renderHtml(earlier), renderSummary([earlier, earlier])])
+    assert.doesNotMatch(report, /old threshold/);
 });
 
 test('evaluations of earlier versions are read as before, without a claim on training data', () => {

@@ -1,9 +1,11 @@
-import type { CandidateResult, Comparison, Evaluation, TrainingData } from '../eval/index.ts';
-import { groupDigits } from './number-format.ts';
+import type { CandidateResult, Comparison, DropInTest, Evaluation, TrainingData } from '../eval/index.ts';
+import { groupDigits, percent, rateText, scoreText } from './number-format.ts';
+import { farText, operatingPointOf } from './threshold-tables.ts';
 
 /** The conclusion on a new model in one sentence. */
-export function verdict(evaluation: Evaluation, { name, comparisons, withheld }: CandidateResult): string {
-  if (!withheld) return [comparisonSentence(name, comparisons), ...overlapWarnings(evaluation, name)].join('; ');
+export function verdict(evaluation: Evaluation, candidate: CandidateResult): string {
+  const { name, withheld } = candidate;
+  if (!withheld) return [...conclusion(evaluation, candidate), ...overlapWarnings(evaluation, name)].join('; ');
   switch (withheld.reason) {
     case 'training images':
       return `no verdict on ${name}: ${sharedImagesText(evaluation, name)}`;
@@ -14,20 +16,61 @@ export function verdict(evaluation: Evaluation, { name, comparisons, withheld }:
   }
 }
 
-function comparisonSentence(name: string, comparisons: readonly Comparison[]): string {
+function conclusion(evaluation: Evaluation, { name, comparisons, dropIn }: CandidateResult): string[] {
   const named = (criterion: Comparison['criterion']): string =>
     comparisons
       .filter((c) => c.criterion === criterion)
       .map(({ metric }) => metric)
       .join(', ');
   const [met, missed, undecided] = [named('met'), named('missed'), named('undecided')];
-  const rest = undecided && `; undecided: ${undecided}`;
-  if (met && !missed) return `${name} can serve the old gallery: its queries beat the old model's own (${met})${rest}`;
+  const rest = undecided ? [`undecided: ${undecided}`] : [];
+  const thresholds = dropIn ? thresholdsText(evaluation, name, dropIn) : null;
+  if (met && !missed)
+    return [
+      `${name} can serve the old gallery${thresholds?.how ?? ''}: its queries beat the old model's own (${met})`,
+      ...rest,
+      ...(thresholds ? [thresholds.atOld] : []),
+    ];
+  const note = thresholds && (dropIn?.grade === 'drop-in' || dropIn?.grade === 'new threshold') ? thresholds : null;
+  const noted = note ? [`its TAR is better${note.how}`, note.atOld] : [];
   if (missed && !met)
-    return `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})${rest}`;
+    return [
+      `${name} cannot serve the old gallery: its queries fall behind the old model's own (${missed})`,
+      ...rest,
+      ...noted,
+    ];
   if (met && missed)
-    return `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`;
-  return `${name}: no difference to the old model's queries on the old gallery can be told`;
+    return [
+      `${name} beats the old model's queries on the old gallery by ${met}, but falls behind by ${missed}`,
+      ...noted,
+    ];
+  return [`${name}: no difference to the old model's queries on the old gallery can be told`, ...noted];
+}
+
+/** At which threshold a new model can serve the old gallery, and what it does at the old one. */
+function thresholdsText(
+  evaluation: Evaluation,
+  name: string,
+  { grade, tarDifference, farDifference }: DropInTest,
+): { readonly how: string; readonly atOld: string } | null {
+  const { models, operatingPoint } = evaluation;
+  const [fresh, old] = [name, models.find(({ role }) => role === 'old')?.name ?? ''].map((query) =>
+    operatingPointOf(evaluation, query),
+  );
+  if (!operatingPoint || !fresh || !old) return null;
+  const [threshold, far] = [scoreText(operatingPoint.threshold), farText(operatingPoint.far)];
+  const how = {
+    'drop-in': ` as a drop-in, at the old threshold ${threshold}`,
+    'new threshold': ` with a new threshold, ${scoreText(fresh.keepingFar.threshold.value)} instead of ${threshold} for FAR ${far}`,
+    no: `, but no gain in TAR at FAR ${far} is shown`,
+    withheld: '',
+  }[grade];
+  const [there, before] = [fresh.atOldThreshold, old.atOldThreshold];
+  const unsure = grade !== 'drop-in' && tarDifference.low > 0 && farDifference.low <= 0;
+  return {
+    how,
+    atOld: `at the old threshold it accepts ${percent(there.tar.value)} % of the genuine pairs (old model: ${percent(before.tar.value)} %) and ${rateText(there.far.value)} % of the impostor pairs (${rateText(before.far.value)} %)${unsure ? ', which is not known well enough to call it a drop-in' : ''}`,
+  };
 }
 
 type Model = Evaluation['models'][number];

@@ -20,7 +20,7 @@ import { openSameImages } from './same-images.ts';
 
 export type EvaluateSetsOptions = Pick<
   EvaluateOptions,
-  'title' | 'genuines' | 'impostors' | 'probes' | 'resamples' | 'maxZeroShare'
+  'title' | 'far' | 'genuines' | 'impostors' | 'probes' | 'resamples' | 'maxZeroShare'
 > & {
   /** Folders of feature sets of one evaluation set. */
   readonly old: string;
@@ -64,7 +64,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
     return inOldSpace === undefined ? null : crossedSet(compared, inOldSpace);
   });
   const { dataset } = described.info;
-  const { title, seed, genuines, impostors, probes, resamples, maxZeroShare } = stage;
+  const { title, far, seed, genuines, impostors, probes, resamples, maxZeroShare } = stage;
   const present = presentRows(described.info.count, paths);
   const column = (all: Int32Array): Int32Array => (present ? Int32Array.from(present, (row) => all[row]!) : all);
   const labels = column(described.labels());
@@ -79,7 +79,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       name,
       rows: () => readRows(path, present),
       dim,
-      ...(model && { preset: model.preset, differences: model.differences }),
+      ...(model && { digest: model.digest, preset: model.preset, differences: model.differences }),
       trainingData: relateTrainingData(training, evaluationData),
       ...(adapter && { adapter: crossingAdapter(adapter) }),
     };
@@ -102,7 +102,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       labels,
       families: column(described.families()),
       missing: described.info.count - labels.length,
-      ...{ seed, genuines, impostors, probes, resamples, maxZeroShare },
+      ...{ far, seed, genuines, impostors, probes, resamples, maxZeroShare },
       onTest: (done, _, name) => bar.update(done, name),
     });
     bar.stop();

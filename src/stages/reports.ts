@@ -59,7 +59,7 @@ export async function reportEvaluations(
 }
 
 /** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */
-function requireFile(path: string, kind: OutputKind, replacing: OverwriteOptions): void {
+export function requireFile(path: string, kind: OutputKind, replacing: OverwriteOptions): void {
   requireReplaceable(path, kind, replacing);
   if (path.endsWith(sep) || entryAt(path)?.isDirectory())
     throw new UserError(`${path} is a folder, wanted the name of a file`, { hint: 'choose another name' });

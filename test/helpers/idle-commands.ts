@@ -5,5 +5,6 @@ export const idleCommands = [
   'train --help',
   'schema recipe',
   'schema experiment',
+  'schema thresholds',
   'recipes',
 ] as const;

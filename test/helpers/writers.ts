@@ -190,6 +190,12 @@ export const writers: Readonly<Record<string, Writer>> = {
     makes: 'folder',
     last: '/manifest.json',
   },
+  thresholds: {
+    make: (out) => ['thresholds', 'judged', '--out', `${out}.json`],
+    inputs: ['judged'],
+    makes: 'files',
+    again: ['--force', '--force'],
+  },
   report: {
     make: (out) => [
       ...['report', 'judged', '--html', `${out}.html`, '--markdown', `${out}.md`, '--figures', `${out}-figures`],
