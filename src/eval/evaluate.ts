@@ -246,7 +246,7 @@ export function createTestRunner(
   const totals = impostorWeights(pairCounts(impostorSides, classes), drawn);
   const probeIdentity = split.probes.map((i) => identity[i]!);
 
-  const shared = { identities: classes.length, drawn, totals, probeIdentity, rng };
+  const shared = { identities: classes, drawn, totals, probeIdentity, rng };
 
   return (query: Embeddings, gallery: Embeddings, point?: OperatingPointOptions) => {
     const genuine = sortPairsByScore({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
