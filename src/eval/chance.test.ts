@@ -317,6 +317,7 @@ test('a dead model never meets the criterion, whatever the old one is', () => {
       });
       for (const { metric, criterion } of candidates[0]!.comparisons)
         assert.notEqual(criterion, 'met', `${kind} on ${old}: ${metric}`);
+      assert.equal(candidates[0]!.dropIn!.grade, 'no', `${kind} on ${old}`);
     }
 });
 
@@ -338,6 +339,7 @@ test('no model meets the criterion by ties that a collapsed old model loses and 
     assert.ok(rankOne.newOld > rankOne.oldOld, `${kind}: its queries tie less often`);
     for (const { metric, criterion } of candidates[0]!.comparisons)
       assert.notEqual(criterion, 'met', `${kind}: ${metric}`);
+    assert.equal(candidates[0]!.dropIn!.grade, 'no', kind);
     assert.ok(tests[0]!.identification!.tied! > 0);
   }
 });

@@ -129,9 +129,12 @@ export const evaluationArtifact = defineArtifact({
   }),
   describe: ({ seed, old }, path) => {
     const { title, dataset, protocol, models, candidates } = readEvaluation(path);
-    const verdicts = candidates.map(({ name, comparisons }) => [
+    const verdicts = candidates.map(({ name, comparisons, dropIn }) => [
       name,
-      comparisons.map(({ metric, criterion }) => `${metric} ${criterion}`).join(', '),
+      [
+        ...comparisons.map(({ metric, criterion }) => `${metric} ${criterion}`),
+        ...(dropIn ? [`drop-in test: ${dropIn.grade}`] : []),
+      ].join(', '),
     ]);
     return {
       facts: {

@@ -61,9 +61,10 @@ function lastLosses(log: string): Record<string, unknown> {
 }
 
 function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {
-  const results = candidates.flatMap(({ name, comparisons }) =>
-    comparisons.map((comparison) => leavesOf(`result.${name}.${comparison.metric}`, comparison)),
-  );
+  const results = candidates.flatMap(({ name, comparisons, dropIn }) => [
+    ...comparisons.map((comparison) => leavesOf(`result.${name}.${comparison.metric}`, comparison)),
+    ...(dropIn ? [leavesOf(`result.${name}.drop-in test`, dropIn)] : []),
+  ]);
   return Object.assign(
     { kind: 'evaluation', title },
     leavesOf('data', dataset),
