@@ -1,11 +1,14 @@
 /** The long options of the command line. `npm run check` compares this list with what src/cli declares. */
 export type OptionName =
+  | '--adapt'
   | '--allow-missing'
+  | '--backfill'
   | '--background'
   | '--batch-size'
   | '--blend'
   | '--by'
   | '--candidates'
+  | '--chain'
   | '--channels'
   | '--check'
   | '--data'

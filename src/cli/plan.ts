@@ -1,21 +1,31 @@
+import { adapterMethods } from '../adapt/adapter-artifact.ts';
 import { UserError } from '../base/errors.ts';
+import { adapterDirections } from '../features/feature-set-artifact.ts';
+import { renderChain } from '../plan/chain-text.ts';
 import { planMetrics } from '../plan/evidence.ts';
 import { acceptable, vectorTypes } from '../plan/plan-artifact.ts';
 import { renderPlan } from '../plan/plan-text.ts';
-import { command, useThreads } from './context.ts';
+import { command, type ResultCommand, useThreads } from './context.ts';
 
 const SHARE = { least: 0, most: 1 } as const;
 const LOSS = 'how far the metric may fall below the old model on the way';
 const REQUIRE = `ways to choose from, some of ${acceptable.join(',')}; exit code 1 if none of them is proven`;
+const CHAIN = 'in place of evaluations: feature sets of one evaluation set by generations of models, the oldest first';
+const ADAPT = 'with --chain: compare chained adapters with refitted ones, for the query or the gallery';
 
-export const planCommand = () =>
-  command('plan', 'draw one verdict on an upgrade from measured evidence')
+export const planCommand = () => {
+  const plan = command(
+    'plan',
+    'draw one verdict on an upgrade from measured evidence, or compare generations of models',
+  )
     .example(
       'mixbct plan runs/evaluation --gallery-size 1000000 --images-per-second 400 --max-hours 48',
       'mixbct plan runs/evaluation --require deploy,keep --json',
+      'mixbct plan --chain 2022=features/a 2024=features/b 2026=features/c --adapt gallery',
     )
-    .argument('<evaluations...>', 'folder of an evaluation; several, if they judge other new models by the same set')
-    .choiceOption('--metric <name>', 'what ways are judged by', planMetrics, 'TAR@FAR=1e-3')
+    .argument('[evaluations...]', 'folder of an evaluation; several, if they judge other new models by the same set')
+    .repeatedOption('--backfill <simulation>', 'folder of a simulated backfill')
+    .choiceOption('--metric <name>', 'what is judged by', planMetrics, 'TAR@FAR=1e-3')
     .option('--gallery <features>', 'feature set of the gallery: its size and type')
     .wholeOption('--gallery-size <n>', 'vectors in the gallery', { least: 1, most: 1e12 })
     .choiceOption('--vector-type <type>', 'of the gallery (default: its own, or float32)', Object.keys(vectorTypes))
@@ -26,16 +36,52 @@ export const planCommand = () =>
     .numberOption('--max-loss <share>', LOSS, SHARE, 0)
     .numberOption('--max-hours <n>', 'hours that re-embedding may take', { least: 0, most: 1e9 })
     .listOption('--require <ways>', REQUIRE, acceptable, acceptable)
-    .option('--out <folder>', 'write the plan there')
+    .option('--chain <name=features...>', CHAIN)
+    .choiceOption('--adapt <direction>', ADAPT, adapterDirections)
+    .listOption('--candidates <list>', `with --adapt: maps to try, some of ${adapterMethods.join(',')}`, adapterMethods)
+    .option('--out <folder>', 'write the result there')
     .batchSizeOption(256)
-    .shared('workers', 'threads', 'force')
-    .prints(async (evaluations: readonly string[], options) => {
-      const { planUpgrade } = await import('../stages/plan.ts');
-      const imagesPerSecond = options.measure || options.data ? await measuredRate(options) : options.imagesPerSecond;
-      const plan = await planUpgrade({ ...options, imagesPerSecond, evaluations, accept: options.require });
-      if (!plan.verdict.accepted) process.exitCode = 1;
-      return [plan, renderPlan(plan)];
-    });
+    .shared('workers', 'resamples', 'threads', 'seed', 'force');
+  return plan.prints(async (evaluations: readonly string[], options) => {
+    requireOneMode(plan, evaluations);
+    if (options.chain) {
+      const { planChain } = await import('../stages/plan-chain.ts');
+      await useThreads(options.threads);
+      const chain = await planChain({ ...options, chain: options.chain.map(generation) });
+      return [chain, renderChain(chain)];
+    }
+    const { planUpgrade } = await import('../stages/plan.ts');
+    const imagesPerSecond = options.measure || options.data ? await measuredRate(options) : options.imagesPerSecond;
+    const { backfill: backfills, require: accept, ...given } = options;
+    const made = await planUpgrade({ ...given, evaluations, backfills, imagesPerSecond, accept });
+    if (!made.verdict.accepted) process.exitCode = 1;
+    return [made, renderPlan(made)];
+  });
+};
+
+function generation(text: string): { readonly name: string; readonly features: string } {
+  const [, name, features] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (name === undefined || features === undefined) throw new UserError(`--chain ${text}: wanted name=folder`);
+  return { name, features };
+}
+
+const OF_CHAINS = ['adapt', 'candidates', 'seed', 'resamples'];
+const OF_BOTH = ['chain', 'metric', 'out', 'threads', 'force', 'json'];
+
+/** @throws UserError if there are neither evaluations nor a chain, both, or an option that belongs to the other one. */
+function requireOneMode(plan: ResultCommand, evaluations: readonly string[]): void {
+  const given = plan.options.filter((option) => plan.getOptionValueSource(option.attributeName()) === 'cli');
+  const chained = given.some(({ long }) => long === '--chain');
+  if (chained === evaluations.length > 0)
+    throw new UserError(
+      `wanted ${chained ? 'either evaluations or --chain' : 'the folder of an evaluation, or --chain'}`,
+    );
+  const foreign = given.find((option) => {
+    const name = option.attributeName();
+    return !OF_BOTH.includes(name) && OF_CHAINS.includes(name) !== chained;
+  });
+  if (foreign) throw new UserError(`${foreign.long} belongs to ${chained ? 'evaluations' : '--chain'}`);
+}
 
 type RateOptions = {
   readonly measure?: string;

@@ -11,6 +11,7 @@ const schemas = {
     return experimentSchema(stages);
   },
   thresholds: async () => (await import('../eval/thresholds-schema.ts')).thresholdsSchema,
+  chain: async () => (await import('../plan/chain-artifact.ts')).chainSchema,
   plan: async () => (await import('../plan/plan-artifact.ts')).planSchema,
 } as const;
 

@@ -43,7 +43,6 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Meas
       ),
     );
   const difference = of((oo, no) => no - oo);
-  const met = difference.low > 0 && oldOld.value + difference.low > chance;
   return {
     metric,
     oldOld: oldOld.value,
@@ -51,13 +50,22 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Meas
     newNew: newNew.value,
     oracle: oracle?.value ?? null,
     difference,
-    criterion: met ? 'met' : difference.high < 0 ? 'missed' : 'undecided',
+    criterion: judgeDifference(difference, { oldOld: oldOld.value, chance }),
     updateGain: oracle && of((oo, no, _, or) => updateGain({ oldOld: oo, newOld: no, oracle: or })),
     tax: oracle && of((_, __, nn, or) => or - nn),
     scores:
       oracle &&
       compatibilityScores([{ oldOld: oldOld.value, newOld: newOld.value, newNew: newNew.value, oracle: oracle.value }]),
   };
+}
+
+/** The criterion of backward compatibility for a difference to old → old; `chance`: the metric of a model that knows nothing. */
+export function judgeDifference(
+  difference: Estimate,
+  { oldOld, chance }: { readonly oldOld: number; readonly chance: number },
+): 'met' | 'undecided' | 'missed' {
+  if (difference.low > 0 && oldOld + difference.low > chance) return 'met';
+  return difference.high < 0 ? 'missed' : 'undecided';
 }
 
 /** The metrics of a test that verdicts of the protocol use, each with its difference to old → old. */

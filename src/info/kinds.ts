@@ -16,6 +16,7 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   adapter: async () => (await import('../adapt/adapter-artifact.ts')).adapterArtifact,
   backfill: async () => (await import('../backfill/backfill-artifact.ts')).backfillArtifact,
   evaluation: async () => (await import('../eval/evaluation-artifact.ts')).evaluationArtifact,
+  chain: async () => (await import('../plan/chain-artifact.ts')).chainArtifact,
   plan: async () => (await import('../plan/plan-artifact.ts')).planArtifact,
   'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
 };

@@ -9,29 +9,14 @@ import {
   type PairedRows,
   testRows,
 } from '../adapt/index.ts';
-import { differenceOf, type Estimate, estimateOf, unitEmbeddings } from '../eval/index.ts';
+import { differenceOf, estimateOf, unitEmbeddings } from '../eval/index.ts';
 import type { AdapterDirection } from '../features/feature-set-artifact.ts';
 import { scope } from '../torch/index.ts';
+import type { Chain } from './chain-artifact.ts';
 import { createMetricRunner, type MeasureOptions } from './compatibility-matrix.ts';
 
 /** A generation whose embeddings are in memory: no zeros, flat [N · D]. */
 export type LoadedGeneration = { readonly name: string; readonly dim: number; readonly rows: Float32Array };
-
-/** Adapters between two models that are not neighbours, by the metric on held-out identities. */
-export type ChainedAdapters = {
-  /** The model whose embeddings are mapped, and the one into whose space. */
-  readonly from: string;
-  readonly to: string;
-  /** Methods of the adapters between neighbours, in their order. */
-  readonly methods: readonly AdapterMethod[];
-  /** The metric through these adapters one after the other. */
-  readonly chained: Estimate;
-  /** Through one adapter that was fitted between both models. */
-  readonly refitted: Estimate & { readonly method: AdapterMethod };
-  readonly difference: Estimate;
-  /** Of the older model alone: its queries on its gallery. */
-  readonly old: Estimate;
-};
 
 export type ChainOptions = MeasureOptions & {
   readonly direction: AdapterDirection;
@@ -48,11 +33,11 @@ export type ChainOptions = MeasureOptions & {
 export function compareChainedAdapters(
   generations: readonly LoadedGeneration[],
   { labels, families, direction, metric, seed, resamples, methods, onFit }: ChainOptions,
-): ChainedAdapters[] {
+): Pick<NonNullable<Chain['adapters']>, 'identities' | 'pairs'> {
   const chosenBy = adapterMetrics.find(({ name }) => name === metric)!;
   const rows = testRows(labels, seed);
   const column = (all: Int32Array): Int32Array => rows.map((row) => all[row]!);
-  const run = createMetricRunner({ labels: column(labels), families: column(families), metric, seed, resamples });
+  const { run } = createMetricRunner({ labels: column(labels), families: column(families), metric, seed, resamples });
   const tested = generations.map(({ name, dim, rows: all }) => unitEmbeddings(rowsAt(all, dim, rows), dim, name));
   const distances = generations.flatMap((_, a) => generations.slice(a + 1).map((_, k) => [a, a + 1 + k] as const));
   return scope(() => {
@@ -73,7 +58,7 @@ export function compareChainedAdapters(
       fits.set(`${a},${b}`, fitAdapter({ ...known, pairs: inMemory(x, y), methods: fitting }));
     }
     const fitOf = (a: number, b: number): AdapterFit => fits.get(`${a},${b}`)!;
-    return distances
+    const pairs = distances
       .filter(([a, b]) => b - a > 1)
       .map(([a, b]) => {
         const neighbours = Array.from({ length: b - a }, (_, k) => fitOf(a + k, a + k + 1));
@@ -94,6 +79,7 @@ export function compareChainedAdapters(
           old: estimateOf(run(older, older)),
         };
       });
+    return { identities: new Set(column(labels)).size, pairs };
   });
 }
 

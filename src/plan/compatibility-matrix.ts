@@ -1,4 +1,3 @@
-import { UserError } from '../base/errors.ts';
 import { RESAMPLES } from '../eval/defaults.ts';
 import {
   createTestRunner,
@@ -10,6 +9,7 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import { drawProtocol, evaluationRng } from '../eval/labelled-set-protocol.ts';
+import { metrics } from '../eval/metrics/index.ts';
 
 /** A generation of models: reads its embeddings of the evaluation set, flat [N · D]. */
 export type Generation = { readonly name: string; readonly dim: number; readonly rows: () => Float32Array };
@@ -45,36 +45,55 @@ export type MeasureOptions = Identities & {
   readonly onTest?: (done: number, total: number, name: string) => void;
 };
 
-/** Returns a function that measures one metric of queries on a gallery of unit embeddings, by the protocol of `evaluate`. */
-export function createMetricRunner({ labels, families, metric, seed, resamples = RESAMPLES }: MeasureOptions) {
+/** Measures one metric of queries on a gallery of unit embeddings. */
+export type MetricRunner = {
+  readonly run: (query: Embeddings, gallery: Embeddings) => Measured;
+  /** The metric of a model that knows nothing. */
+  readonly chance: number;
+};
+
+/** A runner by the protocol of `evaluate`. @throws UserError if the set is too small for it. */
+export function createMetricRunner({
+  labels,
+  families,
+  metric,
+  seed,
+  resamples = RESAMPLES,
+}: MeasureOptions): MetricRunner {
   const protocol = drawProtocol({ labels, families }, { seed });
   const runTest = createTestRunner(protocol, { resamples, rng: evaluationRng(seed).split('bootstrap') });
-  return (query: Embeddings, gallery: Embeddings): Measured => runTest(query, gallery).measured.get(metric)!;
+  const { verdict } = metrics.find(({ name }) => name === metric)!;
+  return {
+    run: (query, gallery) => runTest(query, gallery).measured.get(metric)!,
+    chance: verdict!.chance(protocol.split.galleries.map(({ entries }) => entries.length)),
+  };
 }
 type Embeddings = ReturnType<typeof unitEmbeddings>;
 
 /**
  * Measures every query model on every gallery model. The embeddings of two models are in memory at a time.
- * @throws UserError if there are fewer than two models, two have one name, or embeddings are broken.
+ * @throws UserError if two models have one name, or embeddings are broken.
  */
-export function measureMatrix(generations: readonly Generation[], options: MeasureOptions): Matrix<Measured> {
-  if (generations.length < 2) throw new UserError(`${generations.length} generations, wanted at least two`);
+export function measureMatrix(
+  generations: readonly Generation[],
+  options: MeasureOptions,
+): { readonly matrix: Matrix<Measured>; readonly chance: number } {
   requireDistinctNames(generations.map(({ name }) => name));
-  const run = createMetricRunner(options);
-  const total = generations.length ** 2;
-  return generations.map((query, i) => {
-    const queries = load(query, options.labels.length);
+  const { run, chance } = createMetricRunner(options);
+  const count = options.labels.length;
+  const matrix = generations.map((query, i) => {
+    const queries = load(query, count);
     return generations.map((gallery, j) => {
-      options.onTest?.(i * generations.length + j, total, `${query.name} → ${gallery.name}`);
+      options.onTest?.(i * generations.length + j, generations.length ** 2, `${query.name} → ${gallery.name}`);
       if (query.dim !== gallery.dim) return null;
-      return run(queries, i === j ? queries : load(gallery, options.labels.length));
+      return run(queries, i === j ? queries : load(gallery, count));
     });
   });
+  return { matrix, chance };
 }
 
 function load({ name, dim, rows }: Generation, count: number): Embeddings {
   const read = rows();
-  if (read.length !== count * dim) throw new UserError(`${name}: ${read.length / dim} embeddings for ${count} labels`);
   const unit = unitEmbeddings(read, dim, name, read);
   requireFewZeros(name, new Set(zeroRows(unit.rows, dim)), { of: count });
   return unit;

@@ -13,7 +13,17 @@ const option = (
 ) =>
   ({
     ...{ way, model, adapter: null, standing, reasons: [], start: null, end: exact(0.5), gain, worst: null },
-    ...{ dropIn: null, order: null, movedFor95: null, reEmbed: 0, rewrite: 0, hours: 0, bytes: null, threshold: null },
+    ...{
+      dropIn: null,
+      order: null,
+      merge: null,
+      movedFor95: null,
+      reEmbed: 0,
+      rewrite: 0,
+      hours: 0,
+      bytes: null,
+      threshold: null,
+    },
   }) satisfies PlanOption;
 const keep = option('keep', 'old', exact(0));
 const limits: Limits = { minGain: 0, maxLoss: 0, maxHours: null, accept: acceptable };

@@ -24,7 +24,7 @@ export type ModelEvidence = {
   readonly adapter: CrossingAdapter | null;
   /** Its own queries on its own gallery. */
   readonly own: Quality;
-  /** Its queries on the old gallery, or through the adapter; null: they cannot be compared. */
+  /** Its queries on the old gallery, or through the adapter; null: it is the oracle, or they cannot be compared. */
   readonly onOld: Quality | null;
   /** Why nothing can be concluded about it; null: something can. */
   readonly withheld: string | null;
@@ -64,9 +64,9 @@ export function gatherEvidence(evaluations: readonly EvaluationAt[], metricName:
     tests.some((test) => test.query === query && test.gallery === old.name);
   const models = new Map<string, ModelEvidence>();
   for (const at of evaluations)
-    for (const { name, dim, adapter } of at.evaluation.models.filter(({ role }) => role !== 'old')) {
+    for (const { name, dim, adapter, role } of at.evaluation.models.filter((one) => one.role !== 'old')) {
       const own = qualityOf(at, name, name);
-      const onOld = crosses(at, name) ? qualityOf(at, name, old.name) : null;
+      const onOld = role !== 'oracle' && crosses(at, name) ? qualityOf(at, name, old.name) : null;
       const model = { name, dim, adapter: adapter ?? null, own, onOld, withheld: withheldReason(at, name) };
       const known = models.get(name);
       if (known && !isDeepStrictEqual(known, model))

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { judgeModels, newModels, seenWith, upgradeSet } from '../../test/helpers/upgrades.ts';
+import type { BackfillCurve, BackfillSimulation } from '../backfill/index.ts';
 import type { Estimate, Evaluation } from '../eval/index.ts';
+import type { SimulationAt } from './backfill-evidence.ts';
 import type { EvaluationAt } from './evidence.ts';
 import { type MakePlanOptions, makePlan } from './make-plan.ts';
-import type { BackfillEvidence } from './options.ts';
 import { type Plan, planSchema } from './plan-artifact.ts';
 import { renderPlan } from './plan-text.ts';
 
@@ -37,15 +38,33 @@ const rankOf = (query: string, gallery: string): { readonly value: Estimate; rea
     .find((one) => one.query === query && one.gallery === gallery)!
     .judged!.find(({ metric }) => metric === METRIC)!;
 
-const simulated =
-  (changes: Partial<BackfillEvidence> = {}) =>
-  () => [
-    {
-      ...{ path: 'simulated', model: 'compatible', order: 'uncertain-first', movedFor95: 0.75 },
-      worst: { moved: 0.1, overOld: { value: 0.4, low: 0.35, high: 0.45 } },
-      ...changes,
-    },
-  ];
+/** A simulation of the compatible model; `worst`: the worst point of its best order, less old → old. */
+function simulated({ share = 0.5, worst = 0.45 } = {}): {
+  readonly path: string;
+  readonly simulation: BackfillSimulation;
+} {
+  const [oldOld, newOld, newNew] = [
+    rankOf('old', 'old'),
+    rankOf('compatible', 'old'),
+    rankOf('compatible', 'compatible'),
+  ].map(({ value }) => value.value) as [number, number, number];
+  const curve: BackfillCurve = {
+    ...{ order: 'uncertain-first', merge: 'direct', metric: METRIC, value: [], area: 0.9, belowOld: false },
+    ...{ worst: { share, value: oldOld + worst }, reaches: { most: 0.75, all: 1 } },
+  };
+  const simulation: BackfillSimulation = {
+    ...{ kind: 'backfill', version: 1, title: '', crossing: 'direct', shares: [0, 1], skipped: [] },
+    dataset: { path: 'set', digest: all.dataset.digest, images: 720, classes: 120 },
+    protocol: { seed: 0, genuinePairs: 1, impostorPairs: 1, probes: 1, galleries: [1], draws: 1 },
+    ends: [{ metric: METRIC, oldOld, newOld, newNew }],
+    curves: [
+      { ...curve, order: 'labelled-oracle', area: 1, worst: { share, value: 1 } },
+      { ...curve, order: 'random', area: 0.8 },
+      curve,
+    ],
+  };
+  return { path: 'simulated', simulation };
+}
 
 test('keep: a model that is the old one is ruled out, one of which nothing can be told is open, with what would decide', () => {
   const same = plan(['same'], { gallery: SIZE });
@@ -99,33 +118,74 @@ test('bridge: the queries of an alien model through an adapter, or the gallery, 
   assert.deepEqual(worst!.overOld, { value: 0, low: 0, high: 0 }, 'the gallery is swapped when it is complete');
 });
 
-test('backfill: taken with a simulation that stays above the old model, and with the hours that it takes', () => {
-  const made = plan(['compatible'], { gallery: SIZE, simulations: simulated() });
+test('backfill: taken with a simulation that stays above the old model, by the best order that can be followed', () => {
+  const made = plan(['compatible'], { gallery: SIZE, simulations: [simulated()] });
   assert.equal(verdictOf(made), 'backfill compatible');
   const option = optionOf(made, 'backfill', 'compatible');
-  assert.deepEqual(
-    [option.start, option.end],
-    [rankOf('compatible', 'old').value, rankOf('compatible', 'compatible').value],
-  );
+  const [first, last] = [rankOf('compatible', 'old'), rankOf('compatible', 'compatible')];
+  assert.deepEqual([option.start, option.end], [first.value, last.value]);
   assert.deepEqual([option.order, option.movedFor95, option.reEmbed], ['uncertain-first', 0.75, 1_000_000]);
   assert.equal(option.hours, 1_000_000 / 400 / 3600);
+  // between the ends, where the simulation has no interval, the wider one of both ends is taken
+  const widest = Math.max(...[first, last].map(({ overOld }) => overOld.value - overOld.low));
+  assert.ok(Math.abs(option.worst!.overOld.low - (0.45 - widest)) < 1e-9);
   assert.match(
-    made.verdict.why,
-    /with 10\.00 % of the gallery moved\. 95 % of the end is reached when 75\.00 % is moved\./,
+    made.verdict.summary,
+    /^Deploy compatible now\. Embed the gallery again in the order uncertain-first\.$/,
   );
+  assert.match(made.verdict.why, /with 50\.00 % of the gallery moved\. 95 % of it is reached when 75\.00 % is moved\./);
+  const atEnd = (share: number) => {
+    const simulations = [simulated({ share })];
+    return optionOf(plan(['compatible'], { gallery: SIZE, simulations }), 'backfill', 'compatible').worst!.overOld;
+  };
+  assert.deepEqual([atEnd(0), atEnd(1)], [first.overOld, last.overOld], 'the ends are tests of the evaluation');
   // without a simulation the same end is reached by embedding everything first
   assert.equal(verdictOf(plan(['compatible'], { gallery: SIZE })), 're-embed compatible');
 });
 
 test('backfill: the loss on the way is held to what is accepted, by its interval', () => {
-  const dipping = (overOld: Estimate, maxLoss: number) =>
-    optionOf(plan(['compatible'], { gallery: SIZE, simulations: simulated({ worst: { moved: 0.5, overOld } }), limits: { maxLoss } }), 'backfill', 'compatible'); // biome-ignore format: short
-  const dip = { value: -0.02, low: -0.03, high: -0.01 };
-  assert.equal(dipping(dip, 0).standing, 'ruled out');
-  assert.equal(dipping(dip, 0.02).standing, 'undecided');
-  assert.equal(dipping(dip, 0.03).standing, 'chosen', 'a loss as large as accepted is accepted');
+  const simulatedAs = (simulation: SimulationAt, maxLoss = 0) =>
+    optionOf(
+      plan(['compatible'], { gallery: SIZE, simulations: [simulation], limits: { maxLoss } }),
+      'backfill',
+      'compatible',
+    );
+  const standing = (worst: number, maxLoss: number) => simulatedAs(simulated({ worst }), maxLoss).standing;
+  assert.deepEqual([standing(-0.2, 0), standing(-0.02, 0), standing(-0.02, 0.2)], ['ruled out', 'undecided', 'chosen']);
   const alien = optionOf(plan(['alien'], { gallery: SIZE }), 'backfill', 'alien');
   assert.deepEqual([alien.standing, alien.reasons], ['ruled out', ['falls behind the old model on the way']]);
+  // an order that dips is not taken for its area
+  const { path, simulation } = simulated();
+  const worst = { share: 0.5, value: 0 };
+  const dipping = { ...simulation.curves[2]!, order: 'nearest-mean-last' as const, area: 0.99, worst };
+  const both = { path, simulation: { ...simulation, curves: [...simulation.curves, dipping] } };
+  assert.equal(simulatedAs(both).order, 'uncertain-first');
+});
+
+test('a simulation of other data, draws or models, or without the metric, is refused', () => {
+  const { simulation } = simulated();
+  const refused =
+    (changes: Partial<BackfillSimulation>, names = ['compatible'], metric = METRIC) =>
+    () =>
+      plan(names, { metric, simulations: [{ path: 'simulated', simulation: { ...simulation, ...changes } }] });
+  const elsewhere = { ...simulation.dataset, digest: 'another', path: 'elsewhere' };
+  assert.throws(refused({ dataset: elsewhere }), /simulated simulates with elsewhere, the evaluation judges set/);
+  const ends = (changes: object) => ({ ends: [{ ...simulation.ends[0]!, ...changes }] });
+  assert.throws(
+    refused(ends({ oldOld: 0.1 })),
+    /other models or draws .* old → old is 0\.1, that of the evaluation 0\.35/,
+  );
+  assert.throws(refused(ends({ newNew: 0.1 })), /simulates other models or draws/);
+  assert.throws(refused({}, ['alien']), /simulates other models or draws/);
+  const other = 'TPIR@FPIR=1e-1';
+  assert.throws(
+    refused({}, ['compatible'], other),
+    /no curve of TPIR@FPIR=1e-1 by an order that can be followed\n.*rank-1/,
+  );
+  assert.throws(
+    refused({ curves: simulation.curves.slice(0, 1) }),
+    /no curve of rank-1 by an order that can be followed/,
+  );
 });
 
 test('re-embed: taken where the alien model gains more than any cheaper way, within the budget', () => {
@@ -151,6 +211,7 @@ test('an oracle is an option to re-embed, held to the same rules as candidates',
   });
   const made = makePlan({ evaluations: [{ path: 'judged', evaluation }], metric: METRIC, gallery: SIZE });
   assert.equal(verdictOf(made), 're-embed oracle');
+  assert.equal(made.options.filter(({ model }) => model === 'oracle').length, 1);
   const trial = makePlan({ evaluations: [{ path: 'judged', evaluation: { ...evaluation, candidates: evaluation.candidates.map((one) => ({ ...one, withheld: { reason: 'trial' } as const })) } }], metric: METRIC, gallery: SIZE }); // biome-ignore format: short
   assert.equal(verdictOf(trial), 'keep old');
   assert.match(optionOf(trial, 're-embed', 'oracle').reasons.join(), /no verdict on oracle: a trial run/);

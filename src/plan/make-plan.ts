@@ -1,16 +1,17 @@
 import { groupDigits, pointsWithInterval } from '../report/number-format.ts';
 import { overlapWarnings } from '../report/verdict.ts';
+import { backfillEvidence, type SimulationAt } from './backfill-evidence.ts';
 import type { Gallery } from './costs.ts';
 import { chooseOption, identitiesToDecide, isAccepted } from './decide.ts';
 import { type EvaluationAt, type Evidence, gatherEvidence } from './evidence.ts';
-import { type BackfillEvidence, judgeOptions, type Limits } from './options.ts';
+import { judgeOptions, type Limits } from './options.ts';
 import { acceptable, type Plan, type PlanOption } from './plan-artifact.ts';
 import { optionName, summaryOf, thresholdText, whyOf } from './sentences.ts';
 
 export type MakePlanOptions = {
   readonly evaluations: readonly EvaluationAt[];
   readonly metric: string;
-  readonly simulations?: (evidence: Evidence) => readonly BackfillEvidence[];
+  readonly simulations?: readonly SimulationAt[];
   readonly gallery?: Partial<Gallery>;
   readonly limits?: Partial<Limits>;
 };
@@ -18,13 +19,17 @@ export type MakePlanOptions = {
 /**
  * Draws one verdict from measured evidence (docs/plan.md has the rule): evaluations of one old model, what is known of the
  * gallery, and simulations of a backfill.
- * @throws UserError if the evidence does not belong together (`gatherEvidence`).
+ * @throws UserError if the evidence does not belong together (`gatherEvidence`, `backfillEvidence`).
  */
-export function makePlan({ evaluations, metric, simulations, ...given }: MakePlanOptions): Plan {
+export function makePlan({ evaluations, metric, simulations = [], ...given }: MakePlanOptions): Plan {
   const evidence = gatherEvidence(evaluations, metric);
   const gallery: Gallery = { size: null, type: 'float32', imagesPerSecond: null, ...given.gallery };
   const limits: Limits = { minGain: 0, maxLoss: 0, maxHours: null, accept: acceptable, ...given.limits };
-  const judged = judgeOptions(evidence, { simulations: simulations?.(evidence) ?? [], gallery, limits });
+  const judged = judgeOptions(evidence, {
+    simulations: simulations.map((at) => backfillEvidence(at, evidence, limits.maxLoss)),
+    gallery,
+    limits,
+  });
   const chosen = chooseOption(judged, limits);
   const options = judged.map((option) => (option === chosen ? { ...option, standing: 'chosen' as const } : option));
   const { path, digest, images, classes, identities } = evidence.data;

@@ -1,20 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Estimate } from '../eval/index.ts';
+import type { BackfillEvidence } from './backfill-evidence.ts';
 import { costsOf, type Gallery } from './costs.ts';
 import type { Evidence, ModelEvidence, Quality } from './evidence.ts';
 import { hoursText, points } from './format.ts';
 import type { Acceptable, PlanOption } from './plan-artifact.ts';
-
-/** What a simulation of a backfill says, by the metric of the plan. */
-export type BackfillEvidence = {
-  readonly path: string;
-  /** Name of the new model in the evaluation. */
-  readonly model: string;
-  readonly order: string;
-  /** The worst point: share of the gallery moved there, and the metric less that of the old model. */
-  readonly worst: { readonly moved: number | null; readonly overOld: Estimate };
-  readonly movedFor95: number | null;
-};
 
 /** What the user asks of a way. Shares of the metric, 0 … 1. */
 export type Limits = {
@@ -37,7 +27,7 @@ export function judgeOptions(evidence: Evidence, { simulations, gallery, limits 
   const judged = (
     way: PlanOption['way'],
     model: ModelEvidence,
-    { start, end, worst, reEmbed, order = null, movedFor95 = null }: Course,
+    { start, end, worst, reEmbed, order = null, merge = null, movedFor95 = null }: Course,
   ): PlanOption => {
     const { adapter } = model;
     const crosses = way === 'bridge' || (way === 'backfill' && adapter !== null);
@@ -52,6 +42,7 @@ export function judgeOptions(evidence: Evidence, { simulations, gallery, limits 
       worst,
       dropIn: null,
       order,
+      merge,
       movedFor95,
       ...costsOf({ reEmbed, rewrite, from: old.dim, to: model.dim }, gallery),
       threshold: thresholds(start, end),
@@ -95,7 +86,7 @@ const keepOption = (
 ): PlanOption => ({
   ...{ way: 'keep', model: name, adapter: null, standing: 'proven', reasons: [] },
   ...{ start: quality.value, end: quality.value, gain: NOTHING, worst: UNTIL_CUT_OVER },
-  ...{ dropIn: null, order: null, movedFor95: null, threshold },
+  ...{ dropIn: null, order: null, merge: null, movedFor95: null, threshold },
   ...costsOf({ reEmbed: false, rewrite: false, from: dim, to: dim }, gallery),
 });
 
@@ -113,6 +104,7 @@ type Course = {
   readonly worst: PlanOption['worst'];
   readonly reEmbed: boolean;
   readonly order?: string | null;
+  readonly merge?: string | null;
   readonly movedFor95?: number | null;
 };
 

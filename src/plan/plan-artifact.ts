@@ -45,7 +45,8 @@ const option = z.object({
     .nullable()
     .describe('of deploy: whether it serves at the threshold of the old model; null: not measured'),
   order: z.string().nullable().describe('in which order the gallery is re-embedded'),
-  movedFor95: share.nullable().describe('share of the gallery after which 95 % of the gain of re-embedding is reached'),
+  merge: z.string().nullable().describe('how scores of old and new rows are brought into one ranking meanwhile'),
+  movedFor95: share.nullable().describe('share of the gallery after which 95 % of new → new is reached'),
   reEmbed: z.int().nonnegative().nullable().describe('images to embed again; null: the size of the gallery is unknown'),
   rewrite: z.int().nonnegative().nullable().describe('vectors to map by the adapter, without images'),
   hours: z.number().nonnegative().nullable().describe('of re-embedding, at the measured rate; null: unknown'),

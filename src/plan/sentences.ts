@@ -8,7 +8,7 @@ import type { PlanOption } from './plan-artifact.ts';
 export const optionName = ({ way, model }: Pick<PlanOption, 'way' | 'model'>): string => `${way} ${model}`;
 
 /** What to do, in one line. */
-export function summaryOf({ way, model, adapter, order, dropIn }: PlanOption): string {
+export function summaryOf({ way, model, adapter, order, merge, dropIn }: PlanOption): string {
   const rewrites = adapter?.direction === 'gallery';
   switch (way) {
     case 'keep':
@@ -20,7 +20,7 @@ export function summaryOf({ way, model, adapter, order, dropIn }: PlanOption): s
         ? `Rewrite the gallery by the adapter of ${model}, then deploy the model. No image is embedded again.`
         : `Deploy ${model}, with its queries through the adapter. The gallery stays as it is.`;
     case 'backfill':
-      return `${rewrites ? `Rewrite the gallery by the adapter of ${model}, then deploy the model` : `Deploy ${model} now`}. Embed the gallery again in the order ${order}.`;
+      return `${rewrites ? `Rewrite the gallery by the adapter of ${model}, then deploy the model` : `Deploy ${model} now`}. Embed the gallery again in the order ${order}${merge === 'direct' ? '' : `, with scores merged by ${merge}`}.`;
     case 're-embed':
       return `Embed the whole gallery again by ${model}, then cut over.`;
   }
@@ -38,7 +38,7 @@ export function whyOf(option: PlanOption, { metric, old }: Evidence): string {
     case 'bridge':
       return `Queries of ${model} through the adapter beat the old model's own: ${reached}. No dearer way is shown to gain more.`;
     case 'backfill':
-      return `${metric} begins at ${percent(start!.value)}; at the end it ${reached.slice(metric.length + 1)}. The worst point on the way is ${pointsWithInterval(worst!.overOld)} over the old model${movedText(worst!.moved)}.${movedFor95 === null ? '' : ` 95 % of the end is reached when ${percent(movedFor95)} % is moved.`} ${workText(option)}`;
+      return `${metric} begins at ${percent(start!.value)}; at the end it ${reached.slice(metric.length + 1)}. The worst point on the way is ${pointsWithInterval(worst!.overOld)} over the old model${movedText(worst!.moved)}.${movedFor95 === null ? '' : ` 95 % of it is reached when ${percent(movedFor95)} % is moved.`} ${workText(option)}`;
     case 're-embed':
       return `With all images embedded again ${reached}. No cheaper way is shown to gain as much. The old model answers until the cut-over. ${workText(option)}`;
   }

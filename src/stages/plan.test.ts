@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
 import { mixbct } from '../../test/helpers/cli.ts';
@@ -8,12 +8,22 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { trained } from '../../test/helpers/runs.ts';
-import { judgeModels, upgradeLabels, upgradeSet, writeEvaluation } from '../../test/helpers/upgrades.ts';
+import {
+  judgeModels,
+  rotated,
+  seenWith,
+  upgradeLabels,
+  upgradeSet,
+  writeEvaluation,
+} from '../../test/helpers/upgrades.ts';
 import { openDataset } from '../data/index.ts';
 import { EVALUATION_FILE } from '../eval/evaluation-artifact.ts';
 import { writeFeatureSet } from '../features/index.ts';
 import { describePath } from '../info/describe.ts';
+import { chainSchema, readChain } from '../plan/chain-artifact.ts';
 import { PLAN_FILE, planArtifact, planSchema, readPlan } from '../plan/plan-artifact.ts';
+import { writeBackfill } from './backfill.ts';
+import { evaluateSets } from './evaluate-sets.ts';
 import { measureExtractionRate } from './extraction-rate.ts';
 import { planUpgrade } from './plan.ts';
 
@@ -169,4 +179,106 @@ test('the rate of extraction is that of reading and embedding, without the first
     measureExtractionRate({ model: at('run'), dataset: at('set'), batchSize: 64 }),
     /has 50 images, wanted more than one batch of 64 to measure a rate/,
   );
+});
+
+test('a plan takes a simulated backfill of the same feature sets and seed, and refuses one of other draws', async (t) => {
+  reportsOf(t);
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  await writeGeneration(at('old'), seenWith(1, { seed: 'old' }));
+  await writeGeneration(at('new'), seenWith(0.3));
+  const how = { old: at('old'), seed: 3, impostors: 20_000 };
+  const candidates = [{ name: 'compatible', features: at('new') }];
+  await evaluateSets({ ...how, title: '', candidates, resamples: 50, out: at('judged') });
+  const simulate = (out: string, seed: number) =>
+    writeBackfill({
+      ...how,
+      seed,
+      new: at('new'),
+      orders: ['random', 'uncertain-first'],
+      draws: 2,
+      steps: 4,
+      out: at(out),
+    });
+  await simulate('moved', 3);
+  await simulate('other', 4);
+  const planWith = (...backfills: string[]) =>
+    planUpgrade({
+      ...{ evaluations: [at('judged')], backfills: backfills.map(at), metric: 'rank-1' },
+      ...{ gallerySize: 1000, imagesPerSecond: 10, out: at('plan'), force: true },
+    });
+  const { verdict, options } = await planWith('moved');
+  assert.equal(verdict.way, 'backfill');
+  const { order, merge, worst, movedFor95 } = options.find(({ way }) => way === 'backfill')!;
+  assert.ok(order !== null && merge !== null && movedFor95! > 0 && movedFor95! <= 1);
+  assert.ok(worst!.overOld.low > 0);
+  const { sources } = await describePath(at('plan'));
+  assert.ok(sources.some(({ kind, path }) => kind === 'backfill' && path === at('moved')));
+  await assert.rejects(planWith('other'), /other simulates other models or draws/);
+  const bytes = readFileSync(join(at('moved'), 'backfill.json'), 'utf8');
+  writeFileSync(join(at('moved'), 'backfill.json'), bytes.replace('"order"', '"Order"'));
+  await assert.rejects(planWith('moved'), /backfill\.json/);
+});
+
+/** Writes embeddings of the upgrade's images by a model of the folder's name. */
+const writeGeneration = (
+  path: string,
+  rows: Float32Array,
+  { model = basename(path), missing = false } = {},
+): Promise<unknown> =>
+  writeFeatureSet(
+    path,
+    {
+      ...{ dim: upgradeSet.dim, classes: upgradeSet.classes, labels: upgradeLabels, flip: 'none' as const },
+      ...{ families: new Int32Array(upgradeLabels.length).fill(-1) },
+      dataset: { path: 'set', digest: 'set', count: upgradeLabels.length, classes: upgradeSet.classes },
+      model: { name: model, digest: model, preset: 'default', differences: [], trainedOn: null },
+    },
+    {},
+    ({ append, markMissing }) => {
+      append(missing ? rows.slice().fill(0, 0, upgradeSet.dim) : rows);
+      if (missing) markMissing([{ row: 0, id: '0', problem: 'unreadable' }]);
+    },
+  );
+
+test('generations are compared by their feature sets, for people and for programs, and the comparison is kept', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  const first = seenWith(0.6);
+  await writeGeneration(at('a'), first);
+  await writeGeneration(at('b'), rotated(first), { missing: true });
+  await writeGeneration(at('c'), rotated(rotated(first), 3));
+  await writeGeneration(at('again'), first, { model: 'a' });
+  const run = (...words: string[]) => mixbct(folder, 'plan', '--metric', 'rank-1', '--resamples', '20', ...words);
+  const chain = ['--chain', 'one=a', 'two=b', 'three=c'];
+  const { code, out } = run('--adapt', 'gallery', '--candidates', 'procrustes', '--out', 'out', '--json', ...chain);
+  assert.equal(code, 0);
+  const report = JSON.parse(out);
+  assert.deepEqual(chainSchema.parse(report), report);
+  assert.deepEqual(readChain(at('out')), report);
+  assert.equal(report.data.images, upgradeLabels.length - 1, 'what one set lacks is skipped');
+  assert.equal(report.averageCompatibility.value, 0);
+  assert.deepEqual(report.adapters.pairs[0].difference, { value: 0, low: 0, high: 0 });
+  assert.equal((await describePath(at('out'))).facts['average compatibility'], '0.00 %');
+  assert.equal(
+    mixbct(folder, 'schema', 'chain').out.trim(),
+    JSON.stringify(z.toJSONSchema(chainSchema, { io: 'input' }), null, 2),
+  );
+  assert.match(run(...chain).out, /^\n3 generations, judged by rank-1, 719 images of 120 classes\n/);
+  for (const [words, message] of [
+    [[], /wanted the folder of an evaluation, or --chain/],
+    [['a', ...chain], /wanted either evaluations or --chain/],
+    [['--max-hours', '3', ...chain], /--max-hours belongs to evaluations/],
+    [['a', '--adapt', 'query'], /--adapt belongs to --chain/],
+    [['--chain', 'one=a'], /1 generation, wanted .* two or more/],
+    [['--chain', 'a', 'b'], /--chain a: wanted name=folder/],
+    [['--chain', 'one=a', 'two=again'], /a and again are features of one model/],
+    [['--chain', 'one=a', 'one=b'], /two models are called one/],
+    [['--chain', 'one=a', 'two=nowhere'], /nowhere: no such folder/],
+    [['--metric', 'TAR@FAR=1e-4', ...chain], /TAR@FAR=1e-4 is none of labelled sets/],
+  ] as const) {
+    const { code: refused, err } = run(...words);
+    assert.match(err, message);
+    assert.equal(refused, 2, words.join(' '));
+  }
 });

@@ -2,11 +2,14 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema } from '../artifacts/define-artifact.ts';
 import { fileDigest } from '../artifacts/digest.ts';
-import { writeJson } from '../artifacts/json-file.ts';
+import { readJson, writeJson } from '../artifacts/json-file.ts';
+import { backfillArtifact, backfillFiles } from '../backfill/backfill-artifact.ts';
+import type { BackfillSimulation } from '../backfill/simulation.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { evaluationArtifact, readEvaluation } from '../eval/evaluation-artifact.ts';
 import { defineStage, reference } from '../experiment/stage.ts';
 import { featureSetArtifact } from '../features/feature-set-artifact.ts';
+import type { SimulationAt } from '../plan/backfill-evidence.ts';
 import type { Gallery } from '../plan/costs.ts';
 import { planMetrics } from '../plan/evidence.ts';
 import { makePlan } from '../plan/make-plan.ts';
@@ -16,6 +19,8 @@ import { acceptable, PLAN_FILE, type Plan, planArtifact, planSchema, vectorTypes
 export type PlanUpgradeOptions = Partial<Limits> & {
   /** Folders of evaluations of the same old model on the same set. */
   readonly evaluations: readonly string[];
+  /** Folders of simulated backfills. */
+  readonly backfills?: readonly string[] | undefined;
   /** What ways are judged by: a name among `planMetrics`. */
   readonly metric?: string | undefined;
   /** Folder of a feature set: the gallery. */
@@ -37,6 +42,7 @@ export const USUAL_METRIC = 'TAR@FAR=1e-3';
  */
 export async function planUpgrade({
   evaluations: paths,
+  backfills = [],
   metric = USUAL_METRIC,
   gallery,
   gallerySize,
@@ -60,6 +66,7 @@ export async function planUpgrade({
     });
   const plan = makePlan({
     evaluations,
+    simulations: backfills.map(openSimulation),
     metric,
     gallery: {
       ...(size ?? { size: gallerySize ?? null }),
@@ -73,8 +80,14 @@ export async function planUpgrade({
     throw new UserError(`${paths.join(', ')}: no plan can be made of this, ${checked.problem}`, {
       hint: evaluationArtifact.again,
     });
-  if (out !== undefined) await writePlan(out, plan, { force, inputs: [...paths, gallery] });
+  if (out !== undefined) await writePlan(out, plan, { force, inputs: [...paths, ...backfills, gallery] });
   return plan;
+}
+
+/** @throws FileError if it is none, or damaged. */
+function openSimulation(path: string): SimulationAt {
+  backfillArtifact.verify(path, backfillArtifact.open(path));
+  return { path, simulation: readJson(backfillFiles(path).simulation) as BackfillSimulation };
 }
 
 /** Size and type of a gallery. @throws UserError if it is not of the old model's dimensions. */
@@ -107,8 +120,12 @@ const share = z.number().min(0).max(1);
 
 export const planStage = defineStage({
   kind: 'plan',
-  summary: 'draw one verdict on the upgrade from evaluations',
-  inputs: { evaluations: z.array(reference).min(1), gallery: reference.optional() },
+  summary: 'draw one verdict on the upgrade from evaluations and simulated backfills',
+  inputs: {
+    evaluations: z.array(reference).min(1),
+    backfills: z.array(reference).optional(),
+    gallery: reference.optional(),
+  },
   options: {
     metric: z.enum(planMetrics).default(USUAL_METRIC),
     gallerySize: z.int().positive().optional(),

@@ -58,7 +58,10 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',
   thresholds: 'thresholds judged --out recipe.yaml/out',
-  plan: 'plan judged --metric rank-1 --gallery features --images-per-second 9 --require deploy,keep --out recipe.yaml/plan',
+  plan: [
+    'plan judged --metric rank-1 --gallery features --images-per-second 9 --require deploy,keep --out recipe.yaml/plan',
+    'plan --metric rank-1 --resamples 10 --out recipe.yaml/plan --threads 1 --chain first=first second=second',
+  ],
   report: 'report judged',
   info: 'info features',
   compare: 'compare model model',
