@@ -4,6 +4,7 @@ import type { CrossingAdapter, Estimate, Evaluation, JudgedMetric, TestResult } 
 import { metrics } from '../eval/metrics/index.ts';
 import { countIdentities, withholdVerdicts } from '../eval/withhold-verdicts.ts';
 import { verdict } from '../report/verdict.ts';
+import type { PlanOption } from './plan-artifact.ts';
 
 /** An evaluation, and the folder that it was read from, for messages. */
 export type EvaluationAt = { readonly path: string; readonly evaluation: Evaluation };
@@ -13,6 +14,8 @@ export type Quality = {
   readonly value: Estimate;
   readonly overOld: Estimate;
   readonly threshold: number | null;
+  /** At the threshold that the old system runs at; null: not measured. */
+  readonly atOldThreshold: { readonly tar: number; readonly far: number } | null;
   /** The other metrics of verdicts by which the test falls behind old → old. */
   readonly behind: readonly JudgedMetric[];
 };
@@ -26,6 +29,8 @@ export type ModelEvidence = {
   readonly own: Quality;
   /** Its queries on the old gallery, or through the adapter; null: it is the oracle, or they cannot be compared. */
   readonly onOld: Quality | null;
+  /** Whether its queries serve the old gallery at the threshold that the old system runs at; null: not measured. */
+  readonly dropIn: PlanOption['dropIn'];
   /** Why nothing can be concluded about it; null: something can. */
   readonly withheld: string | null;
 };
@@ -41,7 +46,7 @@ export type Evidence = {
   readonly models: readonly ModelEvidence[];
 };
 
-/** FAR of the thresholds if the metric has none of its own. */
+/** FAR of the thresholds if neither the metric nor the evaluation has one. */
 const USUAL_FAR = 1e-3;
 
 /**
@@ -56,7 +61,7 @@ export function gatherEvidence(evaluations: readonly EvaluationAt[], metricName:
   const old = oldOf(first);
   const oldTest = testOf(first, old.name, old.name);
   for (const other of others) requireSameProtocol(first, other, oldTest);
-  const far = Number(/^TAR@FAR=(.*)$/.exec(metricName)?.[1] ?? USUAL_FAR);
+  const far = Number(/^TAR@FAR=(.*)$/.exec(metricName)?.[1] ?? first.evaluation.operatingPoint?.far ?? USUAL_FAR);
   const by = { metricName, far };
   const qualityOf = (at: EvaluationAt, query: string, gallery: string): Quality =>
     readQuality(at, testOf(at, query, gallery), by);
@@ -67,7 +72,15 @@ export function gatherEvidence(evaluations: readonly EvaluationAt[], metricName:
     for (const { name, dim, adapter, role } of at.evaluation.models.filter((one) => one.role !== 'old')) {
       const own = qualityOf(at, name, name);
       const onOld = role !== 'oracle' && crosses(at, name) ? qualityOf(at, name, old.name) : null;
-      const model = { name, dim, adapter: adapter ?? null, own, onOld, withheld: withheldReason(at, name) };
+      const model = {
+        name,
+        dim,
+        adapter: adapter ?? null,
+        own,
+        onOld,
+        dropIn: gradeOf(at, name),
+        withheld: withheldReason(at, name),
+      };
       const known = models.get(name);
       if (known && !isDeepStrictEqual(known, model))
         throw new UserError(`${at.path} and another evaluation have different models called ${name}`, {
@@ -128,7 +141,7 @@ function requireSameProtocol(first: EvaluationAt, other: EvaluationAt, oldTest: 
 
 function readQuality(
   { path, evaluation }: EvaluationAt,
-  { query, gallery, judged, verification }: TestResult,
+  { query, gallery, judged, verification, operatingPoint }: TestResult,
   { metricName, far }: { readonly metricName: string; readonly far: number },
 ): Quality {
   if (!judged)
@@ -147,7 +160,21 @@ function readQuality(
         hint: `evaluate on more identities than these ${evaluation.dataset.classes}`,
       });
   const threshold = verification?.tar.find((entry) => entry.far === far)?.threshold ?? null;
-  return { value, overOld, threshold, behind: judged.filter((one) => one.overOld.high < 0 && one !== found) };
+  const there = operatingPoint?.atOldThreshold;
+  const atOldThreshold = there ? { tar: there.tar.value, far: there.far.value } : null;
+  return {
+    value,
+    overOld,
+    threshold,
+    atOldThreshold,
+    behind: judged.filter((one) => one.overOld.high < 0 && one !== found),
+  };
+}
+
+/** The grade of a model's queries on the old gallery. */
+function gradeOf({ evaluation }: EvaluationAt, name: string): PlanOption['dropIn'] {
+  const grade = evaluation.candidates.find((candidate) => candidate.name === name)?.dropIn?.grade;
+  return grade === undefined || grade === 'withheld' ? null : grade;
 }
 
 /** Why nothing can be concluded about a model, as reports say it; the oracle is held to what candidates are. */

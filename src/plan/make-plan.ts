@@ -1,4 +1,4 @@
-import { groupDigits, pointsWithInterval } from '../report/number-format.ts';
+import { groupDigits, percent, pointsWithInterval } from '../report/number-format.ts';
 import { overlapWarnings } from '../report/verdict.ts';
 import { backfillEvidence, type SimulationAt } from './backfill-evidence.ts';
 import type { Gallery } from './costs.ts';
@@ -65,11 +65,21 @@ function reasonsOf(option: PlanOption, chosen: PlanOption, { accept }: Limits): 
 }
 
 /** What the verdict does not say by its metric, but a user should know. */
-function cautionsOf(chosen: PlanOption, { models, metric }: Evidence, evaluations: readonly EvaluationAt[]): string[] {
+function cautionsOf(
+  chosen: PlanOption,
+  { models, old, metric }: Evidence,
+  evaluations: readonly EvaluationAt[],
+): string[] {
   const model = models.find(({ name }) => name === chosen.model);
   if (!model) return [];
   const quality = chosen.way === 'deploy' || chosen.way === 'bridge' ? model.onOld! : model.own;
+  const [there, before] = [quality.atOldThreshold, old.quality.atOldThreshold];
   return [
+    ...(chosen.dropIn !== 'drop-in' && there && before
+      ? [
+          `change the threshold with the model: at the old one TAR is ${percent(there.tar)} instead of ${percent(before.tar)} and FAR ${percent(there.far)} instead of ${percent(before.far)}`,
+        ]
+      : []),
     ...quality.behind.map(
       (one) =>
         `by ${one.metric} it falls behind the old model: ${pointsWithInterval(one.overOld)} (judged by ${metric})`,

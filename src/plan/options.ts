@@ -40,7 +40,7 @@ export function judgeOptions(evidence: Evidence, { simulations, gallery, limits 
       end: end.value,
       gain: end.overOld,
       worst,
-      dropIn: null,
+      dropIn: way === 'deploy' || way === 'bridge' ? model.dropIn : null,
       order,
       merge,
       movedFor95,

@@ -43,7 +43,9 @@ const option = z.object({
   dropIn: z
     .enum(['drop-in', 'new threshold', 'no'])
     .nullable()
-    .describe('of deploy: whether it serves at the threshold of the old model; null: not measured'),
+    .describe(
+      'of deploy and bridge: whether it serves at the threshold that the old system runs at; null: not measured',
+    ),
   order: z.string().nullable().describe('in which order the gallery is re-embedded'),
   merge: z.string().nullable().describe('how scores of old and new rows are brought into one ranking meanwhile'),
   movedFor95: share.nullable().describe('share of the gallery after which 95 % of new → new is reached'),

@@ -70,9 +70,16 @@ function costRow(option: PlanOption): string[] {
     hours === null ? 'unknown' : hours === 0 ? '–' : hoursText(hours),
     size('during'),
     size('after'),
-    threshold ? thresholdCell(threshold) : '–',
+    threshold ? thresholdCell(option.dropIn, threshold) : '–',
   ];
 }
 
-const thresholdCell = ({ start, end }: NonNullable<PlanOption['threshold']>): string =>
-  start === null || start === end ? cosineText(end) : `${cosineText(start)}, then ${cosineText(end)}`;
+const thresholdCell = (
+  dropIn: PlanOption['dropIn'],
+  { old, start, end }: NonNullable<PlanOption['threshold']>,
+): string =>
+  dropIn === 'drop-in'
+    ? `${cosineText(old)} as old`
+    : start === null || start === end
+      ? cosineText(end)
+      : `${cosineText(start)}, then ${cosineText(end)}`;
