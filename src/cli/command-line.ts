@@ -5,6 +5,7 @@ import { Interrupted, messageOf, PEER_LOST, PeerLost, ProcessFailed, UserError }
 import { setReporter } from '../base/progress.ts';
 import { asSystemError } from '../base/system-error.ts';
 import { terminalReporter } from '../base/terminal-reporter.ts';
+import { withoutPassword } from '../stores/store-url.ts';
 import { LAUNCHER } from '../torch/variables.ts';
 import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
 
@@ -75,5 +76,5 @@ function resumeLine({ root, words }: NonNullable<typeof running>): string {
   const launched = words[0] === 'launch' ? words.slice(words.indexOf('--') + 1) : words;
   const command = commandNamed(root, launched);
   const resume = hasOption(command, '--resume') && !words.includes('--resume') ? ['--resume'] : [];
-  return ['mixbct', ...words.filter((word) => word !== '--force'), ...resume].join(' ');
+  return ['mixbct', ...words.filter((word) => word !== '--force').map(withoutPassword), ...resume].join(' ');
 }

@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
   adapt: async () => (await import('./adapt.ts')).adaptCommand(),
   backfill: async () => (await import('./backfill.ts')).backfillCommand(),
+  migrate: async () => (await import('./migrate.ts')).migrateCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
   thresholds: async () => (await import('./thresholds.ts')).thresholdsCommand(),
   plan: async () => (await import('./plan.ts')).planCommand(),

@@ -10,15 +10,15 @@ export const firstFew = (ids: readonly string[]): string =>
   `${ids.slice(0, NAMED).join(', ')}${ids.length > NAMED ? ', …' : ''}`;
 
 /**
- * Ids of `count` rows from a text file: one a line, or in a `.jsonl` one JSON string a line.
+ * Ids of `count` rows, or of any number of them, from a text file: one a line, or in a `.jsonl` one JSON string a line.
  * @throws FileError if there are more or fewer, one is empty, or some occur twice.
  */
-export function readIdFile(path: string, count: number): string[] {
+export function readIdFile(path: string, count?: number): string[] {
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw new FileError(path, 'no such file, wanted ids');
   const lines = readText(path).split('\n');
   if (lines.at(-1) === '') lines.pop(); // what follows the last line's end
   const ids = lines.map(extname(path) === '.jsonl' ? parseString(path) : plain(path));
-  if (ids.length !== count)
+  if (count !== undefined && ids.length !== count)
     throw new FileError(path, `holds ${ids.length} ids, wanted ${count}, one for each feature`, 'one id a line');
   requireDistinct(path, ids);
   return ids;

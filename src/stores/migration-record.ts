@@ -22,7 +22,8 @@ export type MigrationSource = z.infer<typeof sourceSchema>;
 export const migrationSchema = z.object({
   /** Tells two migrations of one gallery apart. */
   id: z.string(),
-  /** What the new vectors are of. */
+  /** What the old and the new vectors are of. */
+  from: stampSchema,
   target: stampSchema,
   source: sourceSchema,
   /** The file that lists ids in the order to move; null: in the order of the store. */

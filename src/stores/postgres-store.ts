@@ -1,5 +1,4 @@
 import { UserError } from '../base/errors.ts';
-import { formatCount } from '../base/progress.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -19,6 +18,7 @@ import { claimGallery } from './postgres-claim.ts';
 import { type PostgresRow, PostgresSession, type Query, quotedName } from './postgres-driver.ts';
 import { findPostgresGallery, type PostgresGallery } from './postgres-gallery.ts';
 import {
+  newerRowsError,
   requireColumns,
   requireMigration,
   requireNoMigration,
@@ -199,8 +199,7 @@ class PostgresStore implements GalleryStore {
       if (phase === 'cut-over') {
         await this.#lockTable(query);
         const newer = await countUnmoved(query, this.#gallery);
-        if (newer > 0)
-          throw new UserError(`${this.url}: ${formatCount(newer, 'row was', 'rows were')} written since the cut-over and ${newer === 1 ? 'has' : 'have'} no old vector`, { hint: 'delete them, roll back, and insert them again with vectors of the old model' }); // biome-ignore format: short
+        if (newer > 0) throw newerRowsError(this.url, newer);
         await swapBeside(query, this.#gallery, (await this.#written(query)).stamp!.dim);
       }
       await this.#end(query);

@@ -2,7 +2,8 @@ import { UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import type { GalleryState } from './gallery-store.ts';
 import type { MigrationRecord } from './migration-record.ts';
-import { type Stamp, stampText } from './stamp.ts';
+import type { Stamp } from './stamp.ts';
+import { stampText } from './stamp-text.ts';
 
 // What every store asks for in the same words.
 
@@ -11,7 +12,7 @@ export function requireStamp<S extends GalleryState>(url: string, state: S): S &
   const { stamp } = state;
   if (stamp) return { ...state, stamp };
   throw new UserError(`${url}: nothing says which model its vectors are of`, {
-    hint: `say it once with: mixbct store stamp '${url}' --model RUN`,
+    hint: `say it once with: mixbct store stamp '${url}'`,
   });
 }
 
@@ -44,6 +45,13 @@ export const unmovedError = (url: string, rows: number): UserError =>
   new UserError(`${url}: ${formatCount(rows, 'row has', 'rows have')} no new vector`, {
     hint: `move them with: mixbct migrate run '${url}'`,
   });
+
+/** What a rollback after the cut-over says if there are rows that only the new model has embedded. */
+export const newerRowsError = (url: string, rows: number): UserError =>
+  new UserError(
+    `${url}: ${formatCount(rows, 'row was', 'rows were')} written since the cut-over and ${rows === 1 ? 'has' : 'have'} no old vector`,
+    { hint: 'delete them, roll back, and insert them again with vectors of the old model' },
+  );
 
 /** @throws UserError if a query has not as many dimensions as the vectors that it is compared with. */
 export function requireQueryDimension(url: string, stamp: Stamp, query: Float32Array): void {

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { readOnly } from '../../test/helpers/read-only.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { sqliteGallery } from '../../test/helpers/sqlite-gallery.ts';
 import {
   type MakeGallery,
   migrationTo,
   stampOf,
   storeConformance,
-  type TestGallery,
   type TestRow,
 } from '../../test/helpers/store-conformance.ts';
 import { openStore } from './open-store.ts';
@@ -19,33 +19,6 @@ import { openSqlite } from './sqlite-driver.ts';
 import { openSqliteStore } from './sqlite-store.ts';
 import { parseStoreUrl } from './store-url.ts';
 import { vectorBytes } from './vectors.ts';
-
-/** A gallery as an application makes it; `declared` are the columns of its table. */
-async function sqliteGallery(t: TestContext, rows: readonly TestRow[], declared: string): Promise<TestGallery> {
-  const path = join(testFolder(t), 'gallery.db');
-  const { database } = await openSqlite(path);
-  t.after(() => database.close());
-  database.exec(`CREATE TABLE faces (${declared})`);
-  const insert = async (more: readonly TestRow[]): Promise<void> => {
-    const into = database.prepare('INSERT OR REPLACE INTO faces (id, vector, path) VALUES (?, ?, ?)');
-    for (const { key, vector, path: image } of more) into.run(key, vectorBytes(vector), image);
-  };
-  await insert(rows);
-  return {
-    url: `sqlite:${path}#faces`,
-    insert,
-    remove: async (key) => void database.prepare('DELETE FROM faces WHERE id = ?').run(key),
-    setVector: async (key, vector) =>
-      void database.prepare('UPDATE faces SET vector = ? WHERE id = ?').run(vectorBytes(vector), key),
-    content: async () =>
-      new Map(
-        database
-          .prepare('SELECT id, vector, path FROM faces ORDER BY id')
-          .all()
-          .map(({ id, vector, path: image }) => [String(id), { vector: vector as Uint8Array, path: String(image) }]),
-      ),
-  };
-}
 
 const withText: MakeGallery = (t, rows) => sqliteGallery(t, rows, 'id TEXT PRIMARY KEY, vector BLOB, path TEXT');
 const withIntegers: MakeGallery = (t, rows) =>

@@ -1,6 +1,5 @@
 import { lockOutput } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
-import { formatCount } from '../base/progress.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -16,6 +15,7 @@ import type {
 } from './gallery-store.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import {
+  newerRowsError,
   requireColumns,
   requireMigration,
   requireNoMigration,
@@ -222,8 +222,7 @@ class SqliteStore implements GalleryStore {
         const { phase } = requireMigration(this.url, this.#state());
         if (phase === 'cut-over') {
           const newer = countUnmoved(this.#database, this.#gallery);
-          if (newer > 0)
-            throw new UserError(`${this.url}: ${formatCount(newer, 'row was', 'rows were')} written since the cut-over and ${newer === 1 ? 'has' : 'have'} no old vector`, { hint: 'delete them, roll back, and insert them again with vectors of the old model' }); // biome-ignore format: short
+          if (newer > 0) throw newerRowsError(this.url, newer);
           swapBeside(this.#database, this.#gallery);
         }
         this.#end();

@@ -10,6 +10,7 @@ import { mixbct } from './cli.ts';
 import { pattern, writeTinySet } from './images.ts';
 import { onnxPath } from './onnx.ts';
 import { writeTwoModels } from './paired-rows.ts';
+import { writeSqliteGallery } from './sqlite-gallery.ts';
 
 /** How one case ended. */
 export type BadOutcome = {
@@ -59,6 +60,7 @@ export async function writeSandbox(folder: string): Promise<void> {
     const { code, err } = mixbct(folder, ...line.split(' '));
     if (code !== 0) throw new Error(`mixbct ${line}: ${err}`);
   }
+  await writeSqliteGallery(join(folder, 'gallery.db'));
   cpSync(join(packageRoot, 'test/golden/parquet/snappy.parquet'), join(folder, 'rows.parquet'));
   writeFileSync(join(folder, 'list.jsonl'), '{"id":"1","path":"photos/a/1.pgm"}\n');
   const ids = Array.from({ length: 24 }, (_, i) => `${JSON.stringify(`${i}.pgm`)}\n`);

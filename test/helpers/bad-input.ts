@@ -55,6 +55,18 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
     'backfill simulate --old first --new second+adapter --orders disagreement,labelled-oracle --draws 1 --steps 2 --out judged --threads 1',
   ],
   'evaluate sets': 'evaluate --old features --new a=features --far 1e-2 --resamples 10 --impostors 50 --out judged',
+  'migrate plan': 'migrate plan sqlite:gallery.db#faces --model model --folder photos --threads 1',
+  'migrate run': [
+    'migrate run sqlite:gallery.db#faces --features second --rate 100 --threads 1',
+    'migrate run sqlite:gallery.db#faces --adapter adapter --threads 1',
+  ],
+  'migrate status': 'migrate status sqlite:gallery.db#faces',
+  'migrate pause': 'migrate pause sqlite:gallery.db#faces',
+  'migrate resume': 'migrate resume sqlite:gallery.db#faces',
+  'migrate verify': 'migrate verify sqlite:gallery.db#faces --sample 3',
+  'migrate cut-over': 'migrate cut-over sqlite:gallery.db#faces',
+  'migrate rollback': 'migrate rollback sqlite:gallery.db#faces',
+  'migrate finish': 'migrate finish sqlite:gallery.db#faces',
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',
   thresholds: 'thresholds judged --out recipe.yaml/out',
@@ -79,10 +91,10 @@ const TEXTS = ['', ' ', '__proto__', 'constructor', 'toString', '=', '=x', 'a=',
 const SETTINGS = ['', '=', 'a', '.=1', 'a..b=1', '__proto__.x=1', 'a.__proto__.x=1', 'constructor.prototype.x=1', 'toString=1', 'network=[', 'network.width={', 'network.width=1e300', 'network.embeddingDim=1e300', 'network.embeddingDim=-1', 'network.embeddingDim=0', 'network.inputSide=1000000000', 'batchSize=0', 'batchSize=1e18', 'epochs=.nan', 'epochs=.inf', 'optimizer.lr=1e400', 'head=null', 'method=[]', 'method.kind=toString', 'network.name=__proto__', `a${'.a'.repeat(5000)}=1`, 'title=*x', 'title=&x [*x]', 'seed=-1', `network.width=${'['.repeat(5000)}`, 'stages=1', 'stages.old=null', 'aliases.toString=a', 'preset=neither', 'input=1', 'input.mean=0.5', 'input={mean: 1, std: 0.2}', 'input={pixels: unit, mean: 1, std: 1}', 'input.resize=pad', 'input.background=[1,2,3]', 'input={resize: fit, background: [1e9,0,0]}', 'input.std=[1,1]', 'input.channels=rgb', 'precision=fp8', 'name=1', 'init=1', 'init={}', 'init.from=none', 'init.from=.', 'init.from=model', 'init.from=features', 'init.from=binary', 'init.from=model.pt', 'init.from=model/head.safetensors', 'init={from: model, parts: []}', 'init={from: model, parts: [projection]}', 'init={from: model.pt, parts: [head], partial: true}', 'init={from: model, partial: 3}', 'freeze=[]', 'freeze=layer1', 'freeze=[layr1]', 'freeze=[__proto__]', 'freeze=[""]', 'backboneLr=0', 'backboneLr=-1', 'backboneLr=1e300', 'backboneLr=.nan', 'network.name=torchscript', 'network={name: torchscript, file: net.pt, embeddingDim: 16, inputSide: 16}', 'network={name: torchscript, file: net.pt, embeddingDim: 9, inputSide: 16}', 'network={name: torchscript, file: net.pt, embeddingDim: 16, inputSide: 3}', 'network={name: torchscript, file: model.pt, embeddingDim: 16}', 'network={name: torchscript, file: binary, embeddingDim: 16}', 'network={name: torchscript, file: ., embeddingDim: 16}', 'network={name: torchscript, file: none, embeddingDim: 16}', 'network.file=net.pt', 'network.inputSide=20']; // biome-ignore format: a table
 
 /** Names of what `writeSandbox` puts there that are no good input, or no good input for most commands. */
-const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'net.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'adapter', 'list.jsonl', 'photos.npy.shard-1-of-1', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ']; // biome-ignore format: a table
+const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'net.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'adapter', 'list.jsonl', 'photos.npy.shard-1-of-1', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ', 'gallery.db', 'sqlite:gallery.db', 'sqlite:gallery.db#people', 'sqlite:gallery.db#faces?vector=path', 'sqlite:gallery.db#faces?id=none', 'sqlite:binary#faces', 'sqlite:photos#faces', 'sqlite:none.db#faces', 'sqlite:', 'sqlite:#faces', 'sqlite:gallery.db#faces?x=1', 'postgres://ann:secret@']; // biome-ignore format: a table
 
 /** Files of the sandbox that are damaged for a case, each with what is given instead of the artefact that it belongs to. */
-const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'adapter/manifest.json', 'adapter/adapter.safetensors', 'second/manifest.json', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'net.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm', 'list.jsonl', 'rows.parquet', 'photos.npy.shard-1-of-1/manifest.json', 'photos.npy.shard-1-of-1/features.npy', 'photos.npy.shard-1-of-1/ids.jsonl']; // biome-ignore format: a table
+const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'adapter/manifest.json', 'adapter/adapter.safetensors', 'second/manifest.json', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'net.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm', 'list.jsonl', 'rows.parquet', 'photos.npy.shard-1-of-1/manifest.json', 'photos.npy.shard-1-of-1/features.npy', 'photos.npy.shard-1-of-1/ids.jsonl', 'gallery.db']; // biome-ignore format: a table
 
 /** Adds to a folder with `set`, `model`, … what is odd. */
 export function writeOddities(folder: string): void {
@@ -142,7 +154,7 @@ export function badCase(root: Command, rng: Rng, damage: (file: string) => strin
     case 2:
     case 8: {
       // what the command reads: `model` is model/manifest.json and others, `set` is set.idx and others
-      const read = DAMAGED.filter((name) => words.some((word) => `${name}/`.startsWith(`${word}/`) || name.startsWith(`${word}.`))); // biome-ignore format: short
+      const read = DAMAGED.filter((name) => words.map((word) => word.replace(/^[a-z]+:|#.*$/g, '')).some((word) => `${name}/`.startsWith(`${word}/`) || name.startsWith(`${word}.`))); // biome-ignore format: short
       const file = pick(rng, read.length > 0 ? read : DAMAGED);
       return { words, what: damage(file) };
     }

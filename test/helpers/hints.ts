@@ -36,12 +36,18 @@ export function wrongOptions(root: Command, sources: Sources): string[] {
   const all = leaves(root);
   const definedIn = new Map<string, Command[]>();
   for (const [file, source] of sources)
-    if (file.startsWith('src/cli/'))
-      for (const [, name] of source.matchAll(/\b(?:(?:derivedC|c)ommand|group)\(\s*'([\w-]+)'/g)) {
-        const named = all.filter((one) => one.name() === name); // two are called info
-        const command = named.find((one) => ![...definedIn.values()].flat().includes(one)) ?? named[0];
+    if (file.startsWith('src/cli/')) {
+      const names = Array.from(
+        source.matchAll(/\b(?:(?:derivedC|c)ommand|group)\(\s*'([\w-]+)'/g),
+        ([, name]) => name!,
+      );
+      for (const name of names) {
+        // several have one name: a subcommand stands in the file of its group
+        const named = all.filter((one) => one.name() === name);
+        const command = named.find(({ parent }) => names.includes(parent!.name())) ?? named.find(({ parent }) => parent === root) ?? named[0]; // biome-ignore format: short
         if (command) definedIn.set(file, [...(definedIn.get(file) ?? []), command]);
       }
+    }
   const missing = all.filter((command) => ![...definedIn.values()].flat().includes(command));
   if (missing.length > 0) throw new Error(`no file defines ${missing.map((one) => one.name()).join(', ')}`);
   const reachedBy = reach(sources, definedIn);

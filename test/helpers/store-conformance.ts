@@ -41,8 +41,8 @@ export const stampOf = (name: string, dim: number): Stamp => ({
   ...{ preprocessing: null, flip: null, adapter: null },
 });
 export const [oldStamp, newStamp] = [stampOf('old', DIM), stampOf('new', NEW_DIM)];
-export const migrationTo = (target: Stamp): MigrationRecord => ({
-  ...{ id: 'a', target, source: { kind: 'features', path: 'features/new', digest: 'abc' }, order: null },
+export const migrationTo = (target: Stamp, from = oldStamp): MigrationRecord => ({
+  ...{ id: 'a', from, target, source: { kind: 'features', path: 'features/new', digest: 'abc' }, order: null },
   ...{ phase: 'moving', paused: false, startedAt: '2026-01-01T00:00:00.000Z' },
 });
 
@@ -51,11 +51,15 @@ const entry = (batch: number) => ({ batch, at: '2026-01-01T00:00:00.000Z', ms: 5
 const moved = (rows: readonly GalleryRow[]): MovedRow[] =>
   rows.map(({ key, version }) => ({ key, version, vector: newVector(indexOf(key) % COUNT) }));
 
+/** The columns that a row must have. */
+const fieldsOf = (key: string, asked: object | readonly string[]) =>
+  (Array.isArray(asked) ? asked.includes('id') : 'id' in asked) ? { id: key } : { path: `images/${indexOf(key)}.jpg` };
+
 /** Every page of a gallery. */
-async function everyRow(store: GalleryStore, only?: 'unmoved'): Promise<GalleryRow[]> {
+async function pagesOf(store: GalleryStore, fields: readonly string[], only?: 'unmoved'): Promise<GalleryRow[]> {
   const rows: GalleryRow[] = [];
   for (;;) {
-    const page = await store.page(rows.at(-1)?.key ?? null, 7, { fields: ['path'], ...(only && { only }) });
+    const page = await store.page(rows.at(-1)?.key ?? null, 7, { fields, ...(only && { only }) });
     if (page.length === 0) return rows;
     rows.push(...page);
   }
@@ -76,12 +80,14 @@ function assertHits(space: SearchedSpace | undefined, stamp: Stamp, wanted: Retu
   assert.deepEqual(space?.hits?.map(({ key }) => key), wanted.map(({ key }) => key)); // biome-ignore format: short
   for (const [i, { key, score, fields }] of space!.hits!.entries()) {
     assert.ok(Math.abs(score - wanted[i]!.score) < TOLERANCE, `${score} of ${key}, wanted ${wanted[i]!.score}`);
-    assert.equal(fields['path'], `images/${indexOf(key)}.jpg`);
+    assert.deepEqual(fields, fieldsOf(key, fields));
   }
 }
 
-/** Defines the tests that every store passes. `make` writes a gallery as an application would. */
-export function storeConformance(name: string, make: MakeGallery): void {
+/** Defines the tests that every store passes. `make` writes a gallery as an application would; `path`: whether it has that column. */
+export function storeConformance(name: string, make: MakeGallery, { path = true } = {}): void {
+  const fields = [path ? 'path' : 'id'];
+  const everyRow = (store: GalleryStore, only?: 'unmoved') => pagesOf(store, fields, only);
   const opened = async (t: TestContext, count = COUNT) => {
     const gallery = await make(t, all.slice(0, count).map((i) => rowOf(i))); // biome-ignore format: short
     const store = await openStore(gallery.url);
@@ -103,14 +109,14 @@ export function storeConformance(name: string, make: MakeGallery): void {
   test(`${name}: pages and keys give every row once, with the columns that are asked for`, async (t) => {
     const { store } = await opened(t);
     const { dim, columns, id, vector } = await store.describe();
-    assert.deepEqual({ dim, id, vector, columns: [...columns].sort() }, { dim: DIM, id: 'id', vector: 'vector', columns: ['id', 'path', 'vector'] }); // biome-ignore format: short
+    assert.deepEqual({ dim, id, vector, columns: [...columns].sort() }, { dim: DIM, id: 'id', vector: 'vector', columns: ['id', ...(path ? ['path'] : []), 'vector'] }); // biome-ignore format: short
     assert.deepEqual(await store.counts(), { rows: COUNT, moved: 0 });
     const rows = await everyRow(store);
     assert.deepEqual(rows.map(({ key }) => key).sort(), all.map(keyOf));
     for (const row of rows) {
       assert.deepEqual(row.vector, oldVector(indexOf(row.key)));
       assert.ok(!row.moved && row.beside === null);
-      assert.deepEqual(row.fields, { path: `images/${indexOf(row.key)}.jpg` });
+      assert.deepEqual(row.fields, fieldsOf(row.key, fields));
     }
     const some = await store.rows([keyOf(3), 'nobody', keyOf(41)]);
     assert.deepEqual(some.map(({ key }) => key).sort(), [keyOf(3), keyOf(41)]);
@@ -122,7 +128,7 @@ export function storeConformance(name: string, make: MakeGallery): void {
   test(`${name}: a search finds what brute force finds, and only by queries of the model in the stamp`, async (t) => {
     const { gallery, store } = await opened(t);
     const to = flat.slice(0, DIM).map((x, d) => x + 0.3 * d);
-    const search = () => store.search(new Map([query(oldStamp, to)]), { k: 5, fields: ['path'] });
+    const search = () => store.search(new Map([query(oldStamp, to)]), { k: 5, fields });
     await assert.rejects(search(), /nothing says which model.*\n.*mixbct store stamp/);
     await store.stamp(stampOf('mistaken', DIM));
     await store.stamp(oldStamp);
@@ -132,7 +138,7 @@ export function storeConformance(name: string, make: MakeGallery): void {
     const [space, ...more] = await search();
     assert.equal(more.length, 0);
     assertHits(space, oldStamp, nearest(without(others, oldVector), to, 5));
-    assertHits((await store.search(new Map([query(oldStamp, to)]), { k: 500, fields: ['path'] }))[0], oldStamp, nearest(without(others, oldVector), to, 500)); // biome-ignore format: short
+    assertHits((await store.search(new Map([query(oldStamp, to)]), { k: 500, fields }))[0], oldStamp, nearest(without(others, oldVector), to, 500)); // biome-ignore format: short
     assert.deepEqual(await store.search(new Map([query(newStamp, to)]), { k: 5 }), [{ stamp: oldStamp, hits: null }]);
     await assert.rejects(store.search(new Map([query(oldStamp, newVector(0))]), { k: 5 }), /12 dimensions .*8 dim/);
   });
@@ -140,7 +146,7 @@ export function storeConformance(name: string, make: MakeGallery): void {
   test(`${name}: during a migration each row is searched in its own space`, async (t) => {
     const { store } = await migrating(t, 20);
     const [a, b] = [oldVector(30), newVector(30)];
-    const spaces = await store.search(new Map([query(oldStamp, a), query(newStamp, b)]), { k: 9, fields: ['path'] });
+    const spaces = await store.search(new Map([query(oldStamp, a), query(newStamp, b)]), { k: 9, fields });
     assert.equal(spaces.length, 2);
     assertHits(spaces[0], oldStamp, nearest(without(all.slice(20), oldVector), a, 9));
     assertHits(spaces[1], newStamp, nearest(without(all.slice(0, 20), newVector), b, 9));
@@ -222,7 +228,7 @@ export function storeConformance(name: string, make: MakeGallery): void {
       assert.deepEqual(row.beside, oldVector(indexOf(row.key)));
     }
     assert.equal((await store.describe()).dim, NEW_DIM);
-    const spaces = await store.search(new Map([query(newStamp, newVector(3))]), { k: 4, fields: ['path'] });
+    const spaces = await store.search(new Map([query(newStamp, newVector(3))]), { k: 4, fields });
     assert.equal(spaces.length, 1);
     assertHits(spaces[0], newStamp, nearest(without(all, newVector), newVector(3), 4));
     await gallery.insert([rowOf(70, newVector(1))]);
@@ -260,13 +266,13 @@ export function storeConformance(name: string, make: MakeGallery): void {
     await assert.rejects(store.commit({ rows: [], entry: entry(9) }), /the cut-over has been/);
     await store.finish();
     assert.deepEqual(await store.state(), { stamp: newStamp, migration: null });
-    for (const [key, { vector, path }] of await gallery.content()) {
+    for (const [key, { vector, path: image }] of await gallery.content()) {
       assert.deepEqual(new Uint8Array(vector), new Uint8Array(newVector(indexOf(key)).buffer));
-      assert.equal(path, `images/${indexOf(key)}.jpg`);
+      if (path) assert.equal(image, `images/${indexOf(key)}.jpg`);
     }
     await using reopened = await openStore(gallery.url);
     assert.deepEqual(await reopened.state(), { stamp: newStamp, migration: null });
-    await reopened.beginMigration(migrationTo(oldStamp));
+    await reopened.beginMigration(migrationTo(oldStamp, newStamp));
     assert.deepEqual(await reopened.counts(), { rows: COUNT, moved: 0 });
   });
 }

@@ -1,0 +1,40 @@
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileDigest } from '../artifacts/digest.ts';
+import { backfillFiles } from '../backfill/backfill-artifact.ts';
+import { openBackfillOrder } from '../backfill/order-file.ts';
+import { UserError } from '../base/errors.ts';
+import { readIdFile } from '../features/id-file.ts';
+import type { Stamp } from '../stores/stamp.ts';
+
+/** The order in which the rows of a gallery are moved. */
+export type OrderFile = { readonly path: string; readonly digest: string; readonly keys: Iterable<string> };
+
+/** The models of a migration. */
+type Models = { readonly from: Stamp; readonly to: Stamp };
+
+/**
+ * Opens an order: `FOLDER:NAME` of a simulation of the backfill, or a file of ids, the first to move first, one a line or in a
+ * `.jsonl` one JSON string a line.
+ * @throws UserError if it is of a simulation with other models, or without ids; FileError
+ */
+export function openOrder(path: string | undefined, models: Models): OrderFile | null {
+  if (path === undefined) return null;
+  const [, folder, name] = /^(.+):([^:/]+)$/.exec(path) ?? [];
+  if (folder !== undefined && name !== undefined && statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+    return ofSimulation(folder, name, models);
+  return { path: resolve(path), digest: fileDigest(path), keys: readIdFile(path) };
+}
+
+function ofSimulation(folder: string, name: string, { from, to }: Models): OrderFile {
+  const { rows, ids, info } = openBackfillOrder(folder, name);
+  for (const [which, simulated, moved] of [['old', info.old, from], ['new', info.new, to]] as const) // biome-ignore format: short
+    if (simulated.model && simulated.model.digest !== moved.model.digest)
+      throw new UserError(`${folder} is a simulation with another ${which} model (${simulated.model.name}, digest ${simulated.model.digest}), the gallery moves from ${from.model.name} to ${to.model.name}`, { hint: 'simulate the backfill with features of these models' }); // biome-ignore format: short
+  if (!ids)
+    throw new UserError(`${folder} names no ids, so its rows cannot be told in the gallery`, {
+      hint: 'simulate the backfill with feature sets that have ids',
+    });
+  const keys = { *[Symbol.iterator]() { for (const row of rows) yield ids.at(row); } }; // biome-ignore format: short
+  return { path: `${resolve(folder)}:${name}`, digest: fileDigest(backfillFiles(folder).order(name)), keys };
+}
