@@ -49,7 +49,7 @@ const workText = ({ reEmbed, hours }: PlanOption): string =>
   `${groupDigits(reEmbed!)} images are embedded again, in ${hoursText(hours!)}.`;
 
 const movedText = (moved: number | null): string =>
-  moved === null ? '' : `, with ${percent(moved)} % of the gallery moved`;
+  moved === null ? '' : moved === 0 ? ', on the first day' : `, with ${percent(moved)} % of the gallery moved`;
 
 /** How a service has to change its threshold; null: it is unknown, or stays. */
 export function thresholdText({ way, threshold, dropIn }: PlanOption): string | null {
