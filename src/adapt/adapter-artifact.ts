@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import { datasetReference, datasetSource } from '../data/dataset-reference.ts';
-import { adapterDirections } from '../features/feature-set-artifact.ts';
+import { adapterDirections, type FeaturesInfo } from '../features/feature-set-artifact.ts';
 
 /** What an adapter can be: each is fitted by a file of this folder. */
 export const adapterMethods = ['identity', 'procrustes', 'ridge', 'low-rank', 'residual-mlp'] as const;
@@ -16,6 +16,15 @@ export const modelSide = z.object({
   features: z.string(),
 });
 export type AdapterSide = z.infer<typeof modelSide>;
+
+/** The side of a model by a feature set of it. */
+export const modelSideOf = ({
+  info: { model, dim },
+  digest,
+}: {
+  readonly info: Pick<FeaturesInfo, 'model' | 'dim'>;
+  readonly digest: string;
+}): AdapterSide => ({ model: model && { name: model.name, digest: model.digest }, dim, features: digest });
 
 const estimate = z.object({ value: z.number(), low: z.number(), high: z.number() });
 /** A metric of the upgrade with an adapter, less that of the old model, with its 95 % interval. */

@@ -1,3 +1,4 @@
+import { modelSideOf } from '../adapt/adapter-artifact.ts';
 import {
   Adapter,
   type AdapterInfo,
@@ -81,8 +82,8 @@ export async function writeAdapter(options: FitAdapterOptions): Promise<AdapterI
       return {
         direction,
         ...fit,
-        old: sideOf(old),
-        new: sideOf(newer),
+        old: modelSideOf(old),
+        new: modelSideOf(newer),
         dataset: described.info.dataset,
         seed,
         metric,
@@ -101,12 +102,6 @@ function refuse(what: string): never {
     ],
   });
 }
-
-const sideOf = ({ info, digest }: FeatureSet) => ({
-  model: info.model && { name: info.model.name, digest: info.model.digest },
-  dim: info.dim,
-  features: digest,
-});
 
 function requireTwoModels(old: FeatureSet, newer: FeatureSet): void {
   const [a, b] = [old.info.model, newer.info.model];

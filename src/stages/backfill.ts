@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { modelSideOf } from '../adapt/adapter-artifact.ts';
 import { Adapter } from '../adapt/index.ts';
 import { fileDigest } from '../artifacts/digest.ts';
 import { writeJson } from '../artifacts/json-file.ts';
@@ -103,7 +104,7 @@ export async function writeBackfill(options: SimulateBackfillOptions): Promise<B
       const hasIds = count > 0 && described.id(0) !== null;
       if (hasIds) writeOrderIds(folder, rowIds(described));
       return {
-        ...{ old: sideOf(old), new: sideOf(newer), adapter: adapterOf(options), dataset, seed, count },
+        ...{ old: modelSideOf(old), new: modelSideOf(newer), adapter: adapterOf(options), dataset, seed, count },
         rows: labels.length,
         orders: orderFiles(folder, drawn, present),
         ids: hasIds,
@@ -162,12 +163,6 @@ function adapterOf({ adapter: path, inOldSpace }: SimulateBackfillOptions) {
   const { adapter } = set.info;
   return adapter ? { digest: adapter.digest, direction: adapter.direction } : null;
 }
-
-const sideOf = ({ info, digest }: FeatureSet) => ({
-  model: info.model && { name: info.model.name, digest: info.model.digest },
-  dim: info.dim,
-  features: digest,
-});
 
 /** Embeddings that the simulation compares. @throws UserError if too many are zeros. */
 function embeddingsOf(
