@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { evaluate } from '../eval/evaluate.ts';
-import { drawProtocol, type LabelledSetProtocol } from '../eval/labelled-set-protocol.ts';
+import { sortPairsByScore, tarReplicates } from '../eval/bootstrap.ts';
+import { createTestRunner, evaluate } from '../eval/evaluate.ts';
+import { drawProtocol, evaluationRng, type LabelledSetProtocol } from '../eval/labelled-set-protocol.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { cosine, type Embeddings, NO_SCORE, unitEmbeddings } from '../eval/scores.ts';
-import { BackfillEngine, endsOf, type MovingSpaces, movingPairs } from './backfill-engine.ts';
+import { BackfillEngine, endsOf, type MovingSpaces, movingPairs, replicatesOf } from './backfill-engine.ts';
 import { sharesOf } from './move-steps.ts';
 import { randomOrder } from './orders.ts';
+import { drawResampling } from './resampling.ts';
 import { directScales, rising, type ScoreScales } from './score-scales.ts';
 import type { ScoreMerge } from './simulation.ts';
 
@@ -202,17 +204,51 @@ test('both ends, and old → old, are the very numbers of an evaluation', () => 
       metrics.find((one) => one.name === metric)!.stored!(
         tests.find((one) => one.query === query && one.gallery === gallery)!,
       )!;
-    const ends = endsOf(protocol, old, engine);
-    for (const { metric, oldOld, newOld, newNew } of ends)
+    const { ends } = endsOf(protocol, old, engine, { resamples: 10, seed: 3 });
+    for (const end of ends)
       assert.deepEqual(
-        [oldOld, newOld, newNew],
-        [['old', 'old'], ['new', 'old'], ['new', 'new']].map(([q, g]) => wanted(q!, g!, metric)),
-        `${name}: ${metric}`,
+        [end.oldOld, end.newOld, end.newNew],
+        [['old', 'old'], ['new', 'old'], ['new', 'new']].map(([q, g]) => wanted(q!, g!, end.metric)),
+        `${name}: ${end.metric}`,
       ); // biome-ignore format: short
     const order = randomOrder(COUNT, new Rng('ends'));
     for (const { merge, metric, value } of engine.curves(order, sharesOf(5), ['direct', 'calibrated', 'rank-fusion'])) {
       const end = ends.find((one) => one.metric === metric)!;
       assert.deepEqual([value[0], value.at(-1)], [end.newOld, end.newNew], `${name}: ${merge} ${metric}`);
+    }
+  }
+});
+
+test('a metric in resamples of the identities is that of an evaluation at both ends, and its value where all weigh one', () => {
+  for (const [name, { meeting, new: fresh }] of Object.entries(worlds)) {
+    const protocol = drawProtocol({ labels, families }, { seed: 3 });
+    const spaces = { meeting, new: fresh };
+    const pairs = movingPairs(protocol, spaces);
+    const engine = new BackfillEngine(protocol, spaces, { pairs, calibration, rankFusion: true, memoryBytes: MEMORY });
+    const resampling = drawResampling(protocol, 20, 3);
+    const once = { ...resampling, drawn: [new Uint16Array(CLASSES).fill(1)], totals: Float64Array.of(pairs.impostor.row.length) }; // biome-ignore format: short
+    const run = createTestRunner(protocol, { resamples: 20, rng: evaluationRng(3).split('bootstrap') });
+    const [start, end] = [run(meeting.queries, meeting.gallery), run(fresh, fresh)];
+    // an evaluation keeps more impostors, for larger FAR, which a resample of so few may need
+    const tarOf = (side: 'old' | 'new'): Float64Array => {
+      const sorted = (kind: 'genuine' | 'impostor') => {
+        const { row, query } = pairs[kind];
+        const sides = [row, query].map((of) => of.map((at) => resampling.identity[at]!));
+        return sortPairsByScore({ score: Float32Array.from(pairs[kind][side]), a: sides[0]!, b: sides[1]! });
+      };
+      return tarReplicates(sorted('genuine'), sorted('impostor'), [1e-3], resampling.drawn, resampling.totals)[0]!;
+    };
+    const order = randomOrder(COUNT, new Rng('resampled'));
+    for (const { merge, metric, value } of engine.curves(order, [0, 0.5, 1], ['direct', 'calibrated', 'rank-fusion'])) {
+      const at = (share: number, how = resampling) => engine.replicates(order, share, { merge, metric }, how);
+      for (const [s, share] of [0, 0.5, 1].entries())
+        assert.ok(Math.abs(at(share, once)[0]! - value[s]!) < ROUNDING, `${name}: ${merge} ${metric} at ${share}`);
+      if (metric === 'TAR@FAR=1e-3') {
+        assert.deepEqual([at(0), at(1)], [tarOf('old'), tarOf('new')], `${name}: ${merge} ${metric}`);
+        continue;
+      }
+      assert.deepEqual(at(0), replicatesOf(metric, start.tests), `${name}: ${merge} ${metric}`);
+      assert.deepEqual(at(1), replicatesOf(metric, end.tests), `${name}: ${merge} ${metric}`);
     }
   }
 });

@@ -1,12 +1,21 @@
+import { probeReplicates, tpirReplicates } from '../eval/bootstrap.ts';
 import { createTestRunner } from '../eval/evaluate.ts';
 import { evaluationRng, type LabelledSetProtocol } from '../eval/labelled-set-protocol.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { powerOfTen } from '../eval/metrics/metric.ts';
 import { type Embeddings, pairScores } from '../eval/scores.ts';
 import { moveSteps, ranksOf } from './move-steps.ts';
-import { type MovingPairs, pairsForTar, type TarPairs, tarCurve } from './pair-curves.ts';
+import { type MovingPairs, pairsForTar, resampledTar, type TarPairs, tarCurve } from './pair-curves.ts';
+import type { Resampling } from './resampling.ts';
 import { directScales, type ScaledMerge, type ScoreScales } from './score-scales.ts';
-import { fusedCurves, type MovingGallery, type ScaledScores, scaleScores, scoredCurves } from './search-curves.ts';
+import {
+  fusedCurves,
+  type MovingGallery,
+  type ScaledScores,
+  scaleScores,
+  scoredCurves,
+  searchesAt,
+} from './search-curves.ts';
 import { buildSearchLists, type SearchLists } from './search-lists.ts';
 import type { BackfillEnds, ScoreMerge } from './simulation.ts';
 
@@ -36,6 +45,7 @@ export function movingPairs({ pairs }: LabelledSetProtocol, { meeting, new: move
     old: pairScores(meeting.queries, meeting.gallery, pairs[kind]),
     new: pairScores(moved, moved, pairs[kind]),
     row: pairs[kind].gallery,
+    query: pairs[kind].query,
   });
   return { genuine: of('genuine'), impostor: of('impostor') };
 }
@@ -65,6 +75,7 @@ export class BackfillEngine {
   readonly galleries: readonly ListedGallery[];
   readonly pairs: GenuineAndImpostor;
   readonly #rows: number;
+  readonly #split: LabelledSetProtocol['split'];
   readonly #scaled: readonly (ScaledMerge & { readonly scores: readonly ScaledScores[]; readonly tar: TarPairs })[];
 
   /** @throws UserError if the lists of entries outgrow `memoryBytes`. */
@@ -95,6 +106,7 @@ export class BackfillEngine {
     this.galleries = lists.map((list, g) => ({ lists: list, entries: split.galleries[g]!.entries }));
     this.pairs = pairs;
     this.#rows = labels.length;
+    this.#split = split;
     this.#scaled = scaled.map((merge) => ({
       ...merge,
       scores: lists.map((list) => scaleScores(list, merge.scales)),
@@ -104,13 +116,40 @@ export class BackfillEngine {
 
   /** All metrics at `shares` while rows move in an order [N]. Each gallery, and the rows of all pairs, have their own shares. */
   curves(order: Int32Array, shares: readonly number[], merges: readonly ScoreMerge[]): MetricCurve[] {
-    const stepsOf = (members: Int32Array): Uint16Array => moveSteps(ranksOf(members, order, this.#rows), shares);
-    const moving = this.galleries.map(({ lists, entries }) => ({ lists, steps: stepsOf(entries) }));
-    const steps = stepsOf(Int32Array.from({ length: this.#rows }, (_, row) => row));
+    const { moving, steps } = this.#steps(order, shares);
     const count = shares.length;
     return merges.flatMap((merge) =>
       merge === 'rank-fusion' ? this.#fused(moving, count) : this.#scored(moving, steps, count, merge),
     );
+  }
+
+  /** One metric in each resample of the identities, at one share of an order. [R] */
+  replicates(
+    order: Int32Array,
+    share: number,
+    { merge, metric }: Pick<MetricCurve, 'merge' | 'metric'>,
+    resampling: Resampling,
+  ): Float64Array {
+    const { moving, steps } = this.#steps(order, [share, 1]); // step 0 is moved
+    const { scores, tar } = this.#scaled.find((one) => merge === 'rank-fusion' || one.merge === merge)!;
+    if (metric === names.tar) return resampledTar(tar, steps, resampling);
+    const searches = moving.map((gallery, g) =>
+      searchesAt({ ...gallery, scores: scores[g]! }, merge, this.#split.galleries[g]!.enrolled),
+    );
+    const identity = this.#split.probes.map((row) => resampling.identity[row]!);
+    const fpir = FPIRS[names.tpir.indexOf(metric)];
+    if (fpir !== undefined) return tpirReplicates(searches, identity, [fpir], resampling.drawn)[0]!;
+    const rank = RANKS[names.ranks.indexOf(metric)]!;
+    return probeReplicates(searches, identity, (ahead) => (ahead < rank ? 1 : 0), resampling.drawn);
+  }
+
+  /** The steps at which entries and rows move. */
+  #steps(order: Int32Array, shares: readonly number[]) {
+    const stepsOf = (members: Int32Array): Uint16Array => moveSteps(ranksOf(members, order, this.#rows), shares);
+    return {
+      moving: this.galleries.map(({ lists, entries }) => ({ lists, steps: stepsOf(entries) })),
+      steps: stepsOf(Int32Array.from({ length: this.#rows }, (_, row) => row)),
+    };
   }
 
   #fused(moving: readonly MovingGallery[], shares: number): MetricCurve[] {
@@ -135,16 +174,32 @@ export class BackfillEngine {
   }
 }
 
-/** The three tests in which the gallery is of one model: two are the ends of any curve. */
-export function endsOf(protocol: LabelledSetProtocol, old: Embeddings, engine: BackfillEngine): BackfillEnds[] {
-  const run = createTestRunner(protocol, { resamples: 0, rng: evaluationRng(0) }); // draws nothing
-  const { result } = run(old, old);
+/** The three tests in which the gallery is of one model: two are the ends of any curve. `oldOld` [R]: resampled. */
+export function endsOf(
+  protocol: LabelledSetProtocol,
+  old: Embeddings,
+  engine: BackfillEngine,
+  { resamples, seed }: { readonly resamples: number; readonly seed: number },
+): { readonly ends: readonly BackfillEnds[]; readonly oldOld: (metric: string) => Float64Array } {
+  const run = createTestRunner(protocol, { resamples, rng: evaluationRng(seed).split('bootstrap') });
+  const { result, tests } = run(old, old);
   const test = { query: 'old', gallery: 'old', ...result };
   const anyOrder = Int32Array.from(protocol.labels.keys());
-  return engine.curves(anyOrder, [0, 1], ['direct']).map(({ metric, value }) => ({
+  const ends = engine.curves(anyOrder, [0, 1], ['direct']).map(({ metric, value }) => ({
     metric,
     oldOld: metrics.find(({ name }) => name === metric)!.stored!(test)!,
     newOld: value[0]!,
     newNew: value.at(-1)!,
   }));
+  return { ends, oldOld: (metric) => replicatesOf(metric, tests) };
+}
+
+/** A metric of verdicts, or of their family, in each resample. [R] */
+export function replicatesOf(
+  name: string,
+  tests: ReturnType<ReturnType<typeof createTestRunner>>['tests'],
+): Float64Array {
+  const metric = metrics.find((one) => one.name === name)!;
+  const { replicates } = metric.test === 'verification' ? metric.measure(tests.verification) : metric.measure(tests.identification); // biome-ignore format: short
+  return replicates!;
 }

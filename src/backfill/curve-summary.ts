@@ -8,7 +8,9 @@ export function summarizeCurve(
   draws: readonly ArrayLike<number>[],
   shares: readonly number[],
   { oldOld, newNew }: { readonly oldOld: number; readonly newNew: number },
-): Omit<BackfillCurve, 'order' | 'merge' | 'metric'> {
+): Omit<BackfillCurve, 'order' | 'merge' | 'metric' | 'worst'> & {
+  readonly worst: Omit<BackfillCurve['worst'], 'overOld'>;
+} {
   const at = (s: number): number[] => draws.map((draw) => draw[s]!);
   // equal draws, as at both ends, must not be moved by the rounding of a mean
   const center = (values: readonly number[]): number =>

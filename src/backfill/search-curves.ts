@@ -1,4 +1,4 @@
-import { nonMatedScores, thresholdAtFpir } from '../eval/identification.ts';
+import { nonMatedScores, type Searches, thresholdAtFpir } from '../eval/identification.ts';
 import { mean } from '../eval/mean.ts';
 import type { Rows } from '../eval/scores.ts';
 import { type ScaledMerge, type ScoreScales, scaleAll } from './score-scales.ts';
@@ -45,7 +45,10 @@ export function scoredCurves(
   { ranks, fpirs, shares }: SearchMetrics & { readonly shares: number },
 ): SearchCurves {
   const parts = galleries.map(({ lists, steps, scores }) => {
-    const falling = nonMatedByShare(lists, steps, scores.others, shares);
+    const nobody = new Int32Array(lists.nonMated.count).fill(-1);
+    const falling = bestByShare(lists, steps, scores.others, shares).map((best) =>
+      nonMatedScores({ best, ahead: nobody }),
+    );
     const thresholds = fpirs.map((fpir) => falling.map((others) => thresholdAtFpir(others, fpir)));
     const hits = ranks.map(() => new Float64Array(shares));
     const accepted = fpirs.map(() => new Float64Array(shares));
@@ -90,15 +93,52 @@ export function fusedCurves(
       countAhead(lists, steps, probe, 'rank-fusion', ahead);
       const moves = steps[own[probe]!]!;
       for (let s = 0; s < shares; s++) {
-        const inSpace = ahead[s]!;
-        const unmoved = lists.size - movedAt[s]!;
-        const others = s < moves ? Math.min(inSpace + 1, movedAt[s]!) : Math.min(inSpace, unmoved);
-        for (let k = 0; k < ranks.length; k++) if (inSpace + others < ranks[k]!) hits[k]![s]!++;
+        const found = fusedAhead(ahead[s]!, s >= moves, movedAt[s]!, lists.size);
+        for (let k = 0; k < ranks.length; k++) if (found < ranks[k]!) hits[k]![s]!++;
       }
     }
     return { hits, mated: own.length };
   });
   return { ranks: pooledRates(parts, ranks.length, shares) };
+}
+
+/** Entries ahead of an own one if rows of both spaces are taken in turn; `inSpace` are ahead of it in its own. */
+const fusedAhead = (inSpace: number, isMoved: boolean, moved: number, size: number): number =>
+  inSpace + (isMoved ? Math.min(inSpace, size - moved) : Math.min(inSpace + 1, moved));
+
+/**
+ * What the probes of a gallery find while the entries with step 0 are moved, as searches of an evaluation; ranks are right up to
+ * those that the lists were made for. `enrolled` [P]: the entry of each probe, or -1.
+ */
+export function searchesAt(
+  { lists, steps, scores }: MovingGallery & { readonly scores: ScaledScores },
+  merge: ScoreMerge,
+  enrolled: Int32Array,
+): Searches {
+  const count = enrolled.length;
+  const found = {
+    size: lists.size,
+    own: new Float64Array(count).fill(Number.NaN),
+    best: new Float64Array(count).fill(Number.NEGATIVE_INFINITY),
+    ahead: new Int32Array(count).fill(-1),
+    equal: new Int32Array(count),
+  };
+  const moved = steps.reduce((sum, step) => sum + (step === 0 ? 1 : 0), 0);
+  const [best] = bestByShare(lists, steps, scores.others, 2);
+  const ahead = new Int32Array(2);
+  let [mated, nonMated] = [0, 0];
+  for (let probe = 0; probe < count; probe++) {
+    if (enrolled[probe]! < 0) {
+      found.best[probe] = best![nonMated++]!;
+      continue;
+    }
+    countAhead(lists, steps, mated, merge, ahead);
+    const isMoved = steps[lists.mated.own[mated]!] === 0;
+    found.own[probe] = isMoved ? scores.own.new[mated]! : scores.own.old[mated]!;
+    found.ahead[probe] = merge === 'rank-fusion' ? fusedAhead(ahead[0]!, isMoved, moved, lists.size) : ahead[0]!;
+    mated++;
+  }
+  return found;
 }
 
 /** Mean over the enrolled probes of all galleries, computed as evaluations do. */
@@ -162,8 +202,8 @@ function countAhead(
   if (!moved) ahead.fill(MANY, moves);
 }
 
-/** Scores of the most similar entry of each probe that is not enrolled, falling, at each share. */
-function nonMatedByShare(
+/** Score of the most similar entry of each probe that is not enrolled, at each share. [S][U] */
+function bestByShare(
   { nonMated }: SearchLists,
   steps: Uint16Array,
   { old: before, new: after }: ScaledScores['others'],
@@ -192,6 +232,5 @@ function nonMatedByShare(
       if (moved > best[s]![probe]!) best[s]![probe] = moved;
     }
   }
-  const nobody = new Int32Array(count).fill(-1);
-  return best.map((scores) => nonMatedScores({ best: scores, ahead: nobody }));
+  return best;
 }

@@ -1,4 +1,6 @@
 import { Rng } from '../base/rng.ts';
+import { numberClasses } from '../data/number-classes.ts';
+import { estimate } from '../eval/bootstrap.ts';
 import { calibrateOne } from '../eval/calibration.ts';
 import { chooseCalibration } from '../eval/fit-calibration.ts';
 import {
@@ -27,6 +29,7 @@ import {
   randomOrder,
   uncertainFirst,
 } from './orders.ts';
+import { drawResampling } from './resampling.ts';
 import { rising, type ScoreScales } from './score-scales.ts';
 import type { BackfillCurve, BackfillOrderName, BackfillSimulation, ScoreMerge } from './simulation.ts';
 
@@ -41,6 +44,8 @@ export type SimulateOptions = Identities &
     /** Random orders, and parts into which a move is divided. */
     readonly draws: number;
     readonly steps: number;
+    /** Bootstrap resamples of the identities. */
+    readonly resamples: number;
     /** Bytes that the lists of entries may take. */
     readonly memoryBytes: number;
     /** Called as it goes, with a share of the work. */
@@ -63,7 +68,7 @@ const COMPARING = 0.6;
  * @throws UserError if the set is too small to search, or the simulation takes too much memory.
  */
 export function simulateBackfill(options: SimulateOptions): SimulationResult {
-  const { merges, steps, draws, seed, memoryBytes, onProgress } = options;
+  const { merges, steps, draws, seed, resamples, memoryBytes, onProgress } = options;
   const rng = new Rng(seed).split('backfill');
   const protocol = drawProtocol(options, options);
   const shares = sharesOf(steps);
@@ -76,7 +81,8 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
     memoryBytes,
     onProgress: (share) => onProgress?.(COMPARING * share, 'compare'),
   });
-  const ends = endsOf(protocol, options.old, engine);
+  const { ends, oldOld } = endsOf(protocol, options.old, engine, { resamples, seed });
+  const resampling = drawResampling(protocol, resamples, seed);
   const skipped: { what: string; why: string }[] = [];
   const orders = options.orders.flatMap((name) => {
     const drawn = drawOrder(name, { ...options, engine, rng: rng.split(name) });
@@ -90,16 +96,16 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
       onProgress?.(COMPARING + ((1 - COMPARING) * done++) / total, name);
       return engine.curves(order, shares, merges);
     });
-    return found[0]!.map(({ merge, metric }, i) => ({
-      order: name,
-      merge,
-      metric,
-      ...summarizeCurve(
-        found.map((curvesOfDraw) => curvesOfDraw[i]!.value),
-        shares,
-        ends.find((end) => end.metric === metric)!,
-      ),
-    }));
+    return found[0]!.map(({ merge, metric, value }, i) => {
+      const end = ends.find((one) => one.metric === metric)!;
+      const draw = found.map((curvesOfDraw) => curvesOfDraw[i]!.value);
+      const { worst, ...summary } = summarizeCurve(draw, shares, end);
+      const there = engine.replicates(drawn[0]!, worst.share, { merge, metric }, resampling);
+      const before = oldOld(metric);
+      const difference = value[shares.indexOf(worst.share)]! - end.oldOld;
+      const overOld = estimate(difference, there.map((x, r) => x - before[r]!)); // biome-ignore format: short
+      return { order: name, merge, metric, ...summary, worst: { ...worst, overOld } };
+    });
   });
   const { split } = protocol;
   return {
@@ -121,20 +127,20 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
 
 /** Calibrations of the scores before and after the move, fitted on pairs of the set. */
 function calibrationScales({ labels, pairs }: LabelledSetProtocol, scores: GenuineAndImpostor, rng: Rng): ScoreScales {
-  const identities = new Map([...new Set(labels)].sort((a, b) => a - b).map((label, i) => [label, i]));
+  const { labels: identities, classes } = numberClasses(labels);
   const fit = (side: 'old' | 'new') => {
     const some = (kind: 'genuine' | 'impostor') => {
       const { gallery, query } = pairs[kind];
       const step = Math.max(1, Math.ceil(gallery.length / MOST_CALIBRATED));
       const kept = Int32Array.from({ length: Math.ceil(gallery.length / step) }, (_, i) => i * step);
-      const identity = (rows: Int32Array) => kept.map((i) => identities.get(labels[rows[i]!]!)!);
+      const identity = (rows: Int32Array) => kept.map((i) => identities[rows[i]!]!);
       return {
         score: Float32Array.from(kept, (i) => scores[kind][side][i]!),
         a: identity(gallery),
         b: identity(query),
       };
     };
-    const { calibration } = chooseCalibration(some('genuine'), some('impostor'), { identities: identities.size, rng });
+    const { calibration } = chooseCalibration(some('genuine'), some('impostor'), { identities: classes, rng });
     return rising((score) => calibrateOne(calibration, score));
   };
   return { old: fit('old'), new: fit('new') };

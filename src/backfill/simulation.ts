@@ -1,3 +1,5 @@
+import type { Estimate } from '../eval/evaluation.ts';
+
 /** Orders in which the rows of a gallery can be moved to the new model. */
 export const backfillOrders = [
   'random',
@@ -47,7 +49,12 @@ export type BackfillCurve = {
   readonly high?: readonly number[];
   /** Trapezoid area below `value`: the mean quality of a move at constant speed. */
   readonly area: number;
-  readonly worst: { readonly share: number; readonly value: number };
+  readonly worst: {
+    readonly share: number;
+    readonly value: number;
+    /** What it is more than old → old, with its 95 % interval over identities; of a random order that of the first draw. */
+    readonly overOld: Estimate;
+  };
   /** Whether the worst point is below old → old. */
   readonly belowOld: boolean;
   /** The least share at which 95 % and 100 % of new → new are reached, interpolated; null: at none. */

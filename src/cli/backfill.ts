@@ -25,7 +25,7 @@ const simulateCommand = () =>
     .listOption('--merges <list>', MERGES, scoreMerges)
     .wholeOption('--draws <n>', 'draws of the random order', { least: 1, most: 1000 }, 20)
     .wholeOption('--steps <n>', 'parts into which the move is divided', { least: 1, most: 1000 }, 20)
-    .shared('genuines', 'impostors', 'probes', 'memory', 'maxZeroShare', 'threads', 'seed', 'force')
+    .shared('genuines', 'impostors', 'probes', 'resamples', 'memory', 'maxZeroShare', 'threads', 'seed', 'force')
     .computes(async ({ new: text, memory, ...options }) => {
       const [{ newModelFrom }, { writeBackfill }] = await Promise.all([
         import('../stages/candidate.ts'),

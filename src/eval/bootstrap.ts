@@ -81,9 +81,13 @@ export function impostorWeights({ from, partner, count }: PairCounts, resamples:
 /** Impostors kept, as a multiple of those that the largest target accepts: a resample may weigh the highest ones more. */
 const KEPT_MULTIPLE = 2;
 
+/** How many of the highest impostors decide resamples of the TAR at FAR ≤ target. */
+export const impostorsKept = (target: number, inAll: number): number => Math.ceil(target * KEPT_MULTIPLE * inAll) + 1;
+
 /**
  * TAR at FAR ≤ target in each resample. Pairs are sorted by falling score. If identity s is drawn w_s times, its genuine pairs
  * weigh w_s, and its impostor pairs with t weigh w_s · w_t. → [targets][R]
+ * `impostor` may be the highest `impostorsKept` of `impostorsInAll` alone.
  */
 export function tarReplicates(
   genuine: ScoredPairs,
@@ -91,8 +95,9 @@ export function tarReplicates(
   targets: readonly number[],
   resamples: Resamples,
   totals: Float64Array,
+  impostorsInAll = impostor.score.length,
 ): Float64Array[] {
-  const thresholds = thresholdReplicates(impostor, targets, resamples, totals);
+  const thresholds = thresholdReplicates(impostor, targets, resamples, totals, impostorsInAll);
   const all = totalWeights(genuine.a, resamples);
   return thresholds.map((ofTarget) => {
     const accepted = Int32Array.from(ofTarget, (threshold) => countAboveFalling(genuine.score, threshold));
@@ -106,11 +111,12 @@ export function thresholdReplicates(
   targets: readonly number[],
   resamples: Resamples,
   totals: Float64Array,
+  inAll = impostor.score.length,
 ): Float64Array[] {
   const { score, a, b } = impostor;
-  const kept = countWithTies(score, Math.ceil(Math.max(...targets) * KEPT_MULTIPLE * score.length) + 1);
+  const kept = countWithTies(score, impostorsKept(Math.max(...targets), inAll));
   // a resample that accepts all kept impostors uses the lowest of them
-  const beyond = kept < score.length ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
+  const beyond = kept < inAll ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
   const thresholds = targets.map(() => new Float64Array(resamples.length));
   for (const [r, weights] of resamples.entries()) {

@@ -254,8 +254,11 @@ export function createTestRunner(
     const verification = verify(genuine, impostor, drawn, totals);
     const searches = searchBoth(split, query, gallery);
     const identification = identificationTest(searches, probeIdentity, drawn);
-    const measured = measureMetrics(PROTOCOL, { verification: verification.test, identification: identification.test });
+    const tests = { verification: verification.test, identification: identification.test };
+    const measured = measureMetrics(PROTOCOL, tests);
     return {
+      /** For metrics that are not among `measured`. */
+      tests,
       result: { verification: verification.result, identification: identification.result, ...listedMetrics(measured) },
       measured,
       operating:

@@ -1,5 +1,5 @@
 import type { BackfillCurve, BackfillSimulation } from '../backfill/simulation.ts';
-import { percent } from './number-format.ts';
+import { percent, pointsWithInterval } from './number-format.ts';
 import type { TitledTable } from './summary-tables.ts';
 
 /** Metrics whose tables a terminal shows. */
@@ -10,7 +10,11 @@ export const backfillGlossary: readonly (readonly [term: string, meaning: string
   ['share', 'part of the gallery that is moved to the new model; queries are the new model’s at every moment'],
   ['area', 'mean quality over a move at constant speed: the trapezoid area below the curve'],
   ['worst', 'lowest point of the curve, and the share at which it is'],
-  ['95 %, 100 %', 'least share at which this much of new → new is reached; –: at none'],
+  [
+    'over old',
+    'what the worst point is more than old → old, with the 95 % interval over identities; of a random order that of the first draw',
+  ],
+  ['95 % at, 100 % at', 'least share at which this much of new → new is reached; –: at none'],
   ['direct', 'scores of moved and unmoved rows are compared as they are'],
   ['calibrated', 'scores of both are mapped to log-odds of a match first'],
   ['rank-fusion', 'both are searched on their own, and results are taken in turn, moved rows first'],
@@ -23,6 +27,7 @@ const curveRow = ({ order, merge, area, worst, belowOld, reaches }: BackfillCurv
   merge,
   percent(area),
   `${percent(worst.value)} at ${shareText(worst.share)}${belowOld ? ', below old' : ''}`,
+  pointsWithInterval(worst.overOld),
   shareText(reaches.most),
   shareText(reaches.all),
 ];
@@ -31,7 +36,7 @@ const curveRow = ({ order, merge, area, worst, belowOld, reaches }: BackfillCurv
 export const backfillTables = ({ ends, curves }: BackfillSimulation): TitledTable[] =>
   ends.map(({ metric }) => ({
     title: `${metric} while the gallery is moved`,
-    header: ['order', 'scores', 'area', 'worst', '95 % at', '100 % at'],
+    header: ['order', 'scores', 'area', 'worst', 'over old, 95 %', '95 % at', '100 % at'],
     rows: curves.filter((curve) => curve.metric === metric).map(curveRow),
   }));
 

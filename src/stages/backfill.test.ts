@@ -58,7 +58,16 @@ async function world(t: TestContext) {
   await write('new', embeddings('new', 0.7));
   await write('foreign', turned(embeddings('foreign', 0.6)));
   const simulate = (options: Partial<SimulateBackfillOptions> = {}) =>
-    writeBackfill({ old: at('old'), new: at('new'), out: at('out'), steps: 5, draws: 3, force: true, ...options });
+    writeBackfill({
+      old: at('old'),
+      new: at('new'),
+      out: at('out'),
+      steps: 5,
+      draws: 3,
+      resamples: 20,
+      force: true,
+      ...options,
+    });
   return { at, write, simulate };
 }
 
@@ -106,6 +115,10 @@ test('compatible models: curves, page and orders of the rows that both have, wit
   );
   assert.ok(areas.get('labelled-oracle')! > areas.get('random')! + 0.01, 'knowing the labels must help');
   assert.ok(areas.get('nearest-mean-last')! > areas.get('nearest-mean-first')!, 'poor rows gain most');
+  for (const { worst, metric } of simulation.curves) {
+    const { value, low, high } = worst.overOld;
+    assert.ok(low <= high && low - 0.1 < value && value < high + 0.1, metric);
+  }
   const random = simulation.curves.find(({ order, metric }) => order === 'random' && metric === 'rank-1')!;
   assert.ok(random.value.every((x, s) => random.low![s]! <= x && x <= random.high![s]!));
   assert.ok(random.high![2]! > random.low![2]!, 'draws differ');

@@ -19,6 +19,7 @@ import {
   defaultMemory,
   type EvaluateOptions,
   evaluationBytes,
+  RESAMPLES,
   requireFewZeros,
   SAMPLE_SIZES,
   unitEmbeddings,
@@ -33,7 +34,10 @@ import { openSameImages } from './same-images.ts';
 export const DEFAULT_DRAWS = 20;
 export const DEFAULT_STEPS = 20;
 
-export type SimulateBackfillOptions = Pick<EvaluateOptions, 'genuines' | 'impostors' | 'probes' | 'maxZeroShare'> & {
+export type SimulateBackfillOptions = Pick<
+  EvaluateOptions,
+  'genuines' | 'impostors' | 'probes' | 'resamples' | 'maxZeroShare'
+> & {
   readonly title?: string;
   /** Folders of feature sets of one evaluation set by the old and the new model. */
   readonly old: string;
@@ -61,7 +65,7 @@ export type SimulateBackfillOptions = Pick<EvaluateOptions, 'genuines' | 'impost
 export async function writeBackfill(options: SimulateBackfillOptions): Promise<BackfillSimulation> {
   const { title = 'Moving the gallery', seed = 0, out, force = false } = options;
   const { draws = DEFAULT_DRAWS, steps = DEFAULT_STEPS } = options;
-  const { orders = backfillOrders, merges = scoreMerges, inOldSpace, adapter } = options;
+  const { resamples = RESAMPLES, orders = backfillOrders, merges = scoreMerges, inOldSpace, adapter } = options;
   const paths = [options.old, options.new, ...(inOldSpace === undefined ? [] : [inOldSpace])];
   using described = openSameImages(paths);
   using old = FeatureSet.open(options.old);
@@ -82,7 +86,7 @@ export async function writeBackfill(options: SimulateBackfillOptions): Promise<B
         ...embeddingsOf(options, crossing, present),
         labels,
         families: column(described.families()),
-        ...{ orders: [...new Set(orders)], merges: [...new Set(merges)], draws, steps, seed, memoryBytes },
+        ...{ orders: [...new Set(orders)], merges: [...new Set(merges)], draws, steps, resamples, seed, memoryBytes },
         ...{ genuines: options.genuines, impostors: options.impostors, probes: options.probes },
         onProgress: (share, what) => bar.update(Math.floor(100 * share), what),
       });
@@ -208,9 +212,14 @@ function lengthsOf(rows: Float32Array, dim: number): Float64Array {
 /** Bytes that are left for the lists of entries. @throws UserError if there are none. */
 function memoryForLists(options: SimulateBackfillOptions, labels: Int32Array, dims: readonly number[]): number {
   const { memoryBytes = defaultMemory() } = options;
-  const { genuines = SAMPLE_SIZES.genuines, impostors = SAMPLE_SIZES.impostors } = options;
+  const { genuines = SAMPLE_SIZES.genuines, impostors = SAMPLE_SIZES.impostors, resamples = RESAMPLES } = options;
   const [old = 0, newer = 0, crossed = 0] = dims;
-  const size = { count: labels.length, classes: new Set(labels).size, pairs: genuines + impostors, resamples: 0 };
+  const size = {
+    count: labels.length,
+    classes: new Set(labels).size,
+    pairs: genuines + impostors,
+    resamples: 2 * resamples,
+  };
   const needed = evaluationBytes({ ...size, dims: [old + newer + crossed] });
   if (needed < memoryBytes) return memoryBytes - needed;
   const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);

@@ -150,7 +150,8 @@ export const writers: Readonly<Record<string, Writer>> = {
   },
   backfill: {
     make: (out) => [
-      ...['backfill', 'simulate', '--old', 'first', '--new', 'second', '--draws', '2', '--steps', '4', '--out', out],
+      ...['backfill', 'simulate', '--old', 'first', '--new', 'second', '--draws', '2', '--steps', '4'],
+      ...['--resamples', '10', '--out', out],
       ...one,
     ],
     inputs: ['first', 'second'],
