@@ -50,7 +50,10 @@ function simulated({ share = 0.5, worst = 0.45 } = {}): {
   ].map(({ value }) => value.value) as [number, number, number];
   const curve: BackfillCurve = {
     ...{ order: 'uncertain-first', merge: 'direct', metric: METRIC, value: [], area: 0.9, belowOld: false },
-    ...{ worst: { share, value: oldOld + worst }, reaches: { most: 0.75, all: 1 } },
+    ...{
+      worst: { share, value: oldOld + worst, overOld: { value: worst, low: worst, high: worst } },
+      reaches: { most: 0.75, all: 1 },
+    },
   };
   const simulation: BackfillSimulation = {
     ...{ kind: 'backfill', version: 1, title: '', crossing: 'direct', shares: [0, 1], skipped: [] },
@@ -58,7 +61,7 @@ function simulated({ share = 0.5, worst = 0.45 } = {}): {
     protocol: { seed: 0, genuinePairs: 1, impostorPairs: 1, probes: 1, galleries: [1], draws: 1 },
     ends: [{ metric: METRIC, oldOld, newOld, newNew }],
     curves: [
-      { ...curve, order: 'labelled-oracle', area: 1, worst: { share, value: 1 } },
+      { ...curve, order: 'labelled-oracle', area: 1, worst: { ...curve.worst, value: 1 } },
       { ...curve, order: 'random', area: 0.8 },
       curve,
     ],
@@ -156,7 +159,7 @@ test('backfill: the loss on the way is held to what is accepted, by its interval
   assert.deepEqual([alien.standing, alien.reasons], ['ruled out', ['falls behind the old model on the way']]);
   // an order that dips is not taken for its area
   const { path, simulation } = simulated();
-  const worst = { share: 0.5, value: 0 };
+  const worst = { share: 0.5, value: 0, overOld: { value: -1, low: -1, high: -1 } };
   const dipping = { ...simulation.curves[2]!, order: 'nearest-mean-last' as const, area: 0.99, worst };
   const both = { path, simulation: { ...simulation, curves: [...simulation.curves, dipping] } };
   assert.equal(simulatedAs(both).order, 'uncertain-first');
