@@ -20,6 +20,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   'import-features': async () => (await import('./derive.ts')).importFeaturesCommand(),
   adapt: async () => (await import('./adapt.ts')).adaptCommand(),
   backfill: async () => (await import('./backfill.ts')).backfillCommand(),
+  store: async () => (await import('./store.ts')).storeCommand(),
+  search: async () => (await import('./search.ts')).searchCommand(),
   migrate: async () => (await import('./migrate.ts')).migrateCommand(),
   evaluate: async () => (await import('./evaluate-commands.ts')).evaluateCommand(),
   thresholds: async () => (await import('./thresholds.ts')).thresholdsCommand(),

@@ -1,7 +1,5 @@
 import type { Connection, Table } from '@lancedb/lancedb';
 import { lockOutput } from '../artifacts/output-lock.ts';
-import { UserError } from '../base/errors.ts';
-import { formatCount } from '../base/progress.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -33,6 +31,7 @@ import { offerByRow, offerNearest } from './lance-search.ts';
 import { applicationRows, dropSwapColumns, replaceVectors } from './lance-swap.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import {
+  newerRowsError,
   requireColumns,
   requireMigration,
   requireNoMigration,
@@ -221,8 +220,7 @@ class LanceStore implements GalleryStore {
         const rows = await this.#movedRows(look);
         const newer = (await this.#table.countRows()) - rows.size;
         const late = newer > 0 ? newer : await this.#swap(look, rows, look.former!.dim);
-        if (late > 0)
-          throw new UserError(`${this.url}: ${formatCount(late, 'row was', 'rows were')} written since the cut-over and ${late === 1 ? 'has' : 'have'} no old vector`, { hint: 'delete them, roll back, and insert them again with vectors of the old model' }); // biome-ignore format: short
+        if (late > 0) throw newerRowsError(this.url, late);
       }
       await this.#end(look, {});
     });

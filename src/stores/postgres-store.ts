@@ -17,6 +17,7 @@ import { countUnmoved, createBeside, declaredDimension, dropBeside, swapBeside }
 import { claimGallery } from './postgres-claim.ts';
 import { type PostgresRow, PostgresSession, type Query, quotedName } from './postgres-driver.ts';
 import { findPostgresGallery, type PostgresGallery } from './postgres-gallery.ts';
+import { vectorOfWire, vectorText } from './postgres-vectors.ts';
 import {
   newerRowsError,
   requireColumns,
@@ -353,15 +354,3 @@ const versionSql = (vector: string): string => `coalesce(md5(vector_send(${vecto
 
 const fieldsOf = (row: PostgresRow, fields: readonly string[]): Hit['fields'] =>
   Object.fromEntries(fields.map((field, i) => [field, row[`f${i}`]]));
-
-/** A vector as pgvector reads one: the digits of each number are enough to give its very bits. */
-const vectorText = (vector: Float32Array): string =>
-  `[${Array.from(vector, (x) => (Object.is(x, -0) ? '-0' : x)).join(',')}]`;
-
-/** A vector as pgvector sends one: 16 bits of dimensions, 16 unused ones, then float32; the highest byte of each comes first. */
-function vectorOfWire(value: unknown): Float32Array | null {
-  if (!(value instanceof Uint8Array)) return null;
-  const bytes = new Uint8Array(value.subarray(4)); // a copy, which begins where numbers may
-  Buffer.from(bytes.buffer).swap32();
-  return new Float32Array(bytes.buffer);
-}

@@ -67,6 +67,13 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   'migrate cut-over': 'migrate cut-over sqlite:gallery.db#faces',
   'migrate rollback': 'migrate rollback sqlite:gallery.db#faces',
   'migrate finish': 'migrate finish sqlite:gallery.db#faces',
+  'store load': 'store load features sqlite:recipe.yaml/new.db#faces --data set',
+  'store stamp': 'store stamp sqlite:gallery.db#faces --model model',
+  'store info': 'store info sqlite:gallery.db#faces',
+  search: [
+    'search sqlite:gallery.db#faces photos/a/1.pgm --model model --k 3 --fields path --threads 1',
+    'search sqlite:gallery.db#faces --features second --rows 0,1 --adapter adapter --threads 1',
+  ],
   'evaluate ijb': 'evaluate ijb --data photos --model model --out judged --threads 1',
   'evaluate pack': 'evaluate pack --pack model.pt --model model --out judged --threads 1',
   thresholds: 'thresholds judged --out recipe.yaml/out',

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { mixbct } from '../../test/helpers/cli.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { Rng } from '../base/rng.ts';
+import type { Calibration } from '../eval/calibration.ts';
+import { FeatureSet, writeFeatureSet } from '../features/index.ts';
+import { openStore } from '../stores/open-store.ts';
+import { describeGallery, loadGallery, stampGallery } from './galleries.ts';
+import { cutOver, finishMigration, migrate } from './migrate.ts';
+import { searchGallery } from './search.ts';
+
+const [CLASSES, IMAGES, DIM] = [10, 4, 8];
+const COUNT = CLASSES * IMAGES;
+const labels = Int32Array.from({ length: COUNT }, (_, i) => Math.floor(i / IMAGES));
+const keyOf = (i: number): string => `${labels[i]}/${i % IMAGES}.jpg`;
+
+/** Feature sets of one data set by models whose spaces are one (`compatible`) or not, and a gallery of the old one in SQLite. */
+async function world(t: TestContext, { compatible = true, kind = 'sqlite' } = {}) {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  for (const name of ['old', 'new']) {
+    const centres = unitRows(CLASSES, DIM, new Rng(compatible ? 'both' : name));
+    const rows = unitRows(COUNT, DIM, new Rng(`noise of ${name}`)).map((value, i) => centres[labels[Math.floor(i / DIM)]! * DIM + (i % DIM)]! + 0.2 * value); // biome-ignore format: short
+    const model = { name, digest: `digest of ${name}`, preset: 'default', differences: [], trainedOn: null };
+    const content = { dim: DIM, classes: CLASSES, labels, families: new Int32Array(COUNT).fill(-1), flip: 'none' as const, dataset: null, model, id: keyOf }; // biome-ignore format: short
+    await writeFeatureSet(at(name), content, {}, ({ append }) => append(rows));
+  }
+  const url = kind === 'sqlite' ? `sqlite:${at('gallery.db')}#faces` : `${kind}:${at('gallery')}#faces`;
+  await loadGallery({ features: at('old'), url });
+  return { folder, at, url };
+}
+
+/** Thresholds of new → old, new → new and old → old, as `mixbct thresholds` writes them. */
+function writeThresholds(path: string, threshold = -1, grade = 'new threshold', steep = 1): string {
+  const estimate = (value: number) => ({ value, low: value, high: value });
+  const rates = { tar: estimate(1), far: estimate(0), tpir: estimate(1), fpir: estimate(0) };
+  const pair = (query: string, gallery: string, calibration: Calibration) => ({
+    ...{ query, gallery, queryModel: `digest of ${query}`, galleryModel: `digest of ${gallery}`, calibration },
+    ...(gallery === 'old' && query === 'new' && { grade }),
+    ...{ atOldThreshold: rates, threshold: estimate(threshold), atThreshold: rates },
+    ...{ calibratedThreshold: 0, heldOutLogLoss: null },
+  });
+  const platt = (slope: number): Calibration => ({ kind: 'platt', slope, intercept: 0 });
+  const pairs = [pair('new', 'old', platt(steep)), pair('new', 'new', platt(1)), pair('old', 'old', platt(1))];
+  const evaluation = { title: 't', dataset: { path: 'x', digest: 'y' }, far: 1e-3, oldThreshold: 0.5, pairs };
+  writeFileSync(path, JSON.stringify({ kind: 'thresholds', version: 1, mixbct: '0', evaluations: [evaluation] }));
+  return path;
+}
+
+/** The share of queries whose best hit is another image of their class. */
+const accuracy = (found: Awaited<ReturnType<typeof searchGallery>>): number =>
+  found.filter(({ query, hits }) => hits[0]?.id.split('/')[0] === query.split('/')[0]).length / found.length;
+
+for (const kind of ['sqlite', 'lancedb'])
+  test(`a gallery in ${kind} that is made of a feature set is searched before, during and after its migration`, async (t) => {
+    const { at, url } = await world(t, { kind });
+    const { rows, dim, stamp, columns } = await describeGallery(url);
+    assert.deepEqual([rows, dim, stamp?.model.name, stamp?.normalised], [COUNT, DIM, 'old', true]);
+    assert.deepEqual(columns, ['id', 'vector', 'label']);
+    await assert.rejects(loadGallery({ features: at('new'), url }), /there is a table faces already/);
+    const [first, second] = await searchGallery({ url, features: at('old'), rows: [5, 9], k: 2, fields: ['label'] });
+    assert.deepEqual([first!.query, first!.hits[0]!.id, first!.hits[0]!.fields, second!.hits.length], [keyOf(5), keyOf(5), { label: 1 }, 2]); // biome-ignore format: short
+    assert.ok(Math.abs(first!.hits[0]!.score - 1) < 1e-6);
+    const ask = (thresholds?: string) => searchGallery({ url, features: at('new'), thresholds });
+    await assert.rejects(
+      ask(),
+      /holds vectors of old \(digest .*the query is of new .*\n.*--adapter.*--thresholds.*migrate run/,
+    );
+    const thresholds = writeThresholds(at('thresholds.json'));
+    assert.ok(accuracy(await ask(thresholds)) > 0.9);
+    await assert.rejects(
+      ask(writeThresholds(at('no.json'), -1, 'no')),
+      /an evaluation found that these queries are worse/,
+    );
+    assert.equal((await ask(writeThresholds(at('high.json'), 0.999)))[0]!.hits.length, 0);
+    await migrate({ url, features: at('new'), batchSize: 15, signal: AbortSignal.abort() }).catch(({ name, message }) => assert.equal(name, 'Interrupted', message)); // biome-ignore format: short
+    await assert.rejects(ask(), /holds vectors of old/);
+    await assert.rejects(searchGallery({ url, features: at('old') }), /holds vectors of new/);
+    {
+      await using store = await openStore(url);
+      const vectorOf = unitVectors(at('new'));
+      const batch = (await store.page(null, 15)).map(({ key, version }) => ({ key, version, vector: vectorOf(key) }));
+      await store.commit({ rows: batch, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
+    }
+    const during = await ask(thresholds);
+    assert.ok(accuracy(during) > 0.9);
+    assert.deepEqual(new Set(during.flatMap(({ hits }) => hits.map(({ of }) => of))), new Set(['old', 'new']));
+    for (const { hits } of during) assert.deepEqual(hits.map(({ logOdds }) => logOdds), hits.map(({ score }) => score)); // biome-ignore format: short
+    // a calibration that finds old vectors likelier puts them first
+    const steep = await ask(writeThresholds(at('steep.json'), 0.3, 'drop-in', 1000));
+    const mixed = steep.find(({ hits }) => new Set(hits.map(({ of }) => of)).size === 2)!;
+    assert.equal(mixed.hits.map(({ of }) => of).join(' ').match(/^(old ?)+(new ?)+$/)?.length, 3); // biome-ignore format: short
+    await migrate({ url, features: at('new') });
+    await cutOver(url);
+    assert.ok(accuracy(await ask()) === 1);
+    await finishMigration(url);
+    await assert.rejects(searchGallery({ url, features: at('old') }), /holds vectors of new/);
+  });
+
+/** Unit vectors of a feature set by key. */
+function unitVectors(path: string): (key: string) => Float32Array {
+  using set = FeatureSet.open(path);
+  const all = new Map(Array.from({ length: COUNT }, (_, i) => [keyOf(i), set.rows([i]).slice()]));
+  return (key) => {
+    const vector = all.get(key)!;
+    const length = Math.hypot(...vector);
+    return vector.map((x) => x / length);
+  };
+}
+
+test('a stamp says what vectors are of, and is replaced only by force', async (t) => {
+  const { at, url } = await world(t, { compatible: false });
+  await assert.rejects(
+    stampGallery({ url, features: at('new') }),
+    /says that its vectors are of old .*\n.*migrate run.*--force/,
+  );
+  assert.equal((await describeGallery(url)).stamp?.model.name, 'old');
+  assert.equal((await stampGallery({ url, features: at('new'), force: true })).normalised, true);
+  assert.equal((await describeGallery(url)).stamp?.model.name, 'new');
+  await assert.rejects(stampGallery({ url }), /--model or --features/);
+});
+
+test('store and search from the command line', async (t) => {
+  const { folder, at } = await world(t);
+  const url = 'sqlite:second.db#faces';
+  const run = (...words: string[]) => mixbct(folder, ...words);
+  assert.match(run('store', 'load', 'old', url).out, /second\.db#faces: 40 rows, vectors of old/);
+  assert.match(run('store', 'info', url).out, /40 rows in the table faces .*\n.*vectors of old .*of length 1/);
+  assert.match(run('store', 'stamp', url, '--features', 'old').out, /vectors of old/);
+  const table = run('search', url, '--features', 'old', '--rows', '3', '--k', '2', '--fields', 'label');
+  assert.match(
+    table.out,
+    /query +id +cosine +log-odds +vectors of +label\n.*\n?0\/3\.jpg +0\/3\.jpg +1\.0000 +– +old +0/,
+  );
+  const json = JSON.parse(run('search', url, '--features', 'old', '--rows', '3', '--json').out);
+  assert.equal(json[0].hits.length, 10);
+  const refused = run('search', url, '--features', 'new');
+  assert.deepEqual([refused.code, /holds vectors of old/.test(refused.err)], [2, true]);
+  assert.match(run('search', url, '--features', 'old', '--rows', '99').err, /has no row 99, its rows are 0 … 39/);
+  assert.match(run('store', 'load', 'old', 'files:x.npy#a').err, /a gallery cannot be created there/);
+  assert.equal(existsSync(at('x.npy')), false);
+});
