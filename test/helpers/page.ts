@@ -5,7 +5,7 @@ import { join, posix } from 'node:path';
 import type { TestContext } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { packageRoot } from '../../src/base/version.ts';
-import { testFolder } from './folder.ts';
+import { suiteFolder, testFolder } from './folder.ts';
 
 /** The code that a page of docs/ tells: its first block of TypeScript, whose first line names the file. */
 export function pageCode(page: string): { readonly file: string; readonly code: string } {
@@ -16,9 +16,13 @@ export function pageCode(page: string): { readonly file: string; readonly code: 
 }
 
 /** Checks the types of a page's code as part of this package, compiles it, and imports it with this package's compiled modules. */
-export async function loadPage<Exports>(t: TestContext, page: string): Promise<Exports> {
+export const loadPage = <Exports>(t: TestContext, page: string): Promise<Exports> => loadInto(testFolder(t), page);
+
+/** The same for tests that have the page's code in common. */
+export const loadPageOnce = <Exports>(page: string): Promise<Exports> => loadInto(suiteFolder(), page);
+
+async function loadInto<Exports>(root: string, page: string): Promise<Exports> {
   const { file, code } = pageCode(page);
-  const root = testFolder(t);
   const name = join(root, 'page.ts');
   const importsFrom = (base: string, extension: string): string =>
     code.replace(

@@ -84,13 +84,23 @@ function assertHits(space: SearchedSpace | undefined, stamp: Stamp, wanted: Retu
   }
 }
 
+type StoreOptions = {
+  /** Whether galleries have the column `path`. */
+  readonly path?: boolean;
+  readonly open?: typeof openStore;
+};
+
 /** Defines the tests that every store passes. `make` writes a gallery as an application would; `path`: whether it has that column. */
-export function storeConformance(name: string, make: MakeGallery, { path = true } = {}): void {
+export function storeConformance(
+  name: string,
+  make: MakeGallery,
+  { path = true, open = openStore }: StoreOptions = {},
+): void {
   const fields = [path ? 'path' : 'id'];
   const everyRow = (store: GalleryStore, only?: 'unmoved') => pagesOf(store, fields, only);
   const opened = async (t: TestContext, count = COUNT) => {
     const gallery = await make(t, all.slice(0, count).map((i) => rowOf(i))); // biome-ignore format: short
-    const store = await openStore(gallery.url);
+    const store = await open(gallery.url);
     t.after(() => store[Symbol.asyncDispose]());
     return { gallery, store };
   };
@@ -203,7 +213,7 @@ export function storeConformance(name: string, make: MakeGallery, { path = true 
     await assert.rejects(store.stamp(oldStamp), /is in a migration to new/);
     await assert.rejects(store.finish(), /the cut-over has not been/);
     {
-      await using other = await openStore(gallery.url);
+      await using other = await open(gallery.url);
       await other.setPaused(true);
       assert.deepEqual(await other.state(), { stamp: oldStamp, migration: { ...migrationTo(newStamp), paused: true } });
       await using _ = await other.claim();
@@ -270,7 +280,7 @@ export function storeConformance(name: string, make: MakeGallery, { path = true 
       assert.deepEqual(new Uint8Array(vector), new Uint8Array(newVector(indexOf(key)).buffer));
       if (path) assert.equal(image, `images/${indexOf(key)}.jpg`);
     }
-    await using reopened = await openStore(gallery.url);
+    await using reopened = await open(gallery.url);
     assert.deepEqual(await reopened.state(), { stamp: newStamp, migration: null });
     await reopened.beginMigration(migrationTo(oldStamp, newStamp));
     assert.deepEqual(await reopened.counts(), { rows: COUNT, moved: 0 });
