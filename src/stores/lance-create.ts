@@ -7,7 +7,7 @@ export async function createLanceGallery(table: NewTable, { dim, images, blocks 
   const { url, id, vector } = table;
   try {
     mkdirSync(url.location, { recursive: true });
-    const db = await openLance(url);
+    const db = await openLance(url, { fresh: true });
     try {
       if ((await db.tableNames()).includes(table.table)) throw existsError(table);
       const rows: NewRow[] = [];

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Connection, Table } from '@lancedb/lancedb';
 import type * as Arrow from 'apache-arrow';
@@ -6,12 +6,17 @@ import { DiskFullError } from '../artifacts/durable-write.ts';
 import { codeOf, FileError, messageOf, UserError } from '../base/errors.ts';
 import type { StoreUrl } from './store-url.ts';
 
-/** Opens the database in a folder that exists. @throws UserError if LanceDB is not installed */
-export async function openLance({ location, text }: StoreUrl): Promise<Connection> {
+/**
+ * Opens the database in a folder that exists. @throws UserError if LanceDB is not installed, or there are no tables and `fresh` is not
+ * set: it would write files of its own into any folder
+ */
+export async function openLance({ location, text }: StoreUrl, { fresh = false } = {}): Promise<Connection> {
   if (location.includes('://'))
     throw new UserError(`${text}: wanted a folder of this machine`, { hint: 'lancedb:./gallery#faces' });
   if (!existsSync(location)) throw new FileError(text, `there is no folder ${location}`, 'check the path');
   const { connect } = await loadLance();
+  if (!fresh && !readdirSync(location).some((name) => name.endsWith('.lance')))
+    throw new UserError(`${text}: there are no tables in ${location}`, { hint: 'check the path' });
   return await connect(location);
 }
 

@@ -1,6 +1,6 @@
 // What a swap of all vectors in LanceDB does when it is killed or overtaken, and what the store says when something is missing.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { connect } from '@lancedb/lancedb';
@@ -111,9 +111,12 @@ test('LanceDB: what is missing is named', async (t) => {
   const db = await connect(folder);
   t.after(() => db.close());
   const refuses = (end: string, wanted: RegExp) => assert.rejects(openStore(`lancedb:${folder}${end}`), wanted);
-  await refuses('', /names no table; tables: none/);
+  mkdirSync(join(folder, 'empty'));
+  await refuses('/empty#a', /there are no tables in .*empty/);
+  assert.deepEqual(readdirSync(join(folder, 'empty')), [], 'nothing is written');
   await db.createTable('plain', [{ id: 'a', text: 'b' }]);
   await db.createTable('floats', [{ id: 1.5, vector: [1, 2] }]);
+  await refuses('', /the URL names no table; tables: floats, plain/);
   await refuses('#faces', /there is no table faces; tables: floats, plain\n.*#TABLE/);
   await refuses('#plain', /has no column vector or embedding; its columns: id, text/);
   await refuses('#plain?vector=text', /the column text is of type Utf8, wanted vectors of float32/);
