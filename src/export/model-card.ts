@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { version } from '../base/version.ts';
 import type { Evaluation, TestResult } from '../eval/index.ts';
 import type { PackResult } from '../eval/pack-accuracy-artifact.ts';
+import { methodTitle } from '../methods/index.ts';
 import { renderMarkdown } from '../report/markdown.ts';
 import type { RunManifest } from '../runs/run-artifact.ts';
 import { CARD_MARK } from './export-files.ts';
@@ -30,7 +31,7 @@ export function modelCard({ manifest, file, metadata, evaluation }: CardContent)
     '## Recipe',
     imported
       ? `Taken in from ${basename(imported.from)} (digest ${imported.digest}): how it was trained is not known. Its network:`
-      : `Method ${recipe.method.kind}, preset ${recipe.preset}, ${manifest.steps} steps. ${oldModelText(manifest)}`,
+      : `Method ${methodTitle(recipe.method)}, preset ${recipe.preset}, ${manifest.steps} steps. ${oldModelText(manifest)}`,
     `\`\`\`json\n${JSON.stringify(imported ? recipe.network : recipe, null, 2)}\n\`\`\``,
     ...(manifest.differences.length > 0
       ? [`Differences from the reference:\n\n${manifest.differences.map((line) => `* ${line}`).join('\n')}`]

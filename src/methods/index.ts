@@ -2,15 +2,18 @@ import type { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { advbct } from './advbct.ts';
 import { bct } from './bct.ts';
+import { compose } from './compose.ts';
 import { independent } from './independent.ts';
 import { l2 } from './l2.ts';
-import type { Method, OldModelInput } from './method.ts';
+import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsOf } from './method.ts';
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
 import { unibct } from './unibct.ts';
 
+export { compositionProblem } from './compose.ts';
 export type {
   Boundaries,
+  ConfiguredMethod,
   EpochStart,
   LossTerms,
   Method,
@@ -22,7 +25,7 @@ export type {
   OldRows,
   TrainingStep,
 } from './method.ts';
-export { defineMethod } from './method.ts';
+export { COMPOSE, defineMethod, methodTitle, partsOf } from './method.ts';
 
 /** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
 export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct } as const;
@@ -44,7 +47,8 @@ export const whenRegistered = (react: () => void): void => void listeners.push(r
 export function registerMethod<N extends OldModelInput, W extends OldModelInput, S extends z.ZodObject>(
   method: Method<N, W, S>,
 ): void {
-  if (known.has(method.name)) throw new UserError(`there is a method called ${method.name} already`);
+  if (known.has(method.name) || method.name === COMPOSE)
+    throw new UserError(`there is a method called ${method.name} already`);
   known.set(method.name, method as unknown as Method);
   for (const react of listeners) react();
 }
@@ -57,4 +61,19 @@ export function methodNamed(name: string): Method {
       hint: 'a program registers its own: registerMethod',
     });
   return method;
+}
+
+/** A recipe's `method` section without its options' types. */
+export type MethodSection =
+  | { readonly kind: MethodName }
+  | { readonly kind: typeof COMPOSE; readonly of: readonly { readonly kind: MethodName }[] };
+
+/** The methods of a recipe's `method` section with their options, as one. */
+export function configureMethod(section: MethodSection): ConfiguredMethod {
+  const parts = partsOf(section).map(({ kind, ...options }): ConfiguredMethod => {
+    const method = methodNamed(kind);
+    const { name, needs, wants = [], projects, replacesRows = false } = method;
+    return { name, needs, wants, projects, replacesRows, start: (setup) => method.start(options, setup) };
+  });
+  return section.kind === COMPOSE ? compose(parts) : parts[0]!;
 }

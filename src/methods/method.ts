@@ -118,10 +118,36 @@ export interface Method<
   readonly wants?: readonly W[];
   /** Whether a projection may map the new dimension to another old one. */
   readonly projects: boolean;
+  /** Whether it classifies other rows than the new embeddings. Its classification is that of a composition, so there is one such part at most. */
+  readonly replacesRows?: boolean;
   /** Schema of the recipe's `method` section, without `kind`. */
   readonly options: S;
   start(options: z.infer<S>, setup: MethodSetup): MethodInstance<N, W>;
 }
+
+/** A method with its options, or several composed. */
+export interface ConfiguredMethod {
+  readonly name: string;
+  readonly needs: readonly OldModelInput[];
+  readonly wants: readonly OldModelInput[];
+  readonly projects: boolean;
+  readonly replacesRows: boolean;
+  start(setup: MethodSetup): MethodInstance;
+}
+
+/** Kind of a recipe's `method` section that holds several. */
+export const COMPOSE = 'compose';
+
+/** The sections of a recipe's methods: one, or those of a composition. */
+export const partsOf = <S extends { readonly kind: string }>(
+  section: S | { readonly kind: typeof COMPOSE; readonly of: readonly S[] },
+): readonly S[] => (section.kind === COMPOSE && 'of' in section ? section.of : [section as S]);
+
+/** A recipe's method as texts name it: `l2`, `l2 + bct`. */
+export const methodTitle = (section: Parameters<typeof partsOf>[0]): string =>
+  partsOf(section)
+    .map(({ kind }) => kind)
+    .join(' + ');
 
 /** Declares a method. `needs` and `wants` determine what its `terms` may read. */
 export const defineMethod = <

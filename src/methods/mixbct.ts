@@ -15,6 +15,7 @@ export const mixbct = defineMethod({
   source: 'MixBCT, arXiv:2308.06948 (methods.md 5.1); rows drawn from a seeded stream (D-05)',
   needs: ['oldEmbedding', 'credible'],
   projects: false,
+  replacesRows: true,
   options: z.strictObject({
     ratio: z.number().min(0).lt(1).default(0.3).describe('share of the batch that is replaced, rounded down to rows'),
     onShortage: z
@@ -32,7 +33,7 @@ export const mixbct = defineMethod({
           throw new UserError(
             `mixbct: this batch has ${formatCount(credible.length, 'credible row')}, expected ${wanted}`,
             {
-              hint: 'keep a larger share in denoise, lower method.ratio, or set method.onShortage to use-all',
+              hint: 'keep a larger share in denoise, lower the ratio, or set onShortage to use-all',
             },
           );
         count('missing credible rows', wanted - credible.length);

@@ -64,7 +64,7 @@ export const nccl = defineMethod({
   start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
     if (beta > 0 && projected)
       throw new UserError('nccl: class similarities of the old embeddings need the new model’s own dimension', {
-        hint: 'set method.beta to 0, or leave the projection out',
+        hint: 'set beta of nccl to 0, or leave the projection out',
       });
     const queue = keep(zeros([queueSize, oldDim])); // rows of length 1
     const classes = keep(zeros([queueSize], { dtype: 'int64' }));

@@ -34,8 +34,8 @@ export const unibct = defineMethod({
   start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {
     const first = Math.min(...refreshEpochs);
     if (startEpoch < first)
-      throw new UserError(`method.startEpoch ${startEpoch}: there are no prototypes before epoch ${first}`, {
-        hint: 'let the first of method.refreshEpochs be no later than method.startEpoch',
+      throw new UserError(`unibct: startEpoch ${startEpoch}: there are no prototypes before epoch ${first}`, {
+        hint: 'let the first of refreshEpochs be no later than startEpoch',
       });
     const prototypes = keep(zeros([classes, oldDim]));
     return {

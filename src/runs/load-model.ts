@@ -7,7 +7,7 @@ import { Rng } from '../base/rng.ts';
 import type { ClassKeys } from '../data/index.ts';
 import type { Space } from '../encoders/index.ts';
 import { readClassKeys, trainedClassesPath } from '../features/index.ts';
-import { knownMethods } from '../methods/index.ts';
+import { knownMethods, partsOf } from '../methods/index.ts';
 import type { Module } from '../nn/index.ts';
 import { loadStateDict } from '../nn/state-dict.ts';
 import { readSafetensors, scope } from '../torch/index.ts';
@@ -40,7 +40,8 @@ export function readRunManifest(run: string): RunManifest {
   const manifest = runArtifact.open(run);
   const { method, ...others } = manifest.recipe;
   // what embeds needs no method: that of a run may be known only to the program that trained it
-  const isKnown = knownMethods().some(({ name }) => name === method.kind);
+  const known = new Set(knownMethods().map(({ name }) => name));
+  const isKnown = partsOf(method).every(({ kind }) => known.has(kind));
   const schema = manifest.onnx ? onnxRecipeSchema : recipeSchema;
   const recipe = schema.safeParse(isKnown ? manifest.recipe : others);
   if (!recipe.success) throw new FileError(path, `its recipe is damaged: ${z.prettifyError(recipe.error)}`);

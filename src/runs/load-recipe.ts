@@ -4,7 +4,7 @@ import { FileError, UserError } from '../base/errors.ts';
 import { applySettings, describeIssues } from '../base/settings.ts';
 import { resolveOwnOrPackaged, shippedFiles } from '../base/version.ts';
 import { readYaml } from '../base/yaml.ts';
-import { methodNamed } from '../methods/index.ts';
+import { methodNamed, partsOf } from '../methods/index.ts';
 import { type BackboneName, backbones, type OwnOption, ownOptions } from '../models/index.ts';
 import { SCRIPTED } from '../models/scripted.ts';
 import { namedRecipe, suggestName } from './named-recipes.ts';
@@ -100,12 +100,10 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: ${network.name} has no ${idle.join(', ')}`, {
       hint: `leave ${idle.map((option) => `network.${option}`).join(' and ')} out`,
     });
-  if (projection && !methodNamed(method.kind).projects)
-    throw new UserError(
-      `${where}: method ${method.kind} cannot project: it needs old and new embeddings in one space`,
-      {
-        hint: 'leave projection out and set network.embeddingDim to that of the old embeddings',
-      },
-    );
+  const fixed = partsOf(method).find(({ kind }) => !methodNamed(kind).projects);
+  if (projection && fixed)
+    throw new UserError(`${where}: method ${fixed.kind} cannot project: it needs old and new embeddings in one space`, {
+      hint: 'leave projection out and set network.embeddingDim to that of the old embeddings',
+    });
   return result.data;
 }

@@ -1,3 +1,4 @@
+import { COMPOSE, partsOf } from '../methods/index.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A place where the reference's behaviour differs from our default. */
@@ -7,6 +8,7 @@ export type Difference = {
   /** Setting of a recipe. */
   readonly path: string;
   readonly reference: unknown;
+  /** Of a recipe with one method. */
   readonly applies: (recipe: Recipe) => boolean;
 };
 
@@ -52,15 +54,30 @@ export const repairsInEveryPreset: readonly string[] = [
   'D-14: AdvBCT runs',
 ];
 
+/**
+ * The differences that a recipe may have, with the path of each setting in it. In a composition a method's options stand in its
+ * part, and another setting counts if it counts for one of the parts.
+ */
+function differencesIn(recipe: Recipe): Omit<Difference, 'applies'>[] {
+  const parts = [...partsOf(recipe.method).entries()];
+  return referencePreset.flatMap(({ applies, path, ...difference }) => {
+    const found = parts.filter(([, part]) => applies({ ...recipe, method: part }));
+    const paths = found.map(([i]) =>
+      recipe.method.kind === COMPOSE ? path.replace(/^method\./, `method.of.${i}.`) : path,
+    );
+    return [...new Set(paths)].map((place) => ({ ...difference, path: place }));
+  });
+}
+
 const at = (value: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], value);
 
 /** Fills what a raw recipe leaves open with the reference's settings. `recipe` is the parsed recipe with defaults. → a copy */
 export function withReference(raw: unknown, recipe: Recipe): unknown {
   const result = structuredClone(raw) as Record<string, unknown>;
-  for (const { path, reference, applies } of referencePreset) {
+  for (const { path, reference } of differencesIn(recipe)) {
     const keys = path.split('.');
-    if (!applies(recipe) || at(result, keys) !== undefined) continue;
+    if (at(result, keys) !== undefined) continue;
     let node = result;
     for (const key of keys.slice(0, -1)) {
       node[key] ??= structuredClone(at(recipe, [key]));
@@ -73,8 +90,8 @@ export function withReference(raw: unknown, recipe: Recipe): unknown {
 
 /** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 30 (reference: 1)`. */
 export function differencesFromReference(recipe: Recipe): string[] {
-  return referencePreset
-    .filter(({ applies, path, reference }) => applies(recipe) && !same(at(recipe, path.split('.')), reference))
+  return differencesIn(recipe)
+    .filter(({ path, reference }) => !same(at(recipe, path.split('.')), reference))
     .map(
       ({ id, path, reference }) =>
         `${id} ${path}: ${JSON.stringify(at(recipe, path.split('.')))} (reference: ${JSON.stringify(reference)})`,

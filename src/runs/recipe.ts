@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { inputSchema } from '../data/model-input.ts';
 import { headSchema } from '../heads/index.ts';
-import { knownMethods, type MethodName, whenRegistered } from '../methods/index.ts';
+import {
+  COMPOSE,
+  compositionProblem,
+  knownMethods,
+  type MethodName,
+  methodNamed,
+  whenRegistered,
+} from '../methods/index.ts';
 import { backboneNames } from '../models/index.ts';
 import { precisions } from '../models/precisions.ts';
 
@@ -38,15 +45,22 @@ export const networkSchema = z.strictObject({
 });
 export type NetworkRecipe = z.infer<typeof networkSchema>;
 
-const methodSection = () =>
-  z
-    .discriminatedUnion(
-      'kind',
-      knownMethods().map((method) =>
-        method.options.extend({ kind: z.literal(method.name as MethodName) }),
-      ) as unknown as [z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>],
-    )
-    .default({ kind: 'independent' });
+function methodSection() {
+  const sections = knownMethods().map((method) =>
+    method.options.extend({ kind: z.literal(method.name as MethodName) }),
+  ) as unknown as [z.ZodObject<{ kind: z.ZodLiteral<MethodName> }>];
+  const composition = z
+    .strictObject({
+      kind: z.literal(COMPOSE),
+      of: z.array(z.discriminatedUnion('kind', sections)).min(1).describe('sections of methods whose terms add up'),
+    })
+    .superRefine(({ of }, { addIssue }) => {
+      const parts = of.map(({ kind }) => methodNamed(kind));
+      const message = compositionProblem(parts.map(({ name, replacesRows = false }) => ({ name, replacesRows })));
+      if (message !== undefined) addIssue({ code: 'custom', path: ['of'], message });
+    });
+  return z.discriminatedUnion('kind', [...sections, composition]).default({ kind: 'independent' });
+}
 
 const optimizerSchema = z.discriminatedUnion('kind', [
   z.strictObject({

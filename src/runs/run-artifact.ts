@@ -6,6 +6,7 @@ import { formatCount, formatDuration } from '../base/progress.ts';
 import { datasetReference, datasetSource } from '../data/dataset-reference.ts';
 import { inputSchema, modelInput } from '../data/model-input.ts';
 import { preprocessingOf, preprocessingText } from '../features/feature-set-artifact.ts';
+import { methodTitle } from '../methods/method.ts';
 import type { Recipe } from './recipe.ts';
 
 /** What a run's directory holds. */
@@ -115,7 +116,7 @@ export const runArtifact = defineArtifact<RunFields>({
         ? { state: `imported${imported.leftOut.length > 0 ? `, without ${imported.leftOut.length} entries` : ''}` }
         : {
             state: 'finished',
-            method: method.kind,
+            method: methodTitle(method),
             training: `${run.steps} steps in ${formatDuration(1000 * run.seconds)}, ${formatCount(run.processes, 'process', 'processes')}`,
             ...(init && { 'began from': `${init.from}, ${formatCount(init.taken.length, 'tensor')} taken` }),
             ...(run.badImages > 0 && { 'unreadable images': run.badImages }),

@@ -7,6 +7,7 @@ import { logLine } from '../base/progress.ts';
 import { readYaml } from '../base/yaml.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
+import { methodTitle } from '../methods/method.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import type { RunManifest } from '../runs/run-artifact.ts';
 import type { OldModelPaths } from '../train/old-model-inputs.ts';
@@ -101,7 +102,7 @@ export const trainStage = defineStage({
       }),
     };
   },
-  describe: ({ on, recipe }) => `train on ${on}, method ${(recipe as Recipe).method.kind}`,
+  describe: ({ on, recipe }) => `train on ${on}, method ${methodTitle((recipe as Recipe).method)}`,
   run: ({ on, old, init, recipe }, { resume, out, force, workers, signal }) => {
     const parsed = recipe as Recipe;
     return trainModel({

@@ -34,6 +34,17 @@ const methods = {
   unibct: [{ startEpoch: 1, refreshEpochs: [1, 3] }, ['features']],
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
+  compose: [
+    {
+      of: [
+        { kind: 'bct' },
+        { kind: 'mixbct', ratio: 0.4 },
+        { kind: 'nccl', queueSize: 20 },
+        { kind: 'advbct', hidden: 6 },
+      ],
+    },
+    ['features', 'credible', 'prototypes', 'boundaries'],
+  ],
 } as const;
 
 type Line = {

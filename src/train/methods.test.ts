@@ -25,9 +25,13 @@ const methods: Readonly<Record<string, readonly [section: object, takes: readonl
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
 };
-const sectionOf = (kind: string): object => ({ kind, ...methods[kind]![0] });
-const pathsOf = (kind: string, side: OldSide): Partial<OldSide> =>
-  Object.fromEntries(methods[kind]![1].map((what) => [what, side[what]]));
+/** Two compositions with a queue, a discriminator, replaced rows and renewed prototypes; their inputs are those of the parts. */
+const compositions = ['mixbct+nccl+bct', 'l2+unibct+advbct'];
+const partSection = (kind: string): object => ({ kind, ...methods[kind]![0] });
+const sectionOf = (kinds: string): object =>
+  kinds.includes('+') ? { kind: 'compose', of: kinds.split('+').map(partSection) } : partSection(kinds);
+const pathsOf = (kinds: string, side: OldSide): Partial<OldSide> =>
+  Object.fromEntries(kinds.split('+').flatMap((kind) => methods[kind]![1].map((what) => [what, side[what]])));
 
 /** Every number of a trained backbone. */
 function numbersOf(out: string): number[][] {
@@ -49,10 +53,10 @@ function abortingAt(step: number, recipe: object, paths: Partial<OldSide>, datas
   return { old: { ...supply, forBatch }, signal: controller.signal, supply };
 }
 
-test('every method trains, leaves no tensor behind, and goes on from any step to the same bytes', async (t) => {
+test('every method and composition trains, leaves no tensor behind, and goes on from any step to the same bytes', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
-  for (const kind of Object.keys(methods)) {
+  for (const kind of [...Object.keys(methods), ...compositions]) {
     const paths = pathsOf(kind, side);
     const changes = { method: sectionOf(kind) };
     const [whole, cut] = [join(folder, `${kind}-whole`), join(folder, `${kind}-cut`)];
@@ -97,10 +101,11 @@ test('a method gets its needs and wants, and refuses what it does not use', asyn
   const side = await oldSide(folder, dataset);
   const open = (kind: string, paths: Partial<OldSide>) =>
     openOldModelInputs(tinyRecipe({ method: sectionOf(kind) }), paths, dataset)[Symbol.dispose]();
-  for (const kind of Object.keys(methods)) open(kind, pathsOf(kind, side));
+  for (const kind of [...Object.keys(methods), ...compositions]) open(kind, pathsOf(kind, side));
   open('nccl', { features: side.features });
   assert.throws(() => open('bct', { features: side.features }), /bct needs old-prototypes\n.*mixbct average/);
   assert.throws(() => open('advbct', { features: side.features }), /advbct needs old-boundaries\n.*mixbct boundaries/);
+  assert.throws(() => open('l2+bct', { features: side.features }), /l2 \+ bct needs old-prototypes\n.*mixbct average/);
   assert.throws(() => open('bct', side), /bct does not use old-features/);
 });
 
@@ -108,7 +113,7 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
   const { folder, dataset } = await tinySet(t);
   const side = await oldSide(folder, dataset);
   const network = { ...tinyRecipe().network, embeddingDim: 12 };
-  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct']) {
+  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'l2+bct']) {
     const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
     const out = join(folder, kind);
     await trained(dataset, out, { network, method: section, projection: { dim: 8 } }, { paths: pathsOf(kind, side) });
@@ -138,8 +143,21 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
       { network, method: { kind: 'nccl' }, projection: { dim: 8 } },
       { paths: { features: side.features } },
     ),
-    /method\.beta to 0/,
+    /set beta of nccl to 0/,
   );
+});
+
+test('a composition of one method is that method, to the last byte', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const side = await oldSide(folder, dataset);
+  for (const kind of Object.keys(methods)) {
+    const paths = pathsOf(kind, side);
+    const [plain, composed] = [join(folder, `${kind}-plain`), join(folder, `${kind}-composed`)];
+    await trained(dataset, plain, { method: sectionOf(kind) }, { paths });
+    await trained(dataset, composed, { method: { kind: 'compose', of: [sectionOf(kind)] } }, { paths });
+    assert.deepEqual(numbersOf(composed), numbersOf(plain), kind);
+    assert.equal(lastReport(composed).loss, lastReport(plain).loss, kind);
+  }
 });
 
 test('old features may come from anywhere, as long as they are of this dataset', async (t) => {

@@ -11,7 +11,13 @@ import {
   requireSameSource,
   rowsByClass,
 } from '../features/index.ts';
-import { methodNamed, type OldModelBatch, type OldModelConstants, type OldModelInput } from '../methods/index.ts';
+import {
+  type ConfiguredMethod,
+  configureMethod,
+  type OldModelBatch,
+  type OldModelConstants,
+  type OldModelInput,
+} from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { keep, normalizeRows, scope, type Tensor, tensor } from '../torch/index.ts';
 
@@ -63,14 +69,14 @@ type Opened = {
  * @throws UserError naming what is missing or does not fit, and the command that makes it.
  */
 export function openOldModelInputs(
-  { method: { kind }, network, projection }: Pick<Recipe, 'method' | 'network' | 'projection'>,
+  { method, network, projection }: Pick<Recipe, 'method' | 'network' | 'projection'>,
   paths: OldModelPaths,
   dataset: Dataset,
 ): OldModelInputs & Disposable {
-  const { needs, wants = [] } = methodNamed(kind);
+  const { name, needs, wants, projects } = configureMethod(method);
   const missing = needs.filter((need) => paths[sources[need].from] === undefined).map((need) => sources[need]);
   if (missing.length > 0)
-    throw new UserError(`method ${kind} needs ${missing.map(({ from }) => `old-${from}`).join(' and ')}`, {
+    throw new UserError(`method ${name} needs ${missing.map(({ from }) => `old-${from}`).join(' and ')}`, {
       hint: [
         `make it with ${missing.map(({ make }) => make).join(' and ')}`,
         optionHint(
@@ -83,7 +89,7 @@ export function openOldModelInputs(
   const unused = (Object.keys(paths) as (keyof OldModelPaths)[]).find(
     (from) => paths[from] !== undefined && !used.has(from),
   );
-  if (unused) throw new UserError(`method ${kind} does not use old-${unused}`, { hint: 'omit it' });
+  if (unused) throw new UserError(`method ${name} does not use old-${unused}`, { hint: 'omit it' });
 
   const oldDim = projection?.dim ?? network.embeddingDim;
   const opens: FeatureSource[] = [];
@@ -103,7 +109,7 @@ export function openOldModelInputs(
     if (dim !== undefined && dim !== oldDim)
       throw new UserError(
         `${path}: old embeddings have ${dim} dimensions, the new model ${projection ? 'projects to' : 'makes'} ${oldDim}`,
-        { hint: projectionHint(kind, dim, projection !== null) },
+        { hint: projectionHint({ name, projects }, dim, projection !== null) },
       );
     return opened;
   };
@@ -174,11 +180,15 @@ function samplesWith(
 }
 
 /** What to do when the dimensions of the two models differ. */
-function projectionHint(kind: Recipe['method']['kind'], dim: number, projected: boolean): string {
+function projectionHint(
+  { name, projects }: Pick<ConfiguredMethod, 'name' | 'projects'>,
+  dim: number,
+  projected: boolean,
+): string {
   if (projected) return `set projection.dim to ${dim}`;
-  return methodNamed(kind).projects
+  return projects
     ? `set network.embeddingDim to ${dim}, or give the recipe a projection: { dim: ${dim} }`
-    : `set network.embeddingDim to ${dim} (${kind} cannot project)`;
+    : `set network.embeddingDim to ${dim} (${name} cannot project)`;
 }
 
 /** Imported features name no dataset, so their labels are compared with the dataset's. */

@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
-import { type MethodInstance, methodNamed } from '../methods/index.ts';
+import { configureMethod, type MethodInstance } from '../methods/index.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module, Pass } from '../nn/index.ts';
@@ -74,10 +74,9 @@ export function openSession(
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
   if (recipe.freeze) freezeParts(backbone, recipe.freeze);
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
-  const { kind, ...options } = recipe.method;
   const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
   const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
-  const method = methodNamed(kind).start(options, setup);
+  const method = configureMethod(recipe.method).start(setup);
   const learned = (module: Module): Tensor[] =>
     [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
   const trunk = [backbone, ...(projection ? [projection] : []), ...Object.values(method.modules ?? {})].flatMap(

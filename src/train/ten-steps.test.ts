@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
-import { B, batchOf, C, ChosenRows, D, noise, SIDE, STEPS } from '../../test/helpers/ten-steps.ts';
+import { B, batchOf, C, ChosenRows, D, noise, P, SIDE, STEPS } from '../../test/helpers/ten-steps.ts';
 import { Rng } from '../base/rng.ts';
 import type { OldModelBatch, OldModelConstants } from '../methods/index.ts';
 import type { Precision } from '../models/precisions.ts';
@@ -70,20 +70,20 @@ const constants = (): OldModelConstants => ({
 });
 
 /** Serves the old embeddings of the golden script; which rows are mixed is the script's choice too. */
-const oldOf = (step: number) => ({
+const oldOf = (step: number, dim: number) => ({
   ...noOldModelInputs,
   forBatch: () =>
     ({
       ...constants(),
       oldEmbedding: scope(() =>
-        normalizeRows(to(tensor(noise(B * D, 3000 + step, 1), { shape: [B, D] }), { dtype: 'float32' })),
+        normalizeRows(to(tensor(noise(B * dim, 3000 + step, 1), { shape: [B, dim] }), { dtype: 'float32' })),
       ),
       credible: Int32Array.from({ length: B }, (_, i) => i),
     }) as unknown as OldModelBatch,
 });
 
 /** `set_weights` of make_ten_steps.py; entries of one dimension keep their initial values, which are PyTorch's. */
-function setWeights({ backbone, head, method }: Session): void {
+function setWeights({ backbone, projection, head, method }: Session): void {
   const fill = (value: Tensor, numbers: Float64Array): Tensor =>
     copy_(value, to(tensor(numbers, { shape: value.shape }), { dtype: 'float32' }));
   scope(() =>
@@ -93,6 +93,7 @@ function setWeights({ backbone, head, method }: Session): void {
         if (value.shape.length >= 2) fill(value, noise(value.numel, entry, Math.sqrt(12 / fanIn)));
         if (path === 'fc.bias') zero_(value);
       }
+      for (const [, value] of projection?.state() ?? []) fill(value, noise(P * D, 9000, Math.sqrt(12 / D)));
       const adversary = method.modules ?? {};
       for (const [name, value] of adversary['discriminator']?.state() ?? []) {
         const stream = ['d_fc1.weight', 'd_fc1.bias', 'd_fc2.weight', 'd_fc2.bias'].indexOf(name);
@@ -112,6 +113,13 @@ const options: Readonly<Record<string, object>> = {
   nccl: { queueSize: 24, temperature: 0.5 },
 };
 
+/** The recipe's `method` section: `l2+bct` is a composition, in which the regression is the weakened one. */
+function sectionOf(kinds: readonly string[], projected: boolean): object {
+  const parts = kinds.map((kind) => ({ kind, ...options[kind], ...(kind === 'nccl' && projected && { beta: 0 }) }));
+  if (parts.length === 1) return parts[0]!;
+  return { kind: 'compose', of: parts.map((part) => (part.kind === 'l2' ? { ...part, threshold: 0.2 } : part)) };
+}
+
 type Case = {
   method: string;
   head: string;
@@ -123,23 +131,28 @@ type Case = {
   runningMean: number[];
   features: number[];
   headWeight: number[];
+  projection?: number[];
 };
 
 const float32Cases = golden('ten_steps.json').cases as Case[];
+const composedCases = golden('ten_steps_composed.json').cases as Case[];
 const halfCases = golden('ten_steps_half.json').cases as Case[];
 /** libtorch 1.13 has fp16 on CUDA alone. */
 const without = (precision: Precision): string | false =>
   precision === 'fp16' && buildInfo().libtorch.startsWith('1.') && 'fp16 wants libtorch 2 on a processor';
 
-for (const expected of [...float32Cases, ...halfCases])
+for (const expected of [...float32Cases, ...composedCases, ...halfCases])
   test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer}, ${expected.precision} equal PyTorch's`, {
     skip: without(expected.precision),
   }, async () => {
+    const projected = expected.projection !== undefined;
+    const kinds = expected.method.replace('/p', '').split('+');
     const recipe = parseRecipe(
       {
         network: { name: 'r18', embeddingDim: D, inputSide: SIDE, width: 0.125 },
         head: { kind: expected.head },
-        method: { kind: expected.method, ...options[expected.method] },
+        method: sectionOf(kinds, projected),
+        ...(projected && { projection: { dim: P } }),
         optimizer:
           expected.optimizer === 'sgd' ? { kind: 'sgd', lr: 0.02 } : { kind: 'adamw', lr: 0.001, weightDecay: 0.1 },
         epochs: 1,
@@ -158,7 +171,7 @@ for (const expected of [...float32Cases, ...halfCases])
       const seen = Array.from({ length: STEPS }, (_, step) => {
         const at = { progress: step / STEPS, epoch: 0, epochs: 1, rng: new ChosenRows(step), count: () => undefined };
         return scope(() =>
-          trainStep(session, batchOf(step), oldOf(step), {
+          trainStep(session, batchOf(step), oldOf(step, projected ? P : D), {
             ...at,
             lr: lrAt(step),
             clipNorm: recipe.clipNorm,
@@ -194,6 +207,8 @@ for (const expected of [...float32Cases, ...halfCases])
         features: gap(first8('features.bias'), expected.features),
         headWeight: gap(toNumbers(headWeight).slice(0, 8), expected.headWeight),
       };
+      for (const [, value] of session.projection?.state() ?? [])
+        assert.ok(gap(toNumbers(value).slice(0, 8), expected.projection!) < tolerance, 'projection');
       for (const [name, difference] of Object.entries(gaps))
         assert.ok(difference < tolerance, `${name}: ${difference}`);
     } finally {

@@ -8,6 +8,7 @@ import { Rng } from '../base/rng.ts';
 import { type Batch, describeEmptyClasses, type Loader, modelInput, shuffledOrder } from '../data/index.ts';
 import { embedWith } from '../encoders/index.ts';
 import { claimOnRankZero } from '../features/index.ts';
+import { methodTitle } from '../methods/index.ts';
 import { stateBytes } from '../nn/state-dict.ts';
 import { describeInit, type InitRecord } from '../runs/initial-weights.ts';
 import type { Recipe } from '../runs/recipe.ts';
@@ -86,7 +87,7 @@ export class Trainer implements TrainingState, Disposable {
     this.#startedMs = performance.now();
     this.policy = new NonFiniteLossPolicy(skipNonFinite, this.session);
     this.#checkpoints = new CheckpointStore(files);
-    const bar = output && progress(recipe.name ?? recipe.method.kind, plan.totalSteps);
+    const bar = output && progress(recipe.name ?? methodTitle(recipe.method), plan.totalSteps);
     this.#hooks = [...(bar ? [new TrainingLog(files.log, bar, logEvery)] : []), ...hooks];
   }
 

@@ -1,11 +1,12 @@
 """Ten training steps of a small iresnet18 in plain PyTorch, as numbers for src/train/ten-steps.test.ts.
 
 Written from methods.md alone (sections 2.3-2.7, 3.1, 4.5, 5.1-5.6; the repairs of D-04, D-06 and D-28 where it says so). All inputs are formulas, so that both sides make their own.
-Run: python3 test/golden/make_ten_steps.py   (PyTorch 2.13, CPU; rewrites ten_steps.json and ten_steps_half.json beside this file)
+Run: python3 test/golden/make_ten_steps.py [NAME ...]   (PyTorch 2.13, CPU; rewrites ten_steps.json, ten_steps_half.json and ten_steps_composed.json beside this file, or those named)
 """
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 B, C, D, SIDE, STEPS = 16, 10, 16, 32, 10
+P = 12  # dimension of the old embeddings where there is a projection
 CHANNELS = [8, 16, 32, 64]
 BASE_LR, MOMENTUM, DECAY, CLIP = 0.02, 0.9, 5e-4, 5.0
 TEMPERATURE = 0.5  # at 0.05 ten steps amplify the last bits of float32
@@ -76,7 +78,7 @@ def set_weights(net):
     net.fc.bias.data.zero_()
 
 
-def batch(step):
+def batch(step, old_dim):
     labels = [(step * 7 + 3 * i) % C for i in range(B)]
     size = SIDE * SIDE * 3
     pattern = torch.stack([noise((size,), 1000 + label, 100) for label in labels])  # what a class looks like
@@ -84,7 +86,7 @@ def batch(step):
     pixels = torch.floor(127.5 + pattern + grain).to(torch.uint8)
     images = pixels.reshape(B, SIDE, SIDE, 3).permute(0, 3, 1, 2)
     images = images.float().div(127.5).sub(1)
-    old = F.normalize(noise((B, D), 3000 + step, 1).float())
+    old = F.normalize(noise((B, old_dim), 3000 + step, 1).float())
     rows = [(3 * step + 5 * k) % B for k in range(math.floor(B * 0.3))]
     return images, torch.tensor(labels), old, rows
 
@@ -139,8 +141,8 @@ def refined(step):
 class Queue:
     """NCCL's memory of the last 24 old embeddings; one row at a time."""
 
-    def __init__(self):
-        self.rows, self.labels, self.at = torch.zeros(24, D), torch.full((24,), -1), 0
+    def __init__(self, dim):
+        self.rows, self.labels, self.at = torch.zeros(24, dim), torch.full((24,), -1), 0
 
     def push(self, rows, labels):
         for row, label in zip(rows, labels):
@@ -196,6 +198,10 @@ class Adversary(nn.Module):
 
 
 def run(method, head, optimizer, precision="float32"):
+    """`method` is one or several: l2+bct. Then the regression is the weakened one. `nccl/p` and its like have a projection."""
+    projected = method.endswith("/p")
+    kinds = method.removesuffix("/p").split("+")
+    threshold = 0.2 if len(kinds) > 1 else 0
     net = Iresnet18({"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision])
     scaler = torch.amp.GradScaler("cpu", growth_interval=100, enabled=precision == "fp16")
     set_weights(net)
@@ -211,8 +217,13 @@ def run(method, head, optimizer, precision="float32"):
         "cosface": lambda e, y: cosface(e, weight, y),
         "softmax": lambda e, y: F.cross_entropy(F.linear(e, weight, bias), y),
     }[head]
-    queue, adversary = Queue(), Adversary()
-    if method == "advbct":
+    old_dim = P if projected else D
+    queue, adversary = Queue(old_dim), Adversary()
+    if projected:
+        projection = nn.Parameter(noise((P, D), 9000, math.sqrt(12 / D)).float())
+        parameters.append(projection)
+        clipped.append(projection)
+    if "advbct" in kinds:
         parameters += list(adversary.parameters())
         clipped += list(adversary.parameters())
     if optimizer == "sgd":
@@ -223,33 +234,34 @@ def run(method, head, optimizer, precision="float32"):
     losses, norms = [], []
     net.train()
     for step in range(STEPS):
-        images, labels, old, rows = batch(step)
+        images, labels, old, rows = batch(step, old_dim)
         for group in opt.param_groups:
             group["lr"] = base * (1 - step / STEPS) ** 2
         embeddings = net(images.contiguous(memory_format=torch.channels_last))
-        if method == "mixbct":
-            mixed = embeddings.clone()
-            mixed[rows] = old[rows]
-            loss = loss_of(mixed, labels)
-        elif method == "l2":
-            loss = loss_of(embeddings, labels) + 10 * (old - F.normalize(embeddings)).norm(dim=1).mean()
-        elif method == "bct":
-            loss = loss_of(embeddings, labels) + influence(embeddings, prototypes(), labels, 16, 0.1)
-        elif method == "unibct":
-            loss = loss_of(embeddings, labels) + influence(embeddings, refined(0), labels, 30)
-        elif method == "nccl":
+        shared = F.linear(embeddings, projection) if projected else embeddings
+        classified = embeddings
+        if "mixbct" in kinds:
+            classified = embeddings.clone()
+            classified[rows] = old[rows]
+        loss = loss_of(classified, labels)
+        if "l2" in kinds:
+            distances = (old - F.normalize(shared)).norm(dim=1)
+            loss = loss + 10 * (distances - threshold).clamp(min=0).mean()
+        if "bct" in kinds:
+            loss = loss + influence(shared, prototypes(), labels, 16, 0.1)
+        if "unibct" in kinds:
+            loss = loss + influence(shared, refined(0), labels, 30)
+        if "nccl" in kinds:
             queue.push(old, labels)
-            unit = F.normalize(embeddings)
-            l1 = queue.contrast(unit @ queue.rows.T / TEMPERATURE, old, labels)
-            centres = F.normalize(weight)
-            profiles_of_queue = F.normalize(queue.rows @ centres.T).detach()
-            profiles = F.normalize(unit @ centres.T)
-            l2 = queue.contrast(profiles @ profiles_of_queue.T / TEMPERATURE, old, labels)
-            loss = loss_of(embeddings, labels) + l1 + 0.01 * l2
-        elif method == "advbct":
-            loss = loss_of(embeddings, labels) + adversary.terms(embeddings, old, labels, step / STEPS)
-        else:
-            loss = loss_of(embeddings, labels)
+            unit = F.normalize(shared)
+            loss = loss + queue.contrast(unit @ queue.rows.T / TEMPERATURE, old, labels)
+            if not projected:
+                centres = F.normalize(weight)
+                profiles_of_queue = F.normalize(queue.rows @ centres.T).detach()
+                profiles = F.normalize(unit @ centres.T)
+                loss = loss + 0.01 * queue.contrast(profiles @ profiles_of_queue.T / TEMPERATURE, old, labels)
+        if "advbct" in kinds:
+            loss = loss + adversary.terms(shared, old, labels, step / STEPS)
         opt.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.unscale_(opt)
@@ -270,6 +282,7 @@ def run(method, head, optimizer, precision="float32"):
         "runningMean": state["layer2.0.bn2.running_mean"][:8].tolist(),
         "features": state["features.bias"][:8].tolist(),
         "headWeight": weight.detach().flatten()[:8].tolist(),
+        **({"projection": projection.detach().flatten()[:8].tolist()} if projected else {}),
     }
 
 
@@ -289,7 +302,10 @@ def main():
     ]
     methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
-    for name, runs in (("ten_steps", cases), ("ten_steps_half", half)):
+    composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
+    for name, runs in (("ten_steps", cases), ("ten_steps_half", half), ("ten_steps_composed", composed)):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         result = {"torch": torch.__version__, "cases": [run(*case) for case in runs]}
         Path(__file__).with_name(f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 

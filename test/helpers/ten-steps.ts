@@ -2,6 +2,8 @@
 import { Rng } from '../../src/base/rng.ts';
 
 export const [B, C, D, SIDE, STEPS] = [16, 10, 16, 32, 10];
+/** Dimension of the old embeddings where there is a projection. */
+export const P = 12;
 
 /** `noise` of make_ten_steps.py. */
 export function noise(count: number, stream: number, scale: number): Float64Array {
@@ -32,6 +34,10 @@ export class ChosenRows extends Rng {
   constructor(step: number) {
     super(step);
     this.#step = step;
+  }
+  /** Parts of a composition draw from copies. */
+  override split(...labels: readonly (string | number)[]): Rng {
+    return labels.length === 0 ? this : super.split(...labels);
   }
   override sample(_: ArrayLike<number>, count: number): number[] {
     return Array.from({ length: count }, (__, k) => (3 * this.#step + 5 * k) % B);
