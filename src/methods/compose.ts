@@ -40,7 +40,10 @@ export function compose(parts: readonly ConfiguredMethod[]): ConfiguredMethod {
     projects: parts.every(({ projects }) => projects),
     replacesRows: parts.some(({ replacesRows }) => replacesRows),
     start(setup) {
-      const started = parts.map(({ name, replacesRows, start }) => ({ name, replacesRows, ...{ run: start(setup) } }));
+      const started = parts.map((part) => {
+        const { name, replacesRows } = part;
+        return { name, replacesRows, run: part.start({ ...setup, rng: setup.rng.split() }) };
+      });
       // the classification of replaced rows comes before the parts that share it
       const inOrder = [...started.filter((part) => part.replacesRows), ...started.filter((part) => !part.replacesRows)];
       return {

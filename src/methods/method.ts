@@ -118,7 +118,7 @@ export interface Method<
   readonly wants?: readonly W[];
   /** Whether a projection may map the new dimension to another old one. */
   readonly projects: boolean;
-  /** Whether it classifies other rows than the new embeddings. Its classification is that of a composition, so there is one such part at most. */
+  /** Whether it classifies other rows than the new embeddings. A composition has at most one such part. */
   readonly replacesRows?: boolean;
   /** Schema of the recipe's `method` section, without `kind`. */
   readonly options: S;
@@ -141,7 +141,8 @@ export const COMPOSE = 'compose';
 /** The sections of a recipe's methods: one, or those of a composition. */
 export const partsOf = <S extends { readonly kind: string }>(
   section: S | { readonly kind: typeof COMPOSE; readonly of: readonly S[] },
-): readonly S[] => (section.kind === COMPOSE && 'of' in section ? section.of : [section as S]);
+): readonly S[] =>
+  section.kind === COMPOSE && 'of' in section && Array.isArray(section.of) ? section.of : [section as S];
 
 /** A recipe's method as texts name it: `l2`, `l2 + bct`. */
 export const methodTitle = (section: Parameters<typeof partsOf>[0]): string =>

@@ -1,4 +1,4 @@
-import { COMPOSE, partsOf } from '../methods/index.ts';
+import { COMPOSE, partsOf } from '../methods/method.ts';
 import type { Recipe } from './recipe.ts';
 
 /** A place where the reference's behaviour differs from our default. */
