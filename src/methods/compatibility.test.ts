@@ -256,7 +256,7 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
     take(0.2, [4, 4, 4, 4], Int32Array.of(1));
     assert.deepEqual([toNumbers(classes!), next!.item(), left], [[1, 1, 5, 4, 3, 2], 3, [3]]);
     for (const part of [queue!, classes!, next!]) part.dispose();
-    assert.throws(() => nccl.start(options, setupOf({ projected: true })), /class similarities.*\n.*beta to 0/);
+    assert.throws(() => nccl.start(options, setupOf({ projected: true })), /class similarities.*\n.*beta of nccl to 0/);
   }));
 
 test('NCCL: finite differences of the contrast', () => {
