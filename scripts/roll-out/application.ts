@@ -45,7 +45,9 @@ let handled: (() => void) | undefined;
 process.on('message', (message: 'writes off' | 'stop') => {
   if (message === 'writes off') writes = false;
   else stopping = true;
-  handled = () => process.send!(message === 'stop' ? report : 'writes off');
+  // a report is long: it is on its way when the process may go
+  handled = () =>
+    process.send!(message === 'stop' ? report : 'writes off', () => message === 'stop' && process.disconnect());
 });
 
 const pick = (from: readonly string[]): string => from[rng.integer(from.length)]!;
@@ -145,4 +147,3 @@ while (!handled || !stopping || unsettled.size > 0) {
 }
 report.expected = [...live];
 handled();
-process.disconnect();
