@@ -55,7 +55,7 @@ export function backfillEvidence(
     model: model.name,
     order,
     merge,
-    worst: { moved: worst.share, overOld: overOld(worst, old.quality.value.value, model) },
+    worst: { moved: worst.share, overOld: overOld(worst, model) },
     movedFor95: reaches.most,
   };
 }
@@ -72,18 +72,8 @@ function isBetter(one: BackfillCurve, other: BackfillCurve, least: number): bool
   return keeps ? one.area > other.area : one.worst.value > other.worst.value;
 }
 
-/**
- * The worst point less old → old. A simulation has intervals at its ends only, where it is a test of the evaluation; between them
- * the wider of the two is taken.
- */
-function overOld({ share, value }: BackfillCurve['worst'], oldOld: number, { onOld, own }: ModelEvidence): Estimate {
+/** The worst point less old → old. At its ends a simulation is a test of the evaluation. */
+function overOld({ share, overOld }: BackfillCurve['worst'], { onOld, own }: ModelEvidence): Estimate {
   if (share === 0) return onOld!.overOld;
-  if (share === 1) return own.overOld;
-  const widest = (of: (estimate: Estimate) => number): number => Math.max(of(onOld!.overOld), of(own.overOld));
-  const difference = value - oldOld;
-  return {
-    value: difference,
-    low: difference - widest((one) => one.value - one.low),
-    high: difference + widest((one) => one.high - one.value),
-  };
+  return share === 1 ? own.overOld : overOld;
 }
