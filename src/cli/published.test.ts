@@ -113,7 +113,8 @@ test('a published configuration trains by its name; two runs and two evaluations
   run('report', 'judge-1', 'judge-2', '--markdown', 'both.md');
   const both = readFileSync(join(folder, 'both.md'), 'utf8');
   assert.match(both, /\*\*TAR@FAR=1e-3 /);
-  assert.equal(both.match(/^\| mixbct /gm)!.length, 2, 'one row for each headline metric, made of both evaluations');
+  const rows = 'one row for each headline metric and one for the grade, made of both evaluations';
+  assert.equal(both.match(/^\| mixbct /gm)!.length, 3, rows);
 
   const wrong = {
     'compare mixbct judge-1': /mixbct is of kind run, judge-1 of kind evaluation/,

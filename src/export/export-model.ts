@@ -98,9 +98,9 @@ const readJudgement = (folder: string) =>
 /** @throws UserError if an option is given that only ONNX files have. */
 function requireOptionsOf({ to: format, unitLength = false, pixels = 'mapped', check }: ExportOptions): void {
   const options = [
-    unitLength && '--unit-length',
-    pixels !== 'mapped' && '--pixels',
-    check !== undefined && '--check',
+    unitLength && 'unit length',
+    pixels !== 'mapped' && 'pixels in bytes',
+    check !== undefined && 'a check',
   ].filter(Boolean);
   if (format !== 'onnx' && options.length > 0)
     throw new UserError(`${options.join(', ')}: only an ONNX file has this, and ${format} was asked for`, {

@@ -161,7 +161,7 @@ test('what does not fit is refused, and nothing is written or replaced', async (
     [{ to: 'onnx', out: at('x'), space: 'old' }, /mbf has no projection/],
     [
       { to: 'pytorch', out: at('x'), unitLength: true, pixels: 'uint8-nhwc' },
-      /--unit-length, --pixels: only an ONNX file/,
+      /unit length, pixels in bytes: only an ONNX file/,
     ],
     [{ to: 'onnx', out: at('there.onnx') }, /exists already/],
     [{ to: 'pytorch', out: at('there.onnx'), force: true }, /is not a PyTorch file of mixbct export/],

@@ -32,7 +32,7 @@ test('whatever fails while a run starts, its decoding threads end with it', asyn
     'its output': [/full/, () => trained(dataset, at('full'))],
     'its batch': [/do not fill one batch/, () => trained(dataset, at('a'), { batchSize: 500 })],
     'its classes': [/pretend\.classes/, () => trained(dataset, at('b'), { pretend: { classes: 2, images: 50 } })],
-    'its method': [/method\.beta/, () => trained(dataset, at('c'), projected, { paths: { features } })],
+    'its method': [/beta of nccl/, () => trained(dataset, at('c'), projected, { paths: { features } })],
     'its checkpoint': [/no checkpoint/, () => trained(dataset, at('d'), {}, { resume: true })],
     'a damaged checkpoint': [
       /no checkpoint is intact/,
