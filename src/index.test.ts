@@ -65,7 +65,7 @@ test('a program trains, extracts, evaluates and runs an experiment; nothing is p
     wrong: [
       'train has no option outt; did you mean out?\n  hint: its options: recipe, dataset, out, settings, preset, old, resume, force, inputs, workers, skipBadImages, skipNonFinite, logEvery, saveEvery, signal, distributed, overlap, hooks, reporter',
       'extract: the option dataset is missing',
-      'evaluate: wanted an object of options: title, old, candidates, seed, out, oracle, genuines, impostors, probes, resamples, maxZeroShare, memoryBytes, figures, trial, force, reporter',
+      'evaluate: wanted an object of options: title, old, candidates, seed, out, oracle, far, genuines, impostors, probes, resamples, maxZeroShare, memoryBytes, figures, trial, force, reporter',
       'exportModel has no option unitlength; did you mean unitLength?\n  hint: its options: to, out, space, unitLength, pixels, half, check, evaluation, force, reporter',
     ],
   });
