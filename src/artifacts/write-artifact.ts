@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { type Dirent, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fsyncTree, requireDiskSpace, toDiskFullError } from './durable-write.ts';
 import { writeJson } from './json-file.ts';
@@ -38,9 +38,11 @@ export const outputKindOf = (kind: string): OutputKind => ({
   foreignEntry: (path) => {
     const contents = manifestAt(path)?.['contents'];
     const isOurs = Array.isArray(contents)
-      ? (name: string) => name === MANIFEST || contents.includes(name)
-      : (name: string) => OURS.test(name);
-    return readdirSync(path, { withFileTypes: true }).find((entry) => !entry.isFile() || !isOurs(entry.name))?.name;
+      ? (entry: Dirent) => entry.name === MANIFEST || contents.includes(entry.name)
+      : (entry: Dirent) => entry.isFile() && OURS.test(entry.name);
+    return readdirSync(path, { withFileTypes: true }).find(
+      (entry) => !(entry.isFile() || entry.isDirectory()) || !isOurs(entry),
+    )?.name;
   },
 });
 

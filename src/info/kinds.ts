@@ -18,6 +18,7 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   evaluation: async () => (await import('../eval/evaluation-artifact.ts')).evaluationArtifact,
   chain: async () => (await import('../plan/chain-artifact.ts')).chainArtifact,
   plan: async () => (await import('../plan/plan-artifact.ts')).planArtifact,
+  'roll-out': async () => (await import('../stages/roll-out-artifact.ts')).rollOutArtifact,
   'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
 };
 

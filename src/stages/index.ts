@@ -10,6 +10,7 @@ import { extractStage } from './extract.ts';
 import { getStage } from './get.ts';
 import { holdOutStage } from './hold-out.ts';
 import { planStage } from './plan.ts';
+import { rollOutStage } from './roll-out.ts';
 import { sampleStage } from './sample.ts';
 import { simulateBackfillStage } from './simulate-backfill.ts';
 import { splitStage } from './split.ts';
@@ -32,5 +33,6 @@ export const stages: readonly StageKind[] = [
   evaluateStage,
   simulateBackfillStage,
   planStage,
+  rollOutStage,
   exportStage,
 ];

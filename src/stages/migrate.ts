@@ -20,7 +20,7 @@ async function withStore<T>(url: string, step: (store: GalleryStore) => Promise<
 }
 
 export type MigrateOptions = MigrationSourceOptions &
-  Pick<RunMigrationOptions, 'batchSize' | 'rate' | 'signal'> & {
+  Pick<RunMigrationOptions, 'batchSize' | 'rate' | 'limit' | 'signal'> & {
     readonly url: string;
     /** A file of ids, or `FOLDER:NAME`: an order of a simulation. */
     readonly order?: string | undefined;

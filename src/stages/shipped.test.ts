@@ -156,7 +156,7 @@ stages:
 test('a file that is not there is answered with those that come with mixbct', async () => {
   await assert.rejects(
     loaded('quickstart'),
-    /quickstart: no such file\n {2}hint: your own, or one of experiments\/ablation\.yaml, .*experiments\/quickstart\.yaml$/,
+    /quickstart: no such file\n {2}hint: your own, or one of experiments\/ablation\.yaml, .*experiments\/roll-out\.yaml$/,
   );
   for (const name of ['glyphs/old', 'old.yaml'])
     assert.throws(() => loadRecipe(name), /no such file.*\n {2}hint: .*recipes\/glyphs\/old\.yaml, .*mixbct recipes/);

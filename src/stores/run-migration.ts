@@ -23,6 +23,8 @@ export type RunMigrationOptions = {
   /** Keys in the order to move; rows that it does not name follow. */
   readonly order?: Iterable<string>;
   readonly batchSize?: number;
+  /** Rows that this process moves at most, in whole batches. */
+  readonly limit?: number | undefined;
   /** Rows a second, at most. */
   readonly rate?: number;
   /** When it fires, the migration stops after its batch. */
@@ -31,7 +33,7 @@ export type RunMigrationOptions = {
 
 export type MigrationRun = {
   /** `paused`: another process asked for it. */
-  readonly ended: 'moved' | 'paused';
+  readonly ended: 'moved' | 'paused' | 'limit';
   /** Rows that this process moved. */
   readonly moved: number;
   readonly failed: readonly FailedRow[];
@@ -48,7 +50,13 @@ const LOOK_MS = 500;
 export async function runMigration(
   store: GalleryStore,
   source: VectorSource,
-  { order = [], batchSize = 256, rate = Number.POSITIVE_INFINITY, signal }: RunMigrationOptions = {},
+  {
+    order = [],
+    batchSize = 256,
+    rate = Number.POSITIVE_INFINITY,
+    limit = Number.POSITIVE_INFINITY,
+    signal,
+  }: RunMigrationOptions = {},
 ): Promise<MigrationRun> {
   const { id } = requireMigration(store.url, await store.state(), 'moving');
   let batch = (await store.journal()).at(-1)?.batch ?? 0;
@@ -70,6 +78,7 @@ export async function runMigration(
   };
   try {
     for await (const rows of batches(store, source.fields, order, batchSize, failed)) {
+      if (moved >= limit) return { ended: 'limit', moved, failed: listOf(failed) };
       if (await isPaused()) return { ended: 'paused', moved, failed: listOf(failed) };
       const begun = performance.now();
       const taken = await vectorsOf(source, rows, failed);

@@ -1,0 +1,74 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { checkedBySchema, defineArtifact } from '../artifacts/define-artifact.ts';
+import { readJson } from '../artifacts/json-file.ts';
+
+const model = z.object({ name: z.string(), digest: z.string() });
+const fields = z.object({ from: model, to: model, rows: z.int().nonnegative(), digest: z.string() });
+
+/** How searches for rows of the gallery ended: a row never finds itself. */
+export type SearchCounts = {
+  /** The best hit above the threshold is of the query's class. */
+  readonly right: number;
+  readonly wrong: number;
+  /** No hit is above the threshold. */
+  readonly none: number;
+};
+
+/** Queries of a model at a moment; null: no evaluation allows them there. */
+export type SearchesAt = { readonly old: SearchCounts | null; readonly new: SearchCounts | null };
+
+/** What a roll-out has done so far: a step that is there is done. */
+export type RollOut = {
+  readonly loaded?: { readonly rows: number };
+  readonly before?: SearchesAt;
+  readonly moved?: { readonly rows: number };
+  readonly during?: SearchesAt;
+  /** All rows are moved; `remade` new vectors were made again, and came out the same. */
+  readonly verified?: { readonly rows: number; readonly remade: number };
+  readonly cutOver?: true;
+  readonly after?: SearchesAt;
+};
+
+const FILE = 'roll-out.json';
+
+/** What a roll-out keeps; the gallery is a folder of tables, the thresholds are those of `mixbct thresholds`. */
+export const rollOutFiles = (folder: string) => ({
+  progress: join(folder, FILE),
+  thresholds: join(folder, 'thresholds.json'),
+  order: join(folder, 'order.jsonl'),
+  gallery: join(folder, 'gallery'),
+});
+
+/** A store's URL of the gallery of a roll-out. */
+export const rollOutUrl = (folder: string): string => `lancedb:${rollOutFiles(folder).gallery}#gallery`;
+
+export const rollOutArtifact = defineArtifact<z.infer<typeof fields>>({
+  kind: 'roll-out',
+  name: 'a gallery that was rolled out',
+  command: 'mixbct run experiments/roll-out.yaml',
+  check: checkedBySchema(fields),
+  describe: ({ from, to, rows }, path) => {
+    const { before, during, after } = readJson(rollOutFiles(path).progress) as RollOut;
+    return {
+      facts: {
+        gallery: rollOutUrl(path),
+        rows: `${rows}, moved from ${from.name} to ${to.name}, cut over; the old vectors are kept`,
+        before: searchesText(before!),
+        during: searchesText(during!),
+        after: searchesText(after!),
+      },
+      sources: [],
+    };
+  },
+  digests: ({ digest }) => ({ [FILE]: digest }),
+});
+
+/** Searches for a person. */
+export const searchesText = (at: SearchesAt): string =>
+  (['old', 'new'] as const)
+    .flatMap((query) => {
+      const counts = at[query];
+      return counts ? [`queries of the ${query} model: ${counts.right} right, ${counts.wrong} wrong, ${counts.none} below the threshold`] : []; // biome-ignore format: short
+    })
+    .join('; ');
