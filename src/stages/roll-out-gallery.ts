@@ -9,15 +9,12 @@ import { openBackfillOrder } from '../backfill/order-file.ts';
 import type { BackfillOrderName } from '../backfill/simulation.ts';
 import { UserError } from '../base/errors.ts';
 import type { Reporter } from '../base/progress.ts';
-import { Rng } from '../base/rng.ts';
-import { pairOf, readThresholds } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
-import type { Stamp } from '../stores/stamp.ts';
-import { describeGallery, loadGallery } from './galleries.ts';
+import { loadGallery } from './galleries.ts';
 import { cutOver, migrate, migrationStatus, verifyGallery } from './migrate.ts';
-import { type RollOut, rollOutArtifact, rollOutFiles, rollOutUrl, type SearchCounts, type SearchesAt, searchesText } from './roll-out-artifact.ts'; // biome-ignore format: short
-import { searchGallery } from './search.ts';
+import { type RollOut, rollOutArtifact, rollOutFiles, rollOutUrl, type SearchesAt, searchesText } from './roll-out-artifact.ts'; // biome-ignore format: short
+import { searchesAt } from './roll-out-searches.ts';
 import { writeThresholds } from './thresholds.ts';
 
 export type RollOutOptions = {
@@ -131,37 +128,4 @@ function writeOrderOf(old: FeatureSet, backfill: string, name: BackfillOrderName
     file,
     Array.from(rows, (row) => old.id(row) ?? String(row)),
   );
-}
-
-type SearchesOptions = Readonly<Record<'url' | 'old' | 'new' | 'thresholds', string>> & {
-  readonly queries: number;
-  readonly seed: number;
-};
-
-/** Searches for rows of the gallery with the vectors of each model that may be compared with what is there now. */
-async function searchesAt({ url, thresholds, queries, seed, ...sets }: SearchesOptions): Promise<SearchesAt> {
-  const { stamp, migration } = await describeGallery(url);
-  const there = [stamp!, ...(migration?.phase === 'moving' ? [migration.target] : [])];
-  const known = readThresholds(thresholds);
-  const found: { old: SearchCounts | null; new: SearchCounts | null } = { old: null, new: null };
-  for (const which of ['old', 'new'] as const) {
-    using set = FeatureSet.open(sets[which]);
-    const { digest } = set.info.model!;
-    const meets = (space: Stamp): boolean => {
-      const pair = pairOf(known, { query: { digest }, gallery: { digest: space.model.digest } });
-      return space.model.digest === digest || (pair !== undefined && pair.grade !== 'no');
-    };
-    if (!there.every(meets)) continue;
-    const present = Array.from({ length: set.info.count }, (_, row) => row).filter((row) => !set.missing().has(row));
-    const rows = new Rng(seed).split('searched rows').sample(present, Math.min(queries, present.length));
-    const hits = await searchGallery({ url, features: sets[which], rows, thresholds, k: 2, fields: ['label'] });
-    const labels = set.labels();
-    const counts = { right: 0, wrong: 0, none: 0 };
-    for (const [i, row] of rows.entries()) {
-      const other = hits[i]!.hits.find(({ id }) => id !== (set.id(row) ?? String(row)));
-      counts[!other ? 'none' : other.fields['label'] === labels[row] ? 'right' : 'wrong']++;
-    }
-    found[which] = counts;
-  }
-  return found;
 }

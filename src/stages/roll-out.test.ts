@@ -10,7 +10,7 @@ import { readJson } from '../artifacts/json-file.ts';
 import { describePath } from '../info/describe.ts';
 import { describeGallery } from './galleries.ts';
 import { rollBack, verifyGallery } from './migrate.ts';
-import { type RollOut, rollOutFiles, rollOutUrl } from './roll-out-artifact.ts';
+import { type RollOut, rollOutFiles, rollOutUrl, searchesText } from './roll-out-artifact.ts';
 import { runExperiment } from './run-experiment.ts';
 
 const IMAGES = 50;
@@ -69,6 +69,7 @@ test('an experiment trains, judges, and moves a gallery to the cut-over; killed 
   assert.deepEqual(done, { loaded: { rows: IMAGES }, moved: { rows: 28 }, verified: { rows: IMAGES, remade: IMAGES }, cutOver: true }); // biome-ignore format: short
   for (const counts of [before!.old, before!.new, during!.new, after!.new]) assert.equal(counts!.right + counts!.wrong + counts!.none, 30); // biome-ignore format: short
   assert.equal(after!.old, null, 'no evaluation is of old queries on new vectors');
+  assert.match(searchesText({ old: null, new: null }), /the evaluation allows none/);
   assert.ok(after!.new!.right > 15, JSON.stringify(after));
   const { stamp, migration, rows, moved } = await describeGallery(rollOutUrl(gallery));
   assert.deepEqual([stamp!.model, migration?.phase, rows, moved], [migration?.target.model, 'cut-over', IMAGES, IMAGES]); // biome-ignore format: short
