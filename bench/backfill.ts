@@ -1,8 +1,6 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
 import { openBackfillOrder } from '../src/backfill/order-file.ts';
 import type { BackfillSimulation } from '../src/backfill/simulation.ts';
 import { searchParts } from '../src/eval/gallery-search.ts';
@@ -10,21 +8,17 @@ import { drawProtocol, type LabelledSetProtocol } from '../src/eval/labelled-set
 import { tarAtMost } from '../src/eval/roc.ts';
 import { type Embeddings, pairScores, unitEmbeddings } from '../src/eval/scores.ts';
 import { identificationTest } from '../src/eval/test-results.ts';
-import { FeatureSet, writeFeatureSet } from '../src/features/index.ts';
+import { FeatureSet } from '../src/features/index.ts';
 import { setThreads } from '../src/torch/index.ts';
 import { type Bench, measured, median, tell } from './bench.ts';
-import { embeddings } from './evaluate.ts';
+import { type CommandCost, commandCost } from './command-cost.ts';
 import { benchFolder } from './room.ts';
+import { DIM, writeSyntheticSets } from './synthetic-sets.ts';
 
-const DIM = 128;
 const BAR = 20;
-/** Rows made at a time. */
-const BLOCK = 4096;
 /** Points that are recomputed: shares of the move. */
 const RECOMPUTED = [0.25, 0.5, 0.75];
 const ORDER = 'disagreement';
-
-type Cost = { readonly seconds: number; readonly cpuSeconds: number; readonly peakMb: number };
 
 /** A simulated backfill against evaluating each mixture of moved and unmoved rows on its own. */
 export const backfill: Bench = {
@@ -34,9 +28,12 @@ export const backfill: Bench = {
     const folder = mkdtempSync(join(benchFolder(4 * 4 * entries * DIM), 'mixbct-bench-'));
     try {
       const labels = Int32Array.from({ length: 2 * entries }, (_, i) => i % entries);
-      await writeSets(folder, labels, entries);
-      const simulate = (out: string, ...options: readonly string[]): Cost =>
-        costOf(folder, [...options, '--probes', `${probes}`, '--out', join(folder, out)]);
+      await writeSyntheticSets(folder, labels, entries);
+      const simulate = (out: string, ...options: readonly string[]): CommandCost =>
+        commandCost(folder, [
+          ...['backfill', 'simulate', '--old', join(folder, 'old'), '--new', join(folder, 'new'), ...options],
+          ...['--probes', `${probes}`, '--out', join(folder, out)],
+        ]);
       const whole = simulate('whole');
       tellCost('all orders and merges', whole);
       const direct = simulate('direct', '--merges', 'direct');
@@ -56,36 +53,8 @@ export const backfill: Bench = {
   },
 };
 
-const tellCost = (what: string, { seconds, cpuSeconds, peakMb }: Cost): void =>
+const tellCost = (what: string, { seconds, cpuSeconds, peakMb }: CommandCost): void =>
   tell(`  ${what}: ${seconds.toFixed(0)} s, ${cpuSeconds.toFixed(0)} CPU-s, ${peakMb.toFixed(0)} MB`);
-
-async function writeSets(folder: string, labels: Int32Array, classes: number): Promise<void> {
-  const families = new Int32Array(labels.length).fill(-1);
-  const content = { dim: DIM, classes, model: null, dataset: null, flip: 'none' as const, labels, families };
-  for (const name of ['old', 'new'] as const)
-    await writeFeatureSet(join(folder, name), content, {}, ({ append }) => {
-      for (let from = 0; from < labels.length; from += BLOCK)
-        append(embeddings(labels.subarray(from, Math.min(labels.length, from + BLOCK)), name, from));
-    });
-}
-
-/** Runs the command in a process of its own. */
-function costOf(folder: string, options: readonly string[]): Cost {
-  const cost = join(folder, 'cost.json');
-  const start = performance.now();
-  const { status, stderr } = spawnSync(
-    process.execPath,
-    [
-      ...['--import', pathToFileURL(resolve(import.meta.dirname, 'ours/cost.js')).href],
-      resolve(import.meta.dirname, '../src/cli/main.js'),
-      ...['backfill', 'simulate', '--old', join(folder, 'old'), '--new', join(folder, 'new'), ...options],
-    ],
-    { encoding: 'utf8', env: { ...process.env, MIXBCT_COST: cost, OMP_NUM_THREADS: `${availableParallelism()}` } },
-  );
-  if (status !== 0) throw new Error(stderr);
-  const seconds = (performance.now() - start) / 1000;
-  return { seconds, ...(JSON.parse(readFileSync(cost, 'utf8')) as Omit<Cost, 'seconds'>) };
-}
 
 /**
  * Seconds that the metrics of one mixture take if it is evaluated on its own.

@@ -1,4 +1,4 @@
-import type { Estimate } from '../eval/evaluation.ts';
+import type { Estimate, Evaluation } from '../eval/evaluation.ts';
 
 /** Orders in which the rows of a gallery can be moved to the new model. */
 export const backfillOrders = [
@@ -66,14 +66,7 @@ export type BackfillSimulation = {
   readonly kind: 'backfill';
   readonly version: 1;
   readonly title: string;
-  readonly dataset: {
-    readonly path: string;
-    readonly digest: string;
-    readonly images: number;
-    /** Images skipped because one model has no embedding of them. */
-    readonly missing?: number;
-    readonly classes: number;
-  };
+  readonly dataset: Omit<Evaluation['dataset'], 'families'>;
   /** How new queries meet rows that are not moved yet: as they are, or through a projection or an adapter. */
   readonly crossing: 'direct' | 'projection' | 'query adapter' | 'gallery adapter';
   readonly protocol: {
