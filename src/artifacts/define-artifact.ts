@@ -10,7 +10,7 @@ import { readJson } from './json-file.ts';
 import { MANIFEST, manifestAt } from './manifest.ts';
 import { claimOutput, type OverwriteOptions, realPath } from './output-claim.ts';
 import type { OutputLock } from './output-lock.ts';
-import { type ArtifactOptions, outputKindOf, writeArtifact } from './write-artifact.ts';
+import { type ArtifactOptions, contentName, outputKindOf, writeArtifact } from './write-artifact.ts';
 
 /** Checks the fields of a manifest: → the fields, with the defaults of those that are missing, or what is wrong with them. */
 export type FieldsCheck<F> = (raw: unknown) => { readonly fields: F } | { readonly problem: string };
@@ -62,7 +62,7 @@ export type Manifest<F> = F & {
   readonly version: number;
   /** Version of mixbct that made it. */
   readonly mixbct: string;
-  /** Names of its files; absent: it was made by 0.3.0, or file by file. */
+  /** Names of its files, and of its folders with a slash behind; absent: it was made by 0.3.0, or file by file. */
   readonly contents?: readonly string[];
   /** The artefacts that it was made from; absent: it was made by 0.3.0. */
   readonly madeFrom?: readonly Source[];
@@ -169,7 +169,10 @@ export class Artifact<F extends object> {
   write(path: string, options: WriteOptions, make: (directory: string) => Promise<F> | F): Promise<Manifest<F>> {
     return writeArtifact(path, { ...options, kind: this.kind }, async (directory) => {
       const fields = await make(directory);
-      return { ...this.manifest(path, fields, options.inputs), contents: readdirSync(directory).sort() };
+      const contents = readdirSync(directory, { withFileTypes: true })
+        .map(contentName)
+        .filter((name) => name !== null);
+      return { ...this.manifest(path, fields, options.inputs), contents: contents.sort() };
     });
   }
 

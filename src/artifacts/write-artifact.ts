@@ -38,13 +38,15 @@ export const outputKindOf = (kind: string): OutputKind => ({
   foreignEntry: (path) => {
     const contents = manifestAt(path)?.['contents'];
     const isOurs = Array.isArray(contents)
-      ? (entry: Dirent) => entry.name === MANIFEST || contents.includes(entry.name)
+      ? (entry: Dirent) => (entry.isFile() && entry.name === MANIFEST) || contents.includes(contentName(entry))
       : (entry: Dirent) => entry.isFile() && OURS.test(entry.name);
-    return readdirSync(path, { withFileTypes: true }).find(
-      (entry) => !(entry.isFile() || entry.isDirectory()) || !isOurs(entry),
-    )?.name;
+    return readdirSync(path, { withFileTypes: true }).find((entry) => !isOurs(entry))?.name;
   },
 });
+
+/** How a manifest lists a file or a folder of an artefact; null: what no artefact holds, such as a link. */
+export const contentName = (entry: Dirent): string | null =>
+  entry.isFile() ? entry.name : entry.isDirectory() ? `${entry.name}/` : null;
 
 /** Endings of the files of artefacts whose manifest does not list them. They hold no folders. */
 const OURS = /\.(npy|json|jsonl|html|md|svg|png|safetensors)$/;

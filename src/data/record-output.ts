@@ -43,7 +43,7 @@ export function outputPrefix(path: string): string {
   const found = entryAt(realPath(prefix));
   if (found && !found.isFile() && !found.isDirectory() && !found.isSymbolicLink())
     throw new UserError(`${path} is a device, pipe or socket: a data set is files, which would be made beside it`, {
-      hint: 'name a folder that takes files, such as /tmp/set',
+      hint: 'name a folder that takes files, such as data/set',
     });
   return prefix;
 }
