@@ -61,7 +61,7 @@ function filesAt(folder: string, out: string): Map<string, string> {
   const prefix = join(folder, out);
   const walk = (path: string): void => {
     if (statSync(path).isDirectory()) for (const name of readdirSync(path)) walk(join(path, name));
-    else if (!path.endsWith('log.jsonl')) {
+    else if (!/(log|events)\.jsonl$/.test(path)) {
       const text = readFileSync(path, 'latin1');
       const anywhere = (): string => text.replaceAll(out, 'OUT').replaceAll(basename(out), 'OUT').replace(TOLD, '');
       const same = /\.(json|html|md)$/.test(path) ? anywhere() : text;

@@ -12,6 +12,7 @@ export type OptionName =
   | '--chain'
   | '--channels'
   | '--check'
+  | '--csv'
   | '--data'
   | '--device'
   | '--direction'

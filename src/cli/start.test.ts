@@ -29,7 +29,14 @@ test('commands that compute nothing do not load libtorch, nor what draws and dec
   await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
   for (const line of [...idleCommands, 'nonsense'])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
-  for (const line of ['data info set', 'info set', 'compare a b', 'report a', 'evaluate --old a --new b=a --out c'])
+  for (const line of [
+    'data info set',
+    'info set',
+    'log a',
+    'compare a b',
+    'report a',
+    'evaluate --old a --new b=a --out c',
+  ])
     assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);
   const experiment = join(packageRoot, 'test/fixtures/0.3.0/experiment');
   for (const name of ['', 'new', 'new-eval', 'credible', 'judge'])

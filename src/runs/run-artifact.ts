@@ -13,6 +13,8 @@ import type { Recipe } from './recipe.ts';
 export const runFiles = (out: string) => ({
   recipe: join(out, 'recipe.json'),
   log: join(out, 'log.jsonl'),
+  /** Messages and validations. */
+  events: join(out, 'events.jsonl'),
   checkpoint: join(out, 'checkpoint.safetensors'),
   /** The previous checkpoint. */
   previous: join(out, 'checkpoint.previous.safetensors'),

@@ -21,6 +21,7 @@ import { allReduceAny, allReduceSum, broadcastState, loadFullState, withFullStat
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import { reportReplacedImages } from './replaced-images.ts';
+import type { RunEvents } from './run-events.ts';
 import { disposeSession, openSession, type Session, sessionState } from './session.ts';
 import type { StepResult, StepSettings } from './train-step.ts';
 import type { TrainerHook, TrainingState } from './trainer-hook.ts';
@@ -42,6 +43,9 @@ export function claimRun(options: TrainOptions): RunOutput | null {
   return claimOnRankZero(distributed, () => RunOutput.claim(out, { resume, force, inputs: [dataset.path, ...inputs] }));
 }
 
+/** What a trainer works with; a process that writes nothing has no output. */
+type TrainerParts = { readonly output: RunOutput | null; readonly loader: Loader; readonly events: RunEvents };
+
 /** State of one training, and all that its loop does between two optimiser steps. */
 export class Trainer implements TrainingState, Disposable {
   readonly out: string;
@@ -57,6 +61,7 @@ export class Trainer implements TrainingState, Disposable {
   readonly #plan: TrainingPlan;
   readonly #output: RunOutput | null;
   readonly #loader: Loader;
+  readonly #events: RunEvents;
   readonly #rng: Rng;
   readonly #checkpoints: CheckpointStore;
   readonly #hooks: readonly TrainerHook[];
@@ -66,11 +71,7 @@ export class Trainer implements TrainingState, Disposable {
   /** The step of the latest checkpoint. */
   #saved: number | undefined;
 
-  constructor(
-    options: TrainOptions,
-    plan: TrainingPlan,
-    { output, loader }: { readonly output: RunOutput | null; readonly loader: Loader },
-  ) {
+  constructor(options: TrainOptions, plan: TrainingPlan, { output, loader, events }: TrainerParts) {
     const { recipe, out, distributed, overlap = true, skipNonFinite = 0, logEvery = LOG_EVERY, hooks = [] } = options;
     const group = distributed?.group ?? singleProcess;
     const files = runFiles(out);
@@ -82,6 +83,7 @@ export class Trainer implements TrainingState, Disposable {
     this.#plan = plan;
     this.#output = output;
     this.#loader = loader;
+    this.#events = events;
     this.#rng = new Rng(recipe.seed);
     this.session = openSession(recipe, plan.classes, this.#rng, { group, overlap });
     this.#startedMs = performance.now();
@@ -121,6 +123,7 @@ export class Trainer implements TrainingState, Disposable {
     this.#saved = step;
     for (const [what, count] of Object.entries(counts)) this.counts.set(what, count);
     if (output) writeJson(runFiles(this.out).recipe, this.recipe);
+    this.#events.open(step);
     for (const hook of this.#hooks) await hook.onStart?.(this);
     if (!resume) await this.save();
     if (output && withoutOld > 0)
@@ -198,6 +201,7 @@ export class Trainer implements TrainingState, Disposable {
   async endStep({ finite: _, ...result }: StepResult, { waitedMs }: Pick<Batch, 'waitedMs'>): Promise<void> {
     const report = { ...result, lr: this.#plan.lrAt(this.step), samples: this.recipe.batchSize, waitedMs };
     this.step++;
+    this.#events.at(this.step);
     this.#waitedMs += waitedMs;
     for (const hook of this.#hooks) await hook.onStep?.(this, report);
   }

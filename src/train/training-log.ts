@@ -1,6 +1,6 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { writeAtomic } from '../artifacts/durable-write.ts';
+import { appendFileSync } from 'node:fs';
 import type { Progress } from '../base/progress.ts';
+import { dropLinesAfter } from './run-events.ts';
 import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 
 /** Appends a JSON line to a run's log every `every` steps, with means since the last line, and shows it as progress. */
@@ -44,6 +44,8 @@ export class TrainingLog implements TrainerHook {
       samplesPerSecond: (this.#since.reduce((sum, r) => sum + r.samples, 0) / elapsedMs) * 1000,
       dataWaitShare: this.#since.reduce((sum, r) => sum + r.waitedMs, 0) / elapsedMs,
       counts: Object.fromEntries(training.counts),
+      totalSteps: training.totalSteps,
+      time: new Date().toISOString(),
     };
     appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
     const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
@@ -59,19 +61,4 @@ export class TrainingLog implements TrainerHook {
   [Symbol.dispose](): void {
     this.#progress.stop();
   }
-}
-
-/** Drops lines of steps that will be taken again, so that a resumed run logs each step once. */
-function dropLinesAfter(path: string, step: number): void {
-  if (!existsSync(path)) return;
-  const kept = readFileSync(path, 'utf8')
-    .split('\n')
-    .filter((line) => {
-      try {
-        return JSON.parse(line).step <= step;
-      } catch {
-        return false; // the last line of a killed run may be cut short
-      }
-    });
-  writeAtomic(path, kept.map((line) => `${line}\n`).join(''));
 }

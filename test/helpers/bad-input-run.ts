@@ -60,6 +60,7 @@ export async function writeSandbox(folder: string): Promise<void> {
     const { code, err } = mixbct(folder, ...line.split(' '));
     if (code !== 0) throw new Error(`mixbct ${line}: ${err}`);
   }
+  writeFileSync(join(folder, 'model/events.jsonl'), '{"step":1,"time":"2026-01-01T00:00:00.000Z","message":"news"}\n');
   await writeSqliteGallery(join(folder, 'gallery.db'));
   cpSync(join(packageRoot, 'test/golden/parquet/snappy.parquet'), join(folder, 'rows.parquet'));
   writeFileSync(join(folder, 'list.jsonl'), '{"id":"1","path":"photos/a/1.pgm"}\n');

@@ -82,6 +82,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
     'plan --metric rank-1 --resamples 10 --out recipe.yaml/plan --threads 1 --chain first=first second=second',
   ],
   report: 'report judged',
+  log: 'log model --csv',
   info: 'info features',
   compare: 'compare model model',
   recipes: 'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f512',
@@ -101,7 +102,7 @@ const SETTINGS = ['', '=', 'a', '.=1', 'a..b=1', '__proto__.x=1', 'a.__proto__.x
 const PATHS = ['', '.', '/dev/null', 'none', 'none/below', 'recipe.yaml', 'recipe.yaml/below', 'features/features.npy/below', 'x'.repeat(256), `${'x/'.repeat(3000)}x`, 'loop', 'dangling', 'empty', 'empty.file', 'utf16.yaml', 'latin1.yaml', 'bom.yaml', 'bomb.yaml', 'endless.yaml', 'deep.yaml', 'deep.json', 'proto.yaml', 'binary', 'set', 'set.rec', 'set.json', 'photos', 'model', 'model.pt', 'net.pt', 'model.onnx', 'theirs', 'features', 'credible', 'prototypes', 'judged', 'adapter', 'list.jsonl', 'photos.npy.shard-1-of-1', 'model/model.safetensors', 'features/labels.npy', 'a=model', '=', 'toString=features', ' ', 'gallery.db', 'sqlite:gallery.db', 'sqlite:gallery.db#people', 'sqlite:gallery.db#faces?vector=path', 'sqlite:gallery.db#faces?id=none', 'sqlite:binary#faces', 'sqlite:photos#faces', 'sqlite:none.db#faces', 'sqlite:', 'sqlite:#faces', 'sqlite:gallery.db#faces?x=1', 'postgres://ann:secret@']; // biome-ignore format: a table
 
 /** Files of the sandbox that are damaged for a case, each with what is given instead of the artefact that it belongs to. */
-const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'adapter/manifest.json', 'adapter/adapter.safetensors', 'second/manifest.json', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'net.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm', 'list.jsonl', 'rows.parquet', 'photos.npy.shard-1-of-1/manifest.json', 'photos.npy.shard-1-of-1/features.npy', 'photos.npy.shard-1-of-1/ids.jsonl', 'gallery.db']; // biome-ignore format: a table
+const DAMAGED = ['recipe.yaml', 'tiny.yaml', 'judged/evaluation.json', 'judged/manifest.json', 'model/manifest.json', 'model/recipe.json', 'model/log.jsonl', 'model/events.jsonl', 'model/model.safetensors', 'features/manifest.json', 'features/features.npy', 'features/labels.npy', 'adapter/manifest.json', 'adapter/adapter.safetensors', 'second/manifest.json', 'credible/manifest.json', 'prototypes/manifest.json', 'set.json', 'set.idx', 'set.ids.jsonl', 'model.pt', 'net.pt', 'model.onnx', 'theirs/model.onnx', 'theirs/manifest.json', 'photos/a/1.pgm', 'list.jsonl', 'rows.parquet', 'photos.npy.shard-1-of-1/manifest.json', 'photos.npy.shard-1-of-1/features.npy', 'photos.npy.shard-1-of-1/ids.jsonl', 'gallery.db']; // biome-ignore format: a table
 
 /** Adds to a folder with `set`, `model`, … what is odd. */
 export function writeOddities(folder: string): void {
