@@ -10,9 +10,12 @@ import {
   sortPairsByScore,
   tarReplicates,
 } from './bootstrap.ts';
+import { type ChangesContext, pairChanges, type RanTest, searchChanges } from './changes.ts';
 import { compareByMetrics, judgedMetrics } from './compatibility.ts';
+import { BAND_FARS, bandOf } from './curve-bands.ts';
 import { OPERATING_FAR, RESAMPLES } from './defaults.ts';
 import { dropInTest } from './drop-in.ts';
+import { embeddingMap, mapImages } from './embedding-map.ts';
 import type { CrossingAdapter, Evaluation, Measured, TestResult, VerificationResult } from './evaluation.ts';
 import { searchParts } from './gallery-search.ts';
 import type { Searches } from './identification.ts';
@@ -33,6 +36,7 @@ import {
   type TestScores,
 } from './operating-point.ts';
 import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
+import { scoreHistogram } from './score-histogram.ts';
 import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
@@ -71,6 +75,8 @@ export type EvaluateOptions = Identities & {
   readonly seed?: number;
   /** Images skipped for all models because one has no embedding of them. They are not among the labels. */
   readonly missing?: number;
+  /** Positions of the images in the dataset [N]; absent: the images are all of it. */
+  readonly positions?: Int32Array | undefined;
   /** Most genuine pairs, impostor pairs and probes to use. If there are more, this many are drawn. */
   readonly genuines?: number | undefined;
   readonly impostors?: number | undefined;
@@ -94,7 +100,7 @@ const PROTOCOL = 'labelled set';
  */
 export function evaluate(options: EvaluateOptions): Evaluation {
   const { title, dataset, old, oracle, candidates, labels, families, maxZeroShare, onTest } = options;
-  const { seed = 0, missing = 0, resamples = RESAMPLES, far = OPERATING_FAR } = options;
+  const { seed = 0, missing = 0, positions, resamples = RESAMPLES, far = OPERATING_FAR } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   for (const model of news)
     if (!searchesOld(model, old) && model !== oracle)
@@ -107,7 +113,10 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   requireDistinctNames([old, ...news].map(({ name }) => name));
 
   const protocol = drawProtocol({ labels, families }, { ...options, seed });
-  const runTest = createTestRunner(protocol, { resamples, rng: evaluationRng(seed).split('bootstrap') });
+  const rng = evaluationRng(seed);
+  const runTest = createTestRunner(protocol, { resamples, rng: rng.split('bootstrap'), details: true });
+  const context = { ...protocol, ...runTest.shared, positions, rng: rng.split('changes') };
+  const mapped = mapImages(labels, rng.split('map'));
   const zeros = new Map<string, number>();
   const load = (model: ModelFeatures): LoadedEmbeddings => {
     const loaded = loadEmbeddings(model, labels.length);
@@ -116,13 +125,26 @@ export function evaluate(options: EvaluateOptions): Evaluation {
   };
   const tests = news.reduce((sum, model) => sum + (searchesOld(model, old) ? 2 : 1), 1);
   const finished = new Map<string, MeasuredTest>();
+  const changes = new Map<string, ReturnType<typeof changesOf>>();
+  let oldTest: RanTest | undefined;
   const test = (query: ModelFeatures, gallery: ModelFeatures, queries: Embeddings, entries: Embeddings): void => {
     onTest?.(finished.size, tests, `${query.name} → ${gallery.name}`);
     const oldThreshold = finished.get(testKey(old.name, old.name))?.operating.oldThreshold;
     const operatingPoint = { far, ...(oldThreshold !== undefined && { oldThreshold }) };
-    const { result, measured, operating } = runTest(queries, entries, operatingPoint);
-    const named = { query: query.name, gallery: gallery.name, ...result, operatingPoint: operating!.result };
+    const { result, measured, operating, ...found } = runTest(queries, entries, operatingPoint);
+    const crosses = query !== gallery && { map: embeddingMap(queries, entries, mapped, positions) };
+    const named = {
+      query: query.name,
+      gallery: gallery.name,
+      ...result,
+      operatingPoint: operating!.result,
+      ...crosses,
+    };
     finished.set(testKey(query.name, gallery.name), { result: named, measured, operating: operating! });
+    if (gallery !== old) return;
+    const ran = { query: queries, gallery: entries, ...found, threshold: operating!.threshold };
+    oldTest ??= ran;
+    if (candidates.includes(query)) changes.set(query.name, changesOf({ old: oldTest, fresh: ran }, context));
   };
   const oldLoaded = load(old);
   test(old, old, oldLoaded.own, oldLoaded.own);
@@ -179,6 +201,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     candidates: candidates.map((model) => ({
       name: model.name,
       dropIn: dropInTest({ oldOld, newOld: finishedTest(model.name, old.name).operating }, far),
+      changes: changes.get(model.name)!,
       comparisons: compareByMetrics(
         PROTOCOL,
         { old: old.name, oracle: oracle?.name, model: model.name },
@@ -187,6 +210,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     })),
   };
 }
+
+const changesOf = (tests: { readonly old: RanTest; readonly fresh: RanTest }, context: ChangesContext) => ({
+  searches: searchChanges(tests, context),
+  pairs: pairChanges(tests, context),
+});
 
 /** The model's embeddings that are compared with the old gallery. */
 const oldModelRows = (model: ModelFeatures): ModelRows => model.inOldSpace ?? model;
@@ -228,13 +256,20 @@ type MeasuredTest = {
   readonly operating: MeasuredOperatingPoint;
 };
 
+type TestRunnerOptions = {
+  readonly resamples: number;
+  readonly rng: Rng;
+  /** Whether results have what a report draws: bands of the curves, and how the scores lie. */
+  readonly details?: boolean;
+};
+
 /**
  * Returns a function that runs one test by unit embeddings, and measures it at an operating point if one is given. What all tests share
  * is computed once: identities, resamples, impostor weights.
  */
 export function createTestRunner(
   { labels, pairs, split }: LabelledSetProtocol,
-  { resamples, rng }: { readonly resamples: number; readonly rng: Rng },
+  { resamples, rng, details = false }: TestRunnerOptions,
 ) {
   const { labels: identity, classes } = numberClasses(labels);
   const sides = ({ gallery, query }: VerificationProtocol['genuine']) => ({
@@ -248,31 +283,43 @@ export function createTestRunner(
 
   const shared = { identities: classes, drawn, totals, probeIdentity, rng };
 
-  return (query: Embeddings, gallery: Embeddings, point?: OperatingPointOptions) => {
-    const genuine = sortPairsByScore({ score: pairScores(query, gallery, pairs.genuine), ...genuineSides });
-    const impostor = sortPairsByScore({ score: pairScores(query, gallery, pairs.impostor), ...impostorSides });
-    const verification = verify(genuine, impostor, drawn, totals);
+  const run = (query: Embeddings, gallery: Embeddings, point?: OperatingPointOptions) => {
+    const scores = {
+      genuine: pairScores(query, gallery, pairs.genuine),
+      impostor: pairScores(query, gallery, pairs.impostor),
+    };
+    const genuine = sortPairsByScore({ score: scores.genuine, ...genuineSides });
+    const impostor = sortPairsByScore({ score: scores.impostor, ...impostorSides });
+    const verification = verify(genuine, impostor, { drawn, totals, band: details });
     const searches = searchBoth(split, query, gallery);
-    const identification = identificationTest(searches, probeIdentity, drawn);
+    const identification = identificationTest(searches, probeIdentity, drawn, { bands: details });
     const tests = { verification: verification.test, identification: identification.test };
     const measured = measureMetrics(PROTOCOL, tests);
     return {
       /** For metrics that are not among `measured`. */
       tests,
-      result: { verification: verification.result, identification: identification.result, ...listedMetrics(measured) },
+      result: {
+        verification: verification.result,
+        identification: identification.result,
+        ...listedMetrics(measured),
+        ...(details && { scores: scoreHistogram(scores.genuine, scores.impostor) }),
+      },
       measured,
+      searches,
+      /** In the order of the protocol's pairs. */
+      ...scores,
       operating:
         point && measureOperatingPoint({ genuine, impostor, searches, ...verification.at(point.far) }, point, shared),
     };
   };
+  return Object.assign(run, { shared: { identity, classes, drawn, totals } });
 }
 
 /** 1:1 verification; pairs are sorted by falling score. */
 function verify(
   genuine: ScoredPairs,
   impostor: ScoredPairs,
-  drawn: Resamples,
-  totals: Float64Array,
+  { drawn, totals, band }: { readonly drawn: Resamples; readonly totals: Float64Array; readonly band: boolean },
 ): {
   readonly test: VerificationTest;
   readonly result: VerificationResult;
@@ -281,7 +328,8 @@ function verify(
 } {
   const scores = { genuine: genuine.score.toReversed(), impostor: impostor.score.toReversed() };
   const replicates = (fars: readonly number[]) => tarReplicates(genuine, impostor, fars, drawn, totals);
-  const known = replicates(FAR_WITH_INTERVAL);
+  // one pass over the impostors for both
+  const known = replicates([...FAR_WITH_INTERVAL, ...(band ? BAND_FARS : [])]);
   const test: VerificationTest = {
     curve: roc(scores),
     tar: (far) => ({
@@ -294,6 +342,7 @@ function verify(
     thresholdAtMost: (far) => thresholdAtMost(scores.impostor, far),
     withInterval: FAR_WITH_INTERVAL,
     tied: tiedPairs(scores, FAR_TARGETS),
+    band: band ? bandOf(BAND_FARS, known.slice(FAR_WITH_INTERVAL.length)) : undefined,
   });
   const at = (far: number) => ({
     keepingFar: { tar: test.tar(far), threshold: thresholdAtMost(scores.impostor, far) },

@@ -13,17 +13,43 @@ const interval = new Nullable(estimate);
 const rankRate = { rank: 0, rate: numberOrNull };
 const fpirRate = { fpir: 0, rate: numberOrNull };
 
+const band = new Optional({ x: [0], low: [numberOrNull], high: [numberOrNull] });
+const change = { count: 0, share: estimate };
+const changedSearches: Shape = [{ query: 0, right: 0, wrong: 0, oldRank: numberOrNull, newRank: numberOrNull }];
+const changedPairs: Shape = [{ query: 0, gallery: 0, oldScore: numberOrNull, newScore: numberOrNull }];
+const decisions: Shape = {
+  pairs: 0,
+  repaired: change,
+  broken: change,
+  examples: { repaired: changedPairs, broken: changedPairs },
+};
+const changes: Shape = {
+  searches: {
+    searches: 0,
+    repaired: change,
+    broken: change,
+    worstClasses: [{ label: 0, searches: 0, repaired: 0, broken: 0 }],
+    examples: { repaired: changedSearches, broken: changedSearches },
+  },
+  pairs: { oldThreshold: numberOrNull, newThreshold: numberOrNull, genuine: decisions, impostor: decisions },
+};
+const points: Shape = [[0]];
+const map: Shape = { explained: numberOrNull, classes: [{ label: 0, images: [0], gallery: points, query: points }] };
+
 const verification: Shape = {
   auc: numberOrNull,
   eer: numberOrNull,
   tar: [{ far: 0, nearest: numberOrNull, atMost: numberOrNull, threshold: new Optional(numberOrNull), interval }],
   curve: { far: [numberOrNull], tar: [numberOrNull] },
+  band,
 };
 const identification: Shape = {
   ranks: [{ ...rankRate, interval }],
   tpir: [{ ...fpirRate, interval }],
   curve: { fpir: [numberOrNull], tpir: [numberOrNull] },
   cmc: new Optional({ rank: [numberOrNull], rate: [numberOrNull] }),
+  band,
+  cmcBand: band,
   galleries: new Optional([{ name: '', ranks: [rankRate], tpir: [fpirRate] }]),
   mixed: new Optional([rankRate]),
 };
@@ -80,6 +106,8 @@ const evaluationShape: Shape = {
       operatingPoint: new Optional(operatingPoint),
       metrics: new Optional([{ name: '', value: numberOrNull, interval }]),
       judged: new Optional([{ metric: '', value: estimate, overOld: estimate }]),
+      scores: new Optional({ from: 0, step: 0, genuine: [0], impostor: [0] }),
+      map: new Optional(map),
     },
   ],
   candidates: [
@@ -97,6 +125,7 @@ const evaluationShape: Shape = {
         falseAccepts: 0,
         ownThresholdDifference: estimate,
       }),
+      changes: new Optional(changes),
       comparisons: [
         {
           metric: '',

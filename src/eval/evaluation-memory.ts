@@ -12,8 +12,8 @@ export type EvaluationSize = {
   readonly resamples: number;
 };
 
-/** A pair: two positions, two identities, score, its sorted copies, and its entry in the table of identities that meet. */
-const BYTES_PER_PAIR = 120;
+/** A pair: two positions, two identities, its scores by two models, a sorted copy, and its entry in the table of identities that meet. */
+const BYTES_PER_PAIR = 124;
 /** An image: label, family, identity, its partners in genuine pairs, and what a search keeps of a probe. */
 const BYTES_PER_IMAGE = 200;
 /** libtorch, Node.js, and the block of similarities that a search works on. */

@@ -8,6 +8,9 @@ export type Measured = { readonly value: number; readonly replicates: Float64Arr
 /** A number and the middle 95 % of its bootstrap distribution. */
 export type Estimate = { readonly value: number; readonly low: number; readonly high: number };
 
+/** The middle 95 % of a curve's resamples, at points of its x axis. */
+export type Band = { readonly x: readonly number[]; readonly low: readonly number[]; readonly high: readonly number[] };
+
 /** Results of 1:1 verification. */
 export type VerificationResult = {
   readonly auc: number;
@@ -21,6 +24,8 @@ export type VerificationResult = {
     readonly interval: Estimate | null;
   }[];
   readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
+  /** Of the curve. Missing from older evaluations and from protocols of templates. */
+  readonly band?: Band;
   /** Genuine pairs refused at a FAR of `tar` because their score is exactly an impostor's. Missing from older evaluations. */
   readonly tied?: number;
 };
@@ -32,6 +37,9 @@ export type IdentificationResult = {
   readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
   /** Missing from older evaluations. */
   readonly cmc?: Cmc;
+  /** Of `curve` and of `cmc`. Missing from older evaluations and from protocols of templates. */
+  readonly band?: Band;
+  readonly cmcBand?: Band;
   /** Protocols with named galleries: the rates of each gallery, and of searches of all galleries at once. */
   readonly galleries?: readonly {
     readonly name: string;
@@ -101,6 +109,77 @@ export type WithheldVerdict =
   | { readonly reason: 'trial' | 'training images' }
   | { readonly reason: 'too few identities'; readonly identities: number; readonly needed: number };
 
+/** How many pairs score from `from + i · step` up to the next step. Pairs with an embedding of zeros have no score. */
+export type ScoreHistogram = {
+  readonly from: number;
+  readonly step: number;
+  readonly genuine: readonly number[];
+  readonly impostor: readonly number[];
+};
+
+/** Embeddings of some images in a plane: those of the gallery's model, and the queries' in the same space. Images are positions in the dataset. */
+export type EmbeddingMap = {
+  /** Share of the variance of these embeddings that the plane shows. */
+  readonly explained: number;
+  readonly classes: readonly {
+    readonly label: number;
+    readonly images: readonly number[];
+    readonly gallery: readonly MapPoint[];
+    readonly query: readonly MapPoint[];
+  }[];
+};
+export type MapPoint = readonly [x: number, y: number];
+
+/** Decisions that change with the model, and their share of all. */
+export type Change = { readonly count: number; readonly share: Estimate };
+
+/** Searches of the old gallery that the new model's queries repair (right at rank 1, and wrong by the old model) and break (the reverse). */
+export type SearchChanges = {
+  readonly searches: number;
+  readonly repaired: Change;
+  readonly broken: Change;
+  /** The classes that lose most: more searches are broken than repaired. */
+  readonly worstClasses: readonly ClassChanges[];
+  /** Drawn by seed, of each class at most one. */
+  readonly examples: { readonly repaired: readonly ChangedSearch[]; readonly broken: readonly ChangedSearch[] };
+};
+export type ClassChanges = {
+  readonly label: number;
+  readonly searches: number;
+  readonly repaired: number;
+  readonly broken: number;
+};
+
+/** Images are positions in the dataset. `wrong` is the entry that the model which errs ranks first. A rank is null if the right entry cannot be found. */
+export type ChangedSearch = {
+  readonly query: number;
+  readonly right: number;
+  readonly wrong: number;
+  readonly oldRank: number | null;
+  readonly newRank: number | null;
+};
+
+/** Pairs that the new model's queries decide otherwise, each model at its own threshold for the FAR of the operating point. */
+export type PairChanges = {
+  readonly oldThreshold: number;
+  readonly newThreshold: number;
+  readonly genuine: DecisionChanges;
+  readonly impostor: DecisionChanges;
+};
+export type DecisionChanges = {
+  readonly pairs: number;
+  readonly repaired: Change;
+  readonly broken: Change;
+  /** Those whose new score is nearest to the new threshold. */
+  readonly examples: { readonly repaired: readonly ChangedPair[]; readonly broken: readonly ChangedPair[] };
+};
+export type ChangedPair = {
+  readonly query: number;
+  readonly gallery: number;
+  readonly oldScore: number;
+  readonly newScore: number;
+};
+
 /** One test: queries of one model on a gallery of another or the same. A part that the protocol lacks is null. */
 export type TestResult = {
   readonly query: string;
@@ -113,6 +192,10 @@ export type TestResult = {
   readonly metrics?: readonly { readonly name: string; readonly value: number; readonly interval: Estimate | null }[];
   /** The metrics of verdicts. Missing from older evaluations, and where there is no old model. */
   readonly judged?: readonly JudgedMetric[];
+  /** Missing from older evaluations and from protocols of templates. */
+  readonly scores?: ScoreHistogram;
+  /** Of tests of a new model's queries on the old gallery. Missing from older evaluations and from protocols of templates. */
+  readonly map?: EmbeddingMap;
 };
 
 /** A metric of one test, and what it is more than that of old → old: paired, both sides see the same resamples. */
@@ -131,6 +214,8 @@ export type CandidateResult = {
   readonly withheld?: WithheldVerdict;
   /** Missing from older evaluations and from protocols of templates. */
   readonly dropIn?: DropInTest;
+  /** What the upgrade changes. Missing from older evaluations and from protocols of templates. */
+  readonly changes?: { readonly searches: SearchChanges; readonly pairs: PairChanges };
   readonly comparisons: readonly Comparison[];
 };
 

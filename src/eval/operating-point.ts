@@ -46,6 +46,8 @@ export type TestScores = {
 export type MeasuredOperatingPoint = {
   readonly result: OperatingPointResult;
   readonly oldThreshold: number;
+  /** The one that keeps the FAR. */
+  readonly threshold: number;
   /** At the old threshold. */
   readonly tar: Measured;
   readonly far: Measured;
@@ -90,7 +92,8 @@ export function measureOperatingPoint(
         ? chooseCalibration(genuine, impostor, { identities, rng: rng.split('calibration') })
         : null,
   };
-  return { result, oldThreshold, tar, far: farAtOld, falseAccepts, tarKeepingFar: keepingFar.tar };
+  const { threshold, tar: tarKeepingFar } = keepingFar;
+  return { result, oldThreshold, threshold, tar, far: farAtOld, falseAccepts, tarKeepingFar };
 }
 
 type Resampled = Measured & { readonly replicates: Float64Array };

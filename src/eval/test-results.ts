@@ -1,5 +1,6 @@
 import { estimate, probeReplicates, type Resamples, tpirReplicates } from './bootstrap.ts';
-import type { IdentificationResult, Measured, VerificationResult } from './evaluation.ts';
+import { identificationBands } from './curve-bands.ts';
+import type { Band, IdentificationResult, Measured, VerificationResult } from './evaluation.ts';
 import {
   CMC_RANKS,
   countTiedSearches,
@@ -33,12 +34,13 @@ type VerificationOptions = {
   /** FAR whose TAR gets an interval. */
   readonly withInterval: readonly number[];
   readonly tied: number;
+  readonly band?: Band | undefined;
 };
 
 /** The verification part of a test in evaluation.json. */
 export function verificationResult(
   test: VerificationTest,
-  { tarAtMost, thresholdAtMost, withInterval, tied }: VerificationOptions,
+  { tarAtMost, thresholdAtMost, withInterval, tied, band }: VerificationOptions,
 ): VerificationResult {
   const { curve } = test;
   return {
@@ -52,6 +54,7 @@ export function verificationResult(
       interval: withInterval.includes(far) ? intervalOf(test.tar(far)) : null,
     })),
     curve: { far: FAR_CURVE, tar: FAR_CURVE.map(tarAtMost) },
+    ...(band && { band }),
     tied,
   };
 }
@@ -64,6 +67,7 @@ export function identificationTest(
   searches: readonly Searches[],
   identity: Int32Array,
   resamples: Resamples,
+  { bands = false }: { readonly bands?: boolean } = {},
 ): { readonly test: IdentificationTest; readonly result: IdentificationResult } {
   const galleries = searches.map((found) => ({
     nonMated: nonMatedScores(found),
@@ -88,6 +92,7 @@ export function identificationTest(
       replicates: tpirs[FPIR_WITH_INTERVAL.indexOf(fpir)] ?? tpirReplicates(searches, identity, [fpir], resamples)[0]!,
     }),
   };
+  const mostRank = Math.min(CMC_RANKS, ...searches.map(({ size }) => size));
   const hitRate = (rank: number) => (of: number) => (of <= rank ? 1 : 0);
   return {
     test,
@@ -103,7 +108,8 @@ export function identificationTest(
         interval: FPIR_WITH_INTERVAL.includes(fpir) ? intervalOf(test.tpir(fpir)) : null,
       })),
       curve: { fpir: FPIR_CURVE, tpir: FPIR_CURVE.map(tpirAt) },
-      cmc: cumulativeMatchCurve(searches, Math.min(CMC_RANKS, ...searches.map(({ size }) => size))),
+      cmc: cumulativeMatchCurve(searches, mostRank),
+      ...(bands && identificationBands(searches, identity, resamples, mostRank)),
       tied: searches.reduce((sum, found) => sum + countTiedSearches(found), 0),
     },
   };

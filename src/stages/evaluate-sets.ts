@@ -102,6 +102,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       labels,
       families: column(described.families()),
       missing: described.info.count - labels.length,
+      positions: present ?? undefined,
       ...{ far, seed, genuines, impostors, probes, resamples, maxZeroShare },
       onTest: (done, _, name) => bar.update(done, name),
     });
