@@ -7,7 +7,7 @@ import type { Shard } from './shards.ts';
 /** The head in one training step. */
 export type StepHead = {
   /** The classifier of this step. Its `weight` has all rows. */
-  readonly classifier: Pick<Head, 'loss' | 'weight' | 'overClasses'>;
+  readonly classifier: Pick<Head, 'loss' | 'weight' | 'shard' | 'overClasses'>;
   /** The rows of `weight` that this step updates; null: all of them. */
   readonly chosen: ChosenRows | null;
 };

@@ -139,6 +139,7 @@ class MarginHead extends Head {
     return {
       classifier: {
         weight: this.weight,
+        shard: this.shard,
         overClasses: (sum) => this.overClasses(sum),
         loss: (embeddings, among) => this.#lossAmong(rows, embeddings, placesOf(this.#rowsOf(among), places)),
       },

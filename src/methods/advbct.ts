@@ -4,7 +4,7 @@ import { BatchNorm, init, Linear, Module, type Pass, parameter } from '../nn/ind
 import { add, logSoftmax, mean, narrow, neg, normalizeRows, relu, type Tensor } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { boundaryLoss, countWithoutBoundary } from './parts/boundary.ts';
-import { reverseGradient } from './parts/gradient-reversal.ts';
+import { reverseGradient } from './parts/gradient-scale.ts';
 
 /** Classifies embeddings as new or old. [B, D] → log probabilities of new and of old, [B, 2] */
 export class Discriminator extends Module {

@@ -35,7 +35,7 @@ import { advbct, Discriminator } from './advbct.ts';
 import { bct } from './bct.ts';
 import { nccl } from './nccl.ts';
 import { boundaryLoss } from './parts/boundary.ts';
-import { reverseGradient } from './parts/gradient-reversal.ts';
+import { reverseGradient } from './parts/gradient-scale.ts';
 import { neighbourhoodLoss } from './parts/neighbourhood.ts';
 import { refinePrototype } from './parts/prototype-refinement.ts';
 import { unibct } from './unibct.ts';
@@ -229,7 +229,7 @@ test('NCCL: the queue is a ring that credible rows alone enter, and class simila
     const running = nccl.start(options, setupOf({ oldDim: 4, classes: 5 }));
     const { queue, classes, next } = running.state as Record<string, Tensor>;
     const weight = fill([5, 4], 0.4, 0.7, 1, 'float32');
-    const head = { weight, loss: () => sum(zeros([1])), overClasses: (all: Tensor) => all };
+    const head = { ...zeroHead(weight), loss: () => sum(zeros([1])) };
     const left: number[] = [];
     const take = (seed: number, labels: readonly number[], credible?: Int32Array) => {
       const oldEmbedding = float32(fillUnitRows([4, 4], seed, 0.9));

@@ -78,10 +78,14 @@ export function compose(parts: readonly ConfiguredMethod[]): ConfiguredMethod {
 /** Computes the classification loss of the batch once, however many parts ask for it. */
 class SharedClassifier implements Classifier {
   classification: Tensor | undefined;
+  readonly weight: Tensor;
+  readonly shard: Classifier['shard'];
   readonly #step: TrainingStep;
 
   constructor(step: TrainingStep) {
     this.#step = step;
+    this.weight = step.head.weight;
+    this.shard = step.head.shard;
   }
 
   loss(embeddings: Tensor, labels: Tensor): Tensor {
@@ -89,10 +93,6 @@ class SharedClassifier implements Classifier {
     if (embeddings !== news || labels !== own) return head.loss(embeddings, labels);
     this.classification ??= head.loss(embeddings, labels);
     return this.classification;
-  }
-
-  get weight(): Tensor {
-    return this.#step.head.weight;
   }
 
   overClasses(sum: Tensor): Tensor {

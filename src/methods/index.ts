@@ -2,12 +2,15 @@ import type { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { advbct } from './advbct.ts';
 import { bct } from './bct.ts';
+import { bt2 } from './bt2.ts';
 import { compose } from './compose.ts';
 import { independent } from './independent.ts';
 import { l2 } from './l2.ts';
+import { lce } from './lce.ts';
 import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsOf } from './method.ts';
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
+import { ract } from './ract.ts';
 import { unibct } from './unibct.ts';
 
 export { compositionProblem } from './compose.ts';
@@ -28,7 +31,7 @@ export type {
 export { COMPOSE, defineMethod, methodTitle, partsOf } from './method.ts';
 
 /** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
-export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct } as const;
+export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2 } as const;
 export type MethodName = keyof typeof methods;
 
 /** Methods that recipes may name now, with their type parameters widened: ours, and those that were registered. */

@@ -46,6 +46,8 @@ export interface Classifier {
   loss(embeddings: Tensor, labels: Tensor): Tensor;
   /** One row per class [C, D]. With several processes, each may hold only some of the rows. */
   readonly weight: Tensor;
+  /** The classes that are rows of `weight`; null: all. */
+  readonly shard: { readonly start: number; readonly count: number } | null;
   /** Adds up a sum over the rows of `weight` over all processes that hold rows. Differentiable. */
   overClasses(sum: Tensor): Tensor;
 }
@@ -56,6 +58,8 @@ export interface TrainingStep<N extends OldModelInput = OldModelInput, W extends
   readonly embeddings: Tensor;
   /** The embeddings in the space of the old model: projected, if the recipe has a projection. [B, old D] */
   readonly inOldSpace: Tensor;
+  /** Maps other rows of the new space to the old one: the projection, or nothing. [K, D] → [K, old D] */
+  toOldSpace(rows: Tensor): Tensor;
   readonly labels: Tensor; // [B] int64
   readonly head: Classifier;
   readonly old: Pick<OldModelBatch, N> & Partial<Pick<OldModelBatch, W>>;
@@ -98,8 +102,11 @@ export interface MethodInstance<N extends OldModelInput = OldModelInput, W exten
 /** Sizes for a method's parts. `oldDim` is the dimension of the space that both models share. */
 export type MethodSetup = {
   readonly oldDim: number;
+  readonly newDim: number;
   /** Whether a projection maps to that space; otherwise new embeddings are in it. */
   readonly projected: boolean;
+  /** Whether that projection has orthonormal rows. */
+  readonly orthonormal: boolean;
   readonly classes: number;
   readonly rng: Rng;
 };

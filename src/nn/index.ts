@@ -14,3 +14,4 @@ export {
   Sequential,
 } from './layers.ts';
 export { Module, type Pass, parameter } from './module.ts';
+export { OrthonormalLinear } from './orthonormal-linear.ts';

@@ -1,7 +1,8 @@
 import type { Rng } from '../base/rng.ts';
 import { type BackboneName, type BackboneOptions, makeBackbone } from '../models/index.ts';
 import { SCRIPTED, ScriptedBackbone } from '../models/scripted.ts';
-import { Linear, type Module } from '../nn/index.ts';
+import { Linear, type Module, OrthonormalLinear } from '../nn/index.ts';
+import { contiguous, noGrad, type Tensor } from '../torch/index.ts';
 import type { NetworkRecipe, Recipe } from './recipe.ts';
 
 /**
@@ -14,6 +15,18 @@ export function backboneOf({ name, file = '', ...options }: NetworkRecipe, rng: 
   return makeBackbone(name as BackboneName, Object.fromEntries(given) as BackboneOptions, rng);
 }
 
-/** A fresh projection from the new embeddings to the old space. */
-export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
+/** A fresh projection from the new embeddings to the old space, as it stands in a finished run. */
+export const projectionOf = ({ network, projection }: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Linear =>
   new Linear(network.embeddingDim, projection!.dim, { bias: false }, rng);
+
+/** The same for a training, in which an orthonormal one learns the angles of its rows. */
+export const trainedProjectionOf = (recipe: Pick<Recipe, 'network' | 'projection'>, rng: Rng): Module =>
+  recipe.projection!.orthonormal
+    ? new OrthonormalLinear(recipe.network.embeddingDim, recipe.projection!.dim)
+    : projectionOf(recipe, rng);
+
+/** What a finished run stores of a projection. Call it in a scope. */
+export const projectionState = (projection: Module): [path: string, value: Tensor][] =>
+  projection instanceof OrthonormalLinear
+    ? [['weight', noGrad(() => contiguous(projection.weight()))]]
+    : [...projection.state()];

@@ -102,6 +102,7 @@ const projectionSchema = z.strictObject({
     .positive()
     .max(MOST_DIM)
     .describe('size of the old embeddings: a learned linear map leads there from the new ones'),
+  orthonormal: z.boolean().optional().describe('the map is a slice of a learned rotation of the new embeddings (bt2)'),
 });
 
 /** Parts of a run that a training can begin from. */

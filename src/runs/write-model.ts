@@ -8,7 +8,8 @@ import type { EmbeddingModules } from '../encoders/index.ts';
 import { trainedClassesPath, writeClassKeys } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { NamedTensors } from '../nn/state-dict.ts';
-import { buildInfo, writeSafetensors } from '../torch/index.ts';
+import { buildInfo, scope, writeSafetensors } from '../torch/index.ts';
+import { projectionState } from './network.ts';
 import { differencesFromReference } from './preset.ts';
 import type { NetworkRecipe } from './recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
@@ -43,7 +44,10 @@ export function writeModel(out: string, { modules, head, dataset, inputs, ...out
   mkdirSync(out, { recursive: true });
   const files = runFiles(out);
   writeBackbone(out, modules.backbone, outcome.recipe.network);
-  if (modules.projection) writeSafetensors(files.projection, modules.projection.state());
+  if (modules.projection) {
+    const { projection } = modules;
+    scope(() => writeSafetensors(files.projection, projectionState(projection)));
+  }
   writeClassKeys(trainedClassesPath(out), classKeysOf(dataset));
   writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
   const fields = {

@@ -25,6 +25,11 @@ const recipe = {
   epochs: 5, // of 4 steps
 };
 
+/** For an old model of fewer dimensions. */
+const projections: Readonly<Record<string, object>> = { lce: { dim: 8 }, bt2: { dim: 8, orthonormal: true } };
+const projected = (kind: string): object =>
+  projections[kind] ? { network: { ...recipe.network, embeddingDim: 12 }, projection: projections[kind] } : {};
+
 /** For each method a section in which all of it acts, and what it takes. */
 const methods = {
   independent: [{}, []],
@@ -34,6 +39,9 @@ const methods = {
   unibct: [{ startEpoch: 1, refreshEpochs: [1, 3] }, ['features']],
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
+  lce: [{}, ['boundaries']],
+  ract: [{}, ['features']],
+  bt2: [{}, ['features', 'prototypes']],
   compose: [
     {
       of: [
@@ -94,7 +102,7 @@ async function bench(t: TestContext) {
   const runOf = (kind: keyof typeof methods, name: string, changes: object = {}): Run => ({
     prefix,
     out: at(name),
-    changes: { ...recipe, method: { kind, ...methods[kind][0] }, ...changes },
+    changes: { ...recipe, method: { kind, ...methods[kind][0] }, ...projected(kind), ...changes },
     paths: pathsOf(kind),
   });
   const alone = ({ out, changes, paths }: Run, options: object = {}) =>

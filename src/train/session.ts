@@ -15,7 +15,7 @@ import {
   Sgd,
   stepDecay,
 } from '../optim/index.ts';
-import { backboneOf, projectionOf } from '../runs/network.ts';
+import { backboneOf, trainedProjectionOf } from '../runs/network.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import {
   C10dProcessGroup,
@@ -74,8 +74,12 @@ export function openSession(
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
   if (recipe.freeze) freezeParts(backbone, recipe.freeze);
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
-  const projection = recipe.projection && projectionOf(recipe, rng.split('init', 'projection'));
-  const setup = { oldDim, projected: projection !== null, classes, rng: rng.split('init', 'method') };
+  const projection = recipe.projection && trainedProjectionOf(recipe, rng.split('init', 'projection'));
+  const setup = {
+    ...{ oldDim, newDim: embeddingDim, classes },
+    ...{ projected: projection !== null, orthonormal: recipe.projection?.orthonormal ?? false },
+    rng: rng.split('init', 'method'),
+  };
   const method = configureMethod(recipe.method).start(setup);
   const learned = (module: Module): Tensor[] =>
     [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);

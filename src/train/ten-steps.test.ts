@@ -40,7 +40,7 @@ const NORMS: Readonly<Record<string, number>> = { float32: 1e-3, bf16: 0.15, fp1
 
 const float32 = (numbers: Float64Array, shape: readonly number[]): Tensor =>
   scope(() => to(tensor(numbers, { shape }), { dtype: 'float32' }));
-const prototypes = (): Tensor => scope(() => normalizeRows(float32(noise(C * D, 5003, 1), [C, D])));
+const prototypes = (dim: number): Tensor => scope(() => normalizeRows(float32(noise(C * dim, 5003, 1), [C, dim])));
 
 /** Six samples of each class, class after class, in the streams of the script. */
 const SIX = 6;
@@ -48,10 +48,10 @@ const sixOfEach = (stream: number): Float32Array =>
   Float32Array.from(Array.from({ length: C }, (_, label) => Array.from(noise(SIX * D, stream + label, 1))).flat());
 
 /** What the script has of the whole set. */
-const constants = (): OldModelConstants => ({
-  oldPrototypes: prototypes(),
+const constants = (dim = D): OldModelConstants => ({
+  oldPrototypes: prototypes(dim),
   oldBoundaries: {
-    centres: scope(() => mul(prototypes(), 0.8)),
+    centres: scope(() => mul(prototypes(dim), 0.8)),
     radii: float32(
       Float64Array.from({ length: C }, (_, label) => 0.2 + 0.06 * label),
       [C],
@@ -74,7 +74,7 @@ const oldOf = (step: number, dim: number) => ({
   ...noOldModelInputs,
   forBatch: () =>
     ({
-      ...constants(),
+      ...constants(dim),
       oldEmbedding: scope(() =>
         normalizeRows(to(tensor(noise(B * dim, 3000 + step, 1), { shape: [B, dim] }), { dtype: 'float32' })),
       ),
@@ -93,7 +93,10 @@ function setWeights({ backbone, projection, head, method }: Session): void {
         if (value.shape.length >= 2) fill(value, noise(value.numel, entry, Math.sqrt(12 / fanIn)));
         if (path === 'fc.bias') zero_(value);
       }
-      for (const [, value] of projection?.state() ?? []) fill(value, noise(P * D, 9000, Math.sqrt(12 / D)));
+      for (const [name, value] of projection?.state() ?? [])
+        fill(value, noise(value.numel, 9000, name === 'angles' ? 0.5 : Math.sqrt(12 / D)));
+      for (const [, value] of method.modules?.['lce.fromOld']?.state() ?? [])
+        fill(value, noise(D * P, 9100, Math.sqrt(12 / P)));
       const adversary = method.modules ?? {};
       for (const [name, value] of adversary['discriminator']?.state() ?? []) {
         const stream = ['d_fc1.weight', 'd_fc1.bias', 'd_fc2.weight', 'd_fc2.bias'].indexOf(name);
@@ -111,6 +114,8 @@ const options: Readonly<Record<string, object>> = {
   bct: { scale: 16, marginCos: 0.1 },
   unibct: { startEpoch: 0, refreshEpochs: [0] },
   nccl: { queueSize: 24, temperature: 0.5 },
+  ract: { temperature: 0.5 },
+  bt2: { scale: 16 },
 };
 
 /** The recipe's `method` section: `l2+bct` is a composition, in which the regression is the weakened one. */
@@ -136,12 +141,13 @@ type Case = {
 
 const float32Cases = golden('ten_steps.json').cases as Case[];
 const composedCases = golden('ten_steps_composed.json').cases as Case[];
+const fieldCases = golden('ten_steps_field.json').cases as Case[];
 const halfCases = golden('ten_steps_half.json').cases as Case[];
 /** libtorch 1.13 has fp16 on CUDA alone. */
 const without = (precision: Precision): string | false =>
   precision === 'fp16' && buildInfo().libtorch.startsWith('1.') && 'fp16 wants libtorch 2 on a processor';
 
-for (const expected of [...float32Cases, ...composedCases, ...halfCases])
+for (const expected of [...float32Cases, ...composedCases, ...fieldCases, ...halfCases])
   test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer}, ${expected.precision} equal PyTorch's`, {
     skip: without(expected.precision),
   }, async () => {
@@ -152,7 +158,7 @@ for (const expected of [...float32Cases, ...composedCases, ...halfCases])
         network: { name: 'r18', embeddingDim: D, inputSide: SIDE, width: 0.125 },
         head: { kind: expected.head },
         method: sectionOf(kinds, projected),
-        ...(projected && { projection: { dim: P } }),
+        ...(projected && { projection: { dim: P, orthonormal: kinds.includes('bt2') } }),
         optimizer:
           expected.optimizer === 'sgd' ? { kind: 'sgd', lr: 0.02 } : { kind: 'adamw', lr: 0.001, weightDecay: 0.1 },
         epochs: 1,

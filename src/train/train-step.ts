@@ -54,10 +54,12 @@ export function trainStep(
     const images = imageTensor({ images: batch.images, count: batch.labels.length, side }, pixels);
     const embeddings = embedBatch(session, images); // [B, D]
     const { classifier, chosen } = head.forStep(batch.labels, at.rng.split('classes'));
+    const toOldSpace = (rows: Tensor): Tensor => (projection ? projection.forward(rows, pass) : rows);
     const terms = method.terms({
       ...at,
       embeddings,
-      inOldSpace: projection ? projection.forward(embeddings, pass) : embeddings,
+      inOldSpace: toOldSpace(embeddings),
+      toOldSpace,
       labels: labelTensor(batch.labels),
       head: classifier,
       pass,

@@ -1,7 +1,7 @@
 """Ten training steps of a small iresnet18 in plain PyTorch, as numbers for src/train/ten-steps.test.ts.
 
 Written from methods.md alone (sections 2.3-2.7, 3.1, 4.5, 5.1-5.6; the repairs of D-04, D-06 and D-28 where it says so). All inputs are formulas, so that both sides make their own.
-Run: python3 test/golden/make_ten_steps.py [NAME ...]   (PyTorch 2.13, CPU; rewrites ten_steps.json, ten_steps_half.json and ten_steps_composed.json beside this file, or those named)
+Run: python3 test/golden/make_ten_steps.py [NAME ...]   (PyTorch 2.13, CPU; rewrites the files ten_steps*.json beside this file, or those named; ten_steps_field.json from the formulas of docs/methods.md)
 """
 
 import json
@@ -116,8 +116,8 @@ def cosface(embeddings, weight, labels, m=0.4, s=64.0):
     return saturated(s * (cos - shift), labels)
 
 
-def prototypes():
-    return F.normalize(noise((C, D), 5003, 1).float())
+def prototypes(dim=D):
+    return F.normalize(noise((C, dim), 5003, 1).float())
 
 
 def influence(embeddings, rows, labels, scale, margin=0):
@@ -165,6 +165,46 @@ class Reverse(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return -ctx.strength * gradient, None
+
+
+def centres_and_radii(dim):
+    """What AdvBCT and LCE have of the old classes; class 9 has one kept distance."""
+    several = torch.tensor([0.0 if label == 9 else 1.0 for label in range(C)])
+    return 0.8 * prototypes(dim), torch.tensor([0.2 + 0.06 * label for label in range(C)]), several
+
+
+def rotated(angles, dim):
+    """The first `dim` rows of Cayley's rotation."""
+    skew, identity = angles - angles.T, torch.eye(D)
+    return ((identity - skew) @ torch.linalg.inv(identity + skew))[:dim]
+
+
+def class_alignment(weight, embeddings, labels, projection, back):
+    """LCE: both directions of the transform, and the boundary's missing cosine."""
+    centres, radii, several = centres_and_radii(D if projection is None else P)
+    news, olds = F.normalize(weight), F.normalize(centres)
+    if projection is None:
+        align, shared = (news - olds).square().sum(1).mean(), embeddings
+    else:
+        there = (F.normalize(news @ projection.T) - olds).square().sum(1).mean()
+        align = (there + (F.normalize(olds @ back.T) - news).square().sum(1).mean()) / 2
+        shared = embeddings @ projection.T
+    length = centres.norm(dim=1)
+    boundary = (1 + length.square() - radii.square()) / (2 * length)
+    cosines = F.cosine_similarity(shared, centres[labels])
+    missing = several[labels] * (boundary[labels] - cosines).clamp(min=0)
+    return align + missing.mean()
+
+
+def regression_alleviating(embeddings, old, labels, temperature):
+    """RACT, sample by sample."""
+    unit = F.normalize(embeddings)
+    losses = []
+    for row in range(B):
+        others = labels != labels[row]
+        cosines = torch.cat([(unit[row] @ old[row])[None], old[others] @ unit[row], unit[others] @ unit[row]])
+        losses.append(-torch.log_softmax(cosines / temperature, 0)[0])
+    return torch.stack(losses).mean()
 
 
 class Adversary(nn.Module):
@@ -219,10 +259,17 @@ def run(method, head, optimizer, precision="float32"):
     }[head]
     old_dim = P if projected else D
     queue, adversary = Queue(old_dim), Adversary()
+    projection = None
     if projected:
         projection = nn.Parameter(noise((P, D), 9000, math.sqrt(12 / D)).float())
+        if "bt2" in kinds:
+            projection = nn.Parameter(noise((D, D), 9000, 0.5).float())
         parameters.append(projection)
         clipped.append(projection)
+    back = nn.Parameter(noise((D, P), 9100, math.sqrt(12 / P)).float())
+    if "lce" in kinds and projected:
+        parameters.append(back)
+        clipped.append(back)
     if "advbct" in kinds:
         parameters += list(adversary.parameters())
         clipped += list(adversary.parameters())
@@ -238,7 +285,8 @@ def run(method, head, optimizer, precision="float32"):
         for group in opt.param_groups:
             group["lr"] = base * (1 - step / STEPS) ** 2
         embeddings = net(images.contiguous(memory_format=torch.channels_last))
-        shared = F.linear(embeddings, projection) if projected else embeddings
+        matrix = rotated(projection, P) if "bt2" in kinds else projection
+        shared = F.linear(embeddings, matrix) if projected else embeddings
         classified = embeddings
         if "mixbct" in kinds:
             classified = embeddings.clone()
@@ -262,6 +310,13 @@ def run(method, head, optimizer, precision="float32"):
                 loss = loss + 0.01 * queue.contrast(profiles @ profiles_of_queue.T / TEMPERATURE, old, labels)
         if "advbct" in kinds:
             loss = loss + adversary.terms(shared, old, labels, step / STEPS)
+        if "lce" in kinds:
+            loss = loss + class_alignment(weight, embeddings, labels, projection, back)
+        if "ract" in kinds:
+            loss = loss + regression_alleviating(shared, old, labels, 0.5)
+        if "bt2" in kinds:
+            loss = loss + influence(shared, prototypes(old_dim), labels, 16)
+            loss = loss + 5 * (1 - (F.normalize(shared) * old).sum(1).mean())
         opt.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.unscale_(opt)
@@ -303,7 +358,9 @@ def main():
     methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
-    for name, runs in (("ten_steps", cases), ("ten_steps_half", half), ("ten_steps_composed", composed)):
+    field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")]
+    groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field}
+    for name, runs in groups.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         result = {"torch": torch.__version__, "cases": [run(*case) for case in runs]}

@@ -5,7 +5,9 @@ import { singleProcess, sum, type Tensor, zeros } from '../../src/torch/index.ts
 /** What a method is started with in a test: 8 dimensions, 10 classes. */
 export const setupOf = (changes: Partial<MethodSetup> = {}): MethodSetup => ({
   oldDim: 8,
+  newDim: 8,
   projected: false,
+  orthonormal: false,
   classes: 10,
   rng: new Rng(0),
   ...changes,
@@ -14,6 +16,7 @@ export const setupOf = (changes: Partial<MethodSetup> = {}): MethodSetup => ({
 /** A head without loss: what is left is the method's own. */
 export const zeroHead = (weight = zeros([10, 8], { dtype: 'float64' })): TrainingStep['head'] => ({
   weight,
+  shard: null,
   loss: () => sum(zeros([1], { dtype: 'float64' })),
   overClasses: (all) => all,
 });
@@ -23,6 +26,7 @@ type Given = Pick<TrainingStep, 'embeddings' | 'labels'> & { readonly old?: Part
 /** A step in a test: the first of one epoch, unless `changes` say otherwise. */
 export const stepOf = ({ old = {}, ...given }: Given, changes: Partial<TrainingStep> = {}): TrainingStep => ({
   inOldSpace: given.embeddings,
+  toOldSpace: (rows) => rows,
   head: zeroHead(),
   progress: 0,
   epoch: 0,

@@ -1,4 +1,5 @@
-import { type ProcessGroup, scope, tensor, toNumbers } from '../../torch/index.ts';
+import { type ProcessGroup, scope, type Tensor, tensor, toNumbers } from '../../torch/index.ts';
+import { scaleGradient } from './gradient-scale.ts';
 
 /** Gathers the `rows` that each process names in its `share` of the batch. → ascending positions in the whole batch */
 export function gatherRows(rows: Int32Array, share: number, group: ProcessGroup): Int32Array {
@@ -12,3 +13,10 @@ export function gatherRows(rows: Int32Array, share: number, group: ProcessGroup)
 /** The rows of the whole batch that are in this process's share. → positions in the share */
 export const localRows = (rows: readonly number[], { processes, rank }: ProcessGroup): number[] =>
   rows.filter((row) => row % processes === rank).map((row) => (row - rank) / processes);
+
+/**
+ * Rows of the whole batch, for terms in which each process compares its own samples with all: [b, D] → [W·b, D]. The gradient is
+ * that of the mean over the whole batch, once gradients are averaged over the processes.
+ */
+export const gatherBatch = (rows: Tensor, group: ProcessGroup): Tensor =>
+  group.processes === 1 ? rows : scaleGradient(group.gather(rows), 1 / group.processes);
