@@ -55,6 +55,8 @@ test('--force replaces an artefact of its own kind and nothing else', async (t) 
     ['holder', /holder is or holds .*inside, which/, [at('holder/inside')]],
     ['album', /album holds photos, which is not part of it/],
     ['noted', /noted holds notes\.txt, which/],
+    ['photos/new', /photos\/new lies inside .*photos, which this command reads/, [at('photos')]],
+    ['photos/class/new', /new lies inside .*round\/photos, which/, [at('round/photos')]],
     ['.', /is the current folder or holds it/],
     ['above', /is not/],
   ];

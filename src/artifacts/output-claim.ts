@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameS
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { entryAt } from '../base/regular-file.ts';
+import { entryAt, isFolder } from '../base/regular-file.ts';
 import { fsyncPath } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
 import { isObjectUrl } from './object-url.ts';
@@ -76,9 +76,21 @@ export function requireOwnPlace(path: string, host?: string): void {
     throw new UserError(`${path}: a folder ${folder} would have the name of a data set (${file})`, { hint: ELSEWHERE });
 }
 
+/** @throws UserError if an output would lie inside a folder that the command reads, such as one of images. */
+function requireOutside(path: string, inputs: OverwriteOptions['inputs'] = []): void {
+  for (const input of inputs) {
+    // what may lie in a finished artefact is its kind's own affair
+    if (input === undefined || isObjectUrl(input) || !isFolder(input) || manifestAt(input) !== null) continue;
+    const [target, folder] = [realPath(path), realPath(input)];
+    if (target !== folder && holds(folder, target))
+      throw new UserError(`${path} lies inside ${input}, which this command reads`, { hint: ELSEWHERE });
+  }
+}
+
 /**
- * @throws UserError if `requireOwnPlace` does, if something stands at `path` without `force`, or if it is never replaced: another kind,
- * an input of the command or a folder that holds one, the current folder or one above it, a link.
+ * @throws UserError if `requireOwnPlace` does, if it would lie inside a folder that the command reads, if something stands at `path`
+ * without `force`, or if it is never replaced: another kind, an input of the command or a folder that holds one, the current folder
+ * or one above it, a link.
  */
 export function requireReplaceable(
   path: string,
@@ -86,6 +98,7 @@ export function requireReplaceable(
   { force = false, inputs = [] }: OverwriteOptions,
 ): void {
   requireOwnPlace(path, host);
+  requireOutside(path, inputs);
   const full = resolve(path); // a path that ends in / would look through a link, and an empty one at nothing
   const found = entryAt(full);
   if (!found) return;

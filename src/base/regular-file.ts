@@ -1,4 +1,14 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, readSync, type Stats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readSync,
+  type Stats,
+} from 'node:fs';
 import { codeOf, FileError } from './errors.ts';
 
 /** Opens without waiting for the other end of a pipe. */
@@ -6,6 +16,9 @@ const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /** What stands at a path, if anything: a link itself, not what it leads to. */
 export const entryAt = (path: string): Stats | undefined => lstatSync(path, { throwIfNoEntry: false });
+
+/** Whether a folder stands at a path, or behind a link there. A path that is too long or leads in a circle has none. */
+export const isFolder = (path: string): boolean => existsSync(`${path}/`);
 
 /**
  * Opens a regular file for reading; the caller closes it. Named pipes, sockets and devices would wait, or never end.

@@ -37,7 +37,7 @@ export function describeIssues(error: z.ZodError, schema: z.ZodType): string {
     const where = path.length > 0 ? path.join('.') : 'top level';
     if (issue.code !== 'unrecognized_keys') return `${where}: ${inPlainWords(message)}`;
     const known = knownKeys(schema);
-    return issue.keys.map((key) => `${[...path, key].join('.')}: no such key${didYouMean(key, known)}`).join('\n  ');
+    return issue.keys.map((key) => `${[...path, key].join('.')}: no such key${meant(key, known)}`).join('\n  ');
   });
   return `${lines.length === 1 ? 'one problem' : `${lines.length} problems`}\n  ${lines.join('\n  ')}`;
 }
@@ -49,17 +49,33 @@ const inPlainWords = (message: string): string =>
     .replace(/\b(?:object|record)\b/, 'mapping')
     .replace(/^expected (.*), received undefined$/, 'is missing, expected $1');
 
-/** Every property name that occurs in a schema, to guess what was meant. */
-function knownKeys(schema: z.ZodType): string[] {
-  const names = new Set<string>();
-  const visit = (node: unknown): void => {
-    if (Array.isArray(node)) node.forEach(visit);
+/** What an unknown key was meant to be: the same key at its only other place, or the nearest name. */
+function meant(key: string, known: ReadonlyMap<string, ReadonlySet<string>>): string {
+  const places = known.get(key);
+  if (!places) return didYouMean(key, [...known.keys()]);
+  const [place] = places;
+  if (places.size > 1 || place!.includes(ANY)) return ' here';
+  return ` here; did you mean ${place === key ? `${key} at the top level` : place}?`;
+}
+
+/** In place of a name that the schema leaves open, such as that of a stage, or of a position in a list. */
+const ANY = '*';
+
+/** Every property name that occurs in a schema, with its places such as `network.width`. */
+function knownKeys(schema: z.ZodType): ReadonlyMap<string, ReadonlySet<string>> {
+  const known = new Map<string, Set<string>>();
+  const visit = (node: unknown, at: readonly string[]): void => {
+    if (Array.isArray(node)) for (const one of node) visit(one, at);
     else if (node !== null && typeof node === 'object')
       for (const [key, value] of Object.entries(node)) {
-        if (key === 'properties' && value) for (const name of Object.keys(value)) names.add(name);
-        visit(value);
+        if (key !== 'properties') visit(value, key === 'items' || key === 'additionalProperties' ? [...at, ANY] : at);
+        else
+          for (const [name, child] of Object.entries(value as object)) {
+            known.set(name, (known.get(name) ?? new Set()).add([...at, name].join('.')));
+            visit(child, [...at, name]);
+          }
       }
   };
-  visit(z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' }));
-  return [...names];
+  visit(z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' }), []);
+  return known;
 }

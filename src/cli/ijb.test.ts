@@ -17,6 +17,7 @@ import { openDataset } from '../data/index.ts';
 import { packImage, writeRecords } from '../data/recordio.ts';
 import { writeSidecar } from '../data/sidecar.ts';
 import { auc, type Evaluation, roc, scoresByIdentity } from '../eval/index.ts';
+import { exportModel } from '../export/export-model.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import { applyAdapter, writeAdapter } from '../stages/adapt.ts';
@@ -113,6 +114,16 @@ test('images become features, once for each model, and features the whole matrix
   const markdown = readFileSync(join(folder, 'both/report.md'), 'utf8');
   for (const part of ['IJBC 1:1, TAR at the nearest FAR, as published', 'IJBC 1:N, TPIR at FPIR', 'Can new serve'])
     assert.ok(markdown.includes(part), part);
+  // the card of an exported model has it, with the thresholds that the roll-out needs
+  const { card } = await exportModel(join(folder, 'new'), {
+    ...{ to: 'safetensors', out: join(folder, 'new.safetensors'), evaluation: join(folder, 'both') },
+  });
+  const words = readFileSync(card, 'utf8');
+  for (const part of ['## Backward compatibility on IJBC', '### Can new serve'])
+    assert.ok(words.includes(`\n${part}`), `${part}\n${words}`);
+  const { far, threshold, atMost } = testOf(evaluation, 'new', 'old').verification!.tar.at(-1)!;
+  const row = `| new → old | ${far.toExponential()} | ${(threshold as number).toFixed(6)} | ${(100 * atMost).toFixed(2)} % |`;
+  assert.ok(words.split('\n### Thresholds\n')[1]?.includes(row), `${row}\n${words}`);
   // a self-test later needs no image: its features are kept
   rmSync(join(folder, 'ijb/IJBC/loose_crop'), { recursive: true });
   const alone = evaluateIjb(folder, 'alone', '--model', 'new', '--protocol', '11', '--json');

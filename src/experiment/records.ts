@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { realPath } from '../artifacts/output-claim.ts';
-import { FileError } from '../base/errors.ts';
+import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { isFolder } from '../base/regular-file.ts';
 import { recordFiles } from '../data/recordio.ts';
 
 /** Version whose records name no version, and places as seen from the folder that the command was given in. */
@@ -37,6 +38,24 @@ export const isThere = (place: string): boolean => existsSync(place) || existsSy
 export const isFinished = (place: string): boolean =>
   existsSync(join(place, MANIFEST)) || existsSync(recordFiles(place).idx);
 
+/** Folder of the records inside an experiment's. */
+const RECORDS = '.stages';
+
+/**
+ * @throws UserError if the folder is not an experiment's: it holds no records, and something that is neither the experiment's
+ * file nor named after a stage.
+ */
+export function requireExperimentFolder(folder: string, file: string, stages: readonly string[]): void {
+  if (!isFolder(folder) || existsSync(join(folder, RECORDS))) return;
+  const isOurs = (name: string): boolean =>
+    stages.some((id) => new RegExp(`^\\.?${id}([._]|$)`).test(name)) || realPath(join(folder, name)) === realPath(file);
+  const other = readdirSync(folder).find((name) => !isOurs(name));
+  if (other !== undefined)
+    throw new UserError(`${folder} is no folder of an experiment: it holds ${other}`, {
+      hint: [optionHint('choose another --out'), optionHint('pass --force to write into it all the same')],
+    });
+}
+
 /** The records of an experiment's stages, `.stages/ID.json` in its folder; in them places are relative to that folder. */
 export class StageRecords {
   readonly #folder: string;
@@ -46,12 +65,12 @@ export class StageRecords {
   }
 
   #path(id: string): string {
-    return join(this.#folder, '.stages', `${id}.json`);
+    return join(this.#folder, RECORDS, `${id}.json`);
   }
 
   /** Ids of the stages that were begun, sorted. */
   ids(): string[] {
-    const folder = join(this.#folder, '.stages');
+    const folder = join(this.#folder, RECORDS);
     const names = existsSync(folder) ? readdirSync(folder) : [];
     return names.flatMap((name) => /^([a-z][a-z0-9-]*)\.json$/.exec(name)?.[1] ?? []).sort();
   }

@@ -12,6 +12,7 @@ import { MANIFEST } from '../artifacts/manifest.ts';
 import { Interrupted } from '../base/errors.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { stages as kinds } from '../stages/index.ts';
+import { planExperiment } from '../stages/run-experiment.ts';
 import { loadExperiment } from './load.ts';
 import type { PlannedStage } from './plan.ts';
 import { runStages } from './run.ts';
@@ -173,6 +174,26 @@ test('what the experiment did not make, or finished without a record, is neither
   stagesRun(folder, 'x.json', 'out', '--force');
   rmSync(join(out, 'old', MANIFEST)); // a half-removed model is not done
   assert.deepEqual(stagesRun(folder, 'x.json', 'out', '--force'), { old: false });
+});
+
+test('a folder that holds something else is not taken for that of an experiment', async (t) => {
+  const folder = await withStages(t, {});
+  writeStages(folder, samples(2), join(folder, 'set'));
+  const [file, out] = [join(folder, 'x.json'), join(folder, 'out')];
+  const plan = (place: string, force = false) => planExperiment(file, { out: place, force });
+  await assert.rejects(plan(folder), /is no folder of an experiment: it holds set\.idx\n.*--out.*--force/);
+  for (const ending of ['rec', 'idx', 'json'])
+    renameSync(join(folder, `set.${ending}`), join(folder, `sample-0.${ending}`));
+  writeStages(folder, samples(2), join(folder, 'sample-0'));
+  await plan(folder); // its own file, and what is named after a stage
+  mkdirSync(join(out, 'sample-0'), { recursive: true });
+  writeFileSync(join(out, '.sample-0.lock'), '');
+  await plan(out);
+  writeFileSync(join(out, 'sample-01'), '');
+  await assert.rejects(plan(out), /it holds sample-01/);
+  await plan(out, true);
+  mkdirSync(join(out, '.stages'));
+  await plan(out);
 });
 
 test('one process at a time makes stages of an experiment; where all is done none is in the way', async (t) => {

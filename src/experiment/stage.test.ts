@@ -61,6 +61,10 @@ test('a stage of ten lines has a schema, and what does not follow it is refused 
   assert.deepEqual(Object.keys(properties.stages.additionalProperties.oneOf[0]!.properties), ['do', 'of', 'times']);
   await assert.rejects(load(0), /x\.yaml: one problem\n {2}stages\.a\.times: Too small/);
   await assert.rejects(load('2, tims: 3' as unknown as number), /stages\.a\.tims: no such key; did you mean times\?/);
+  await assert.rejects(
+    load('2, title: x' as unknown as number),
+    /a\.title: no such key here; did you mean title at the/,
+  );
 });
 
 test('a plan tells what would run and why: new, done, or stale for a setting that was changed, and writes nothing', async (t) => {

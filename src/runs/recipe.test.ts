@@ -29,6 +29,19 @@ test('--set changes a value, makes what is missing, and is checked like the file
     () => parseRecipe(raw, 'a test', { settings: ['network.widht=0.5'] }),
     /network\.widht: no such key; did you mean width\?/,
   );
+  assert.throws(
+    () => parseRecipe(raw, 'a test', { settings: ['width=0.5', 'method.epochs=3', 'head.name=x'] }),
+    /\n {2}width: no such key here; did you mean network\.width\?/,
+  );
+  assert.throws(
+    () => parseRecipe(raw, 'a test', { settings: ['network.epochs=3'] }),
+    /network\.epochs: no such key here; did you mean epochs at the top level\?/,
+  );
+  assert.throws(
+    () => parseRecipe(raw, 'a test', { settings: ['network.kind=x'] }),
+    /network\.kind: no such key here$/m,
+    'it has several places',
+  );
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['width'] }), /setting width: wanted path=value/);
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['method.kind=l3'] }), /method/);
 });

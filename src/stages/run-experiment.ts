@@ -1,6 +1,7 @@
 import type { Evaluation } from '../eval/index.ts';
 import { type Experiment, loadExperiment } from '../experiment/load.ts';
 import { type PlannedStage, planStages } from '../experiment/plan.ts';
+import { requireExperimentFolder } from '../experiment/records.ts';
 import { type RunOptions, runStages } from '../experiment/run.ts';
 import { stages } from './index.ts';
 
@@ -46,5 +47,6 @@ async function opened(
   { out, dataFolder = 'data', settings = [], force = false, only = [] }: RunExperimentOptions,
 ) {
   const experiment: Experiment = await loadExperiment(file, { kinds: stages, settings });
+  if (!force) requireExperimentFolder(out, file, Object.keys(experiment.stages));
   return { experiment, out, dataFolder, force, only };
 }

@@ -94,7 +94,13 @@ test('frozen stages stay the same bytes, running statistics included, and the ot
     ['accumulated', parts, { accumulate: 2 }],
     ['bf16', parts, { precision: 'bf16' }],
     // the first steps overflow until the loss has found its scale; libtorch 1.13 has no fp16 on the processor
-    ...(oldLibtorch ? [] : ([['fp16', parts, { precision: 'fp16', epochs: 3 }]] as const)),
+    ...(oldLibtorch
+      ? []
+      : ([
+          ['fp16', parts, { precision: 'fp16', epochs: 3 }],
+          ['fp16, accumulated', parts, { precision: 'fp16', epochs: 3, accumulate: 2 }],
+          ['whole, fp16, accumulated', everything, { precision: 'fp16', epochs: 3, accumulate: 2 }],
+        ] as const)),
     ['whole', everything, {}],
     ['whole, accumulated', everything, { accumulate: 2 }],
   ] as const) {

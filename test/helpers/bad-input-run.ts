@@ -90,8 +90,8 @@ export async function runBadInput(
   for (let next = from; next < to; ) {
     const child = spawn(process.execPath, [worker, sandbox, seed, String(next), String(to)], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // without a path there is no npm and no apt-get: nothing is fetched
-      env: { ...process.env, PATH: '', NO_COLOR: '1', OMP_NUM_THREADS: '1' },
+      // without a path there is no npm and no apt-get, without a region no object storage: nothing is fetched
+      env: { ...withoutStorage(process.env), PATH: '', NO_COLOR: '1', OMP_NUM_THREADS: '1' },
     });
     let open: Pick<BadOutcome, 'i' | 'words' | 'what'> | undefined;
     let [stderr, hung] = ['', false];
@@ -127,6 +127,12 @@ export async function runBadInput(
     next = open.i + 1;
   }
 }
+
+/** An environment that names no object storage, and no files that do. */
+const withoutStorage = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('AWS_'))),
+  ...{ AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null', AWS_EC2_METADATA_DISABLED: 'true' },
+});
 
 /** What is wrong with how a case ended; null if nothing is. */
 export function complaint({ code, text, changed, left }: BadOutcome): string | null {

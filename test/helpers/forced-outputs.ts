@@ -51,7 +51,12 @@ function places(folder: string, name: string, { makes, inputs, last }: Writer): 
 export function forcedOutputs(folder: string, name: string): { readonly tried: number; readonly lost: string[] } {
   const lost: string[] = [];
   const writer = writers[name]!;
-  const all = Object.entries({ ...places(folder, name, writer), ...placesOfOthers(writer.makes) });
+  const pictures = writer.inputs.filter((input) => ['photos', 'ijb'].includes(input));
+  const all = Object.entries({
+    ...places(folder, name, writer),
+    ...placesOfOthers(writer.makes),
+    ...Object.fromEntries(pictures.map((input) => [`inside its input ${input}`, `${input}/inside`])),
+  });
   for (const [what, out] of all) {
     const before = snapshot(folder);
     const { code, err } = mixbct(folder, ...writer.make(out), '--force');
