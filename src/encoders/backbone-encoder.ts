@@ -1,6 +1,7 @@
 import { imageTensor } from '../data/collate.ts';
 import { type PixelMapping, pixelMappings, type Resize, stretched } from '../data/pixels.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
+import { packedForm } from '../models/packed/index.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
 import { defaultDevice, inference, scope, toFloat32 } from '../torch/index.ts';
@@ -32,19 +33,21 @@ export const embedWith =
       }),
     );
 
-/** An encoder of libtorch modules, which it owns. */
+/** An encoder of libtorch modules, which it owns. In float32 it embeds by their packed form, where there is one. */
 export function backboneEncoder(
   modules: EmbeddingModules,
   { pixels = pixelMappings.train, resize = stretched, precision = 'float32', ...about }: BackboneEncoderOptions,
 ): Encoder {
+  const packed = precision === 'float32' ? packedForm(modules.backbone) : null;
   return {
     ...about,
     pixels,
     resize,
     precision,
     device: defaultDevice(),
-    embed: embedWith(modules, { side: about.side, pixels, precision }),
+    embed: embedWith({ ...modules, backbone: packed ?? modules.backbone }, { side: about.side, pixels, precision }),
     [Symbol.dispose]() {
+      packed?.dispose();
       modules.backbone.dispose();
       modules.projection?.dispose();
     },

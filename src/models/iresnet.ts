@@ -28,7 +28,7 @@ export class Block extends Module {
   readonly prelu: PReLU;
   readonly conv2: Conv2d;
   readonly bn3: BatchNorm;
-  readonly downsample: readonly Module[];
+  readonly downsample: readonly [] | readonly [conv: Conv2d, norm: BatchNorm];
 
   constructor(inputs: number, outputs: number, stride: number, rng: Rng) {
     super();
@@ -102,6 +102,11 @@ export class Iresnet extends Module {
     this.features = new BatchNorm(embeddingDim);
     requireGrad(this.features.weight, false);
     this.#checkpointEvery = checkpointEvery;
+  }
+
+  /** Of all stages, in their order. */
+  get blocks(): readonly Block[] {
+    return [...this.layer1, ...this.layer2, ...this.layer3, ...this.layer4];
   }
 
   override forward(images: Tensor, pass: Pass): Tensor {

@@ -93,7 +93,7 @@ export function dropSamples(x: Tensor, share: number): Tensor {
 }
 
 /** x + Attention(LN x), then x + MLP(LN x); in training either branch may be left out of a sample (arXiv:1603.09382). */
-class Block extends Module {
+export class VitBlock extends Module {
   readonly norm1: LayerNorm;
   readonly norm2: LayerNorm;
   readonly attn: Attention;
@@ -161,7 +161,7 @@ export class Vit extends Module {
   readonly posEmbed: Tensor; // [1, T, E]
   readonly maskToken: Tensor; // [1, 1, E], in place of tokens that were not seen
   readonly patchEmbed: PatchEmbed;
-  readonly blocks: readonly Block[];
+  readonly blocks: readonly VitBlock[];
   readonly norm: LayerNorm;
   readonly feature: Sequential;
   readonly #seen: number;
@@ -181,7 +181,7 @@ export class Vit extends Module {
     this.maskToken = parameter(small([1, 1, dim], rng.split('mask_token')));
     this.patchEmbed = new PatchEmbed(dim, rng.split('patch_embed'));
     const dropAt = (i: number): number => (depth === 1 ? dropPath : (dropPath * i) / (depth - 1));
-    this.blocks = Array.from({ length: depth }, (_, i) => new Block(dim, dropAt(i), rng.split('blocks', i)));
+    this.blocks = Array.from({ length: depth }, (_, i) => new VitBlock(dim, dropAt(i), rng.split('blocks', i)));
     this.norm = new LayerNorm(dim);
     this.feature = new Sequential(
       dense(tokens * dim, dim, false, rng.split('feature', 0)),

@@ -17,6 +17,18 @@ export {
 } from './distributed.ts';
 export { type AllocatorStats, type BuildInfo, libtorchOrigin } from './native.ts';
 export * from './ops.ts';
+export {
+  type Finish,
+  PACKED_COLUMNS,
+  type PackedGeometry,
+  pack,
+  packedConv,
+  packedDepthwise,
+  packedLanes,
+  packedLinear,
+  packedWinograd,
+  packWinograd,
+} from './packed.ts';
 export { type PytorchState, readPytorch, readPytorchState } from './pytorch.ts';
 export { pytorchArchive } from './pytorch-writer.ts';
 export {

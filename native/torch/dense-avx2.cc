@@ -1,0 +1,17 @@
+// The inner loops of dense.cc for processors with AVX2.
+#include <algorithm>
+#include <cstdint>
+
+#include "dense.h"
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx2,fma")
+#define LANES 8
+#define ROWS 6
+#include "dense-kernel.h"
+#pragma GCC pop_options
+
+const DenseKernels denseAvx2 = {LANES, kPanel, ROWS, plainProduct, product, tileIn, tileOut, depthwiseRow};
+#endif

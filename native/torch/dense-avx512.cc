@@ -1,0 +1,17 @@
+// The inner loops of dense.cc for processors with AVX-512.
+#include <algorithm>
+#include <cstdint>
+
+#include "dense.h"
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx512f,fma")
+#define LANES 16
+#define ROWS 12
+#include "dense-kernel.h"
+#pragma GCC pop_options
+
+const DenseKernels denseAvx512 = {LANES, kPanel, ROWS, plainProduct, product, tileIn, tileOut, depthwiseRow};
+#endif

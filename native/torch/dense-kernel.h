@@ -1,0 +1,207 @@
+// The inner loops of dense.cc, compiled once for each width of vectors: the including file sets LANES (floats in a vector) and
+// ROWS (rows of a block that the registers hold), and the target.
+namespace {
+
+constexpr int64_t kPanel = 2 * LANES;
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+inline __attribute__((always_inline)) Vec load(const float* x) { return *reinterpret_cast<const LooseVec*>(x); }
+inline __attribute__((always_inline)) void store(float* x, Vec v) { *reinterpret_cast<LooseVec*>(x) = v; }
+
+inline __attribute__((always_inline)) Vec activated(Vec x, const Finish& finish, int64_t k) {
+  const Vec zero = {};
+  if (finish.slope) return x > zero ? x : x * load(finish.slope + k);
+  if (finish.relu6) {
+    const Vec six = zero + 6.0f, low = x > zero ? x : zero;
+    return low < six ? low : six;
+  }
+  return x;
+}
+
+// One block: `R` rows of a [R, depth] times one panel of weights [depth, kPanel].
+template <int R>
+inline __attribute__((always_inline)) void multiply(const float* a, int64_t aStride, const float* panel, int64_t depth,
+                                                    Vec (&sums)[R][2]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) sums[r][0] = sums[r][1] = Vec{};
+  for (int64_t c = 0; c < depth; c++, panel += kPanel) {
+    const Vec first = load(panel), second = load(panel + LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      const float value = a[r * aStride + c];
+      sums[r][0] += value * first;
+      sums[r][1] += value * second;
+    }
+  }
+}
+
+template <int R>
+void plainBlock(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride) {
+  Vec sums[R][2];
+  multiply<R>(a, aStride, panel, depth, sums);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    store(out + r * outStride, sums[r][0]);
+    store(out + r * outStride + LANES, sums[r][1]);
+  }
+}
+
+// Columns k … of which `width` exist.
+template <int R>
+void finishedBlock(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride,
+                   const float* other, int64_t k, int64_t width, const Finish& finish) {
+  Vec sums[R][2];
+  multiply<R>(a, aStride, panel, depth, sums);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    float* to = out + r * outStride + k;
+    const float* add = other ? other + r * outStride + k : nullptr;
+    for (int half = 0; half < 2; half++) {
+      Vec x = sums[r][half] + load(finish.bias + k + half * LANES);
+      x = activated(x, finish, k + half * LANES);
+      const int64_t left = width - half * LANES;
+      if (left >= LANES) {
+        if (add) x += load(add + half * LANES);
+        store(to + half * LANES, x);
+      } else if (left > 0) {
+        float part[LANES];
+        store(part, x);
+        for (int64_t i = 0; i < left; i++) to[half * LANES + i] = part[i] + (add ? add[half * LANES + i] : 0);
+      }
+    }
+  }
+}
+
+template <int R>
+inline void plainRest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
+                      int64_t outStride) {
+  if (rows == R) return plainBlock<R>(a, aStride, panel, depth, out, outStride);
+  if constexpr (R > 1) plainRest<R - 1>(rows, a, aStride, panel, depth, out, outStride);
+}
+
+template <int R>
+inline void finishedRest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
+                         int64_t outStride, const float* other, int64_t k, int64_t width, const Finish& finish) {
+  if (rows == R) return finishedBlock<R>(a, aStride, panel, depth, out, outStride, other, k, width, finish);
+  if constexpr (R > 1) finishedRest<R - 1>(rows, a, aStride, panel, depth, out, outStride, other, k, width, finish);
+}
+
+// a [rows, depth] · packed → out [rows, columns rounded up to panels]
+void plainProduct(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t panels,
+                  float* out, int64_t outStride) {
+  for (int64_t p = 0; p < panels; p++, packed += depth * kPanel)
+    for (int64_t r = 0; r < rows; r += ROWS) {
+      const float* from = a + r * aStride;
+      float* to = out + r * outStride + p * kPanel;
+      if (rows - r >= ROWS) plainBlock<ROWS>(from, aStride, packed, depth, to, outStride);
+      else plainRest<ROWS - 1>(rows - r, from, aStride, packed, depth, to, outStride);
+    }
+}
+
+// a [rows, depth] · packed, + bias, activation, + other → out [rows, columns]
+void product(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
+             float* out, int64_t outStride, const float* other, const Finish& finish) {
+  for (int64_t k = 0; k < columns; k += kPanel, packed += depth * kPanel)
+    for (int64_t r = 0; r < rows; r += ROWS) {
+      const float* from = a + r * aStride;
+      float* to = out + r * outStride;
+      const float* add = other ? other + r * outStride : nullptr;
+      const int64_t width = std::min(kPanel, columns - k);
+      if (rows - r >= ROWS) finishedBlock<ROWS>(from, aStride, packed, depth, to, outStride, add, k, width, finish);
+      else finishedRest<ROWS - 1>(rows - r, from, aStride, packed, depth, to, outStride, add, k, width, finish);
+    }
+}
+
+// Bᵀ d of one column or row of six.
+inline __attribute__((always_inline)) void intoTile(const Vec (&d)[6], Vec (&v)[6]) {
+  const Vec a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
+  v[0] = 4 * d[0] - 5 * d[2] + d[4];
+  v[1] = a + b;
+  v[2] = a - b;
+  v[3] = c + e;
+  v[4] = c - e;
+  v[5] = 4 * d[1] - 5 * d[3] + d[5];
+}
+
+// Aᵀ m of one column or row of six.
+inline __attribute__((always_inline)) void outOfTile(const Vec (&m)[6], Vec (&y)[4]) {
+  const Vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+  y[0] = m[0] + a + c;
+  y[1] = b + 2 * e;
+  y[2] = a + 4 * c;
+  y[3] = b + 8 * e + m[5];
+}
+
+// x: an image [H, W, C]; (top, left): the tile's first pixel, which may lie outside → to[f · stride] for 36 f
+void tileIn(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, float* to,
+            int64_t stride) {
+  const bool inside = top >= 0 && left >= 0 && top + 6 <= height && left + 6 <= width;
+  for (int64_t c = 0; c < channels; c += LANES) {
+    Vec half[6][6];
+    for (int64_t j = 0; j < 6; j++) {
+      Vec d[6], v[6];
+      if (inside)
+        for (int64_t i = 0; i < 6; i++) d[i] = load(x + ((top + i) * width + left + j) * channels + c);
+      else
+        for (int64_t i = 0; i < 6; i++) {
+          const int64_t row = top + i, column = left + j;
+          d[i] = row >= 0 && row < height && column >= 0 && column < width ? load(x + (row * width + column) * channels + c)
+                                                                          : Vec{};
+        }
+      intoTile(d, v);
+      for (int i = 0; i < 6; i++) half[i][j] = v[i];
+    }
+    for (int i = 0; i < 6; i++) {
+      Vec v[6];
+      intoTile(half[i], v);
+      for (int j = 0; j < 6; j++) store(to + (6 * i + j) * stride + c, v[j]);
+    }
+  }
+}
+
+// m[f · stride] for 36 f → out, an image [H, W, K], at (top, left); bias [9, K] by place: top, middle, bottom × left, middle, right
+void tileOut(const float* m, int64_t stride, float* out, const float* other, int64_t height, int64_t width,
+             int64_t columns, int64_t biasStride, int64_t top, int64_t left, const Finish& finish) {
+  const int64_t rows = std::min<int64_t>(4, height - top), wide = std::min<int64_t>(4, width - left);
+  for (int64_t k = 0; k < columns; k += LANES) {
+    Vec half[4][6];
+    for (int j = 0; j < 6; j++) {
+      Vec d[6], y[4];
+      for (int i = 0; i < 6; i++) d[i] = load(m + (6 * i + j) * stride + k);
+      outOfTile(d, y);
+      for (int i = 0; i < 4; i++) half[i][j] = y[i];
+    }
+    for (int64_t i = 0; i < rows; i++) {
+      Vec y[4];
+      outOfTile(half[i], y);
+      const int64_t row = top + i, vertical = row == 0 ? 0 : row == height - 1 ? 2 : 1;
+      for (int64_t j = 0; j < wide; j++) {
+        const int64_t column = left + j, place = 3 * vertical + (column == 0 ? 0 : column == width - 1 ? 2 : 1);
+        const int64_t at = (row * width + column) * columns + k;
+        Vec v = activated(y[j] + load(finish.bias + place * biasStride + k), finish, k);
+        if (other) v += load(other + at);
+        store(out + at, v);
+      }
+    }
+  }
+}
+
+// A depthwise convolution of one row of pixels: x an image [H, W, C], weights [side · side, C rounded up] → out row [W', C]
+void depthwiseRow(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t stride,
+                  int64_t padding, int64_t side, const float* weights, int64_t weightStride, float* out,
+                  int64_t outWidth, const Finish& finish) {
+  for (int64_t column = 0; column < outWidth; column++) {
+    const int64_t left = column * stride - padding;
+    for (int64_t c = 0; c < channels; c += LANES) {
+      Vec sum = load(finish.bias + c);
+      for (int64_t i = std::max<int64_t>(0, -top); i < std::min(side, height - top); i++)
+        for (int64_t j = std::max<int64_t>(0, -left); j < std::min(side, width - left); j++)
+          sum += load(x + ((top + i) * width + left + j) * channels + c) * load(weights + (i * side + j) * weightStride + c);
+      store(out + column * channels + c, activated(sum, finish, c));
+    }
+  }
+}
+
+}  // namespace

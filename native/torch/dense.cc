@@ -1,0 +1,265 @@
+// mixbct::dense_* (a tensor without elements: none): layers of backbones that are open for embedding, as products of matrices whose weights were packed once, with
+// what follows them (bias, PReLU or ReLU6, the other branch) done while a sum is in a register. Rows do not influence each
+// other: an image gives the same bytes in whatever batch and by however many threads.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "dense.h"
+
+namespace {
+
+using at::Tensor;
+
+// Those for the widest vectors that this processor has, or that MIXBCT_LANES allows (floats in a vector; 0: none).
+const DenseKernels* chosen() {
+#if defined(__x86_64__)
+  const char* const limit = std::getenv("MIXBCT_LANES");
+  const int64_t lanes = limit ? std::atoll(limit) : denseAvx512.lanes;
+  if (lanes >= denseAvx512.lanes && __builtin_cpu_supports("avx512f")) return &denseAvx512;
+  if (lanes >= denseAvx2.lanes && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &denseAvx2;
+#endif
+  return nullptr;
+}
+
+const DenseKernels* kernels() {
+  static const DenseKernels* const found = chosen();
+  return found;
+}
+
+const DenseKernels& needed() {
+  TORCH_CHECK(kernels(), "this processor has neither AVX2 nor AVX-512");
+  return *kernels();
+}
+
+int64_t lanes() { return kernels() ? kernels()->lanes : 0; }
+
+constexpr int64_t roundedUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+
+void requireFloat(const Tensor& x, const char* name) {
+  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, name, ": wanted float32 on the CPU");
+}
+
+Finish finishOf(const Tensor& bias, const Tensor& slope, bool relu6, int64_t columns) {
+  const int64_t wanted = roundedUp(columns, needed().panel);
+  for (const Tensor& x : {bias, slope}) {
+    if (x.numel() == 0) continue;
+    requireFloat(x, "bias or slope");
+    TORCH_CHECK(x.is_contiguous() && x.size(-1) >= wanted, "bias and slope must reach to the end of the last panel");
+  }
+  TORCH_CHECK(bias.numel() > 0, "wanted a bias");
+  return {bias.data_ptr<float>(), slope.numel() > 0 ? slope.data_ptr<float>() : nullptr, relu6};
+}
+
+// weights [depth, K] → [panels, depth, panel], zeros behind the last column
+Tensor pack(const Tensor& weights) {
+  requireFloat(weights, "weights");
+  const int64_t panel = needed().panel, columns = weights.size(1);
+  const Tensor wide = at::constant_pad_nd(weights, {0, roundedUp(columns, panel) - columns});
+  return wide.reshape({weights.size(0), -1, panel}).permute({1, 0, 2}).contiguous();
+}
+
+// weights [K, C, 3, 3] → their transforms G g Gᵀ for tiles of 4 × 4 (Lavin and Gray 2016, F(4×4, 3×3)), packed [36, panels, C, panel]
+Tensor packWinograd(const Tensor& weights) {
+  const Tensor g = at::tensor({6., 0., 0., -4., -4., -4., -4., 4., -4., 1., 2., 4., 1., -2., 4., 0., 0., 24.}, at::kDouble)
+                       .reshape({6, 3}) /
+                   24;
+  const Tensor u = at::einsum("ai,kcij,bj->abck", {g, weights.to(at::kDouble), g}).to(at::kFloat);
+  std::vector<Tensor> packed;
+  for (const Tensor& one : u.reshape({36, weights.size(1), weights.size(0)}).unbind(0)) packed.push_back(pack(one));
+  return at::stack(packed);
+}
+
+void requireImages(const Tensor& x) {
+  requireFloat(x, "images");
+  TORCH_CHECK(x.dim() == 4 && x.is_contiguous(at::MemoryFormat::ChannelsLast), "wanted images [B, C, H, W], channels last");
+}
+
+Tensor imagesLike(const Tensor& x, int64_t channels, int64_t height, int64_t width) {
+  return at::empty({x.size(0), channels, height, width}, x.options(), at::MemoryFormat::ChannelsLast);
+}
+
+const float* otherOf(const Tensor& other, const Tensor& out) {
+  if (other.numel() == 0) return nullptr;
+  requireFloat(other, "other");
+  TORCH_CHECK(other.sizes() == out.sizes() && other.strides() == out.strides(), "the other branch must lie as the result does");
+  return other.data_ptr<float>();
+}
+
+// x [R, C] · packed → [R, columns]
+Tensor linear(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
+              bool relu6, const Tensor& other) {
+  const DenseKernels& kernel = needed();
+  requireFloat(x, "x");
+  const int64_t rows = x.size(0), depth = x.size(1);
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && packed.size(1) == depth, "wanted x [R, ", packed.size(1), "]");
+  const Finish finish = finishOf(bias, slope, relu6, columns);
+  Tensor out = at::empty({rows, columns}, x.options());
+  const float *a = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
+  float* to = out.data_ptr<float>();
+  // few rows and many weights (a last layer): parts of the columns; else parts of the rows
+  const int64_t panel = kernel.panel, panels = packed.size(0), block = 8 * kernel.rows;
+  if (rows < 4 * block)
+    at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; p++) {
+        const int64_t k = p * panel;
+        const Finish own = {finish.bias + k, finish.slope ? finish.slope + k : nullptr, relu6};
+        kernel.product(a, depth, rows, w + p * depth * panel, depth, std::min(panel, columns - k), to + k, columns,
+                       add ? add + k : nullptr, own);
+      }
+    });
+  else
+    at::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; part++) {
+        const int64_t from = part * block, count = std::min(block, rows - from);
+        kernel.product(a + from * depth, depth, count, w, depth, columns, to + from * columns, columns,
+                       add ? add + from * columns : nullptr, finish);
+      }
+    });
+  return out;
+}
+
+// A convolution with a square kernel: x [B, C, H, W], packed weights [kernel · kernel · C, K] → [B, K, H', W']
+Tensor conv(const Tensor& x, const Tensor& packed, int64_t columns, int64_t side, int64_t stride, int64_t padding,
+            const Tensor& bias, const Tensor& slope, bool relu6, const Tensor& other) {
+  const DenseKernels& kernel = needed();
+  requireImages(x);
+  const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
+  const int64_t depth = side * side * channels;
+  TORCH_CHECK(packed.size(1) == depth, "weights do not fit to ", channels, " channels");
+  const int64_t outHeight = (height + 2 * padding - side) / stride + 1, outWidth = (width + 2 * padding - side) / stride + 1;
+  const Finish finish = finishOf(bias, slope, relu6, columns);
+  Tensor out = imagesLike(x, columns, outHeight, outWidth);
+  const float *pixels = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
+  float* to = out.data_ptr<float>();
+  const int64_t total = batch * outHeight * outWidth;
+  const int64_t block = std::max<int64_t>(2, std::min<int64_t>(16, 65536 / (depth * kernel.rows))) * kernel.rows;
+  at::parallel_for(0, (total + block - 1) / block, 1, [&](int64_t first, int64_t last) {
+    std::vector<float> gathered(block * depth);
+    for (int64_t part = first; part < last; part++) {
+      const int64_t from = part * block, count = std::min(block, total - from);
+      for (int64_t r = 0; r < count; r++) {
+        const int64_t index = from + r, image = index / (outHeight * outWidth), place = index % (outHeight * outWidth);
+        const int64_t top = place / outWidth * stride - padding, left = place % outWidth * stride - padding;
+        float* row = gathered.data() + r * depth;
+        for (int64_t i = 0; i < side; i++)
+          for (int64_t j = 0; j < side; j++, row += channels) {
+            const int64_t y = top + i, z = left + j;
+            if (y < 0 || y >= height || z < 0 || z >= width) std::fill(row, row + channels, 0.f);
+            else std::copy_n(pixels + ((image * height + y) * width + z) * channels, channels, row);
+          }
+      }
+      kernel.product(gathered.data(), depth, count, w, depth, columns, to + from * columns, columns,
+                     add ? add + from * columns : nullptr, finish);
+    }
+  });
+  return out;
+}
+
+// Weights of a layer above this share a pass over all tiles; below, each thread takes some tiles through the whole layer.
+constexpr int64_t kMuchWeight = 1 << 19;
+// Floats of transformed tiles that a thread works on at a time, about what its second-level cache holds.
+constexpr int64_t kTileFloats = 1 << 18;
+// Tiles of one pass, so that memory does not follow the batch.
+constexpr int64_t kTilesOfPass = 512;
+
+// A 3 × 3 convolution of stride 1 and padding 1 by Winograd's tiles: x [B, C, H, W], packed [36, panels, C, panel] → [B, K, H, W];
+// bias [9, K]: one for each place at the border (top, middle, bottom × left, middle, right). C and K: multiples of the lanes.
+Tensor winograd(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
+                const Tensor& other) {
+  const DenseKernels& kernel = needed();
+  requireImages(x);
+  const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
+  const int64_t panels = packed.size(1), panel = kernel.panel, wide = panels * panel;
+  TORCH_CHECK(packed.size(2) == channels && channels % kernel.lanes == 0 && columns % kernel.lanes == 0 && height > 1 && width > 1,
+              "Winograd's tiles do not fit to ", channels, " channels, ", columns, " columns or ", height, " × ", width, " pixels");
+  TORCH_CHECK(bias.dim() == 2 && bias.size(0) == 9, "wanted a bias for each of nine places");
+  const Finish finish = finishOf(bias, slope, false, columns);
+  const int64_t biasStride = bias.size(1);
+  Tensor out = imagesLike(x, columns, height, width);
+  const float *pixels = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
+  float* to = out.data_ptr<float>();
+  const int64_t down = (height + 3) / 4, across = (width + 3) / 4, total = batch * down * across;
+  const auto takeIn = [&](int64_t index, float* v, int64_t stride) {
+    const int64_t image = index / (down * across), place = index % (down * across);
+    kernel.tileIn(pixels + image * height * width * channels, height, width, channels, place / across * 4 - 1,
+                  place % across * 4 - 1, v, stride);
+  };
+  const auto bringOut = [&](int64_t index, const float* m, int64_t stride) {
+    const int64_t image = index / (down * across), place = index % (down * across), start = image * height * width * columns;
+    kernel.tileOut(m, stride, to + start, add ? add + start : nullptr, height, width, columns, biasStride,
+                   place / across * 4, place % across * 4, finish);
+  };
+  const auto multiply = [&](int64_t f, int64_t tiles, int64_t count, const float* v, float* m) {
+    kernel.plainProduct(v + f * tiles * channels, channels, count, w + f * channels * wide, channels, panels,
+                        m + f * tiles * wide, wide);
+  };
+  if (36 * channels * columns < kMuchWeight) {
+    const int64_t fitting = kTileFloats / (36 * (channels + wide)) / kernel.rows * kernel.rows;
+    const int64_t tiles = std::max(fitting, 2 * kernel.rows);
+    at::parallel_for(0, (total + tiles - 1) / tiles, 1, [&](int64_t first, int64_t last) {
+      std::unique_ptr<float[]> v(new float[36 * tiles * channels]), m(new float[36 * tiles * wide]);
+      for (int64_t part = first; part < last; part++) {
+        const int64_t from = part * tiles, count = std::min(tiles, total - from);
+        for (int64_t i = 0; i < count; i++) takeIn(from + i, v.get() + i * channels, tiles * channels);
+        for (int64_t f = 0; f < 36; f++) multiply(f, tiles, count, v.get(), m.get());
+        for (int64_t i = 0; i < count; i++) bringOut(from + i, m.get() + i * wide, tiles * wide);
+      }
+    });
+    return out;
+  }
+  const int64_t tiles = std::min(total, kTilesOfPass);
+  std::unique_ptr<float[]> v(new float[36 * tiles * channels]), m(new float[36 * tiles * wide]);
+  for (int64_t from = 0; from < total; from += tiles) {
+    const int64_t count = std::min(tiles, total - from);
+    at::parallel_for(0, count, 8, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; i++) takeIn(from + i, v.get() + i * channels, tiles * channels);
+    });
+    at::parallel_for(0, 36, 1, [&](int64_t first, int64_t last) {
+      for (int64_t f = first; f < last; f++) multiply(f, tiles, count, v.get(), m.get());
+    });
+    at::parallel_for(0, count, 8, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; i++) bringOut(from + i, m.get() + i * wide, tiles * wide);
+    });
+  }
+  return out;
+}
+
+// A depthwise convolution: x [B, C, H, W], weights [side · side, C] → [B, C, H', W']. C: a multiple of the lanes.
+Tensor depthwise(const Tensor& x, const Tensor& weights, int64_t side, int64_t stride, int64_t padding, const Tensor& bias,
+                 const Tensor& slope) {
+  const DenseKernels& kernel = needed();
+  requireImages(x);
+  const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
+  TORCH_CHECK(weights.is_contiguous() && weights.size(0) == side * side && weights.size(1) == channels && channels % kernel.lanes == 0,
+              "weights do not fit to ", channels, " channels");
+  const int64_t outHeight = (height + 2 * padding - side) / stride + 1, outWidth = (width + 2 * padding - side) / stride + 1;
+  const Finish finish = finishOf(bias, slope, false, channels);
+  Tensor out = imagesLike(x, channels, outHeight, outWidth);
+  const float *pixels = x.data_ptr<float>(), *w = weights.data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  at::parallel_for(0, batch * outHeight, 1, [&](int64_t first, int64_t last) {
+    for (int64_t index = first; index < last; index++)
+      kernel.depthwiseRow(pixels + index / outHeight * height * width * channels, height, width, channels,
+                          index % outHeight * stride - padding, stride, padding, side, w, channels,
+                          to + index * outWidth * channels, outWidth, finish);
+  });
+  return out;
+}
+
+TORCH_LIBRARY_FRAGMENT(mixbct, m) {
+  m.def("dense_lanes() -> int", lanes);
+  m.def("dense_pack(Tensor weights) -> Tensor", pack);
+  m.def("dense_pack_winograd(Tensor weights) -> Tensor", packWinograd);
+  m.def("dense_linear(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", linear);
+  m.def("dense_conv(Tensor x, Tensor packed, int columns, int side, int stride, int padding, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", conv);
+  m.def("dense_winograd(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, Tensor other) -> Tensor", winograd);
+  m.def("dense_depthwise(Tensor x, Tensor weights, int side, int stride, int padding, Tensor bias, Tensor slope) -> Tensor", depthwise);
+}
+
+}  // namespace

@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+
+// What happens to a sum before it is written: bias [K], then PReLU's slope [K] or ReLU6. Arrays reach to the end of the last panel.
+struct Finish {
+  const float* bias;
+  const float* slope;
+  bool relu6;
+};
+
+// The inner loops for one width of vectors.
+struct DenseKernels {
+  int64_t lanes, panel, rows;
+  void (*plainProduct)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t panels,
+                       float* out, int64_t outStride);
+  void (*product)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
+                  float* out, int64_t outStride, const float* other, const Finish& finish);
+  void (*tileIn)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, float* to,
+                 int64_t stride);
+  void (*tileOut)(const float* m, int64_t stride, float* out, const float* other, int64_t height, int64_t width,
+                  int64_t columns, int64_t biasStride, int64_t top, int64_t left, const Finish& finish);
+  void (*depthwiseRow)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t stride,
+                       int64_t padding, int64_t side, const float* weights, int64_t weightStride, float* out,
+                       int64_t outWidth, const Finish& finish);
+};
+
+extern const DenseKernels denseAvx512, denseAvx2;

@@ -1,0 +1,184 @@
+// The packed form of a backbone against the backbone itself in double precision, and each operator against libtorch's.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { before, test } from 'node:test';
+import { Rng } from '../../base/rng.ts';
+import type { Module } from '../../nn/index.ts';
+import * as torch from '../../torch/index.ts';
+import { inference, liveTensors, scope, setThreads, type Tensor, toFloat32, toFloat64 } from '../../torch/index.ts';
+import { type BackboneName, makeBackbone } from '../index.ts';
+import { packedForm } from './index.ts';
+
+before(() => setThreads(1));
+
+/** Components of unit embeddings, of sums of some thousand products in single precision, through a whole network. */
+const UNIT = 1e-5;
+/** Components of unit embeddings whose sums libtorch takes in another order in another batch. */
+const ANY_BATCH = 1e-6;
+/** Sums of up to 600 products of order 1 in single precision; their value is of order 10. */
+const SUMS = 5e-5;
+/** The same by Winograd's tiles, whose transforms lose a digit. */
+const TILES = 2e-4;
+
+const skip = torch.packedLanes() === 0 && 'this processor has no AVX2';
+
+const drawn = (shape: readonly number[], rng: Rng, low = -1, high = 1): Tensor =>
+  torch.fillUniform(torch.zeros(shape), torch.generator(rng.integer(2 ** 31)), low, high);
+
+/** Weights as after a training: batch norms and slopes that differ by channel, maps of order 1. */
+function lived(backbone: Module, rng: Rng): Module {
+  inference(() =>
+    scope(() => {
+      for (const [path, value] of backbone.state()) {
+        const range = path.endsWith('running_var') || value.shape.length === 1 ? [0.5, 1.5] : null;
+        if (path.endsWith('bias') || path.endsWith('running_mean'))
+          torch.copy_(value, drawn(value.shape, rng, -0.3, 0.3));
+        else if (range && value.dtype === 'float32')
+          torch.copy_(value, drawn(value.shape, rng, ...(range as [number, number])));
+        else if (value.shape.length > 1) {
+          const fan = value.shape.slice(1).reduce((a, b) => a * b, 1);
+          torch.copy_(value, torch.mul(drawn(value.shape, rng), Math.sqrt(3 / fan)));
+        }
+      }
+    }),
+  );
+  return backbone;
+}
+
+const images = (count: number, side: number, rng: Rng): Tensor =>
+  torch.keep(torch.contiguous(drawn([count, 3, side, side], rng), 'channels_last'));
+const units = (model: Module, x: Tensor): Float32Array =>
+  inference(() => scope(() => toFloat32(torch.normalizeRows(model.forward(x, { train: false })))));
+const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+  Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
+
+const cases: readonly (readonly [BackboneName, width: number, side: number])[] = [
+  ['r18', 0.25, 32],
+  ['r50', 0.5, 48], // maps whose sides no tile divides
+  ['mbf', 0.5, 32],
+  ['mbf_large', 0.25, 48],
+  ['vit_t', 0.25, 32],
+];
+
+test('the packed form of each backbone embeds as the backbone does, and leaves nothing behind', { skip }, () => {
+  for (const [name, width, inputSide] of cases) {
+    const rng = new Rng(7);
+    const before = liveTensors();
+    const backbone = lived(makeBackbone(name, { embeddingDim: 24, inputSide, width }, rng), rng.split('lived'));
+    const packed = packedForm(backbone);
+    assert.ok(packed, name);
+    const x = scope(() => images(5, inputSide, rng.split('x')));
+    const [expected, seen] = [units(backbone, x), units(packed, x)];
+    assert.ok(apart(seen, expected) < UNIT, `${name}: ${apart(seen, expected)}`);
+    assert.ok(seen.some((value) => Math.abs(value) > 0.1));
+    // an image gives the same in another batch, and by more threads; to the byte where all operators are ours
+    const same = name.startsWith('r') ? 0 : ANY_BATCH;
+    const alone = scope(() => torch.keep(torch.contiguous(torch.narrow(x, 0, 3, 1), 'channels_last')));
+    assert.ok(apart(units(packed, alone), seen.slice(3 * 24, 4 * 24)) <= same, `${name} alone`);
+    setThreads(2);
+    assert.ok(apart(units(packed, x), seen) <= same, `${name} by two threads`);
+    setThreads(1);
+    for (const tensor of [x, alone, packed, backbone]) tensor.dispose();
+    assert.equal(liveTensors(), before, name);
+  }
+});
+
+test('what is too narrow for a vector, or ends in one pixel, stays as it is', () => {
+  for (const [width, inputSide] of [
+    [1 / 16, 32],
+    [0.25, 16],
+  ] as const) {
+    const backbone = makeBackbone('r18', { embeddingDim: 8, inputSide, width }, new Rng(1));
+    assert.equal(packedForm(backbone), null);
+    backbone.dispose();
+  }
+});
+
+test('convolutions of any side, stride, padding and width equal libtorch’s in double precision', { skip }, () => {
+  const rng = new Rng(11);
+  for (const [inputs, columns, side, stride, padding, size] of [
+    [3, 20, 3, 1, 1, 9],
+    [16, 33, 3, 2, 1, 8],
+    [5, 64, 1, 2, 0, 7],
+    [3, 8, 9, 9, 0, 20],
+    [64, 48, 3, 1, 1, 6],
+  ] as const)
+    scope(() => {
+      const x = torch.contiguous(drawn([2, inputs, size, size], rng), 'channels_last');
+      const weight = drawn([columns, inputs, side, side], rng);
+      const bias = drawn([64], rng);
+      const slope = drawn([64], rng);
+      const packed = torch.pack(torch.reshape(torch.permute(weight, [2, 3, 1, 0]), [side * side * inputs, columns]));
+      const out = Math.floor((size + 2 * padding - side) / stride) + 1;
+      const other = torch.contiguous(drawn([2, columns, out, out], rng), 'channels_last');
+      const seen = torch.packedConv(x, packed, { side, stride, padding }, { columns, bias, slope }, other);
+      const double = (t: Tensor): Tensor => torch.to(t, { dtype: 'float64' });
+      const own = (t: Tensor): Tensor => double(torch.narrow(t, 0, 0, columns));
+      const sums = torch.conv2d(double(x), double(weight), own(bias), { stride, padding, groups: 1 });
+      const expected = torch.add(torch.prelu(sums, own(slope)), double(other));
+      assert.ok(apart(toFloat64(double(seen)), toFloat64(expected)) < SUMS, `${[inputs, columns, side, stride]}`);
+    });
+});
+
+test('Winograd’s tiles equal the definition, pixel by pixel, with another bias at each border', { skip }, () => {
+  const rng = new Rng(13);
+  const [inputs, columns] = [torch.packedLanes(), 2 * torch.packedLanes()];
+  for (const [height, width] of [
+    [2, 2],
+    [4, 5],
+    [7, 9],
+  ] as const)
+    scope(() => {
+      const x = torch.contiguous(drawn([2, inputs, height, width], rng), 'channels_last');
+      const weight = drawn([columns, inputs, 3, 3], rng);
+      const bias = drawn([9, 32], rng);
+      const none = torch.zeros([0]);
+      const seen = toFloat32(torch.packedWinograd(x, torch.packWinograd(weight), { columns, bias, slope: none }, none));
+      const [pixels, weights, biases] = [toFloat32(x), toFloat32(weight), toFloat32(bias)];
+      let worst = 0;
+      for (let b = 0; b < 2; b++)
+        for (let k = 0; k < columns; k++)
+          for (let i = 0; i < height; i++)
+            for (let j = 0; j < width; j++) {
+              const place = 3 * (i === 0 ? 0 : i === height - 1 ? 2 : 1) + (j === 0 ? 0 : j === width - 1 ? 2 : 1);
+              let sum = biases[place * 32 + k]!;
+              for (let c = 0; c < inputs; c++)
+                for (let di = Math.max(0, 1 - i); di < Math.min(3, height + 1 - i); di++)
+                  for (let dj = Math.max(0, 1 - j); dj < Math.min(3, width + 1 - j); dj++)
+                    sum +=
+                      pixels[((b * inputs + c) * height + i + di - 1) * width + j + dj - 1]! *
+                      weights[((k * inputs + c) * 3 + di) * 3 + dj]!;
+              worst = Math.max(worst, Math.abs(sum - seen[((b * columns + k) * height + i) * width + j]!));
+            }
+      assert.ok(worst < TILES, `${height} × ${width}: ${worst}`);
+    });
+});
+
+test('shapes that do not fit are refused', { skip }, () => {
+  scope(() => {
+    const none = torch.zeros([0]);
+    const bias = torch.zeros([32]);
+    const packed = torch.pack(torch.zeros([4, 8]));
+    const finish = { columns: 8, bias, slope: none };
+    assert.throws(() => torch.packedLinear(torch.zeros([2, 5]), packed, finish, none), /wanted x \[R, 4\]/);
+    assert.throws(
+      () => torch.packedLinear(torch.zeros([2, 4]), packed, { ...finish, bias: torch.zeros([8]) }, none),
+      /last panel/,
+    );
+    assert.throws(() => torch.packedLinear(torch.zeros([2, 4]), packed, finish, torch.zeros([2, 7])), /other branch/);
+    const map = torch.contiguous(torch.zeros([1, 3, 4, 4]), 'channels_last');
+    const winograd = torch.packWinograd(torch.zeros([16, 16, 3, 3]));
+    assert.throws(
+      () => torch.packedWinograd(map, winograd, { columns: 16, bias: torch.zeros([9, 32]), slope: none }, none),
+      /do not fit/,
+    );
+  });
+});
+
+test('all of it holds with the vectors of AVX2, too', {
+  skip: skip || process.env['MIXBCT_LANES'] !== undefined,
+}, () => {
+  const env = { ...process.env, MIXBCT_LANES: '8' };
+  const { status, stdout, stderr } = spawnSync(process.execPath, [import.meta.filename], { env, encoding: 'utf8' });
+  assert.equal(status, 0, stdout + stderr);
+});
