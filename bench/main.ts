@@ -8,6 +8,7 @@ import { binding } from './binding.ts';
 import { checkpointing } from './checkpointing.ts';
 import { distributed } from './distributed.ts';
 import { evaluateBench } from './evaluate.ts';
+import { extract } from './extract.ts';
 import { features } from './features.ts';
 import { footprint } from './footprint.ts';
 import { ijb } from './ijb.ts';
@@ -26,6 +27,7 @@ const benches: Readonly<Record<string, Bench>> = {
   loader,
   methods,
   checkpointing,
+  extract,
   features,
   distributed,
   ijb,
