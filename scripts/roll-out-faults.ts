@@ -14,6 +14,7 @@ import { formatDuration } from '../src/base/progress.ts';
 import { Rng } from '../src/base/rng.ts';
 import { migrationStatus, verifyGallery } from '../src/stages/migrate.ts';
 import { openStore } from '../src/stores/open-store.ts';
+import { withoutPassword } from '../src/stores/store-url.ts';
 import { vectorBytes } from '../src/stores/vectors.ts';
 import type { ApplicationReport } from './roll-out/application.ts';
 import { stores } from './roll-out/applications.ts';
@@ -71,7 +72,7 @@ async function killed(words: readonly string[], times: number, delayMs: () => Pr
     const { code, signal, said } = await command.ended;
     if (signal === 'SIGKILL') met++;
     else if (code === 0) return met;
-    else if (attempt >= times) throw new Error(`mixbct ${words.join(' ')}: ${said}`);
+    else if (attempt >= times) throw new Error(withoutPassword(`mixbct ${words.join(' ')}: ${said}`));
   }
 }
 

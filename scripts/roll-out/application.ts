@@ -5,6 +5,7 @@ import { messageOf } from '../../src/base/errors.ts';
 import { Rng } from '../../src/base/rng.ts';
 import type { GalleryStore } from '../../src/stores/gallery-store.ts';
 import { openStore } from '../../src/stores/open-store.ts';
+import { withoutPassword } from '../../src/stores/store-url.ts';
 import { type Application, stores } from './applications.ts';
 import { cosine, GalleryRows } from './gallery-rows.ts';
 
@@ -140,7 +141,7 @@ while (!handled || !stopping || unsettled.size > 0) {
     }
   } catch (error) {
     report.failed++;
-    const message = messageOf(error).split('\n', 1)[0]!;
+    const message = withoutPassword(messageOf(error).split('\n', 1)[0]!);
     if (!report.messages.includes(message)) report.messages.push(message);
     await setTimeout(RETRY_MS);
   }

@@ -1,4 +1,5 @@
 import type { Connection, Table } from '@lancedb/lancedb';
+import type * as Arrow from 'apache-arrow';
 import type { JournalEntry } from './gallery-store.ts';
 import { arrow, arrowTable, quotedText, vectorsOf } from './lance-driver.ts';
 import type { LanceGallery } from './lance-gallery.ts';
@@ -11,18 +12,20 @@ import type { LanceGallery } from './lance-gallery.ts';
 export const besideName = (gallery: Pick<LanceGallery, 'name'>, which: 'beside' | 'former'): string =>
   `mixbct_${which}_${gallery.name.replaceAll(/[^\w.-]/g, '_')}`;
 
+const COLUMNS = ['id', 'version', 'vector'];
+
 export type BesideRow = { readonly key: string; readonly version: string; readonly vector: Float32Array | null };
 
-/** Makes the table anew, with these rows. */
-export async function createBeside(
-  db: Connection,
-  name: string,
-  dim: number,
-  rows: readonly BesideRow[] = [],
-): Promise<void> {
+/** Makes the table anew, without rows. */
+export async function createBeside(db: Connection, name: string, dim: number): Promise<void> {
   // not by its mode `overwrite`, which warns about a table that is not there
   if ((await db.tableNames()).includes(name)) await db.dropTable(name);
-  await db.createTable(name, besideTable(rows, dim));
+  await db.createTable(name, besideTable([], dim));
+}
+
+/** Adds rows, all or none. */
+export async function appendRows(table: Table, rows: readonly BesideRow[], dim: number): Promise<void> {
+  if (rows.length > 0) await table.add(besideTable(rows, dim));
 }
 
 function besideTable(rows: readonly BesideRow[], dim: number, entry?: JournalEntry) {
@@ -48,34 +51,67 @@ export async function appendBatch(
   await table.add(besideTable(rows, dim, entry));
 }
 
-/** The versions that there are second vectors for, by key: of all rows, or of those with `keys`. */
-export async function besideVersions(table: Table, keys?: readonly string[]): Promise<Map<string, Set<string>>> {
-  const found = new Map<string, Set<string>>();
-  const filter = keys ? `id IN (${keys.map(quotedText).join(', ')})` : 'id IS NOT NULL';
-  if (keys?.length === 0) return found;
-  for await (const batch of table.query().where(filter).select(['id', 'version'])) {
-    const versions = batch.getChild('version')!;
-    for (const [i, key] of [...batch.getChild('id')!].entries()) {
-      const known = found.get(key);
-      if (known) known.add(versions.get(i));
-      else found.set(key, new Set([versions.get(i)]));
-    }
+/** Which versions of which rows there are second vectors for, and where: keys and numbers, no vectors. */
+export class BesideIndex {
+  /** `VERSION:ROW`. Nearly every key has one; those of a row that was changed are joined. */
+  readonly #places = new Map<string, string>();
+
+  add(key: string, version: string, row: bigint): void {
+    const known = this.#places.get(key);
+    this.#places.set(key, known === undefined ? `${version}:${row}` : `${known} ${version}:${row}`);
+  }
+
+  has(key: string, version: string): boolean {
+    return this.rowOf(key, version) !== null;
+  }
+
+  /** LanceDB's number of the row beside. */
+  rowOf(key: string, version: string): bigint | null {
+    const place = this.#places.get(key)?.split(' ').find((one) => one.startsWith(`${version}:`)); // biome-ignore format: short
+    return place === undefined ? null : BigInt(place.slice(version.length + 1));
+  }
+}
+
+/** Filters of rows beside: all of them, and those with some keys, of which there are not many. */
+export const everyRow = 'id IS NOT NULL';
+export const besideKeys = (keys: readonly string[]): string => keys.length === 0 ? 'false' : `id IN (${keys.map(quotedText).join(', ')})`; // biome-ignore format: short
+
+export async function besideIndex(table: Table, filter: string): Promise<BesideIndex> {
+  const found = new BesideIndex();
+  for await (const batch of table.query().where(filter).select(['id', 'version']).withRowId()) {
+    const [versions, rows] = [batch.getChild('version')!, batch.getChild('_rowid')!];
+    for (const [i, key] of [...batch.getChild('id')!].entries()) found.add(key, versions.get(i), rows.get(i));
   }
   return found;
 }
 
-/** Second vectors, as the table has them: of all rows, or of those with `keys`. */
-export async function* besideRows(table: Table, keys?: readonly string[]): AsyncGenerator<BesideRow> {
-  if (keys?.length === 0) return;
-  const filter = keys ? `id IN (${keys.map(quotedText).join(', ')})` : 'id IS NOT NULL';
-  for await (const batch of table.query().where(filter).select(['id', 'version', 'vector'])) {
-    const [ids, versions, vectors] = [
-      batch.getChild('id')!,
-      batch.getChild('version')!,
-      vectorsOf(batch.getChild('vector')),
-    ];
-    for (const [i, vector] of vectors.entries()) yield { key: ids.get(i), version: versions.get(i), vector };
-  }
+/** Second vectors, as the table has them. */
+export async function* besideRows(table: Table, filter: string): AsyncGenerator<BesideRow> {
+  for await (const batch of table.query().where(filter).select(COLUMNS)) yield* besideOf(batch);
+}
+
+/** Second vectors by LanceDB's numbers of their rows, in any order. */
+export async function besideAt(table: Table, rows: readonly bigint[]): Promise<BesideRow[]> {
+  const found: BesideRow[] = [];
+  if (rows.length > 0) for await (const batch of table.takeRowIds(rows).select(COLUMNS)) found.push(...besideOf(batch));
+  return found;
+}
+
+/** The second vectors nearest to one, with the versions that they count for, by cosine. */
+export async function nearestBeside(table: Table, to: Float32Array, limit: number): Promise<BesideRow[]> {
+  const found: BesideRow[] = [];
+  const query = table.vectorSearch(to).column('vector').distanceType('cosine').limit(limit);
+  for await (const batch of query.select([...COLUMNS, '_distance'])) found.push(...besideOf(batch));
+  return found;
+}
+
+function besideOf(batch: Arrow.RecordBatch): BesideRow[] {
+  const [ids, versions] = [batch.getChild('id')!, batch.getChild('version')!];
+  return vectorsOf(batch.getChild('vector')).map((vector, i) => ({
+    key: ids.get(i),
+    version: versions.get(i),
+    vector,
+  }));
 }
 
 export async function readJournal(table: Table): Promise<JournalEntry[]> {

@@ -102,11 +102,13 @@ export function vectorColumn(values: VectorColumn, dim: number): Arrow.Vector {
 /** The vectors of a column that was read. */
 export function vectorsOf(column: Arrow.Vector | null): (Float32Array | null)[] {
   const found: (Float32Array | null)[] = [];
-  for (const value of column ?? []) found.push(value === null ? null : Float32Array.from(value as Iterable<number>));
+  for (const part of (column?.data ?? []) as readonly Arrow.Data<Arrow.FixedSizeList<Arrow.Float32>>[]) {
+    const { listSize } = part.type;
+    const { values } = part.children[0] as Arrow.Data<Arrow.Float32>;
+    for (let i = 0; i < part.length; i++)
+      found.push(part.getValid(i) ? values.slice(i * listSize, (i + 1) * listSize) : null);
+  }
   return found;
 }
-
-/** The batches of rows that a query gives, as it gives them. */
-export type Batches = AsyncIterable<Arrow.RecordBatch>;
 
 export type { Connection, Table };

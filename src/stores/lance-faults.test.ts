@@ -7,10 +7,12 @@ import { connect } from '@lancedb/lancedb';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
 import { runWithout } from '../../test/helpers/without-packages.ts';
-import { besideName, readRecord, writeRecord } from './lance-beside.ts';
+import { BesideIndex, besideIndex, besideName, everyRow, readRecord, writeRecord } from './lance-beside.ts';
 import { arrow, vectorType } from './lance-driver.ts';
-import { replaceVectors } from './lance-swap.ts';
+import { movedPairs } from './lance-moved.ts';
+import { countOvertaken, replaceVectors, undoSwap } from './lance-swap.ts';
 import { openStore } from './open-store.ts';
+import { versionOfVector } from './vectors.ts';
 
 const DIM = 8;
 const other = stampOf('other', DIM); // of equal dimensions: no shape tells which vectors a table has
@@ -34,6 +36,10 @@ async function movedGallery(t: TestContext) {
   await store.commit({ rows: moved, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
   const content = async () => new Map((await (await db.openTable('faces')).query().toArray()).map(({ id, vector }) => [id, [...vector]])); // biome-ignore format: short
   return { db, table, url, store, content };
+}
+
+async function* blocksOf<T>(blocks: readonly T[]): AsyncGenerator<T> {
+  yield* blocks;
 }
 
 const queries = new Map([
@@ -67,7 +73,8 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
   // killed before the swap: the old vectors are still there
   const table = await db.openTable('faces');
   const gallery = { name, table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }; // biome-ignore format: short
-  await replaceVectors(table, gallery, new Map(Array.from({ length: 10 }, (_, i) => [`r${i}`, vectorOf(i, 0)])), DIM);
+  const old = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 0) }));
+  await replaceVectors(table, gallery, blocksOf([old]), DIM);
   const { stamp, migration } = await after.state();
   assert.deepEqual([stamp, migration!.phase], [oldStamp, 'moving']);
   assert.deepEqual((await after.search(queries, { k: 20 })).map(({ hits }) => hits!.length), [0, 10]); // biome-ignore format: short
@@ -104,6 +111,60 @@ test('LanceDB: a row that is written while the swap runs is noticed, and all row
   assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
   assert.equal((await store.state()).migration!.phase, 'moving');
   assert.deepEqual((await store.page(null, 10, { only: 'unmoved' })).map(({ key }) => key), ['late']); // biome-ignore format: short
+});
+
+test('LanceDB: more vectors than memory may hold are swapped at once, too, and taken back with what was written meanwhile', async (t) => {
+  const { db, table, content } = await movedGallery(t);
+  const before = await content();
+  const gallery = { name: 'faces.vector', table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }; // biome-ignore format: short
+  const beside = await db.openTable(besideName(gallery, 'beside'));
+  const begun = await table.version();
+  const vectors = async function* () {
+    for await (const pairs of movedPairs(table, gallery, beside)) yield pairs.map(({ key, beside }) => ({ key, vector: beside })); // biome-ignore format: short
+  };
+  const swap = await replaceVectors(table, gallery, vectors(), DIM, 3 * 4 * DIM); // three rows at a time
+  // a column, four times some rows of it, and its name
+  assert.deepEqual([swap.renamed, swap.version - begun], [true, 6]);
+  const after = await content();
+  for (const [id, vector] of after) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 2)]);
+  await table.checkout(swap.version - 1);
+  assert.deepEqual(new Map((await table.query().toArray()).map(({ id, vector }) => [id, [...vector]])), before, 'none of them until then'); // biome-ignore format: short
+  await table.checkoutLatest();
+  assert.equal(await countOvertaken(table, gallery, swap, await besideIndex(beside, everyRow)), 0);
+
+  await table.add([{ id: 'late', vector: [...vectorOf(9, 5)] }]);
+  await table.update({ where: "id = 'r4'", values: { vector: [...vectorOf(4, 6)] } });
+  const given = new BesideIndex();
+  for (const [i, id] of [...before.keys()].entries()) given.add(id, versionOfVector(vectorOf(Number(id.slice(1)), 2)), BigInt(i)); // biome-ignore format: short
+  await undoSwap(table, gallery, swap, given);
+  assert.deepEqual(await content(), new Map([...[...before].filter(([id]) => id !== 'r4'), ['late', [...vectorOf(9, 5)]], ['r4', [...vectorOf(4, 6)]]])); // biome-ignore format: short
+});
+
+test('LanceDB: a search that a rollback overtakes finds what is there then', async (t) => {
+  const { table, url, store } = await movedGallery(t);
+  await using other = await openStore(url);
+  const prototype = Object.getPrototypeOf(table);
+  const search = prototype.vectorSearch;
+  let searches = 0;
+  t.mock.method(prototype, 'vectorSearch', function (this: typeof table, to: Float32Array) {
+    const query = search.call(this, to);
+    if (this.name === 'faces' || searches++ > 0) return query;
+    const select = query.select.bind(query);
+    query.select = (columns: string[]) => {
+      const selected = select(columns);
+      const iterate = selected[Symbol.asyncIterator].bind(selected);
+      // the table that it is to read goes
+      selected[Symbol.asyncIterator] = async function* () {
+        await other.rollback();
+        yield* { [Symbol.asyncIterator]: iterate };
+      };
+      return selected;
+    };
+    return query;
+  });
+  const found = await store.search(queries, { k: 1 });
+  assert.ok(searches > 0);
+  assert.deepEqual(found.map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['old', 'r3']]); // biome-ignore format: short
 });
 
 test('LanceDB: what is missing is named', async (t) => {

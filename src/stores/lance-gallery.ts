@@ -59,6 +59,19 @@ export function keysFilter({ id, integers }: LanceGallery, keys: readonly string
 export const afterFilter = ({ id, integers }: LanceGallery, key: string): string =>
   `${quotedColumn(id)} > ${integers ? key : quotedText(key)}`;
 
+/** Filter of the rows beside from the row after one key to that of another. */
+export function besideRange({ integers }: LanceGallery, after: string | null, last: string): string {
+  const id = integers ? 'CAST(id AS BIGINT)' : 'id';
+  const value = (key: string): string => (integers ? key : quotedText(key));
+  return `${id} <= ${value(last)}${after === null ? '' : ` AND ${id} > ${value(after)}`}`;
+}
+
+/** What a query gives of each row as `key` and `vector`. */
+export const projection = ({ id, vector }: LanceGallery): Record<string, string> => ({
+  key: quotedColumn(id),
+  vector: quotedColumn(vector),
+});
+
 /** Keys as the column of ids holds them. */
 export function idColumn({ idType, integers }: LanceGallery, keys: readonly string[]): Arrow.Vector {
   const wide = integers && (idType as Arrow.Int).bitWidth === 64;

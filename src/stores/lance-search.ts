@@ -1,44 +1,76 @@
 import type { Table } from '@lancedb/lancedb';
-import { besideRows, besideVersions } from './lance-beside.ts';
+import { besideIndex, besideKeys, everyRow, nearestBeside } from './lance-beside.ts';
 import { vectorsOf } from './lance-driver.ts';
-import type { LanceGallery } from './lance-gallery.ts';
-import { applicationRows } from './lance-swap.ts';
+import { keysFilter, type LanceGallery } from './lance-gallery.ts';
+import { type ApplicationRow, applicationRows, movedPairs } from './lance-moved.ts';
 import { type NearestRows, versionOfVector } from './vectors.ts';
 
-/** Offers each row in the space that it is in. `url`: for messages. */
-export async function offerByRow(
-  table: Table,
-  gallery: LanceGallery,
-  beside: Table,
-  nearest: { readonly own: NearestRows | undefined; readonly beside: NearestRows | undefined },
-  url: string,
-): Promise<void> {
-  const versions = await besideVersions(beside);
-  const moved = new Map<string, string>();
-  for await (const { key, vector } of applicationRows(table, gallery)) {
-    const known = versions.get(key);
-    const version = known && versionOfVector(vector);
-    if (version !== undefined && known!.has(version)) moved.set(key, version);
-    else if (vector) nearest.own?.offer(key, vector, url);
+/** A search for the `k` rows nearest to a vector. `url`: for messages. */
+export type LanceSearch = {
+  readonly table: Table;
+  readonly gallery: LanceGallery;
+  readonly to: Float32Array;
+  readonly k: number;
+  readonly nearest: NearestRows;
+  readonly url: string;
+};
+
+/** Of the nearest vectors some are of rows in the other space: how many are looked at, first and at most, and by which factor more. */
+const [FIRST, FACTOR, MOST] = [4, 8, 1024];
+
+/** Offers the nearest rows that are not moved. If nearly all are, it reads all vectors once. */
+export async function offerUnmoved(search: LanceSearch, beside: Table): Promise<void> {
+  const { table, gallery, nearest, url } = search;
+  for (let limit = FIRST * search.k; limit <= MOST; limit *= FACTOR) {
+    const found = await nearestRows(search, limit, { exact: true });
+    const index = await besideIndex(beside, besideKeys(found.map(({ key }) => key))); // biome-ignore format: short
+    const open = found.filter(({ key, vector }) => !index.has(key, versionOfVector(vector)));
+    if (open.length < search.k && found.length === limit) continue;
+    for (const { key, vector } of open) nearest.offer(key, vector!, url);
+    return;
   }
-  if (!nearest.beside) return;
-  for await (const { key, version, vector } of besideRows(beside))
-    if (vector && moved.get(key) === version && moved.delete(key)) nearest.beside.offer(key, vector, url);
+  const index = await besideIndex(beside, everyRow);
+  for await (const rows of applicationRows(table, gallery))
+    for (const { key, vector } of rows)
+      if (vector && !index.has(key, versionOfVector(vector))) nearest.offer(key, vector, url);
 }
 
-/** Offers the nearest rows by LanceDB, by an index if there is one for cosines. `url`: for messages. */
-export async function offerNearest(
-  table: Table,
-  { id, vector }: LanceGallery,
-  to: Float32Array,
-  k: number,
-  nearest: NearestRows,
-  url: string,
-): Promise<void> {
-  const search = table.vectorSearch(to).column(vector).distanceType('cosine').limit(k).select([id, vector, '_distance']); // biome-ignore format: short
-  const index = (await table.listIndices()).find(({ columns }) => columns.includes(vector));
+/** Offers the nearest second vectors whose rows are still those that they were made of. If few are, it reads all. */
+export async function offerMoved({ table, gallery, to, k, nearest, url }: LanceSearch, beside: Table): Promise<void> {
+  for (let limit = FIRST * k; limit <= MOST; limit *= FACTOR) {
+    const found = await nearestBeside(beside, to, limit);
+    const versions = new Map<string, string>();
+    const filter = keysFilter(gallery, [...new Set(found.map(({ key }) => key))]);
+    if (filter !== null)
+      for await (const rows of applicationRows(table, gallery, filter))
+        for (const { key, vector } of rows) versions.set(key, versionOfVector(vector));
+    const valid = found.filter(({ key, version }) => versions.get(key) === version);
+    if (valid.length < k && found.length === limit) continue;
+    for (const { key, vector } of valid) nearest.offer(key, vector!, url);
+    return;
+  }
+  for await (const pairs of movedPairs(table, gallery, beside))
+    for (const { key, beside: vector } of pairs) if (vector) nearest.offer(key, vector, url);
+}
+
+/** Offers the nearest rows by LanceDB, by an index if there is one for cosines. */
+export async function offerNearest(search: LanceSearch): Promise<void> {
+  const { table, gallery, k, nearest, url } = search;
+  const index = (await table.listIndices()).find(({ columns }) => columns.includes(gallery.vector));
   const byCosine = index && (await table.indexStats(index.name))?.distanceType === 'cosine';
-  for await (const batch of byCosine ? search : search.bypassVectorIndex())
-    for (const [i, found] of vectorsOf(batch.getChild(vector)).entries())
-      if (found) nearest.offer(String(batch.getChild(id)!.get(i)), found, url);
+  for (const { key, vector } of await nearestRows(search, k, { exact: !byCosine })) nearest.offer(key, vector!, url);
+}
+
+async function nearestRows(
+  { table, gallery: { id, vector }, to }: LanceSearch,
+  limit: number,
+  { exact }: { readonly exact: boolean },
+): Promise<ApplicationRow[]> {
+  const search = table.vectorSearch(to).column(vector).distanceType('cosine').limit(limit).select([id, vector, '_distance']); // biome-ignore format: short
+  const found: ApplicationRow[] = [];
+  for await (const batch of exact ? search.bypassVectorIndex() : search) {
+    const keys = batch.getChild(id)!;
+    for (const [i, row] of vectorsOf(batch.getChild(vector)).entries()) found.push({ key: String(keys.get(i)), vector: row }); // biome-ignore format: short
+  }
+  return found;
 }

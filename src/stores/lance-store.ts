@@ -1,5 +1,6 @@
 import type { Connection, Table } from '@lancedb/lancedb';
 import { lockOutput } from '../artifacts/output-lock.ts';
+import { messageOf } from '../base/errors.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -15,20 +16,22 @@ import type {
 } from './gallery-store.ts';
 import {
   appendBatch,
-  type BesideRow,
+  appendRows,
+  besideIndex,
   besideName,
-  besideRows,
-  besideVersions,
   createBeside,
+  everyRow,
   type LanceRecord,
   readJournal,
   readRecord,
   writeRecord,
 } from './lance-beside.ts';
-import { asLanceError, openLance, quotedColumn, vectorsOf } from './lance-driver.ts';
-import { afterFilter, describeLance, FRESH, keysFilter, type LanceGallery, openLanceTable } from './lance-gallery.ts';
-import { offerByRow, offerNearest } from './lance-search.ts';
-import { applicationRows, dropSwapColumns, replaceVectors } from './lance-swap.ts';
+import { asLanceError, openLance } from './lance-driver.ts';
+import { describeLance, keysFilter, type LanceGallery, openLanceTable } from './lance-gallery.ts';
+import { type ApplicationRow, applicationRows, countMoved, type MovedPair, movedPairs } from './lance-moved.ts';
+import { type LanceRows, rowsAfter, rowsByKey, unmovedAfter } from './lance-rows.ts';
+import { offerMoved, offerNearest, offerUnmoved } from './lance-search.ts';
+import { countOvertaken, dropSwapColumns, replaceVectors, undoSwap } from './lance-swap.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import {
   newerRowsError,
@@ -63,15 +66,15 @@ type Look = GalleryState & {
   readonly former: Stamp | null;
 };
 
-/** Keys and columns that are looked at together where only some of them are wanted. */
-const CHUNK = 4096;
+/** Attempts to read what a migration that ends meanwhile removes. */
+const READS = 4;
 /** Rows that tell whether a swap has been. */
 const SAMPLE = 64;
 
 /**
  * A table of LanceDB, which has transactions of one table only. The second vectors are in a table of their own, each with the version
- * of the row that it counts for: what the application changes is noticed when it is read. That makes a search during a migration read
- * all vectors. A swap is one version of the application's table; who finds that it was begun looks which vectors are there.
+ * of the row that it counts for: what the application changes is noticed when it is read. A swap is one version of the application's
+ * table; who finds that it was begun looks which vectors are there.
  */
 class LanceStore implements GalleryStore {
   readonly url: string;
@@ -87,24 +90,23 @@ class LanceStore implements GalleryStore {
   }
 
   async describe(): Promise<GalleryDescription> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const { table, id, vector, columns, dim } = (await this.#look()).gallery;
       return { kind: 'lancedb', table, id, vector, columns, dim };
     });
   }
 
   async state(): Promise<GalleryState> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const { stamp, migration } = await this.#look();
       return { stamp, migration };
     });
   }
 
   async counts(): Promise<GalleryCounts> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const look = await this.#look();
-      const rows = await this.#table.countRows();
-      return { rows, moved: look.migration ? (await this.#movedRows(look)).size : 0 };
+      return { rows: await this.#table.countRows(), moved: look.migration ? await this.#countMoved(look) : 0 };
     });
   }
 
@@ -117,43 +119,36 @@ class LanceStore implements GalleryStore {
   }
 
   async rows(keys: readonly string[], fields: readonly string[] = []): Promise<GalleryRow[]> {
-    return await this.#do(async () => this.#rows(await this.#look(), keys, fields));
+    return await this.#read(async () => this.#rows(await this.#look(), keys, fields));
   }
 
   async page(after: string | null, limit: number, { fields = [], only }: PageOptions = {}): Promise<GalleryRow[]> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const look = await this.#look();
-      const found: GalleryRow[] = [];
-      for (let last = after; found.length < limit; ) {
-        const chosen = only === 'unmoved' && look.migration;
-        const keys = await this.#keysAfter(look, last, chosen ? Math.max(limit, CHUNK) : limit);
-        if (keys.length === 0) break;
-        const rows = new Map((await this.#rows(look, keys, fields)).map((row) => [row.key, row]));
-        found.push(...keys.flatMap((key) => rows.get(key) ?? []).filter(({ moved }) => !chosen || !moved));
-        last = keys.at(-1)!;
-      }
-      return found.slice(0, limit);
+      const rows = await this.#rowsOf(look, fields);
+      return only === 'unmoved' && look.migration
+        ? await unmovedAfter(rows, after, limit)
+        : await rowsAfter(rows, after, limit);
     });
   }
 
   async search(queries: ReadonlyMap<string, Float32Array>, options: SearchOptions): Promise<SearchedSpace[]> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const look = requireStamp(this.url, await this.#look());
       const { gallery, stamp, migration } = look;
       requireColumns(this.url, gallery.columns, options.fields ?? []);
-      const moving = migration?.phase === 'moving';
-      const spaces = (moving ? [stamp, migration.target] : [stamp]).map((of) => {
-        const query = queries.get(of.model.digest);
-        if (query) requireQueryDimension(this.url, of, query);
-        return { stamp: of, query, nearest: query && new NearestRows(query, options.k) };
+      const beside = migration?.phase === 'moving' ? await this.#beside(look) : null;
+      const spaces = (beside ? [stamp, migration!.target] : [stamp]).map((of) => {
+        const to = queries.get(of.model.digest);
+        if (to) requireQueryDimension(this.url, of, to);
+        return { stamp: of, search: to && { table: this.#table, gallery, to, k: options.k, nearest: new NearestRows(to, options.k), url: this.url } }; // biome-ignore format: short
       });
-      const [own, beside] = spaces;
-      if (moving)
-        await offerByRow(this.#table, gallery, await this.#beside(look), { own: own!.nearest, beside: beside!.nearest }, this.url); // biome-ignore format: short
-      else if (own!.nearest) await offerNearest(this.#table, gallery, own!.query!, options.k, own!.nearest, this.url);
+      const [own, moved] = spaces;
+      if (own!.search) await (beside ? offerUnmoved(own!.search, beside) : offerNearest(own!.search));
+      if (moved?.search) await offerMoved(moved.search, beside!);
       const found: SearchedSpace[] = [];
-      for (const { stamp: of, nearest } of spaces)
-        found.push({ stamp: of, hits: nearest ? await this.#withFields(look, nearest.hits(), options.fields ?? []) : null }); // biome-ignore format: short
+      for (const { stamp: of, search } of spaces)
+        found.push({ stamp: of, hits: search ? await this.#withFields(look, search.nearest.hits(), options.fields ?? []) : null }); // biome-ignore format: short
       return found;
     });
   }
@@ -188,7 +183,7 @@ class LanceStore implements GalleryStore {
   }
 
   async journal(): Promise<JournalEntry[]> {
-    return await this.#do(async () => {
+    return await this.#read(async () => {
       const { gallery, migration } = await this.#look();
       return migration ? await readJournal(await this.#db.openTable(besideName(gallery, 'beside'))) : [];
     });
@@ -198,13 +193,9 @@ class LanceStore implements GalleryStore {
     await this.#do(async () => {
       const look = await this.#look();
       const migration = requireMigration(this.url, look, 'moving');
-      const rows = await this.#movedRows(look);
-      const unmoved = (await this.#table.countRows()) - rows.size;
+      const unmoved = (await this.#table.countRows()) - (await this.#countMoved(look));
       if (unmoved > 0) throw unmovedError(this.url, unmoved);
-      const former: BesideRow[] = [];
-      for (const [key, { own, beside }] of rows) former.push({ key, version: versionOfVector(beside), vector: own });
-      await createBeside(this.#db, besideName(look.gallery, 'former'), look.gallery.dim, former);
-      const late = await this.#swap(look, rows, migration.target.dim);
+      const late = await this.#swap(look, migration.target.dim, 'keep');
       if (late > 0) throw unmovedError(this.url, late);
       const done: MigrationRecord = { ...migration, phase: 'cut-over' };
       await this.#save(look, { migration: JSON.stringify(done), swapping: null });
@@ -217,9 +208,8 @@ class LanceStore implements GalleryStore {
       const look = await this.#look();
       const { phase } = requireMigration(this.url, look);
       if (phase === 'cut-over') {
-        const rows = await this.#movedRows(look);
-        const newer = (await this.#table.countRows()) - rows.size;
-        const late = newer > 0 ? newer : await this.#swap(look, rows, look.former!.dim);
+        const newer = (await this.#table.countRows()) - (await this.#countMoved(look));
+        const late = newer > 0 ? newer : await this.#swap(look, look.former!.dim, 'drop');
         if (late > 0) throw newerRowsError(this.url, late);
       }
       await this.#end(look, {});
@@ -242,6 +232,16 @@ class LanceStore implements GalleryStore {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#table.close();
     this.#db.close();
+  }
+
+  /** A migration that ends removes tables that a search may be reading: it is repeated on what is there then. */
+  async #read<T>(body: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++)
+      try {
+        return await body();
+      } catch (error) {
+        if (attempt === READS || !/not found/i.test(messageOf(error))) throw asLanceError(error, this.url, this.#url.location); // biome-ignore format: short
+      }
   }
 
   async #do<T>(body: () => Promise<T>): Promise<T> {
@@ -278,8 +278,8 @@ class LanceStore implements GalleryStore {
     const filter = keysFilter(gallery, sample.map(({ id }) => String(id))); // biome-ignore format: short
     const fresh = new Map(sample.map(({ id, version }) => [String(id), String(version)]));
     if (filter !== null)
-      for await (const { key, vector } of applicationRows(this.#table, gallery, filter))
-        if (fresh.get(key) === versionOfVector(vector)) return 'cut-over';
+      for await (const rows of applicationRows(this.#table, gallery, filter))
+        if (rows.some(({ key, vector }) => fresh.get(key) === versionOfVector(vector))) return 'cut-over';
     return 'moving';
   }
 
@@ -304,72 +304,46 @@ class LanceStore implements GalleryStore {
   }
 
   /**
-   * Gives rows their second vectors, all at once, unless one was written since they were read. → the number of such rows: then all are
-   * as they were
+   * Gives rows their second vectors, all at once, unless one was written since they were read; those that they had are kept, or not.
+   * → the number of such rows: then all are as they were
    */
-  async #swap(look: Look, rows: ReadonlyMap<string, MovedPair>, dim: number): Promise<number> {
+  async #swap(look: Look, dim: number, had: 'keep' | 'drop'): Promise<number> {
     const { gallery } = look;
+    const beside = await this.#beside(look);
+    if (had === 'keep') await this.#keepFormer(gallery, beside);
     await this.#save(look, { swapping: new Date().toISOString() });
-    const fresh = new Map([...rows].map(([key, { beside }]) => [key, beside]));
-    const version = await replaceVectors(this.#table, gallery, fresh, dim);
-    await this.#table.checkout(version - 1);
-    const before = new Map<string, Float32Array | null>();
-    let late = dim === gallery.dim ? 0 : await this.#table.countRows(`${FRESH} IS NULL`);
-    for await (const { key, vector } of applicationRows(this.#table, gallery)) {
-      const own = rows.get(key)?.own;
-      if (own === undefined || versionOfVector(own) !== versionOfVector(vector)) late++;
-      before.set(key, vector);
-    }
-    await this.#table.checkoutLatest();
+    const pairs = movedPairs(this.#table, gallery, beside);
+    const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), dim);
+    const late = await countOvertaken(this.#table, gallery, swap, await besideIndex(beside, everyRow));
     if (late > 0) {
-      await replaceVectors(this.#table, { ...gallery, dim }, before, gallery.dim);
-      await dropSwapColumns(this.#table);
+      const given = await this.#db.openTable(besideName(gallery, had === 'keep' ? 'former' : 'beside'));
+      await undoSwap(this.#table, gallery, swap, await besideIndex(given, everyRow));
       await this.#save(look, { swapping: null });
     }
     return late;
   }
 
-  /** The rows that are moved, with both vectors. */
-  async #movedRows(look: Look): Promise<Map<string, MovedPair>> {
-    const beside = await this.#beside(look);
-    const versions = await besideVersions(beside);
-    const own = new Map<string, Float32Array | null>();
-    for await (const { key, vector } of applicationRows(this.#table, look.gallery))
-      if (versions.get(key)?.has(versionOfVector(vector))) own.set(key, vector);
-    const found = new Map<string, MovedPair>();
-    for await (const { key, version, vector } of besideRows(beside))
-      if (own.has(key) && versionOfVector(own.get(key)!) === version) found.set(key, { own: own.get(key)!, beside: vector }); // biome-ignore format: short
-    return found;
+  /** Writes the vectors that rows have down beside the versions that they are to have. */
+  async #keepFormer(gallery: LanceGallery, beside: Table): Promise<void> {
+    const name = besideName(gallery, 'former');
+    await createBeside(this.#db, name, gallery.dim);
+    const former = await this.#db.openTable(name);
+    for await (const pairs of movedPairs(this.#table, gallery, beside))
+      await appendRows(former, pairs.map(({ key, own, beside }) => ({ key, version: versionOfVector(beside), vector: own })), gallery.dim); // biome-ignore format: short
   }
 
-  async #keysAfter({ gallery }: Look, after: string | null, count: number): Promise<string[]> {
-    const query = this.#table.query().select([gallery.id]).orderBy({ columnName: gallery.id }).limit(count);
-    const found = await (after === null ? query : query.where(afterFilter(gallery, after))).toArray();
-    return found.map((row) => String(row[gallery.id]));
+  async #countMoved(look: Look): Promise<number> {
+    return await countMoved(this.#table, look.gallery, await this.#beside(look));
   }
 
   async #rows(look: Look, keys: readonly string[], fields: readonly string[]): Promise<GalleryRow[]> {
-    const { gallery, migration } = look;
-    requireColumns(this.url, gallery.columns, fields);
-    const filter = keysFilter(gallery, keys);
-    if (filter === null) return [];
-    const beside = new Map<string, Float32Array | null>();
-    if (migration)
-      for await (const { key, version, vector } of besideRows(await this.#beside(look), keys)) beside.set(`${version} ${key}`, vector); // biome-ignore format: short
-    const named = Object.fromEntries(fields.map((field, i) => [`f${i}`, quotedColumn(field)]));
-    const select = { key: quotedColumn(gallery.id), vector: quotedColumn(gallery.vector), ...named };
-    const found: GalleryRow[] = [];
-    for await (const batch of this.#table.query().where(filter).select(select))
-      for (const [i, vector] of vectorsOf(batch.getChild('vector')).entries()) {
-        const [key, version] = [String(batch.getChild('key')!.get(i)), versionOfVector(vector)];
-        const second = beside.get(`${version} ${key}`);
-        const values = fields.map((field, f) => [field, batch.getChild(`f${f}`)!.get(i)]);
-        found.push({
-          ...{ key, version, vector, moved: second !== undefined, beside: second ?? null },
-          fields: Object.fromEntries(values),
-        });
-      }
-    return found;
+    return await rowsByKey(await this.#rowsOf(look, fields), keys);
+  }
+
+  async #rowsOf(look: Look, fields: readonly string[]): Promise<LanceRows> {
+    requireColumns(this.url, look.gallery.columns, fields);
+    const beside = look.migration ? await this.#beside(look) : null;
+    return { table: this.#table, gallery: look.gallery, beside, fields };
   }
 
   async #withFields(
@@ -383,4 +357,7 @@ class LanceStore implements GalleryStore {
   }
 }
 
-type MovedPair = { readonly own: Float32Array | null; readonly beside: Float32Array | null };
+/** The rows as they are after a swap. */
+async function* blocksOf(pairs: AsyncIterable<readonly MovedPair[]>): AsyncGenerator<readonly ApplicationRow[]> {
+  for await (const some of pairs) yield some.map(({ key, beside }) => ({ key, vector: beside }));
+}

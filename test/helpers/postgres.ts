@@ -1,11 +1,11 @@
 import { PGlite } from '@electric-sql/pglite';
 import { vector } from '@electric-sql/pglite-pgvector';
-import { PGLiteSocketServer } from '@electric-sql/pglite-socket';
 import pg from 'pg';
 import { vectorBytes } from '../../src/stores/vectors.ts';
+import { servePostgres } from './postgres-sockets.ts';
 import type { TestGallery, TestRow } from './store-conformance.ts';
 
-/** A PostgreSQL with pgvector in this process, which `pg` speaks to over TCP. Its connections take turns, transaction by transaction. */
+/** A PostgreSQL with pgvector in this process, which `pg` reaches over TCP. Its connections take turns, transaction by transaction. */
 export type TestServer = AsyncDisposable & {
   readonly port: number;
   /** `postgres://postgres:…@127.0.0.1:PORT/postgres` */
@@ -27,19 +27,17 @@ type ServerOptions = {
 
 export async function startPostgres({ folder, port = 0, pgvector = true }: ServerOptions = {}): Promise<TestServer> {
   const database = await PGlite.create({ extensions: { vector }, ...(folder !== undefined && { dataDir: folder }) });
-  const server = new PGLiteSocketServer({ db: database, host: '127.0.0.1', port, maxConnections: 20 });
-  await server.start();
-  const bound = Number(server.getServerConn().split(':').at(-1));
-  const url = `postgres://postgres:${PASSWORD}@127.0.0.1:${bound}/postgres`;
+  const server = await servePostgres(database, port);
+  const url = `postgres://postgres:${PASSWORD}@127.0.0.1:${server.port}/postgres`;
   const application = new pg.Client({ connectionString: url });
   application.on('error', () => {}); // the server goes first
   await application.connect();
   if (pgvector) await application.query('CREATE EXTENSION IF NOT EXISTS vector');
   return {
-    ...{ port: bound, url, application },
+    ...{ port: server.port, url, application },
     [Symbol.asyncDispose]: async () => {
       await application.end();
-      await server.stop();
+      await server[Symbol.asyncDispose]();
       await database.close();
     },
   };
