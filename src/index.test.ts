@@ -6,7 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../test/helpers/folder.ts';
 import { writeTinySet } from '../test/helpers/images.ts';
+import { unitRows } from '../test/helpers/paired-rows.ts';
+import { Rng } from './base/rng.ts';
 import { packageRoot } from './base/version.ts';
+import { writeFeatureSet } from './features/index.ts';
+import { cutOver, evaluate, type GalleryStore, loadGallery, migrate, openGallery, plan, planChain, rollBack, searchGallery, stampGallery, UserError, verifyGallery } from './index.ts'; // biome-ignore format: short
 
 /** From a recipe to an evaluation, with and without an experiment file; `result.json` in its folder tells what came out. */
 const program = `
@@ -69,4 +73,44 @@ test('a program trains, extracts, evaluates and runs an experiment; nothing is p
       'exportModel has no option unitlength; did you mean unitLength?\n  hint: its options: to, out, space, unitLength, pixels, half, check, evaluation, force, reporter',
     ],
   });
+});
+
+test('a program plans an upgrade, keeps a gallery, searches it and moves it to the new model', async (t) => {
+  const folder = testFolder(t);
+  const [classes, images, dim] = [30, 4, 8];
+  const labels = Int32Array.from({ length: classes * images }, (_, i) => Math.floor(i / images));
+  const centres = unitRows(classes, dim, new Rng('centres'));
+  for (const [name, noise] of [
+    ['old', 0.8],
+    ['new', 0.4],
+  ] as const) {
+    const noises = unitRows(labels.length, dim, new Rng(name));
+    const rows = noises.map((x, i) => centres[labels[Math.floor(i / dim)]! * dim + (i % dim)]! + noise * x);
+    const model = { name, digest: `digest of ${name}`, preset: 'default', differences: [], trainedOn: null };
+    const families = new Int32Array(labels.length).fill(-1);
+    await writeFeatureSet(join(folder, name), { dim, classes, labels, families, flip: 'none', dataset: null, model, id: String }, {}, ({ append }) => append(rows)); // biome-ignore format: short
+  }
+  const [old, fresh, evaluation] = ['old', 'new', 'evaluation'].map((name) => join(folder, name)) as [string, string, string]; // biome-ignore format: short
+  await evaluate({ title: 'x', old, candidates: [{ name: 'new', features: fresh }], seed: 0, resamples: 20, out: evaluation }); // biome-ignore format: short
+  const { verdict } = await plan({ evaluations: [evaluation], metric: 'rank-1', gallerySize: 1000 });
+  assert.equal(typeof verdict.accepted, 'boolean');
+  const chain = await planChain({ chain: [{ name: 'a', features: old }, { name: 'b', features: fresh }], metric: 'rank-1', resamples: 20 }); // biome-ignore format: short
+  assert.equal(chain.models.length, 2);
+
+  const url = `sqlite:${join(folder, 'gallery.db')}#faces`;
+  assert.equal((await loadGallery({ features: old, url })).rows, labels.length);
+  await stampGallery({ url, features: old });
+  const [found] = await searchGallery({ url, features: old, rows: [7], k: 2 });
+  assert.equal(found!.hits[0]!.id, '7');
+  const run = await migrate({ url, features: fresh, order: join(folder, 'order.txt'), limit: 40, batchSize: 20 }).catch((error) => error); // biome-ignore format: short
+  assert.ok(run instanceof UserError && /order\.txt/.test(run.message), String(run));
+  assert.equal((await migrate({ url, features: fresh })).ended, 'moved');
+  assert.ok((await verifyGallery(url, { sample: 10 })).ok);
+  await cutOver(url);
+  {
+    await using gallery: GalleryStore = await openGallery(url);
+    assert.deepEqual([(await gallery.state()).stamp!.model.name, (await gallery.counts()).moved], ['new', 120]);
+  }
+  await rollBack(url);
+  await assert.rejects(migrate({ url, feature: fresh } as never), /migrate has no option feature; did you mean features/); // biome-ignore format: short
 });

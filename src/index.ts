@@ -13,6 +13,8 @@ import type { Evaluation } from './eval/index.ts';
 import type { PlannedStage } from './experiment/plan.ts';
 import type { ExportOptions, ExportResult } from './export/export-model.ts';
 import { type EmbeddingsInfo, FeatureSet, type FeaturesInfo } from './features/index.ts';
+import type { Chain } from './plan/chain-artifact.ts';
+import type { Plan } from './plan/plan-artifact.ts';
 import { loadRecipe, parseRecipe } from './runs/load-recipe.ts';
 import { type EncoderOptions, openEncoder } from './runs/open-encoder.ts';
 import * as adapters from './stages/adapt.ts';
@@ -20,16 +22,32 @@ import { type SimulateBackfillOptions as BackfillOptions, writeBackfill } from '
 import { type EmbedPathsOptions, embedPaths } from './stages/embed.ts';
 import { type EvaluateSetsOptions, evaluateSets } from './stages/evaluate-sets.ts';
 import { type EmbedDatasetOptions, embedDataset } from './stages/extract.ts';
+import * as galleries from './stages/galleries.ts';
+import * as migrations from './stages/migrate.ts';
+import { type PlanUpgradeOptions, planUpgrade } from './stages/plan.ts';
+import { type PlanChainOptions as ChainOptions, planChain as comparedChain } from './stages/plan-chain.ts';
 import * as experiments from './stages/run-experiment.ts';
+import {
+  type SearchGalleryOptions as GallerySearch,
+  type QueryHits,
+  searchGallery as searched,
+} from './stages/search.ts';
 import { type TrainedModel, type TrainModelOptions, trainModel } from './stages/train.ts';
+import type { MigrationRun } from './stores/run-migration.ts';
+import type { Stamp } from './stores/stamp.ts';
 
 export { Interrupted, UserError } from './base/errors.ts';
 export type { Progress, Reporter } from './base/progress.ts';
 export { terminalReporter } from './base/terminal-reporter.ts';
+export type { LoadedGallery } from './stages/galleries.ts';
+export type { MigrationStatus } from './stages/migrate.ts';
+export type { GalleryStore, Hit, SearchedSpace } from './stores/gallery-store.ts';
+export type { MigrationCheck } from './stores/verify-migration.ts';
 export { setDefaultDevice, setThreads } from './torch/index.ts';
 export type {
   AdapterInfo,
   BackfillSimulation,
+  Chain,
   EmbeddingsInfo,
   Encoder,
   EncoderOptions,
@@ -37,7 +55,11 @@ export type {
   ExportResult,
   FeatureSet,
   FeaturesInfo,
+  MigrationRun,
+  Plan,
   PlannedStage,
+  QueryHits,
+  Stamp,
   TrainedModel,
 };
 
@@ -183,6 +205,81 @@ export type SimulateBackfillOptions = BackfillOptions & Reported;
 /** Simulates a gallery that is moved to the new model, and writes the curves, a page and the orders into the folder `out`. */
 export const simulateBackfill = ({ reporter, ...options }: SimulateBackfillOptions): Promise<BackfillSimulation> =>
   reportTo(reporter, () => writeBackfill(options));
+
+export type PlanOptions = PlanUpgradeOptions & Reported;
+
+/** Draws one verdict on an upgrade from evaluations and simulated backfills on disk. Its `verdict.accepted` tells whether it is proven. */
+export const plan = (options: PlanOptions): Promise<Plan> => called('plan', options, planNames, planUpgrade);
+
+const planNames: OptionNames<PlanOptions> = {
+  ...{ evaluations: required, backfills: optional, metric: optional, gallery: optional, gallerySize: optional },
+  ...{ vectorType: optional, imagesPerSecond: optional, minGain: optional, maxLoss: optional, maxHours: optional },
+  ...{ accept: optional, out: optional, force: optional, reporter: optional },
+};
+
+export type PlanChainOptions = ChainOptions & Reported;
+
+/** Compares generations of models, the oldest first: each one's queries on each one's gallery. */
+export const planChain = (options: PlanChainOptions): Promise<Chain> =>
+  called('planChain', options, chainNames, comparedChain);
+
+const chainNames: OptionNames<PlanChainOptions> = {
+  ...{ chain: required, metric: required, seed: optional, resamples: optional, adapt: optional, candidates: optional },
+  ...{ out: optional, force: optional, reporter: optional },
+};
+
+/** Opens a gallery in a vector store by its URL; dispose it after use. @throws UserError if there is none */
+export { openStore as openGallery } from './stores/open-store.ts';
+
+export type LoadGalleryOptions = galleries.LoadGalleryOptions & Reported;
+
+/** Creates a gallery of a feature set: ids, vectors of length 1, labels, and the images if `data` is given. */
+export const loadGallery = (options: LoadGalleryOptions): Promise<galleries.LoadedGallery> =>
+  called('loadGallery', options, loadNames, galleries.loadGallery);
+
+const loadNames: OptionNames<LoadGalleryOptions> = { features: required, url: required, data: optional, reporter: optional }; // biome-ignore format: short
+
+export type StampGalleryOptions = galleries.StampSource & { readonly url: string; readonly force?: boolean } & Reported;
+
+/** Writes into a gallery which model its vectors are of. */
+export const stampGallery = (options: StampGalleryOptions): Promise<Stamp> =>
+  called('stampGallery', options, stampNames, galleries.stampGallery);
+
+const stampNames: OptionNames<StampGalleryOptions> = {
+  ...{ url: required, model: optional, features: optional, flip: optional, force: optional, reporter: optional },
+};
+
+export type SearchGalleryOptions = GallerySearch & Reported;
+
+/** Searches a gallery with images or features of a model that its vectors may be compared with; during a migration, too. */
+export const searchGallery = (options: SearchGalleryOptions): Promise<QueryHits[]> =>
+  called('searchGallery', options, searchNames, searched);
+
+const searchNames: OptionNames<SearchGalleryOptions> = {
+  ...{ url: required, model: optional, images: optional, features: optional, rows: optional, adapter: optional },
+  ...{ thresholds: optional, k: optional, fields: optional, reporter: optional },
+};
+
+export type MigrateOptions = migrations.MigrateOptions & { readonly resume?: boolean } & Reported;
+
+/** Moves the rows of a gallery to the new model, or goes on with it, until every row has a new vector beside the old one. */
+export const migrate = (options: MigrateOptions): Promise<MigrationRun> =>
+  called('migrate', options, migrateNames, migrations.migrate);
+
+const migrateNames: OptionNames<MigrateOptions> = {
+  ...{ url: required, features: optional, adapter: optional, model: optional, images: optional, folder: optional },
+  ...{ flip: optional, order: optional, batchSize: optional, rate: optional, limit: optional, signal: optional },
+  ...{ resume: optional, reporter: optional },
+};
+
+export {
+  cutOver,
+  finishMigration,
+  migrationStatus,
+  pauseMigration,
+  rollBack,
+  verifyGallery,
+} from './stages/migrate.ts';
 
 /** Opens a feature set; close it after use. @throws UserError if it is none, or damaged. */
 export const openFeatures = (folder: string): FeatureSet => FeatureSet.open(folder);

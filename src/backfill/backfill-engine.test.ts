@@ -271,6 +271,6 @@ test('lists that outgrow the memory are refused before they are whole', () => {
   const pairs = movingPairs(protocol, spaces);
   assert.throws(
     () => new BackfillEngine(protocol, spaces, { pairs, rankFusion: true, memoryBytes: 1000 }),
-    /keeps about .* GB of entries that may be found, it may take 0\.0000010 GB/,
+    /the entries that may be found take about .* GB, it may take 0\.0000010 GB/,
   );
 });

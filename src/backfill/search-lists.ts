@@ -1,4 +1,4 @@
-import { UserError } from '../base/errors.ts';
+import { memoryError } from '../eval/evaluation-memory.ts';
 import { eachSimilarityBlock, type SearchSpace, type SimilarityBlock } from '../eval/gallery-search.ts';
 import { cosine, NO_SCORE } from '../eval/scores.ts';
 import { Column } from './columns.ts';
@@ -69,20 +69,15 @@ export function buildSearchLists(
   eachSimilarityBlock([before, after], ([old, moved], from, rows) => {
     for (const builder of builders) builder.add(old!, moved!, from, rows);
     const bytes = builders.reduce((sum, builder) => sum + builder.bytes, 0);
-    if (bytes > memoryBytes) refuseLists((bytes / (from + rows)) * total, memoryBytes);
+    if (bytes > memoryBytes)
+      throw memoryError(
+        'the entries that may be found take about',
+        { needed: (bytes / (from + rows)) * total, allowed: memoryBytes },
+        'allow more memory, draw fewer probes, or do without rank fusion, which keeps every entry that is ever ahead',
+      );
     onBlock?.(from + rows, total);
   });
   return builders.map((builder) => builder.lists());
-}
-
-function refuseLists(needed: number, allowed: number): never {
-  const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);
-  throw new UserError(
-    `the simulation keeps about ${gigabytes(needed)} GB of entries that may be found, it may take ${gigabytes(allowed)} GB`,
-    {
-      hint: 'allow more memory, draw fewer probes, or do without rank fusion, which keeps every entry that is ever ahead',
-    },
-  );
 }
 
 class ListBuilder {

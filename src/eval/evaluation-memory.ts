@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import { type Hint, UserError } from '../base/errors.ts';
 
 /** The sizes that determine the memory of an evaluation of a labelled set. */
 export type EvaluationSize = {
@@ -34,3 +35,13 @@ export function evaluationBytes({ count, classes, dims, pairs, resamples }: Eval
 
 /** A quarter of the machine's memory. */
 export const defaultMemory = (): number => totalmem() / 4;
+
+/** What a computation says that would take more memory than it may. `what`: such as "evaluating 10 embeddings takes about" */
+export function memoryError(
+  what: string,
+  bytes: { readonly needed: number; readonly allowed: number },
+  hint: Hint,
+): UserError {
+  const gigabytes = (of: number): string => `${(of / 1e9).toPrecision(2)} GB`;
+  return new UserError(`${what} ${gigabytes(bytes.needed)}, it may take ${gigabytes(bytes.allowed)}`, { hint });
+}

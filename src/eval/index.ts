@@ -42,7 +42,7 @@ export type {
   VerificationResult,
   WithheldVerdict,
 } from './evaluation.ts';
-export { defaultMemory, type EvaluationSize, evaluationBytes } from './evaluation-memory.ts';
+export { defaultMemory, type EvaluationSize, evaluationBytes, memoryError } from './evaluation-memory.ts';
 export { chooseCalibration, fitIsotonic, fitPlatt, logLoss } from './fit-calibration.ts';
 export {
   CMC_RANKS,

@@ -19,6 +19,7 @@ import {
   defaultMemory,
   type EvaluateOptions,
   evaluationBytes,
+  memoryError,
   RESAMPLES,
   requireFewZeros,
   SAMPLE_SIZES,
@@ -222,10 +223,10 @@ function memoryForLists(options: SimulateBackfillOptions, labels: Int32Array, di
   };
   const needed = evaluationBytes({ ...size, dims: [old + newer + crossed] });
   if (needed < memoryBytes) return memoryBytes - needed;
-  const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);
-  throw new UserError(
-    `simulating with ${labels.length} embeddings takes about ${gigabytes(needed)} GB and more, it may take ${gigabytes(memoryBytes)} GB`,
-    { hint: optionHint(`--memory ${Math.ceil((2 * needed) / 1e9)}`) },
+  throw memoryError(
+    `simulating with ${labels.length} embeddings takes at least`,
+    { needed, allowed: memoryBytes },
+    optionHint(`--memory ${Math.ceil((2 * needed) / 1e9)}`),
   );
 }
 

@@ -8,6 +8,7 @@ import {
   evaluate,
   evaluationBytes,
   type ModelFeatures,
+  memoryError,
   RESAMPLES,
   relateTrainingData,
   SAMPLE_SIZES,
@@ -158,16 +159,10 @@ function requireMemory(
   const classes = new Set(labels).size;
   const needed = evaluationBytes({ count: labels.length, classes, dims, pairs: genuines + impostors, resamples });
   if (needed <= memoryBytes) return;
-  const gigabytes = (bytes: number): string => (bytes / 1e9).toPrecision(2);
-  throw new UserError(
-    `evaluating ${labels.length} embeddings takes about ${gigabytes(needed)} GB, it may take ${gigabytes(memoryBytes)} GB`,
-    {
-      hint: [
-        optionHint(`--memory ${Math.ceil(needed / 1e9)}`),
-        optionHint('fewer --genuines, --impostors or --resamples'),
-      ],
-    },
-  );
+  throw memoryError(`evaluating ${labels.length} embeddings takes about`, { needed, allowed: memoryBytes }, [
+    optionHint(`--memory ${Math.ceil(needed / 1e9)}`),
+    optionHint('fewer --genuines, --impostors or --resamples'),
+  ]);
 }
 
 const pathsOf = ({ old, oracle, candidates }: Pick<EvaluateSetsOptions, 'old' | 'oracle' | 'candidates'>): string[] => [

@@ -32,6 +32,7 @@ import {
   rollBack,
   verifyGallery,
 } from './migrate.ts';
+import { openOrder } from './migration-order.ts';
 
 const [CLASSES, IMAGES, DIM] = [20, 6, 8];
 const COUNT = CLASSES * IMAGES;
@@ -121,7 +122,7 @@ test('a gallery moves to the vectors of a feature set in the order asked for, is
   await assert.rejects(planMigration({ url, features }), /its vectors are of new .* already/);
 });
 
-test('the order of a simulated backfill is read by its ids; one of other models or without ids is refused', async (t) => {
+test('the order of a simulated backfill is read by its ids, or by numbers of rows without them; one of other models is refused', async (t) => {
   const { url, at, features } = await world(t);
   const rows = Int32Array.of(70, 3, 119, 0, 44);
   const simulate = async (name: string, newer: string, ids: boolean) => {
@@ -147,9 +148,7 @@ test('the order of a simulated backfill is read by its ids; one of other models 
   };
   const order = await simulate('simulated', 'new', true);
   const foreign = await simulate('foreign', 'third', true);
-  const nameless = await simulate('nameless', 'new', false);
   await assert.rejects(migrate({ url, features, order: foreign }), /simulation with another new model \(third/);
-  await assert.rejects(migrate({ url, features, order: nameless }), /names no ids/);
   await assert.rejects(migrate({ url, features, order: `${at('simulated')}:random` }), /has no order random/);
   await assert.rejects(migrate({ url, features, order: at('none.txt') }), /no such file/);
   assert.equal((await migrationStatus(url)).migration, null);
@@ -161,6 +160,9 @@ test('the order of a simulated backfill is read by its ids; one of other models 
   await using store = await openStore(url);
   const first = await store.rows(Array.from(rows, keyOf));
   assert.deepEqual([first.length, first.every(({ moved }) => moved)], [5, true]);
+  const models = { from: (await store.state()).stamp!, to: (await store.state()).migration!.target };
+  const numbers = openOrder(await simulate('nameless', 'new', false), models);
+  assert.deepEqual([...numbers!.keys], ['70', '3', '119', '0', '44']);
 });
 
 test('new vectors have length 1 if the old ones do', async (t) => {

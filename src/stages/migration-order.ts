@@ -16,7 +16,7 @@ type Models = { readonly from: Stamp; readonly to: Stamp };
 /**
  * Opens an order: `FOLDER:NAME` of a simulation of the backfill, or a file of ids, the first to move first, one a line or in a
  * `.jsonl` one JSON string a line.
- * @throws UserError if it is of a simulation with other models, or without ids; FileError
+ * @throws UserError if it is of a simulation with other models; FileError
  */
 export function openOrder(path: string | undefined, models: Models): OrderFile | null {
   if (path === undefined) return null;
@@ -31,10 +31,7 @@ function ofSimulation(folder: string, name: string, { from, to }: Models): Order
   for (const [which, simulated, moved] of [['old', info.old, from], ['new', info.new, to]] as const) // biome-ignore format: short
     if (simulated.model && simulated.model.digest !== moved.model.digest)
       throw new UserError(`${folder} is a simulation with another ${which} model (${simulated.model.name}, digest ${simulated.model.digest}), the gallery moves from ${from.model.name} to ${to.model.name}`, { hint: 'simulate the backfill with features of these models' }); // biome-ignore format: short
-  if (!ids)
-    throw new UserError(`${folder} names no ids, so its rows cannot be told in the gallery`, {
-      hint: 'simulate the backfill with feature sets that have ids',
-    });
-  const keys = { *[Symbol.iterator]() { for (const row of rows) yield ids.at(row); } }; // biome-ignore format: short
+  // rows of a set without ids are told by their numbers, as in a gallery that `mixbct store load` has made of it
+  const keys = { *[Symbol.iterator]() { for (const row of rows) yield ids?.at(row) ?? String(row); } }; // biome-ignore format: short
   return { path: `${resolve(folder)}:${name}`, digest: fileDigest(backfillFiles(folder).order(name)), keys };
 }

@@ -12,7 +12,7 @@ export function requireStamp<S extends GalleryState>(url: string, state: S): S &
   const { stamp } = state;
   if (stamp) return { ...state, stamp };
   throw new UserError(`${url}: nothing says which model its vectors are of`, {
-    hint: `say it once with: mixbct store stamp '${url}'`,
+    hint: `say it once with: mixbct store stamp '${url}' --model RUN`,
   });
 }
 
