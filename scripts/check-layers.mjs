@@ -36,6 +36,7 @@ const layers = {
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
   stages: null,
+  tune: null,
   info: null,
   'index.ts': null,
   cli: null,

@@ -6,6 +6,7 @@ import { version } from '../base/version.ts';
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   quickstart: async () => (await import('./run.ts')).quickstartCommand(),
   run: async () => (await import('./run.ts')).runCommand(),
+  tune: async () => (await import('./tune.ts')).tuneCommand(),
   data: async () => (await import('./data.ts')).dataCommand(),
   train: async () => (await import('./train.ts')).trainCommand(),
   launch: async () => (await import('./launch.ts')).launchCommand(),

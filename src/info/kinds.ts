@@ -19,6 +19,7 @@ const kinds: Readonly<Record<string, () => Promise<AnyArtifact>>> = {
   chain: async () => (await import('../plan/chain-artifact.ts')).chainArtifact,
   plan: async () => (await import('../plan/plan-artifact.ts')).planArtifact,
   'roll-out': async () => (await import('../stages/roll-out-artifact.ts')).rollOutArtifact,
+  tuning: async () => (await import('../tune/tuning-artifact.ts')).tuningArtifact,
   'pack-accuracy': async () => (await import('../eval/pack-accuracy-artifact.ts')).packAccuracyArtifact,
 };
 

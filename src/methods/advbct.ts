@@ -57,6 +57,10 @@ export const advbct = defineMethod({
       .describe('factor of the adversarial term; it falls over the epochs'),
     hidden: z.int().positive().default(100).describe('width of the discriminator'),
   }),
+  search: [
+    [4, 10, 20, 40].map((boundaryWeight) => ({ boundaryWeight })),
+    [0.3, 1, 4].map((adversarialWeight) => ({ adversarialWeight })),
+  ],
   start({ radius, boundaryWeight, adversarialWeight, hidden }, { oldDim, classes, rng }) {
     const discriminator = new Discriminator(oldDim, hidden, rng.split('discriminator'));
     const eboundary = new ElasticBoundary(classes, rng.split('eboundary'));

@@ -16,6 +16,7 @@ export const l2 = defineMethod({
     threshold: z.number().min(0).default(0).describe('distance below which the term is 0; 0.2 is the weakened form'),
     squared: z.boolean().default(false).describe('squared distances, as in other L2 baselines'),
   }),
+  search: [[1, 3, 10, 30].map((weight) => ({ weight })), [0, 0.2, 0.4].map((threshold) => ({ threshold }))],
   start: ({ weight, threshold, squared }) => ({
     terms({ embeddings, inOldSpace, labels, head, old }) {
       const distance = norm(sub(old.oldEmbedding, normalizeRows(inOldSpace)), { dim: 1 });

@@ -56,6 +56,10 @@ export const lce = defineMethod({
       .describe('factor of the mean squared distance between unit class centres; the reference’s 100 is a mean over D'),
     boundaryWeight: z.number().min(0).default(1).describe('factor of the cosine that is missing to the boundary'),
   }),
+  search: [
+    [0.3, 1, 3].map((alignWeight) => ({ alignWeight })),
+    [1, 5, 20, 50].map((boundaryWeight) => ({ boundaryWeight })),
+  ],
   start({ alignWeight, boundaryWeight }, { oldDim, newDim, projected, rng }) {
     const fromOld = projected ? new Linear(oldDim, newDim, { bias: false }, rng.split('fromOld')) : null;
     return {

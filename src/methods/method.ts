@@ -129,6 +129,8 @@ export interface Method<
   readonly replacesRows?: boolean;
   /** Schema of the recipe's `method` section, without `kind`. */
   readonly options: S;
+  /** Axes of what `mixbct tune` searches: it takes one setting of each. Absent: it cannot be tuned. */
+  readonly search?: readonly (readonly Partial<z.input<S>>[])[];
   start(options: z.infer<S>, setup: MethodSetup): MethodInstance<N, W>;
 }
 

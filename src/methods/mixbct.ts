@@ -23,6 +23,7 @@ export const mixbct = defineMethod({
       .default('use-all')
       .describe('when a batch has fewer credible rows than the ratio asks for (D-32)'),
   }),
+  search: [[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9].map((ratio) => ({ ratio }))],
   start: ({ ratio, onShortage }) => ({
     terms({ embeddings, labels, head, old, rng, group, count }) {
       const share = embeddings.shape[0]!;

@@ -61,6 +61,7 @@ export const nccl = defineMethod({
       .default(0.05)
       .describe('temperature of both softmaxes over the queue; at 1, as in the reference, they are flat'),
   }),
+  search: [[0.3, 1, 3].map((alpha) => ({ alpha })), [0.03, 0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
   start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
     if (beta > 0 && projected)
       throw new UserError('nccl: class similarities of the old embeddings need the new model’s own dimension', {

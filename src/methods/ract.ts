@@ -37,6 +37,7 @@ export const ract = defineMethod({
       .default(true)
       .describe('new embeddings of other classes as negatives, too; off: contrastive compatible training'),
   }),
+  search: [[0.3, 1, 3].map((weight) => ({ weight })), [0.03, 0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
   start: ({ weight, temperature, newNegatives }) => ({
     terms({ embeddings, inOldSpace, labels, head, old: { oldEmbedding }, group }) {
       const unit = normalizeRows(inOldSpace); // [b, D]

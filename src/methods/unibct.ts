@@ -31,6 +31,11 @@ export const unibct = defineMethod({
     normalizeNew: z.boolean().default(true).describe('neighbours by cosine; off in the reference'),
     normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off in the reference'),
   }),
+  search: [
+    [0.3, 1, 3].map((weight) => ({ weight })),
+    [16, 30].map((scale) => ({ scale })),
+    [0, 1].map((epoch) => ({ startEpoch: epoch, refreshEpochs: [epoch] })),
+  ],
   start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {
     const first = Math.min(...refreshEpochs);
     if (startEpoch < first)

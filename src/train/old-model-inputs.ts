@@ -56,6 +56,11 @@ const sources: Readonly<Record<OldModelInput, { readonly from: keyof OldModelPat
   oldBoundaries: { from: 'boundaries', make: 'mixbct boundaries' },
 };
 
+/** What a method cannot do without, by the names of `OldModelPaths`. */
+export const pathsNeeded = ({ needs }: Pick<ConfiguredMethod, 'needs'>): (keyof OldModelPaths)[] => [
+  ...new Set(needs.map((need) => sources[need].from)),
+];
+
 /** An artefact of the old model as this file checks it: a feature set, or what names the features that it is derived from. */
 type Opened = {
   readonly digest: string;

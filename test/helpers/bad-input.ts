@@ -15,6 +15,7 @@ const FRESH = 'new/out';
 const LINES: Readonly<Record<string, string | readonly string[]>> = {
   quickstart: 'quickstart --out recipe.yaml/out --folder recipe.yaml/data',
   run: 'run tiny.yaml --out recipe.yaml/out',
+  tune: 'tune tiny.yaml --method l2 --trials 2 --validation 2 --out recipe.yaml/out --threads 1',
   'data get': 'data get k12 --folder recipe.yaml/data',
   'data import': 'data import photos --out set',
   'data split': 'data split set --by class --out recipe.yaml/out',

@@ -1,0 +1,191 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
+import { writeAtomic } from '../artifacts/durable-write.ts';
+import { writeJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
+import { Interrupted, messageOf, optionHint, UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
+import { Rng } from '../base/rng.ts';
+import { yamlOf } from '../base/yaml.ts';
+import { openDataset } from '../data/open-dataset.ts';
+import { readEvaluation } from '../eval/evaluation-artifact.ts';
+import { type Experiment, loadExperiment } from '../experiment/load.ts';
+import { runStages } from '../experiment/run.ts';
+import { methodNamed } from '../methods/index.ts';
+import type { Recipe } from '../runs/recipe.ts';
+import { stages } from '../stages/index.ts';
+import { betterHalf, ranked, roundsOf } from './halving.ts';
+import { gainMetrics, scoreTrial, type TuneMetric } from './score.ts';
+import { drawTrials, type MethodOptions } from './search-space.ts';
+import { PREFIX, type Prepared, planTuning, type TunePlan, trialStages } from './tune-plan.ts';
+import {
+  readTuning,
+  type Trial,
+  type TunedMethod,
+  type Tuning,
+  tuningArtifact,
+  tuningFiles,
+} from './tuning-artifact.ts';
+import { drawTuning } from './tuning-report.ts';
+
+export type TuneOptions = {
+  /** Folder of the experiment: its finished stages are taken, and the trials are stages beside them. */
+  readonly out: string;
+  readonly dataFolder: string;
+  /** Changes of single settings of the experiment. */
+  readonly settings?: readonly string[];
+  /** Default: those of the experiment's models that are trained with the old one. */
+  readonly methods?: readonly string[];
+  /** The stage whose recipe the trials share; default: the first that trains with an old model. */
+  readonly stage?: string | undefined;
+  /** Of each method. */
+  readonly trials: number;
+  /** Classes that no trial is trained on. */
+  readonly validation: number;
+  readonly metric: TuneMetric;
+  readonly workers: number;
+  readonly force?: boolean;
+  readonly signal: AbortSignal;
+};
+
+/** Folder of the result in that of the experiment. */
+export const tuningFolder = (out: string): string => join(out, 'tuning');
+
+/**
+ * Searches for options of methods by successive halving on validation classes: every method gets the same number of trials and
+ * the same epochs. Finished trainings are kept and skipped the next time, an interrupted one continues. With the same seed the
+ * same options are chosen.
+ * @throws UserError if the experiment cannot be tuned, the old model has seen validation classes, or a result with other
+ * options stands there; Interrupted if the signal has fired
+ */
+export async function tuneExperiment(file: string, options: TuneOptions): Promise<Tuning> {
+  const { out, settings = [], methods = [], stage, trials, validation, metric, force = false } = options;
+  const experiment = await loadExperiment(file, { kinds: stages, settings });
+  const plan = planTuning(experiment, { stage, methods, validation });
+  const { title, seed } = experiment;
+  const folder = tuningFolder(out);
+  const key = digestOf(canonicalJson({ title, seed, plan: [plan.recipe, plan.methods], trials, validation, metric }));
+  if (existsSync(join(folder, MANIFEST)) && !force) {
+    if (tuningArtifact.open(folder).key === key) return readTuning(folder);
+    throw new UserError(`${folder}: the result of a tuning with different options stands there`, {
+      hint: optionHint('choose another --out, or pass --force to replace it: trainings that fit are kept'),
+    });
+  }
+  const drawn = plan.methods.map(({ method, own }) => {
+    const rng = new Rng(seed).split('tune', method);
+    return drawTrials(methodNamed(method), own, { trials, rng });
+  });
+  const { place, ceiling } = await prepare(plan, options);
+  const rounds = roundsOf(plan.recipe.epochs);
+  const tuned: TunedMethod[] = [];
+  for (const [i, { method, recipe }] of plan.methods.entries())
+    tuned.push(await tuneMethod(method, { recipe, trials: drawn[i]!, rounds, place, experiment, options }));
+  using held = openDataset(place('classes.eval'));
+  const ofSelf = (name: string): number[] =>
+    gainMetrics.map((metric) => ceiling.tests.find(({ query }) => query === name)!.judged!.find((one) => one.metric === metric)!.value.value); // biome-ignore format: short
+  const role = (wanted: string): string => ceiling.models.find((model) => model.role === wanted)!.name;
+  const tuning: Tuning = {
+    ...{ title, seed, stage: plan.stage, metric, rounds },
+    validation: { classes: held.classes, images: held.size },
+    oldOld: ofSelf(role('old')),
+    oracle: ofSelf(role('oracle')),
+    methods: tuned,
+  };
+  await write(folder, tuning, { key, plan, force });
+  return tuning;
+}
+
+/** Makes what all trials share. */
+async function prepare({ prepared }: TunePlan, { out, dataFolder, workers, signal, force = false }: TuneOptions) {
+  const only = Object.keys(prepared.stages).filter((id) => id.startsWith(PREFIX));
+  const places = await runStages(prepared, { out, dataFolder, workers, signal, force, only });
+  const place: Prepared = (part) => places.get(`${PREFIX}-${part}`)!;
+  const ceiling = readEvaluation(place('ceiling'));
+  const relation = ceiling.models.find(({ role }) => role === 'old')?.trainingData?.relation;
+  if (relation === 'same' || relation === 'overlapping')
+    throw new UserError(
+      'the old model was trained on classes of the new models, so some validation classes are no new ones to it',
+      {
+        hint: 'tune on an experiment with open classes, such as experiments/quickstart.yaml',
+      },
+    );
+  return { place, ceiling };
+}
+
+type MethodSearch = {
+  readonly recipe: Recipe;
+  readonly trials: readonly MethodOptions[];
+  readonly rounds: readonly number[];
+  readonly place: Prepared;
+  readonly experiment: Experiment;
+  readonly options: TuneOptions;
+};
+
+/** Successive halving. The options of the experiment are tried in every round, so that the others are compared with them. */
+async function tuneMethod(method: string, { recipe, trials, rounds, ...search }: MethodSearch): Promise<TunedMethod> {
+  const records: Trial[] = trials.map((options, trial) => ({ trial, options, rounds: [] }));
+  const scoreOf = ({ trial, rounds: done, problem }: Trial) => ({
+    trial,
+    score: problem === undefined ? done.at(-1)!.score : Number.NEGATIVE_INFINITY,
+  });
+  let going = records.map(({ trial }) => trial);
+  for (const [nth, epochs] of rounds.entries()) {
+    if (nth > 0) going = [...new Set([...betterHalf(going.map((trial) => scoreOf(records[trial]!))), 0])];
+    for (const trial of going) {
+      const record = records[trial]!;
+      if (record.problem !== undefined) continue;
+      records[trial] = await tryOnce(record, epochs, { method, recipe, ...search });
+    }
+  }
+  const last = records.filter(({ trial, problem }) => going.includes(trial) && problem === undefined);
+  const [best] = ranked(last.map(scoreOf));
+  if (!best) throw new UserError(`${method}: every trial of the last round failed: ${records.at(-1)!.problem ?? ''}`);
+  return { method, trials: records, chosen: best.trial };
+}
+
+/** Trains and evaluates a trial, unless that is done. A training that diverges is a result; other errors end the search. */
+async function tryOnce(
+  record: Trial,
+  epochs: number,
+  { method, recipe, place, experiment, options }: Omit<MethodSearch, 'trials' | 'rounds'> & { readonly method: string },
+): Promise<Trial> {
+  const { out, dataFolder, workers, signal, force = false, metric } = options;
+  const { trial } = record;
+  const section = { kind: method, ...record.options } as Recipe['method'];
+  const { judged, stages: ofTrial } = trialStages({ ...recipe, method: section }, { trial, epochs }, place);
+  try {
+    const run = { out, dataFolder, workers, signal, force };
+    const places = await runStages({ ...experiment, aliases: {}, stages: ofTrial }, run);
+    const [candidate] = readEvaluation(places.get(judged)!).candidates;
+    const score = scoreTrial(candidate!.comparisons, metric);
+    logLine(`${method} ${trial}, ${epochs} epochs: score ${(100 * score.score).toFixed(2)}`);
+    return { ...record, rounds: [...record.rounds, { epochs, ...score }] };
+  } catch (error) {
+    if (error instanceof Interrupted || !/non-finite/.test(messageOf(error))) throw error;
+    logLine(`${method} ${trial}, ${epochs} epochs: diverged`);
+    return { ...record, problem: 'diverged' };
+  }
+}
+
+async function write(
+  folder: string,
+  tuning: Tuning,
+  { key, plan, force }: { readonly key: string; readonly plan: TunePlan; readonly force: boolean },
+): Promise<void> {
+  await tuningArtifact.write(folder, { force }, (into) => {
+    const files = tuningFiles(into);
+    writeJson(files.result, tuning);
+    writeAtomic(files.figure, drawTuning(tuning));
+    for (const { method, trials, chosen } of tuning.methods) {
+      const { name: _, ...shared } = plan.recipe;
+      const recipe = { ...shared, method: { kind: method, ...trials[chosen]!.options } };
+      writeAtomic(
+        files.recipe(method),
+        `# ${method} with the options that a tuning chose, by ${tuning.metric}.\n${yamlOf(recipe)}`,
+      );
+    }
+    const methods = tuning.methods.map(({ method }) => method);
+    return { key, digest: fileDigest(files.result), metric: tuning.metric, methods };
+  });
+}

@@ -1,0 +1,193 @@
+// Search spaces, successive halving and scores; a whole tuning, killed, continued, repeated.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { before, test } from 'node:test';
+import { testFolder } from '../../test/helpers/folder.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
+import { relateClasses } from '../../test/helpers/tuning.ts';
+import { Rng } from '../base/rng.ts';
+import { readYaml } from '../base/yaml.ts';
+import { methods } from '../methods/index.ts';
+import { l2 } from '../methods/l2.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
+import { setThreads } from '../torch/index.ts';
+import { betterHalf, ranked, roundsOf } from './halving.ts';
+import { harmonicGain, scoreTrial } from './score.ts';
+import { drawTrials, pointsOf } from './search-space.ts';
+import { type TuneOptions, tuneExperiment, tuningFolder } from './tune-experiment.ts';
+import { readTuning, tuningArtifact, tuningFiles } from './tuning-artifact.ts';
+import { renderTuning } from './tuning-report.ts';
+
+before(() => setThreads(1));
+
+/** Trials of every method by default. */
+const TRIALS = 6;
+
+test('every method but independent declares a search space of valid options that is large enough', () => {
+  for (const { name, search, options } of Object.values(methods)) {
+    if (name === 'independent') continue;
+    const points = pointsOf(search!).map((point) => JSON.stringify(options.parse(point)));
+    assert.equal(new Set(points).size, points.length, `${name} has a point twice`);
+    assert.ok(points.length > TRIALS, `${name}: ${points.length}`);
+  }
+});
+
+test('trials are the experiment’s options first, then other points without repetition, by the seed alone', () => {
+  const own = { weight: 10, threshold: 0, squared: true };
+  const draw = (seed: number, trials = TRIALS) => drawTrials(l2, own, { trials, rng: new Rng(seed) });
+  const drawn = draw(1);
+  assert.deepEqual(drawn[0], own);
+  assert.ok(
+    drawn.every(({ squared }) => squared === true),
+    'what is no axis stays',
+  );
+  assert.equal(new Set(drawn.map((options) => JSON.stringify(options))).size, TRIALS);
+  assert.deepEqual(draw(1), drawn);
+  assert.notDeepEqual(draw(2), drawn);
+  assert.throws(() => draw(1, 13), /l2 has 12 settings to try, and every method gets 13 trials/);
+  assert.throws(() => drawTrials(methods.independent, {}, { trials: 2, rng: new Rng(0) }), /no search space/);
+});
+
+test('rounds take a quarter, half and all of the epochs; the better half goes on, ties by number, failures last', () => {
+  assert.deepEqual([roundsOf(5), roundsOf(8), roundsOf(1)], [[2, 3, 5], [2, 4, 8], [1]]);
+  const scores = [0.2, 0.5, Number.NEGATIVE_INFINITY, 0.5, 0.1].map((score, trial) => ({ trial, score }));
+  assert.deepEqual(betterHalf(scores), [1, 3, 0]);
+  assert.equal(ranked(scores).at(-1)!.trial, 2);
+});
+
+test('the score is the harmonic mean of gains less the tax; of gains that are not positive the least, continuous at 0', () => {
+  const near = (a: number, b: number): boolean => Math.abs(a - b) < 1e-12;
+  assert.ok(near(harmonicGain([0.2, 0.6]), 0.3));
+  assert.deepEqual([harmonicGain([-0.5, 0.9]), harmonicGain([0, 0.9])], [-0.5, 0]);
+  assert.ok(harmonicGain([1e-9, 0.9]) < 1e-8);
+  const sides = (metric: string, newOld: number, newNew: number, oracle = 0.9) => ({
+    metric,
+    oldOld: 0.5,
+    newOld,
+    newNew,
+    oracle,
+  });
+  const [tar, rank] = ['TAR@FAR=1e-3', 'rank-1'];
+  const scored = scoreTrial([sides(tar, 0.58, 0.8), sides(rank, 0.74, 0.95)], 'gain');
+  // gains 0.2 and 0.6; tax 0.25, and none where the new model is better than the oracle
+  assert.ok(near(scored.score, 0.3 - 0.125) && near(scored.tax!, 0.125));
+  assert.equal(scoreTrial([sides(tar, 0.58, 0.8), sides(rank, 0.74, 0.95)], 'rank-1').score, 0.74);
+  assert.throws(
+    () => scoreTrial([sides(tar, 0.6, 0.6, 0.4), sides(rank, 0.6, 0.6)], 'gain'),
+    /oracle is not better than the old model by TAR/,
+  );
+});
+
+const network = { name: 'r18', embeddingDim: 8, inputSide: 16, width: 0.0625 };
+const optimizer = { kind: 'adamw', lr: 0.003 };
+
+/** An experiment with 14 classes of 6 images, 4 for the old model. */
+async function experimentIn(folder: string): Promise<string> {
+  await writeTinySet(join(folder, 'set'), { perClass: new Array(14).fill(6) });
+  const recipe = { network, optimizer, epochs: 2, batchSize: 6 };
+  const file = join(folder, 'x.json');
+  writeFileSync(
+    file,
+    JSON.stringify({
+      title: 'tiny',
+      seed: 3,
+      stages: {
+        data: { do: 'split', of: join(folder, 'set'), by: 'class', ratio: 0.3 },
+        old: { do: 'train', on: 'data.first', recipe: { ...recipe, head: { kind: 'softmax' }, epochs: 1 } },
+        features: { do: 'extract', model: 'old', of: 'data.second' },
+        new: {
+          do: 'train',
+          on: 'data.second',
+          old: { features: 'features' },
+          recipe: { ...recipe, method: { kind: 'l2' } },
+        },
+      },
+    }),
+  );
+  return file;
+}
+
+const tuning = (folder: string, changes: Partial<TuneOptions> = {}): TuneOptions => ({
+  ...{ out: join(folder, 'out'), dataFolder: folder, trials: 3, validation: 4, metric: 'rank-1', workers: 0 },
+  signal: new AbortController().signal,
+  ...changes,
+});
+
+/** When each trial's model was finished. */
+const finished = (out: string): Record<string, number> =>
+  Object.fromEntries(
+    readdirSync(out)
+      .filter((name) => /^tune-\w+-\d+-\d+$/.test(name) && existsSync(join(out, name, 'manifest.json')))
+      .map((name) => [name, statSync(join(out, name, 'manifest.json')).mtimeMs]),
+  );
+
+/** Runs a command until a line of its news, then kills it as if the power had failed. */
+async function killedAfter(line: RegExp, words: readonly string[]): Promise<void> {
+  const main = resolve(import.meta.dirname, '../cli/main.js');
+  const child = spawn(process.execPath, [main, ...words], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let news = '';
+  child.stderr.on('data', (chunk) => {
+    news += chunk;
+    if (line.test(news)) child.kill('SIGKILL');
+  });
+  const [, signal] = await once(child, 'close');
+  assert.equal(signal, 'SIGKILL', news);
+}
+
+test('a tuning tries, halves and chooses on classes that no trial was trained on; killed, it goes on; the choice is the seed’s', async (t) => {
+  const folder = testFolder(t);
+  const file = await experimentIn(folder);
+  const { out } = tuning(folder);
+  const words = ['tune', file, '--trials', '3', '--validation', '4', '--metric', 'rank-1', '--workers', '0'];
+  await killedAfter(/l2 1, 1 epochs: score/, [...words, '--out', out, '--folder', folder, '--threads', '1']);
+  const before = finished(out);
+  assert.ok(Object.keys(before).length >= 2, 'two trials are finished');
+
+  const result = await tuneExperiment(file, tuning(folder));
+  for (const [name, at] of Object.entries(before))
+    assert.equal(finished(out)[name], at, `${name} is not trained again`);
+  const [method] = result.methods;
+  assert.deepEqual([result.stage, result.rounds, result.validation.classes], ['new', [1, 2], 4]);
+  assert.deepEqual(
+    method!.trials.map(({ rounds }) => rounds.length).sort(),
+    method!.trials[0]!.rounds.length === 2 ? [1, 2, 2] : [],
+  );
+  const scores = method!.trials.map(({ rounds }) => rounds[1]?.score ?? -1);
+  assert.equal(scores[method!.chosen], Math.max(...scores));
+  // nothing that a trial was trained on is judged
+  for (const relation of relateClasses(out)) assert.equal(relation, 'disjoint');
+
+  const folderOfResult = tuningFolder(out);
+  assert.deepEqual(readTuning(folderOfResult), result);
+  const files = tuningFiles(folderOfResult);
+  assert.match(readFileSync(files.figure, 'utf8'), /<svg[\s\S]*l2 0: as in the experiment/);
+  const recipe = parseRecipe(readYaml(files.recipe('l2')), 'the chosen recipe');
+  assert.deepEqual(recipe.method, { kind: 'l2', ...method!.trials[method!.chosen]!.options });
+  assert.match(renderTuning(result), /^method +trial +settings[\s\S]*chosen[\s\S]*4 validation classes/);
+  assert.match(String(tuningArtifact.describe(folderOfResult).facts['l2']), /^trial \d of 3: weight=/);
+
+  const times = finished(out);
+  assert.deepEqual(await tuneExperiment(file, tuning(folder)), result, 'a finished tuning is read');
+  await assert.rejects(
+    tuneExperiment(file, tuning(folder, { trials: 2 })),
+    /different options stands there\n.*--force/,
+  );
+  assert.deepEqual(finished(out), times);
+  rmSync(out, { recursive: true });
+  assert.deepEqual(await tuneExperiment(file, tuning(folder)), result, 'the same seed, the same choice');
+});
+
+test('what cannot be tuned is an error that says why', async (t) => {
+  const folder = testFolder(t);
+  const file = await experimentIn(folder);
+  const refused = (changes: Partial<TuneOptions>, why: RegExp) =>
+    assert.rejects(tuneExperiment(file, tuning(folder, changes)), why);
+  await refused({ stage: 'neu' }, /neu: no stage that trains with an old model; did you mean new\?/);
+  await refused({ methods: ['l3'] }, /no method called l3/);
+  await refused({ methods: ['independent'] }, /independent declares no search space/);
+  await refused({ trials: 40 }, /l2 has 12 settings to try/);
+  assert.ok(!existsSync(join(folder, 'out')), 'nothing was made');
+});
