@@ -35,6 +35,7 @@ const layers = {
   plan: ['base', 'artifacts', 'torch', 'data', 'features', 'eval', 'adapt', 'backfill', 'report'],
   export: null,
   experiment: ['base', 'artifacts', 'data'], // datasets are inputs that are no artefacts
+  watch: ['base', 'artifacts', 'runs', 'experiment'],
   stages: null,
   tune: null,
   info: null,
@@ -44,7 +45,7 @@ const layers = {
 const order = Object.keys(layers);
 /** The only files of data that touch tensors. */
 const tensorsInData = ['data/collate.ts', 'data/sampler.ts'];
-const opensWithoutTorch = (file) => /^(report|stores)\/|-artifact\.ts$/.test(file);
+const opensWithoutTorch = (file) => /^(report|stores|watch)\/|-artifact\.ts$/.test(file);
 /** Methods import the contract and shared mathematics, never each other. */
 const isMethod = (file) => /^methods\/(?!index\.ts|method\.ts)[^/]+\.ts$/.test(file);
 const LINES_OF_A_METHOD = 120;

@@ -104,6 +104,12 @@ export function lockOutputs(outputs: readonly string[]): OutputLock {
   return { [Symbol.dispose]: dispose };
 }
 
+/** The process that holds the lock of an output, if it is alive as far as that shows from here; reads only. */
+export function outputWriter(output: string): LockHolder | null {
+  const holder = holderOf(readTextOrNull(lockPath(output)) ?? '');
+  return holder && holderState(holder) !== 'dead' ? holder : null;
+}
+
 function release(path: string, text: string): void {
   held.delete(path);
   if (readTextOrNull(path) === text) rmSync(path, { force: true });

@@ -72,11 +72,11 @@ export const group = (name: string, summary: string): ResultCommand =>
     .showHelpAfterError('(add --help for the options)');
 
 /** A signal that the first Ctrl-C, a cluster's SIGTERM or the end of a session (SIGHUP) sets off; the second ends the process. */
-export function interruptible(): AbortSignal {
+export function interruptible(news = '\nstopping after this step … (once more to quit at once)\n'): AbortSignal {
   const controller = new AbortController();
   const stop = (): void => {
     if (controller.signal.aborted) process.exit(1);
-    process.stderr.write('\nstopping after this step … (once more to quit at once)\n');
+    process.stderr.write(news);
     controller.abort();
   };
   for (const name of STOP_SIGNALS) process.on(name, stop);

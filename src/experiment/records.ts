@@ -31,6 +31,18 @@ const recordSchema = z.object({
   made: texts.nullable(),
 });
 
+/** The stages of a run, in their order. */
+export type RunPlan = {
+  readonly title: string;
+  readonly stages: readonly { readonly id: string; readonly kind: string; readonly summary: string }[];
+};
+const planSchema = z.object({
+  title: z.string(),
+  stages: z.array(z.object({ id: z.string(), kind: z.string(), summary: z.string() })),
+});
+/** Name of its file: no stage can be called so. */
+const PLAN = '_plan';
+
 /** Whether something stands at a place: a folder, or a record set, whose index is renamed last. */
 export const isThere = (place: string): boolean => existsSync(place) || existsSync(recordFiles(place).idx);
 
@@ -66,6 +78,22 @@ export class StageRecords {
 
   #path(id: string): string {
     return join(this.#folder, RECORDS, `${id}.json`);
+  }
+
+  /** Notes what a run is about to do, in its order, for those who watch it. */
+  writePlan(plan: RunPlan): void {
+    writeJson(this.#path(PLAN), plan);
+  }
+
+  /** What the latest run of the experiment was to do; null if that was not written, as by versions up to 0.3.0. */
+  readPlan(): RunPlan | null {
+    const path = this.#path(PLAN);
+    return existsSync(path) ? (planSchema.safeParse(readJson(path)).data ?? null) : null;
+  }
+
+  /** Whether a run of the experiment was begun in the folder. */
+  hasAny(): boolean {
+    return existsSync(this.#path(PLAN)) || this.ids().length > 0;
   }
 
   /** Ids of the stages that were begun, sorted. */

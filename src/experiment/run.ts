@@ -7,7 +7,7 @@ import { Interrupted, UserError } from '../base/errors.ts';
 import { currentReporter, logLine } from '../base/progress.ts';
 import { version } from '../base/version.ts';
 import { type Experiment, kindOf, referencesOf, stageOf, stagesToRun } from './load.ts';
-import type { StageRecord } from './records.ts';
+import type { RunPlan, StageRecord } from './records.ts';
 import type { Stage, StageContext } from './stage.ts';
 import { type StageState, StageStates, type StatesOptions } from './states.ts';
 
@@ -37,7 +37,10 @@ export async function runStages(experiment: Experiment, options: RunOptions): Pr
       if (!state.done) {
         runner.requireSame(id, state);
         // From here on no other process makes a stage. It may have made this one meanwhile.
-        lock ??= lockOutput(options.out);
+        if (!lock) {
+          lock = lockOutput(options.out);
+          states.records.writePlan(runPlan(experiment, entries));
+        }
         state = states.stateOf(id, stage);
       }
       if (state.done) {
@@ -54,6 +57,14 @@ export async function runStages(experiment: Experiment, options: RunOptions): Pr
   }
   return states.places;
 }
+
+const runPlan = (experiment: Experiment, entries: ReturnType<typeof stagesToRun>): RunPlan => ({
+  title: experiment.title,
+  stages: entries.map(([id, stage]) => {
+    const { kind, describe } = kindOf(experiment, stage);
+    return { id, kind, summary: describe(stage) };
+  }),
+});
 
 class StageRunner {
   readonly #experiment: Experiment;

@@ -88,6 +88,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   ],
   report: 'report judged',
   log: 'log model --csv',
+  watch: 'watch model',
   info: 'info features',
   compare: 'compare model model',
   recipes: 'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f512',
@@ -142,6 +143,12 @@ function commandsOf(root: Command, above: readonly string[] = []): [string, Comm
 
 /** A random mistake in a command line. `damage(file)` makes a damaged copy of the sandbox's files, and says how. */
 export function badCase(root: Command, rng: Rng, damage: (file: string) => string): BadCase {
+  const { words, what } = mutatedLine(root, rng, damage);
+  // without it, the page would be served for ever
+  return { words: words[0] === 'watch' ? [...words, '--json'] : words, what };
+}
+
+function mutatedLine(root: Command, rng: Rng, damage: (file: string) => string): BadCase {
   const all = commandsOf(root);
   const [path, command] = pick(rng, all);
   const known = LINES[path];

@@ -5,9 +5,11 @@ import { packageRoot } from '../../src/base/version.ts';
 import { commandNamed, hasOption } from '../../src/cli/program.ts';
 import { type Literal, literalsOf } from './literals.ts';
 
-/** Words that look like options of mixbct and are those of another program. */
+/** Files with words that look like options of mixbct and are those of another program, or variables of styles. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   'src/data/glyphs/fetch.ts': ['npm install'],
+  'src/watch/watch-style.ts': ['CSS'],
+  'src/watch/client/charts.ts': ['CSS'],
 };
 
 /** Source files by their path from the package's root. */
