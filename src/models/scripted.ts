@@ -3,6 +3,7 @@ import { readRegularFile } from '../base/regular-file.ts';
 import { Module, type Pass } from '../nn/index.ts';
 import {
   BYTES,
+  buildInfo,
   defaultDevice,
   inference,
   requireGrad,
@@ -109,6 +110,12 @@ function opened(file: string): ScriptedModule {
   try {
     return new ScriptedModule(bytes, defaultDevice());
   } catch (error) {
+    const unknown = /Unknown builtin op: ([\w:]+)/.exec(messageOf(error))?.[1];
+    if (unknown !== undefined)
+      throw new FileError(file, `uses ${unknown}, which libtorch ${buildInfo().libtorch} does not have`, [
+        'write the file with an older PyTorch, or without this operator',
+        'build mixbct on a newer libtorch: MIXBCT_LIBTORCH=wheel npm run setup',
+      ]);
     throw new FileError(file, `is no TorchScript program (${lineOf(error, 0)})`, SCRIPT);
   }
 }

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } fro
 import { basename, join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
-import { scriptedNormsPath, scriptedPath } from '../../test/helpers/checkpoints.ts';
+import { scriptedNormsPath, scriptedPath, unknownOperatorPath } from '../../test/helpers/checkpoints.ts';
 import { gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
 import { inProcesses } from '../../test/helpers/processes.ts';
@@ -233,6 +233,7 @@ test('what is no network for this recipe is refused before anything is written',
     [{ file: at('noise.pt') }, /is no TorchScript program/],
     [{ file: at('short.pt') }, /is no TorchScript program/],
     [{ file: weightsOnly }, /is no TorchScript program/],
+    [{ file: unknownOperatorPath }, /uses aten::of_later, which libtorch \d\.\S+ does not have\n.*an older PyTorch/],
     [{ embeddingDim: 8 }, /makes embeddings of 16 dimensions, wanted 8\n.*network\.embeddingDim to 16/],
     [{ inputSide: 4 }, /does not run on images \[1, 3, 4, 4\]/],
   ] as const) {

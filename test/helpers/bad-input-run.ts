@@ -77,7 +77,7 @@ export async function runBadInput(
     from,
     to,
     onOutcome,
-    caseMs = 60_000,
+    caseMs = 180_000,
   }: {
     readonly seed: string;
     readonly from: number;
@@ -118,7 +118,7 @@ export async function runBadInput(
     await new Promise((resolve) => child.once('close', resolve));
     clearTimeout(timer);
     if (!open && next < to)
-      throw new Error(`the process of the cases ended (${child.signalCode ?? child.exitCode}): ${stderr}`);
+      throw new Error(`the process of the cases ${hung ? `said nothing for ${caseMs} ms` : `ended (${child.signalCode ?? child.exitCode})`}: ${stderr}`); // biome-ignore format: short
     if (!open) return;
     const how = hung
       ? `did not end within ${caseMs} ms`

@@ -40,3 +40,5 @@ export const checkpointPath = (file: string): string =>
 export const scriptedPath = resolve(import.meta.dirname, '../../../test/golden/scripted.pt');
 /** The same network with norms of single images, as test/golden/make_scripted_norms.py wrote it. */
 export const scriptedNormsPath = resolve(import.meta.dirname, '../../../test/golden/scripted_norms.pt');
+/** A TorchScript file with an operator that no libtorch has, as test/golden/make_unknown_operator.py wrote it. */
+export const unknownOperatorPath = resolve(import.meta.dirname, '../../../test/golden/unknown_operator.pt');

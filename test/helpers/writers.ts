@@ -2,11 +2,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/base/version.ts';
 import { importModel } from '../../src/runs/import-model.ts';
-import { checkpointPath, checkpoints } from './checkpoints.ts';
+import { checkpointPath, checkpoints, scriptedPath } from './checkpoints.ts';
 import { mixbct } from './cli.ts';
 import { foreignNpy } from './foreign.ts';
 import { writeSmallIjb } from './ijb.ts';
 import { writeTinySet } from './images.ts';
+import { onnxPath } from './onnx.ts';
 import { writeTwoModels } from './paired-rows.ts';
 
 /** A command that writes, in a folder that `writeInputs` has filled. */
@@ -69,6 +70,18 @@ export const writers: Readonly<Record<string, Writer>> = {
   'import-model': {
     make: (out) => ['import-model', checkpointPath(checkpoint.file), ...ofCheckpoint, '--out', out],
     inputs: [checkpointPath(checkpoint.file)],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
+  'import-onnx': {
+    make: (out) => ['import-model', onnxPath('rgb_nchw.onnx'), '--pixels', 'imagenet', '--out', out],
+    inputs: [onnxPath('rgb_nchw.onnx')],
+    makes: 'folder',
+    last: '/manifest.json',
+  },
+  'import-scripted': {
+    make: (out) => ['import-model', scriptedPath, '--network', 'torchscript', '--side', '16', '--out', out],
+    inputs: [scriptedPath],
     makes: 'folder',
     last: '/manifest.json',
   },
