@@ -1,8 +1,8 @@
 import { Argument } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
-import { glyphSetNames } from '../data/glyphs/names.ts';
-import type { GlyphSetName, WrittenPart } from '../data/index.ts';
+import type { WrittenPart } from '../data/index.ts';
+import { type PublicSetName, publicSetNames } from '../data/public-sets.ts';
 import { command, group } from './context.ts';
 import { REQUIRED } from './options.ts';
 
@@ -19,13 +19,13 @@ const SIDE = { least: 8, most: 512, called: 'a whole number of pixels' };
 
 const getCommand = () =>
   command('get', 'fetch a public data set and prepare it')
-    .example('mixbct data get k12', 'mixbct data get k55 --folder /data --side 64')
-    .addArgument(new Argument('<set>', 'which one').choices(glyphSetNames))
+    .example('mixbct data get k12', 'mixbct data get e10', 'mixbct data get k55 --folder /data --side 64')
+    .addArgument(new Argument('<set>', 'which one').choices(publicSetNames))
     .shared('folder')
     .wholeOption('--side <pixels>', 'side of an image', SIDE, 32)
-    .choiceOption('--levels <n>', 'JIS levels: 1 (2,965 characters) or 2 (6,355)', ['1', '2'], '1')
+    .choiceOption('--levels <n>', 'JIS levels of k12 and k55: 1 (2,965 characters) or 2 (6,355)', ['1', '2'], '1')
     .shared('force')
-    .prints(async (name: GlyphSetName, options) => {
+    .prints(async (name: PublicSetName, options) => {
       const { fetchSet } = await import('../stages/get.ts');
       const result = await fetchSet(name, { ...options, levels: Number(options.levels) as 1 | 2 });
       const made = result.made ? sizeOf(result.made) : 'there already';

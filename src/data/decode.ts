@@ -47,6 +47,11 @@ export function encodePgm(grey: Uint8Array, height: number, width: number): Uint
   return Buffer.concat([Buffer.from(`P5\n${width} ${height}\n255\n`, 'latin1'), grey]);
 }
 
+/** 8-bit RGB pixels [height, width, 3] as a PPM file. */
+export function encodePpm(rgb: Uint8Array, height: number, width: number): Uint8Array {
+  return Buffer.concat([Buffer.from(`P6\n${width} ${height}\n255\n`, 'latin1'), rgb]);
+}
+
 async function decodeOther(bytes: Uint8Array): Promise<Picture> {
   const image = (await sharp())(bytes, { ignoreIcc: true, limitInputPixels: pixelLimit(bytes) }).autoOrient();
   if (isTiff(bytes)) {

@@ -9,6 +9,7 @@ export {
   referenceTo,
   requireSameDataset,
 } from './dataset-reference.ts';
+export { emojiSources, getEmoji } from './emoji/index.ts';
 export {
   type GetResult,
   type GlyphSetName,

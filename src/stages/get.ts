@@ -1,17 +1,22 @@
 import { z } from 'zod';
+import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import type { GlyphSetOptions } from '../data/glyphs/index.ts';
-import { type GlyphSetName, glyphSetNames } from '../data/glyphs/names.ts';
+import type { GetResult, GlyphSetOptions } from '../data/glyphs/index.ts';
+import { type PublicSetName, publicSetNames } from '../data/public-sets.ts';
 import { defineStage } from '../experiment/stage.ts';
 
 /** Fetches a set, with a word on what is fetched and one if it is not what it was when it was pinned. */
-export async function fetchSet(name: GlyphSetName, options: GlyphSetOptions) {
-  const { getGlyphs, glyphSources } = await import('../data/index.ts');
-  logLine(`${glyphSources[name].title} (${glyphSources[name].download})`);
-  const result = await getGlyphs(name, options);
+export async function fetchSet(name: PublicSetName, options: GlyphSetOptions): Promise<GetResult> {
+  const { emojiSources, getEmoji, getGlyphs, glyphSources } = await import('../data/index.ts');
+  const { title, download } = name === 'e10' ? emojiSources[name] : glyphSources[name];
+  const { levels = 1, ...others } = options;
+  if (name === 'e10' && levels !== 1)
+    throw new UserError(`levels ${levels}: ${name} has no characters of JIS levels, only k12 and k55 have`);
+  logLine(`${title} (${download})`);
+  const result = await (name === 'e10' ? getEmoji(name, others) : getGlyphs(name, options));
   if (result.expected !== null && result.expected !== result.imageDigest)
     logLine(
-      `note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface or the runtime has changed`,
+      `note: the images have digest ${result.imageDigest}, not ${result.expected} as when the published numbers were measured: a typeface, a drawing or the runtime has changed`,
     );
   return result;
 }
@@ -21,7 +26,7 @@ export const getStage = defineStage({
   summary: 'fetch a public data set and prepare it',
   inputs: {},
   options: {
-    set: z.enum(glyphSetNames),
+    set: z.enum(publicSetNames),
     side: z.int().min(8).max(512).default(32),
     levels: z.union([z.literal(1), z.literal(2)]).default(1),
   },
