@@ -11,6 +11,7 @@ import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsO
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
 import { ract } from './ract.ts';
+import { pairs } from './pairs.ts';
 import { unibct } from './unibct.ts';
 
 export { compositionProblem } from './compose.ts';
@@ -31,7 +32,7 @@ export type {
 export { COMPOSE, defineMethod, methodTitle, partsOf } from './method.ts';
 
 /** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
-export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2 } as const;
+export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2, pairs } as const;
 export type MethodName = keyof typeof methods;
 
 /** Methods that recipes may name now, with their type parameters widened: ours, and those that were registered. */

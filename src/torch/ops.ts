@@ -79,6 +79,8 @@ export const square = (x: Tensor): Tensor => aten.square(x);
 export const abs = (x: Tensor): Tensor => aten.abs(x);
 export const relu = (x: Tensor): Tensor => aten.relu(x);
 export const sigmoid = (x: Tensor): Tensor => aten.sigmoid(x);
+/** log(1 + eˣ), computed without overflow. */
+export const softplus = (x: Tensor): Tensor => aten.softplus(x);
 /** Values limited to [low, high]; either bound may be null. */
 export const clamp = (x: Tensor, low: number | null, high: number | null = null): Tensor => aten.clamp(x, low, high);
 export const greater = (a: Tensor, b: Operand): Tensor =>

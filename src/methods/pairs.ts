@@ -1,0 +1,85 @@
+import { z } from 'zod';
+import {
+  add,
+  concat,
+  copy_,
+  keep,
+  linear,
+  mul,
+  narrow,
+  noGrad,
+  normalizeRows,
+  scope,
+  sub,
+  tensor,
+  toFloat32,
+  toNumbers,
+  zeros,
+} from '../torch/index.ts';
+import { defineMethod } from './method.ts';
+import { OldRowSampler } from './parts/old-row-sampler.ts';
+import { enqueue } from './parts/queue.ts';
+import { impostorSimilarities, verificationLoss } from './parts/verification.ts';
+
+/** Old embeddings whose pairs give the threshold: two million pairs. */
+const MEASURED = 2048;
+
+/**
+ * Trains what an upgrade is judged by: whether pairs of a new query and an old gallery embedding are accepted or rejected rightly,
+ * at one threshold for all pairs. It is the threshold at which the old model has the false accept rate `far` on this data. The
+ * gallery is a queue of old embeddings, and old embeddings of the batch's classes that are drawn anew at each step.
+ */
+export const pairs = defineMethod({
+  name: 'pairs',
+  source: 'of this project: logistic loss of pairs across models at the old model’s threshold (docs/methods.md)',
+  needs: ['oldEmbedding', 'oldRows'],
+  projects: true,
+  options: z.strictObject({
+    weight: z.number().min(0).default(1).describe('factor of the term'),
+    far: z.number().gt(0).lt(1).default(1e-3).describe('false accept rate that the pairs are trained for'),
+    sharpness: z
+      .number()
+      .positive()
+      .default(16)
+      .describe(
+        'factor on how far a pair is beyond the threshold, where 1 is from there to the old model’s mean impostor pair',
+      ),
+    queueSize: z.int().positive().max(1_048_576).default(8192).describe('old embeddings in the queue'),
+    partners: z.int().min(0).max(64).default(2).describe('old embeddings of its class that are drawn for each sample'),
+  }),
+  start({ weight, far, sharpness, queueSize, partners }, { oldDim, rng: drawing }) {
+    const queue = keep(zeros([queueSize, oldDim])); // rows of length 1
+    const classes = keep(zeros([queueSize], { dtype: 'int64' }));
+    const next = keep(zeros([1], { dtype: 'int64' }));
+    const decision = keep(zeros([2])); // threshold, factor on a cosine's difference to it
+    const sampler = new OldRowSampler(oldDim);
+    return {
+      state: { queue, classes, next, decision },
+      written: [queue, classes, next],
+      async onEpoch({ epoch, old: { oldRows } }) {
+        if (epoch > 0) return;
+        const { mean, threshold } = scope(() => {
+          const { rows, labels } = sampler.draw(oldRows, drawing, MEASURED);
+          return impostorSimilarities(toFloat32(linear(rows, rows)), labels, far);
+        });
+        scope(() => noGrad(() => copy_(decision, tensor(Float32Array.of(threshold, sharpness / (threshold - mean))))));
+      },
+      terms({ embeddings, inOldSpace, labels, head, old, group, rng }) {
+        const gallery = noGrad(() => {
+          const own = group.gather(labels);
+          enqueue({ rows: queue, classes, next }, group.gather(old.oldEmbedding), own);
+          if (partners === 0) return { rows: queue, classes };
+          const drawn = sampler.drawOf(old.oldRows, rng, toNumbers(own), partners);
+          const drawnClasses = add(tensor(BigInt64Array.from(drawn.labels, BigInt)), 1);
+          return { rows: concat([queue, drawn.rows]), classes: concat([classes, drawnClasses]) };
+        });
+        const cosines = linear(normalizeRows(inOldSpace), gallery.rows);
+        const beyond = mul(sub(cosines, narrow(decision, 0, 0, 1)), narrow(decision, 0, 1, 1));
+        return {
+          classify: { value: head.loss(embeddings, labels), weight: 1 },
+          pairs: { value: verificationLoss(beyond, labels, gallery.classes, far), weight },
+        };
+      },
+    };
+  },
+});
