@@ -27,6 +27,7 @@ const sections: readonly (readonly [name: string, section: object])[] = [
   ['unibct', { kind: 'unibct', startEpoch: 0, refreshEpochs: [0] }],
   ['nccl', { kind: 'nccl' }],
   ['advbct', { kind: 'advbct' }],
+  ['pairs', { kind: 'pairs' }],
 ];
 
 /** What a step of each method costs more than one of the classification loss alone. */

@@ -10,8 +10,8 @@ import { lce } from './lce.ts';
 import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsOf } from './method.ts';
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
-import { ract } from './ract.ts';
 import { pairs } from './pairs.ts';
+import { ract } from './ract.ts';
 import { unibct } from './unibct.ts';
 
 export { compositionProblem } from './compose.ts';

@@ -109,9 +109,17 @@ test('drawn partners are of the wanted class, and draws of the set follow the si
     const partners = sampler.drawOf(old, new Rng(1), [2, 0], 3);
     assert.deepEqual(partners.labels, [2, 2, 2, 0, 0, 0]);
     assert.deepEqual(toNumbers(narrow(partners.rows, 1, 0, 1)), [1, 1, 1, 1, 1, 1], 'of length 1');
-    const { labels: drawn } = sampler.draw(old, new Rng(1), 1000);
-    const small = drawn.filter((label) => label === 0).length;
-    assert.ok(small > 60 && small < 140 && !drawn.includes(1), `${small} of 1000`);
+    const whole = sampler.draw(old, new Rng(1), 10);
+    assert.deepEqual(
+      [whole.labels, whole.rows.shape],
+      [
+        [0, 2, 2, 2, 2, 2, 2, 2, 2, 2],
+        [10, 2],
+      ],
+    );
+    const seen = Array.from({ length: 200 }, (_, i) => sampler.draw(old, new Rng(i), 5).labels).flat();
+    const small = seen.filter((label) => label === 0).length;
+    assert.ok(small > 60 && small < 140 && !seen.includes(1), `${small} of 1000`);
   }));
 
 test('pairs: what the loss asks of a query is to go beyond the threshold towards its class, and below it to others', async () => {

@@ -32,6 +32,7 @@ const methods: Readonly<
   lce: [{}, ['boundaries']],
   ract: [{}, ['features']],
   bt2: [{}, ['features', 'prototypes'], sliced],
+  pairs: [{ queueSize: 20 }, ['features']],
 };
 /** Two compositions with a queue, a discriminator, replaced rows and renewed prototypes; their inputs are those of the parts. */
 const compositions = ['mixbct+nccl+bct', 'l2+unibct+advbct', 'lce+ract'];

@@ -116,6 +116,7 @@ const options: Readonly<Record<string, object>> = {
   nccl: { queueSize: 24, temperature: 0.5 },
   ract: { temperature: 0.5 },
   bt2: { scale: 16 },
+  pairs: { queueSize: 24, partners: 0, far: 0.1, sharpness: 4 },
 };
 
 /** The recipe's `method` section: `l2+bct` is a composition, in which the regression is the weakened one. */
@@ -142,12 +143,13 @@ type Case = {
 const float32Cases = golden('ten_steps.json').cases as Case[];
 const composedCases = golden('ten_steps_composed.json').cases as Case[];
 const fieldCases = golden('ten_steps_field.json').cases as Case[];
+const ownCases = golden('ten_steps_own.json').cases as Case[];
 const halfCases = golden('ten_steps_half.json').cases as Case[];
 /** libtorch 1.13 has fp16 on CUDA alone. */
 const without = (precision: Precision): string | false =>
   precision === 'fp16' && buildInfo().libtorch.startsWith('1.') && 'fp16 wants libtorch 2 on a processor';
 
-for (const expected of [...float32Cases, ...composedCases, ...fieldCases, ...halfCases])
+for (const expected of [...float32Cases, ...composedCases, ...fieldCases, ...ownCases, ...halfCases])
   test(`ten steps of ${expected.method}, ${expected.head}, ${expected.optimizer}, ${expected.precision} equal PyTorch's`, {
     skip: without(expected.precision),
   }, async () => {

@@ -156,6 +156,31 @@ class Queue:
         return -terms.mean()
 
 
+class Pairs:
+    """The queue of NCCL as a gallery, and the decision by the old model's impostor pairs among 6 samples of each class."""
+
+    def __init__(self, dim, far=0.1, sharpness=4):
+        self.queue, self.far = Queue(dim), far
+        olds = F.normalize(torch.cat([noise((6, dim), 6000 + label, 1).float() for label in range(C)]))
+        labels = torch.arange(C).repeat_interleave(6)
+        first, second = torch.tril_indices(len(olds), len(olds), -1)
+        impostors = (olds @ olds.T)[first, second][labels[first] != labels[second]]
+        self.threshold = impostors.sort(descending=True).values[math.ceil(far * len(impostors)) - 1]
+        self.factor = sharpness / (self.threshold - impostors.mean())
+
+    def loss(self, unit, old, labels):
+        self.queue.push(old, labels)
+        z = (unit @ self.queue.rows.T - self.threshold) * self.factor
+        accept = reject = 0
+        for row, label in zip(z, labels):
+            genuine, filled = self.queue.labels == label, self.queue.labels >= 0
+            impostor = filled & ~genuine
+            accept = accept - F.logsigmoid(row[genuine]).mean()
+            if impostor.any():
+                reject = reject - F.logsigmoid(-row[impostor]).mean()
+        return (accept + reject / self.far) / len(labels)
+
+
 class Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, strength):
@@ -258,7 +283,7 @@ def run(method, head, optimizer, precision="float32"):
         "softmax": lambda e, y: F.cross_entropy(F.linear(e, weight, bias), y),
     }[head]
     old_dim = P if projected else D
-    queue, adversary = Queue(old_dim), Adversary()
+    queue, adversary, pairs = Queue(old_dim), Adversary(), Pairs(old_dim)
     projection = None
     if projected:
         projection = nn.Parameter(noise((P, D), 9000, math.sqrt(12 / D)).float())
@@ -317,6 +342,8 @@ def run(method, head, optimizer, precision="float32"):
         if "bt2" in kinds:
             loss = loss + influence(shared, prototypes(old_dim), labels, 16)
             loss = loss + 5 * (1 - (F.normalize(shared) * old).sum(1).mean())
+        if "pairs" in kinds:
+            loss = loss + pairs.loss(F.normalize(shared), old, labels)
         opt.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.unscale_(opt)
@@ -359,7 +386,8 @@ def main():
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
     field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")]
-    groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field}
+    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct")]
+    groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field, "ten_steps_own": own}
     for name, runs in groups.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue

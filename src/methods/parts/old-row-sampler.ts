@@ -13,20 +13,26 @@ export class OldRowSampler {
 
   /** `count` old embeddings of each label, one label after the other; some may be the same. */
   drawOf(old: OldRows, rng: Rng, labels: readonly number[], count: number) {
-    return this.#draw(old, rng, labels.flatMap((label) => Array.from({ length: count }, () => label))); // biome-ignore format: one line
+    const all = this.#rows(old);
+    const wanted = labels.flatMap((label) => Array.from({ length: count }, () => label));
+    return this.#take(old, wanted.map((label) => all[label]![rng.integer(all[label]!.length)]!), wanted); // biome-ignore format: one line
   }
 
-  /** `count` old embeddings of the whole set, of classes in proportion to their sizes; some may be the same. */
+  /** All old embeddings, or `count` draws of them if there are more. */
   draw(old: OldRows, rng: Rng, count: number) {
-    const sizes = this.#rows(old).map(({ length }) => length);
-    const total = sizes.reduce((sum, size) => sum + size, 0);
+    const all = this.#rows(old);
+    const total = all.reduce((sum, { length }) => sum + length, 0);
+    if (total <= count) {
+      const labels = all.flatMap((rows, label) => Array.from(rows, () => label));
+      return this.#take(old, all.flatMap((rows) => [...rows]), labels); // biome-ignore format: one line
+    }
     const places = Array.from({ length: count }, () => rng.integer(total)).sort((a, b) => a - b);
-    let [label, end] = [0, sizes[0]!];
-    const labels = places.map((place) => {
-      while (place >= end) end += sizes[++label]!;
-      return label;
+    let [label, start] = [0, 0];
+    const drawn = places.map((place) => {
+      while (place >= start + all[label]!.length) start += all[label++]!.length;
+      return { label, row: all[label]![place - start]! };
     });
-    return this.#draw(old, rng, labels);
+    return this.#take(old, drawn.map(({ row }) => row), drawn.map(({ label }) => label)); // biome-ignore format: one line
   }
 
   #rows(old: OldRows): readonly Int32Array[] {
@@ -34,9 +40,7 @@ export class OldRowSampler {
     return this.#byClass;
   }
 
-  #draw(old: OldRows, rng: Rng, labels: readonly number[]): { rows: Tensor; labels: readonly number[] } {
-    const all = this.#rows(old);
-    const rows = labels.map((label) => all[label]![rng.integer(all[label]!.length)]!);
+  #take(old: OldRows, rows: readonly number[], labels: readonly number[]): { rows: Tensor; labels: readonly number[] } {
     return { rows: normalizeRows(tensor(old.rows(rows), { shape: [rows.length, this.#dim] })), labels };
   }
 }
