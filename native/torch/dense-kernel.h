@@ -134,6 +134,37 @@ inline __attribute__((always_inline)) void outOfTile(const Vec (&m)[6], Vec (&y)
   y[3] = b + 8 * e + m[5];
 }
 
+// G g of one column or row of three, times 24.
+inline __attribute__((always_inline)) void intoKernel(const Vec (&g)[3], Vec (&u)[6]) {
+  const Vec ends = g[0] + g[2], far = g[0] + 4 * g[2];
+  u[0] = 6 * g[0];
+  u[1] = -4 * (ends + g[1]);
+  u[2] = -4 * (ends - g[1]);
+  u[3] = far + 2 * g[1];
+  u[4] = far - 2 * g[1];
+  u[5] = 24 * g[2];
+}
+
+void kernelIn(const float* weights, int64_t stride, int64_t columns, float* to, int64_t apart) {
+  float turned[9][kPanel] = {};
+  for (int64_t k = 0; k < columns; k++)
+    for (int64_t i = 0; i < 9; i++) turned[i][k] = weights[k * stride + i];
+  for (int64_t k = 0; k < kPanel; k += LANES) {
+    Vec half[6][3];
+    for (int j = 0; j < 3; j++) {
+      const Vec g[3] = {load(turned[j] + k), load(turned[3 + j] + k), load(turned[6 + j] + k)};
+      Vec u[6];
+      intoKernel(g, u);
+      for (int i = 0; i < 6; i++) half[i][j] = u[i];
+    }
+    for (int i = 0; i < 6; i++) {
+      Vec u[6];
+      intoKernel(half[i], u);
+      for (int j = 0; j < 6; j++) store(to + (6 * i + j) * apart + k, u[j] * (1.0f / 576));
+    }
+  }
+}
+
 // x: an image [H, W, C]; (top, left): the tile's first pixel, which may lie outside → to[f · stride] for 36 f
 void tileIn(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, float* to,
             int64_t stride) {

@@ -66,13 +66,19 @@ Tensor pack(const Tensor& weights) {
 
 // weights [K, C, 3, 3] → their transforms G g Gᵀ for tiles of 4 × 4 (Lavin and Gray 2016, F(4×4, 3×3)), packed [36, panels, C, panel]
 Tensor packWinograd(const Tensor& weights) {
-  const Tensor g = at::tensor({6., 0., 0., -4., -4., -4., -4., 4., -4., 1., 2., 4., 1., -2., 4., 0., 0., 24.}, at::kDouble)
-                       .reshape({6, 3}) /
-                   24;
-  const Tensor u = at::einsum("ai,kcij,bj->abck", {g, weights.to(at::kDouble), g}).to(at::kFloat);
-  std::vector<Tensor> packed;
-  for (const Tensor& one : u.reshape({36, weights.size(1), weights.size(0)}).unbind(0)) packed.push_back(pack(one));
-  return at::stack(packed);
+  const DenseKernels& kernel = needed();
+  const Tensor whole = weights.to(at::kFloat).contiguous();
+  const int64_t columns = whole.size(0), channels = whole.size(1), panel = kernel.panel, panels = (columns + panel - 1) / panel;
+  Tensor packed = at::empty({36, panels, channels, panel}, whole.options());
+  const float* from = whole.data_ptr<float>();
+  float* to = packed.data_ptr<float>();
+  at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
+    for (int64_t p = first; p < last; p++)
+      for (int64_t c = 0; c < channels; c++)
+        kernel.kernelIn(from + (p * panel * channels + c) * 9, channels * 9, std::min(panel, columns - p * panel),
+                        to + (p * channels + c) * panel, panels * channels * panel);
+  });
+  return packed;
 }
 
 void requireImages(const Tensor& x) {
@@ -170,7 +176,7 @@ constexpr int64_t kTilesOfPass = 512;
 
 // A 3 × 3 convolution of stride 1 and padding 1 by Winograd's tiles: x [B, C, H, W], packed [36, panels, C, panel] → [B, K, H, W];
 // bias [9, K]: one for each place at the border (top, middle, bottom × left, middle, right). C and K: multiples of the lanes.
-Tensor winograd(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
+Tensor winogradOf(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
                 const Tensor& other) {
   const DenseKernels& kernel = needed();
   requireImages(x);
@@ -258,8 +264,16 @@ TORCH_LIBRARY_FRAGMENT(mixbct, m) {
   m.def("dense_pack_winograd(Tensor weights) -> Tensor", packWinograd);
   m.def("dense_linear(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", linear);
   m.def("dense_conv(Tensor x, Tensor packed, int columns, int side, int stride, int padding, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", conv);
-  m.def("dense_winograd(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, Tensor other) -> Tensor", winograd);
+  m.def("dense_winograd(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, Tensor other) -> Tensor", winogradOf);
   m.def("dense_depthwise(Tensor x, Tensor weights, int side, int stride, int padding, Tensor bias, Tensor slope) -> Tensor", depthwise);
 }
 
 }  // namespace
+
+int64_t denseLanes() { return lanes(); }
+
+at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights) {
+  const int64_t columns = weights.size(0);
+  const at::Tensor bias = at::zeros({9, roundedUp(columns, needed().panel)}, x.options()), none = at::empty({0}, x.options());
+  return winogradOf(x, packWinograd(weights), columns, bias, none, none);
+}

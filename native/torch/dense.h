@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 
 // What happens to a sum before it is written: bias [K], then PReLU's slope [K] or ReLU6. Arrays reach to the end of the last panel.
@@ -15,6 +17,8 @@ struct DenseKernels {
                        float* out, int64_t outStride);
   void (*product)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
                   float* out, int64_t outStride, const float* other, const Finish& finish);
+  // The transforms of the weights of one input channel: `columns` kernels of nine, `stride` apart → 36 rows of a panel, `apart` apart
+  void (*kernelIn)(const float* weights, int64_t stride, int64_t columns, float* to, int64_t apart);
   void (*tileIn)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, float* to,
                  int64_t stride);
   void (*tileOut)(const float* m, int64_t stride, float* out, const float* other, int64_t height, int64_t width,
@@ -25,3 +29,8 @@ struct DenseKernels {
 };
 
 extern const DenseKernels denseAvx512, denseAvx2;
+
+// Floats in a vector, 0 where there are no such inner loops.
+int64_t denseLanes();
+// x [B, C, H, W], channels last, weights [K, C, 3, 3] → [B, K, H, W], stride 1 and padding 1, by Winograd's tiles
+at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights);

@@ -29,6 +29,7 @@ export class Conv2d extends Module {
   readonly geometry: Required<torch.ConvOptions>;
   /** Whether the stride is a subsampling before the convolution. */
   readonly #subsamples: boolean;
+  readonly #plain3x3: boolean;
 
   constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
     super();
@@ -40,11 +41,13 @@ export class Conv2d extends Module {
     );
     this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
     this.geometry = { stride, padding, groups };
+    this.#plain3x3 = kernel === 3 && stride === 1 && padding === 1 && groups === 1 && !bias;
     this.#subsamples = stride > 1 && kernel === 1 && padding === 0 && inputs / groups < torch.vectorFloats();
   }
 
   override forward(x: Tensor): Tensor {
     const { geometry, weight, bias } = this;
+    if (this.#plain3x3) return torch.conv3x3(x, weight);
     if (!this.#subsamples) return torch.conv2d(x, weight, bias, geometry);
     return torch.conv2d(torch.subsample(x, geometry.stride), weight, bias, { ...geometry, stride: 1 });
   }

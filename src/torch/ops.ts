@@ -10,6 +10,7 @@ import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 
 /** Operators that native/torch adds to libtorch's. */
 const own = aten as unknown as {
+  readonly 'mixbct::conv3x3': (x: Tensor, weight: Tensor) => Tensor;
   readonly 'mixbct::prelu': (x: Tensor, slope: Tensor) => Tensor;
   readonly 'mixbct::class_means': (x: Tensor, starts: Tensor) => Tensor;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
@@ -201,6 +202,9 @@ export const conv2d = (
   bias: Tensor | null = null,
   { stride = 1, padding = 0, groups = 1 }: ConvOptions = {},
 ): Tensor => aten.conv2d(x, weight, bias, [stride, stride], [padding, padding], [1, 1], groups);
+
+/** The same with a 3×3 kernel, stride 1, padding 1, no bias: faster on processors where tiles gain (native/torch/conv3x3.cc). */
+export const conv3x3 = (x: Tensor, weight: Tensor): Tensor => own['mixbct::conv3x3'](x, weight);
 
 /**
  * Every `step`-th pixel of both sides, from the first one on: the mean over windows of one pixel, for the gradient of a slice
