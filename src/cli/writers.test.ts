@@ -8,20 +8,7 @@ import { writeInputs } from '../../test/helpers/writers.ts';
 test('no command replaces by --force what is not its own: strange folders and files, its inputs, the current folder, links; none writes into an artefact', async (t) => {
   const folder = testFolder(t);
   await writeInputs(folder);
-  for (const name of [
-    'import',
-    'hold-out',
-    'average',
-    'import-features',
-    'adapt-fit',
-    'adapt-apply',
-    'backfill',
-    'run',
-    'report',
-    'export',
-    'embed',
-    'merge',
-  ]) {
+  for (const name of ['import', 'hold-out', 'average', 'adapt-fit', 'backfill', 'run', 'export', 'embed']) {
     const { tried, lost } = forcedOutputs(folder, name);
     assert.ok(tried > 0);
     assert.deepEqual(lost, [], name);

@@ -14,7 +14,7 @@ import { FeatureSet, importParquet, type ParquetImport } from './index.ts';
 
 const COUNT = 7;
 /** Files with a few wrong bytes each. */
-const DAMAGED = 25;
+const DAMAGED = 12;
 const vectors = Array.from({ length: COUNT }, (_, i) => [i + 0.5, -i - 1, 1]);
 const table = (columns: readonly ColumnSource[], rowGroupSize = 3): Buffer =>
   Buffer.from(parquetWriteBuffer({ columnData: [...columns], rowGroupSize }));

@@ -111,11 +111,15 @@ async function bench(t: TestContext) {
   return { at, runOf, alone };
 }
 
-test('20 steps of every method are those of one process, by two and by four', async (t) => {
+test('20 steps of every method are those of one process, by two, and those of a composition and two methods by four', async (t) => {
   const { at, runOf, alone } = await bench(t);
-  const kinds = Object.keys(methods) as (keyof typeof methods)[];
-  for (const kind of kinds) await alone(runOf(kind, `${kind}-1`));
-  for (const processes of [2, 4]) {
+  const all = Object.keys(methods) as (keyof typeof methods)[];
+  for (const kind of all) await alone(runOf(kind, `${kind}-1`));
+  const byFour: typeof all = ['compose', 'unibct', 'l2'];
+  for (const [processes, kinds] of [
+    [2, all],
+    [4, byFour],
+  ] as const) {
     const answers = await inProcesses<{ leaked: number }>(
       processes,
       'training',

@@ -76,7 +76,7 @@ test('every method and composition trains, leaves no tensor behind, and goes on 
     const { terms } = lastReport(whole);
     assert.ok(Object.values(terms).every(Number.isFinite), kind);
     // in the middle of an epoch, and at the very end of one, where prototypes are to be renewed next
-    for (const step of [9, 12]) {
+    for (const step of kind === 'unibct' || kind.includes('+') ? [9, 12] : [9]) {
       const { old, signal, supply } = abortingAt(step, changes, paths, dataset);
       await assert.rejects(trained(dataset, cut, changes, { paths, old, signal }), Interrupted);
       supply[Symbol.dispose]();
