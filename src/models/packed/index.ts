@@ -12,7 +12,7 @@ import { PackedVit } from './vit.ts';
  * Winograd's tiles, activations and sums done with the product before them. images [B, 3, S, S] float32, channels last → [B, D],
  * what the backbone gives in evaluation mode but for rounding. Made of the weights as they are now; it may share some of them, so
  * dispose both, this one first. Null where the backbone itself is to be used: on a CUDA device, a processor without AVX2, a
- * network narrower than a vector, a backbone of another kind.
+ * narrow network, a backbone of another kind.
  */
 export function packedForm(backbone: Module): Module | null {
   if (defaultDevice() !== 'cpu' || packedLanes() === 0) return null;

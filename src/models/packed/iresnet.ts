@@ -3,6 +3,9 @@ import { permute, reshape, type Tensor } from '../../torch/index.ts';
 import type { Block, Iresnet } from '../iresnet.ts';
 import { type Packed, PackedConv, PackedLinear, PackedWinograd, suitsWinograd } from './layers.ts';
 
+/** Narrower networks embed thousands of images a second as they are, and to the same bytes on processors of every width. */
+const LEAST_CHANNELS = 64;
+
 /** Two operations, or three where the shape changes, and nothing between them. */
 class PackedBlock extends Module {
   readonly first: Packed;
@@ -38,10 +41,12 @@ export class PackedIresnet extends Module {
     this.fc = new PackedLinear(fc, { before: bn2, after: features, order: [channels, fc.weight.shape[1]! / channels] });
   }
 
-  /** Whether a network is wide enough for the vectors of this processor, and its images large enough. */
-  static suits({ blocks, bn2, fc }: Iresnet): boolean {
+  /** Whether a network is wide enough, and its images large enough. */
+  static suits({ conv1, blocks, bn2, fc }: Iresnet): boolean {
     const places = fc.weight.shape[1]! / bn2.weight.shape[0]!;
-    return places > 1 && blocks.every(({ conv1 }) => suitsWinograd(conv1));
+    return (
+      places > 1 && conv1.weight.shape[0]! >= LEAST_CHANNELS && blocks.every((block) => suitsWinograd(block.conv1))
+    );
   }
 
   override forward(images: Tensor): Tensor {
