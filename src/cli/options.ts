@@ -4,7 +4,7 @@ import { UserError } from '../base/errors.ts';
 import { type NumberRange, numberIn } from '../base/number-range.ts';
 import { pixelMappings } from '../data/pixels.ts';
 import { MAX_ZERO_SHARE, SAMPLE_SIZES } from '../eval/defaults.ts';
-import { precisions } from '../models/precisions.ts';
+import { precisionChoices } from '../models/precisions.ts';
 
 /** In place of a default: the option must be given. */
 export const REQUIRED = Symbol('required');
@@ -95,6 +95,7 @@ const MEMORY = 'memory that it may take (default: a quarter of the machine)';
 /** How much of a labelled set is compared. */
 const MOST_DRAWN = { least: 1, most: 1_000_000_000 };
 const ifMore = (what: string): string => `${what}; if there are more, a random draw`;
+const PRECISION = 'what the backbone computes in; auto: bf16 where that is faster on this machine';
 const DEVICE = 'device that computes; each of several processes uses the CUDA device of its local rank';
 
 /** Options of several commands, each declared once. */
@@ -106,7 +107,7 @@ const sharedOptions = {
     to.addOption(new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data')),
   figures: (to) => to.option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false),
   pixels: (to) => to.choiceOption('--pixels <map>', PIXELS, Object.keys(pixelMappings), 'train'),
-  precision: (to) => to.choiceOption('--precision <which>', 'what the backbone computes in', precisions, 'float32'),
+  precision: (to) => to.choiceOption('--precision <which>', PRECISION, precisionChoices, 'float32'),
   workers: (to) => to.wholeOption('--workers <n>', 'threads that decode images', { least: 0, most: mostThreads() }, 1),
   skipBadImages: (to) => to.option('--skip-bad-images', 'count and list unreadable images, instead of stopping', false),
   seed: (to) => to.seedOption(0),

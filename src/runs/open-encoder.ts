@@ -1,11 +1,12 @@
 import { digestOf } from '../artifacts/digest.ts';
 import { optionHint, UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
 import { modelInput } from '../data/model-input.ts';
 import { type PixelMapping, type PixelMappingName, pixelMappings } from '../data/pixels.ts';
-import { backboneEncoder, type Encoder, type Space } from '../encoders/index.ts';
+import { backboneEncoder, type Encoder, fasterPrecision, type Space } from '../encoders/index.ts';
 import { onnxEncoder } from '../encoders/onnx-encoder.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
-import type { Precision } from '../models/precisions.ts';
+import type { PrecisionChoice } from '../models/precisions.ts';
 import { loadModel, openRun, readRunManifest } from './load-model.ts';
 import { runFiles } from './run-artifact.ts';
 
@@ -14,7 +15,7 @@ export type EncoderOptions = {
   /** `ijb` divides by 128, for models that declare no mapping of pixels; default: `train`, as the model was trained. */
   readonly pixels?: PixelMappingName;
   /** What the backbone computes in, whatever it was trained in. */
-  readonly precision?: Precision;
+  readonly precision?: PrecisionChoice;
 };
 
 /**
@@ -26,7 +27,7 @@ export async function openEncoder(
   run: string,
   { space = 'own', pixels = 'train', precision = 'float32' }: EncoderOptions = {},
 ): Promise<Encoder> {
-  checkPrecision(precision);
+  if (precision !== 'auto') checkPrecision(precision);
   const manifest = readRunManifest(run);
   const { name, model, preset, differences, dataset, recipe } = manifest;
   const { inputSide: side, embeddingDim } = recipe.network;
@@ -37,7 +38,7 @@ export async function openEncoder(
     resize: input.resize,
   };
   if (manifest.onnx) {
-    if (precision !== 'float32')
+    if (precision !== 'float32' && precision !== 'auto')
       throw new UserError(`${name} is an ONNX model, which computes in its own precision: ${precision} was asked for`, {
         hint: optionHint('leave --precision out'),
       });
@@ -46,15 +47,15 @@ export async function openEncoder(
     return await onnxEncoder(runFiles(run).onnx, own);
   }
   const { backbone, projection, trainedClassKeys } = loadModel(run, { space });
-  return backboneEncoder(
-    { backbone, projection },
-    {
-      ...{ ...about, space, precision },
-      digest: space === 'old' ? digestOf(model, 'old') : model,
-      trainedOn: dataset && { dataset, classKeys: trainedClassKeys },
-      dim: projection ? recipe.projection!.dim : embeddingDim,
-    },
-  );
+  const modules = { backbone, projection };
+  const chosen = precision === 'auto' ? await fasterPrecision(modules, { side, pixels: about.pixels }) : precision;
+  if (precision === 'auto') logLine(`precision auto: ${chosen}`);
+  return backboneEncoder(modules, {
+    ...{ ...about, space, precision: chosen },
+    digest: space === 'old' ? digestOf(model, 'old') : model,
+    trainedOn: dataset && { dataset, classKeys: trainedClassKeys },
+    dim: projection ? recipe.projection!.dim : embeddingDim,
+  });
 }
 
 function chosenPixels(name: string, own: PixelMapping, asked: PixelMappingName): PixelMapping {

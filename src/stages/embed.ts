@@ -9,7 +9,7 @@ import { defineStage, reference } from '../experiment/stage.ts';
 import { embeddingsFolderArtifact } from '../features/embeddings-folder-artifact.ts';
 import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions } from '../features/index.ts';
 import type { Shard } from '../features/shard.ts';
-import type { Precision } from '../models/precisions.ts';
+import { type PrecisionChoice, requireNamed } from '../models/precisions.ts';
 
 export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {
   /** Folder of a finished run. */
@@ -21,7 +21,7 @@ export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {
   /** old: through the projection of the recipe. */
   readonly space?: Space;
   /** What the backbone computes in. */
-  readonly precision?: Precision;
+  readonly precision?: PrecisionChoice;
 };
 
 /** Embeds images without labels with a trained model; images and output are files or objects (`s3://`). → the description of the file; with `shard`, of the shard beside it */
@@ -44,6 +44,7 @@ export async function embedPaths({
     import('../features/index.ts'),
     import('../runs/open-encoder.ts'),
   ]);
+  if (shard) requireNamed(precision, 'shards');
   formatOf(options.out); // before a list of millions is read
   const images = unlabelledImages(await listImages(paths, { list }), list ?? nameOf(paths));
   using encoder = await openEncoder(run, { space, precision });

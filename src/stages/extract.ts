@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Space } from '../encoders/index.ts';
 import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
 import type { ExtractOptions, FeaturesInfo } from '../features/index.ts';
-import type { Precision } from '../models/precisions.ts';
+import { type PrecisionChoice, requireNamed } from '../models/precisions.ts';
 import type { DistributedContext } from '../torch/index.ts';
 
 export type EmbedDatasetOptions = ExtractOptions & {
@@ -13,7 +13,7 @@ export type EmbedDatasetOptions = ExtractOptions & {
   /** old: through the projection of the recipe. */
   readonly space?: Space;
   /** What the backbone computes in. */
-  readonly precision?: Precision;
+  readonly precision?: PrecisionChoice;
   /** The processes that extract together, each a part of the images. */
   readonly distributed?: DistributedContext | null;
 };
@@ -32,6 +32,7 @@ export async function embedDataset({
     import('../features/index.ts'),
     import('../runs/open-encoder.ts'),
   ]);
+  if (distributed) requireNamed(precision, 'several processes');
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
   using encoder = await openEncoder(run, { space, precision });
   const to = { ...options, inputs: [run] };

@@ -37,6 +37,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   embed: [
     'embed model photos --out recipe.yaml/photos.npy --threads 1',
     'embed model --list list.jsonl --shard 1/2 --out recipe.yaml/list.parquet --threads 1',
+    'embed model --list list.jsonl --shard 1/2 --out list.npy --precision auto --threads 1',
     'embed model s3://bucket/photos --out recipe.yaml/photos.npy --threads 1',
   ],
   'features merge': [
