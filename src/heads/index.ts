@@ -3,6 +3,7 @@ import type { Rng } from '../base/rng.ts';
 import { singleProcess } from '../torch/index.ts';
 import type { Head } from './head.ts';
 import { ArcFace, CosFace, SINE_SQUARED_FLOOR } from './margin.ts';
+import { Simplex } from './simplex.ts';
 import { Softmax } from './softmax.ts';
 
 export { saturatedCrossEntropy } from './cross-entropy.ts';
@@ -17,6 +18,7 @@ export {
   shardedCrossEntropy,
   shardOf,
 } from './shards.ts';
+export { Simplex, simplexVertices } from './simplex.ts';
 export { Softmax } from './softmax.ts';
 
 const scale = z.number().positive().default(64).describe('factor on the cosines');
@@ -49,6 +51,14 @@ export const headSchema = z.discriminatedUnion('kind', [
     sampleRate,
   }),
   z.strictObject({ kind: z.literal('softmax') }),
+  z.strictObject({
+    kind: z.literal('simplex').describe('not learned: classes are vertices of a regular simplex'),
+    firstVertex: z
+      .int()
+      .min(0)
+      .default(0)
+      .describe('vertex of the first class, of embeddingDim + 1: models that share a class share its vertex'),
+  }),
 ]);
 export type HeadRecipe = z.infer<typeof headSchema>;
 
@@ -67,5 +77,7 @@ export function makeHead(
       return new CosFace(embeddingDim, classes, recipe, rng, group);
     case 'softmax':
       return new Softmax(embeddingDim, classes, rng);
+    case 'simplex':
+      return new Simplex(embeddingDim, classes, recipe);
   }
 }

@@ -14,7 +14,7 @@ import { influenceLoss, influenceOptions } from './parts/influence.ts';
  */
 export const bt2 = defineMethod({
   name: 'bt2',
-  source: 'BT², arXiv:2211.03989, section 3: basis transformation with matching and influence losses',
+  source: 'BT², arXiv:2211.03989 (ICCV 2023): basis transformation with matching and influence losses',
   needs: ['oldEmbedding', 'oldPrototypes'],
   projects: true,
   options: z.strictObject({

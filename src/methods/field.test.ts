@@ -1,4 +1,4 @@
-// LCE, RACT and BT²: slow twins, finite differences, and what each is for.
+// LCE, RACT, BT² and HOC: slow twins, finite differences, and what each is for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
@@ -26,6 +26,7 @@ import {
   transpose,
 } from '../torch/index.ts';
 import { bt2 } from './bt2.ts';
+import { hoc } from './hoc.ts';
 import { cosineBoundary, lce } from './lce.ts';
 import { ract } from './ract.ts';
 
@@ -227,3 +228,27 @@ test('BT²: what the old space cannot hold moves to the extra coordinates', () =
     }
     assert.ok(match(angles).item() < 0.1 && before > 0.2, `${before} → ${match(angles).item()}`);
   }));
+
+test('HOC equals its definition, with finite differences; a batch of one class adds 0', () => {
+  const oldEmbedding = fillUnitRows([B, D], 0.5, 0.9);
+  const term = (of: readonly number[]) => (embeddings: Tensor) =>
+    termOf(
+      hoc
+        .start({ lambda: 0.1, scale: 4 }, setupOf({ oldDim: D, classes: C }))
+        .terms(stepOf({ embeddings, labels: int64(of), old: { oldEmbedding } })),
+      'contrast',
+    );
+  scope(() => {
+    const news = rowsOf(normalizeRows(fill([B, D], 0.1, 1.3)));
+    const olds = rowsOf(oldEmbedding);
+    const slow = labels.map((label, i) => {
+      const others = news.filter((_, j) => labels[j] !== label);
+      const sums = others.reduce((sum, row) => sum + Math.exp(4 * dot(olds[i]!, row)), 0);
+      return Math.log(sums) - 4 * dot(olds[i]!, news[i]!);
+    });
+    const value = term(labels)(fill([B, D], 0.1, 1.3)).item();
+    assert.ok(Math.abs(value - slow.reduce((a, b) => a + b) / B) < FLOAT64_SUMS);
+    assert.equal(term([2, 2, 2, 2, 2])(fill([B, D], 0.1, 1.3)).item(), 0);
+  });
+  assert.ok(gradientGap(term(labels), fill([B, D], 0.1, 1.3)) < DIFFERENCES);
+});

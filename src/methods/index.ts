@@ -4,6 +4,7 @@ import { advbct } from './advbct.ts';
 import { bct } from './bct.ts';
 import { bt2 } from './bt2.ts';
 import { compose } from './compose.ts';
+import { hoc } from './hoc.ts';
 import { independent } from './independent.ts';
 import { l2 } from './l2.ts';
 import { lce } from './lce.ts';
@@ -32,7 +33,7 @@ export type {
 export { COMPOSE, defineMethod, methodTitle, partsOf } from './method.ts';
 
 /** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
-export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2, pairs } as const;
+export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2, hoc, pairs } as const;
 export type MethodName = keyof typeof methods;
 
 /** Methods that recipes may name now, with their type parameters widened: ours, and those that were registered. */

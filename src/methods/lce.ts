@@ -45,7 +45,8 @@ export function cosineBoundary(centres: Tensor, radii: Tensor): Tensor {
  */
 export const lce = defineMethod({
   name: 'lce',
-  source: 'LCE, arXiv:2108.01958 (ICCV 2021), section 3: class-centre alignment, and boundaries that are tightened',
+  source:
+    'LCE, arXiv:2108.01958 (ICCV 2021): class-centre alignment and boundary loss, as in its published code but for D-35',
   needs: ['oldBoundaries'],
   projects: true,
   options: z.strictObject({

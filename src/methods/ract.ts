@@ -26,7 +26,7 @@ const NO_NEGATIVE = -1e9;
  */
 export const ract = defineMethod({
   name: 'ract',
-  source: 'RACT, arXiv:2201.09724, section 3: regression-alleviating compatibility loss; batch negatives, τ = 0.05',
+  source: 'RACT, arXiv:2201.09724 (ICLR 2022): regression-alleviating compatibility loss over the batch, τ = 0.05',
   needs: ['oldEmbedding'],
   projects: true,
   options: z.strictObject({

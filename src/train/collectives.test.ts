@@ -42,6 +42,7 @@ const methods = {
   lce: [{}, ['boundaries']],
   ract: [{}, ['features']],
   bt2: [{}, ['features', 'prototypes']],
+  hoc: [{}, ['features']],
   pairs: [{ queueSize: 20 }, ['features']],
   compose: [
     {

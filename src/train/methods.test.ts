@@ -32,6 +32,7 @@ const methods: Readonly<
   lce: [{}, ['boundaries']],
   ract: [{}, ['features']],
   bt2: [{}, ['features', 'prototypes'], sliced],
+  hoc: [{}, ['features'], { head: { kind: 'simplex', firstVertex: 1 } }],
   pairs: [{ queueSize: 20 }, ['features']],
 };
 /** Two compositions with a queue, a discriminator, replaced rows and renewed prototypes; their inputs are those of the parts. */

@@ -168,6 +168,8 @@ export function* sessionState(session: Session): Generator<readonly [string, Ten
 }
 
 export function disposeSession(session: Session): void {
-  session.backbone.dispose(); // a scripted one holds more than its tensors
+  // a scripted backbone and a fixed head hold more than their state
+  session.backbone.dispose();
+  session.head.dispose();
   for (const [, value] of sessionState(session)) value.dispose();
 }

@@ -232,6 +232,23 @@ def regression_alleviating(embeddings, old, labels, temperature):
     return torch.stack(losses).mean()
 
 
+def simplex():
+    """D unit axes and one more point, less their mean, to length 1."""
+    points = torch.cat([torch.eye(D), torch.full((1, D), (1 - math.sqrt(D + 1)) / D)])
+    return F.normalize(points - points.mean(0))
+
+
+def higher_order(embeddings, old, labels, scale):
+    """HOC, sample by sample: the old embedding against new ones of other classes."""
+    unit = F.normalize(embeddings)
+    losses = []
+    for row in range(B):
+        others = labels != labels[row]
+        negatives = torch.logsumexp(scale * unit[others] @ old[row], 0)
+        losses.append(negatives - scale * unit[row] @ old[row])
+    return torch.stack(losses).mean()
+
+
 class Adversary(nn.Module):
     def __init__(self):
         super().__init__()
@@ -273,6 +290,8 @@ def run(method, head, optimizer, precision="float32"):
     weight = nn.Parameter(noise((C, D), 4000, 0.5).float())
     parameters = [p for p in net.parameters() if p.requires_grad]
     clipped, parts = list(parameters), [weight]
+    if head == "simplex":
+        parts = []
     if head == "softmax":
         bias = nn.Parameter(noise((C,), 4001, 0.1).float())
         parts.append(bias)
@@ -281,6 +300,7 @@ def run(method, head, optimizer, precision="float32"):
         "arcface": lambda e, y: arcface(e, weight, y),
         "cosface": lambda e, y: cosface(e, weight, y),
         "softmax": lambda e, y: F.cross_entropy(F.linear(e, weight, bias), y),
+        "simplex": lambda e, y: F.cross_entropy(F.linear(e, simplex().roll(-3, 0)), y),  # firstVertex 3
     }[head]
     old_dim = P if projected else D
     queue, adversary, pairs = Queue(old_dim), Adversary(), Pairs(old_dim)
@@ -316,7 +336,7 @@ def run(method, head, optimizer, precision="float32"):
         if "mixbct" in kinds:
             classified = embeddings.clone()
             classified[rows] = old[rows]
-        loss = loss_of(classified, labels)
+        loss = (0.1 if "hoc" in kinds else 1) * loss_of(classified, labels)
         if "l2" in kinds:
             distances = (old - F.normalize(shared)).norm(dim=1)
             loss = loss + 10 * (distances - threshold).clamp(min=0).mean()
@@ -339,6 +359,8 @@ def run(method, head, optimizer, precision="float32"):
             loss = loss + class_alignment(weight, embeddings, labels, projection, back)
         if "ract" in kinds:
             loss = loss + regression_alleviating(shared, old, labels, 0.5)
+        if "hoc" in kinds:
+            loss = loss + 0.9 * higher_order(shared, old, labels, 10)
         if "bt2" in kinds:
             loss = loss + influence(shared, prototypes(old_dim), labels, 16)
             loss = loss + 5 * (1 - (F.normalize(shared) * old).sum(1).mean())
@@ -363,7 +385,7 @@ def run(method, head, optimizer, precision="float32"):
         "conv1": state["conv1.weight"].flatten()[:8].tolist(),
         "runningMean": state["layer2.0.bn2.running_mean"][:8].tolist(),
         "features": state["features.bias"][:8].tolist(),
-        "headWeight": weight.detach().flatten()[:8].tolist(),
+        "headWeight": (simplex().roll(-3, 0) if head == "simplex" else weight.detach()).flatten()[:8].tolist(),
         **({"projection": projection.detach().flatten()[:8].tolist()} if projected else {}),
     }
 
@@ -385,7 +407,7 @@ def main():
     methods = ["independent", "mixbct", "l2", "bct", "unibct", "nccl", "advbct"]
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
-    field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")]
+    field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")] + [("hoc", "simplex", "sgd")]
     own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct")]
     groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field, "ten_steps_own": own}
     for name, runs in groups.items():
