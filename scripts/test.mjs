@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { offerBrowser } from './setup/browser.mjs';
 import { root } from './setup/shell.mjs';
 
 /** Files at a time. Each has one thread of libtorch, so that two cores are used and neither waits for the other. */
@@ -29,6 +30,7 @@ const files = ['dist/src', 'dist/test']
   .sort()
   .sort((a, b) => rank(a) - rank(b));
 
+if (files.some((file) => file.includes('-page.test'))) offerBrowser();
 const started = performance.now();
 const results = [];
 const queue = [...files];

@@ -138,7 +138,8 @@ export const evaluate = (options: EvaluateOptions): Promise<Evaluation> =>
 const evaluateNames: OptionNames<EvaluateOptions> = {
   ...{ title: required, old: required, candidates: required, seed: required, out: required, oracle: optional },
   ...{ far: optional, genuines: optional, impostors: optional, probes: optional, resamples: optional },
-  ...{ maxZeroShare: optional, memoryBytes: optional, figures: optional, trial: optional, force: optional },
+  ...{ maxZeroShare: optional, memoryBytes: optional, figures: optional, pictures: optional, trial: optional },
+  force: optional,
   reporter: optional,
 };
 

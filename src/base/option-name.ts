@@ -69,6 +69,7 @@ export type OptionName =
   | '--no-check'
   | '--no-column-normalize'
   | '--no-overlap'
+  | '--no-pictures'
   | '--node-rank'
   | '--nproc'
   | '--old'

@@ -28,7 +28,7 @@ const evaluateSetsCommand = () =>
     .option('--oracle <features>', 'feature set of a new model trained without the old one')
     .repeatedOption('--new <name=features>', NEW)
     .requiredOption('--out <folder>', OUT)
-    .shared('figures')
+    .shared('figures', 'pictures')
     .option('--title <text>', 'title of the report', 'Backward compatibility')
     .numberOption('--far <share>', 'FAR that the old system runs at', { above: 0, below: 1 }, OPERATING_FAR)
     .shared('genuines', 'impostors', 'probes', 'memory', 'resamples', 'maxZeroShare', 'seed', 'force')

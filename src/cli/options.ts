@@ -106,6 +106,7 @@ const sharedOptions = {
   folder: (to) =>
     to.addOption(new Option('--folder <path>', 'folder for data sets').env('MIXBCT_DATA').default('data')),
   figures: (to) => to.option('--figures', 'write each curve of the report as an SVG and a PNG file, too', false),
+  pictures: (to) => to.option('--no-pictures', 'an HTML report without images of the data and names of classes'),
   pixels: (to) => to.choiceOption('--pixels <map>', PIXELS, Object.keys(pixelMappings), 'train'),
   precision: (to) => to.choiceOption('--precision <which>', PRECISION, precisionChoices, 'float32'),
   workers: (to) => to.wholeOption('--workers <n>', 'threads that decode images', { least: 0, most: mostThreads() }, 1),

@@ -11,7 +11,7 @@ export const reportCommand = () =>
     .option('--html <file>', 'write it as one HTML file')
     .option('--markdown <file>', 'write it as Markdown')
     .option('--figures <folder>', 'write roc, det, tpir and cmc as SVG and PNG files, all evaluations in each')
-    .shared('force')
+    .shared('pictures', 'force')
     .prints(async (paths: readonly string[], options) => {
       const { reportEvaluations } = await import('../stages/reports.ts');
       const evaluations = await reportEvaluations(paths, options);

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { formatDuration, logLine } from '../base/progress.ts';
 import { renderTerminal } from '../report/terminal.ts';
-import { quickstartFile, quickstartFolder, quickstartSettings } from '../stages/quickstart.ts';
+import { quickstartFile, quickstartFolder, quickstartReport, quickstartSettings } from '../stages/quickstart.ts';
 import type { RunExperimentOptions } from '../stages/run-experiment.ts';
 import { command, interruptible, print, useThreads } from './context.ts';
 
@@ -39,6 +39,7 @@ export const quickstartCommand = () =>
       const { out = quickstartFolder(options) } = options;
       await run(quickstartFile, { ...options, set: quickstartSettings(options), out });
       if (options.smallest) logLine(SMALLEST_CLOSING);
+      logLine(`open in a browser, for curves and pictures of what changes: ${relative('', quickstartReport(out))}`);
     });
 
 async function run(file: string, options: RunCommandOptions): Promise<void> {

@@ -1,8 +1,9 @@
 import type { BackfillCurve, BackfillSimulation } from '../backfill/simulation.ts';
 import { backfillGlossary, backfillProtocolText, backfillTables, endsTable, skippedText } from './backfill-tables.ts';
-import { COLOURS, drawFigure, type Line, OLD, ORACLE } from './curves.ts';
+import { COLOURS, type Line, OLD, ORACLE } from './curve-lines.ts';
+import { drawFigure } from './curves.ts';
 import { htmlText } from './format.ts';
-import { definitionList, page, titledSection } from './html.ts';
+import { definitionList, page, titledSection } from './page-parts.ts';
 
 /** Metrics that get a figure; all have a table. */
 const DRAWN = ['rank-1', 'TPIR@FPIR=1e-1', 'TAR@FAR=1e-3'];
@@ -15,7 +16,7 @@ export function renderBackfillHtml(simulation: BackfillSimulation): string {
     ...skippedText(simulation).map((text) => `<p class="caution">${htmlText(text)}</p>`),
     titledSection(endsTable(simulation)),
     ...figuresOf(simulation).map((svg) => `<figure>${svg}</figure>`),
-    ...tables.map(titledSection),
+    ...tables.map((one) => titledSection(one)),
     '<h2>What the words mean</h2>\n<p>All numbers but shares are percent.</p>',
     definitionList(backfillGlossary),
   ]);

@@ -39,6 +39,8 @@ export type EvaluateSetsOptions = Pick<
   readonly memoryBytes?: number;
   /** Write the figures as files too. */
   readonly figures?: boolean;
+  /** Whether the page shows images of the dataset and names of its classes. */
+  readonly pictures?: boolean | undefined;
   /** The models are those of a trial run: no verdict. */
   readonly trial?: boolean | undefined;
   readonly out: string;

@@ -17,14 +17,31 @@ export const evaluateStage = defineStage({
     far: z.number().gt(0).lt(1).optional().describe('the FAR that the old system runs at (1e-3)'),
     impostors: z.int().positive().optional(),
     resamples: z.int().positive().optional(),
+    pictures: z.boolean().optional().describe('whether the report shows images of the data (true)'),
     trial: z.boolean().optional().describe('no verdict: the run only shows that every stage works'),
   },
   describe: (stage) => `judge ${Object.keys(stage.new).join(', ')} against ${stage.old}`,
-  run: async ({ old, oracle, new: models, far, impostors, resamples, trial }, { title, seed, out, force }) => {
+  run: async (
+    { old, oracle, new: models, far, impostors, resamples, pictures, trial },
+    { title, seed, out, force },
+  ) => {
     const { evaluateSets } = await import('./evaluate-sets.ts');
     const candidates = Object.entries(models).map(([name, at]) =>
       typeof at === 'string' ? { name, features: at } : { name, features: at.own, inOldSpace: at.old },
     );
-    return evaluateSets({ title, old, oracle, candidates, far, impostors, resamples, trial, seed, out, force });
+    return evaluateSets({
+      title,
+      old,
+      oracle,
+      candidates,
+      far,
+      impostors,
+      resamples,
+      pictures,
+      trial,
+      seed,
+      out,
+      force,
+    });
   },
 });

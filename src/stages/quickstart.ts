@@ -20,3 +20,6 @@ export const quickstartSettings = ({ seed, smallest }: QuickstartOptions): strin
 /** Where the quick start is kept if nobody says. */
 export const quickstartFolder = ({ seed, smallest }: QuickstartOptions): string =>
   join('runs', `quickstart-${smallest ? 'smallest-' : ''}${seed}`);
+
+/** The page that says what it has found. */
+export const quickstartReport = (folder: string): string => join(folder, 'judge/report.html');

@@ -10,22 +10,34 @@ import { renderMarkdown, renderSummaryMarkdown } from '../report/markdown.ts';
 import { reportFiles } from '../report/report-files.ts';
 
 /** Curves need a document and a plotting library, which take longer to load than a table to print. */
-const pictures = () => import('../report/index.ts');
+const drawing = () => import('../report/index.ts');
+
+type PageOptions = {
+  /** Whether the page shows images of the dataset and names of its classes; default true. */
+  readonly pictures?: boolean | undefined;
+};
+
+/** The HTML report of an evaluation, with pictures of its dataset where that is there. */
+async function htmlOf(evaluation: Evaluation, { pictures = true }: PageOptions): Promise<string> {
+  const { renderHtml, withoutPictures } = await drawing();
+  if (!pictures) return renderHtml(evaluation, withoutPictures('This report was made without pictures.'));
+  const { reportPictures } = await import('./report-pictures.ts');
+  return renderHtml(evaluation, await reportPictures(evaluation));
+}
 
 /** Writes evaluation.json, report.html, report.md and, if asked, the figures. */
 export async function writeReports(
   directory: string,
   evaluation: Evaluation,
-  { figures = false }: { readonly figures?: boolean },
+  { figures = false, pictures }: PageOptions & { readonly figures?: boolean },
 ): Promise<void> {
-  const { renderHtml } = await pictures();
   writeFileSync(join(directory, 'evaluation.json'), `${JSON.stringify(evaluation, null, 1)}\n`);
-  writeFileSync(join(directory, 'report.html'), renderHtml(evaluation));
+  writeFileSync(join(directory, 'report.html'), await htmlOf(evaluation, { pictures }));
   writeFileSync(join(directory, 'report.md'), renderMarkdown(evaluation));
   if (figures) await writeFigures(directory, [{ name: '', evaluation }], {});
 }
 
-export type ReportOptions = {
+export type ReportOptions = PageOptions & {
   /** One HTML file. */
   readonly html?: string;
   readonly markdown?: string;
@@ -37,7 +49,7 @@ export type ReportOptions = {
 /** Reads evaluations again and writes the reports that are asked for. → the evaluations */
 export async function reportEvaluations(
   paths: readonly string[],
-  { html, markdown, figures, force = false }: ReportOptions,
+  { html, markdown, figures, pictures, force = false }: ReportOptions,
 ): Promise<Evaluation[]> {
   const { readEvaluation } = await import('../eval/evaluation-artifact.ts');
   const names = shortNames(paths);
@@ -50,8 +62,8 @@ export async function reportEvaluations(
   if (html && markdown && realPath(html) === realPath(markdown))
     throw new UserError(`${html}: the HTML and the Markdown report cannot be one file`);
   if (html) {
-    const { renderHtml, renderSummaryHtml } = await pictures();
-    writeAtomic(html, alone ? renderHtml(alone) : renderSummaryHtml(runs));
+    const { renderSummaryHtml } = await drawing();
+    writeAtomic(html, alone ? await htmlOf(alone, { pictures }) : renderSummaryHtml(runs));
   }
   if (markdown) writeAtomic(markdown, alone ? renderMarkdown(alone) : `${renderSummaryMarkdown(evaluations)}\n`);
   if (figures) await writeFigures(figures, runs, replacing);
@@ -71,7 +83,7 @@ async function writeFigures(
   runs: readonly NamedEvaluation[],
   replacing: OverwriteOptions,
 ): Promise<void> {
-  const { figures, renderPng } = await pictures();
+  const { figures, renderPng } = await drawing();
   const drawn = figures(runs);
   for (const { name } of drawn)
     for (const ending of ['svg', 'png']) requireFile(join(folder, `${name}.${ending}`), reportFiles.figure, replacing);
