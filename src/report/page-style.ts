@@ -38,7 +38,7 @@ html:not(.scripted) .scripted-only { display: none; }
 .chips { display: flex; flex-wrap: wrap; gap: .4rem; list-style: none; margin: 0; padding: 0; font-size: .9rem; }
 .chips li { border: 1px solid currentColor; border-radius: 1rem; padding: .05rem .7rem; background: var(--page); font-variant-numeric: tabular-nums; }
 .met { color: var(--good); } .missed { color: var(--bad); } .undecided, .withheld { color: var(--unsure); } .banner.undecided, .banner.withheld { color: var(--text); }
-.verdict { font-size: .95rem; }
+.verdict { font-size: .95rem; } .banner details { border: 0; padding: 0; margin: .3rem 0 0; font-size: .95rem; } .banner summary { padding: .1rem 0; }
 
 .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }

@@ -36,15 +36,15 @@ export function scoreSection(evaluation: Evaluation, { name }: CandidateResult):
 ${table(['query → gallery', 'TAR at the old threshold', 'FAR at the old threshold', `threshold for FAR ${farText(far)}`], rows)}`;
 }
 
-/** The points without those that lie level, up to `tolerance`, between their neighbours: most of a histogram's tails. */
-const withoutLevelPoints = <T extends { readonly y: number }>(points: readonly T[], tolerance: number): T[] =>
-  points.filter(
-    ({ y }, i) =>
-      i === 0 ||
-      i === points.length - 1 ||
-      Math.abs(y - points[i - 1]!.y) > tolerance ||
-      Math.abs(y - points[i + 1]!.y) > tolerance,
-  );
+/** The points without those that stay within `tolerance` of the last one before them and whose next one does: most of a histogram's tails. */
+function withoutLevelPoints<T extends { readonly y: number }>(points: readonly T[], tolerance: number): T[] {
+  const kept = points.slice(0, 1);
+  for (let i = 1; i < points.length; i++) {
+    const isLevel = (at: number): boolean => Math.abs(points[at]!.y - kept.at(-1)!.y) <= tolerance;
+    if (i === points.length - 1 || !isLevel(i) || !isLevel(i + 1)) kept.push(points[i]!);
+  }
+  return kept;
+}
 
 function drawing(tests: readonly Named[], threshold: number, { width, name }: DrawingSize) {
   const [band, gap] = [name === 'broad' ? 92 : 80, 24];

@@ -3,7 +3,7 @@ import type { NamedEvaluation } from './curve-lines.ts';
 import { definitionId, linkedTerm } from './definitions.ts';
 import { htmlText } from './format.ts';
 import { percent, percentagePoints, pointsWithInterval, scoreText } from './number-format.ts';
-import { nameHtml } from './page-parts.ts';
+import { details, nameHtml } from './page-parts.ts';
 import { operatingPointOf } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
 
@@ -49,22 +49,27 @@ const headlines: Readonly<Record<State, string>> = {
   withheld: 'no verdict',
 };
 
+/** With more new models than this, their sentences are closed at first. */
+const MAX_FULL = 3;
+
 /** One line for each new model: what it can do, how, and by which metrics. */
 export function banners(models: readonly JudgedModel[]): string {
-  return `<div class="banners">\n${models.map(banner).join('\n')}\n</div>`;
+  const compact = models.length > MAX_FULL;
+  return `<div class="banners">\n${models.map((model) => banner(model, compact)).join('\n')}\n</div>`;
 }
 
-function banner({ label, evaluation, candidate }: JudgedModel): string {
+function banner({ label, evaluation, candidate }: JudgedModel, compact: boolean): string {
   const state = stateOf(candidate);
   const how = howText(evaluation, candidate, state);
   const chips = candidate.comparisons.map(
     ({ metric, criterion, difference }) =>
       `<li class="${criterion}"><span aria-hidden="true">${signs[criterion]}</span> ${linkedTerm(metric)} <b>${percentagePoints(difference.value)}</b> ${criterion}</li>`,
   );
+  const words = `<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>`;
   return `<article class="banner ${state}">
 <p class="headline"><span class="sign" aria-hidden="true">${signs[state]}</span>${nameHtml(label)} <strong>${headlines[state]}</strong>${how ? ` <span class="how">${how}</span>` : ''}</p>
 <ul class="chips">${chips.join('')}</ul>
-<p class="verdict">${htmlText(verdict(evaluation, candidate))}.</p>
+${compact ? details('In words', words) : words}
 </article>`;
 }
 
