@@ -1,4 +1,5 @@
-import { COLOURS, drawFigure, type Line } from '../report/curves.ts';
+import { COLOURS, type Line } from '../report/curve-lines.ts';
+import { drawFigure } from '../report/curves.ts';
 import { percent } from '../report/number-format.ts';
 import { textTable } from '../report/terminal.ts';
 import { gainMetrics } from './score.ts';
