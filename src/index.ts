@@ -100,7 +100,7 @@ const trainNames: OptionNames<TrainOptions> = {
   ...{ recipe: required, dataset: required, out: required, settings: optional, preset: optional, old: optional },
   ...{ resume: optional, force: optional, inputs: optional, workers: optional, skipBadImages: optional },
   ...{ skipNonFinite: optional, logEvery: optional, saveEvery: optional, signal: optional, distributed: optional },
-  ...{ overlap: optional, hooks: optional, reporter: optional },
+  ...{ overlap: optional, hooks: optional, validate: optional, reporter: optional },
 };
 
 export type ExtractOptions = EmbedDatasetOptions & Reported;

@@ -122,6 +122,8 @@ export type OptionName =
   | '--trials'
   | '--unit-length'
   | '--validation'
+  | '--validate-features'
+  | '--validate-on'
   | '--vector'
   | '--vector-type'
   | '--verify'

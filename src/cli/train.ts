@@ -20,6 +20,8 @@ export const trainCommand = () =>
     .option('--old-credible <folder>', 'mask of credible old features (mixbct denoise)')
     .option('--old-prototypes <folder>', 'class means of old features (mixbct average)')
     .option('--old-boundaries <folder>', 'centres and radii of old features (mixbct boundaries)')
+    .option('--validate-on <dataset>', "held-out images for the recipe's validation")
+    .option('--validate-features <folder>', 'feature set of the old model on these (mixbct extract)')
     .shared('preset')
     .repeatedOption('--set <path=value>', 'change one setting of the recipe')
     .option('--resume', 'continue from the checkpoint of an interrupted run', false)
@@ -41,7 +43,16 @@ export const trainCommand = () =>
         boundaries: options.oldBoundaries,
       };
       const recipe = loadRecipe(path, { settings: set, preset });
-      const run = await trainModel({ ...options, recipe, dataset, old, inputs: [path], signal: interruptible() });
+      const validate = { on: options.validateOn, features: options.validateFeatures };
+      const run = await trainModel({
+        ...options,
+        recipe,
+        dataset,
+        old,
+        validate,
+        inputs: [path],
+        signal: interruptible(),
+      });
       const took = `${formatCount(run.steps, 'step')}, ${formatDuration(run.seconds * 1000)}`;
       const waiting = `waiting for data ${(100 * run.dataWaitShare).toFixed(1)} % of the time`;
       return [run, `${options.out}: ${run.name} trained in ${took}, ${waiting}`];

@@ -120,6 +120,31 @@ const initSchema = z.strictObject({
   partial: z.boolean().default(false).describe('take the tensors that fit by name and shape; the others are drawn'),
 });
 
+const validationSchema = z.strictObject({
+  every: z
+    .int()
+    .positive()
+    .max(1_000_000)
+    .default(1)
+    .describe('epochs between two validations; there is one at the end, too'),
+  metric: z
+    .enum(['rank-1', 'TAR@FAR=1e-3'])
+    .default('rank-1')
+    .describe('the metric that early and keepBest decide by; all are logged'),
+  gallery: z
+    .enum(['old', 'new'])
+    .optional()
+    .describe('whose gallery it searches; default: old if there are features of the old model, else new'),
+  early: z
+    .int()
+    .positive()
+    .max(1_000_000)
+    .optional()
+    .describe('training ends after so many validations in a row without a better one; default: never'),
+  keepBest: z.boolean().default(false).describe('the finished model is that of the best validation, not the last'),
+});
+export type ValidationRecipe = z.infer<typeof validationSchema>;
+
 const pretendSchema = z.strictObject({
   classes: z.int().positive().max(1_000_000_000).optional().describe('classes of the head, at least those of the data'),
   images: z.int().positive().optional().describe('images in an epoch, as the learning-rate schedule counts them'),
@@ -178,6 +203,10 @@ export let recipeSchema = z.strictObject({
     .describe('largest joint gradient norm of the backbone; null: no clipping'),
   augment: augmentSchema.default({ flip: true, rotateDeg: 0, scale: 0, shift: 0 }),
   pretend: pretendSchema.optional().describe('numbers of another data set than the one trained on (D-10)'),
+  validation: validationSchema
+    .optional()
+    .describe('measures the model on held-out images while it trains; absent: it does not'),
+  logs: z.enum(['tensorboard']).optional().describe('another form of the log: event files of TensorBoard'),
   seed: z.int().min(0).default(666),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
@@ -185,8 +214,8 @@ whenRegistered(() => {
   recipeSchema = recipeSchema.extend({ method: methodSection() });
 });
 
-/** A recipe without the places of the files that it names: their digests say what they are. */
-export const withoutPlaces = ({ init, ...recipe }: Recipe): object => ({
+/** What of a recipe a model depends on: places of files do not count, whose digests say what they are, nor does the form of the log. */
+export const withoutPlaces = ({ init, logs: _, ...recipe }: Recipe): object => ({
   ...recipe,
   ...(recipe.network.file !== undefined && { network: { ...recipe.network, file: null } }),
   ...(init && { init: { ...init, from: null } }),

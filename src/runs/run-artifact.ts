@@ -18,6 +18,10 @@ export const runFiles = (out: string) => ({
   checkpoint: join(out, 'checkpoint.safetensors'),
   /** The previous checkpoint. */
   previous: join(out, 'checkpoint.previous.safetensors'),
+  /** The model of the best validation, while the run is unfinished and its recipe asks for it. */
+  best: join(out, 'best.safetensors'),
+  /** Event files, if the recipe asks for them. */
+  tensorboard: join(out, 'tensorboard'),
   model: join(out, 'model.safetensors'),
   /** In place of it: the model of an imported ONNX file. */
   onnx: join(out, 'model.onnx'),
@@ -91,6 +95,18 @@ const runSchema = z.object({
   preset: z.string(),
   /** Where the recipe differs from the reference. */
   differences: z.array(z.string()).default([]),
+  /** What validations told; absent: there were none. Steps count from the beginning. */
+  validation: z
+    .object({
+      /** Of the held-out images and the old model's features of them. */
+      digest: z.string(),
+      metric: z.string(),
+      best: z.number().nullable(),
+      bestStep: z.number(),
+      /** The step whose model it is. */
+      kept: z.number(),
+    })
+    .optional(),
   libtorch: z.string(),
 });
 export type RunFields = Omit<z.infer<typeof runSchema>, 'recipe'> & { readonly recipe: Recipe };
@@ -123,6 +139,7 @@ export const runArtifact = defineArtifact<RunFields>({
             ...(init && { 'began from': `${init.from}, ${formatCount(init.taken.length, 'tensor')} taken` }),
             ...(run.badImages > 0 && { 'unreadable images': run.badImages }),
             ...run.counts,
+            ...validationFact(run.validation),
             preset: `${run.preset}, ${formatCount(run.differences.length, 'difference')} from the reference`,
             seed,
           }),
@@ -142,6 +159,14 @@ export const runArtifact = defineArtifact<RunFields>({
   again: 'the run is damaged: train it again with mixbct train … --force',
 });
 
+function validationFact(validation: RunFields['validation']): { readonly validation?: string } {
+  if (!validation || validation.best === null) return {};
+  const { metric, best, bestStep, kept } = validation;
+  return {
+    validation: `best ${metric} ${(100 * best).toFixed(2)} % at step ${bestStep}, the model is that of step ${kept}`,
+  };
+}
+
 /** What is declared of the input, if it is. */
 function inputFact(input: unknown): { readonly input?: string } {
   const { success, data } = inputSchema.safeParse(input);
@@ -154,7 +179,7 @@ export const hasCheckpoint = (out: string): boolean =>
 
 /** Removes the checkpoints of a run, and one that is being written. */
 export function removeCheckpoints(out: string): void {
-  const { checkpoint, previous } = runFiles(out);
-  for (const path of [checkpoint, previous, `${checkpoint}.new`, `${checkpoint}.new.part`])
+  const { checkpoint, previous, best } = runFiles(out);
+  for (const path of [checkpoint, previous, `${checkpoint}.new`, `${checkpoint}.new.part`, best])
     rmSync(path, { force: true });
 }

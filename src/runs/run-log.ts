@@ -89,17 +89,23 @@ export function readRunLog(out: string): RunLog {
       begun ? '' : 'train one: mixbct train',
     );
   }
+  const log = readLinesAndEvents(out);
+  if (log.lines.length === 0) throw new FileError(files.log, 'has no line of a training');
+  return log;
+}
+
+/** `readRunLog` of a run that may have logged nothing. */
+export function readLinesAndEvents(out: string): RunLog {
+  const files = runFiles(out);
   const lines: LogLine[] = [];
   for (const text of linesOf(files.log)) {
     const line = parseLogLine(text);
     if (line) appendLine(lines, line);
   }
-  if (lines.length === 0) throw new FileError(files.log, 'has no line of a training');
-  const events = existsSync(files.events) ? linesOf(files.events).flatMap((text) => parseRunEvent(text) ?? []) : [];
-  return { lines, events };
+  return { lines, events: linesOf(files.events).flatMap((text) => parseRunEvent(text) ?? []) };
 }
 
-const linesOf = (path: string): string[] => readTextFile(path).split('\n');
+const linesOf = (path: string): string[] => (existsSync(path) ? readTextFile(path).split('\n') : []);
 
 /** Seconds that a training still takes at its present speed; null if the log does not tell. */
 export function secondsLeft(

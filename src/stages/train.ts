@@ -12,12 +12,15 @@ import type { Recipe } from '../runs/recipe.ts';
 import type { RunManifest } from '../runs/run-artifact.ts';
 import type { OldModelPaths } from '../train/old-model-inputs.ts';
 import type { TrainOptions } from '../train/training-plan.ts';
+import type { ValidationPaths } from './open-validation.ts';
 
-export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume'> & {
+export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume' | 'validation'> & {
   /** Folder, or prefix of a .rec and .idx. */
   readonly dataset: string;
   /** Folders of what the old model left behind. */
   readonly old?: OldModelPaths;
+  /** What the recipe's validation measures on. */
+  readonly validate?: ValidationPaths;
   /** auto: an interrupted run continues, and a finished one of this recipe, data and old model is taken as it is. */
   readonly resume?: boolean | 'auto';
 };
@@ -29,21 +32,32 @@ export type TrainedModel = RunManifest & { readonly skippedFiles?: Dataset['skip
 export async function trainModel({
   dataset: path,
   old: paths = {},
+  validate = {},
   resume = false,
   force = false,
   ...options
 }: TrainModelOptions): Promise<TrainedModel> {
   const { recipe, out, distributed } = options;
-  const [{ openInputDataset }, { openOldModelInputs }, { train }] = await Promise.all([
+  const [{ openInputDataset }, { openOldModelInputs }, { train }, { openValidation }] = await Promise.all([
     import('../data/input-dataset.ts'),
     import('../train/old-model-inputs.ts'),
     import('../train/train.ts'),
+    import('./open-validation.ts'),
   ]);
   using dataset = openInputDataset(path, { report: !distributed || distributed.group.rank === 0 });
   using old = openOldModelInputs(recipe, paths, dataset);
-  const inputs = [...(options.inputs ?? []), ...Object.values(paths), recipe.init?.from, recipe.network.file];
+  await using validation = openValidation({ ...options, paths: validate, training: dataset });
+  const hooks = [...(options.hooks ?? []), ...(validation ? [validation.hook] : [])];
+  const inputs = [
+    ...(options.inputs ?? []),
+    ...Object.values(paths),
+    ...Object.values(validate),
+    recipe.init?.from,
+    recipe.network.file,
+  ];
+  const parts = { ...options, dataset, old, inputs, hooks, validation: validation?.digest };
   const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
-  if (resume !== 'auto') return { ...(await train({ ...options, dataset, old, inputs, resume, force })), ...told };
+  if (resume !== 'auto') return { ...(await train({ ...parts, resume, force })), ...told };
   const [{ hasCheckpoint }, { readRunManifest }, { digestOfInit }, { withoutPlaces }] = await Promise.all([
     import('../runs/run-artifact.ts'),
     import('../runs/load-model.ts'),
@@ -56,6 +70,7 @@ export async function trainModel({
     const same =
       made.dataset?.digest === dataset.digest &&
       made.old === old.digest &&
+      made.validation?.digest === validation?.digest &&
       made.init?.digest === (recipe.init && digestOfInit(recipe.init)) &&
       made.script === (recipe.network.file === undefined ? undefined : fileDigest(recipe.network.file));
     if (same && canonicalJson(withoutPlaces(made.recipe)) === canonicalJson(withoutPlaces(recipe))) {
@@ -66,7 +81,7 @@ export async function trainModel({
     }
   }
   const begun = !finished && hasCheckpoint(out);
-  return { ...(await train({ ...options, dataset, old, inputs, resume: begun, force: force && !begun })), ...told };
+  return { ...(await train({ ...parts, resume: begun, force: force && !begun })), ...told };
 }
 
 export const trainStage = defineStage({
@@ -82,6 +97,10 @@ export const trainStage = defineStage({
         boundaries: reference.optional(),
       })
       .default({}),
+    validate: z
+      .strictObject({ on: datasetReference, features: reference.optional() })
+      .optional()
+      .describe('held-out images for the recipe’s validation, and the old model’s features of them'),
     init: reference.optional().describe('what the recipe begins from, as its init.from'),
   },
   options: {
@@ -103,11 +122,12 @@ export const trainStage = defineStage({
     };
   },
   describe: ({ on, recipe }) => `train on ${on}, method ${methodTitle((recipe as Recipe).method)}`,
-  run: ({ on, old, init, recipe }, { resume, out, force, workers, signal }) => {
+  run: ({ on, old, validate, init, recipe }, { resume, out, force, workers, signal }) => {
     const parsed = recipe as Recipe;
     return trainModel({
       recipe: init === undefined ? parsed : { ...parsed, init: { ...parsed.init!, from: init } },
       ...{ dataset: on, old, out, force, workers, signal },
+      ...(validate && { validate }),
       resume: resume && 'auto',
     });
   },

@@ -13,6 +13,8 @@ export type TrainingIdentity = {
   readonly script?: string;
   /** Of the weights that training began from, if they are not random. */
   readonly init?: string;
+  /** Of what validations decide by. */
+  readonly validation?: string;
 };
 
 /** How far a run is. Schedule and random streams are functions of step and seed, so nothing else is stored. */

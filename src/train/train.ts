@@ -23,7 +23,7 @@ async function runTraining(options: TrainOptions, events: RunEvents): Promise<Ru
   let stopping = false;
   try {
     await trainer.start();
-    while (trainer.step < plan.totalSteps) {
+    while (!trainer.isTrained) {
       await trainer.startEpoch();
       for await (using batch of trainer.batches()) {
         policy.snapshot();
@@ -31,11 +31,11 @@ async function runTraining(options: TrainOptions, events: RunEvents): Promise<Ru
         policy.settle(result, batch, trainer);
         await trainer.endStep(result, batch);
         stopping = trainer.isStopRequested();
-        if (stopping) break;
+        if (stopping || trainer.isTrained) break;
         if (trainer.step % saveEvery === 0 && trainer.step % plan.stepsPerEpoch !== 0) await trainer.save();
       }
       await trainer.save();
-      if (stopping && trainer.step < plan.totalSteps) throw trainer.interrupted();
+      if (stopping && !trainer.isTrained) throw trainer.interrupted();
     }
     return await trainer.finish();
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { Recipe } from '../runs/recipe.ts';
-import type { RunManifest } from '../runs/run-artifact.ts';
+import type { RunFields, RunManifest } from '../runs/run-artifact.ts';
+import type { LogLine } from '../runs/run-log.ts';
 import type { Session } from './session.ts';
 import type { StepResult } from './train-step.ts';
 
@@ -18,6 +19,10 @@ export interface TrainingState {
   readonly totalSteps: number;
   /** What the run has counted, by name. */
   readonly counts: ReadonlyMap<string, number>;
+  /** Writes metrics to the run's events, where `mixbct watch` draws them. Every process calls it; one writes. */
+  recordValidation(metrics: Readonly<Record<string, number>>): Promise<void>;
+  /** Makes the current step the last one. Every process calls it. */
+  endEarly(): void;
 }
 
 /** What a step reports to hooks. */
@@ -43,6 +48,15 @@ export interface TrainerHook extends Partial<Disposable> {
   onEpochStart?(training: TrainingState): Awaitable;
   /** After each step, skipped ones included. */
   onStep?(training: TrainingState, report: StepReport): Awaitable;
+  /** After a line of the log is written, in the process that writes it. */
+  onLogLine?(training: TrainingState, line: LogLine): Awaitable;
+  /** After metrics were recorded, in the process that writes them. */
+  onValidation?(training: TrainingState, metrics: Readonly<Record<string, number>>): Awaitable;
+  /**
+   * After the last step, before the model is written: the one point where a hook may change weights.
+   * @returns what the manifest tells of its validations
+   */
+  onTrained?(training: TrainingState): RunFields['validation'] | undefined;
   /** After a checkpoint is written. */
   onCheckpoint?(training: TrainingState): Awaitable;
   /** After the run is complete on disk. */

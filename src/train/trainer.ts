@@ -12,7 +12,8 @@ import { methodTitle } from '../methods/index.ts';
 import { stateBytes } from '../nn/state-dict.ts';
 import { describeInit, type InitRecord } from '../runs/initial-weights.ts';
 import type { Recipe } from '../runs/recipe.ts';
-import { type RunManifest, removeCheckpoints, runFiles } from '../runs/run-artifact.ts';
+import { type RunFields, type RunManifest, removeCheckpoints, runFiles } from '../runs/run-artifact.ts';
+import type { LogLine } from '../runs/run-log.ts';
 import { RunOutput } from '../runs/run-output.ts';
 import { copyScript, writeModel } from '../runs/write-model.ts';
 import { singleProcess, type Tensor } from '../torch/index.ts';
@@ -23,6 +24,7 @@ import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-polic
 import { reportReplacedImages } from './replaced-images.ts';
 import type { RunEvents } from './run-events.ts';
 import { disposeSession, openSession, type Session, sessionState } from './session.ts';
+import { TensorBoardLog } from './tensorboard-log.ts';
 import type { StepResult, StepSettings } from './train-step.ts';
 import type { TrainerHook, TrainingState } from './trainer-hook.ts';
 import { TrainingLog } from './training-log.ts';
@@ -68,6 +70,7 @@ export class Trainer implements TrainingState, Disposable {
   readonly #startedMs: number;
   #waitedMs = 0;
   #init: InitRecord | undefined;
+  #endsEarly = false;
   /** The step of the latest checkpoint. */
   #saved: number | undefined;
 
@@ -90,7 +93,11 @@ export class Trainer implements TrainingState, Disposable {
     this.policy = new NonFiniteLossPolicy(skipNonFinite, this.session);
     this.#checkpoints = new CheckpointStore(files);
     const bar = output && progress(recipe.name ?? methodTitle(recipe.method), plan.totalSteps);
-    this.#hooks = [...(bar ? [new TrainingLog(files.log, bar, logEvery)] : []), ...hooks];
+    this.#hooks = [
+      ...(bar ? [new TrainingLog(files.log, bar, logEvery, this.#tellLine)] : []),
+      ...(output && recipe.logs === 'tensorboard' ? [new TensorBoardLog()] : []),
+      ...hooks,
+    ];
   }
 
   /** Adds to a count of log, checkpoints and manifest; the first of each name is reported. */
@@ -206,6 +213,24 @@ export class Trainer implements TrainingState, Disposable {
     for (const hook of this.#hooks) await hook.onStep?.(this, report);
   }
 
+  readonly #tellLine = async (line: LogLine): Promise<void> => {
+    for (const hook of this.#hooks) await hook.onLogLine?.(this, line);
+  };
+
+  async recordValidation(metrics: Readonly<Record<string, number>>): Promise<void> {
+    this.#events.validation(metrics);
+    if (this.#output) for (const hook of this.#hooks) await hook.onValidation?.(this, metrics);
+  }
+
+  endEarly(): void {
+    this.#endsEarly = true;
+  }
+
+  /** Whether the last step is taken. */
+  get isTrained(): boolean {
+    return this.#endsEarly || this.step >= this.totalSteps;
+  }
+
   /** Whether any process was told to stop. Every process must ask. */
   isStopRequested(): boolean {
     return allReduceAny(this.session.group, this.#options.signal?.aborted ?? false);
@@ -228,20 +253,25 @@ export class Trainer implements TrainingState, Disposable {
   /** Writes model and manifest and removes the checkpoints. */
   async finish(): Promise<RunManifest> {
     const { distributed = null } = this.#options;
+    const validation = this.#hooks.map((hook) => hook.onTrained?.(this)).find((one) => one !== undefined);
     requireFiniteState(this.session, this.step, this.#saved); // a checkpoint of an older version may hold any numbers
     const [badImages] = allReduceSum(this.session.group, [this.#loader.bad.length]);
     reportReplacedImages(this.out, this.#loader.bad);
     const manifest = withFullState(
       this.session,
       distributed,
-      (state) => this.#write(state, badImages!),
+      (state) => this.#write(state, badImages!, validation),
       (name) => name.startsWith(HEAD),
     );
     for (const hook of this.#hooks) await hook.onEnd?.(this, manifest);
     return manifest;
   }
 
-  #write(headState: Iterable<readonly [string, Tensor]>, badImages: number): RunManifest {
+  #write(
+    headState: Iterable<readonly [string, Tensor]>,
+    badImages: number,
+    validation: RunFields['validation'],
+  ): RunManifest {
     const elapsedMs = performance.now() - this.#startedMs;
     const manifest = writeModel(this.out, {
       recipe: this.recipe,
@@ -256,6 +286,7 @@ export class Trainer implements TrainingState, Disposable {
       seconds: elapsedMs / 1000,
       dataWaitShare: this.#waitedMs / elapsedMs,
       badImages,
+      ...(validation && { validation }),
       counts: Object.fromEntries(this.counts),
     });
     writeJson(join(this.out, MANIFEST), manifest);

@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import type { Progress } from '../base/progress.ts';
+import type { LogLine } from '../runs/run-log.ts';
 import { dropLinesAfter } from './run-events.ts';
 import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 
@@ -7,11 +8,13 @@ import type { StepReport, TrainerHook, TrainingState } from './trainer-hook.ts';
 export class TrainingLog implements TrainerHook {
   readonly #path: string;
   readonly #every: number;
+  readonly #onLine: (line: LogLine) => Promise<void>;
   readonly #progress: Progress;
   #since: StepReport[] = [];
   #sinceMs = performance.now();
 
-  constructor(path: string, progress: Progress, every: number) {
+  constructor(path: string, progress: Progress, every: number, onLine: (line: LogLine) => Promise<void>) {
+    this.#onLine = onLine;
     this.#path = path;
     this.#progress = progress;
     this.#every = every;
@@ -23,7 +26,7 @@ export class TrainingLog implements TrainerHook {
   }
 
   /** Means skip non-finite numbers. Without any finite loss there is no line. */
-  onStep(training: TrainingState, report: StepReport): void {
+  async onStep(training: TrainingState, report: StepReport): Promise<void> {
     const { step, epoch } = training;
     this.#since.push(report);
     if (step % this.#every !== 0 && step !== training.totalSteps) return;
@@ -34,7 +37,7 @@ export class TrainingLog implements TrainerHook {
       return values.reduce((sum, value) => sum + value, 0) / values.length;
     };
     if (!Number.isFinite(mean((r) => r.loss))) return;
-    const line = {
+    const line: LogLine = {
       step,
       epoch,
       loss: mean((r) => r.loss),
@@ -48,7 +51,7 @@ export class TrainingLog implements TrainerHook {
       time: new Date().toISOString(),
     };
     appendFileSync(this.#path, `${JSON.stringify(line)}\n`);
-    const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+    const terms = Object.entries(line.terms).map(([name, value]) => `${name} ${value!.toFixed(3)}`);
     const waited = `data wait ${(line.dataWaitShare * 100).toFixed(1)} %`;
     this.#progress.update(
       step,
@@ -56,6 +59,7 @@ export class TrainingLog implements TrainerHook {
     );
     this.#since = [];
     this.#sinceMs = now;
+    await this.#onLine(line);
   }
 
   [Symbol.dispose](): void {

@@ -41,6 +41,8 @@ export type TrainOptions = {
   readonly overlap?: boolean;
   /** Called after the log, in this order. */
   readonly hooks?: readonly TrainerHook[];
+  /** Digest of what a hook decides by, such as the images of a validation: the run resumes only with the same. */
+  readonly validation?: string | undefined;
 };
 
 /** What follows from recipe, data and processes before anything is opened. */
@@ -59,7 +61,13 @@ export type TrainingPlan = EpochPlan & {
 };
 
 /** @throws UserError if recipe, data and processes do not fit together, in every process. */
-export async function planTraining({ recipe, dataset, old, distributed }: TrainOptions): Promise<TrainingPlan> {
+export async function planTraining({
+  recipe,
+  dataset,
+  old,
+  distributed,
+  validation,
+}: TrainOptions): Promise<TrainingPlan> {
   const { batchSize, epochs } = recipe;
   const size = old.samples?.length ?? dataset.size;
   const withoutOld = dataset.size - size;
@@ -72,6 +80,7 @@ export async function planTraining({ recipe, dataset, old, distributed }: TrainO
     old: old.digest,
     ...(recipe.network.file !== undefined && { script: fileDigest(recipe.network.file) }),
     ...(init && { init: init.digest }),
+    ...(validation !== undefined && { validation }),
   };
   const { old: oldModel, ...others } = identity;
   distributed?.requireEqual({ ...others, 'old model': oldModel });

@@ -1,7 +1,7 @@
 // The live page in a real browser.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
@@ -107,6 +107,8 @@ test('axe finds nothing serious, light and dark, on a screen and a phone; a curv
   const { folder } = await tinySet(t);
   const steps = Array.from({ length: 40 }, (_, i) => 5 * (i + 1));
   for (const name of ['first', 'second']) writeLog(join(folder, 'runs', name), steps, { totalSteps: 400 });
+  const validation = { step: 100, time: '2026-01-01T00:00:00.000Z', validation: { 'new → old rank-1': 0.5 } };
+  writeFileSync(join(folder, 'runs/first/events.jsonl'), `${JSON.stringify(validation)}\n`);
   new StageRecords(join(folder, 'runs/all')).writePlan({
     title: 'all',
     stages: [{ id: 'old', kind: 'train', summary: 'train' }],
@@ -117,6 +119,8 @@ test('axe finds nothing serious, light and dark, on a screen and a phone; a curv
     await shows(page, 'second', '200 of 400');
     assert.deepEqual(await seriousViolations(page), [], `${width}`);
     assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true, `${width}`);
+    const validated = page.locator('figure', { hasText: 'validation: new → old rank-1' }).locator('.plot');
+    assert.match((await validated.getAttribute('aria-label'))!, /first 0\.5, 1 values/);
     const figure = page.locator('figure[data-metric="loss"]');
     await figure.focus();
     await page.keyboard.press('ArrowLeft');
