@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { z } from 'zod';
@@ -42,6 +42,11 @@ test('--force replaces no folder with a file that its manifest does not list, of
   writeFileSync(join(path, 'photo.png'), 'mine');
   await assert.rejects(draw(path, 'abc', true), /chart holds photo\.png, which is not part of it/);
   assert.ok(existsSync(join(path, 'photo.png')));
+  rmSync(join(path, 'photo.png'));
+  rmSync(join(path, 'chart.svg'));
+  mkdirSync(join(path, 'chart.svg'));
+  await assert.rejects(draw(path, 'abc', true), /chart holds chart\.svg, which is not part of it/);
+  assert.ok(existsSync(join(path, 'chart.svg')), 'a folder in place of a listed file');
 });
 
 test('without such a list, as 0.3.0 wrote it, files of the endings of artefacts are replaced and others are not', async (t) => {

@@ -1,7 +1,7 @@
 import { Rng } from '../base/rng.ts';
 import { numberClasses } from '../data/number-classes.ts';
 import { estimate } from '../eval/bootstrap.ts';
-import { calibrateOne } from '../eval/calibration.ts';
+import { type Calibration, calibrateOne } from '../eval/calibration.ts';
 import { chooseCalibration } from '../eval/fit-calibration.ts';
 import {
   drawProtocol,
@@ -30,7 +30,7 @@ import {
   uncertainFirst,
 } from './orders.ts';
 import { drawResampling } from './resampling.ts';
-import { rising, type ScoreScales } from './score-scales.ts';
+import { rising, type ScoreMap, type ScoreScales } from './score-scales.ts';
 import type { BackfillCurve, BackfillOrderName, BackfillSimulation, ScoreMerge } from './simulation.ts';
 
 export type SimulateOptions = Identities &
@@ -41,6 +41,8 @@ export type SimulateOptions = Identities &
     readonly oldLength: Float64Array;
     readonly orders: readonly BackfillOrderName[];
     readonly merges: readonly ScoreMerge[];
+    /** Of scores with rows that are not moved, and with those that are; absent: fitted on pairs of the set. */
+    readonly calibrations?: { readonly old: Calibration; readonly new: Calibration } | undefined;
     /** Random orders, and parts into which a move is divided. */
     readonly draws: number;
     readonly steps: number;
@@ -76,7 +78,7 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
   const calibrated = merges.includes('calibrated');
   const engine = new BackfillEngine(protocol, options, {
     pairs,
-    calibration: calibrated ? calibrationScales(protocol, pairs, rng.split('calibration')) : undefined,
+    calibration: calibrated ? (scalesOf(options.calibrations) ?? calibrationScales(protocol, pairs, rng.split('calibration'))) : undefined, // biome-ignore format: short
     rankFusion: merges.includes('rank-fusion'),
     memoryBytes,
     onProgress: (share) => onProgress?.(COMPARING * share, 'compare'),
@@ -125,6 +127,11 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
   };
 }
 
+const scalesOf = (given: SimulateOptions['calibrations']): ScoreScales | undefined =>
+  given && { old: scaleOf(given.old), new: scaleOf(given.new) };
+
+const scaleOf = (calibration: Calibration): ScoreMap => rising((score) => calibrateOne(calibration, score));
+
 /** Calibrations of the scores before and after the move, fitted on pairs of the set. */
 function calibrationScales({ labels, pairs }: LabelledSetProtocol, scores: GenuineAndImpostor, rng: Rng): ScoreScales {
   const { labels: identities, classes } = numberClasses(labels);
@@ -141,7 +148,7 @@ function calibrationScales({ labels, pairs }: LabelledSetProtocol, scores: Genui
       };
     };
     const { calibration } = chooseCalibration(some('genuine'), some('impostor'), { identities: classes, rng });
-    return rising((score) => calibrateOne(calibration, score));
+    return scaleOf(calibration);
   };
   return { old: fit('old'), new: fit('new') };
 }

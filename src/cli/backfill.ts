@@ -23,6 +23,7 @@ const simulateCommand = () =>
     .option('--title <text>', 'title of the page', 'Moving the gallery')
     .listOption('--orders <list>', `some of ${backfillOrders.join(',')} (default: all)`, backfillOrders)
     .listOption('--merges <list>', MERGES, scoreMerges)
+    .option('--thresholds <file>', 'file of mixbct thresholds: its calibrations, in place of those fitted on this set')
     .wholeOption('--draws <n>', 'draws of the random order', { least: 1, most: 1000 }, 20)
     .wholeOption('--steps <n>', 'parts into which the move is divided', { least: 1, most: 1000 }, 20)
     .shared('genuines', 'impostors', 'probes', 'resamples', 'memory', 'maxZeroShare', 'threads', 'seed', 'force')

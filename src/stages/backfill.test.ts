@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -9,12 +9,14 @@ import { openBackfillOrder } from '../backfill/order-file.ts';
 import { type BackfillSimulation, backfillOrders } from '../backfill/simulation.ts';
 import { silentReporter } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
+import type { Calibration } from '../eval/calibration.ts';
 import { metrics } from '../eval/metrics/index.ts';
 import { writeFeatureSet } from '../features/index.ts';
 import { writeAdapter } from './adapt.ts';
 import { type SimulateBackfillOptions, writeBackfill } from './backfill.ts';
 import { evaluateSets } from './evaluate-sets.ts';
 import { simulateBackfillStage } from './simulate-backfill.ts';
+import { writeThresholds } from './thresholds.ts';
 
 const [CLASSES, IMAGES, DIM] = [60, 6, 12];
 const COUNT = CLASSES * IMAGES;
@@ -175,4 +177,35 @@ test('what cannot be simulated is refused, and what cannot be ordered is skipped
     ['uncertain-first'],
   );
   assert.throws(() => openBackfillOrder(at('out'), 'uncertain-first'), /has no order uncertain-first/);
+});
+
+test('calibrations of a file take the place of those that are fitted', async (t) => {
+  const { at, simulate } = await world(t);
+  const candidates = [{ name: 'new', features: at('new') }];
+  await evaluateSets({ title: '', old: at('old'), candidates, seed: 0, resamples: 10, out: at('judged') });
+  const { thresholds } = writeThresholds([at('judged')], { out: at('thresholds.json') });
+  const few = { orders: ['disagreement'], merges: ['direct', 'calibrated'], steps: 4 } as const;
+  const curves = async (...calibrations: readonly Calibration[]) => {
+    const [evaluation] = thresholds.evaluations;
+    const [old, fresh] = calibrations;
+    const pairs = evaluation!.pairs.map((pair) =>
+      pair.query === 'new' && old && fresh ? { ...pair, calibration: pair.gallery === 'old' ? old : fresh } : pair,
+    );
+    writeFileSync(at('given.json'), JSON.stringify({ ...thresholds, evaluations: [{ ...evaluation, pairs }] }));
+    const { curves } = await simulate({ ...few, thresholds: at('given.json') });
+    const of = (merge: string) => curves.filter((curve) => curve.merge === merge).map(({ metric, value }) => [metric, value] as const); // biome-ignore format: short
+    return { direct: of('direct'), calibrated: of('calibrated') };
+  };
+  const platt = (intercept: number): Calibration => ({ kind: 'platt', slope: 1, intercept });
+  const same = await curves(platt(0), platt(0));
+  assert.deepEqual(same.calibrated, same.direct, 'scores on their own scale');
+  const apart = await curves(platt(0), platt(-9));
+  for (const [i, [metric, value]] of apart.calibrated.entries()) {
+    const direct = apart.direct[i]![1];
+    assert.deepEqual([value[0], value.at(-1)], [direct[0], direct.at(-1)], metric);
+    if (metric === 'rank-1') assert.ok(value[2]! < direct[2]! - 0.1, 'rows that are not moved always come first');
+  }
+  assert.notDeepEqual((await curves()).calibrated, same.calibrated);
+  await assert.rejects(simulate({ ...few, new: at('foreign'), thresholds: at('thresholds.json') }), /thresholds\.json: has no calibration of queries of foreign on vectors of old\n.*mixbct thresholds/); // biome-ignore format: short
+  await assert.rejects(simulate({ merges: ['direct'], thresholds: at('thresholds.json') }), /--merges calibrated/);
 });

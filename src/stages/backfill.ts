@@ -5,7 +5,7 @@ import { fileDigest } from '../artifacts/digest.ts';
 import { writeJson } from '../artifacts/json-file.ts';
 import { backfillArtifact, backfillFiles } from '../backfill/backfill-artifact.ts';
 import { writeOrder, writeOrderIds } from '../backfill/order-file.ts';
-import { type SimulationResult, simulateBackfill } from '../backfill/simulate.ts';
+import { type SimulateOptions, type SimulationResult, simulateBackfill } from '../backfill/simulate.ts';
 import {
   type BackfillOrderName,
   type BackfillSimulation,
@@ -15,6 +15,7 @@ import {
 } from '../backfill/simulation.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
+import type { Calibration } from '../eval/calibration.ts';
 import {
   defaultMemory,
   type EvaluateOptions,
@@ -27,6 +28,7 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import type { Embeddings } from '../eval/scores.ts';
+import { readThresholds } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
 import { type CrossedSpace, crossedByAdapter, crossedSet, requireOwnSpace } from './adapted-sets.ts';
 import { presentRows, readRows } from './evaluate-sets.ts';
@@ -49,6 +51,8 @@ export type SimulateBackfillOptions = Pick<
   readonly adapter?: string | undefined;
   readonly orders?: readonly BackfillOrderName[] | undefined;
   readonly merges?: readonly ScoreMerge[] | undefined;
+  /** A file of `mixbct thresholds` with the calibrations of these models; absent: they are fitted on pairs of the set. */
+  readonly thresholds?: string | undefined;
   /** Draws of the random order, and parts into which the move is divided. */
   readonly draws?: number | undefined;
   readonly steps?: number | undefined;
@@ -76,48 +80,69 @@ export async function writeBackfill(options: SimulateBackfillOptions): Promise<B
   const column = (all: Int32Array): Int32Array => (present ? Int32Array.from(present, (row) => all[row]!) : all);
   const labels = column(described.labels());
   const memoryBytes = memoryForLists(options, labels, [old.info.dim, newer.info.dim, crossing?.dim ?? 0]);
+  const calibrations = calibrationsOf(options, old, newer, crossing?.adapter?.digest);
   const { dataset, count } = described.info;
   let simulation: BackfillSimulation | undefined;
-  await backfillArtifact.write(
-    out,
-    { force, inputs: [...paths, ...(adapter === undefined ? [] : [adapter])] },
-    async (folder) => {
-      const bar = progress('backfill', 100);
-      const { orders: drawn, ...result } = simulateBackfill({
-        ...embeddingsOf(options, crossing, present),
-        labels,
-        families: column(described.families()),
-        ...{ orders: [...new Set(orders)], merges: [...new Set(merges)], draws, steps, resamples, seed, memoryBytes },
-        ...{ genuines: options.genuines, impostors: options.impostors, probes: options.probes },
-        onProgress: (share, what) => bar.update(Math.floor(100 * share), what),
-      });
-      bar.stop();
-      simulation = {
-        ...{ kind: 'backfill', version: 1, title },
-        dataset: {
-          path: dataset?.path ?? options.old,
-          digest: dataset?.digest ?? described.digest,
-          images: labels.length,
-          ...(labels.length < count && { missing: count - labels.length }),
-          classes: new Set(labels).size,
-        },
-        crossing: crossingName(crossing, adapter),
-        ...result,
-      };
-      for (const { what, why } of result.skipped) logLine(`note: ${what} is skipped: ${why}`);
-      await writeFiles(folder, simulation);
-      const hasIds = count > 0 && described.id(0) !== null;
-      if (hasIds) writeOrderIds(folder, rowIds(described));
-      return {
-        ...{ old: modelSideOf(old), new: modelSideOf(newer), adapter: adapterOf(options), dataset, seed, count },
-        rows: labels.length,
-        orders: orderFiles(folder, drawn, present),
-        ids: hasIds,
-        digest: fileDigest(backfillFiles(folder).simulation),
-      };
-    },
-  );
+  await backfillArtifact.write(out, { force, inputs: [...paths, adapter, options.thresholds] }, async (folder) => {
+    const bar = progress('backfill', 100);
+    const { orders: drawn, ...result } = simulateBackfill({
+      ...embeddingsOf(options, crossing, present),
+      labels,
+      families: column(described.families()),
+      ...{ orders: [...new Set(orders)], merges: [...new Set(merges)], draws, steps, resamples, seed, memoryBytes },
+      ...{ genuines: options.genuines, impostors: options.impostors, probes: options.probes, calibrations },
+      onProgress: (share, what) => bar.update(Math.floor(100 * share), what),
+    });
+    bar.stop();
+    simulation = {
+      ...{ kind: 'backfill', version: 1, title },
+      dataset: {
+        path: dataset?.path ?? options.old,
+        digest: dataset?.digest ?? described.digest,
+        images: labels.length,
+        ...(labels.length < count && { missing: count - labels.length }),
+        classes: new Set(labels).size,
+      },
+      crossing: crossingName(crossing, adapter),
+      ...result,
+    };
+    for (const { what, why } of result.skipped) logLine(`note: ${what} is skipped: ${why}`);
+    await writeFiles(folder, simulation);
+    const hasIds = count > 0 && described.id(0) !== null;
+    if (hasIds) writeOrderIds(folder, rowIds(described));
+    return {
+      ...{ old: modelSideOf(old), new: modelSideOf(newer), adapter: adapterOf(options), dataset, seed, count },
+      rows: labels.length,
+      orders: orderFiles(folder, drawn, present),
+      ids: hasIds,
+      digest: fileDigest(backfillFiles(folder).simulation),
+    };
+  });
   return simulation!;
+}
+
+/** The calibrations of a file. @throws UserError if it has none of these models, or no merge needs them */
+function calibrationsOf(
+  { thresholds: path, merges }: SimulateBackfillOptions,
+  old: FeatureSet,
+  newer: FeatureSet,
+  adapter: string | undefined,
+): SimulateOptions['calibrations'] {
+  if (path === undefined) return undefined;
+  if (merges && !merges.includes('calibrated'))
+    throw new UserError('a file of thresholds is of use for calibrated scores only', { hint: optionHint('--merges calibrated') }); // biome-ignore format: short
+  const pairs = readThresholds(path).evaluations.flatMap((evaluation) => evaluation.pairs);
+  const of = (gallery: FeatureSet, through: string | undefined): Calibration => {
+    const [query, vectors] = [newer.info.model, gallery.info.model];
+    const pair = pairs.findLast(
+      (one) =>
+        query && vectors && one.queryModel === query.digest && one.galleryModel === vectors.digest && one.adapter?.digest === through, // biome-ignore format: short
+    );
+    if (pair?.calibration) return pair.calibration;
+    const what = `queries of ${query?.name ?? newer.path} on vectors of ${vectors?.name ?? gallery.path}`;
+    throw new UserError(`${path}: has no calibration of ${what}${through === undefined ? '' : ' through the adapter'}`, { hint: 'write it of an evaluation of both with: mixbct thresholds' }); // biome-ignore format: short
+  };
+  return { old: of(old, adapter), new: of(newer, undefined) };
 }
 
 /** How new queries meet rows that are not moved, if not as they are. @throws UserError if they cannot. */

@@ -4,7 +4,7 @@ import { checkedBySchema, defineArtifact } from '../artifacts/define-artifact.ts
 import { readJson } from '../artifacts/json-file.ts';
 
 const model = z.object({ name: z.string(), digest: z.string() });
-const fields = z.object({ from: model, to: model, rows: z.int().nonnegative(), digest: z.string() });
+const fields = z.object({ from: model, to: model, rows: z.int().nonnegative(), digest: z.string(), url: z.string().optional() }); // biome-ignore format: short
 
 /** How searches for rows of the gallery ended: a row never finds itself. */
 export type SearchCounts = {
@@ -32,7 +32,7 @@ export type RollOut = {
 
 const FILE = 'roll-out.json';
 
-/** What a roll-out keeps; the gallery is a folder of tables, the thresholds are those of `mixbct thresholds`. */
+/** What a roll-out keeps; the gallery is a folder of tables, if no URL names another place; the thresholds are those of `mixbct thresholds`. */
 export const rollOutFiles = (folder: string) => ({
   progress: join(folder, FILE),
   thresholds: join(folder, 'thresholds.json'),
@@ -40,7 +40,7 @@ export const rollOutFiles = (folder: string) => ({
   gallery: join(folder, 'gallery'),
 });
 
-/** A store's URL of the gallery of a roll-out. */
+/** URL of the gallery that a roll-out keeps in its folder. */
 export const rollOutUrl = (folder: string): string => `lancedb:${rollOutFiles(folder).gallery}#gallery`;
 
 export const rollOutArtifact = defineArtifact<z.infer<typeof fields>>({
@@ -48,11 +48,11 @@ export const rollOutArtifact = defineArtifact<z.infer<typeof fields>>({
   name: 'a gallery that was rolled out',
   command: 'mixbct run experiments/roll-out.yaml',
   check: checkedBySchema(fields),
-  describe: ({ from, to, rows }, path) => {
+  describe: ({ from, to, rows, url }, path) => {
     const { before, during, after } = readJson(rollOutFiles(path).progress) as RollOut;
     return {
       facts: {
-        gallery: rollOutUrl(path),
+        gallery: url ?? rollOutUrl(path),
         rows: `${rows}, moved from ${from.name} to ${to.name}, cut over; the old vectors are kept`,
         before: searchesText(before!),
         during: searchesText(during!),

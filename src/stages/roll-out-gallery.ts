@@ -11,6 +11,7 @@ import { UserError } from '../base/errors.ts';
 import type { Reporter } from '../base/progress.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
+import { parseStoreUrl, withoutPassword } from '../stores/store-url.ts';
 import { loadGallery } from './galleries.ts';
 import { cutOver, migrate, migrationStatus, verifyGallery } from './migrate.ts';
 import { type RollOut, rollOutArtifact, rollOutFiles, rollOutUrl, type SearchesAt, searchesText } from './roll-out-artifact.ts'; // biome-ignore format: short
@@ -30,6 +31,8 @@ export type RollOutOptions = {
   /** A simulation with the same features, and which of its orders is taken. */
   readonly backfill?: string | undefined;
   readonly order?: BackfillOrderName | undefined;
+  /** URL of a table that does not exist; default: one in LanceDB in the folder `out`. */
+  readonly gallery?: string | undefined;
   /** Rows that are searched for at each moment. */
   readonly queries?: number | undefined;
   readonly seed?: number;
@@ -43,13 +46,13 @@ export type RollOutOptions = {
 const REMADE = 100;
 
 /**
- * Makes a gallery in LanceDB, moves it to the new model and cuts over. It is searched before, when half is moved, and after. What was
+ * Makes a gallery, moves it to the new model and cuts over. It is searched before, when half is moved, and after. What was
  * done when it was stopped or killed counts.
  * @throws UserError if inputs do not belong together, or a new vector is wrong; Interrupted
  */
 export async function rollOut(options: RollOutOptions): Promise<void> {
   const { out, force = false, signal, reporter, queries = 200, seed = 0 } = options;
-  if (out.includes('#')) throw new UserError(`${out}: a gallery cannot be in a folder with # in its name`);
+  requireUrl(options);
   const { old, new: newer, data, model, evaluation, backfill, order = 'predicted-disagreement' } = options;
   using oldSet = FeatureSet.open(old);
   using newSet = FeatureSet.open(newer);
@@ -64,11 +67,12 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
   const made = [evaluation, ...(backfill === undefined ? [] : [backfill])].map((path) =>
     fileDigest(join(path, MANIFEST)),
   );
-  const key = digestOf(canonicalJson([oldSet.digest, newSet.digest, order, queries, seed, made]));
+  const own = options.gallery === undefined ? [] : [options.gallery];
+  const key = digestOf(canonicalJson([oldSet.digest, newSet.digest, order, queries, seed, made, ...own]));
   const isWorthKeeping = (folder: string): boolean => existsSync(rollOutFiles(folder).progress);
   await rollOutArtifact.write(out, { force, inputs, resume: { key, isWorthKeeping } }, async (folder) => {
     const files = rollOutFiles(folder);
-    const url = rollOutUrl(folder);
+    const url = options.gallery ?? rollOutUrl(folder);
     const done: { -readonly [K in keyof RollOut]: RollOut[K] } = isWorthKeeping(folder) ? (readJson(files.progress) as RollOut) : {}; // biome-ignore format: short
     const step = async <K extends keyof RollOut>(name: K, make: () => Promise<RollOut[K]>): Promise<void> => {
       if (done[name] !== undefined) return;
@@ -115,8 +119,22 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
     });
     await step('after', () => search('after the cut-over'));
     const named = ({ name, digest }: { readonly name: string; readonly digest: string }) => ({ name, digest });
-    return { from: named(from), to: named(to), rows, digest: fileDigest(files.progress) };
+    return {
+      ...{ from: named(from), to: named(to), rows, digest: fileDigest(files.progress) },
+      ...(options.gallery !== undefined && { url: options.gallery }),
+    };
   });
+}
+
+/** @throws UserError if a gallery cannot be at the place, or its URL has a password: an experiment and what it leaves behind are no secret */
+function requireUrl({ out, gallery }: RollOutOptions): void {
+  if (gallery === undefined) {
+    if (out.includes('#')) throw new UserError(`${out}: a gallery cannot be in a folder with # in its name`);
+    return;
+  }
+  parseStoreUrl(gallery);
+  if (withoutPassword(gallery) !== gallery)
+    throw new UserError(`${withoutPassword(gallery)}: an experiment must not name a password`, { hint: 'give it in PGPASSWORD or ~/.pgpass' }); // biome-ignore format: short
 }
 
 /** Writes an order of a simulation as the ids that the gallery has. @throws UserError if it is of other features */

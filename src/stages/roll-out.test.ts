@@ -4,13 +4,16 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { tinySet } from '../../test/helpers/runs.ts';
 import { readJson } from '../artifacts/json-file.ts';
 import { describePath } from '../info/describe.ts';
+import { writeBackfill } from './backfill.ts';
 import { describeGallery } from './galleries.ts';
 import { rollBack, verifyGallery } from './migrate.ts';
 import { type RollOut, rollOutFiles, rollOutUrl, searchesText } from './roll-out-artifact.ts';
+import { type RollOutOptions, rollOut } from './roll-out-gallery.ts';
 import { runExperiment } from './run-experiment.ts';
 
 const IMAGES = 50;
@@ -50,6 +53,26 @@ stages:
     queries: 30
 `;
 
+/** What a roll-out of the sets of an experiment refuses, with nothing left behind. */
+async function refuses(folder: string, prefix: string, places: Readonly<Record<string, string>>): Promise<void> {
+  const [old, newer, model, evaluation] = ['old-features', 'new-features', 'new', 'judge'].map((name) => places[name]!) as [string, string, string, string]; // biome-ignore format: short
+  const out = join(folder, 'refused');
+  const refused = (more: Partial<RollOutOptions>, problem: RegExp) =>
+    assert.rejects(rollOut({ old, new: newer, data: prefix, model, evaluation, out, ...more }), problem);
+  await refused({ out: join(folder, 'a#b') }, /a#b: a gallery cannot be in a folder with # in its name/);
+  await refused(
+    { gallery: 'postgres://me:geheim@localhost/x#faces' },
+    /me:\*\*\*@.*must not name a password\n.*PGPASSWORD/,
+  );
+  await refused({ gallery: 'postgre://localhost/x#faces' }, /is no URL of a store/);
+  await writeTinySet(join(folder, 'elsewhere'), { perClass: [5, 5, 5] });
+  await refused({ data: join(folder, 'elsewhere') }, /old-features has no features of .*elsewhere/);
+  const simulation = join(folder, 'simulation');
+  await writeBackfill({ old: newer, new: old, orders: ['random'], steps: 1, draws: 1, resamples: 5, impostors: 500, out: simulation }); // biome-ignore format: short
+  await refused({ backfill: simulation, order: 'random' }, /simulation is a simulation with other features than .*old-features/); // biome-ignore format: short
+  assert.ok(!existsSync(out));
+}
+
 test('an experiment trains, judges, and moves a gallery to the cut-over; killed on the way, it goes on', async (t) => {
   const { folder, prefix } = await tinySet(t);
   const reports = reportsOf(t);
@@ -87,6 +110,20 @@ test('an experiment trains, judges, and moves a gallery to the cut-over; killed 
   assert.notEqual(readFileSync(rollOutFiles(gallery).progress, 'utf8'), made);
   await rollBack(rollOutUrl(gallery));
   assert.equal((await describeGallery(rollOutUrl(gallery))).migration, null);
+
+  // a gallery in another store
+  const url = `sqlite:${at('gallery.db')}#faces`;
+  await runExperiment(at('x.yaml'), {
+    ...again,
+    settings: [...settings, `stages.gallery.gallery=${url}`],
+    force: true,
+  });
+  const other = await describeGallery(url);
+  assert.deepEqual([other.kind, other.migration?.phase, other.moved], ['sqlite', 'cut-over', IMAGES]);
+  assert.match(JSON.stringify(await describePath(gallery)), /sqlite:.*#faces/);
+  assert.ok(!existsSync(join(gallery, 'gallery')));
+
+  await refuses(folder, prefix, places);
 
   writeFileSync(at('x.yaml'), experiment(prefix, 'old'));
   await assert.rejects(

@@ -1,17 +1,24 @@
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { pattern } from '../../test/helpers/images.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { startPostgres } from '../../test/helpers/postgres.ts';
 import { Rng } from '../base/rng.ts';
+import { encodePgm } from '../data/decode.ts';
 import type { Calibration } from '../eval/calibration.ts';
 import { FeatureSet, writeFeatureSet } from '../features/index.ts';
+import { importModel } from '../runs/import-model.ts';
 import { openStore } from '../stores/open-store.ts';
+import { writeAdapter } from './adapt.ts';
+import { embedDataset } from './extract.ts';
 import { describeGallery, loadGallery, stampGallery } from './galleries.ts';
 import { cutOver, finishMigration, migrate } from './migrate.ts';
-import { searchGallery } from './search.ts';
+import { type GalleryHit, searchGallery } from './search.ts';
 
 const [CLASSES, IMAGES, DIM] = [10, 4, 8];
 const COUNT = CLASSES * IMAGES;
@@ -111,6 +118,66 @@ function unitVectors(path: string): (key: string) => Float32Array {
     return vector.map((x) => x / length);
   };
 }
+
+test('queries through an adapter for the query find what the old model finds; another adapter is refused', async (t) => {
+  const { at } = await world(t);
+  const url = `sqlite:${at('turned.db')}#faces`;
+  const [classes, each] = [24, 3];
+  const count = classes * each;
+  const centres = unitRows(classes, DIM, new Rng('centres'));
+  const noises = unitRows(count, DIM, new Rng('noises'));
+  const rows = noises.map((x, i) => centres[Math.floor(i / DIM / each) * DIM + (i % DIM)]! + 0.3 * x);
+  const write = (name: string, values: Float32Array) => {
+    const model = { name, digest: `digest of ${name}`, preset: 'default', differences: [], trainedOn: null };
+    const columns = { labels: Int32Array.from({ length: count }, (_, i) => Math.floor(i / each)), families: new Int32Array(count).fill(-1) }; // biome-ignore format: short
+    return writeFeatureSet(at(name), { dim: DIM, classes, ...columns, flip: 'none', dataset: null, model, id: (i) => `row ${i}` }, {}, ({ append }) => append(values)); // biome-ignore format: short
+  };
+  await write('plain', rows.slice());
+  await write('turned', rows.map((_, i) => rows[i - (i % DIM) + ((i + 3) % DIM)]!)); // biome-ignore format: short
+  await loadGallery({ features: at('plain'), url });
+  for (const direction of ['query', 'gallery'] as const)
+    await writeAdapter({ old: at('plain'), new: at('turned'), direction, out: at(direction), metric: 'rank-1', candidates: ['procrustes'], resamples: 10, allowWorse: true }); // biome-ignore format: short
+  const found = await searchGallery({ url, features: at('turned'), adapter: at('query'), k: 1 });
+  assert.equal(found.length, count);
+  for (const { query, hits } of found) assert.deepEqual([hits[0]!.id, hits[0]!.of, hits[0]!.score > 0.999], [query, 'plain', true]); // biome-ignore format: short
+  await assert.rejects(searchGallery({ url, features: at('turned'), adapter: at('gallery') }), /holds vectors of plain .*the query is of turned/); // biome-ignore format: short
+  await assert.rejects(searchGallery({ url, features: at('new'), adapter: at('query') }), /holds vectors of plain .*the query is of new/); // biome-ignore format: short
+});
+
+test('images go into galleries with their vectors, and are found by images', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  const { file, ...about } = checkpoints.networks.find(({ file }) => file === 'mbf.pt')!;
+  await importModel(checkpointPath(file), about, at('run'));
+  const photo = (i: number): string => join(at('photos'), `${i % 3}`, `${i}.pgm`);
+  for (let i = 0; i < 9; i++) {
+    mkdirSync(join(at('photos'), `${i % 3}`), { recursive: true });
+    writeFileSync(photo(i), encodePgm(pattern(i % 3, i, 16), 16, 16));
+  }
+  const features = at('features');
+  await embedDataset({ model: at('run'), dataset: at('photos'), out: features });
+  await using server = await startPostgres();
+  for (const place of [`sqlite:${at('gallery.db')}`, `lancedb:${at('gallery')}`, server.url]) {
+    const url = `${place}#faces`;
+    assert.equal((await loadGallery({ features, url, data: at('photos') })).rows, 9);
+    const { columns, dim, rows, stamp } = await describeGallery(url);
+    assert.deepEqual([[...columns].sort(), dim, rows, stamp!.normalised], [['id', 'image', 'label', 'vector'], about.embeddingDim, 9, true]); // biome-ignore format: short
+    await assert.rejects(loadGallery({ features, url }), /there is a table faces already/);
+    const found = await searchGallery({ url, model: at('run'), images: [photo(4), photo(8)], k: 3, fields: ['label', 'image'] }); // biome-ignore format: short
+    assert.deepEqual(found.map(({ query, hits }) => [query, hits.length]), [[photo(4), 3], [photo(8), 3]]); // biome-ignore format: short
+    for (const [i, row] of [4, 8].entries()) {
+      const [{ id, score, fields }] = found[i]!.hits as [GalleryHit];
+      assert.deepEqual([id, fields['label'], score > 0.9999], [`${row % 3}/${row}.pgm`, row % 3, true]);
+      assert.deepEqual(Buffer.from(fields['image'] as Uint8Array), readFileSync(photo(row)));
+    }
+  }
+  const other = at('other');
+  mkdirSync(join(other, '0'), { recursive: true });
+  writeFileSync(join(other, '0', '0.pgm'), encodePgm(pattern(1, 1, 16), 16, 16));
+  const refused = `sqlite:${at('refused.db')}#faces`;
+  await assert.rejects(loadGallery({ features, url: refused, data: other }), /has no features of .*other\n.*--data/);
+  assert.ok(!existsSync(at('refused.db')));
+});
 
 test('a stamp says what vectors are of, and is replaced only by force', async (t) => {
   const { at, url } = await world(t, { compatible: false });

@@ -1,10 +1,11 @@
 // What a swap of all vectors in LanceDB does when it is killed or overtaken, and what the store says when something is missing.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { connect } from '@lancedb/lancedb';
 import { testFolder } from '../../test/helpers/folder.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
 import { runWithout } from '../../test/helpers/without-packages.ts';
 import { BesideIndex, besideIndex, besideName, everyRow, readRecord, writeRecord } from './lance-beside.ts';
@@ -18,9 +19,9 @@ const DIM = 8;
 const other = stampOf('other', DIM); // of equal dimensions: no shape tells which vectors a table has
 const vectorOf = (i: number, phase: number): Float32Array => Float32Array.from({ length: DIM }, (_, d) => Math.sin(i * (d + 1) + phase)); // biome-ignore format: short
 
-/** A gallery all of whose ten rows have a second vector. */
-async function movedGallery(t: TestContext) {
-  const folder = join(testFolder(t), 'gallery');
+/** A gallery of ten rows, of which all or the first ones have a second vector. */
+async function movedGallery(t: TestContext, { folder: inside = testFolder(t), dim = DIM, moved: count = 10 } = {}) {
+  const folder = join(inside, 'gallery');
   const db = await connect(folder);
   t.after(() => db.close());
   const a = arrow();
@@ -31,9 +32,9 @@ async function movedGallery(t: TestContext) {
   const store = await openStore(url);
   t.after(() => store[Symbol.asyncDispose]());
   await store.stamp(oldStamp);
-  await store.beginMigration(migrationTo(other));
+  await store.beginMigration(migrationTo(dim === DIM ? other : stampOf('other', dim)));
   const moved = (await store.page(null, 100)).map(({ key, version }) => ({ key, version, vector: vectorOf(Number(key.slice(1)), 2) })); // biome-ignore format: short
-  await store.commit({ rows: moved, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
+  if (count > 0) await store.commit({ rows: moved.slice(0, count), entry: { batch: 1, at: '2026-01-01', ms: 1 } });
   const content = async () => new Map((await (await db.openTable('faces')).query().toArray()).map(({ id, vector }) => [id, [...vector]])); // biome-ignore format: short
   return { db, table, url, store, content };
 }
@@ -165,6 +166,20 @@ test('LanceDB: a search that a rollback overtakes finds what is there then', asy
   const found = await store.search(queries, { k: 1 });
   assert.ok(searches > 0);
   assert.deepEqual(found.map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['old', 'r3']]); // biome-ignore format: short
+});
+
+test('LanceDB: a batch that a full disk has no room for is refused, and nothing is changed', async (t) => {
+  const disk = smallDisk(t, 1 << 20);
+  if (!disk) return;
+  const { store, content } = await movedGallery(t, { folder: disk, dim: 4096, moved: 0 });
+  const before = await content();
+  const rows = (await store.page(null, 10)).map(({ key, version }) => ({ key, version, vector: new Float32Array(4096).fill(1) })); // biome-ignore format: short
+  writeFileSync(join(disk, 'other'), new Uint8Array(statfsSync(disk).bavail * statfsSync(disk).bsize - 65_536));
+  await assert.rejects(store.commit({ rows, entry: { batch: 1, at: '2026-01-01', ms: 1 } }), /: the disk is full/);
+  assert.deepEqual([await store.counts(), await store.journal()], [{ rows: 10, moved: 0 }, []]);
+  assert.deepEqual(await content(), before);
+  rmSync(join(disk, 'other'));
+  assert.equal(await store.commit({ rows, entry: { batch: 1, at: '2026-01-01', ms: 1 } }), 10);
 });
 
 test('LanceDB: what is missing is named', async (t) => {

@@ -82,6 +82,28 @@ test('PostgreSQL: an index of the vectors is there after a cut-over to other dim
   assert.deepEqual(await shape(), { type: 'vector(8)', indexes: 1 });
 });
 
+test('PostgreSQL: a batch that a full disk of the server has no room for is refused, and nothing is changed', async () => {
+  const { url, content } = await postgresGallery(server, rowsOf(6), 'id text PRIMARY KEY, vector vector(8), path text'); // biome-ignore format: short
+  const before = await content();
+  await using store = await openStore(url);
+  await store.stamp(oldStamp);
+  await store.beginMigration(migrationTo(newStamp));
+  const fresh = (await store.page(null, 10)).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(1) })); // biome-ignore format: short
+  const table = url.slice(url.indexOf('#') + 1);
+  const { rows } = await server.application.query(`SELECT relname AS name FROM pg_class WHERE relname LIKE 'mixbct%beside%${table}%' AND relkind = 'r'`); // biome-ignore format: short
+  // what the server says when it has written some of a batch
+  await server.application.query(
+    `CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = '4' THEN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END IF; RETURN NEW; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON "${rows[0].name}" FOR EACH ROW EXECUTE FUNCTION full()`,
+  );
+  const entry = { batch: 1, at: '2026-01-01', ms: 1 };
+  await assert.rejects(store.commit({ rows: fresh, entry }), /No space left on device\n.*make room on the server/);
+  assert.deepEqual([await store.counts(), await store.journal()], [{ rows: 6, moved: 0 }, []]);
+  assert.deepEqual(await content(), before);
+  await server.application.query(`DROP TRIGGER full_disk ON "${rows[0].name}"`);
+  assert.equal(await store.commit({ rows: fresh, entry }), 6);
+});
+
 test('PostgreSQL: a role that may only read is told so, and nothing is written', async () => {
   const { url } = await postgresGallery(server, rowsOf(3), 'id text PRIMARY KEY, vector vector(8), path text');
   const table = url.slice(url.indexOf('#') + 1);

@@ -61,6 +61,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   'adapt apply': 'adapt apply adapter second --out features --threads 1',
   'backfill simulate': [
     'backfill simulate --old first --new second --orders random --merges direct --draws 2 --steps 2 --resamples 10 --out judged --threads 1',
+    'backfill simulate --old first --new second --merges calibrated --thresholds features/manifest.json --draws 1 --steps 2 --resamples 10 --out judged --threads 1',
     'backfill simulate --old first --new second+adapter --orders disagreement,labelled-oracle --draws 1 --steps 2 --resamples 10 --out judged --threads 1',
   ],
   'evaluate sets': 'evaluate --old features --new a=features --far 1e-2 --resamples 10 --impostors 50 --out judged',
