@@ -129,7 +129,14 @@ async function rollOut(name: string): Promise<Record<string, unknown>> {
       return reply;
     };
     const rate = String(all.gallery.length / (SECONDS_PER_KILL * Math.max(1, kills)));
-    const batches = async (): Promise<number> => (await migrationStatus(url).catch(() => null))?.batches ?? 0;
+    const batches = async (): Promise<number> => {
+      try {
+        await using store = await openStore(url);
+        return (await store.journal()).length;
+      } catch {
+        return 0; // the server is away
+      }
+    };
     /** Half of the kills may meet the start of a process; the others come after it has committed something. */
     const anyMoment = async (): Promise<number> => {
       if (rng.integer(2) === 0) return 4000 * rng.uniform();
