@@ -27,7 +27,10 @@ test('recipes lists the published configurations, prints one as YAML that trains
   assert.equal(list.code, 0, list.err);
   const names = (JSON.parse(list.out) as { name: string }[]).map(({ name }) => name);
   assert.equal(names.filter((name) => name.includes('_to_r50_')).length, 63);
-  assert.equal(new Set(names).size, 63 + 9);
+  const files = names.filter((name) => name.endsWith('.yaml'));
+  assert.ok(['lce', 'ract', 'bt2', 'hoc'].every((name) => files.includes(`recipes/glyphs/${name}.yaml`)));
+  assert.equal(new Set(names).size, 63 + 9 + files.length);
+  assert.match(mixbct(folder, 'recipes', 'recipes/glyphs/lce.yaml').out, /\n {2}alignWeight: 1\n/);
   const shown = mixbct(folder, 'recipes', NAME, '--preset', 'reference');
   const recipe = parse(shown.out);
   assert.deepEqual([recipe.name, recipe.preset, recipe.pretend.classes], [NAME, 'reference', 93_431]);

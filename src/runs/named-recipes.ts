@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { didYouMean } from '../base/suggestion.ts';
+import { packageRoot, shippedFiles } from '../base/version.ts';
 
 // The reference's configurations, from one table instead of a file each (methods.md 0, 1.5, 2.12, 5). Class and image
 // counts come from the data (D-10), paths from the command line (D-11).
@@ -84,6 +87,13 @@ export function namedRecipe(name: string, preset: 'default' | 'reference' = 'def
   const { inReference, ...raw } = found.raw;
   return { name, ...raw, ...(preset === 'reference' && inReference !== undefined && { pretend: inReference }) };
 }
+
+/** The recipe files that come with mixbct. What one trains is the beginning of its first comment. */
+export const shippedRecipes = (): Pick<NamedRecipe, 'name' | 'summary'>[] =>
+  shippedFiles('recipes').map((name) => {
+    const [first = ''] = readFileSync(join(packageRoot, name), 'utf8').split('\n');
+    return { name, summary: first.replace(/^# /, '').split(/[.:](?: |$)/)[0]! };
+  });
 
 /** `; did you mean …?` among the named recipes. */
 export const suggestName = (word: string): string =>
