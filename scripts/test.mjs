@@ -1,10 +1,9 @@
-// Runs the test files whose names contain one of the words given, or all: a line as each file ends, then the slowest, what
-// failed, and "N passed, N failed" alone on the last line.
+// Runs the test files whose names contain one of the words given, or all: a line as each file ends, and what runs now meanwhile;
+// then the slowest, what failed, and "N passed, N failed" alone on the last line.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { offerBrowser } from './setup/browser.mjs';
 import { root } from './setup/shell.mjs';
 
 /** Files at a time. Each has one thread of libtorch, so that two cores are used and neither waits for the other. */
@@ -30,20 +29,40 @@ const files = ['dist/src', 'dist/test']
   .sort()
   .sort((a, b) => rank(a) - rank(b));
 
-if (files.some((file) => file.includes('-page.test'))) offerBrowser();
+/** How often it says what runs: on a terminal the line is drawn over, elsewhere it is a line of its own. */
+const [DRAWN_MS, TOLD_MS] = [1000, 30_000];
+
 const started = performance.now();
 const results = [];
 const queue = [...files];
+/** When each file that runs was begun. */
+const running = new Map();
+const { isTTY, columns = 120 } = process.stdout;
+const ERASE = isTTY ? '\r\u001b[2K' : '';
+const telling = setInterval(tell, isTTY ? DRAWN_MS : TOLD_MS);
 await Promise.all(Array.from({ length: AT_ONCE }, work));
+clearInterval(telling);
+process.stdout.write(ERASE);
+
+/** Says what runs and for how long. */
+function tell() {
+  const now = performance.now();
+  const seconds = (from) => `${((now - from) / 1000).toFixed(0)} s`;
+  const names = [...running].map(([file, from]) => `${file.replace(/^dist\//, '')} ${seconds(from)}`);
+  const line = `… [${results.length}/${files.length}] after ${seconds(started)}: ${names.join(', ')}`;
+  process.stdout.write(isTTY ? `${ERASE}${line.slice(0, columns - 1)}` : `${line}\n`);
+}
 
 async function work() {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    running.set(file, performance.now());
     const result = await run(file);
+    running.delete(file);
     results.push(result);
     const { passed, failed, seconds } = result;
     const counts = `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}`;
     const place = `[${results.length}/${files.length}]`;
-    process.stdout.write(`${failed > 0 ? '✖' : '✔'} ${place} ${file}: ${counts}, ${seconds.toFixed(1)} s\n`);
+    process.stdout.write(`${ERASE}${failed > 0 ? '✖' : '✔'} ${place} ${file}: ${counts}, ${seconds.toFixed(1)} s\n`);
   }
 }
 

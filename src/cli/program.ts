@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   thresholds: async () => (await import('./thresholds.ts')).thresholdsCommand(),
   plan: async () => (await import('./plan.ts')).planCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),
+  runs: async () => (await import('./runs.ts')).runsCommand(),
   watch: async () => (await import('./watch.ts')).watchCommand(),
   log: async () => (await import('./log.ts')).logCommand(),
   info: async () => (await import('./info.ts')).infoCommand(),

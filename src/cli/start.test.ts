@@ -33,6 +33,8 @@ test('commands that compute nothing do not load libtorch, nor what draws and dec
     'data info set',
     'info set',
     'log a',
+    'watch a',
+    'runs .',
     'compare a b',
     'report a',
     'evaluate --old a --new b=a --out c',

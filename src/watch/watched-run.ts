@@ -86,7 +86,7 @@ export class WatchedRun {
   /** What a page lacks that has `seen`. */
   data(seen: Seen | undefined): RunData {
     const known = seen?.generation === this.#generation ? seen : { lines: 0, events: 0 };
-    const state = stateOf(this.path);
+    const state = runState(this.path);
     const last = this.lastLine;
     const { about, epochs, batchSize } = this.#facts;
     return {
@@ -135,7 +135,8 @@ function factsOf(recipe: unknown): RecipeFacts {
   };
 }
 
-function stateOf(path: string): RunState {
+/** How the run in a folder stands. */
+export function runState(path: string): RunState {
   const writer = outputWriter(path);
   if (writer) return writer.host === hostname() ? 'running' : 'elsewhere';
   if (existsSync(join(path, MANIFEST))) return 'finished';

@@ -94,6 +94,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   report: 'report judged',
   log: 'log model --csv',
   watch: 'watch model',
+  runs: 'runs model',
   info: 'info features',
   compare: 'compare model model',
   recipes: 'recipes OPclass_ms1mv3_r18_to_r50_MixBCT_softmax_to_arc_f512',
