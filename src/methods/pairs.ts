@@ -47,6 +47,10 @@ export const pairs = defineMethod({
     queueSize: z.int().positive().max(1_048_576).default(8192).describe('old embeddings in the queue'),
     partners: z.int().min(0).max(64).default(2).describe('old embeddings of its class that are drawn for each sample'),
   }),
+  search: [
+    [0.3, 1, 3].map((weight) => ({ weight })),
+    [{ sharpness: 16 }, { sharpness: 24 }, { far: 1e-2, sharpness: 8 }],
+  ],
   start({ weight, far, sharpness, queueSize, partners }, { oldDim, rng: drawing }) {
     const queue = keep(zeros([queueSize, oldDim])); // rows of length 1
     const classes = keep(zeros([queueSize], { dtype: 'int64' }));
