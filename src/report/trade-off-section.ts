@@ -103,5 +103,5 @@ function drawing(places: readonly Place[], { width, name }: DrawingSize) {
 /** Says where there is no map. */
 export const withoutOracle = (models: readonly JudgedModel[]): string =>
   models.every(({ candidate }) => candidate.comparisons.every(({ tax }) => tax === null))
-    ? `<p class="small">${htmlText('Without an oracle (evaluate --oracle) the cost of compatibility is not known, so there is no map of gain against cost.')}</p>`
+    ? `<p class="small">${htmlText('Without an oracle (mixbct evaluate --oracle) the cost of compatibility is not known, so there is no map of gain against cost.')}</p>`
     : '';

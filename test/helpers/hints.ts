@@ -8,6 +8,10 @@ import { type Literal, literalsOf } from './literals.ts';
 /** Files with words that look like options of mixbct and are those of another program, or variables of styles. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   'src/data/glyphs/fetch.ts': ['npm install'],
+  'src/report/curve-sections.ts': ['CSS'],
+  'src/report/page-style.ts': ['CSS'],
+  'src/report/map-section.ts': ['CSS'],
+  'src/report/page/script.ts': ['CSS'],
   'src/watch/watch-style.ts': ['CSS'],
   'src/watch/client/charts.ts': ['CSS'],
 };
@@ -99,7 +103,8 @@ function insideCallOf(name: string, code: string): boolean {
 }
 
 /** `--old-${}` stands for every option that begins so. */
-const optionsIn = (text: string): string[] => text.match(/(?<![\w-])--[a-z][a-z0-9-]*/g) ?? [];
+/** `var(--x)` is a colour of a style sheet. */
+const optionsIn = (text: string): string[] => text.match(/(?<![\w-]|var\()--[a-z][a-z0-9-]*/g) ?? [];
 const has = (command: Command, option: string): boolean =>
   option.endsWith('-')
     ? command.options.some(({ long }) => long?.startsWith(option))
