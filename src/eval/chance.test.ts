@@ -60,6 +60,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'verification.tar.interval.value': tar,
   'verification.tar.interval.low': tar,
   'verification.curve.tar': tar,
+  'verification.band.low': tar,
   'identification.ranks.rate': ranks,
   'identification.ranks.interval.value': ranks,
   'identification.ranks.interval.low': ranks,
@@ -67,14 +68,16 @@ const RULES: Readonly<Record<string, Rule>> = {
   'identification.tpir.interval.value': tpir,
   'identification.tpir.interval.low': tpir,
   'identification.curve.tpir': tpir,
+  'identification.band.low': tpir,
   'identification.cmc.rate': ranks,
+  'identification.cmcBand.low': ranks,
   'identification.galleries.ranks.rate': ranks,
   'identification.galleries.tpir.rate': tpir,
   'identification.mixed.rate': ranks, // of a gallery that is twice as large
   'pack.accuracy': { up: true, chance: () => 0.5, deviation: (_, { probes }) => Math.sqrt(0.25 / probes) },
 };
 /** What is no metric: the levels and thresholds, the upper ends of intervals, counts of ties. */
-const PASSED_OVER = /\.(far|fpir|rank|threshold|high|tied)$/;
+const PASSED_OVER = /\.(far|fpir|rank|x|threshold|high|tied)$/;
 
 type Metric = { readonly name: string; readonly level: number; readonly value: number };
 
@@ -83,7 +86,10 @@ function metricsOf(node: unknown, name: string, level = 0): Metric[] {
   if (typeof node === 'number') return PASSED_OVER.test(name) ? [] : [{ name, level, value: node }];
   if (typeof node !== 'object' || node === null) return [];
   const fields = Object.entries(node);
-  const levels = fields.find(([key]) => ['far', 'fpir', 'rank'].includes(key))?.[1] as number | number[] | undefined;
+  const levels = fields.find(([key]) => ['far', 'fpir', 'rank', 'x'].includes(key))?.[1] as
+    | number
+    | number[]
+    | undefined;
   return fields.flatMap(([key, value]) =>
     Array.isArray(value)
       ? value.flatMap((v, i) => metricsOf(v, `${name}.${key}`, Array.isArray(levels) ? levels[i]! : level))
