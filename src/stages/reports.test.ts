@@ -49,7 +49,7 @@ test('report --force replaces a report of the same form, never photographs, the 
     [['--html', 'wedding.jpg'], /wedding\.jpg is not an HTML report: nothing else is replaced/],
     [['--html', 'page.html'], /page\.html is not an HTML report/],
     [['--html', 'a.md'], /a\.md is not an HTML report/],
-    [['--html', 'judged/evaluation.json'], /evaluation\.json is not an HTML report/],
+    [['--html', 'judged/evaluation.json'], /evaluation\.json lies inside judged, which this command reads/],
     [['--html', 'judged'], /judged is or holds .*judged, which this command reads/],
     [['--html', 'empty'], /empty is a folder/],
     [['--html', 'absent/'], /absent\/ is a folder, wanted the name of a file/],
