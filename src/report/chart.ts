@@ -63,7 +63,8 @@ function symbolPoints(points: readonly Point[], shift: number): Point[] {
   });
 }
 
-const minimum = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b));
+/** 1 where there is nothing to draw. */
+const minimum = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), 1);
 
 /** A logarithmic axis from the power of ten at or below the smallest of `values` up to 1. */
 function logAxis(values: readonly number[]) {
@@ -85,7 +86,7 @@ export const axis = { grid: true, labelArrow: 'none' } as const;
 
 /** The axis of values: from at most 0.9 to 1, or as far as the values reach. */
 function valueAxis(values: readonly number[], kind: 'linear' | 'near') {
-  const [least, most] = [minimum(values), values.reduce((a, b) => Math.max(a, b))];
+  const [least, most] = [minimum(values), values.reduce((a, b) => Math.max(a, b), 0)];
   if (kind === 'linear') return { domain: [Math.min(0.9, Math.floor(least * 10) / 10), 1] as const };
   return {
     domain: [

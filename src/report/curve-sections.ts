@@ -20,7 +20,8 @@ const MOST_LINES = 9;
 /** Every figure for which there are curves: drawn, with a cursor that reads values off all lines, and as a table. */
 export function curveSections(runs: readonly NamedEvaluation[]): string[] {
   return figureKinds.flatMap((kind) => {
-    const lines = figureLines(kind, runs);
+    // of a set of a few images a curve may have no point that a logarithmic axis shows
+    const lines = figureLines(kind, runs).filter(({ curve }) => curve.x.some((x) => x > 0));
     return lines.length > 0 ? [curveSection(kind, lines, runs)] : [];
   });
 }
