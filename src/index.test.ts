@@ -67,9 +67,9 @@ test('a program trains, extracts, evaluates and runs an experiment; nothing is p
     heard: [`[1/1] some: draw 3 images of each class of ${folder}/set`],
     refused: true,
     wrong: [
-      'train has no option outt; did you mean out?\n  hint: its options: recipe, dataset, out, settings, preset, old, resume, force, inputs, workers, skipBadImages, skipNonFinite, logEvery, saveEvery, signal, distributed, overlap, hooks, reporter',
+      'train has no option outt; did you mean out?\n  hint: its options: recipe, dataset, out, settings, preset, old, resume, force, inputs, workers, skipBadImages, skipNonFinite, logEvery, saveEvery, signal, distributed, overlap, hooks, validate, reporter',
       'extract: the option dataset is missing',
-      'evaluate: wanted an object of options: title, old, candidates, seed, out, oracle, far, genuines, impostors, probes, resamples, maxZeroShare, memoryBytes, figures, trial, force, reporter',
+      'evaluate: wanted an object of options: title, old, candidates, seed, out, oracle, far, genuines, impostors, probes, resamples, maxZeroShare, memoryBytes, figures, pictures, trial, force, reporter',
       'exportModel has no option unitlength; did you mean unitLength?\n  hint: its options: to, out, space, unitLength, pixels, half, check, evaluation, force, reporter',
     ],
   });
