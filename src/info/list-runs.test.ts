@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeLog } from '../../test/helpers/watched-runs.ts';
 import { packageRoot } from '../base/version.ts';
@@ -23,7 +24,9 @@ test('runs and evaluations of a folder are listed with what evaluations say of e
   assert.equal(byPath.get('broken')!.state, 'damaged');
   assert.equal(byPath.get('old release/new')!.state, 'finished');
   assert.ok(byPath.get('old release/new')!.data);
-  const text = formatRuns(folder, listed, Date.parse(byPath.get('open')!.changed) + 3 * 3_600_000);
+  const text = stripVTControlCharacters(
+    formatRuns(folder, listed, Date.parse(byPath.get('open')!.changed) + 3 * 3_600_000),
+  );
   assert.match(text, /^path +what +state +method +data +.*age/);
   assert.match(text, /open +run +interrupted at 25 % +l2 +– +loss 0\.150 +3 h/);
   assert.match(formatRuns(folder, []), /no runs and no evaluations/);

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { relateClasses } from '../../test/helpers/tuning.ts';
@@ -170,7 +171,10 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
   assert.match(readFileSync(files.figure, 'utf8'), /<svg[\s\S]*l2 0: as in the experiment/);
   const recipe = parseRecipe(readYaml(files.recipe('l2')), 'the chosen recipe');
   assert.deepEqual(recipe.method, { kind: 'l2', ...method!.trials[method!.chosen]!.options });
-  assert.match(renderTuning(result), /^method +trial +settings[\s\S]*chosen[\s\S]*4 validation classes/);
+  assert.match(
+    stripVTControlCharacters(renderTuning(result)),
+    /^method +trial +settings[\s\S]*chosen[\s\S]*4 validation classes/,
+  );
   assert.match(String(tuningArtifact.describe(folderOfResult).facts['l2']), /^trial \d of 3: weight=/);
 
   const times = finished(out);
