@@ -13,5 +13,5 @@
 #include "dense-kernel.h"
 #pragma GCC pop_options
 
-const DenseKernels denseAvx2 = {LANES, kPanel, ROWS, plainProduct, product, kernelIn, tileIn, tileOut, depthwiseRow};
+const DenseKernels denseAvx2 = {LANES, kPanel, ROWS, product<false>, product<true>, kernelIn, tileIn, tileOut, depthwiseRow};
 #endif

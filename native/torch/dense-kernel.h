@@ -37,26 +37,20 @@ inline __attribute__((always_inline)) void multiply(const float* a, int64_t aStr
   }
 }
 
-template <int R>
-void plainBlock(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride) {
-  Vec sums[R][2];
-  multiply<R>(a, aStride, panel, depth, sums);
-#pragma GCC unroll 16
-  for (int r = 0; r < R; r++) {
-    store(out + r * outStride, sums[r][0]);
-    store(out + r * outStride + LANES, sums[r][1]);
-  }
-}
-
-// Columns k … of which `width` exist.
-template <int R>
-void finishedBlock(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride,
+// Columns k … of which `width` exist. Without a finish the sums are written as they are, all of the panel.
+template <int R, bool kFinish>
+void block(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride,
                    const float* other, int64_t k, int64_t width, const Finish& finish) {
   Vec sums[R][2];
   multiply<R>(a, aStride, panel, depth, sums);
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
     float* to = out + r * outStride + k;
+    if constexpr (!kFinish) {
+      store(to, sums[r][0]);
+      store(to + LANES, sums[r][1]);
+      continue;
+    }
     const float* add = other ? other + r * outStride + k : nullptr;
     for (int half = 0; half < 2; half++) {
       Vec x = sums[r][half] + load(finish.bias + k + half * LANES);
@@ -74,33 +68,15 @@ void finishedBlock(const float* a, int64_t aStride, const float* panel, int64_t 
   }
 }
 
-template <int R>
-inline void plainRest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
-                      int64_t outStride) {
-  if (rows == R) return plainBlock<R>(a, aStride, panel, depth, out, outStride);
-  if constexpr (R > 1) plainRest<R - 1>(rows, a, aStride, panel, depth, out, outStride);
-}
-
-template <int R>
-inline void finishedRest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
+template <int R, bool kFinish>
+inline void rest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
                          int64_t outStride, const float* other, int64_t k, int64_t width, const Finish& finish) {
-  if (rows == R) return finishedBlock<R>(a, aStride, panel, depth, out, outStride, other, k, width, finish);
-  if constexpr (R > 1) finishedRest<R - 1>(rows, a, aStride, panel, depth, out, outStride, other, k, width, finish);
+  if (rows == R) return block<R, kFinish>(a, aStride, panel, depth, out, outStride, other, k, width, finish);
+  if constexpr (R > 1) rest<R - 1, kFinish>(rows, a, aStride, panel, depth, out, outStride, other, k, width, finish);
 }
 
-// a [rows, depth] · packed → out [rows, columns rounded up to panels]
-void plainProduct(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t panels,
-                  float* out, int64_t outStride) {
-  for (int64_t p = 0; p < panels; p++, packed += depth * kPanel)
-    for (int64_t r = 0; r < rows; r += ROWS) {
-      const float* from = a + r * aStride;
-      float* to = out + r * outStride + p * kPanel;
-      if (rows - r >= ROWS) plainBlock<ROWS>(from, aStride, packed, depth, to, outStride);
-      else plainRest<ROWS - 1>(rows - r, from, aStride, packed, depth, to, outStride);
-    }
-}
-
-// a [rows, depth] · packed, + bias, activation, + other → out [rows, columns]
+// a [rows, depth] · packed → out [rows, columns]; with a finish + bias, activation, + other
+template <bool kFinish>
 void product(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
              float* out, int64_t outStride, const float* other, const Finish& finish) {
   for (int64_t k = 0; k < columns; k += kPanel, packed += depth * kPanel)
@@ -109,8 +85,8 @@ void product(const float* a, int64_t aStride, int64_t rows, const float* packed,
       float* to = out + r * outStride;
       const float* add = other ? other + r * outStride : nullptr;
       const int64_t width = std::min(kPanel, columns - k);
-      if (rows - r >= ROWS) finishedBlock<ROWS>(from, aStride, packed, depth, to, outStride, add, k, width, finish);
-      else finishedRest<ROWS - 1>(rows - r, from, aStride, packed, depth, to, outStride, add, k, width, finish);
+      if (rows - r >= ROWS) block<ROWS, kFinish>(from, aStride, packed, depth, to, outStride, add, k, width, finish);
+      else rest<ROWS - 1, kFinish>(rows - r, from, aStride, packed, depth, to, outStride, add, k, width, finish);
     }
 }
 

@@ -1,6 +1,6 @@
-// mixbct::dense_* (a tensor without elements: none): layers of backbones that are open for embedding, as products of matrices whose weights were packed once, with
-// what follows them (bias, PReLU or ReLU6, the other branch) done while a sum is in a register. Rows do not influence each
-// other: an image gives the same bytes in whatever batch and by however many threads.
+// mixbct::dense_* (a tensor without elements: none): layers of backbones that are open for embedding, as products of matrices whose
+// weights were packed once, with what follows them (bias, PReLU or ReLU6, the other branch) done while a sum is in a register. Rows
+// do not influence each other: an image gives the same bytes in whatever batch and by however many threads.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
@@ -202,8 +202,8 @@ Tensor winogradOf(const Tensor& x, const Tensor& packed, int64_t columns, const 
                    place / across * 4, place % across * 4, finish);
   };
   const auto multiply = [&](int64_t f, int64_t tiles, int64_t count, const float* v, float* m) {
-    kernel.plainProduct(v + f * tiles * channels, channels, count, w + f * channels * wide, channels, panels,
-                        m + f * tiles * wide, wide);
+    kernel.plainProduct(v + f * tiles * channels, channels, count, w + f * channels * wide, channels, wide,
+                        m + f * tiles * wide, wide, nullptr, {});
   };
   if (36 * channels * columns < kMuchWeight) {
     const int64_t fitting = kTileFloats / (36 * (channels + wide)) / kernel.rows * kernel.rows;

@@ -10,13 +10,14 @@ struct Finish {
   bool relu6;
 };
 
+using Product = void(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
+                     float* out, int64_t outStride, const float* other, const Finish& finish);
+
 // The inner loops for one width of vectors.
 struct DenseKernels {
   int64_t lanes, panel, rows;
-  void (*plainProduct)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t panels,
-                       float* out, int64_t outStride);
-  void (*product)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
-                  float* out, int64_t outStride, const float* other, const Finish& finish);
+  // a [rows, depth] · packed → out [rows, columns], whole panels as they are; or finished, + other
+  Product *plainProduct, *product;
   // The transforms of the weights of one input channel: `columns` kernels of nine, `stride` apart → 36 rows of a panel, `apart` apart
   void (*kernelIn)(const float* weights, int64_t stride, int64_t columns, float* to, int64_t apart);
   void (*tileIn)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, float* to,
