@@ -38,6 +38,9 @@ export class Nullable {
 export const isMapping = (value: unknown): value is Record<string, unknown> =>
   value !== null && typeof value === 'object' && !Array.isArray(value);
 
+/** A mapping to look keys up in: the value, or an empty one if it is none. */
+export const mappingOf = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
+
 /** The first difference between a value and a shape, for a message; null if there is none. */
 export function shapeMismatch(value: unknown, shape: Shape, path = ''): string | null {
   if (shape instanceof Optional) return value === undefined ? null : shapeMismatch(value, shape.of, path);

@@ -3,6 +3,7 @@ import { packedForm } from '../models/packed/index.ts';
 import type { Precision } from '../models/precisions.ts';
 import { bf16Instructions, defaultDevice } from '../torch/index.ts';
 import { type EmbeddingModules, type EmbeddingOptions, embedWith } from './backbone-encoder.ts';
+import { unitDifference } from './unit-difference.ts';
 
 /** Images that are embedded in both precisions, and how often: the faster time counts. */
 const [COUNT, ROUNDS] = [16, 3];
@@ -34,7 +35,7 @@ export async function fasterPrecision(
   };
   try {
     const [float, half] = [await measure('float32'), await measure('bf16')]; // the first calls allocate
-    if (smallestCosine(float.rows, half.rows) < LEAST_COSINE) return 'float32';
+    if (unitDifference(float.rows, half.rows, float.rows.length / COUNT).cosine < LEAST_COSINE) return 'float32';
     const best = { float32: Number.POSITIVE_INFINITY, bf16: Number.POSITIVE_INFINITY };
     for (let round = 0; round < ROUNDS; round++)
       for (const which of ['float32', 'bf16'] as const) best[which] = Math.min(best[which], (await measure(which)).ms);
@@ -42,15 +43,4 @@ export async function fasterPrecision(
   } finally {
     packed?.dispose();
   }
-}
-
-/** Of rows at the same place. a, b [COUNT · D] */
-function smallestCosine(a: Float32Array, b: Float32Array): number {
-  const dim = a.length / COUNT;
-  const dot = (x: Float32Array, y: Float32Array, i: number): number => {
-    let sum = 0;
-    for (let d = i * dim; d < (i + 1) * dim; d++) sum += x[d]! * y[d]!;
-    return sum;
-  };
-  return Math.min(...Array.from({ length: COUNT }, (_, i) => dot(a, b, i) / Math.sqrt(dot(a, a, i) * dot(b, b, i))));
 }

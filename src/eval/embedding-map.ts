@@ -1,6 +1,7 @@
 import type { Rng } from '../base/rng.ts';
 import { scope, share, svd, toFloat64 } from '../torch/index.ts';
 import type { EmbeddingMap, MapPoint } from './evaluation.ts';
+import { positionsByClass } from './labelled-set-protocol.ts';
 import { takeRows } from './product-blocks.ts';
 import type { Embeddings } from './scores.ts';
 
@@ -9,12 +10,7 @@ const [CLASSES, IMAGES] = [8, 8];
 
 /** Classes with two images or more, drawn by seed, and images of each: the same for all models. */
 export function mapImages(labels: Int32Array, rng: Rng): ReadonlyMap<number, readonly number[]> {
-  const positions = new Map<number, number[]>();
-  for (const [i, label] of labels.entries()) {
-    const found = positions.get(label);
-    if (found) found.push(i);
-    else positions.set(label, [i]);
-  }
+  const positions = positionsByClass(labels);
   const drawn = rng.split('classes').sample(
     [...positions].flatMap(([label, { length }]) => (length > 1 ? [label] : [])),
     CLASSES,

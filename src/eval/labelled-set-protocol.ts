@@ -98,7 +98,8 @@ export function verificationPairs(
   return { genuine: genuine.toPairs(), totalGenuine, impostor: impostor.toPairs(), allImpostors };
 }
 
-function positionsByClass(labels: Int32Array): ReadonlyMap<number, readonly number[]> {
+/** Positions of each class's images, ascending; classes in the order in which they come. */
+export function positionsByClass(labels: Int32Array): ReadonlyMap<number, readonly number[]> {
   const classes = new Map<number, number[]>();
   for (const [i, label] of labels.entries()) {
     const positions = classes.get(label);

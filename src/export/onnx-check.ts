@@ -3,8 +3,8 @@ import { type Dataset, Loader } from '../data/index.ts';
 import { type PixelMapping, pixelMappings } from '../data/pixels.ts';
 import type { Encoder } from '../encoders/index.ts';
 import { type OnnxInterface, OnnxSession } from '../encoders/onnx-session.ts';
+import { type UnitDifference, unitDifference } from '../encoders/unit-difference.ts';
 import { EMBEDDINGS, IMAGES, type PixelInput } from './onnx-model.ts';
-import { type UnitDifference, unitDifference } from './unit-difference.ts';
 
 /** Images that are embedded both ways, in batches of a size that leaves a smaller one. */
 const [CHECKED, BATCH] = [64, 7];

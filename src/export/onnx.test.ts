@@ -5,13 +5,13 @@ import { Rng } from '../base/rng.ts';
 import { pixelMappings, pixelPresets } from '../data/pixels.ts';
 import { embedWith } from '../encoders/index.ts';
 import { OnnxSession } from '../encoders/onnx-session.ts';
+import { unitDifference } from '../encoders/unit-difference.ts';
 import { type BackboneName, type BackboneOptions, backbones, makeBackbone } from '../models/index.ts';
 import { Linear, type Module } from '../nn/index.ts';
 import { mul_, noGrad, setThreads, zero_ } from '../torch/index.ts';
 import { exportedInput } from './onnx-check.ts';
 import { encodeOnnx } from './onnx-file.ts';
 import { type OnnxOptions, onnxModel } from './onnx-model.ts';
-import { unitDifference } from './unit-difference.ts';
 
 /** Two float32 computations of one network, other algorithms and other order of sums: of unit embeddings. */
 const FLOAT32_UNIT = 1e-4;

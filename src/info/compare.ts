@@ -4,7 +4,7 @@ import { readJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { type Difference, differencesOf, leavesOf } from '../base/differences.ts';
 import { FileError, UserError } from '../base/errors.ts';
-import { isMapping } from '../base/shape.ts';
+import { mappingOf } from '../base/shape.ts';
 import { readTextFile } from '../base/text-file.ts';
 import type { Evaluation } from '../eval/index.ts';
 
@@ -27,25 +27,23 @@ async function facts(path: string): Promise<Record<string, unknown>> {
   if (existsSync(join(path, EVALUATION_FILE))) return factsOfEvaluation(readEvaluation(path));
   if (!existsSync(join(path, MANIFEST))) throw new FileError(path, ...NEITHER);
   // as it stands: checking it would load every method and network, and nothing here depends on what it holds
-  const manifest = mapping(readJson(join(path, MANIFEST)));
+  const manifest = mappingOf(readJson(join(path, MANIFEST)));
   if (manifest['kind'] !== 'run') throw new FileError(path, ...NEITHER);
   const { imported, differences, mixbct, libtorch, preset, old, model, steps, seconds } = manifest;
   return {
     kind: 'run',
     // of an imported model no more is known than its network: the rest of its recipe are defaults that trained nothing
     ...(imported
-      ? leavesOf('recipe.network', mapping(manifest['recipe'])['network'])
+      ? leavesOf('recipe.network', mappingOf(manifest['recipe'])['network'])
       : leavesOf('recipe', manifest['recipe'])),
     ...(manifest['dataset'] ? leavesOf('data', manifest['dataset']) : {}),
     ...(imported ? leavesOf('imported', imported) : {}),
     ...leavesOf('code', { mixbct, libtorch, preset, old }),
     'code.differences from the reference': (Array.isArray(differences) && differences.join('; ')) || null,
-    ...leavesOf('result', { model, steps, seconds, ...mapping(manifest['counts']) }),
+    ...leavesOf('result', { model, steps, seconds, ...mappingOf(manifest['counts']) }),
     ...leavesOf('result', lastLosses(join(path, 'log.jsonl'))),
   };
 }
-
-const mapping = (value: unknown): Record<string, unknown> => (isMapping(value) ? value : {});
 
 /** Loss and terms of the last line of a run's log; nothing if it has none. */
 function lastLosses(log: string): Record<string, unknown> {
@@ -53,8 +51,8 @@ function lastLosses(log: string): Record<string, unknown> {
   const line = readTextFile(log).trimEnd().split('\n').at(-1);
   if (!line) return {};
   try {
-    const { loss, terms } = mapping(JSON.parse(line));
-    return { loss, ...mapping(terms) };
+    const { loss, terms } = mappingOf(JSON.parse(line));
+    return { loss, ...mappingOf(terms) };
   } catch {
     throw new FileError(log, 'its last line is damaged', 'remove that line');
   }

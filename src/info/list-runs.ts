@@ -1,9 +1,9 @@
 import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { readJson } from '../artifacts/json-file.ts';
-import { manifestAt } from '../artifacts/manifest.ts';
+import { MANIFEST, manifestAt } from '../artifacts/manifest.ts';
 import { FileError } from '../base/errors.ts';
-import { isMapping } from '../base/shape.ts';
+import { mappingOf } from '../base/shape.ts';
 import { EVALUATION_FILE, readEvaluation } from '../eval/evaluation-artifact.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
@@ -82,15 +82,14 @@ function namesIn(folder: string): string[] {
   }
 }
 
-const mapping = (value: unknown): Readonly<Record<string, unknown>> => (isMapping(value) ? value : {});
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
 function listedRun(path: string, judged: ReadonlyMap<string, readonly ListedMetric[]>): ListedRun {
-  const manifest = mapping(manifestAt(path));
-  const recipe = mapping(manifest['recipe'] ?? recipeAt(path));
+  const manifest = mappingOf(manifestAt(path));
+  const recipe = mappingOf(manifest['recipe'] ?? recipeAt(path));
   const { lines } = readLinesAndEvents(path);
   const last = lines.at(-1);
-  const dataset = text(mapping(manifest['dataset'])['path']);
+  const dataset = text(mappingOf(manifest['dataset'])['path']);
   const state = runState(path);
   const share = last?.totalSteps ? ` at ${Math.floor((100 * last.step) / last.totalSteps)} %` : '';
   const measured = judged.get(text(manifest['model']) ?? '') ?? [];
@@ -98,10 +97,10 @@ function listedRun(path: string, judged: ReadonlyMap<string, readonly ListedMetr
     path,
     kind: 'run',
     state: manifest['imported'] ? 'imported' : state === 'finished' ? state : `${state}${share}`,
-    method: manifest['imported'] ? null : text(mapping(recipe['method'])['kind']),
+    method: manifest['imported'] ? null : text(mappingOf(recipe['method'])['kind']),
     data: dataset === null ? null : basename(dataset),
     metrics: measured.length > 0 ? measured : last ? [{ name: 'loss', value: last.loss }] : [],
-    changed: changedAt([join(path, 'manifest.json'), runFiles(path).log, runFiles(path).recipe, path]),
+    changed: changedAt([join(path, MANIFEST), runFiles(path).log, runFiles(path).recipe, path]),
   };
 }
 

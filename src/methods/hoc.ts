@@ -1,25 +1,7 @@
 import { z } from 'zod';
-import {
-  add,
-  equalElements,
-  exp,
-  greater,
-  largest,
-  linear,
-  log,
-  mean,
-  mul,
-  normalizeRows,
-  sub,
-  sum,
-  to,
-  unsqueeze,
-} from '../torch/index.ts';
+import { add, exp, greater, largest, linear, log, mean, mul, normalizeRows, sub, sum, to } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { gatherBatch } from './parts/batch.ts';
-
-/** Takes pairs of one class out of a sum of exponentials of cosines. */
-const NO_NEGATIVE = -1e9;
+import { gatherBatch, NO_NEGATIVE, withoutOwnClass } from './parts/batch.ts';
 
 /**
  * Aligns new embeddings with old ones beyond the class: the old embedding of each sample is to be nearer to its new one than to new
@@ -42,9 +24,7 @@ export const hoc = defineMethod({
   start: ({ lambda, scale }) => ({
     terms({ embeddings, inOldSpace, labels, head, old: { oldEmbedding }, group }) {
       const unit = normalizeRows(inOldSpace);
-      const own = unsqueeze(group.gather(labels), 0); // [1, B]
-      const same = to(equalElements(unsqueeze(labels, 1), own), { dtype: unit.dtype }); // [b, B]
-      const others = add(mul(linear(oldEmbedding, gatherBatch(unit, group)), scale), mul(same, NO_NEGATIVE));
+      const others = add(mul(linear(oldEmbedding, gatherBatch(unit, group)), scale), withoutOwnClass(labels, group));
       const most = largest(others, 1); // [b, 1]
       const negative = add(log(sum(exp(sub(others, most)), { dim: 1, keepDim: true })), most);
       const positive = mul(sum(mul(oldEmbedding, unit), { dim: 1, keepDim: true }), scale);

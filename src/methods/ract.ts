@@ -1,22 +1,7 @@
 import { z } from 'zod';
-import {
-  add,
-  concat,
-  crossEntropy,
-  equalElements,
-  linear,
-  mul,
-  normalizeRows,
-  sum,
-  to,
-  unsqueeze,
-  zeros,
-} from '../torch/index.ts';
+import { add, concat, crossEntropy, linear, mul, normalizeRows, sum, zeros } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
-import { gatherBatch } from './parts/batch.ts';
-
-/** Takes pairs of one class out of a softmax over cosines. */
-const NO_NEGATIVE = -1e9;
+import { gatherBatch, withoutOwnClass } from './parts/batch.ts';
 
 /**
  * Each new embedding is to be nearer to the old embedding of its sample than to old *and new* embeddings of other classes. While a
@@ -41,8 +26,7 @@ export const ract = defineMethod({
   start: ({ weight, temperature, newNegatives }) => ({
     terms({ embeddings, inOldSpace, labels, head, old: { oldEmbedding }, group }) {
       const unit = normalizeRows(inOldSpace); // [b, D]
-      const own = unsqueeze(group.gather(labels), 0); // [1, B]
-      const excluded = mul(to(equalElements(unsqueeze(labels, 1), own), { dtype: unit.dtype }), NO_NEGATIVE); // [b, B]
+      const excluded = withoutOwnClass(labels, group); // [b, B]
       const positive = sum(mul(unit, oldEmbedding), { dim: 1, keepDim: true });
       const negatives = [group.gather(oldEmbedding), ...(newNegatives ? [gatherBatch(unit, group)] : [])];
       const cosines = concat([positive, ...negatives.map((rows) => add(linear(unit, rows), excluded))], 1);

@@ -29,7 +29,6 @@ export class Conv2d extends Module {
   readonly geometry: Required<torch.ConvOptions>;
   /** Whether the stride is a subsampling before the convolution. */
   readonly #subsamples: boolean;
-  readonly #plain3x3: boolean;
 
   constructor(inputs: number, outputs: number, options: Conv2dOptions, rng: Rng) {
     super();
@@ -41,13 +40,18 @@ export class Conv2d extends Module {
     );
     this.bias = bias ? parameter(defaultUniform([outputs], inputsSeen, rng.split('bias'))) : null;
     this.geometry = { stride, padding, groups };
-    this.#plain3x3 = kernel === 3 && stride === 1 && padding === 1 && groups === 1 && !bias;
     this.#subsamples = stride > 1 && kernel === 1 && padding === 0 && inputs / groups < torch.vectorFloats();
+  }
+
+  /** Whether it is a 3×3 convolution over all channels whose map is as large as its input. */
+  get keepsSize3x3(): boolean {
+    const { stride, padding, groups } = this.geometry;
+    return this.weight.shape[2] === 3 && stride === 1 && padding === 1 && groups === 1;
   }
 
   override forward(x: Tensor): Tensor {
     const { geometry, weight, bias } = this;
-    if (this.#plain3x3) return torch.conv3x3(x, weight);
+    if (this.keepsSize3x3 && !bias) return torch.conv3x3(x, weight);
     if (!this.#subsamples) return torch.conv2d(x, weight, bias, geometry);
     return torch.conv2d(torch.subsample(x, geometry.stride), weight, bias, { ...geometry, stride: 1 });
   }

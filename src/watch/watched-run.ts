@@ -4,7 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { readJson } from '../artifacts/json-file.ts';
 import { kindAt, MANIFEST } from '../artifacts/manifest.ts';
 import { outputWriter } from '../artifacts/output-lock.ts';
-import { isMapping } from '../base/shape.ts';
+import { mappingOf } from '../base/shape.ts';
 import { hasCheckpoint, runFiles } from '../runs/run-artifact.ts';
 import { appendLine, type LogLine, parseLogLine, parseRunEvent, type RunEvent, secondsLeft } from '../runs/run-log.ts';
 import { LogTail } from './log-tail.ts';
@@ -118,13 +118,12 @@ export class WatchedRun {
 }
 
 function factsOf(recipe: unknown): RecipeFacts {
-  const mapping = (value: unknown): Record<string, unknown> => (isMapping(value) ? value : {});
   const whole = (value: unknown): number | undefined => (Number.isInteger(value) ? (value as number) : undefined);
-  const { method, network, batchSize, epochs, optimizer } = mapping(recipe);
+  const { method, network, batchSize, epochs, optimizer } = mappingOf(recipe);
   const parts = [
-    mapping(method)['kind'],
-    mapping(network)['name'],
-    mapping(optimizer)['kind'],
+    mappingOf(method)['kind'],
+    mappingOf(network)['name'],
+    mappingOf(optimizer)['kind'],
     whole(batchSize) && `batch ${batchSize}`,
     whole(epochs) && `${epochs} epochs`,
   ];

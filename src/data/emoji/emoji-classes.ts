@@ -1,3 +1,4 @@
+import { byCodeUnit } from '../class-folders.ts';
 import type { IconSet } from './icon-set.ts';
 
 /** One emoji: what it is called, and its name in each set that has it, by the set's position. */
@@ -29,7 +30,6 @@ export function emojiClasses(sets: readonly IconSet[], { drawings }: { readonly 
     .sort((a, b) => byCodeUnit(a.name, b.name));
 }
 
-const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const key = (name: string): string => name.replaceAll('-', '');
 
 /** Whether `boy-dark` or `boy-dark-skin-tone` is one of five colours of `boy`: `police-car-light` is not. */

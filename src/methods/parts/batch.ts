@@ -1,4 +1,14 @@
-import { type ProcessGroup, scope, type Tensor, tensor, toNumbers } from '../../torch/index.ts';
+import {
+  equalElements,
+  mul,
+  type ProcessGroup,
+  scope,
+  type Tensor,
+  tensor,
+  to,
+  toNumbers,
+  unsqueeze,
+} from '../../torch/index.ts';
 import { scaleGradient } from './gradient-scale.ts';
 
 /** Gathers the `rows` that each process names in its `share` of the batch. → ascending positions in the whole batch */
@@ -20,3 +30,12 @@ export const localRows = (rows: readonly number[], { processes, rank }: ProcessG
  */
 export const gatherBatch = (rows: Tensor, group: ProcessGroup): Tensor =>
   group.processes === 1 ? rows : scaleGradient(group.gather(rows), 1 / group.processes);
+
+/** Added to a cosine, takes its pair out of a sum of exponentials. */
+export const NO_NEGATIVE = -1e9;
+
+/** What takes the pairs of one class out of the comparison of this process's samples with the whole batch: labels [b] int64 → [b, W·b] */
+export function withoutOwnClass(labels: Tensor, group: ProcessGroup): Tensor {
+  const same = equalElements(unsqueeze(labels, 1), unsqueeze(group.gather(labels), 0));
+  return mul(to(same, { dtype: 'float32' }), NO_NEGATIVE);
+}

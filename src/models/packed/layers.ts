@@ -135,17 +135,8 @@ export class PackedConv extends Packed {
 }
 
 /** Whether `PackedWinograd` can take the place of a convolution. */
-export const suitsWinograd = ({ weight, geometry }: Conv2d): boolean => {
-  const [columns, inputs, side] = weight.shape as [number, number, number];
-  const { stride, padding, groups } = geometry;
-  return (
-    side === 3 &&
-    stride === 1 &&
-    padding === 1 &&
-    groups === 1 &&
-    [columns, inputs].every((n) => n % torch.packedLanes() === 0)
-  );
-};
+export const suitsWinograd = ({ weight, keepsSize3x3 }: Conv2d): boolean =>
+  keepsSize3x3 && weight.shape.slice(0, 2).every((channels) => channels % torch.packedLanes() === 0);
 
 /** A 3×3 convolution of stride 1 and padding 1 by Winograd's tiles, with the batch norm before it, exact at the border too. */
 export class PackedWinograd extends Packed {
