@@ -19,6 +19,7 @@ export async function buildAddons(libtorch) {
   await addon('torch', {
     compile: [
       '-O2',
+      ...openMp(),
       `-D_GLIBCXX_USE_CXX11_ABI=${libtorch.cxx11Abi ? 1 : 0}`,
       ...libtorch.includes.flatMap((folder) => ['-isystem', folder]),
       '-DUSE_C10D_GLOO',
@@ -44,6 +45,12 @@ export async function buildAddons(libtorch) {
     identity: { jpeg },
   });
 }
+
+/**
+ * What makes libtorch's `parallel_for`, which is code in its headers, more than a loop. GCC's runtime is the one that libtorch brings, so it
+ * is not linked again; Clang's calls are of another one.
+ */
+const openMp = () => (attempt(compiler, ['--version']).out.includes('clang') ? [] : ['-fopenmp']);
 
 /** Folders with the headers of CUDA and NCCL, so that processes can communicate over it; null without them, or without CUDA. */
 function ncclIncludes({ lib, includes }) {

@@ -169,6 +169,21 @@ function measured(environment: Record<string, string> = {}): {
   return JSON.parse(child.stdout);
 }
 
+const onLinux = process.platform === 'linux' ? false : 'threads of a process are counted in /proc';
+
+test('loops of our own operators run on as many threads as asked for', { skip: onLinux }, () => {
+  const program = `
+    import { readdirSync } from 'node:fs';
+    import { classMeans, setThreads, tensor } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
+    setThreads(4);
+    const [x, starts] = [tensor(new Float32Array(64), { shape: [16, 4] }), tensor(Int32Array.of(0, 4, 8, 12, 16))];
+    const before = readdirSync('/proc/self/task').length;
+    classMeans(x, starts);
+    console.log(readdirSync('/proc/self/task').length - before);`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+  assert.deepEqual([child.stdout.trim(), child.stderr], ['3', '']);
+});
+
 /**
  * Bytes that resident memory may gain from step 10 to step 200: V8 grows its young generation to 16 MB and compiles hot
  * code. Steps that kept their activations would gain 190 · 3 MB. `npm run bench -- memory` measures at real sizes.

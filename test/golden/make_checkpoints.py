@@ -10,14 +10,9 @@ import sys
 import types
 from collections import OrderedDict
 
+import make_state_dicts as reference
 import numpy
 import torch
-
-sys.argv = ["make_state_dicts.py", "--none"]
-source = pathlib.Path(__file__).with_name("make_state_dicts.py").read_text()
-reference = types.ModuleType("reference")
-reference.__file__ = __file__
-exec(source[: source.index("torch.set_num_threads(1)")], reference.__dict__)
 
 DIM, SIDE, WIDTH = 3, 16, 1 / 64
 

@@ -339,11 +339,12 @@ def make_refused(folder):
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(folder / "script.pt"))
 
 
-torch.set_num_threads(1)
-if sys.argv[1:2] == ["--full"]:
-    make_full(Path(sys.argv[2]))
-else:
-    here = Path(__file__).with_name("state_dicts")
-    result = {"networks": make_small(here), "tensors": make_tensors(here)}
-    make_refused(here)
-    here.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1:2] == ["--full"]:
+        make_full(Path(sys.argv[2]))
+    else:
+        here = Path(__file__).with_name("state_dicts")
+        result = {"networks": make_small(here), "tensors": make_tensors(here)}
+        make_refused(here)
+        here.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")

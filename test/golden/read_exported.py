@@ -4,18 +4,12 @@ Run: python3 test/golden/read_exported.py FILE NETWORK DIM SIDE WIDTH   (PyTorch
 """
 
 import json
-import pathlib
 import sys
-import types
 
+import make_state_dicts as reference
 import torch
 
 file, name, dim, side, width = sys.argv[1:]
-source = pathlib.Path(__file__).with_name("make_state_dicts.py").read_text()
-reference = types.ModuleType("reference")
-reference.__file__ = __file__
-exec(source[: source.index("torch.set_num_threads(1)")], reference.__dict__)
-
 state = torch.load(file, weights_only=True)
 net = reference.NETWORKS[name](int(dim), int(side), float(width)).eval()
 net.load_state_dict(state, strict=True)
