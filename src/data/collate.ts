@@ -1,4 +1,4 @@
-import { add, defaultDevice, div, flip, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
+import { add, atHome, div, flip, permute, share, type Tensor, tensor, to } from '../torch/index.ts';
 import { type PerChannel, type PixelMapping, pixelMappings } from './pixels.ts';
 
 /** Pixels as they leave the decoder: [B, H, W, 3] bytes. */
@@ -13,7 +13,7 @@ export function imageTensor(
   { channels, mean, std }: PixelMapping = pixelMappings.train,
 ): Tensor {
   const bytes = share(images.subarray(0, count * side * side * 3), { shape: [count, side, side, 3] });
-  const there = to(permute(bytes, [0, 3, 1, 2]), { device: defaultDevice() }); // as bytes, a quarter of the numbers
+  const there = atHome(permute(bytes, [0, 3, 1, 2])); // as bytes, a quarter of the numbers
   const floats = to(channels === 'BGR' ? flip(there, [1]) : there, { dtype: 'float32' });
   const offset = mean.map((value, i) => -value / std[i]!) as unknown as PerChannel;
   return add(div(floats, perChannel(std)), perChannel(offset));

@@ -1,4 +1,4 @@
-import { add_, foreach, keep, noGrad, scope, type Tensor, tensor, zerosLike } from '../torch/index.ts';
+import { add_, foreach, keep, noGrad, ones, scope, type Tensor, zeros, zerosLike } from '../torch/index.ts';
 import { type ChosenRows, type LrFactor, type Optimizer, updateWithGradients } from './optimizer.ts';
 
 export type AdamWOptions = {
@@ -25,7 +25,7 @@ export class AdamW implements Optimizer {
     const blank = () => noGrad(() => this.#parameters.map((p) => keep(zerosLike(p))));
     this.#means = blank();
     this.#squares = blank();
-    this.#steps = keep(tensor([0], { dtype: 'float64' }));
+    this.#steps = keep(zeros([1], { dtype: 'float64', device: 'cpu' })); // read in each step
     this.#options = { weightDecay, beta1, beta2, eps, lrFactor };
   }
 
@@ -35,7 +35,7 @@ export class AdamW implements Optimizer {
     const owned = { parameters: this.#parameters, states: [this.#means, this.#squares], lrFactor };
     scope(() =>
       noGrad(() => {
-        add_(this.#steps, tensor([1], { dtype: 'float64' }));
+        add_(this.#steps, ones([1], { dtype: 'float64', device: 'cpu' }));
         const t = this.#steps.item();
         updateWithGradients(owned, chosen, (ps, gs, [ms, ss], factor) => {
           const rate = lr * factor;

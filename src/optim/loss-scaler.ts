@@ -1,16 +1,4 @@
-import {
-  all,
-  copy_,
-  finiteMask,
-  foreach,
-  keep,
-  mul,
-  noGrad,
-  scope,
-  stack,
-  type Tensor,
-  tensor,
-} from '../torch/index.ts';
+import { all, copy_, finiteMask, foreach, keep, mul, noGrad, ones, scope, stack, type Tensor } from '../torch/index.ts';
 
 export type LossScalerOptions = {
   readonly scale?: number;
@@ -35,8 +23,8 @@ export class LossScaler {
   readonly #backoff: number;
 
   constructor({ scale = 65536, growEvery = 100, growth = 2, backoff = 0.5 }: LossScalerOptions = {}) {
-    this.#scale = keep(tensor([scale], { dtype: 'float64' }));
-    this.#cleanSteps = keep(tensor([0], { dtype: 'float64' }));
+    this.#scale = keep(number(scale));
+    this.#cleanSteps = keep(number(0));
     this.#growEvery = growEvery;
     this.#growth = growth;
     this.#backoff = backoff;
@@ -82,5 +70,7 @@ export class LossScaler {
   }
 }
 
-const set = (into: Tensor, value: number): void =>
-  scope(() => void noGrad(() => copy_(into, tensor([value], { dtype: 'float64' }))));
+const set = (into: Tensor, value: number): void => scope(() => void noGrad(() => copy_(into, number(value))));
+
+/** A state that is read in each step, and so lives on the CPU: [1] float64. */
+const number = (value: number): Tensor => mul(ones([1], { dtype: 'float64', device: 'cpu' }), value);

@@ -5,7 +5,17 @@ import { Rng } from '../base/rng.ts';
 import { keep, noGrad, requireGrad, scope, selectRows, type Tensor, tensor, toNumbers } from '../torch/index.ts';
 import { adamWReference } from './adamw.reference.ts';
 import { clipReference } from './clip.reference.ts';
-import { AdamW, clipGradients, constant, cosine, type Optimizer, polynomial, Sgd, stepDecay } from './index.ts';
+import {
+  AdamW,
+  clipGradients,
+  constant,
+  cosine,
+  gradientNorm,
+  type Optimizer,
+  polynomial,
+  Sgd,
+  stepDecay,
+} from './index.ts';
 import { sgdReference } from './sgd.reference.ts';
 
 /** Float64 on both sides; the order of two additions may differ. */
@@ -144,19 +154,26 @@ test('of chosen rows an optimiser does what its twin does with each row alone, t
 /** The reference's clipping vector was computed in float32. */
 const FLOAT32_VECTOR = 2e-7;
 
+/** Clips as a training step does. → the norm before */
+function clipped(parameters: readonly Tensor[], maxNorm: number, others: readonly Tensor[] = []): number {
+  const norm = scope(() => gradientNorm(parameters, others).item());
+  clipGradients(parameters, norm, maxNorm);
+  return norm;
+}
+
 test('clipping scales to the norm (8.5), leaves small gradients alone, and equals its twin', () => {
   const p = leaf([0, 0, 0]);
   scope(() => {
     p.grad = tensor([3, 4, 12], { dtype: 'float64' });
-    assert.equal(clipGradients([p], 5), 13);
+    assert.equal(clipped([p], 5), 13);
     assert.ok(gap(p.grad!, [1.1538460651, 1.5384614201, 4.6153843603]) < FLOAT32_VECTOR);
     const twin = clipReference([[3, 4], [12]], 5);
     assert.ok(gap(p.grad!, twin.clipped.flat()) < ROUND_OFF);
     p.grad = tensor([0.3, 0.4, 0], { dtype: 'float64' });
-    assert.equal(clipGradients([p], 5), 0.5);
+    assert.equal(clipped([p], 5), 0.5);
     assert.ok(gap(p.grad!, [0.3, 0.4, 0]) < ROUND_OFF);
     p.grad = tensor([Number.NaN, 0, 0], { dtype: 'float64' });
-    assert.ok(Number.isNaN(clipGradients([p], 5)));
+    assert.ok(Number.isNaN(clipped([p], 5)));
   });
 });
 
@@ -166,17 +183,17 @@ test('a gradient that is not finite spoils the norm, also one that does not coun
     scope(() => {
       own.grad = tensor([3, 4], { dtype: 'float64' });
       other.grad = tensor([bad, 0], { dtype: 'float64' });
-      assert.equal(Number.isFinite(clipGradients([own], 1, [other])), false);
+      assert.equal(Number.isFinite(clipped([own], 1, [other])), false);
       assert.deepEqual(toNumbers(own.grad), [3, 4]);
-      assert.equal(Number.isFinite(clipGradients([other], 1, [own])), false);
+      assert.equal(Number.isFinite(clipped([other], 1, [own])), false);
       assert.deepEqual(toNumbers(other.grad), [bad, 0]);
     });
   scope(() => {
     own.grad = tensor([3, 4], { dtype: 'float64' });
     other.grad = tensor([30, 40], { dtype: 'float64' });
-    assert.equal(clipGradients([own], 1, [other]), 5);
+    assert.equal(clipped([own], 1, [other]), 5);
     assert.deepEqual(toNumbers(other.grad), [30, 40], 'what does not count is not scaled');
-    assert.equal(clipGradients([], 1, [other]), 0);
+    assert.equal(clipped([], 1, [other]), 0);
   });
 });
 

@@ -51,6 +51,7 @@ export { type Metadata, readSafetensors, safetensorsChunks, type TensorFile, wri
 export { keep, liveTensors, scope } from './scope.ts';
 export { ScriptedModule } from './scripted-module.ts';
 export {
+  atHome,
   BYTES,
   defaultGenerator,
   generator,

@@ -29,7 +29,7 @@ whenLoaded((addon) => {
     isDisposed: property(addon.isDisposed),
     requiresGrad: property(addon.requiresGrad),
     grad: property(addon.gradient, addon.setGradient),
-    item: method(addon.item),
+    item: method((x: Tensor) => addon.item(x)), // looked up at each call, so that tests can count them
     dispose: method(addon.dispose),
     [Symbol.dispose]: method(addon.dispose),
   });
@@ -71,9 +71,22 @@ export type FromArrayOptions = { readonly shape?: readonly number[]; readonly dt
 export function tensor(data: TypedArray | readonly number[], { shape, dtype }: FromArrayOptions = {}): Tensor {
   const typed = isTyped(data) ? data : typedOf(data, dtype ?? 'float32');
   const here = native.fromArray(typed, dtype ?? dtypeOf(typed), shape ?? [data.length]);
-  if (defaultDevice() === 'cpu') return here;
-  const there = aten['to.dtype_layout'](here, { device: defaultDevice() });
-  here.dispose();
+  const there = atHome(here);
+  if (there !== here) here.dispose();
+  return there;
+}
+
+/**
+ * A copy of a tensor of the CPU on the home device; the tensor itself where that is the CPU. What goes to a CUDA device is first
+ * copied to page-locked memory: neither this thread nor the device waits for the transfer. libtorch keeps that memory until then.
+ */
+export function atHome(here: Tensor): Tensor {
+  const device = defaultDevice();
+  if (device === 'cpu') return here;
+  if (!device.startsWith('cuda')) return aten['to.dtype_layout'](here, { device });
+  const locked = aten.pin_memory(here);
+  const there = aten['to.dtype_layout'](locked, { device, non_blocking: true });
+  locked.dispose();
   return there;
 }
 

@@ -1,15 +1,20 @@
 import { imageTensor, labelTensor } from '../data/collate.ts';
 import type { Batch, PixelMapping } from '../data/index.ts';
 import type { LossTerms, TrainingStep } from '../methods/index.ts';
-import { clearGradients, clipGradients } from '../optim/index.ts';
+import { clearGradients, clipGradients, gradientNorm } from '../optim/index.ts';
 import {
   add,
   backward,
   defaultGenerator,
   mul,
+  noGrad,
   type ProcessGroup,
+  reshape,
   scope,
+  stack,
   type Tensor,
+  to,
+  toNumbers,
   withPeerErrors,
 } from '../torch/index.ts';
 import { allReduceAny, allReduceSum } from './collectives.ts';
@@ -38,7 +43,8 @@ export type StepResult = {
 
 /**
  * One optimiser step on one batch: forward, terms, backward, clip, update. Nothing but numbers leaves it. A non-finite loss
- * or gradient changes no weight and no optimiser state, in any process.
+ * or gradient changes no weight and no optimiser state, in any process. Loss, terms and norm are read at once, behind the
+ * backward pass: a device is waited for once in a step, and once more for each of fp16's checks.
  */
 export function trainStep(
   session: Session,
@@ -67,32 +73,38 @@ export function trainStep(
       old: old.forBatch(batch.indices),
     });
     const loss = totalOf(terms);
-    const means = meansOver(group, loss, terms);
-    if (!Number.isFinite(means.loss)) return { ...means, gradNorm: Number.NaN, finite: false };
-
     buckets?.arm();
     withPeerErrors('backward', () => backward(scaler ? scaler.scaled(loss) : loss));
     buckets?.finish();
     const others = chosen ? [...unclipped, chosen.rows] : unclipped;
     const fits = !scaler || scaler.unscale([...clipped, ...others]);
-    const gradNorm = fits ? clipGradients(clipped, clipNorm ?? Number.POSITIVE_INFINITY, others) : Number.NaN;
-    const clean = !anywhere(!Number.isFinite(gradNorm));
+    const { norm, ...means } = readStep(group, { loss, terms, norm: gradientNorm(clipped, others) });
+    const gradNorm = fits ? norm : Number.NaN;
+    const clean = !anywhere(!Number.isFinite(means.loss) || !Number.isFinite(gradNorm));
     // at a scale of 1 or less it is not the scale that overflows
-    const overflows = !clean && scaler !== null && scaler.scale > 1;
-    if (clean) optimizer.step(lr, chosen);
-    else if (overflows) at.count('steps skipped for overflowing gradients', 1);
-    scaler?.update(clean);
+    const overflows = !clean && Number.isFinite(means.loss) && scaler !== null && scaler.scale > 1;
+    if (clean) {
+      clipGradients(clipped, gradNorm, clipNorm ?? Number.POSITIVE_INFINITY);
+      optimizer.step(lr, chosen);
+    } else if (overflows) at.count('steps skipped for overflowing gradients', 1);
+    if (Number.isFinite(means.loss)) scaler?.update(clean);
     clearGradients(parameters);
     return { ...means, gradNorm: clean ? gradNorm : Number.NaN, finite: clean || overflows };
   });
 }
 
-/** Loss and terms as means over the processes: non-finite everywhere if they are in one. */
-function meansOver(group: ProcessGroup, loss: Tensor, terms: LossTerms): Pick<StepResult, 'loss' | 'terms'> {
+/** The numbers of a step, in one transfer: loss and terms as means over the processes, non-finite everywhere if they are in one; the norm. */
+function readStep(
+  group: ProcessGroup,
+  { loss, terms, norm }: { readonly loss: Tensor; readonly terms: LossTerms; readonly norm: Tensor },
+) {
   const names = Object.keys(terms);
-  const own = [loss, ...Object.values(terms).map(({ value }) => value)].map((value) => value.item());
+  const values = [norm, loss, ...Object.values(terms).map(({ value }) => value)];
+  const [ownNorm, ...own] = noGrad(() =>
+    toNumbers(stack(values.map((value) => reshape(to(value, { dtype: 'float64' }), [])))),
+  );
   const [mean, ...means] = allReduceSum(group, own).map((sum) => sum / group.processes);
-  return { loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
+  return { norm: ownNorm!, loss: mean!, terms: Object.fromEntries(names.map((name, i) => [name, means[i]!])) };
 }
 
 /** Σ weight · value of a method's terms. */
