@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../src/base/version.ts';
-import { mixbct } from '../test/helpers/cli.ts';
+import { mixbctProcess } from '../test/helpers/cli.ts';
 import { idleCommands } from '../test/helpers/idle-commands.ts';
 import { writeTinySet } from '../test/helpers/images.ts';
 import { type Bench, measured, tell, worst } from './bench.ts';
@@ -52,7 +52,7 @@ async function writeWorld(folder: string): Promise<void> {
     'extract model --data set --out features',
     'evaluate --old features --new a=features --resamples 20 --out judged',
   ])
-    mixbct(folder, ...line.split(' '));
+    mixbctProcess(folder, ...line.split(' '));
 }
 
 /** Bash tells user and system time of what it ran, all its processes and threads together. */

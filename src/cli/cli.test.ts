@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { snapshot } from '../../test/helpers/bad-input.ts';
 import { checkpointPath } from '../../test/helpers/checkpoints.ts';
-import { mixbct, mixbctEach } from '../../test/helpers/cli.ts';
+import { mixbct, mixbctEach, mixbctProcess } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { zipOf } from '../../test/helpers/zip.ts';
@@ -52,7 +52,7 @@ async function world(folder: string): Promise<void> {
 test('an experiment runs from data to report; what is done is skipped, what has changed is said', async (t) => {
   const folder = testFolder(t);
   await world(folder);
-  const first = mixbct(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--threads', '1');
+  const first = mixbctProcess(folder, 'run', 'tiny.yaml', '--out', 'runs/a', '--threads', '1');
   assert.equal(first.code, 0, first.err);
   assert.match(first.out, /Can mixbct serve the old gallery\?/);
   for (const file of ['evaluation.json', 'report.html', 'report.md'])

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { stringify } from 'yaml';
-import { mixbct } from '../../test/helpers/cli.ts';
+import { mixbctProcess } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { freePort, needsPort } from '../../test/helpers/processes.ts';
@@ -80,7 +80,7 @@ const alive = (id: number): boolean => {
 
 test('processes are numbered on the screen, work together, and leave a finished run', async (t) => {
   const folder = await workshop(t, 1);
-  const { code, out, err } = mixbct(folder, 'launch', '--nproc', '2', ...training);
+  const { code, out, err } = mixbctProcess(folder, 'launch', '--nproc', '2', ...training);
   assert.equal(code, 0, err);
   assert.match(out, /^\[0\] run: run trained in 4 steps/m);
   assert.ok(
@@ -110,7 +110,7 @@ test(
       const server = createServer().on('error', fail);
       server.listen(port, () => server.close(() => done()));
     });
-    const resumed = mixbct(
+    const resumed = mixbctProcess(
       folder,
       'train',
       'recipe.yaml',
@@ -142,7 +142,7 @@ test('processes of one machine listen on loopback alone, and strangers at their 
 
 test('an error of all processes stands last, with its exit code', async (t) => {
   const folder = await workshop(t, 1);
-  const { code, err } = mixbct(folder, 'launch', '--nproc', '5', ...training);
+  const { code, err } = mixbctProcess(folder, 'launch', '--nproc', '5', ...training);
   assert.equal(code, 2);
   assert.match(
     err,
@@ -199,7 +199,7 @@ test('a busy port ends the launch in words', needsPort, async (t) => {
   await new Promise<void>((done) => server.listen(0, done));
   t.after(() => server.close());
   const { port } = server.address() as { port: number };
-  const { code, err } = mixbct(folder, 'launch', '--nproc', '2', '--master-port', String(port), ...training);
+  const { code, err } = mixbctProcess(folder, 'launch', '--nproc', '2', '--master-port', String(port), ...training);
   assert.equal(code, 2, err);
   assert.match(err, /port \d+ is busy on this machine.*\n.*--master-port\)\n$/);
 });
@@ -217,7 +217,7 @@ test('a machine whose others do not come gives up, and says who is missing', nee
     '--rdzv-secret',
     'secret.txt',
   ];
-  const { code, err } = mixbct(folder, 'launch', '--nproc', '2', '--nnodes', '2', ...where, ...training);
+  const { code, err } = mixbctProcess(folder, 'launch', '--nproc', '2', '--nnodes', '2', ...where, ...training);
   assert.equal(code, 2);
   assert.match(err, /2 of 4 processes did not come within 2 s: rank 2, 3/);
 });

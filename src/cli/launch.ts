@@ -1,6 +1,5 @@
 import { Option } from 'commander';
-import type { LaunchOptions } from '../launch/check-launch.ts';
-import { launchedCommands } from '../launch/launched-commands.ts';
+import { type LaunchOptions, launchedCommands } from '../launch/check-launch.ts';
 import { group } from './context.ts';
 import { mostThreads, REQUIRED } from './options.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { mixbct } from '../../test/helpers/cli.ts';
+import { mixbctProcess } from '../../test/helpers/cli.ts';
 import { tinySet, trained } from '../../test/helpers/runs.ts';
 import { FeatureSet } from '../features/index.ts';
 
@@ -14,7 +14,20 @@ test('three processes embed a dataset as one does, and leave nothing but the set
   const { folder, prefix, dataset } = await tinySet(t);
   await trained(dataset, join(folder, 'run'), { epochs: 1 });
   const extract = (out: string, ...launch: readonly string[]) =>
-    mixbct(folder, ...launch, 'extract', 'run', '--data', prefix, '--out', out, '--batch-size', '4', '--flip', 'mean');
+    mixbctProcess(
+      folder,
+      ...launch,
+      'extract',
+      'run',
+      '--data',
+      prefix,
+      '--out',
+      out,
+      '--batch-size',
+      '4',
+      '--flip',
+      'mean',
+    );
   for (const { code, err } of [extract('one'), extract('three', 'launch', '--nproc', '3', '--')])
     assert.equal(code, 0, err);
   using one = FeatureSet.open(join(folder, 'one'));

@@ -1,5 +1,4 @@
 import { UserError } from '../base/errors.ts';
-import { launchedCommands } from './launched-commands.ts';
 
 export type LaunchOptions = {
   readonly nproc: number;
@@ -9,6 +8,9 @@ export type LaunchOptions = {
   readonly masterPort?: number;
   readonly rdzvSecret?: string;
 };
+
+/** Commands that know what to do with several processes. */
+export const launchedCommands = ['train', 'extract', 'evaluate ijb'];
 
 /** @throws UserError naming the option that does not fit. */
 export function checkLaunch(

@@ -2,27 +2,29 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, type TestContext, test } from 'node:test';
+import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
 import { endsOf, inProcesses } from '../../test/helpers/processes.ts';
-import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { sharedSet, trained, weights } from '../../test/helpers/runs.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
 
 before(() => setThreads(1));
 
-/** Twenty single-precision steps whose sums are taken in other orders: relative to losses of order 1 … 10. */
+const shared = sharedSet();
+
+/** Twelve single-precision steps whose sums are taken in other orders: relative to losses of order 1 … 10. */
 const FLOAT_SUMS = 2e-3;
 /** The same of weights of order 0.1 … 1, absolute. */
 const WEIGHTS = 5e-3;
 
 /** Layers without batch statistics but for the last ones, which are those of the whole batch. */
 const recipe = {
-  network: { name: 'vit_t', embeddingDim: 8, inputSide: 32, width: 1 / 32, dropPath: 0, maskRatio: 0, dropout: 0 },
+  network: { name: 'vit_t', embeddingDim: 8, inputSide: 16, width: 1 / 32, dropPath: 0, maskRatio: 0, dropout: 0 },
   optimizer: { kind: 'sgd', lr: 0.02 },
   syncBatchNorm: true,
   batchSize: 12,
-  epochs: 5, // of 4 steps
+  epochs: 3, // of 4 steps
 };
 
 /** For an old model of fewer dimensions. */
@@ -36,7 +38,7 @@ const methods = {
   mixbct: [{ ratio: 0.4 }, ['features', 'credible']],
   l2: [{ threshold: 0.2 }, ['features']],
   bct: [{}, ['prototypes']],
-  unibct: [{ startEpoch: 1, refreshEpochs: [1, 3] }, ['features']],
+  unibct: [{ startEpoch: 1, refreshEpochs: [1, 2] }, ['features']],
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
   lce: [{}, ['boundaries']],
@@ -95,9 +97,8 @@ function assertAlike(a: string, b: string, what: string, { resumed = false } = {
 }
 
 /** A data set, an old model's side, and where runs go. */
-async function bench(t: TestContext) {
-  const { folder, prefix, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+async function bench() {
+  const { folder, prefix, dataset, side } = await shared();
   const at = (name: string): string => join(folder, name);
   const pathsOf = (kind: keyof typeof methods) =>
     Object.fromEntries(methods[kind][1].map((what) => [what, side[what]] as const));
@@ -112,8 +113,8 @@ async function bench(t: TestContext) {
   return { at, runOf, alone };
 }
 
-test('20 steps of every method are those of one process, by two, and those of a composition and two methods by four', async (t) => {
-  const { at, runOf, alone } = await bench(t);
+test('12 steps of every method are those of one process, by two, and those of a composition and two methods by four', async () => {
+  const { at, runOf, alone } = await bench();
   const all = Object.keys(methods) as (keyof typeof methods)[];
   for (const kind of all) await alone(runOf(kind, `${kind}-1`));
   const byFour: typeof all = ['compose', 'unibct', 'l2'];
@@ -128,14 +129,14 @@ test('20 steps of every method are those of one process, by two, and those of a 
     );
     for (const { leaked } of answers) assert.equal(leaked, 0);
     for (const kind of kinds) {
-      assert.equal(log(at(`${kind}-${processes}`)).length, 20);
+      assert.equal(log(at(`${kind}-${processes}`)).length, 12);
       assertAlike(at(`${kind}-1`), at(`${kind}-${processes}`), `${kind} by ${processes}`);
     }
   }
 });
 
-test('convolutions with batch statistics of the whole batch, remembered or computed again, and other heads', async (t) => {
-  const { at, runOf, alone } = await bench(t);
+test('convolutions with batch statistics of the whole batch, remembered or computed again, and other heads', async () => {
+  const { at, runOf, alone } = await bench();
   const network = { name: 'r18', embeddingDim: 8, inputSide: 16, width: 1 / 16 };
   const short = { epochs: 1 };
   const cases = {
@@ -155,8 +156,8 @@ test('convolutions with batch statistics of the whole batch, remembered or compu
   for (const [name] of runs) assertAlike(at(`${name}-1`), at(`${name}-2`), name);
 });
 
-test('two runs of equal settings are equal to the byte, with overlap and without, batch statistics of shares included', async (t) => {
-  const { at, runOf } = await bench(t);
+test('two runs of equal settings are equal to the byte, with overlap and without, batch statistics of shares included', async () => {
+  const { at, runOf } = await bench();
   const changes = {
     syncBatchNorm: false,
     head: { kind: 'arcface', marginRad: 0.2, scale: 16, sampleRate: 0.5 },
@@ -167,8 +168,8 @@ test('two runs of equal settings are equal to the byte, with overlap and without
   for (const name of ['b', 'c']) assert.deepEqual(weights(at(name)), weights(at('a')), name);
 });
 
-test('a checkpoint of four processes goes on with one, two, three or four, moments and queue included', async (t) => {
-  const { at, runOf, alone } = await bench(t);
+test('a checkpoint of four processes goes on with one, two, three or four, moments and queue included', async () => {
+  const { at, runOf, alone } = await bench();
   const changes = {
     optimizer: { kind: 'sgd', lr: 0.02 },
     head: { kind: 'arcface', marginRad: 0.2, scale: 16 },
@@ -197,8 +198,8 @@ test('a checkpoint of four processes goes on with one, two, three or four, momen
     assertAlike(whole.out, at(`on-${processes}`), `on ${processes}`, { resumed: true });
 });
 
-test('a batch that does not divide, another recipe, and an output that stands there, stop every process', async (t) => {
-  const { at, runOf } = await bench(t);
+test('a batch that does not divide, another recipe, and an output that stands there, stop every process', async () => {
+  const { at, runOf } = await bench();
   const codes = async (run: Run): Promise<string[]> =>
     (await endsOf(2, 'training', [run])).map(({ code, err }) => {
       assert.notEqual(code, 0);

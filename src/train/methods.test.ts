@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { lastReport, type OldSide, oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { lastReport, type OldSide, sharedSet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
@@ -16,17 +16,19 @@ import { openOldModelInputs } from './old-model-inputs.ts';
 
 before(() => setThreads(1));
 
+const shared = sharedSet();
+
 /** A recipe's part for an old model of fewer dimensions, whose embeddings are a slice of the new ones. */
 const sliced = { network: { ...tinyRecipe().network, embeddingDim: 12 }, projection: { dim: 8, orthonormal: true } };
 
-/** For each method a section that makes all of it act within three epochs of six steps, what it takes, and other changes. */
+/** For each method a section that makes all of it act within two epochs of six steps, what it takes, and other changes. */
 const methods: Readonly<
   Record<string, readonly [section: object, takes: readonly (keyof OldSide)[], changes?: object]>
 > = {
   mixbct: [{ ratio: 0.4 }, ['features', 'credible']],
   l2: [{ threshold: 0.2 }, ['features']],
   bct: [{}, ['prototypes']],
-  unibct: [{ startEpoch: 1, refreshEpochs: [1, 2] }, ['features']],
+  unibct: [{ startEpoch: 1, refreshEpochs: [1] }, ['features']],
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
   lce: [{}, ['boundaries']],
@@ -40,7 +42,11 @@ const compositions = ['mixbct+nccl+bct', 'l2+unibct+advbct', 'lce+ract'];
 const partSection = (kind: string): object => ({ kind, ...methods[kind]![0] });
 const sectionOf = (kinds: string): object =>
   kinds.includes('+') ? { kind: 'compose', of: kinds.split('+').map(partSection) } : partSection(kinds);
-const changesOf = (kinds: string): Record<string, unknown> => ({ method: sectionOf(kinds), ...methods[kinds]?.[2] });
+const changesOf = (kinds: string): Record<string, unknown> => ({
+  method: sectionOf(kinds),
+  epochs: 2,
+  ...methods[kinds]?.[2],
+});
 const pathsOf = (kinds: string, side: OldSide): Partial<OldSide> =>
   Object.fromEntries(kinds.split('+').flatMap((kind) => methods[kind]![1].map((what) => [what, side[what]])));
 
@@ -64,9 +70,8 @@ function abortingAt(step: number, recipe: object, paths: Partial<OldSide>, datas
   return { old: { ...supply, forBatch }, signal: controller.signal, supply };
 }
 
-test('every method and composition trains, leaves no tensor behind, and goes on from any step to the same bytes', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('every method and composition trains, leaves no tensor behind, and goes on from any step to the same bytes', async () => {
+  const { folder, dataset, side } = await shared();
   for (const kind of [...Object.keys(methods).filter((kind) => !['lce', 'ract'].includes(kind)), ...compositions]) {
     const paths = pathsOf(kind, side);
     const changes = changesOf(kind);
@@ -77,7 +82,7 @@ test('every method and composition trains, leaves no tensor behind, and goes on 
     const { terms } = lastReport(whole);
     assert.ok(Object.values(terms).every(Number.isFinite), kind);
     // in the middle of an epoch, and at the very end of one, where prototypes are to be renewed next
-    for (const step of kind === 'unibct' || kind.includes('+') ? [9, 12] : [9]) {
+    for (const step of kind === 'unibct' || kind.includes('+') ? [9, 6] : [9]) {
       const { old, signal, supply } = abortingAt(step, changes, paths, dataset);
       await assert.rejects(trained(dataset, cut, changes, { paths, old, signal }), Interrupted);
       supply[Symbol.dispose]();
@@ -88,15 +93,17 @@ test('every method and composition trains, leaves no tensor behind, and goes on 
   }
 });
 
-test('every kind of backbone trains; remembering less changes no byte of what comes out', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('every kind of backbone trains; remembering less changes no byte of what comes out', async () => {
+  const { folder, dataset, side } = await shared();
   const paths = { features: side.features, credible: side.credible };
   const kinds = { r18: {}, mbf: {}, vit_t: { dropPath: 0.3, maskRatio: 0.4 } };
   for (const [name, own] of Object.entries(kinds)) {
     const outs = [0, 1].map((checkpointEvery) => {
       const network = { name, embeddingDim: 8, inputSide: 32, width: 1 / 32, checkpointEvery, ...own };
-      return { out: join(folder, `${name}-${checkpointEvery}`), changes: { network, method: sectionOf('mixbct') } };
+      return {
+        out: join(folder, `${name}-${checkpointEvery}`),
+        changes: { network, method: sectionOf('mixbct'), epochs: 1 },
+      };
     });
     const before = liveTensors();
     for (const { out, changes } of outs) await trained(dataset, out, changes, { paths });
@@ -107,9 +114,8 @@ test('every kind of backbone trains; remembering less changes no byte of what co
   }
 });
 
-test('a method gets its needs and wants, and refuses what it does not use', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('a method gets its needs and wants, and refuses what it does not use', async () => {
+  const { dataset, side } = await shared();
   const open = (kind: string, paths: Partial<OldSide>) =>
     openOldModelInputs(tinyRecipe(changesOf(kind)), paths, dataset)[Symbol.dispose]();
   for (const kind of [...Object.keys(methods), ...compositions]) open(kind, pathsOf(kind, side));
@@ -120,15 +126,14 @@ test('a method gets its needs and wants, and refuses what it does not use', asyn
   assert.throws(() => open('bct', side), /bct does not use old-features/);
 });
 
-test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async () => {
+  const { folder, dataset, side } = await shared();
   const network = { ...tinyRecipe().network, embeddingDim: 12 };
   for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'lce', 'ract', 'l2+bct', 'bt2']) {
     const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
     const projection = { dim: 8, orthonormal: kind === 'bt2' };
     const out = join(folder, kind);
-    await trained(dataset, out, { network, method: section, projection }, { paths: pathsOf(kind, side) });
+    await trained(dataset, out, { network, method: section, projection, epochs: 2 }, { paths: pathsOf(kind, side) });
     for (const [space, dim] of [
       ['own', 12],
       ['old', 8],
@@ -159,9 +164,8 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
   );
 });
 
-test('a composition of one method is that method, to the last byte', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('a composition of one method is that method, to the last byte', async () => {
+  const { folder, dataset, side } = await shared();
   for (const kind of ['mixbct', 'l2', 'bct', 'unibct', 'nccl', 'advbct']) {
     const paths = pathsOf(kind, side);
     const [plain, composed] = [join(folder, `${kind}-plain`), join(folder, `${kind}-composed`)];
@@ -173,9 +177,8 @@ test('a composition of one method is that method, to the last byte', async (t) =
   }
 });
 
-test('old features may come from anywhere, as long as they are of this dataset', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const side = await oldSide(folder, dataset);
+test('old features may come from anywhere, as long as they are of this dataset', async () => {
+  const { folder, dataset, side } = await shared();
   using made = FeatureSet.open(side.features);
   const at = (name: string): string => join(folder, name);
   writeNpy(at('f.npy'), '<f4', made.all(), [8]);
@@ -183,7 +186,7 @@ test('old features may come from anywhere, as long as they are of this dataset',
   const npy = { features: at('f.npy'), labels: at('l.npy') };
   await importNpy(npy, at('foreign'));
   await importNpy({ ...npy, dataset: dataset.path }, at('foreign-bound'));
-  const changes = { method: { kind: 'l2' } };
+  const changes = { method: { kind: 'l2' }, epochs: 1 };
   await trained(dataset, at('a'), changes, { paths: { features: side.features } });
   for (const name of ['foreign', 'foreign-bound']) {
     await trained(dataset, at(`run-${name}`), changes, { paths: { features: at(name) } });
@@ -203,10 +206,9 @@ test('old features may come from anywhere, as long as they are of this dataset',
   );
 });
 
-test('the recipe’s preset and its differences stand in the manifest, and pretended numbers act', async (t) => {
-  const { folder, dataset } = await tinySet(t);
-  const { prototypes } = await oldSide(folder, dataset);
-  const paths = { prototypes };
+test('the recipe’s preset and its differences stand in the manifest, and pretended numbers act', async () => {
+  const { folder, dataset, side } = await shared();
+  const paths = { prototypes: side.prototypes };
   const out = join(folder, 'run');
   const manifest = await trained(dataset, out, { preset: 'reference', method: { kind: 'bct', scale: 4 } }, { paths });
   assert.deepEqual([manifest.preset, manifest.differences], ['reference', ['D-28 method.scale: 4 (reference: 1)']]);

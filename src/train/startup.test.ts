@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { mixbct } from '../../test/helpers/cli.ts';
+import { mixbctProcess } from '../../test/helpers/cli.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
@@ -73,7 +73,17 @@ test('the process ends too', async (t) => {
   const { network, batchSize } = tinyRecipe();
   const recipe = { network: { name: network.name, embeddingDim: 8, inputSide: 16, width: 0.0625 }, batchSize };
   writeFileSync(join(folder, 'recipe.json'), JSON.stringify({ ...recipe, pretend: { classes: 2, images: 50 } }));
-  const { code, err } = mixbct(folder, 'train', 'recipe.json', '--data', prefix, '--out', 'run', '--workers', '2');
+  const { code, err } = mixbctProcess(
+    folder,
+    'train',
+    'recipe.json',
+    '--data',
+    prefix,
+    '--out',
+    'run',
+    '--workers',
+    '2',
+  );
   assert.equal(code, 2, err);
   assert.match(err, /pretend\.classes is 2/);
 });

@@ -1,30 +1,44 @@
-// node dist/test/helpers/cli-worker.js, command lines as JSON on standard input: runs them one after the other in this process and
-// folder, and prints what each said and changed as JSON.
-import { readFileSync } from 'node:fs';
+// The process of `mixbct` in tests: reads command lines as JSON from descriptor 3, runs them one after the other, and writes
+// what each said to descriptor 4.
+import { writeFileSync } from 'node:fs';
 import { runCommandLine } from '../../src/cli/command-line.ts';
-import { snapshot } from './bad-input.ts';
-import type { Outcome } from './cli.ts';
+import { LONGEST_MS, type Outcome, readLine } from './cli.ts';
 
-const lines = JSON.parse(readFileSync(0, 'utf8')) as string[][];
-const write = process.stdout.write.bind(process.stdout);
+const [REQUESTS, ANSWERS] = [3, 4];
+
+type Request = {
+  readonly cwd: string;
+  readonly words: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+};
+
 let said = { out: '', err: '' };
-process.stdout.write = ((text: string) => {
-  said.out += text;
-  return true;
-}) as typeof process.stdout.write;
-process.stderr.write = ((text: string) => {
-  said.err += text;
-  return true;
-}) as typeof process.stderr.write;
+const keep = (name: 'out' | 'err') =>
+  ((text: string) => {
+    said[name] += text;
+    return true;
+  }) as typeof process.stdout.write;
+const writeError = process.stderr.write.bind(process.stderr);
+process.stdout.write = keep('out');
+process.stderr.write = keep('err');
 
-const outcomes: (Outcome & { readonly changed: readonly string[] })[] = [];
-for (const words of lines) {
+const end = (problem: string): never => {
+  writeError(`${problem}\n${said.err}`);
+  process.exit(1);
+};
+process.on('uncaughtException', (error) => end(String(error.stack)));
+
+for (let line = readLine(REQUESTS); line !== ''; line = readLine(REQUESTS)) {
+  const { cwd, words, env }: Request = JSON.parse(line);
+  for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
+  Object.assign(process.env, env);
+  process.chdir(cwd);
+  process.argv = [...process.argv.slice(0, 2), ...words];
   said = { out: '', err: '' };
-  const before = snapshot('.');
+  const late = setTimeout(() => end(`mixbct ${words.join(' ')} has not ended`), LONGEST_MS);
   const code = await runCommandLine(words);
-  const after = snapshot('.');
-  const paths = [...new Set([...before.keys(), ...after.keys()])];
-  outcomes.push({ code, ...said, changed: paths.filter((path) => before.get(path) !== after.get(path)) });
+  clearTimeout(late);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.removeAllListeners(signal);
+  writeFileSync(ANSWERS, `${JSON.stringify({ code, ...said } satisfies Outcome)}\n`);
 }
-write(JSON.stringify(outcomes), () => process.exit(0));
+process.exit(0);

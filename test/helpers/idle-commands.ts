@@ -7,6 +7,4 @@ export const idleCommands = [
   'schema experiment',
   'schema thresholds',
   'recipes',
-  'completion zsh',
-  'completion fish mixbct',
 ] as const;

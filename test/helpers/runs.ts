@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { after, type TestContext } from 'node:test';
 import { type Dataset, openDataset } from '../../src/data/index.ts';
 import {
   extractFeatures,
@@ -28,7 +28,7 @@ export async function tinySet(t: TestContext): Promise<{ folder: string; prefix:
   return { folder, prefix, dataset };
 }
 
-/** Trains a tiny recipe with changes, on what an old model left at `paths`. */
+/** Trains a tiny recipe with changes, on what an old model left at `paths`, and decodes in this thread: starting one takes as long as a training. */
 export async function trained(
   dataset: Dataset,
   out: string,
@@ -38,7 +38,7 @@ export async function trained(
   const recipe = tinyRecipe(changes);
   const { paths = {}, ...rest } = options;
   using old = openOldModelInputs(recipe, paths, dataset);
-  return await train({ recipe, dataset, old, out, logEvery: 1, ...rest });
+  return await train({ recipe, dataset, old, out, logEvery: 1, workers: 0, ...rest });
 }
 
 /** The last line of a run's log. */
@@ -57,6 +57,20 @@ export async function oldSide(folder: string, dataset: Dataset): Promise<OldSide
   using encoder = await openEncoder(at('old'));
   await extractFeatures(dataset, encoder, { out: at('features'), batchSize: 16 });
   return derivedSide(folder);
+}
+
+/** A tiny set and the old model's side of it, made once for all tests of a file. Each test names outputs of its own. */
+export function sharedSet(): () => Promise<{ folder: string; prefix: string; dataset: Dataset; side: OldSide }> {
+  const cleanups: (() => void)[] = [];
+  after(() => {
+    for (const cleanup of cleanups.reverse()) cleanup();
+  });
+  const make = async () => {
+    const set = await tinySet({ after: (cleanup: () => void) => cleanups.push(cleanup) } as never);
+    return { ...set, side: await oldSide(set.folder, set.dataset) };
+  };
+  let made: ReturnType<typeof make> | undefined;
+  return () => (made ??= make());
 }
 
 /** What methods need of the old features in `folder`, derived beside them. */

@@ -1,10 +1,7 @@
 import { BatchNorm, Conv2d, type Linear, Module, PReLU } from '../../nn/index.ts';
 import { flatten, packedLanes, type Tensor } from '../../torch/index.ts';
 import { type MobileFaceNet, Residual, type Stack } from '../mobilefacenet.ts';
-import { FoldedConv, inTurn, type Packed, PackedConv, PackedDepthwise, PackedLinear } from './layers.ts';
-
-const through = (layers: readonly Module[], x: Tensor): Tensor =>
-  inTurn(layers, x, (layer, value) => layer.forward(value, { train: false }));
+import { FoldedConv, type Packed, PackedConv, PackedDepthwise, PackedLinear } from './layers.ts';
 
 /** Layers one after the other. */
 class Chain extends Module {
@@ -16,12 +13,13 @@ class Chain extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return through(this.layers, x);
+    return this.layers.reduce((value, layer) => layer.forward(value, { train: false }), x);
   }
 
   /** The same, and another branch, which the last layer adds. */
   plus(x: Tensor, other: Tensor): Tensor {
-    return (this.layers.at(-1) as Packed).plus(through(this.layers.slice(0, -1), x), other);
+    const inner = this.layers.slice(0, -1).reduce((value, layer) => layer.forward(value, { train: false }), x);
+    return (this.layers.at(-1) as Packed).plus(inner, other);
   }
 }
 
@@ -35,7 +33,7 @@ class PackedResidual extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return inTurn(this.blocks, x, (block, value) => block.plus(value, value));
+    return this.blocks.reduce((value, block) => block.plus(value, value), x);
   }
 }
 
