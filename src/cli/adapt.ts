@@ -27,11 +27,7 @@ const fitCommand = () =>
     .choiceOption('--direction <which>', DIRECTIONS, adapterDirections, REQUIRED)
     .requiredOption('--out <folder>', 'folder of the adapter')
     .choiceOption('--metric <name>', 'what to choose by, on held-out identities', METRICS, 'TAR@FAR=1e-3')
-    .listOption(
-      '--candidates <list>',
-      `maps to try: some of ${adapterMethods.join(',')} (default: all that fit)`,
-      adapterMethods,
-    )
+    .listOption('--candidates <list>', 'maps to try (default: all that fit)', adapterMethods)
     .option('--blend', 'go part of the way (SLERP) from queries of a compatibly trained model to adapted ones', false)
     .shared('resamples', 'threads', 'seed')
     .option('--force', 'replace what stands at the output; write an adapter that does not beat the old model', false)

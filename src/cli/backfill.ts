@@ -9,7 +9,7 @@ export const backfillCommand = () =>
     .addCommand(simulateCommand());
 
 const NEW = "the new model's; own,old if it has a projection; features+adapter or features,adapted through an adapter";
-const MERGES = `how scores of moved and unmoved rows are ranked: some of ${scoreMerges.join(',')} (default: all)`;
+const MERGES = 'how scores of moved and unmoved rows are ranked (default: all)';
 
 const simulateCommand = () =>
   command('simulate', 'quality while a gallery is moved, in several orders; queries are always the new model’s')
@@ -21,7 +21,7 @@ const simulateCommand = () =>
     .requiredOption('--new <features>', NEW)
     .requiredOption('--out <folder>', 'folder for backfill.json, backfill.html and the orders')
     .option('--title <text>', 'title of the page', 'Moving the gallery')
-    .listOption('--orders <list>', `some of ${backfillOrders.join(',')} (default: all)`, backfillOrders)
+    .listOption('--orders <list>', 'in which rows are moved (default: all)', backfillOrders)
     .listOption('--merges <list>', MERGES, scoreMerges)
     .option('--thresholds <file>', 'file of mixbct thresholds: its calibrations, in place of those fitted on this set')
     .wholeOption('--draws <n>', 'draws of the random order', { least: 1, most: 1000 }, 20)

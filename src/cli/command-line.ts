@@ -7,7 +7,8 @@ import { asSystemError } from '../base/system-error.ts';
 import { terminalReporter } from '../base/terminal-reporter.ts';
 import { withoutPassword } from '../stores/store-url.ts';
 import { LAUNCHER } from '../torch/variables.ts';
-import { commandNamed, hasOption, program, refuseUnknownCommand } from './program.ts';
+import { commandNamed, hasOption } from './find-command.ts';
+import { program, refuseUnknownCommand } from './program.ts';
 
 /** Exit codes: 0 done, 1 a failure of ours or an interruption, 2 something the user can mend, 3 another process of the run. */
 const [FAILED, MISUSED] = [1, 2];

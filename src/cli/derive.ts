@@ -49,7 +49,7 @@ export const importFeaturesCommand = () =>
       'mixbct import-features features.npy --ids names.txt --data data/photos/train --out features/old',
       'mixbct import-features rows.parquet --id name --vector embedding --label person --out features/old',
     )
-    .argument('<features>', 'a .npy of float16, float32 or float64 [N, D], or a .parquet')
+    .argument('<file>', 'a .npy of float16, float32 or float64 [N, D], or a .parquet')
     .option('--labels <file>', 'class ids [N], whole numbers of any type; not needed with --data and --ids')
     .option('--data <dataset>', 'the dataset that the rows are embeddings of: in its order, unless --ids are given')
     .option('--ids <file>', 'id of the image of each row: one id a line, in a .jsonl one JSON string a line')

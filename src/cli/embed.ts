@@ -18,7 +18,7 @@ export const embedCommand = () =>
     )
     .argument('<run>', 'folder of a finished run')
     .argument(
-      '[paths...]',
+      '[images...]',
       'images, folders at any depth, s3:// objects and prefixes, or - for a list on standard input',
     )
     .option('--list <file>', 'list of images: a path, or {"id": "…", "path": "…"}, on each line')

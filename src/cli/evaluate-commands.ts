@@ -59,7 +59,7 @@ const evaluateIjbCommand = () =>
     .repeatedOption('--model <[name=]run>', 'a model to judge: folder of a run, or of a feature set of the benchmark')
     .option('--old <[name=]run>', 'the model of the old gallery')
     .option('--oracle <[name=]run>', 'a new model trained without the old one')
-    .listOption('--protocol <list>', '11, 1N or both', PROTOCOLS, PROTOCOLS)
+    .listOption('--protocol <list>', '1:1, 1:N or both', PROTOCOLS, PROTOCOLS)
     .option('--features <folder>', 'where each model’s features are kept for later evaluations', 'features/ijb')
     .shared('pixels')
     .requiredOption('--out <folder>', OUT)

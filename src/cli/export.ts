@@ -15,7 +15,7 @@ export const exportCommand = () =>
     .choiceOption('--pixels <input>', PIXELS, ['mapped', 'uint8-nhwc'], 'mapped')
     .option('--half', 'store the weights in float16: half the size', false)
     .option('--check <dataset>', 'ONNX: embed some of its images both ways first, through ONNX Runtime')
-    .option('--evaluation <folder>', 'evaluation whose figures go into the model card')
+    .option('--evaluation <evaluation>', 'evaluation whose figures go into the model card')
     .shared('threads', 'force')
     .computes(async (run: string, options) => {
       const { exportModel } = await import('../export/export-model.ts');

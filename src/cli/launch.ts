@@ -1,5 +1,6 @@
 import { Option } from 'commander';
-import { type LaunchOptions, launchedCommands } from '../launch/check-launch.ts';
+import type { LaunchOptions } from '../launch/check-launch.ts';
+import { launchedCommands } from '../launch/launched-commands.ts';
 import { group } from './context.ts';
 import { mostThreads, REQUIRED } from './options.ts';
 

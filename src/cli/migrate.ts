@@ -39,7 +39,7 @@ const withSource = (subcommand: ResultCommand): ResultCommand =>
   withSpeed(
     withUrl(subcommand)
       .option('--features <set>', 'take the new vectors from this feature set, by its ids')
-      .option('--adapter <folder>', 'map the old vectors by this adapter for the gallery')
+      .option('--adapter <adapter>', 'map the old vectors by this adapter for the gallery')
       .option('--model <run>', 'embed the images with this run')
       .option('--images <column>', 'column with the paths or the bytes of the images (default: the id is the path)')
       .option('--folder <path>', 'folder that the paths of images begin in')

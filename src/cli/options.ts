@@ -14,6 +14,9 @@ type Fallback<T> = T | readonly [value: T, told: string] | typeof REQUIRED | und
 /** Threads and processes that may be asked for: what a machine of any size has a use for, and no more than it can start. */
 export const mostThreads = (): number => Math.max(16, 4 * availableParallelism());
 
+/** An option that takes some of its choices. */
+export class ListOption extends Option {}
+
 /** A command whose options are declared by a chain, each on a line. Values are checked before anything is read or started. */
 export class SharedCommand extends Command {
   /** Options that several commands have. */
@@ -58,7 +61,7 @@ export class SharedCommand extends Command {
       if (names.every((name) => choices.includes(name))) return names;
       throw wrong(flags, text, `${choices.join(', ')} or ${choices.slice(0, 2).join(',')}`);
     };
-    return this.option(flags, about, read, fallback);
+    return this.add(new ListOption(flags, about).choices(choices).argParser(read), fallback && [fallback]);
   }
 
   /** An option that may be given several times. → all that was given */

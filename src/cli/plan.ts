@@ -9,7 +9,7 @@ import { command, type ResultCommand, useThreads } from './context.ts';
 
 const SHARE = { least: 0, most: 1 } as const;
 const LOSS = 'how far the metric may fall below the old model on the way';
-const REQUIRE = `ways to choose from, some of ${acceptable.join(',')}; exit code 1 if none of them is proven`;
+const REQUIRE = 'ways to choose from; exit code 1 if none of them is proven';
 const CHAIN = 'in place of evaluations: feature sets of one evaluation set by generations of models, the oldest first';
 const ADAPT = 'with --chain: compare chained adapters with refitted ones, for the query or the gallery';
 
@@ -38,7 +38,7 @@ export const planCommand = () => {
     .listOption('--require <ways>', REQUIRE, acceptable, acceptable)
     .option('--chain <name=features...>', CHAIN)
     .choiceOption('--adapt <direction>', ADAPT, adapterDirections)
-    .listOption('--candidates <list>', `with --adapt: maps to try, some of ${adapterMethods.join(',')}`, adapterMethods)
+    .listOption('--candidates <list>', 'with --adapt: maps to try', adapterMethods)
     .option('--out <folder>', 'write the result there')
     .batchSizeOption(256)
     .shared('workers', 'resamples', 'threads', 'seed', 'force');

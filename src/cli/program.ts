@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { nearestName } from '../base/suggestion.ts';
 import { version } from '../base/version.ts';
+import { followNames } from './find-command.ts';
 
 /** Every command, in the order of the help: what defines it is loaded when it is asked for. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -37,7 +38,11 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   schema: async () => (await import('./schema.ts')).schemaCommand(),
   setup: async () => (await import('./setup.ts')).setupCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  completion: async () => (await import('./completion.ts')).completionCommand(commandLine),
 };
+
+/** What completion knows of the commands. */
+export const commandLine = { names: Object.keys(commands), program };
 
 /**
  * The command line with the commands that `words` name; with all of them if the first word names none, as for help and
@@ -62,31 +67,13 @@ function throwing(command: Command): void {
   command.commands.forEach(throwing);
 }
 
-/** Whether a command has a long option such as `--force`. */
-export const hasOption = (command: Command, option: string): boolean =>
-  command.options.some(({ long }) => long === option) || option === '--help';
-
-/** Follows `words` from command to subcommand. → how many of them name one, and the last of these */
-function follow(root: Command, words: readonly string[]): { readonly command: Command; readonly depth: number } {
-  const next = root.commands.find((one) => one.name() === words[0]);
-  if (!next) return { command: root, depth: 0 };
-  const { command, depth } = follow(next, words.slice(1));
-  return { command, depth: depth + 1 };
-}
-
-/** The command that `words` name; the root if the first names none. */
-export function commandNamed(root: Command, words: readonly string[]): Command {
-  const { command } = follow(root, words);
-  return command.commands.find((one) => one.name() === defaultOf(command)) ?? command;
-}
-
 /**
  * Refuses the name of a command that does not exist, which commander lets pass when `--help` follows it.
  * @throws CommanderError after the message has been shown.
  */
 export function refuseUnknownCommand(root: Command, words: readonly string[]): void {
   const named = words[0] === 'help' ? words.slice(1) : words;
-  const { command, depth } = follow(root, named);
+  const { command, depth } = followNames(root, named);
   const word = named[depth];
   if (word === undefined || command.commands.length === 0 || word.startsWith('-') || word === 'help') return;
   const names = command.commands.map((one) => one.name());
@@ -97,7 +84,3 @@ export function refuseUnknownCommand(root: Command, words: readonly string[]): v
     exitCode: 2,
   });
 }
-
-/** The subcommand that runs if none is named: commander keeps its name to itself. */
-const defaultOf = (command: Command): string | undefined =>
-  (command as unknown as { readonly _defaultCommandName?: string })._defaultCommandName;

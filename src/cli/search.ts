@@ -14,7 +14,7 @@ export const searchCommand = () =>
     .option('--model <run>', 'run that embeds the images')
     .option('--features <set>', 'search for the rows of a feature set')
     .option('--rows <list>', 'of the feature set only these rows, such as 0,7 (default: all)', rowsOf)
-    .option('--adapter <folder>', 'adapter for the query, if the gallery is of an older model')
+    .option('--adapter <adapter>', 'adapter for the query, if the gallery is of an older model')
     .option(
       '--thresholds <file>',
       'file of mixbct thresholds: shows that two models can be compared, drops hits below its threshold, merges by its calibrations',

@@ -46,7 +46,7 @@ export async function loadExperiment(
   if (!existsSync(file))
     throw new FileError(file, 'no such file', `your own, or one of ${shippedFiles('experiments').join(', ')}`);
   const schema = experimentSchema(kinds);
-  const { data, error } = schema.safeParse(applySettings(readExtended(file), settings));
+  const { data, error } = schema.safeParse(applySettings(readExperimentFile(file), settings));
   if (error)
     throw new UserError(`${file}: ${describeIssues(error, schema)}`, { hint: 'its schema: mixbct schema experiment' });
   const stages: Record<string, Stage> = {};
@@ -61,14 +61,17 @@ export async function loadExperiment(
   return { ...data, stages, kinds };
 }
 
-/** A file's content over that of the file it extends: mappings are merged, everything else is replaced. */
-function readExtended(path: string, above: readonly string[] = []): unknown {
+/**
+ * An experiment file's content over that of the file it extends: mappings are merged, everything else is replaced.
+ * @throws UserError if it is no YAML, or extends itself. What it says is not checked.
+ */
+export function readExperimentFile(path: string, above: readonly string[] = []): unknown {
   const raw = readYaml(path) as Record<string, unknown> | null;
   const base = raw?.['extends'];
   if (typeof base !== 'string') return raw;
   const from = resolve(dirname(path), base);
   if (above.includes(from)) throw new UserError(`${path}: extends ${base}, which extends this file`);
-  return merge(readExtended(from, [...above, resolve(path)]), raw);
+  return merge(readExperimentFile(from, [...above, resolve(path)]), raw);
 }
 
 function merge(base: unknown, over: unknown): unknown {

@@ -7,12 +7,14 @@ import { openDataset } from '../data/index.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { writeFeatureSet } from './feature-set-writer.ts';
 import { ForeignNpy } from './foreign-npy.ts';
-import { requireDistinct } from './id-file.ts';
 import { CHUNK_ELEMENTS, type ImportNpyOptions, ofClasses, ofDataset } from './import-npy.ts';
 import { reportMissingRows } from './missing-rows.ts';
 import { NpyWriter } from './npy.ts';
+import { readIdColumn, vectorOf } from './parquet-columns.ts';
 import { ParquetFile, type RowGroup } from './parquet-file.ts';
 import { appendInOrder, orderById, unchangedOrder } from './row-order.ts';
+
+const NAME_COLUMN = optionHint('name the column of the embeddings with --vector');
 
 /** A Parquet file of another system, and its columns. */
 export type ParquetImport = {
@@ -43,7 +45,13 @@ export async function importParquet(
   using dataset = data === undefined ? null : openDataset(data);
   const ids = idColumn === undefined ? null : await readIdColumn(file, idColumn);
   const classIds = labelColumn === undefined ? null : await readLabelColumn(file, labelColumn, dataset !== null);
-  const dim = vectorOf(file, vector, (await file.column(vector, firstGroup))[0], firstGroup.from).length;
+  const dim = vectorOf(
+    features,
+    vector,
+    (await file.column(vector, firstGroup))[0],
+    firstGroup.from,
+    NAME_COLUMN,
+  ).length;
   const columnName = (column: string | undefined): string => `${features}, column ${column}`;
   const names = { features, labels: columnName(labelColumn), ids: columnName(idColumn) };
   const rowOrder = dataset && ids ? orderById({ path: names.ids, ids }, dataset, allowMissing) : unchangedOrder(count);
@@ -77,7 +85,7 @@ export async function importParquet(
 /** A row group's vectors as float32, flat [K · D]. @throws FileError naming the first row that is none */
 async function readVectors(file: ParquetFile, column: string, group: RowGroup, dim: number): Promise<Float32Array> {
   const values = await file.column(column, group);
-  const vectors = values.map((value, i) => vectorOf(file, column, value, group.from + i));
+  const vectors = values.map((value, i) => vectorOf(file.path, column, value, group.from + i, NAME_COLUMN));
   const other = vectors.findIndex(({ length }) => length !== dim);
   if (other >= 0)
     throw new FileError(
@@ -92,26 +100,6 @@ async function readVectors(file: ParquetFile, column: string, group: RowGroup, d
     throw new FileError(file.path, `row ${row} holds ${rows[bad]}`, 'features must be finite, in the range of float32');
   }
   return rows;
-}
-
-function vectorOf({ path }: ParquetFile, column: string, value: unknown, row: number): ArrayLike<number> {
-  const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof Uint8Array));
-  const list = isList ? (value as ArrayLike<unknown>) : [];
-  if (list.length > 0 && Array.prototype.every.call(list, (x) => typeof x === 'number'))
-    return list as ArrayLike<number>;
-  throw new FileError(path, `row ${row} of column ${column} is no list of numbers`, optionHint('name the column of the embeddings with --vector')); // biome-ignore format: short
-}
-
-async function readIdColumn(file: ParquetFile, column: string): Promise<string[]> {
-  const ids: string[] = [];
-  for (const group of file.groups)
-    for (const [i, value] of (await file.column(column, group)).entries()) {
-      if (!['string', 'number', 'bigint'].includes(typeof value) || value === '')
-        throw new FileError(file.path, `row ${group.from + i} has no id in column ${column}`, 'wanted text or whole numbers'); // biome-ignore format: short
-      ids.push(String(value));
-    }
-  requireDistinct(`${file.path}, column ${column}`, ids);
-  return ids;
 }
 
 /** Class ids [N]; text is numbered by code unit. */

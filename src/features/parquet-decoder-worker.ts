@@ -1,6 +1,11 @@
-import { parentPort, workerData } from 'node:worker_threads';
-import { openRegularFile } from '../base/regular-file.ts';
-import { type ColumnTask, decodeColumn, parquetBuffer } from './parquet-decoder.ts';
+import { parentPort } from 'node:worker_threads';
+import { messageOf } from '../base/errors.ts';
+import { type ColumnTask, type DecoderReply, decodeColumn } from './parquet-decoder.ts';
 
-const task = workerData as ColumnTask;
-parentPort!.postMessage(await decodeColumn(parquetBuffer(task.path, openRegularFile(task.path)), task));
+const reply = (message: DecoderReply): void => parentPort!.postMessage(message);
+parentPort!.on('message', (task: ColumnTask) =>
+  decodeColumn(task).then(
+    (values) => reply({ values }),
+    (error) => reply({ problem: messageOf(error) }),
+  ),
+);

@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs';
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync } from 'hyparquet';
+import { type AsyncBuffer, type ColumnMetaData, type FileMetaData, parquetMetadataAsync } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { FileError, messageOf } from '../base/errors.ts';
-import { openRegularFile } from '../base/regular-file.ts';
+import { openRegularFile, readFully } from '../base/regular-file.ts';
 import { decodeInThread, parquetBuffer } from './parquet-decoder.ts';
 
 /**
@@ -20,7 +20,9 @@ export class ParquetFile implements Disposable {
   /** N */
   readonly count: number;
   readonly groups: readonly RowGroup[];
-  readonly #metadata: FileMetaData;
+  /** Names of the columns, each with all that lies below it. */
+  readonly columns: readonly string[];
+  readonly metadata: FileMetaData;
   readonly #file: AsyncBuffer;
   readonly #fd: number;
 
@@ -28,7 +30,8 @@ export class ParquetFile implements Disposable {
     this.path = path;
     this.#fd = fd;
     this.#file = file;
-    this.#metadata = metadata;
+    this.metadata = metadata;
+    this.columns = topLevel(metadata);
     let from = 0;
     this.groups = metadata.row_groups.map(({ num_rows }) => {
       const group = { from, count: Number(num_rows) };
@@ -56,10 +59,12 @@ export class ParquetFile implements Disposable {
     }
   }
 
-  /** The values of a column in a row group, one for each row. @throws FileError */
-  async column(name: string, { from, count }: RowGroup): Promise<readonly unknown[]> {
-    const { path } = this;
-    const columns = this.#metadata.schema.length > 0 ? this.#topLevel() : [];
+  /**
+   * The values of a column in a row group, one for each row. `bytes`: those that are not said to be text stay bytes.
+   * @throws FileError
+   */
+  async column(name: string, { from, count }: RowGroup, { bytes = false } = {}): Promise<readonly unknown[]> {
+    const { path, columns, metadata } = this;
     if (!columns.includes(name))
       throw new FileError(
         path,
@@ -71,31 +76,23 @@ export class ParquetFile implements Disposable {
         name,
         this.groups.findIndex((group) => group.from === from && group.count === count),
       );
-      const values = await decodeInThread({ path, metadata: this.#metadata, name, from, count }, this.#file.byteLength);
+      const task = { path, fd: this.#fd, utf8: !bytes, metadata, name, from, count };
+      const values = await decodeInThread(task, this.#file.byteLength);
       if (values.length !== count) throw new Error(`${values.length} rows in a group of ${count}`);
       return values;
     });
   }
 
-  /** Names of the columns, each with all that lies below it. */
-  #topLevel(): string[] {
-    const { schema } = this.#metadata;
-    const names: string[] = [];
-    const below = (at: number): number => {
-      let next = at + 1;
-      for (let child = schema[at]?.num_children ?? 0; child > 0 && next < schema.length; child--) next = below(next);
-      return next;
-    };
-    for (let at = 1; at < schema.length; at = below(at)) names.push(schema[at]!.name);
-    return names;
+  /** The bytes of a column's pages in a row group, as they are stored. @throws FileError if the file ends before */
+  chunk(column: ColumnMetaData): Uint8Array {
+    return readFully(this.#fd, this.path, new Uint8Array(Number(column.total_compressed_size)), chunkStart(column));
   }
 
   /** @throws Error if pages of a column state more values or bytes than their own bytes can hold. */
   async #requireBounded(name: string, group: number): Promise<void> {
-    for (const { meta_data: chunk } of this.#metadata.row_groups[group]?.columns ?? []) {
+    for (const { meta_data: chunk } of this.metadata.row_groups[group]?.columns ?? []) {
       if (chunk?.path_in_schema[0] !== name) continue;
-      const [words, data] = [Number(chunk.dictionary_page_offset ?? 0), Number(chunk.data_page_offset)];
-      const start = words > 0 && words < data ? words : data; // as hyparquet reads it
+      const start = chunkStart(chunk);
       const buffer = await this.#file.slice(start, start + Number(chunk.total_compressed_size));
       const reader = { view: new DataView(buffer as ArrayBuffer), offset: 0 };
       while (reader.offset < buffer.byteLength - 1) {
@@ -126,6 +123,23 @@ export class ParquetFile implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function topLevel({ schema }: FileMetaData): string[] {
+  const names: string[] = [];
+  const below = (at: number): number => {
+    let next = at + 1;
+    for (let child = schema[at]?.num_children ?? 0; child > 0 && next < schema.length; child--) next = below(next);
+    return next;
+  };
+  for (let at = 1; at < schema.length; at = below(at)) names.push(schema[at]!.name);
+  return names;
+}
+
+/** Where the pages of a column begin, as hyparquet reads it. */
+export function chunkStart({ dictionary_page_offset, data_page_offset }: ColumnMetaData): number {
+  const [words, data] = [Number(dictionary_page_offset ?? 0), Number(data_page_offset)];
+  return words > 0 && words < data ? words : data;
 }
 
 /** What damaged and unusual files make hyparquet throw, as a `FileError`. */

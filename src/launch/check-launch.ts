@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.ts';
+import { launchedCommands } from './launched-commands.ts';
 
 export type LaunchOptions = {
   readonly nproc: number;
@@ -8,9 +9,6 @@ export type LaunchOptions = {
   readonly masterPort?: number;
   readonly rdzvSecret?: string;
 };
-
-/** Commands that know what to do with several processes. */
-export const launchedCommands = ['train', 'extract', 'evaluate ijb'];
 
 /** @throws UserError naming the option that does not fit. */
 export function checkLaunch(

@@ -49,7 +49,7 @@ export const advbct = defineMethod({
   projects: true,
   options: z.strictObject({
     radius: z.number().positive().default(0.4).describe('τ, the common radius that all boundaries move towards'),
-    boundaryWeight: z.number().min(0).default(4).describe('factor of the distance beyond the boundary'),
+    boundaryWeight: z.number().min(0).default(20).describe('factor of the distance beyond the boundary'),
     adversarialWeight: z
       .number()
       .min(0)

@@ -174,7 +174,7 @@ test('UniBCT renews its prototypes before the epochs it is told, and only then c
   });
   prototypes.dispose();
   assert.throws(
-    () => unibct.start({ ...unibct.options.parse({}), startEpoch: 3 }, setupOf()),
+    () => unibct.start({ ...unibct.options.parse({}), startEpoch: 3, refreshEpochs: [10] }, setupOf()),
     /startEpoch 3: there are no prototypes before epoch 10/,
   );
 });

@@ -16,11 +16,11 @@ export const unibct = defineMethod({
   projects: true,
   options: z.strictObject({
     ...influenceOptions,
-    startEpoch: z.int().min(0).default(10).describe('first epoch with the influence term'),
+    startEpoch: z.int().min(0).default(0).describe('first epoch with the influence term'),
     refreshEpochs: z
       .array(z.int().min(0))
       .min(1)
-      .default([10, 20])
+      .default([0, 1, 2, 3, 10, 20])
       .describe('epochs before which prototypes are recomputed'),
     lambda: z.number().min(0).lt(1).default(0.9).describe('λ, the share that propagates along the graph'),
     temperature: z.number().positive().default(0.05).describe('temperature of the graph’s softmax'),

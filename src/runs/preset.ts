@@ -32,6 +32,9 @@ export const referencePreset: readonly Difference[] = [
   { id: 'D-06', path: 'method.beta', reference: 0, applies: method('nccl') },
   { id: 'D-09', path: 'method.alpha', reference: 8, applies: method('nccl') },
   { id: '5.5', path: 'method.temperature', reference: 1, applies: method('nccl') },
+  { id: '5.4', path: 'method.startEpoch', reference: 10, applies: method('unibct') },
+  { id: '5.4', path: 'method.refreshEpochs', reference: [10, 20], applies: method('unibct') },
+  { id: '5.6', path: 'method.boundaryWeight', reference: 4, applies: method('advbct') },
   { id: 'D-28', path: 'method.scale', reference: 1, applies: method('bct', 'unibct') },
   {
     id: 'D-19',

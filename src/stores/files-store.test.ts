@@ -132,7 +132,7 @@ test('what is no gallery in files is refused in words', async (t) => {
   mkdirSync(at('folder.npy'));
   await refused('folder.npy', /there is no file/);
   writeFileSync(at('text.txt'), '1 2 3');
-  await refused('text.txt', /wanted a \.npy file/);
+  await refused('text.txt', /wanted a \.npy file with ids beside it, or a \.parquet file/);
   writeFileSync(at('text.npy'), '1 2 3');
   await refused('text.npy', /is no \.npy file/);
   writeNpy(at('flat.npy'), '<f4', new Float32Array(3));
@@ -145,7 +145,8 @@ test('what is no gallery in files is refused in words', async (t) => {
   await refused('a.npy', /names 1 ids twice: x/);
   writeNpy(at('b.npy'), '<f8', new Float64Array(6), [3]);
   await refused('b.npy', /holds <f8, wanted <f4/);
-  await refused('a.npy#faces', /has no tables and columns/);
+  await refused('a.npy#faces', /a \.npy file has no tables\n/);
+  await refused('a.npy?id=key', /a \.npy file has no tables and columns/);
   assert.ok(!existsSync(`${at('a.npy')}.mixbct`));
 });
 

@@ -1,17 +1,15 @@
-import { copyFileSync, existsSync, linkSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { z } from 'zod';
-import { fsyncPath, renameDurably, writeAtomic, writeFileDurably } from '../artifacts/durable-write.ts';
+import { renameDurably, writeAtomic, writeFileDurably } from '../artifacts/durable-write.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { lockOutput } from '../artifacts/output-lock.ts';
-import { FileError, UserError } from '../base/errors.ts';
-import { sleepSync } from '../base/sleep.ts';
-import { embeddingFiles } from '../features/embedding-files.ts';
-import { npyHeader } from '../features/npy.ts';
-import { FilesGallery, fileState, galleryState } from './files-gallery.ts';
+import { UserError } from '../base/errors.ts';
 import { FilesJournal } from './files-journal.ts';
+import { type FieldReader, fileState, type GalleryFile, galleryFiles, galleryState, keepGallery, linkOrCopy } from './gallery-file.ts'; // biome-ignore format: short
 import type { GalleryCounts, GalleryDescription, GalleryRow, GalleryState, GalleryStore, JournalEntry, MovedBatch, PageOptions, SearchedSpace, SearchOptions } from './gallery-store.ts'; // biome-ignore format: short
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
+import { openGalleryFile, requireGalleryFile } from './open-gallery-file.ts';
 import { newerRowsError, requireColumns, requireMigration, requireNoMigration, requireQueryDimension, requireStamp, unmovedError } from './requirements.ts'; // biome-ignore format: short
 import { type Stamp, stampSchema } from './stamp.ts';
 import type { StoreUrl } from './store-url.ts';
@@ -25,20 +23,15 @@ const recordSchema = z.object({
 });
 type FilesRecord = z.infer<typeof recordSchema>;
 
-/** Opens a gallery in a `.npy` file. @throws FileError if there is none */
+/** Opens a gallery in a `.npy` or a Parquet file. @throws FileError if there is none */
 export async function openFilesStore(url: StoreUrl): Promise<GalleryStore> {
-  const { location: path, text } = url;
-  if (url.table !== undefined || url.id !== undefined || url.vector !== undefined)
-    throw new UserError(`${text}: a .npy file has no tables and columns`, { hint: 'files:./gallery.npy' });
-  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw new FileError(text, `there is no file ${path}`, 'check the path'); // biome-ignore format: short
-  if (extname(path) !== '.npy')
-    throw new UserError(`${text}: wanted a .npy file with ids beside it, as mixbct embed writes them`);
-  return new FilesStore(path, text, openRows(path));
+  requireGalleryFile(url);
+  return new FilesStore(url, await openGalleryFile(url.location, url));
 }
 
 /** One look at a gallery: its rows and what is known of them. */
 type Look = GalleryState & {
-  readonly rows: FilesGallery;
+  readonly rows: GalleryFile;
   /** The row's vector beside, if that is of its present version. */
   readonly isMoved: (position: number) => boolean;
   readonly beside: (position: number) => Float32Array;
@@ -51,29 +44,34 @@ type Look = GalleryState & {
  */
 class FilesStore implements GalleryStore {
   readonly url: string;
+  readonly #place: StoreUrl;
   readonly #path: string;
-  readonly #at: Readonly<Record<'folder' | 'record' | 'paused' | 'next' | 'old' | 'oldIds', string>>;
-  #rows: FilesGallery;
+  readonly #at: Readonly<Record<'folder' | 'record' | 'paused' | 'next' | 'old', string>>;
+  #rows: GalleryFile;
   #journal: FilesJournal;
   /** The migration that the journal is of. */
   #journalOf = '';
   /** Versions of the new vectors, by key, after the cut-over; and the old ones. */
-  #exchanged: { readonly versions: ReadonlyMap<string, string>; readonly old: FilesGallery } | null = null;
+  #exchanged: { readonly versions: ReadonlyMap<string, string>; readonly old: GalleryFile } | null = null;
+  /** The step that is at work. */
+  #last: Promise<unknown> = Promise.resolve();
 
-  constructor(path: string, url: string, rows: FilesGallery) {
-    this.url = url;
-    this.#path = path;
-    const folder = `${path}.mixbct`;
+  constructor(place: StoreUrl, rows: GalleryFile) {
+    const { location, text } = place;
+    [this.url, this.#place, this.#path] = [text, place, location];
+    const folder = `${location}.mixbct`;
     const inside = (name: string): string => join(folder, name);
-    this.#at = { folder, record: inside('gallery.json'), paused: inside('paused'), next: inside('next.npy'), old: inside('old.npy'), oldIds: inside('old.ids.jsonl') }; // biome-ignore format: short
+    const ending = extname(location);
+    this.#at = { folder, record: inside('gallery.json'), paused: inside('paused'), next: inside(`next${ending}`), old: inside(`old${ending}`) }; // biome-ignore format: short
     this.#rows = rows;
     this.#journal = new FilesJournal(folder);
   }
 
-  async describe(): Promise<GalleryDescription> {
-    const { rows } = this.#look();
-    const dim = rows.keys.length > 0 ? rows.dim : null;
-    return { kind: 'files', table: this.#path, id: 'id', vector: 'vector', columns: COLUMNS, dim };
+  describe(): Promise<GalleryDescription> {
+    return this.#step(({ rows: { columns, keys, dim } }) => {
+      const { all, ...named } = columns;
+      return { kind: 'files', table: this.#path, ...named, columns: all, dim: keys.length > 0 ? dim : null };
+    });
   }
 
   async state(): Promise<GalleryState> {
@@ -81,9 +79,11 @@ class FilesStore implements GalleryStore {
     return { stamp, migration };
   }
 
-  async counts(): Promise<GalleryCounts> {
-    const { rows, isMoved } = this.#look();
-    return { rows: rows.keys.length, moved: rows.keys.filter((_, position) => isMoved(position)).length };
+  counts(): Promise<GalleryCounts> {
+    return this.#step(({ rows, isMoved }) => ({
+      rows: rows.keys.length,
+      moved: rows.keys.filter((_, position) => isMoved(position)).length,
+    }));
   }
 
   async stamp(stamp: Stamp): Promise<void> {
@@ -91,70 +91,77 @@ class FilesStore implements GalleryStore {
     this.#save({ stamp, migration: null, step: null });
   }
 
-  async rows(keys: readonly string[], fields: readonly string[] = []): Promise<GalleryRow[]> {
-    requireColumns(this.url, COLUMNS, fields);
-    const look = this.#look();
-    return keys.flatMap((key) => {
-      const position = look.rows.positions.get(key);
-      return position === undefined ? [] : [rowAt(look, position, fields)];
+  rows(keys: readonly string[], fields: readonly string[] = []): Promise<GalleryRow[]> {
+    return this.#step(async (look) => {
+      const read = await this.#fields(look, fields);
+      return keys.flatMap((key) => {
+        const position = look.rows.positions.get(key);
+        return position === undefined ? [] : [rowAt(look, position, read)];
+      });
     });
   }
 
-  async page(after: string | null, limit: number, { fields = [], only }: PageOptions = {}): Promise<GalleryRow[]> {
-    requireColumns(this.url, COLUMNS, fields);
-    const look = this.#look();
-    const { sorted, positions } = look.rows;
-    const found: GalleryRow[] = [];
-    for (let i = after === null ? 0 : firstAfter(sorted, after); i < sorted.length && found.length < limit; i++) {
-      const position = positions.get(sorted[i]!)!;
-      if (only !== 'unmoved' || !look.migration || !look.isMoved(position)) found.push(rowAt(look, position, fields));
-    }
-    return found;
-  }
-
-  async search(
-    queries: ReadonlyMap<string, Float32Array>,
-    { k, fields = [] }: SearchOptions,
-  ): Promise<SearchedSpace[]> {
-    requireColumns(this.url, COLUMNS, fields);
-    const look = requireStamp(this.url, this.#look());
-    const { stamp, migration, rows, isMoved } = look;
-    const moving = migration?.phase === 'moving';
-    const space = (of: Stamp, offer: (nearest: NearestRows) => void): SearchedSpace => {
-      const query = queries.get(of.model.digest);
-      if (!query) return { stamp: of, hits: null };
-      requireQueryDimension(this.url, of, query);
-      const nearest = new NearestRows(query, k);
-      offer(nearest);
-      return { stamp: of, hits: nearest.hits().map((hit) => ({ ...hit, fields: fieldsOf(hit.key, fields) })) };
-    };
-    const spaces = [
-      space(stamp, (nearest) => {
-        let position = 0;
-        for (const block of rows.blocks())
-          for (let at = 0; at < block.length; at += rows.dim, position++)
-            if (!moving || !isMoved(position)) nearest.offer(rows.keys[position]!, block.subarray(at, at + rows.dim), this.url); // biome-ignore format: short
-      }),
-    ];
-    if (!moving) return spaces;
-    const moved = space(migration.target, (nearest) => {
-      const { dim } = migration.target;
-      const vectors = this.#journal.all(dim);
-      for (const [position, key] of rows.keys.entries()) {
-        if (!isMoved(position)) continue;
-        const at = this.#journal.position(key) * dim;
-        nearest.offer(key, vectors.subarray(at, at + dim), this.url);
+  page(after: string | null, limit: number, { fields = [], only }: PageOptions = {}): Promise<GalleryRow[]> {
+    return this.#step(async (look) => {
+      const read = await this.#fields(look, fields);
+      const { sorted, positions } = look.rows;
+      const found: GalleryRow[] = [];
+      for (let i = look.rows.firstAfter(after); i < sorted.length && found.length < limit; i++) {
+        const position = positions.get(sorted[i]!)!;
+        if (only !== 'unmoved' || !look.migration || !look.isMoved(position)) found.push(rowAt(look, position, read));
       }
+      return found;
     });
-    return [...spaces, moved];
   }
 
-  async beginMigration(record: MigrationRecord): Promise<void> {
-    const { stamp } = requireStamp(this.url, this.#state());
-    requireNoMigration(this.url, this.#state());
-    this.#clear();
-    this.#save({ stamp, migration: { ...record, paused: false }, step: null });
-    if (record.paused) await this.setPaused(true);
+  search(queries: ReadonlyMap<string, Float32Array>, { k, fields = [] }: SearchOptions): Promise<SearchedSpace[]> {
+    return this.#step(async (look) => {
+      const { stamp, migration, rows, isMoved } = requireStamp(this.url, look);
+      const read = await this.#fields(look, fields);
+      const moving = migration?.phase === 'moving';
+      const space = (of: Stamp, offer: (nearest: NearestRows) => void): SearchedSpace => {
+        const query = queries.get(of.model.digest);
+        if (!query) return { stamp: of, hits: null };
+        requireQueryDimension(this.url, of, query);
+        const nearest = new NearestRows(query, k);
+        offer(nearest);
+        return {
+          stamp: of,
+          hits: nearest.hits().map((hit) => ({ ...hit, fields: read(rows.positions.get(hit.key)!) })),
+        };
+      };
+      const spaces = [
+        space(stamp, (nearest) => {
+          let position = 0;
+          for (const block of rows.blocks())
+            for (let at = 0; at < block.length; at += rows.dim, position++)
+              if (!moving || !isMoved(position)) nearest.offer(rows.keys[position]!, block.subarray(at, at + rows.dim), this.url); // biome-ignore format: short
+        }),
+      ];
+      if (!moving) return spaces;
+      const moved = space(migration.target, (nearest) => {
+        const { dim } = migration.target;
+        const vectors = this.#journal.all(dim);
+        for (const [position, key] of rows.keys.entries()) {
+          if (!isMoved(position)) continue;
+          const at = this.#journal.position(key) * dim;
+          nearest.offer(key, vectors.subarray(at, at + dim), this.url);
+        }
+      });
+      return [...spaces, moved];
+    });
+  }
+
+  beginMigration(record: MigrationRecord): Promise<void> {
+    return this.#step(async (look) => {
+      const { stamp, rows } = requireStamp(this.url, look);
+      requireNoMigration(this.url, look);
+      if (rows.uncopied.length > 0)
+        throw new UserError(`${this.url}: has columns that a file with new vectors would not hold as they are: ${rows.uncopied.join(', ')}`, { hint: 'write the file without them' }); // biome-ignore format: short
+      this.#clear();
+      this.#save({ stamp, migration: { ...record, paused: false }, step: null });
+      if (record.paused) await this.setPaused(true);
+    });
   }
 
   async setPaused(paused: boolean): Promise<void> {
@@ -163,57 +170,62 @@ class FilesStore implements GalleryStore {
     else rmSync(this.#at.paused, { force: true });
   }
 
-  async commit({ rows, entry }: MovedBatch): Promise<number> {
-    const look = this.#look();
-    const { target } = requireMigration(this.url, look, 'moving');
-    const wrong = rows.find(({ vector }) => vector.length !== target.dim);
-    if (wrong) throw new RangeError(`a vector of ${wrong.vector.length} for ${target.dim} dimensions`);
-    const { positions, versions } = look.rows;
-    const taken = rows.filter(({ key, version }) => {
-      const position = positions.get(key);
-      return position !== undefined && versions[position] === version && !look.isMoved(position);
+  commit({ rows, entry }: MovedBatch): Promise<number> {
+    return this.#step((look) => {
+      const { target } = requireMigration(this.url, look, 'moving');
+      const wrong = rows.find(({ vector }) => vector.length !== target.dim);
+      if (wrong) throw new RangeError(`a vector of ${wrong.vector.length} for ${target.dim} dimensions`);
+      const { positions, versions } = look.rows;
+      const taken = rows.filter(({ key, version }) => {
+        const position = positions.get(key);
+        return position !== undefined && versions[position] === version && !look.isMoved(position);
+      });
+      this.#journal.append(taken, entry, target.dim);
+      return taken.length;
     });
-    this.#journal.append(taken, entry, target.dim);
-    return taken.length;
   }
 
-  async journal(): Promise<JournalEntry[]> {
-    return this.#look().migration ? [...this.#journal.entries] : [];
+  journal(): Promise<JournalEntry[]> {
+    return this.#step(({ migration }) => (migration ? [...this.#journal.entries] : []));
   }
 
-  async cutOver(): Promise<void> {
-    const look = this.#look();
-    const migration = requireMigration(this.url, look, 'moving');
-    const { rows, isMoved, beside } = look;
-    const unmoved = rows.keys.filter((_, position) => !isMoved(position)).length;
-    if (unmoved > 0) throw unmovedError(this.url, unmoved);
-    const { stamp } = requireStamp(this.url, look);
-    this.#save({ stamp, migration, step: null }); // else a file that is gone would mean a rename
-    for (const path of [this.#at.old, this.#at.oldIds, this.#at.next]) rmSync(path, { force: true });
-    linkOrCopy(this.#path, this.#at.old);
-    linkOrCopy(embeddingFiles(this.#path).ids, this.#at.oldIds);
-    writeRows(this.#at.next, migration.target.dim, rows.keys.length, beside);
-    this.#exchange({ stamp, migration, step: 'cut-over' }, rows.state);
-    this.#save({ stamp, migration: { ...migration, phase: 'cut-over' }, step: null });
-  }
-
-  async rollback(): Promise<void> {
-    const look = this.#look();
-    const migration = requireMigration(this.url, look);
-    if (migration.phase === 'cut-over') {
+  cutOver(): Promise<void> {
+    return this.#step((look) => {
+      const migration = requireMigration(this.url, look, 'moving');
       const { rows, isMoved, beside } = look;
-      const newer = rows.keys.filter((_, position) => !isMoved(position)).length;
-      if (newer > 0) throw newerRowsError(this.url, newer);
-      this.#save({ stamp: migration.from, migration, step: null });
-      rmSync(this.#at.next, { force: true });
-      const old = this.#exchanged!.old;
-      // the very file, if the rows are those that it has
-      if (String(old.keys) === String(rows.keys)) linkOrCopy(this.#at.old, this.#at.next);
-      else writeRows(this.#at.next, migration.from.dim, rows.keys.length, beside);
-      this.#exchange({ stamp: migration.from, migration, step: 'rollback' }, rows.state);
-    }
-    this.#save({ stamp: migration.from, migration: null, step: null });
-    this.#clear();
+      const unmoved = rows.keys.filter((_, position) => !isMoved(position)).length;
+      if (unmoved > 0) throw unmovedError(this.url, unmoved);
+      const { stamp } = requireStamp(this.url, look);
+      this.#save({ stamp, migration, step: null }); // else a file that is gone would mean a rename
+      for (const path of [...galleryFiles(this.#at.old), this.#at.next]) rmSync(path, { force: true });
+      keepGallery(this.#path, this.#at.old);
+      writeFileDurably(this.#at.next, rows.withVectors({ dim: migration.target.dim, vectorAt: beside, double: false }));
+      this.#exchange({ stamp, migration, step: 'cut-over' }, rows.state);
+      this.#save({ stamp, migration: { ...migration, phase: 'cut-over' }, step: null });
+    });
+  }
+
+  rollback(): Promise<void> {
+    return this.#step((look) => {
+      const migration = requireMigration(this.url, look);
+      if (migration.phase === 'cut-over') {
+        const { rows, isMoved } = look;
+        const newer = rows.keys.filter((_, position) => !isMoved(position)).length;
+        if (newer > 0) throw newerRowsError(this.url, newer);
+        this.#save({ stamp: migration.from, migration, step: null });
+        rmSync(this.#at.next, { force: true });
+        const { old } = this.#exchanged!;
+        // the very file, if the rows are those that it has
+        if (rows.hasRowsOf(old)) linkOrCopy(this.#at.old, this.#at.next);
+        else {
+          const vectorAt = (position: number) => old.numbers(old.positions.get(rows.keys[position]!)!);
+          writeFileDurably(this.#at.next, rows.withVectors({ dim: migration.from.dim, vectorAt, double: old.double }));
+        }
+        this.#exchange({ stamp: migration.from, migration, step: 'rollback' }, rows.state);
+      }
+      this.#save({ stamp: migration.from, migration: null, step: null });
+      this.#clear();
+    });
   }
 
   async finish(): Promise<void> {
@@ -258,7 +270,7 @@ class FilesStore implements GalleryStore {
     this.#exchanged = null;
     this.#journal.remove();
     this.#journalOf = '';
-    for (const path of [this.#at.paused, this.#at.next, this.#at.old, this.#at.oldIds]) rmSync(path, { force: true });
+    for (const path of [this.#at.paused, this.#at.next, ...galleryFiles(this.#at.old)]) rmSync(path, { force: true });
   }
 
   /** Puts the next file in the gallery's place. @throws UserError if the gallery was written since `state` */
@@ -269,20 +281,33 @@ class FilesStore implements GalleryStore {
     renameDurably(this.#at.next, this.#path);
   }
 
+  /** A step on the gallery as it is, one after the other. */
+  #step<T>(work: (look: Look) => T | Promise<T>): Promise<T> {
+    const step = this.#last.then(async () => await work(await this.#look()));
+    this.#last = step.catch(() => {});
+    return step;
+  }
+
+  /** @throws UserError if the gallery has not the columns */
+  async #fields({ rows }: Look, names: readonly string[]): Promise<FieldReader> {
+    requireColumns(this.url, rows.columns.all, names);
+    return await rows.fields(names);
+  }
+
   /** Reads what has changed, until nothing changes meanwhile. */
-  #look(): Look {
+  async #look(): Promise<Look> {
     for (;;) {
       const before = this.#marks();
       const { stamp, migration } = this.#state();
       if (galleryState(this.#path) !== this.#rows.state) {
-        const rows = openRows(this.#path);
+        const rows = await openGalleryFile(this.#path, this.#place);
         this.#rows[Symbol.dispose]();
         this.#rows = rows;
       }
       if ((migration?.id ?? '') !== this.#journalOf) this.#journal = new FilesJournal(this.#at.folder);
       this.#journalOf = migration?.id ?? '';
       if (migration) this.#journal.refresh();
-      if (migration?.phase === 'cut-over') this.#exchanged ??= this.#exchangedBy(migration);
+      if (migration?.phase === 'cut-over') this.#exchanged ??= await this.#exchangedBy(migration);
       if (this.#marks() === before) return { stamp, migration, rows: this.#rows, ...this.#beside(migration) };
     }
   }
@@ -292,8 +317,8 @@ class FilesStore implements GalleryStore {
     return [galleryState(this.#path), ...[this.#at.record, this.#at.next, this.#at.paused].map(fileState)].join(' ');
   }
 
-  #exchangedBy({ target: { dim } }: MigrationRecord) {
-    const old = new FilesGallery(this.#at.old, this.#at.oldIds);
+  async #exchangedBy({ target: { dim } }: MigrationRecord) {
+    const old = await openGalleryFile(this.#at.old, this.#place);
     const vectors = this.#journal.all(dim);
     const version = (key: string): string => {
       const at = this.#journal.position(key) * dim;
@@ -318,57 +343,10 @@ class FilesStore implements GalleryStore {
   }
 }
 
-const COLUMNS = ['id', 'vector'];
-/** Attempts to open a gallery of which one file may be new and the other one old, and the pause between them. */
-const [ATTEMPTS, PAUSE_MS] = [10, 20];
-
-function openRows(path: string): FilesGallery {
-  for (let attempt = 1; ; attempt++)
-    try {
-      return new FilesGallery(path);
-    } catch (error) {
-      if (attempt === ATTEMPTS) throw error;
-      sleepSync(PAUSE_MS);
-    }
-}
-
-const fieldsOf = (key: string, fields: readonly string[]): Record<string, unknown> =>
-  Object.fromEntries(fields.filter((field) => field === 'id').map((field) => [field, key]));
-
-function rowAt({ rows, isMoved, beside }: Look, position: number, fields: readonly string[]): GalleryRow {
-  const key = rows.keys[position]!;
+function rowAt({ rows, isMoved, beside }: Look, position: number, fields: FieldReader): GalleryRow {
   const moved = isMoved(position);
   return {
-    ...{ key, version: rows.versions[position]!, vector: rows.row(position), moved },
-    ...{ beside: moved ? beside(position) : null, fields: fieldsOf(key, fields) },
+    ...{ key: rows.keys[position]!, version: rows.versions[position]!, vector: rows.row(position), moved },
+    ...{ beside: moved ? beside(position) : null, fields: fields(position) },
   };
-}
-
-/** Position of the first of sorted texts that comes after one. */
-function firstAfter(sorted: readonly string[], text: string): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (sorted[middle]! > text) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-/** Another name for a file, or a copy where the file system has no links. */
-function linkOrCopy(from: string, to: string): void {
-  try {
-    linkSync(from, to);
-  } catch {
-    copyFileSync(from, to);
-    fsyncPath(to);
-  }
-}
-
-function writeRows(path: string, dim: number, count: number, vectorAt: (position: number) => Float32Array): void {
-  function* chunks(): Iterable<Uint8Array> {
-    yield npyHeader('<f4', [count, dim]);
-    for (let position = 0; position < count; position++) yield vectorBytes(vectorAt(position));
-  }
-  writeFileDurably(path, chunks());
 }

@@ -18,7 +18,7 @@ export type StoreUrl = {
 };
 
 const EXAMPLES =
-  'lancedb:./gallery#faces, postgres://user@host/db#faces?vector=embedding&id=id, sqlite:./gallery.db#faces, files:./gallery.npy';
+  'lancedb:./gallery#faces, postgres://user@host/db#faces?vector=embedding&id=id, sqlite:./gallery.db#faces, files:./gallery.npy, files:./gallery.parquet?id=id';
 const OPTIONS = ['vector', 'id'] as const;
 
 /** Without the passwords that a URL may hold, in either place. */
@@ -56,7 +56,7 @@ function optionsOf(text: string, query: string): Pick<StoreUrl, 'vector' | 'id'>
   const given = new URLSearchParams(query);
   for (const name of given.keys())
     if (!OPTIONS.some((one) => one === name))
-      throw new UserError(`${text}: ${JSON.stringify(name)} is not known there, wanted ${OPTIONS.join(' and ')}`, { hint: '#faces?vector=embedding&id=id names the columns' }); // biome-ignore format: short
+      throw new UserError(`${text}: ${JSON.stringify(name)} is not known there, wanted ${OPTIONS.join(' and ')}`, { hint: '?vector=embedding&id=id names the columns' }); // biome-ignore format: short
   return { vector: given.get('vector') ?? undefined, id: given.get('id') ?? undefined };
 }
 
@@ -68,7 +68,7 @@ const USUAL_VECTORS = ['vector', 'embedding'];
  * @throws UserError if the table has no such column, or has both.
  */
 export function galleryColumns(
-  { id = 'id', vector, text }: StoreUrl,
+  { kind, id = 'id', vector, text }: StoreUrl,
   columns: readonly string[],
 ): { id: string; vector: string } {
   const has = (name: string): boolean => columns.includes(name);
@@ -78,7 +78,10 @@ export function galleryColumns(
     found === undefined || !has(found) ? (vector ?? USUAL_VECTORS.join(' or ')) : has(id) ? undefined : id;
   if (found !== undefined && missing === undefined) return { id, vector: found };
   const problem = usual.length > 1 && vector === undefined ? `has the columns ${usual.join(' and ')}, and the URL does not say which has the vectors` : `has no column ${missing}`; // biome-ignore format: short
-  throw new UserError(`${text}: the table ${problem}; its columns: ${columns.slice(0, 20).join(', ')}`, {
-    hint: 'name them in the URL: #faces?vector=embedding&id=id',
-  });
+  throw new UserError(
+    `${text}: the ${kind === 'files' ? 'file' : 'table'} ${problem}; its columns: ${columns.slice(0, 20).join(', ')}`,
+    {
+      hint: `name them in the URL: ${kind === 'files' ? 'gallery.parquet' : '#faces'}?vector=embedding&id=id`,
+    },
+  );
 }

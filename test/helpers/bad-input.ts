@@ -101,6 +101,7 @@ const LINES: Readonly<Record<string, string | readonly string[]>> = {
   schema: 'schema recipe',
   setup: 'setup takes no word', // whichever is left out, nothing is built
   doctor: 'doctor',
+  completion: 'completion bash',
 };
 
 /** Commands that would go on to fetch typefaces. */

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import type { Command } from 'commander';
 import { packageRoot } from '../../src/base/version.ts';
-import { commandNamed, hasOption } from '../../src/cli/program.ts';
+import { commandNamed, hasOption } from '../../src/cli/find-command.ts';
 import { type Literal, literalsOf } from './literals.ts';
 
 /** Files with words that look like options of mixbct and are those of another program, or variables of styles. */

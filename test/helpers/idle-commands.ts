@@ -7,4 +7,6 @@ export const idleCommands = [
   'schema experiment',
   'schema thresholds',
   'recipes',
+  'completion zsh',
+  'completion fish mixbct',
 ] as const;

@@ -1,7 +1,7 @@
 import { Module } from '../../nn/index.ts';
 import { permute, reshape, type Tensor } from '../../torch/index.ts';
 import type { Block, Iresnet } from '../iresnet.ts';
-import { type Packed, PackedConv, PackedLinear, PackedWinograd, suitsWinograd } from './layers.ts';
+import { inTurn, type Packed, PackedConv, PackedLinear, PackedWinograd, suitsWinograd } from './layers.ts';
 
 /** Narrower networks embed thousands of images a second as they are, and to the same bytes on processors of every width. */
 const LEAST_CHANNELS = 64;
@@ -50,7 +50,7 @@ export class PackedIresnet extends Module {
   }
 
   override forward(images: Tensor): Tensor {
-    const maps = this.blocks.reduce((x, block) => block.forward(x), this.stem.forward(images));
+    const maps = inTurn([this.stem, ...this.blocks], images, (part, x) => part.forward(x));
     return this.fc.forward(reshape(permute(maps, [0, 2, 3, 1]), [images.shape[0]!, -1]));
   }
 }

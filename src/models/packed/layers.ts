@@ -41,6 +41,15 @@ export abstract class Packed extends Module {
   }
 }
 
+/** Steps one after the other from x on. What a step leaves is freed before the next one, which finds its memory still in the cache. */
+export function inTurn<T>(steps: readonly T[], x: Tensor, take: (step: T, x: Tensor) => Tensor): Tensor {
+  return steps.reduce((before, step) => {
+    const after = torch.scope(() => take(step, before));
+    if (before !== x) before.dispose();
+    return after;
+  }, x);
+}
+
 /** Weights [K, …] and the bias of a layer and the batch norm behind it, float64. */
 function folded(
   layer: Conv2d | Linear,

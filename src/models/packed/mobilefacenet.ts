@@ -1,7 +1,10 @@
 import { BatchNorm, Conv2d, type Linear, Module, PReLU } from '../../nn/index.ts';
 import { flatten, packedLanes, type Tensor } from '../../torch/index.ts';
 import { type MobileFaceNet, Residual, type Stack } from '../mobilefacenet.ts';
-import { FoldedConv, type Packed, PackedConv, PackedDepthwise, PackedLinear } from './layers.ts';
+import { FoldedConv, inTurn, type Packed, PackedConv, PackedDepthwise, PackedLinear } from './layers.ts';
+
+const through = (layers: readonly Module[], x: Tensor): Tensor =>
+  inTurn(layers, x, (layer, value) => layer.forward(value, { train: false }));
 
 /** Layers one after the other. */
 class Chain extends Module {
@@ -13,13 +16,12 @@ class Chain extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return this.layers.reduce((value, layer) => layer.forward(value, { train: false }), x);
+    return through(this.layers, x);
   }
 
   /** The same, and another branch, which the last layer adds. */
   plus(x: Tensor, other: Tensor): Tensor {
-    const inner = this.layers.slice(0, -1).reduce((value, layer) => layer.forward(value, { train: false }), x);
-    return (this.layers.at(-1) as Packed).plus(inner, other);
+    return (this.layers.at(-1) as Packed).plus(through(this.layers.slice(0, -1), x), other);
   }
 }
 
@@ -33,7 +35,7 @@ class PackedResidual extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return this.blocks.reduce((value, block) => block.plus(value, value), x);
+    return inTurn(this.blocks, x, (block, value) => block.plus(value, value));
   }
 }
 

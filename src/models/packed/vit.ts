@@ -2,7 +2,7 @@ import type { LayerNorm } from '../../nn/index.ts';
 import { type BatchNorm, type Linear, Module } from '../../nn/index.ts';
 import { add, attention, flatten, permute, reshape, select, type Tensor, transpose } from '../../torch/index.ts';
 import { HEADS, type Vit, type VitBlock } from '../vit.ts';
-import { PackedConv, PackedLinear } from './layers.ts';
+import { inTurn, PackedConv, PackedLinear } from './layers.ts';
 
 /** Tokens [B, T, E] → rows [B · T, E], the same memory */
 const rowsOf = (x: Tensor): Tensor => reshape(x, [-1, x.shape.at(-1)!]);
@@ -58,7 +58,7 @@ export class PackedVit extends Module {
     const { posEmbed, norm } = this.#shared;
     const patches = permute(this.patches.forward(images), [0, 2, 3, 1]); // [B, side, side, E]
     const tokens = add(reshape(patches, [images.shape[0]!, -1, posEmbed.shape[2]!]), posEmbed);
-    const out = norm.forward(this.blocks.reduce((x, block) => block.forward(x), tokens));
+    const out = norm.forward(inTurn(this.blocks, tokens, (block, x) => block.forward(x)));
     return this.last.forward(this.first.forward(flatten(out)));
   }
 }
