@@ -124,6 +124,18 @@ test('images become features, once for each model, and features the whole matrix
   }
   for (const name of ['report.html', 'report.md', 'evaluation.json', 'roc.svg', 'det.png', 'cmc.svg', 'tpir.png'])
     assert.ok(existsSync(join(folder, 'both', name)), name);
+  const page = readFileSync(join(folder, 'both/report.html'), 'utf8');
+  const { searches, pairs } = evaluation.candidates[0]!.changes!;
+  for (const part of [
+    `Of ${searches!.searches} searches of the old gallery`,
+    `repair ${searches!.repaired.count}</b>`,
+    'so there are no pictures of what changes, no scores drawn and no map',
+    '<th scope="col">query template',
+    'keeps the <a href="#define-far">FAR</a> of 1e-4',
+    'class="band"',
+  ])
+    assert.ok(page.includes(part), part);
+  assert.equal(pairs!.genuine.pairs, evaluation.protocol.genuinePairs);
   const markdown = readFileSync(join(folder, 'both/report.md'), 'utf8');
   for (const part of ['IJBC 1:1, TAR at the nearest FAR, as published', 'IJBC 1:N, TPIR at FPIR', 'Can new serve'])
     assert.ok(markdown.includes(part), part);

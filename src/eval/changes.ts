@@ -11,16 +11,19 @@ import type {
 } from './evaluation.ts';
 import { NEVER_FOUND, type Searches } from './identification.ts';
 import type { LabelledSetProtocol, Pairs } from './labelled-set-protocol.ts';
-import { cosine, type Embeddings } from './scores.ts';
 
 /** Examples of one kind, and classes that are listed. */
 const [SEARCHES, PAIRS, CLASSES] = [12, 6, 10];
 
-/** A test of the old gallery as it was run: its embeddings, and what it found. */
-export type RanTest = {
-  readonly query: Embeddings;
-  readonly gallery: Embeddings;
+/** Searches of the old gallery as a test ran them. */
+export type RanSearches = {
   readonly searches: readonly Searches[];
+  /** The cosine of an image of the set as a query and one as an entry. */
+  similarity(query: number, entry: number): number;
+};
+
+/** A test of the old gallery as it was run. */
+export type RanTest = RanSearches & {
   /** Scores in the order of the protocol's pairs. */
   readonly genuine: Float32Array;
   readonly impostor: Float32Array;
@@ -28,19 +31,30 @@ export type RanTest = {
   readonly threshold: number;
 };
 
-/** What the tests of an evaluation share. `identity` numbers the classes of the images. [N] */
-export type ChangesContext = Pick<LabelledSetProtocol, 'labels' | 'pairs' | 'split'> & {
+/** What the searches of all tests share. `identity` numbers the classes of the images. [N] */
+export type SearchChangesContext = {
+  readonly labels: Int32Array;
   readonly identity: Int32Array;
-  readonly classes: number;
   readonly drawn: Resamples;
-  /** Impostor weight of each resample. [R] */
-  readonly totals: Float64Array;
   readonly rng: Rng;
-  /** Positions of the images in the dataset; absent: the images are all of it. [N] */
+  /** Positions of the images in the dataset, or ids of templates; absent: the images are all of the dataset. [N] */
   readonly positions?: Int32Array | undefined;
+  /** Of images: the probes [P], the entries of each gallery, and each probe's place among these, -1 if it has none [P]. */
+  readonly split: {
+    readonly probes: Int32Array;
+    readonly galleries: readonly { readonly entries: Int32Array; readonly enrolled: Int32Array }[];
+  };
 };
 
-type Both = { readonly old: RanTest; readonly fresh: RanTest };
+/** What all tests of a labelled set share. */
+export type ChangesContext = SearchChangesContext &
+  Pick<LabelledSetProtocol, 'pairs'> & {
+    readonly classes: number;
+    /** Impostor weight of each resample. [R] */
+    readonly totals: Float64Array;
+  };
+
+type Both<T> = { readonly old: T; readonly fresh: T };
 type Found = { readonly gallery: number; readonly probe: number };
 
 /**
@@ -48,7 +62,7 @@ type Found = { readonly gallery: number; readonly probe: number };
  * flips; Yan and others, "Positive-congruent training", CVPR 2021). Their shares are of all enrolled probes, so that their
  * difference is that of rank-1. Intervals are over identities.
  */
-export function searchChanges({ old, fresh }: Both, context: ChangesContext): SearchChanges {
+export function searchChanges({ old, fresh }: Both<RanSearches>, context: SearchChangesContext): SearchChanges {
   const { identity, labels, drawn, split, positions, rng } = context;
   const [searched, repaired, broken]: [Found[], Found[], Found[]] = [[], [], []];
   for (const [gallery, { ahead }] of old.searches.entries())
@@ -66,12 +80,12 @@ export function searchChanges({ old, fresh }: Both, context: ChangesContext): Se
   const change = (of: readonly Found[]): Change =>
     changeOf(of.length, searched.length, totalWeights(identities(of), drawn), total);
   const labelOf = ({ probe }: Found): number => labels[split.probes[probe]!]!;
-  const example = (found: Found, wrongBy: RanTest): ChangedSearch => {
+  const example = (found: Found, wrongBy: RanSearches): ChangedSearch => {
     const { entries, enrolled } = split.galleries[found.gallery]!;
     const right = enrolled[found.probe]!;
     const wrong = nearestOther(wrongBy, split.probes[found.probe]!, entries, right);
     const place = (i: number): number => positions?.[i] ?? i;
-    const rank = ({ searches }: RanTest): number | null => {
+    const rank = ({ searches }: RanSearches): number | null => {
       const ahead = searches[found.gallery]!.ahead[found.probe]!;
       return ahead === NEVER_FOUND ? null : ahead + 1;
     };
@@ -83,7 +97,7 @@ export function searchChanges({ old, fresh }: Both, context: ChangesContext): Se
       newRank: rank(fresh),
     };
   };
-  const examples = (of: readonly Found[], wrongBy: RanTest, name: string): ChangedSearch[] => {
+  const examples = (of: readonly Found[], wrongBy: RanSearches, name: string): ChangedSearch[] => {
     const shown = of.filter(
       ({ gallery, probe }) =>
         wrongBy.searches[gallery]!.ahead[probe] !== NEVER_FOUND && split.galleries[gallery]!.entries.length > 1,
@@ -111,11 +125,11 @@ function oneOfEachClass<T>(items: readonly T[], classOf: (item: T) => number): T
 }
 
 /** The entry of another identity that is most similar to image `query`, the first of equal ones. */
-function nearestOther({ query, gallery }: RanTest, image: number, entries: Int32Array, right: number): number {
+function nearestOther({ similarity }: RanSearches, image: number, entries: Int32Array, right: number): number {
   let [best, most] = [right === 0 ? 1 : 0, Number.NEGATIVE_INFINITY];
   for (const [entry, at] of entries.entries()) {
     if (entry === right) continue;
-    const score = cosine(query.rows, image, gallery.rows, at, query.dim);
+    const score = similarity(image, at);
     if (score > most) [best, most] = [entry, score];
   }
   return best;
@@ -147,7 +161,7 @@ function worstClasses(
  * Pairs that old → old and new → old decide differently, each at its own threshold for the FAR. A genuine pair is repaired if the
  * old model rejects it and the new one accepts it; an impostor pair if the old model accepts it and the new one rejects it.
  */
-export function pairChanges({ old, fresh }: Both, context: ChangesContext): PairChanges {
+export function pairChanges({ old, fresh }: Both<RanTest>, context: ChangesContext): PairChanges {
   const { pairs, identity, classes, drawn, totals } = context;
   const genuineWeights = (chosen: Int32Array): Float64Array =>
     totalWeights(chosen.map((k) => identity[pairs.genuine.gallery[k]!]!), drawn); // biome-ignore format: short
@@ -155,31 +169,43 @@ export function pairChanges({ old, fresh }: Both, context: ChangesContext): Pair
     chosen.map((k) => identity[pairs.impostor[side][k]!]!);
   const impostorsWeights = (chosen: Int32Array): Float64Array =>
     impostorWeights(pairCounts({ a: impostorsOf('gallery', chosen), b: impostorsOf('query', chosen) }, classes), drawn);
+  const scoresOf = (kind: 'genuine' | 'impostor') => ({
+    old: { scores: old[kind], threshold: old.threshold },
+    fresh: { scores: fresh[kind], threshold: fresh.threshold },
+  });
   const all = totalWeights(pairs.genuine.gallery.map((i) => identity[i]!), drawn); // biome-ignore format: short
   return {
     oldThreshold: old.threshold,
     newThreshold: fresh.threshold,
-    genuine: decisionChanges({ old, fresh }, 'genuine', { ...context, weights: genuineWeights, total: all }),
-    impostor: decisionChanges({ old, fresh }, 'impostor', { ...context, weights: impostorsWeights, total: totals }),
+    genuine: decisionChanges('genuine', pairs.genuine, { ...context, ...scoresOf('genuine'), weights: genuineWeights, total: all }), // biome-ignore format: short
+    impostor: decisionChanges('impostor', pairs.impostor, { ...context, ...scoresOf('impostor'), weights: impostorsWeights, total: totals }), // biome-ignore format: short
   };
 }
 
-function decisionChanges(
-  { old, fresh }: Both,
+/** Scores of pairs by one model [K], and the score that accepted ones are above. */
+export type DecidedPairs = { readonly scores: Float32Array | Float64Array; readonly threshold: number };
+
+/** Pairs of one kind that both models decide differently. `weights` gives the weight of chosen pairs in each resample, `total` that of all. [R] */
+export function decisionChanges(
   kind: 'genuine' | 'impostor',
+  of: Pairs,
   {
-    pairs,
+    old,
+    fresh,
     positions,
     weights,
     total,
-  }: ChangesContext & { readonly weights: (chosen: Int32Array) => Float64Array; readonly total: Float64Array },
+  }: Both<DecidedPairs> &
+    Pick<SearchChangesContext, 'positions'> & {
+      readonly weights: (chosen: Int32Array) => Float64Array;
+      readonly total: Float64Array;
+    },
 ): DecisionChanges {
-  const of: Pairs = pairs[kind];
   const count = of.gallery.length;
   const [gained, lost]: [number[], number[]] = [[], []];
   for (let k = 0; k < count; k++) {
-    const was = old[kind][k]! > old.threshold;
-    const is = fresh[kind][k]! > fresh.threshold;
+    const was = old.scores[k]! > old.threshold;
+    const is = fresh.scores[k]! > fresh.threshold;
     if (is && !was) gained.push(k);
     if (was && !is) lost.push(k);
   }
@@ -187,17 +213,17 @@ function decisionChanges(
   const change = (chosen: readonly number[]): Change =>
     changeOf(chosen.length, count, weights(Int32Array.from(chosen)), total);
   const place = (i: number): number => positions?.[i] ?? i;
-  const distance = (k: number): number => Math.abs(fresh[kind][k]! - fresh.threshold);
+  const distance = (k: number): number => Math.abs(fresh.scores[k]! - fresh.threshold);
   const examples = (chosen: readonly number[]): ChangedPair[] =>
     chosen
-      .filter((k) => Number.isFinite(distance(k)) && Number.isFinite(old[kind][k]!))
+      .filter((k) => Number.isFinite(distance(k)) && Number.isFinite(old.scores[k]!))
       .sort((a, b) => distance(a) - distance(b) || a - b)
       .slice(0, PAIRS)
       .map((k) => ({
         query: place(of.query[k]!),
         gallery: place(of.gallery[k]!),
-        oldScore: old[kind][k]!,
-        newScore: fresh[kind][k]!,
+        oldScore: old.scores[k]!,
+        newScore: fresh.scores[k]!,
       }));
   return {
     pairs: count,

@@ -4,6 +4,8 @@ import { FPIR_CURVE, type Searches } from './identification.ts';
 
 /** FAR, FPIR and ranks at which bands are known. Smaller rates rest on too few pairs and probes, and a larger FAR says little. */
 export const BAND_FARS: readonly number[] = Array.from({ length: 21 }, (_, i) => 10 ** (-4 + i / 10));
+/** Of protocols of templates, which have millions of impostors. */
+export const TEMPLATE_BAND_FARS: readonly number[] = Array.from({ length: 31 }, (_, i) => 10 ** (-5 + i / 10));
 const BAND_FPIRS = FPIR_CURVE.filter((_, i) => i >= 50 && i % 5 === 0);
 const BAND_RANKS = [1, 2, 3, 5, 7, 10, 15, 20, 30, 50];
 

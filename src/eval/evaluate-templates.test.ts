@@ -233,6 +233,56 @@ test('a new model near the old one serves its gallery, an unrelated one does not
   assert.ok(rank.difference.low <= rank.difference.value && rank.difference.value <= rank.difference.high);
 });
 
+test('searches and genuine pairs that change are those of a search by hand, and bands agree with the intervals', () => {
+  const set = protocol(5);
+  const [old, fresh] = [model('old', 5, set, 1.2), model('new', 5, set, 1)];
+  const { candidates, tests } = evaluateTemplates(evaluation(set, { old, candidates: [fresh] }));
+  const [{ changes, comparisons }] = candidates as [(typeof candidates)[0]];
+  const [searches, pairs] = [changes!.searches!, changes!.pairs!];
+  const found = set.galleries.flatMap(({ templates, subjects }) =>
+    [...set.probes.templates].flatMap((query, p) => {
+      const right = templates[subjects.indexOf(set.probes.subjects[p]!)];
+      if (right === undefined) return [];
+      const [byOld, byNew] = [old, fresh].map((by) =>
+        [...templates].sort((a, b) => cosine(old.templates, b, by.templates, query) - cosine(old.templates, a, by.templates, query)),
+      ) as [number[], number[]];
+      return { query, right, byOld, byNew };
+    }),
+  ); // biome-ignore format: short
+  const repaired = found.filter(({ right, byOld, byNew }) => byOld[0] !== right && byNew[0] === right);
+  const broken = found.filter(({ right, byOld, byNew }) => byOld[0] === right && byNew[0] !== right);
+  assert.ok(repaired.length > 3 && broken.length > 0, `${repaired.length}, ${broken.length}`);
+  assert.deepEqual([searches.searches, searches.repaired.count, searches.broken.count], [found.length, repaired.length, broken.length]); // biome-ignore format: short
+  const rank1 = comparisons.find(({ metric }) => metric === 'rank-1')!;
+  near(searches.repaired.share.value - searches.broken.share.value, rank1.difference.value, DOUBLE, 'rank-1');
+  assert.ok(searches.repaired.share.low < searches.repaired.share.value);
+  for (const { query, right, wrong, oldRank, newRank } of searches.examples.repaired) {
+    const twin = repaired.find((one) => one.query === query && one.right === right)!;
+    assert.deepEqual([wrong, oldRank, newRank], [twin.byOld[0], twin.byOld.indexOf(right) + 1, 1]);
+  }
+  assert.equal(searches.examples.repaired.length, new Set(repaired.map(({ query }) => set.subjectOf.get(query))).size);
+
+  const accepted = (by: TemplateModel, threshold: number): boolean[] =>
+    [...set.all.gallery.keys()].flatMap((k) => set.all.same[k] === 1 ? [cosine(old.templates, set.all.gallery[k]!, by.templates, set.all.query[k]!) > threshold] : []); // biome-ignore format: short
+  const [was, is] = [accepted(old, pairs.oldThreshold), accepted(fresh, pairs.newThreshold)];
+  assert.deepEqual(
+    [pairs.genuine.pairs, pairs.genuine.repaired.count, pairs.genuine.broken.count],
+    [was.length, is.filter((now, k) => now && !was[k]).length, was.filter((before, k) => before && !is[k]).length],
+  );
+  const { verification, identification } = tests.find(({ query, gallery }) => query === 'new' && gallery === 'old')!;
+  assert.equal(is.filter(Boolean).length / is.length, verification!.tar.find(({ far }) => far === pairs.far)!.atMost);
+  for (const far of [1e-4, 1e-3]) {
+    const { interval } = verification!.tar.find((one) => one.far === far)!;
+    const at = verification!.band!.x.findIndex((x) => Math.abs(x - far) < 1e-9);
+    assert.deepEqual([verification!.band!.low[at], verification!.band!.high[at]], [interval!.low, interval!.high]);
+  }
+  const { interval } = identification!.ranks[0]!;
+  assert.deepEqual(
+    [identification!.cmcBand!.low[0], identification!.cmcBand!.high[0]],
+    [interval!.low, interval!.high],
+  );
+});
+
 test('a part that is not asked for is null, and a model without an old one is tested on itself', () => {
   const set = protocol(2);
   const alone = { candidates: [model('alone', 1, set, 0.5)] };

@@ -1,8 +1,10 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import type { Enrolment } from '../data/index.ts';
+import { firstIndexWhere } from './binary-search.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compareByMetrics, judgedMetrics } from './compatibility.ts';
+import { bandOf, TEMPLATE_BAND_FARS } from './curve-bands.ts';
 import { RESAMPLES } from './defaults.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { searchGalleries } from './gallery-search.ts';
@@ -20,6 +22,7 @@ import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS } from './roc.ts';
 import { acceptedAtMost, rocOfCounts, ScoreCounts, thresholdOfCounts, tiedAtMost } from './score-counts.ts';
 import { requireFewZeros, zeroRows } from './scores.ts';
+import { CHANGES_FAR, templatePairChanges, templateSearchChanges } from './template-changes.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 
@@ -115,11 +118,13 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
     ]),
   ];
   const rng = new Rng(seed).split('evaluate');
+  const crossing = (name: string): number =>
+    tests.findIndex(({ query, gallery }) => query.name === name && gallery === old);
   const verification = pairs && runVerification(tests, { ...options, pairs, resamples, rng: rng.split('1:1') });
   const searched =
     identification && runIdentification(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
   const results = tests.map((test, i) => {
-    const [pairsOf, searchesOf] = [verification?.tests[i] ?? null, searched?.[i] ?? null];
+    const [pairsOf, searchesOf] = [verification?.tests[i] ?? null, searched?.tests[i] ?? null];
     const measured = measureMetrics(PROTOCOL, {
       verification: pairsOf?.test ?? null,
       identification: searchesOf?.test ?? null,
@@ -162,6 +167,10 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
     })),
     candidates: (old ? candidates : []).map(({ name }) => ({
       name,
+      changes: {
+        ...(searched && { searches: searched.changes(crossing(old!.name), crossing(name)) }),
+        ...(verification && { pairs: verification.changes(crossing(old!.name), crossing(name)) }),
+      },
       comparisons: compareByMetrics(
         PROTOCOL,
         { old: old!.name, oracle: oracle?.name, model: name },
@@ -208,10 +217,13 @@ function runVerification(
   const drawn = resampleIdentities(enrolled.length, resamples, rng);
   const [impostors] = counts.map((count) => count.impostors);
   if (impostors === 0) throw new UserError('there is no impostor pair: nothing can be verified');
+  const decided = (i: number) => ({ scores: scored[i]!, threshold: thresholdOfCounts(counts[i]!, CHANGES_FAR) });
   return {
     genuine: genuine.gallery.length,
     impostors: impostors!,
     tests: counts.map((count, i) => verifyCounts(count, scored[i]!, cluster, drawn)),
+    changes: (old: number, fresh: number) =>
+      templatePairChanges({ old: decided(old), fresh: decided(fresh) }, { genuine, cluster, drawn }),
   };
 }
 
@@ -243,32 +255,46 @@ function verifyCounts(
   drawn: Resamples,
 ): { readonly test: VerificationTest; readonly result: VerificationResult } {
   const tarAtMost = (far: number): number => acceptedAtMost(counts, far) / scores.length;
+  const replicates = (fars: readonly number[]): Float64Array[] => {
+    const lowest = fars.map(
+      (far) => counts.genuine[scores.length - acceptedAtMost(counts, far)] ?? Number.POSITIVE_INFINITY,
+    );
+    return shareReplicates(scores, lowest, cluster, drawn);
+  };
   const test: VerificationTest = {
     curve: rocOfCounts(counts),
-    tar: (far) => {
-      const threshold = counts.genuine[scores.length - acceptedAtMost(counts, far)] ?? Number.POSITIVE_INFINITY;
-      return { value: tarAtMost(far), replicates: shareReplicates(scores, threshold, cluster, drawn) };
-    },
+    tar: (far) => ({ value: tarAtMost(far), replicates: replicates([far])[0]! }),
   };
+  const band = bandOf(TEMPLATE_BAND_FARS, replicates(TEMPLATE_BAND_FARS));
   const tied = tiedAtMost(counts, FAR_TARGETS);
   const thresholdAtMost = (far: number): number => thresholdOfCounts(counts, far);
   return {
     test,
-    result: verificationResult(test, { tarAtMost, thresholdAtMost, withInterval: FAR_WITH_INTERVAL, tied }),
+    result: verificationResult(test, { tarAtMost, thresholdAtMost, withInterval: FAR_WITH_INTERVAL, tied, band }),
   };
 }
 
-/** Share of scores that reach `threshold`, in each resample of clusters. [R] */
-function shareReplicates(scores: Float64Array, threshold: number, cluster: Int32Array, drawn: Resamples): Float64Array {
-  return Float64Array.from(drawn, (weights) => {
-    let [accepted, all] = [0, 0];
-    for (let k = 0; k < scores.length; k++) {
-      const weight = weights[cluster[k]!]!;
-      all += weight;
-      if (scores[k]! >= threshold) accepted += weight;
+/** Share of scores that reach each threshold, in each resample of clusters. → [R] for each threshold */
+function shareReplicates(
+  scores: Float64Array,
+  thresholds: readonly number[],
+  cluster: Int32Array,
+  drawn: Resamples,
+): Float64Array[] {
+  const falling = [...thresholds].sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
+  const reached = Int32Array.from(scores, (score) => firstIndexWhere(falling.length, (i) => score >= falling[i]!));
+  const shares = falling.map(() => new Float64Array(drawn.length));
+  for (const [r, weights] of drawn.entries()) {
+    const reaching = new Float64Array(falling.length + 1);
+    for (let k = 0; k < scores.length; k++) reaching[reached[k]!]! += weights[cluster[k]!]!;
+    const all = reaching.reduce((sum, weight) => sum + weight, 0);
+    let accepted = 0;
+    for (const [i, share] of shares.entries()) {
+      accepted += reaching[i]!;
+      share[r] = accepted / all;
     }
-    return accepted / all;
-  });
+  }
+  return thresholds.map((threshold) => shares[falling.indexOf(threshold)]!);
 }
 
 function runIdentification(
@@ -284,19 +310,29 @@ function runIdentification(
   const at = new Map(subjects.map((subject, i) => [subject, i]));
   const identity = probes.subjects.map((subject) => at.get(subject)!);
   const drawn = resampleIdentities(subjects.length, resamples, rng);
-  return tests.map((test, i) => {
+  const ran = tests.map((test, i) => {
     onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
-    const { searches, mixed } = searchGalleries(test.gallery.templates, queryTemplates(test), galleries, probes);
-    const { test: identificationOf, result } = identificationTest(searches, identity, drawn);
-    return {
-      test: identificationOf,
-      result: {
-        ...result,
-        galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...galleryRates(found) })),
-        mixed: RANKS.map((rank) => ({ rank, rate: hitRate(mixed, rank) })),
-      },
-    };
+    const [query, gallery] = [queryTemplates(test), test.gallery.templates];
+    return { query, gallery, ...searchGalleries(gallery, query, galleries, probes) };
   });
+  return {
+    tests: ran.map(({ searches, mixed }) => {
+      const { test, result } = identificationTest(searches, identity, drawn, { bands: true });
+      return {
+        test,
+        result: {
+          ...result,
+          galleries: searches.map((found, g) => ({ name: galleries[g]!.name, ...galleryRates(found) })),
+          mixed: RANKS.map((rank) => ({ rank, rate: hitRate(mixed, rank) })),
+        },
+      };
+    }),
+    changes: (old: number, fresh: number) =>
+      templateSearchChanges(
+        { old: ran[old]!, fresh: ran[fresh]! },
+        { galleries, probes, identity, drawn, rng: rng.split('changes') },
+      ),
+  };
 }
 
 /** Rates of the searches of one gallery. */

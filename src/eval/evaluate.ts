@@ -37,7 +37,7 @@ import {
 } from './operating-point.ts';
 import { FAR_TARGETS, roc, tarAtMost, thresholdAtMost, tiedPairs } from './roc.ts';
 import { scoreHistogram } from './score-histogram.ts';
-import { type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
+import { cosine, type Embeddings, pairScores, requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 import type { TrainingData } from './training-data.ts';
 
@@ -142,7 +142,8 @@ export function evaluate(options: EvaluateOptions): Evaluation {
     };
     finished.set(testKey(query.name, gallery.name), { result: named, measured, operating: operating! });
     if (gallery !== old) return;
-    const ran = { query: queries, gallery: entries, ...found, threshold: operating!.threshold };
+    const similarity = (i: number, j: number): number => cosine(queries.rows, i, entries.rows, j, queries.dim);
+    const ran = { similarity, ...found, threshold: operating!.threshold };
     oldTest ??= ran;
     if (candidates.includes(query)) changes.set(query.name, changesOf({ old: oldTest, fresh: ran }, context));
   };

@@ -24,14 +24,20 @@ const decisions: Shape = {
   examples: { repaired: changedPairs, broken: changedPairs },
 };
 const changes: Shape = {
-  searches: {
+  searches: new Optional({
     searches: 0,
     repaired: change,
     broken: change,
     worstClasses: [{ label: 0, searches: 0, repaired: 0, broken: 0 }],
     examples: { repaired: changedSearches, broken: changedSearches },
-  },
-  pairs: { oldThreshold: numberOrNull, newThreshold: numberOrNull, genuine: decisions, impostor: decisions },
+  }),
+  pairs: new Optional({
+    far: new Optional(0),
+    oldThreshold: numberOrNull,
+    newThreshold: numberOrNull,
+    genuine: decisions,
+    impostor: new Optional(decisions),
+  }),
 };
 const points: Shape = [[0]];
 const map: Shape = { explained: numberOrNull, classes: [{ label: 0, images: [0], gallery: points, query: points }] };

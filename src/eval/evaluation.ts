@@ -24,7 +24,7 @@ export type VerificationResult = {
     readonly interval: Estimate | null;
   }[];
   readonly curve: { readonly far: readonly number[]; readonly tar: readonly number[] };
-  /** Of the curve. Missing from older evaluations and from protocols of templates. */
+  /** Of the curve. Missing from older evaluations. */
   readonly band?: Band;
   /** Genuine pairs refused at a FAR of `tar` because their score is exactly an impostor's. Missing from older evaluations. */
   readonly tied?: number;
@@ -37,7 +37,7 @@ export type IdentificationResult = {
   readonly curve: { readonly fpir: readonly number[]; readonly tpir: readonly number[] };
   /** Missing from older evaluations. */
   readonly cmc?: Cmc;
-  /** Of `curve` and of `cmc`. Missing from older evaluations and from protocols of templates. */
+  /** Of `curve` and of `cmc`. Missing from older evaluations. */
   readonly band?: Band;
   readonly cmcBand?: Band;
   /** Protocols with named galleries: the rates of each gallery, and of searches of all galleries at once. */
@@ -150,7 +150,7 @@ export type ClassChanges = {
   readonly broken: number;
 };
 
-/** Images are positions in the dataset. `wrong` is the entry that the model which errs ranks first. A rank is null if the right entry cannot be found. */
+/** Images are positions in the dataset, or ids of templates. `wrong` is the entry that the model which errs ranks first. A rank is null if the right entry cannot be found. */
 export type ChangedSearch = {
   readonly query: number;
   readonly right: number;
@@ -161,10 +161,13 @@ export type ChangedSearch = {
 
 /** Pairs that the new model's queries decide otherwise, each model at its own threshold for the FAR of the operating point. */
 export type PairChanges = {
+  /** The FAR that both thresholds keep; absent: that of the operating point. */
+  readonly far?: number;
   readonly oldThreshold: number;
   readonly newThreshold: number;
   readonly genuine: DecisionChanges;
-  readonly impostor: DecisionChanges;
+  /** Missing from protocols of templates, whose impostor pairs are too many to be kept. */
+  readonly impostor?: DecisionChanges;
 };
 export type DecisionChanges = {
   readonly pairs: number;
@@ -214,8 +217,11 @@ export type CandidateResult = {
   readonly withheld?: WithheldVerdict;
   /** Missing from older evaluations and from protocols of templates. */
   readonly dropIn?: DropInTest;
-  /** What the upgrade changes. Missing from older evaluations and from protocols of templates. */
-  readonly changes?: { readonly searches: SearchChanges; readonly pairs: PairChanges };
+  /**
+   * What the upgrade changes. Missing from older evaluations. Protocols of templates have what they evaluate, 1:N or 1:1, and ids of
+   * templates in place of positions.
+   */
+  readonly changes?: { readonly searches?: SearchChanges; readonly pairs?: PairChanges };
   readonly comparisons: readonly Comparison[];
 };
 

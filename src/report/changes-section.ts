@@ -4,6 +4,7 @@ import type {
   ChangedPair,
   ChangedSearch,
   DecisionChanges,
+  PairChanges,
   SearchChanges,
 } from '../eval/index.ts';
 import { linkedTerm } from './definitions.ts';
@@ -11,11 +12,16 @@ import { htmlText } from './format.ts';
 import { groupDigits, percent, percentWithInterval, rateText, scoreText } from './number-format.ts';
 import { details, nameHtml, table } from './page-parts.ts';
 import type { ReportPictures } from './pictures.ts';
+import { farText } from './threshold-tables.ts';
 
 /** What an upgrade changes for the users of the old gallery: searches and pairs that it repairs and breaks, with pictures. */
 export function changesSection({ name, changes }: CandidateResult, pictures: ReportPictures): string {
   if (!changes) return '';
   const { searches, pairs } = changes;
+  return [searches && searchesPart(name, searches, pictures), pairs && pairsPart(pairs, pictures)].join('\n');
+}
+
+function searchesPart(name: string, searches: SearchChanges, pictures: ReportPictures): string {
   const note = pictures.note === null ? '' : `<p class="small">${htmlText(pictures.note)}</p>`;
   return `<h4>Searches that change</h4>
 ${searchesText(searches)}
@@ -23,12 +29,16 @@ ${changeBar(searches)}
 ${note}
 ${searchExamples('Broken', `the old model finds the right entry first, ${name} another one`, searches.examples.broken, pictures)}
 ${searchExamples('Repaired', `the old model finds another entry first, ${name} the right one`, searches.examples.repaired, pictures)}
-${worstClasses(searches, pictures)}
-<h4>Pairs that change</h4>
-<p>A pair is accepted if its score is above the ${linkedTerm('threshold')}: ${scoreText(pairs.oldThreshold)} for old → old, ${scoreText(pairs.newThreshold)} for the new model’s queries, which keeps the ${linkedTerm('FAR')}.</p>
+${worstClasses(searches, pictures)}`;
+}
+
+function pairsPart(pairs: PairChanges, pictures: ReportPictures): string {
+  const far = pairs.far === undefined ? '' : ` of ${farText(pairs.far)}`;
+  return `<h4>Pairs that change</h4>
+<p>A pair is accepted if its score is above the ${linkedTerm('threshold')}: ${scoreText(pairs.oldThreshold)} for old → old, ${scoreText(pairs.newThreshold)} for the new model’s queries, which keeps the ${linkedTerm('FAR')}${far}.${pairs.impostor ? '' : ' The impostor pairs of this protocol are too many to be compared one by one.'}</p>
 ${table(
   ['pairs', 'of', 'repaired', '95 %', 'broken', '95 %'],
-  [decisionsRow('genuine pairs', pairs.genuine), decisionsRow('impostor pairs', pairs.impostor, rateText)],
+  [decisionsRow('genuine pairs', pairs.genuine), ...(pairs.impostor ? [decisionsRow('impostor pairs', pairs.impostor, rateText)] : [])], // biome-ignore format: short
   { caption: 'share in percent' },
 )}
 ${pairExamples(pairs, pictures)}`;
@@ -60,10 +70,19 @@ function searchExamples(
   examples: readonly ChangedSearch[],
   pictures: ReportPictures,
 ): string {
+  const rank = (n: number | null): string => (n === null ? 'not found' : groupDigits(n));
+  if (pictures.templates && examples.length > 0)
+    return details(
+      `${title}: ${htmlText(what)}`,
+      table(
+        ['query template', 'right entry', 'wrong entry', 'rank of the right one'],
+        examples.map(({ query, right, wrong, oldRank, newRank }) => [`${query}`, `${right}`, `${wrong}`, `${rank(oldRank)} → ${rank(newRank)}`]), // biome-ignore format: short
+        { caption: `ids of templates; ${examples.length} drawn by seed, of each subject at most one` },
+      ),
+    );
   const cards = examples.flatMap(({ query, right, wrong, oldRank, newRank }) => {
     const [q, r, w] = [query, right, wrong].map((i) => pictures.image(i));
     if (q === undefined || r === undefined || w === undefined) return [];
-    const rank = (n: number | null): string => (n === null ? 'not found' : groupDigits(n));
     return [
       `<li><figure class="example"><div>${picture(q, `query ${query}`)}${picture(r, `right entry ${right}`)}${picture(w, `wrong entry ${wrong}`)}</div><figcaption>rank ${rank(oldRank)} → ${rank(newRank)}</figcaption></figure></li>`,
     ];
@@ -74,26 +93,23 @@ function searchExamples(
 <ul class="examples">${cards.join('')}</ul>`;
 }
 
-function worstClasses({ worstClasses: classes }: SearchChanges, { className }: ReportPictures): string {
+function worstClasses({ worstClasses: classes }: SearchChanges, pictures: ReportPictures): string {
   if (classes.length === 0) return '';
   return details(
-    `The ${classes.length} classes that lose most`,
+    `The ${classes.length} ${pictures.templates ? 'subjects' : 'classes'} that lose most`,
     table(
-      ['class', 'searches', 'repaired', 'broken'],
-      classes.map(({ label, searches, repaired, broken }) => [className(label), ...[searches, repaired, broken].map(groupDigits)]), // biome-ignore format: short
+      [pictures.templates ? 'subject' : 'class', 'searches', 'repaired', 'broken'],
+      classes.map(({ label, searches, repaired, broken }) => [pictures.className(label), ...[searches, repaired, broken].map(groupDigits)]), // biome-ignore format: short
     ),
   );
 }
 
-function pairExamples(
-  { genuine, impostor }: { readonly genuine: DecisionChanges; readonly impostor: DecisionChanges },
-  pictures: ReportPictures,
-): string {
+function pairExamples({ genuine, impostor }: PairChanges, pictures: ReportPictures): string {
   const groups = [
     ['Genuine pairs that are rejected now (broken)', genuine.examples.broken],
     ['Genuine pairs that are accepted now (repaired)', genuine.examples.repaired],
-    ['Impostor pairs that are accepted now (broken)', impostor.examples.broken],
-    ['Impostor pairs that are rejected now (repaired)', impostor.examples.repaired],
+    ['Impostor pairs that are accepted now (broken)', impostor?.examples.broken ?? []],
+    ['Impostor pairs that are rejected now (repaired)', impostor?.examples.repaired ?? []],
   ] as const;
   const shown = groups.flatMap(([title, examples]) => {
     const cards = examples.flatMap((pair) => pairCard(pair, pictures));

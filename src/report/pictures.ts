@@ -7,6 +7,8 @@ export type ReportPictures = {
   className(label: number): string;
   /** What a reader should know of pictures that are missing. */
   readonly note: string | null;
+  /** Whether examples are ids of templates, and classes subjects. */
+  readonly templates?: boolean;
 };
 
 export const withoutPictures = (note: string | null = null): ReportPictures => ({
@@ -14,6 +16,14 @@ export const withoutPictures = (note: string | null = null): ReportPictures => (
   className: (label) => `class ${label}`,
   note,
 });
+
+/** Of a protocol of templates, which are sets of images. */
+export const templatesWithoutPictures: ReportPictures = {
+  image: () => undefined,
+  className: (label) => `${label}`,
+  note: 'Each template is a set of images, so there are no pictures of what changes, no scores drawn and no map: templates and subjects stand here by their ids.',
+  templates: true,
+};
 
 /** An example that a page shows, by its images. */
 export type PictureExample = { readonly images: readonly number[] };
@@ -30,12 +40,12 @@ export function pictureExamples({ candidates, tests }: Evaluation): PictureExamp
   const kinds = candidates.flatMap(({ changes }) =>
     changes
       ? [
-          changes.searches.examples.broken.map(ofSearch),
-          changes.searches.examples.repaired.map(ofSearch),
-          ...[changes.pairs.genuine, changes.pairs.impostor].flatMap(({ examples }) => [
-            examples.broken.map(ofPair),
-            examples.repaired.map(ofPair),
-          ]),
+          ...[changes.searches].flatMap((of) =>
+            of ? [of.examples.broken.map(ofSearch), of.examples.repaired.map(ofSearch)] : [],
+          ),
+          ...[changes.pairs?.genuine, changes.pairs?.impostor].flatMap((of) =>
+            of ? [of.examples.broken.map(ofPair), of.examples.repaired.map(ofPair)] : [],
+          ),
         ]
       : [],
   );

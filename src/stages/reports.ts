@@ -19,7 +19,8 @@ type PageOptions = {
 
 /** The HTML report of an evaluation, with pictures of its dataset where that is there. */
 async function htmlOf(evaluation: Evaluation, { pictures = true }: PageOptions): Promise<string> {
-  const { renderHtml, withoutPictures } = await drawing();
+  const { renderHtml, templatesWithoutPictures, withoutPictures } = await drawing();
+  if (evaluation.protocol.name !== undefined) return renderHtml(evaluation, templatesWithoutPictures);
   if (!pictures) return renderHtml(evaluation, withoutPictures('This report was made without pictures.'));
   const { reportPictures } = await import('./report-pictures.ts');
   return renderHtml(evaluation, await reportPictures(evaluation));
