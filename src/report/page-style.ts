@@ -1,26 +1,13 @@
-/** Colours that people with colour vision deficiencies tell apart (Okabe and Ito, "Color universal design", 2008), lighter on a dark page. */
-const light = `color-scheme: light; --page: #fff; --panel: #f5f7f9; --text: #1a1f26; --muted: #59636e; --line: #d5dbe1; --link: #0a4f8f;
---good: #00664b; --bad: #a33c00; --unsure: #6b5200; --good-page: #e5f4ee; --bad-page: #fdeee4; --unsure-page: #fbf4dd;
---old: #1a1a1a; --oracle: #7a7a7a; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b4568c; --c4: #c98a00; --c5: #2f93cf; --c6: #8a7a00;`;
-const dark = `color-scheme: dark; --page: #12161b; --panel: #1b2128; --text: #e8edf2; --muted: #a3aeb9; --line: #36404a; --link: #8cc8ff;
---good: #5fd6ae; --bad: #ffab78; --unsure: #e8cf6a; --good-page: #12302a; --bad-page: #3a2214; --unsure-page: #322b12;
---old: #f2f2f2; --oracle: #a8a8a8; --c0: #56b4e9; --c1: #ff8a3c; --c2: #2fcb9b; --c3: #e69cc6; --c4: #f0b429; --c5: #8bd3ff; --c6: #e6d94a;`;
+import { baseStyle, lightTheme } from '../base/page-theme.ts';
 
 /** The styles of a page: light and dark, for wide and narrow screens and for print. */
 export const pageStyle = `
-:root { ${light} --plot-background: var(--page); }
-@media (prefers-color-scheme: dark) { :root { ${dark} } }
-:root[data-theme=light] { ${light} }
-:root[data-theme=dark] { ${dark} }
-* { box-sizing: border-box; }
-body { font: 16px/1.55 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; max-width: 72rem; margin: 0 auto; padding: 1.2rem 1.2rem 4rem; color: var(--text); background: var(--page); }
-header { display: flex; gap: 1rem; align-items: flex-start; justify-content: space-between; }
+${baseStyle}header { display: flex; gap: 1rem; align-items: flex-start; justify-content: space-between; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .2rem 0 .6rem; min-width: 0; }
 h2 { font-size: 1.35rem; margin: 2.6rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 h3 { font-size: 1.1rem; margin: 1.8rem 0 .5rem; } h4 { font-size: 1.05rem; margin: 1.8rem 0 .4rem; } h5 { font-size: .95rem; margin: 1.1rem 0 .2rem; }
 p { margin: .5rem 0; max-width: 62rem; } p, h5, figcaption, dd, dt, caption { overflow-wrap: anywhere; }
 a { color: var(--link); } th a, caption a, li a { color: inherit; text-decoration-style: dotted; text-decoration-color: var(--muted); text-underline-offset: .2em; }
-:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 .name { overflow-wrap: anywhere; }
 .small { color: var(--muted); font-size: .875rem; }
 .caution { border-left: 4px solid var(--c4); padding: .3rem .8rem; background: var(--unsure-page); }
@@ -40,12 +27,9 @@ html:not(.scripted) .scripted-only { display: none; }
 .met { color: var(--good); } .missed { color: var(--bad); } .undecided, .withheld { color: var(--unsure); } .banner.undecided, .banner.withheld { color: var(--text); }
 .verdict { font-size: .95rem; } .banner details { border: 0; padding: 0; margin: .3rem 0 0; font-size: .95rem; } .banner summary { padding: .1rem 0; }
 
-.wide { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
+table { font-size: .93rem; }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding: .2rem 0 .3rem; }
-th, td { padding: .3rem .75rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: .2rem; }
-thead th { white-space: normal; vertical-align: bottom; font-weight: 600; color: var(--muted); border-bottom: 2px solid var(--line); }
+thead th { white-space: normal; vertical-align: bottom; }
 tbody th { font-weight: 400; min-width: 8.5rem; max-width: 22rem; white-space: normal; } tbody th > a, .chips a { white-space: nowrap; }
 button.sort { font: inherit; border: 0; background: none; color: var(--muted); cursor: pointer; padding: .2rem .3rem; min-width: 24px; min-height: 24px; }
 button.sort::before { content: "↕"; } [aria-sort=ascending] > button.sort::before { content: "↑"; } [aria-sort=descending] > button.sort::before { content: "↓"; }
@@ -58,7 +42,7 @@ td.bar, th.bar { width: 40%; min-width: 11rem; padding-inline: 1.2rem; }
 .met .range, .met .dot { background: var(--c2); } .missed .range, .missed .dot { background: var(--c1); } .missed .dot { border-radius: 0; } tr.undecided .dot { background: var(--page); border: 3px solid var(--oracle); }
 tr.met td.criterion { color: var(--good); } tr.missed td.criterion { color: var(--bad); } tr.undecided td.criterion { color: var(--unsure); }
 
-figure { margin: 1rem 0; } figcaption { color: var(--muted); font-size: .9rem; }
+figcaption { color: var(--muted); font-size: .9rem; }
 svg { display: block; width: 100%; height: auto; overflow: visible; font-family: inherit; } svg.narrow { display: none; }
 svg .off, .no-bands svg .band { display: none; } svg.sample { display: inline-block; width: 30px; height: 12px; flex: none; }
 .read { display: grid; grid-template-columns: minmax(0, 1.75fr) minmax(0, 1fr); gap: 1.2rem; align-items: start; }
@@ -91,8 +75,8 @@ dt { font-weight: 600; } dd { margin: 0 0 .5rem 1rem; max-width: 62rem; } dt:tar
   .forest-table td.bar, .forest-table th.bar { width: 34%; min-width: 5.5rem; padding-inline: .8rem; }
 }
 @media print {
-  :root, :root[data-theme] { ${light} }
-  body { font-size: 11px; max-width: none; padding: 0; } nav, button, .cursor-label, .bands { display: none !important; } a { color: inherit; text-decoration: none; }
+  :root, :root[data-theme] { ${lightTheme} }
+  :root { font-size: 11px; } body { font-size: 1rem; max-width: none; padding: 0; } th, td { padding-inline: .4rem; white-space: normal; } nav, button, .cursor-label, .bands { display: none !important; } a { color: inherit; text-decoration: none; }
   * { print-color-adjust: exact; } .banner, figure, .figure, tr { break-inside: avoid; } .wide { overflow: visible; } h2, h3, h4 { break-after: avoid; }
 }
 `;

@@ -1,13 +1,12 @@
 // The report in a real browser: what it shows, reads off and lets nobody do.
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { after, type TestContext, test } from 'node:test';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { openBrowser, openPage, seriousViolations } from '../../test/helpers/browser.ts';
-import { testFolder } from '../../test/helpers/folder.ts';
+import { suiteFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { Rng } from '../base/rng.ts';
 import { openDataset } from '../data/index.ts';
@@ -15,7 +14,7 @@ import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import { type Band, type Evaluation, evaluate, type TestResult } from '../eval/index.ts';
 import { renderHtml } from '../report/index.ts';
 import { setThreads } from '../torch/index.ts';
-import { MOST_BYTES } from './report-pictures.ts';
+import { MOST_BYTES, reportPictures } from './report-pictures.ts';
 import { writeReports } from './reports.ts';
 
 /** Names that would do harm if a page took them for HTML or let them turn the text around them. */
@@ -35,16 +34,18 @@ function embeddings(name: string, noise: number) {
   return { name, rows, dim: DIM };
 }
 
-/** An evaluation of a small set, the same for all tests, and a folder for what is made of it. */
-function world(t: TestContext): { readonly folder: string; readonly evaluation: Promise<Evaluation> } {
+const folder = suiteFolder();
+/** An evaluation of a small set, and its report with pictures in the folder `out`: the same for all tests. */
+let evaluation: Evaluation;
+const out = join(folder, 'out');
+before(async () => {
   setThreads(1);
-  made ??= make(mkdtempSync(join(tmpdir(), 'mixbct-report-')));
-  return { folder: testFolder(t), evaluation: made };
-}
-let made: Promise<Evaluation> | undefined;
-after(async () => made && rmSync(dirname((await made).dataset.path), { recursive: true }));
+  mkdirSync(out);
+  await writeReports(out, await evaluated(), {});
+  evaluation = readEvaluation(out);
+});
 
-async function make(folder: string): Promise<Evaluation> {
+async function evaluated(): Promise<Evaluation> {
   const path = join(folder, 'set');
   await writeTinySet(path, { perClass: new Array(CLASSES).fill(EACH), families: EACH });
   using dataset = openDataset(path);
@@ -82,23 +83,18 @@ const curves: Readonly<Record<string, (test: TestResult) => Read>> = {
 test('the report loads nothing, reads off the numbers of the evaluation, and names do no harm', async (t) => {
   const browser = await openBrowser(t);
   if (!browser) return;
-  const { folder, evaluation: evaluated } = world(t);
-  const out = join(folder, 'out');
-  mkdirSync(out);
-  await writeReports(out, await evaluated, {});
-  const evaluation = readEvaluation(out);
-  const file = join(out, 'report.html');
-  const address = pathToFileURL(file).href;
-
+  const address = pathToFileURL(join(out, 'report.html')).href;
+  const { page, errors, requests } = await openPage(browser, address);
+  await page.evaluate('for (const one of document.querySelectorAll("details")) one.open = true');
   for (const [width, dark] of [
-    [1280, false],
-    [1280, true],
-    [390, false],
     [390, true],
+    [390, false],
+    [1280, true],
+    [1280, false],
   ] as const) {
-    const { page, errors, requests } = await openPage(browser, address, { width, dark });
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' });
     const what = `${width} ${dark ? 'dark' : 'light'}`;
-    await page.evaluate('for (const one of document.querySelectorAll("details")) one.open = true');
     if (dark === (width === 390)) assert.deepEqual(await seriousViolations(page), [], what); // each size and each colour once
     assert.deepEqual(errors, [], what);
     assert.deepEqual(requests.filter((url) => !url.startsWith('data:')), [address], what); // biome-ignore format: short
@@ -108,12 +104,10 @@ test('the report loads nothing, reads off the numbers of the evaluation, and nam
     assert.equal(background, dark ? 'rgb(18, 22, 27)' : 'rgb(255, 255, 255)');
     for (const name of ['broad', 'narrow'])
       assert.equal(await page.locator(`section[data-curves] svg.${name}`).first().isVisible(), (name === 'broad') === (width === 1280)); // biome-ignore format: short
-    const sizes = await page.locator('main img').evaluateAll((images) => images.map((image) => (image as HTMLImageElement).naturalWidth)); // biome-ignore format: short
-    assert.ok(sizes.length > 20 && sizes.every((size) => size > 0), 'every picture is shown');
-    await page.close();
   }
+  const sizes = await page.locator('main img').evaluateAll((images) => images.map((image) => (image as HTMLImageElement).naturalWidth)); // biome-ignore format: short
+  assert.ok(sizes.length > 20 && sizes.every((size) => size > 0), 'every picture is shown');
 
-  const { page, errors } = await openPage(browser, address);
   for (const [figure, of] of Object.entries(curves)) {
     const slider = page.locator(`section[data-curves]:has(#figure-${figure}) input[type=range]`);
     for (const key of ['Home', 'End', 'ArrowLeft', 'PageDown']) {
@@ -160,50 +154,49 @@ test('the report loads nothing, reads off the numbers of the evaluation, and nam
   // every link leads to a definition that is there
   const lost = await page.locator('a').evaluateAll((links) => links.map((link) => link.getAttribute('href')!).filter((href) => !document.getElementById(href.slice(1)))); // biome-ignore format: short
   assert.deepEqual(lost, []);
+
+  // on paper: dark letters on white, nothing to press, and nothing sticks out of A4
+  await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+  await page.setViewportSize({ width: 720, height: 1000 });
+  assert.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), 'rgb(255, 255, 255)');
+  const pressed = page.locator('button, nav, input[type=range]');
+  for (const one of await pressed.all()) assert.equal(await one.isVisible(), false);
+  assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'print: nothing sticks out');
+  const pdf = (await page.pdf({ format: 'A4' })).toString('latin1');
+  assert.ok((pdf.match(/\/Type \/Page\b/g) ?? []).length > 3);
 });
 
-test('pictures and names of classes are in the page alone, in bounds, and stay out if asked', async (t) => {
-  const { folder, evaluation: evaluated } = world(t);
-  const evaluation = await evaluated;
-  const pages = await Promise.all(
-    [undefined, false].map(async (pictures, i) => {
-      const out = join(folder, `${i}`);
-      mkdirSync(out);
-      await writeReports(out, evaluation, { pictures });
-      return readFileSync(join(out, 'report.html'), 'utf8');
-    }),
-  );
-  const [shown, without] = pages as [string, string];
+test('pictures and names of classes are in the page alone, in bounds, and stay out if asked', async () => {
+  const shown = readFileSync(join(out, 'report.html'), 'utf8');
+  const plain = join(folder, 'plain');
+  mkdirSync(plain);
+  await writeReports(plain, evaluation, { pictures: false });
+  const without = readFileSync(join(plain, 'report.html'), 'utf8');
   const bytes = [...shown.matchAll(/data:image\/webp[^"]*/g)].reduce((sum, [{ length }]) => sum + length, 0);
   assert.ok(bytes > 10_000 && bytes <= MOST_BYTES, `${bytes}`);
   assert.match(shown, /class 2\d</);
   assert.doesNotMatch(without, /<img|data:image/);
   assert.match(without, /This report was made without pictures/);
-  assert.doesNotMatch(readFileSync(join(folder, '0/evaluation.json'), 'utf8'), /class 2|data:image/);
+  assert.doesNotMatch(readFileSync(join(out, 'evaluation.json'), 'utf8'), /class 2|data:image/);
 
   // the numbers are there where the dataset is not
-  const moved = { ...evaluation, dataset: { ...evaluation.dataset, path: join(folder, 'absent') } };
-  await writeReports(join(folder, '1'), moved, {});
-  const absent = readFileSync(join(folder, '1/report.html'), 'utf8');
-  assert.match(absent, /There are no pictures, because the dataset .*absent is not there/);
-  const { repaired } = evaluation.candidates[0]!.changes!.searches;
-  for (const page of [shown, without, absent]) assert.ok(page.includes(`repair ${repaired.count}<`));
-  const other = { ...evaluation, dataset: { ...evaluation.dataset, digest: 'other' } };
-  await writeReports(join(folder, '1'), other, {});
-  assert.match(readFileSync(join(folder, '1/report.html'), 'utf8'), /holds other images than when it was evaluated/);
+  const { repaired } = evaluation.candidates[0]!.changes!.searches!;
+  for (const page of [shown, without]) assert.ok(page.includes(`repair ${repaired.count}<`));
+  const noteOf = async (dataset: Partial<Evaluation['dataset']>): Promise<string | null> =>
+    (await reportPictures({ ...evaluation, dataset: { ...evaluation.dataset, ...dataset } })).note;
+  assert.match((await noteOf({ path: join(folder, 'absent') }))!, /There are no pictures, because the dataset .*absent is not there/); // biome-ignore format: short
+  assert.match((await noteOf({ digest: 'other' }))!, /holds other images than when it was evaluated/);
 
   // as an earlier version wrote it
   const earlier = {
     ...evaluation,
     tests: evaluation.tests.map(({ scores: _, map: __, ...one }) => one),
-    candidates: evaluation.candidates.map(({ changes: _, ...one }) => one),
+    candidates: evaluation.candidates.slice(0, 1).map(({ changes: _, ...one }) => one),
   };
   assert.match(renderHtml(earlier), /of an earlier version, which did not record what changes/);
 });
 
-test('a page of ten new models is under 3 MB', async (t) => {
-  const { folder, evaluation: evaluated } = world(t);
-  const evaluation = await evaluated;
+test('a page of ten new models is under 3 MB', async () => {
   const [one] = evaluation.candidates;
   const names = Array.from({ length: 10 }, (_, i) => `new-${i}`);
   const renamed = (name: string) => ({ ...one!, name });
@@ -217,9 +210,6 @@ test('a page of ten new models is under 3 MB', async (t) => {
     ],
     candidates: names.map(renamed),
   };
-  const out = join(folder, 'ten');
-  mkdirSync(out);
-  await writeReports(out, ten, {});
-  const { size } = statSync(join(out, 'report.html'));
+  const size = Buffer.byteLength(renderHtml(ten, await reportPictures(ten)));
   assert.ok(size > 300_000 && size < 3_000_000, `${size}`);
 });

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { openBrowser, openPage, seriousViolations } from '../../test/helpers/browser.ts';
+import { testFolder } from '../../test/helpers/folder.ts';
 import { tinySet, trained } from '../../test/helpers/runs.ts';
 import { writeLog } from '../../test/helpers/watched-runs.ts';
 import { StageRecords } from '../experiment/records.ts';
@@ -99,12 +100,13 @@ test('the page follows a run that trains, is killed, goes on and ends, and anoth
   await page.locator('#connection', { hasText: '1 finished' }).waitFor();
   assert.equal(await valuesOf(page, 'run'), 18);
   assert.ok(requests.every((url) => url.startsWith(`http://127.0.0.1:${port}/`) || url.startsWith('data:')));
+  await page.close();
 });
 
 test('axe finds nothing serious, light and dark, on a screen and a phone; a curve is read by keyboard', async (t) => {
   const browser = await openBrowser(t);
   if (!browser) return;
-  const { folder } = await tinySet(t);
+  const folder = testFolder(t);
   const steps = Array.from({ length: 40 }, (_, i) => 5 * (i + 1));
   for (const name of ['first', 'second']) writeLog(join(folder, 'runs', name), steps, { totalSteps: 400 });
   const validation = { step: 100, time: '2026-01-01T00:00:00.000Z', validation: { 'new → old rank-1': 0.5 } };
@@ -131,5 +133,6 @@ test('axe finds nothing serious, light and dark, on a screen and a phone; a curv
     assert.doesNotMatch((await figure.locator('.plot').getAttribute('aria-label'))!, /first/);
     assert.deepEqual(errors, []);
     if (process.env['SCREENSHOTS']) await page.screenshot({ path: join(process.env['SCREENSHOTS'], `${width}.png`), fullPage: true }); // biome-ignore format: short
+    await page.close();
   }
 }); // biome-ignore format: a table

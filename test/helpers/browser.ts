@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { TestContext } from 'node:test';
+import { after, type TestContext } from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
 
 /** Debian's browser, unless the environment names another. */
@@ -8,19 +8,22 @@ const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
 /** For a machine that does many other things. */
 const PATIENCE_MS = 120_000;
 
+/** The browser of all tests of a file. */
+let opened: Promise<Browser> | undefined;
+after(async () => (await opened)?.close());
+
 /** A browser for a test; null, and the test is skipped, where there is none. */
 export async function openBrowser(t: TestContext): Promise<Browser | null> {
   if (!existsSync(CHROMIUM)) {
     t.skip(`no browser at ${CHROMIUM}: apt-get install chromium`);
     return null;
   }
-  const browser = await chromium.launch({
+  opened ??= chromium.launch({
     executablePath: CHROMIUM,
     timeout: PATIENCE_MS,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
   });
-  t.after(() => browser.close());
-  return browser;
+  return await opened;
 }
 
 export type OpenedPage = {

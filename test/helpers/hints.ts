@@ -13,6 +13,8 @@ const FOREIGN: Readonly<Record<string, readonly string[]>> = {
   'src/report/map-section.ts': ['CSS'],
   'src/report/page/script.ts': ['CSS'],
   'src/watch/watch-style.ts': ['CSS'],
+  'src/watch/client/colours.ts': ['CSS'],
+  'src/base/page-theme.ts': ['CSS'],
   'src/watch/client/charts.ts': ['CSS'],
 };
 

@@ -1,13 +1,12 @@
 import type uPlot from 'uplot';
 import type { LogLine } from '../../runs/run-log.ts';
-import { colourOf, dark, dashOf } from './colours.ts';
+import { colourOf, css, dark, dashOf } from './colours.ts';
 import { $, duration, element, number, percent } from './elements.ts';
 import { type Run, runs, validationsOf } from './state.ts';
 
 const Plot = (globalThis as unknown as { readonly uPlot: typeof uPlot }).uPlot;
 const HEIGHT = 190;
 const charts = new Map<string, { readonly plot: uPlot; readonly figure: HTMLElement; series: string }>();
-const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 type Metric = {
   readonly key: string;
@@ -139,7 +138,7 @@ function newPlot(metric: Metric, shown: readonly Run[], data: uPlot.AlignedData,
   const how = $<HTMLSelectElement>('across').value;
   const order = [...runs.keys()];
   const line = css('--line');
-  const axis = { stroke: css('--faint'), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+  const axis = { stroke: css('--muted'), grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
   const xText = (value: number): string =>
     how === 'share' ? percent(value) : how === 'time' ? duration(value) : String(Number(value.toPrecision(6)));
   const plot = new Plot(
