@@ -42,6 +42,24 @@ export const logLine = (text: string): void => currentReporter().line(text);
 /** Begins to report the progress of a job of `total` parts. */
 export const progress = (title: string, total: number): Progress => currentReporter().progress(title, total);
 
+/** A job that has lasted less long is not shown by `progressIfLong`. */
+const SHOWN_AFTER_MS = 2000;
+
+/** `progress` for a job that is over at once on small inputs: shown when it has lasted two seconds. */
+export function progressIfLong(title: string, total: number): Progress {
+  const reporter = currentReporter();
+  const start = performance.now();
+  let shown: Progress | undefined;
+  return {
+    update: (done, note) => {
+      if (!shown && performance.now() - start < SHOWN_AFTER_MS) return;
+      shown ??= reporter.progress(title, total);
+      shown.update(done, note);
+    },
+    stop: () => shown?.stop(),
+  };
+}
+
 /** `1 step`, `2 steps`. */
 export const formatCount = (n: number, one: string, several = `${one}s`): string => `${n} ${n === 1 ? one : several}`;
 

@@ -1,6 +1,7 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { optionHint, UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
+import { progressIfLong } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { type Dataset, idsOf } from './dataset.ts';
 import { type Draw, lineageOf, originOfPart } from './lineage.ts';
@@ -226,6 +227,8 @@ export async function sampleImages(
 /** Writes all parts or none. Keys and ids count from 1 in each. */
 async function writeParts(dataset: Dataset, parts: readonly Part[], force: boolean): Promise<WrittenPart[]> {
   const bytesEach = datasetBytes(dataset) / dataset.size;
+  const bar = progressIfLong('write', parts.reduce((sum, { positions }) => sum + positions.length, 0)); // biome-ignore format: short
+  let written = 0;
   const sets = parts.map(({ prefix, positions, labels, classes, sidecar }): RecordSetContent => {
     const { imageDigest: _, ...kept } = sidecar;
     return {
@@ -238,10 +241,12 @@ async function writeParts(dataset: Dataset, parts: readonly Part[], force: boole
         for (const [i, index] of positions.entries()) {
           const { labels: stored, image } = dataset.record(index);
           writer.write(i + 1, packImage({ labels: [labels[i]!, ...stored.slice(1)], id: i + 1, image }));
+          bar.update(++written);
         }
       },
     };
   });
   await writeRecordSets(sets, { force, inputs: [dataset.path] });
+  bar.stop();
   return sets.map(({ prefix, images, classes }) => ({ prefix, images, classes }));
 }

@@ -31,7 +31,7 @@ export function boundaries(features: LabelledRows): ClassBoundaries {
   const centres = new Float32Array(classes * dim);
   const [largest, kept] = [new Float32Array(classes), new Int32Array(classes)];
   const factors = new Float64Array(dim).fill(1);
-  for (const block of classBlocks(features, order)) {
+  for (const block of classBlocks(features, order, 'boundaries')) {
     const { first, starts } = block;
     const { means, distances } = classMeansAndDistances(block, factors);
     centres.set(means, first * dim);

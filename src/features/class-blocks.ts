@@ -1,5 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { type GroupedPositions, groupPositions } from '../base/group-positions.ts';
+import { progressIfLong } from '../base/progress.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
 /** Embeddings with labels, by position: a feature set, or rows in memory. */
@@ -65,15 +66,17 @@ const BLOCK_ELEMENTS = 1 << 18;
 
 /**
  * All rows by class; no class is split over blocks. Memory holds one block or one class, whatever N is. If rows are sorted by
- * class, each block is one contiguous part of the file. `order` avoids sorting again.
+ * class, each block is one contiguous part of the file. `order` avoids sorting again. A long pass is shown as `title`.
  */
 export function* classBlocks(
   features: LabelledRows,
   { order, starts }: GroupedPositions = sortByClass(features),
+  title = 'read features',
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
   const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));
   let buffer = new Float32Array(most * dim);
+  const bar = progressIfLong(title, order.length);
   for (let first = 0; first < classes; ) {
     const start = starts[first]!;
     let end = first + 1;
@@ -82,8 +85,10 @@ export function* classBlocks(
     if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
     const data = features.rows(rows, buffer.subarray(0, rows.length * dim));
     yield { first, starts: starts.subarray(first, end + 1).map((at) => at - start), rows, data, dim };
+    bar.update(starts[end]!);
     first = end;
   }
+  bar.stop();
 }
 
 /** The rows of a block as a tensor over the same memory. [R, D] */

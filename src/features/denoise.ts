@@ -32,7 +32,7 @@ export function denoise(
   const order = sortByClass(features);
   const factors = columnNormalize ? columnFactors(features, order) : new Float64Array(dim).fill(1);
   const mask = new Uint8Array(count);
-  for (const block of classBlocks(features, order)) {
+  for (const block of classBlocks(features, order, 'denoise')) {
     const { starts, rows } = block;
     const { distances } = classMeansAndDistances(block, factors);
     for (let k = 0; k + 1 < starts.length; k++)
@@ -54,7 +54,7 @@ function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array
 /** 1 / the sum of squares of each dimension over all unit rows; [D] */
 function columnFactors(features: LabelledRows, order: GroupedPositions): Float64Array {
   const squares = new Float64Array(features.info.dim);
-  for (const block of classBlocks(features, order)) {
+  for (const block of classBlocks(features, order, 'lengths of dimensions')) {
     const ofBlock = scope(() => toFloat64(unitSquares(blockTensor(block))));
     for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }

@@ -1,3 +1,4 @@
+import { progressIfLong } from '../base/progress.ts';
 import {
   clamp,
   exp,
@@ -38,7 +39,7 @@ export function credibleByEntropy(features: LabelledRows): Uint8Array {
   const variances = new Float32Array(count).fill(1);
   const factors = new Float64Array(dim).fill(1);
   let place = 0;
-  for (const block of classBlocks(features, order)) {
+  for (const block of classBlocks(features, order, 'class means')) {
     const { starts, rows } = block;
     const { means, distances } = classMeansAndDistances(block, factors);
     for (let k = 0; k + 1 < starts.length; k++) {
@@ -51,7 +52,9 @@ export function credibleByEntropy(features: LabelledRows): Uint8Array {
   const mask = new Uint8Array(count);
   const most = Math.log(classes) / 2;
   const step = Math.max(1, Math.floor(BLOCK / classes));
+  const bar = progressIfLong('entropies', count);
   for (let from = 0; from < count; from += step) {
+    bar.update(from);
     const indices = Int32Array.from({ length: Math.min(step, count - from) }, (_, i) => from + i);
     const entropies = scope(() => {
       const x = normalizeRows(tensor(features.rows(indices), { shape: [indices.length, dim] }));
@@ -66,6 +69,7 @@ export function credibleByEntropy(features: LabelledRows): Uint8Array {
     });
     for (const [i, entropy] of entropies.entries()) if (entropy <= most) mask[from + i] = 1;
   }
+  bar.stop();
   for (const row of features.missing?.() ?? []) mask[row] = 0;
   return mask;
 }

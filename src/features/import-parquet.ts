@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, optionHint } from '../base/errors.ts';
-import { formatCount, logLine } from '../base/progress.ts';
+import { formatCount, logLine, progressIfLong } from '../base/progress.ts';
 import { byCodeUnit } from '../data/class-folders.ts';
 import { openDataset } from '../data/index.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
@@ -63,13 +63,18 @@ export async function importParquet(
     families: new Int32Array(rowOrder.rows.length).fill(-1),
   };
   const how = { force, inputs: [features, data] };
+  const bar = progressIfLong('read Parquet', file.groups.length);
   return await writeFeatureSet(out, content, how, async ({ append, markMissing, directory }) => {
-    if (rowOrder.inOrder) for (const group of file.groups) append(await readVectors(file, vector, group, dim));
+    const read = async (group: (typeof file.groups)[number], nth: number): Promise<Float32Array> => {
+      bar.update(nth);
+      return await readVectors(file, vector, group, dim);
+    };
+    if (rowOrder.inOrder) for (const [nth, group] of file.groups.entries()) append(await read(group, nth));
     else {
       const path = join(directory, 'rows.npy');
       const writer = new NpyWriter(path, '<f4', [dim]);
       try {
-        for (const group of file.groups) writer.append(await readVectors(file, vector, group, dim));
+        for (const [nth, group] of file.groups.entries()) writer.append(await read(group, nth));
       } finally {
         writer.close();
       }
@@ -77,6 +82,7 @@ export async function importParquet(
       appendInOrder(rows, rowOrder, { append, directory, chunk: Math.max(1, Math.floor(CHUNK_ELEMENTS / dim)) });
       rmSync(path);
     }
+    bar.stop();
     reportMissingRows(out, rowOrder.missing, rowOrder.rows.length);
     markMissing(rowOrder.missing);
   });

@@ -15,7 +15,7 @@ export function classPrototypes(features: LabelledRows): Float32Array {
   const lost = new Set(classesWithoutRows(features));
   const order = sortByClass(features);
   const prototypes = new Float32Array(classes * dim);
-  for (const block of classBlocks(features, order)) {
+  for (const block of classBlocks(features, order, 'average')) {
     const { first, starts } = block;
     const empty = starts.findIndex((start, k) => start === starts[k + 1] && !lost.has(first + k));
     if (empty >= 0)

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, optionHint } from '../base/errors.ts';
+import { progressIfLong } from '../base/progress.ts';
 import type { Dataset } from '../data/index.ts';
 import { ForeignNpy } from './foreign-npy.ts';
 import { firstFew } from './id-file.ts';
@@ -74,9 +75,17 @@ type Target = {
 /** Appends the rows of an array in a row order, zeros for missing ones. */
 export function appendInOrder(file: ForeignNpy, { rows, inOrder }: RowOrder, target: Target): void {
   const [count, dim] = file.shape as [number, number];
-  const { chunk, append, directory } = target;
+  const { chunk, directory } = target;
+  const bar = progressIfLong('import', inOrder ? count : rows.length);
+  let appended = 0;
+  const append = (block: Float32Array): void => {
+    target.append(block);
+    appended += block.length / dim;
+    bar.update(appended);
+  };
   if (inOrder) {
     for (let from = 0; from < count; from += chunk) append(file.rows(from, Math.min(chunk, count - from)));
+    bar.stop();
     return;
   }
   if (file.fortran) {
@@ -105,4 +114,5 @@ export function appendInOrder(file: ForeignNpy, { rows, inOrder }: RowOrder, tar
     }
     append(block);
   }
+  bar.stop();
 }

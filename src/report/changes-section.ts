@@ -52,7 +52,7 @@ function decisionsRow(what: string, { pairs, repaired, broken }: DecisionChanges
 }
 
 const searchesText = ({ searches, repaired, broken }: SearchChanges): string =>
-  `<p>Of ${groupDigits(searches)} searches of the old gallery for an enrolled identity the new model’s queries <b class="good">repair ${groupDigits(repaired.count)}</b> (${linkedTerm('repaired')}: ${percentWithInterval(repaired.share)} %) and <b class="bad">break ${groupDigits(broken.count)}</b> (${linkedTerm('broken')}: ${percentWithInterval(broken.share)} %), by ${linkedTerm('rank-1')}.</p>`;
+  `<p>Of ${groupDigits(searches)} searches of the old gallery for an enrolled identity the new model’s queries <b class="good">repair ${groupDigits(repaired.count)}</b> (${linkedTerm('repaired')}: ${percentWithInterval(repaired.share)} %) and <b class="bad">break ${groupDigits(broken.count)}</b> (${linkedTerm('broken')}: ${percentWithInterval(broken.share)} %), by ${linkedTerm('rank-1')}.</p>`;
 
 /** The shares of repaired and broken searches side by side. */
 function changeBar({ repaired, broken }: SearchChanges): string {

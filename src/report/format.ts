@@ -117,8 +117,10 @@ export function evaluationWarnings({ models, tests, protocol, dataset }: Evaluat
     ...tests.map((test) => {
       const [pairs, searches] = [test.verification?.tied ?? 0, test.identification?.tied ?? 0];
       const parts = [
-        searches > 0 && `${groupDigits(searches)} searches find another entry exactly as similar as the right one`,
-        pairs > 0 && `${groupDigits(pairs)} genuine pairs score exactly what an impostor pair at the threshold does`,
+        searches > 0 &&
+          `${groupDigits(searches)} ${searches === 1 ? 'search finds' : 'searches find'} another entry exactly as similar as the right one`,
+        pairs > 0 &&
+          `${groupDigits(pairs)} genuine ${pairs === 1 ? 'pair scores' : 'pairs score'} exactly what an impostor pair at the threshold does`,
       ].filter(Boolean);
       return parts.length > 0 && `${testName(test)}: ${parts.join(', and ')}; ties count as misses.`;
     }),

@@ -35,9 +35,9 @@ button.sort { font: inherit; border: 0; background: none; color: var(--muted); c
 button.sort::before { content: "↕"; } [aria-sort=ascending] > button.sort::before { content: "↑"; } [aria-sort=descending] > button.sort::before { content: "↓"; }
 
 .forest-table { width: 100%; } .forest-table .criterion { text-align: left; } .forest-table .met, .forest-table .missed, .forest-table .undecided, .forest-table .withheld { color: inherit; }
-td.bar, th.bar { width: 40%; min-width: 11rem; padding-inline: 1.2rem; }
+td.bar, th.bar { width: 40%; min-width: 11rem; padding-inline: 1.2rem; overflow: hidden; }
 .forest, .forest-axis { position: relative; height: 1.3rem; } .forest-axis span { position: absolute; transform: translateX(-50%); color: var(--muted); font-size: .8rem; }
-.forest i { position: absolute; top: 50%; } .forest .zero { top: -.4rem; bottom: -.4rem; border-left: 2px solid var(--muted); margin-left: -1px; }
+.forest i { position: absolute; top: 50%; } .forest .zero { top: -2rem; bottom: -2rem; border-left: 2px solid var(--muted); margin-left: -1px; }
 .forest .range { height: 4px; margin-top: -2px; border-radius: 2px; background: var(--oracle); } .forest .dot { width: 12px; height: 12px; margin: -6px; border-radius: 50%; background: var(--oracle); }
 .met .range, .met .dot { background: var(--c2); } .missed .range, .missed .dot { background: var(--c1); } .missed .dot { border-radius: 0; } tr.undecided .dot { background: var(--page); border: 3px solid var(--oracle); }
 tr.met td.criterion { color: var(--good); } tr.missed td.criterion { color: var(--bad); } tr.undecided td.criterion { color: var(--unsure); }

@@ -123,7 +123,9 @@ export function forestPlot(models: readonly JudgedModel[]): string {
       : `<i class="zero" style="left:${scale.at(0)}"></i>`;
   const line = ({ metric, label, comparison }: (typeof rows)[number]): string =>
     `<tr class="${comparison.criterion}"><th scope="row">${linkedTerm(metric)}${models.length > 1 ? ` ${nameHtml(label)}` : ''}</th><td class="bar"><div class="forest" aria-hidden="true">${mark(comparison)}</div></td><td>${pointsWithInterval(comparison.difference)}</td><td class="more">${percent(comparison.oldOld)}</td><td class="more">${percent(comparison.newOld)}</td><td class="criterion"><span aria-hidden="true">${signs[comparison.criterion]}</span> <span class="word">${comparison.criterion}</span></td></tr>`;
-  const axis = scale.ticks.map((tick) => `<span style="left:${scale.at(tick)}">${tickText(tick)}</span>`);
+  const last = scale.ticks.length - 1;
+  const isKept = (tick: number, i: number): boolean => i === 0 || i === last || tickText(tick) === '0';
+  const axis = scale.ticks.map((tick, i) => `<span${isKept(tick, i) ? '' : ' class="more"'} style="left:${scale.at(tick)}">${tickText(tick)}</span>`); // biome-ignore format: short
   return `<h3 id="differences">Differences to the old model on the old gallery</h3>
 <div class="wide" tabindex="0" role="group" aria-label="differences"><table class="forest-table"><caption>New → old minus old → old, in percentage points, with its <a href="#${definitionId('95 % interval')}">95 % interval</a>: right of the line the new model’s queries find more</caption>
 <thead><tr><th scope="col">metric</th><th scope="col" class="bar"><span class="visually-hidden">interval</span></th><th scope="col">${linkedTerm('difference')}</th><th scope="col" class="more">${linkedTerm('old → old')}</th><th scope="col" class="more">${linkedTerm('new → old')}</th><th scope="col" class="criterion"><span class="word">${linkedTerm('criterion')}</span></th></tr></thead>

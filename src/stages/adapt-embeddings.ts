@@ -1,6 +1,7 @@
 import { extname } from 'node:path';
 import { Adapter } from '../adapt/index.ts';
 import { toHalf } from '../base/half.ts';
+import { progressIfLong } from '../base/progress.ts';
 import { version as mixbct } from '../base/version.ts';
 import { unitEmbeddings } from '../eval/index.ts';
 import {
@@ -70,9 +71,12 @@ function* idsOf({ ids }: EmbeddingsFile): Iterable<string> {
 function* blocksOf(file: EmbeddingsFile, adapter: Adapter) {
   const { count, dim, dtype } = file.info;
   const most = rowsOfBlock(Math.max(dim, adapter.sides.to.dim));
+  const bar = progressIfLong('adapt', count);
   for (let from = 0; from < count; from += most) {
+    bar.update(from);
     const rows = adapter.map(file.block(from, Math.min(most, count - from)), file.path);
     const ids = Array.from({ length: rows.length / adapter.sides.to.dim }, (_, row) => file.ids.at(from + row));
     yield { ids, rows: dtype === 'float16' ? toHalf(rows) : rows };
   }
+  bar.stop();
 }

@@ -1,4 +1,5 @@
 import { optionHint, UserError } from '../base/errors.ts';
+import { progressIfLong } from '../base/progress.ts';
 import { openDataset } from '../data/open-dataset.ts';
 import { unitEmbeddings } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
@@ -37,6 +38,7 @@ export async function loadGallery({ features, url, data }: LoadGalleryOptions): 
   const { count, dim } = set.info;
   const [labels, missing] = [set.labels(), set.missing()];
   let rows = 0;
+  const bar = progressIfLong('load', count);
   const blocks = function* (): Iterable<readonly NewRow[]> {
     for (let from = 0; from < count; from += BLOCK) {
       const size = Math.min(BLOCK, count - from);
@@ -50,9 +52,11 @@ export async function loadGallery({ features, url, data }: LoadGalleryOptions): 
       }
       rows += block.length;
       yield block;
+      bar.update(from + size);
     }
   };
   await createGallery(url, { dim, images: images !== null, blocks });
+  bar.stop();
   await using store = await openStore(url);
   await store.stamp(stamp);
   return { url: store.url, rows, stamp };

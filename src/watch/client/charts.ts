@@ -75,9 +75,15 @@ function tableOf(metric: Metric, shown: readonly Run[]): uPlot.AlignedData {
   return tables.length === 0 ? [[]] : Plot.join(tables.map((table) => table as uPlot.AlignedData));
 }
 
+/** What the figures show: they are drawn again only when that changes. */
+let chartsDrawn = '';
+
 export function drawCharts(): void {
   const place = $('charts');
   const all = [...runs.values()];
+  const what = `${all.map(({ id, data, lines, events, shown }) => [id, data.generation, lines.length, events.length, shown])} ${dark.matches} ${$<HTMLInputElement>('log').checked} ${$<HTMLSelectElement>('across').value}`;
+  if (what === chartsDrawn) return;
+  chartsDrawn = what;
   const shown = all.filter((run) => run.shown && run.lines.length > 0);
   const metrics = all.some((run) => run.lines.length > 0) ? metricsOf() : [];
   if (metrics.length > 0) place.querySelector('.empty')?.remove();
