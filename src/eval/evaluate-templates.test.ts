@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import type { Enrolment } from '../data/index.ts';
+import { estimate, resampleIdentities } from './bootstrap.ts';
 import {
   type EvaluateTemplatesOptions,
   evaluateTemplates,
@@ -207,6 +208,102 @@ test('self and cross tests equal their slow twins on random protocols', () => {
       for (const { rank, rate } of identification!.mixed!) near(rate, joint.top(rank), DOUBLE, `mixed, rank ${rank}`);
     }
   }
+});
+
+/** Largest FAR of old → old in the tests of its threshold. */
+const FAR = 0.06;
+
+test('figures at the old threshold, their intervals and the grade equal their slow twins', () => {
+  for (let seed = 0; seed < 4; seed++) {
+    const set = protocol(seed);
+    const [old, news] = [model('old', seed, set, 1.2), model('new', seed, set, 0.7)];
+    const by: Readonly<Record<string, Templates>> = { old: old.templates, new: news.templates };
+    const result = evaluateTemplates(evaluation(set, { old, candidates: [news], far: FAR }));
+    const { gallery, query, same } = set.all;
+    const scoresOf = (q: string, g: string): number[] =>
+      Array.from(gallery, (id, k) => Math.round(cosine(by[g]!, id, by[q]!, query[k]!) * 2 ** 40) / 2 ** 40);
+    const isGenuine = (k: number): boolean => same[k] === 1;
+    const impostors = same.filter((x) => x === 0).length;
+    /** The lowest genuine score that has at most this share of the impostors beside or above it. */
+    const lowest = (scores: readonly number[]): number =>
+      Math.min(...scores.filter((x, k) => isGenuine(k) && scores.filter((y, j) => !isGenuine(j) && y >= x).length <= FAR * impostors)); // biome-ignore format: short
+    const least = lowest(scoresOf('old', 'old'));
+    near(result.operatingPoint!.threshold, least, DOUBLE, 'old threshold');
+    // the resampled templates, in the order in which genuine pairs name them, and the subjects of the probes
+    const genuine = [...gallery.keys()].filter(isGenuine);
+    const enrolled = [...new Set(genuine.map((k) => gallery[k]!))];
+    const subjects = [...new Set(set.probes.subjects)];
+    const rng = new Rng(0).split('evaluate');
+    const templatesDrawn = resampleIdentities(enrolled.length, 20, rng.split('1:1'));
+    const subjectsDrawn = resampleIdentities(subjects.length, 20, rng.split('1:N'));
+    const share = (pairs: readonly number[], scores: readonly number[], weight: (k: number) => number): number => {
+      const sum = (of: readonly number[]): number => of.reduce((all, k) => all + weight(k), 0);
+      return sum(pairs.filter((k) => scores[k]! >= least)) / sum(pairs);
+    };
+    const replicates = new Map<string, { tar: Float64Array; far: Float64Array }>();
+    for (const { query: q, gallery: g, operatingPoint } of result.tests) {
+      const { atOldThreshold: at, keepingFar } = operatingPoint!;
+      const scores = scoresOf(q, g);
+      const others = [...gallery.keys()].filter((k) => !isGenuine(k));
+      const weightIn = (weights: Uint16Array) => (k: number) => weights[enrolled.indexOf(gallery[k]!)] ?? 1;
+      const estimates = { tar: genuine, far: others } as const;
+      const resampled = (pairs: readonly number[]) => Float64Array.from(templatesDrawn, (weights) => share(pairs, scores, weightIn(weights))); // biome-ignore format: short
+      replicates.set(`${q} ${g}`, { tar: resampled(genuine), far: resampled(others) });
+      for (const [name, pairs] of Object.entries(estimates) as ['tar' | 'far', number[]][]) {
+        const wanted = estimate(share(pairs, scores, () => 1), resampled(pairs)); // biome-ignore format: short
+        for (const end of ['value', 'low', 'high'] as const) near(at[name][end], wanted[end], DOUBLE, `${name} of ${q} → ${g}`); // biome-ignore format: short
+      }
+      assert.equal(at.falseAccepts, others.filter((k) => scores[k]! >= least).length);
+      near(keepingFar.threshold.value, lowest(scores), DOUBLE, 'threshold for the FAR');
+      assert.ok(Number.isNaN(keepingFar.threshold.low));
+      for (const [rates, from] of [[at, least], [keepingFar, lowest(scores)]] as const) {
+        const searches = set.galleries.map((entries) => Array.from(set.probes.templates, (probe, p) => {
+          const list = Array.from(entries.templates, (id, e) => ({ mine: entries.subjects[e] === set.probes.subjects[p], score: cosine(by[g]!, id, by[q]!, probe) })).sort((a, b) => b.score - a.score);
+          const mated = list.some(({ mine }) => mine);
+          return { mated, counts: list[0]!.score > from - 2 ** -41 && (!mated || list[0]!.mine), subject: subjects.indexOf(set.probes.subjects[p]!) };
+        })); // biome-ignore format: short
+        const rate = (mated: boolean, weights?: Uint16Array): number => {
+          const asked = searches.map((found) => found.filter((one) => one.mated === mated));
+          const sum = (of: readonly { subject: number }[]): number => of.reduce((all, { subject }) => all + (weights?.[subject] ?? 1), 0); // biome-ignore format: short
+          return asked.reduce((all, found) => all + sum(found.filter(({ counts }) => counts)) / sum(found), 0) / asked.length; // biome-ignore format: short
+        };
+        for (const [name, mated] of [['tpir', true], ['fpir', false]] as const) {
+          const wanted = estimate(rate(mated), Float64Array.from(subjectsDrawn, (weights) => rate(mated, weights)));
+          for (const end of ['value', 'low', 'high'] as const) near(rates[name][end], wanted[end], DOUBLE, `${name} of ${q} → ${g}`); // biome-ignore format: short
+        } // biome-ignore format: short
+      } // biome-ignore format: short
+    }
+    const { grade, tarDifference, farDifference, falseAccepts } = result.candidates[0]!.dropIn!;
+    const [crossed, own] = [replicates.get('new old')!, replicates.get('old old')!];
+    const paired = (name: 'tar' | 'far') => crossed[name].map((x, r) => x - own[name][r]!);
+    near(tarDifference.low, estimate(0, paired('tar')).low, DOUBLE, 'difference in TAR');
+    near(farDifference.high, estimate(0, paired('far')).high, DOUBLE, 'difference in FAR');
+    assert.equal(falseAccepts, result.tests[0]!.operatingPoint!.atOldThreshold.falseAccepts);
+    assert.ok(grade !== 'withheld');
+  }
+});
+
+test('a template without a genuine pair counts once in every resample; without 1:N its rates are not known, without 1:1 there is no grade', () => {
+  const set = protocol(1);
+  const [old, news] = [model('old', 1, set, 1.2), model('new', 1, set, 0.4)];
+  const loner = set.ids[0]!;
+  const blocks = set.blocks.map(({ gallery, query, same }) => {
+    const kept = [...gallery.keys()].filter((k) => gallery[k] !== loner || same[k] === 0);
+    const taken = (column: Int32Array) => Int32Array.from(kept, (k) => column[k]!);
+    return { gallery: taken(gallery), query: taken(query), same: Uint8Array.from(kept, (k) => same[k]!) };
+  });
+  const options = evaluation(set, { old, candidates: [news], far: FAR });
+  const { tests, candidates } = evaluateTemplates({
+    ...options,
+    pairs: { blocks: () => blocks },
+    identification: null,
+  });
+  const { far, tpir } = tests[0]!.operatingPoint!.atOldThreshold;
+  assert.ok(far.low < far.value && far.value <= FAR && far.high > far.value && far.high < 1);
+  assert.ok(Number.isNaN(tpir.value));
+  assert.ok(candidates[0]!.dropIn);
+  const searched = evaluateTemplates({ ...options, pairs: null });
+  assert.ok(searched.operatingPoint === undefined && searched.candidates[0]!.dropIn === undefined);
 });
 
 test('a new model near the old one serves its gallery, an unrelated one does not; the matrix names every run', () => {

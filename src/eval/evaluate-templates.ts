@@ -1,11 +1,11 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import type { Enrolment } from '../data/index.ts';
-import { firstIndexWhere } from './binary-search.ts';
 import { type Resamples, resampleIdentities } from './bootstrap.ts';
 import { compareByMetrics, judgedMetrics } from './compatibility.ts';
 import { bandOf, TEMPLATE_BAND_FARS } from './curve-bands.ts';
-import { RESAMPLES } from './defaults.ts';
+import { OPERATING_FAR, RESAMPLES } from './defaults.ts';
+import { dropInTest } from './drop-in.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
 import { searchGalleries } from './gallery-search.ts';
 import {
@@ -22,7 +22,9 @@ import { requireDistinctNames } from './model-names.ts';
 import { FAR_TARGETS } from './roc.ts';
 import { acceptedAtMost, rocOfCounts, ScoreCounts, thresholdOfCounts, tiedAtMost } from './score-counts.ts';
 import { requireFewZeros, zeroRows } from './scores.ts';
+import { shareAbove, shareReplicates } from './share-replicates.ts';
 import { CHANGES_FAR, templatePairChanges, templateSearchChanges } from './template-changes.ts';
+import { countByTemplate, measureTemplatesAt, type TemplateCounts } from './template-operating-point.ts';
 import { type Templates, templatePositions, templateScores } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 
@@ -61,6 +63,8 @@ export type EvaluateTemplatesOptions = TemplateProtocol & {
   readonly old?: TemplateModel | undefined;
   readonly oracle?: TemplateModel | undefined;
   readonly candidates: readonly TemplateModel[];
+  /** The FAR that the old system runs at: each test is also judged at the threshold that gives old → old this FAR. */
+  readonly far?: number;
   readonly seed?: number;
   readonly resamples?: number;
   /** Share of a model's templates that may be zeros. */
@@ -83,14 +87,16 @@ type Test = { readonly query: TemplateModel; readonly gallery: TemplateModel };
 
 /**
  * Judges models by a protocol of templates: every model on itself, and every new one on the old one's gallery (methods.md
- * 6.5, 6.6). Genuine pairs are scored first, then all pairs block by block. All tests share one pass over the blocks.
+ * 6.5, 6.6). Genuine pairs are scored first, then all pairs block by block. All tests share one pass over the blocks, after one of old → old,
+ * which tells its threshold.
  *
  * Intervals come from a bootstrap of the enrolled templates (1:1) and of the subjects (1:N). In 1:1 all resamples use the same
  * threshold, because millions of impostors determine it.
  * @throws UserError if models differ in dimension, share a name, a template has no images, or too many are zeros.
  */
 export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation {
-  const { title, dataset, old, oracle, candidates, pairs, identification, seed = 0, resamples = RESAMPLES } = options;
+  const { title, dataset, old, oracle, candidates, pairs, identification } = options;
+  const { seed = 0, resamples = RESAMPLES, far = OPERATING_FAR } = options;
   const news = [...(oracle ? [oracle] : []), ...candidates];
   const models = [...(old ? [old] : []), ...news];
   requireDistinctNames(models.map(({ name }) => name));
@@ -120,7 +126,8 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
   const rng = new Rng(seed).split('evaluate');
   const crossing = (name: string): number =>
     tests.findIndex(({ query, gallery }) => query.name === name && gallery === old);
-  const verification = pairs && runVerification(tests, { ...options, pairs, resamples, rng: rng.split('1:1') });
+  const verification =
+    pairs && runVerification(tests, { ...options, far: old ? far : null, pairs, resamples, rng: rng.split('1:1') });
   const searched =
     identification && runIdentification(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
   const results = tests.map((test, i) => {
@@ -129,10 +136,24 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
       verification: pairsOf?.test ?? null,
       identification: searchesOf?.test ?? null,
     });
-    return { ...test, verification: pairsOf?.result ?? null, identification: searchesOf?.result ?? null, measured };
+    const [point, drawn] = [pairsOf?.point, searched?.drawn];
+    const operating = point && measureTemplatesAt({
+      ...point,
+      ...{ searches: searchesOf?.searches ?? null, templatesDrawn: verification!.drawn },
+      ...{ subjectsDrawn: drawn ?? [], probeSubject: searched?.identity ?? new Int32Array(0) },
+    }); // biome-ignore format: short
+    return {
+      ...test,
+      verification: pairsOf?.result ?? null,
+      identification: searchesOf?.result ?? null,
+      measured,
+      operating,
+    };
   });
-  const measuredOf = (query: string, gallery: string) =>
-    results.find((test) => test.query.name === query && test.gallery.name === gallery)!.measured;
+  const resultOf = (query: string, gallery: string) =>
+    results.find((test) => test.query.name === query && test.gallery.name === gallery)!;
+  const measuredOf = (query: string, gallery: string) => resultOf(query, gallery).measured;
+  const oldOld = old && resultOf(old.name, old.name).operating;
   const galleries = identification?.galleries.map(({ templates }) => templates.length) ?? [];
   return {
     kind: 'evaluation',
@@ -157,16 +178,19 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
       role: name === old?.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
-    tests: results.map(({ query, gallery, verification, identification, measured }) => ({
+    ...(oldOld && { operatingPoint: { far, threshold: oldOld.oldThreshold } }),
+    tests: results.map(({ query, gallery, verification, identification, measured, operating }) => ({
       query: query.name,
       gallery: gallery.name,
       verification,
       identification,
+      ...(operating && { operatingPoint: operating.result }),
       ...listedMetrics(measured),
       ...(old && { judged: judgedMetrics(PROTOCOL, measured, measuredOf(old.name, old.name)) }),
     })),
     candidates: (old ? candidates : []).map(({ name }) => ({
       name,
+      ...(oldOld && { dropIn: dropInTest({ oldOld, newOld: resultOf(name, old!.name).operating! }, far) }),
       changes: {
         ...(searched && { searches: searched.changes(crossing(old!.name), crossing(name)) }),
         ...(verification && { pairs: verification.changes(crossing(old!.name), crossing(name)) }),
@@ -198,21 +222,43 @@ type Context = Pick<EvaluateTemplatesOptions, 'onStep' | 'onScores'> & {
 
 function runVerification(
   tests: readonly Test[],
-  { pairs, onStep, onScores, resamples, rng }: Context & { readonly pairs: NonNullable<TemplateProtocol['pairs']> },
+  {
+    pairs,
+    far,
+    onStep,
+    onScores,
+    resamples,
+    rng,
+  }: Context & {
+    readonly pairs: NonNullable<TemplateProtocol['pairs']>;
+    /** The first test is old → old; null: there is no old model. */
+    readonly far: number | null;
+  },
 ) {
   onStep?.(0, 2 * tests.length, '1:1, genuine pairs');
   const genuine = pairs.genuine?.() ?? genuinePairsOf(pairs.blocks());
   const scored = tests.map((test) => scoresOf(test, genuine));
   const counts = scored.map((scores) => new ScoreCounts(scores));
+  const enrolled = [...new Set(genuine.gallery)];
+  const at = new Map(enrolled.map((template, i) => [template, i]));
+  const countsOfTemplates = (): TemplateCounts => new Float64Array(enrolled.length + 1);
+  const impostorsOf = countsOfTemplates();
+  const oldCounts = far === null ? null : new ScoreCounts(scored[0]!);
+  for (const block of oldCounts ? pairs.blocks() : []) {
+    oldCounts!.add(scoresOf(tests[0]!, block), block.same);
+    countByTemplate(impostorsOf, block.gallery, at, (k) => block.same[k] === 0);
+  }
+  const oldThreshold = oldCounts ? thresholdOfCounts(oldCounts, far!) : null;
+  const falseAccepts = tests.map(countsOfTemplates);
   for (const block of pairs.blocks())
     for (const [i, test] of tests.entries()) {
       onStep?.(i, 2 * tests.length, `1:1, ${test.query.name} → ${test.gallery.name}`);
       const scores = scoresOf(test, block);
       counts[i]!.add(scores, block.same);
+      if (oldThreshold !== null)
+        countByTemplate(falseAccepts[i]!, block.gallery, at, (k) => block.same[k] === 0 && scores[k]! > oldThreshold);
       onScores?.(test.query.name, test.gallery.name, { scores: scores.map((x) => Math.max(x, -1)), same: block.same });
     }
-  const enrolled = [...new Set(genuine.gallery)];
-  const at = new Map(enrolled.map((template, i) => [template, i]));
   const cluster = genuine.gallery.map((template) => at.get(template)!);
   const drawn = resampleIdentities(enrolled.length, resamples, rng);
   const [impostors] = counts.map((count) => count.impostors);
@@ -221,7 +267,15 @@ function runVerification(
   return {
     genuine: genuine.gallery.length,
     impostors: impostors!,
-    tests: counts.map((count, i) => verifyCounts(count, scored[i]!, cluster, drawn)),
+    drawn,
+    tests: counts.map((count, i) => {
+      const verified = verifyCounts(count, scored[i]!, cluster, drawn);
+      if (oldThreshold === null) return verified;
+      const keepingFar = { tar: verified.test.tar(far!), threshold: thresholdOfCounts(count, far!) };
+      const tar = shareAbove(scored[i]!, oldThreshold, cluster, drawn);
+      const point = { oldThreshold, tar, keepingFar, impostors: impostorsOf, falseAccepts: falseAccepts[i]! };
+      return { ...verified, point };
+    }),
     changes: (old: number, fresh: number) =>
       templatePairChanges({ old: decided(old), fresh: decided(fresh) }, { genuine, cluster, drawn }),
   };
@@ -253,7 +307,7 @@ function verifyCounts(
   scores: Float64Array,
   cluster: Int32Array,
   drawn: Resamples,
-): { readonly test: VerificationTest; readonly result: VerificationResult } {
+): { readonly test: VerificationTest; readonly result: VerificationResult; readonly point?: undefined } {
   const tarAtMost = (far: number): number => acceptedAtMost(counts, far) / scores.length;
   const replicates = (fars: readonly number[]): Float64Array[] => {
     const lowest = fars.map(
@@ -272,29 +326,6 @@ function verifyCounts(
     test,
     result: verificationResult(test, { tarAtMost, thresholdAtMost, withInterval: FAR_WITH_INTERVAL, tied, band }),
   };
-}
-
-/** Share of scores that reach each threshold, in each resample of clusters. → [R] for each threshold */
-function shareReplicates(
-  scores: Float64Array,
-  thresholds: readonly number[],
-  cluster: Int32Array,
-  drawn: Resamples,
-): Float64Array[] {
-  const falling = [...thresholds].sort((a, b) => (a < b ? 1 : a > b ? -1 : 0));
-  const reached = Int32Array.from(scores, (score) => firstIndexWhere(falling.length, (i) => score >= falling[i]!));
-  const shares = falling.map(() => new Float64Array(drawn.length));
-  for (const [r, weights] of drawn.entries()) {
-    const reaching = new Float64Array(falling.length + 1);
-    for (let k = 0; k < scores.length; k++) reaching[reached[k]!]! += weights[cluster[k]!]!;
-    const all = reaching.reduce((sum, weight) => sum + weight, 0);
-    let accepted = 0;
-    for (const [i, share] of shares.entries()) {
-      accepted += reaching[i]!;
-      share[r] = accepted / all;
-    }
-  }
-  return thresholds.map((threshold) => shares[falling.indexOf(threshold)]!);
 }
 
 function runIdentification(
@@ -319,6 +350,7 @@ function runIdentification(
     tests: ran.map(({ searches, mixed }) => {
       const { test, result } = identificationTest(searches, identity, drawn, { bands: true });
       return {
+        searches,
         test,
         result: {
           ...result,
@@ -327,6 +359,8 @@ function runIdentification(
         },
       };
     }),
+    identity,
+    drawn,
     changes: (old: number, fresh: number) =>
       templateSearchChanges(
         { old: ran[old]!, fresh: ran[fresh]! },

@@ -78,7 +78,7 @@ export type Comparison = {
 /** Rates of one test at one threshold: a cosine that accepted scores are above. TPIR and FPIR are means over the galleries. */
 type RatesAtThreshold = { readonly tar: Estimate; readonly tpir: Estimate; readonly fpir: Estimate };
 
-/** One test at the threshold that the old system runs at, and at the one that keeps its FAR. */
+/** One test at the threshold that the old system runs at, and at the one that keeps its FAR. What is not measured is NaN. */
 export type OperatingPointResult = {
   readonly atOldThreshold: RatesAtThreshold & {
     readonly far: Estimate;
@@ -87,7 +87,7 @@ export type OperatingPointResult = {
   };
   /** The largest TAR whose FAR does not exceed the one that the old system runs at. */
   readonly keepingFar: RatesAtThreshold & { readonly threshold: Estimate };
-  /** Brings the scores to log-odds; null if no genuine or no impostor pair has a score. */
+  /** Brings the scores to log-odds; null if no genuine or no impostor pair has a score, and in protocols of templates. */
   readonly calibration: ChosenCalibration | null;
 };
 
@@ -189,7 +189,7 @@ export type TestResult = {
   readonly gallery: string;
   readonly verification: VerificationResult | null;
   readonly identification: IdentificationResult | null;
-  /** Missing from older evaluations and from protocols of templates. */
+  /** Missing from older evaluations, and from protocols of templates without pairs. */
   readonly operatingPoint?: OperatingPointResult;
   /** Metrics that have no place in those above. */
   readonly metrics?: readonly { readonly name: string; readonly value: number; readonly interval: Estimate | null }[];
@@ -215,7 +215,7 @@ export type CandidateResult = {
   readonly name: string;
   /** Why the criterion of all comparisons is withheld; absent if it is not. */
   readonly withheld?: WithheldVerdict;
-  /** Missing from older evaluations and from protocols of templates. */
+  /** Missing from older evaluations, and from protocols of templates without pairs. */
   readonly dropIn?: DropInTest;
   /**
    * What the upgrade changes. Missing from older evaluations. Protocols of templates have what they evaluate, 1:N or 1:1, and ids of
@@ -268,7 +268,7 @@ export type Evaluation = {
     /** Embeddings or templates that are zeros in its own space or the old one. They count as misses. Missing from older evaluations. */
     readonly zeros?: number;
   }[];
-  /** The FAR that the old system runs at, and the score above which old → old then accepts pairs. Missing from older evaluations and from protocols of templates. */
+  /** The FAR that the old system runs at, and the score above which old → old then accepts pairs. Missing from older evaluations, and from protocols of templates without pairs. */
   readonly operatingPoint?: { readonly far: number; readonly threshold: number };
   readonly tests: readonly TestResult[];
   readonly candidates: readonly CandidateResult[];

@@ -66,10 +66,7 @@ export function measureOperatingPoint(
 ): MeasuredOperatingPoint {
   const tar = tarAbove(genuine, oldThreshold, drawn);
   const { falseAccepts, ...farAtOld } = farAbove(impostor, oldThreshold, { identities, drawn, totals });
-  const rates = (threshold: number) => ({
-    tpir: probeRate(searches, probeIdentity, isHitAbove(threshold), drawn),
-    fpir: probeRate(searches, probeIdentity, isAlarmAbove(threshold), drawn),
-  });
+  const rates = (threshold: number) => ratesOfProbes(searches, probeIdentity, threshold, drawn);
   const [atOld, atOwn] = [rates(oldThreshold), rates(keepingFar.threshold)];
   const [thresholds] = thresholdReplicates(impostor, [far], drawn, totals);
   const scored = ({ score }: ScoredPairs): boolean => score[0] !== NO_SCORE;
@@ -123,6 +120,17 @@ export function farAbove(
     falseAccepts,
   };
 }
+
+/** TPIR and FPIR at a fixed threshold, means over the galleries. `identity` [P]: the resampled identity of each probe. */
+export const ratesOfProbes = (
+  searches: readonly Searches[],
+  identity: Int32Array,
+  threshold: number,
+  drawn: Resamples,
+): { readonly tpir: Resampled; readonly fpir: Resampled } => ({
+  tpir: probeRate(searches, identity, isHitAbove(threshold), drawn),
+  fpir: probeRate(searches, identity, isAlarmAbove(threshold), drawn),
+});
 
 /** What counts for a rate over probes: a probe that does (1) or does not (0), or is not asked (null). */
 type ProbeOutcome = (found: Searches, probe: number) => 0 | 1 | null;

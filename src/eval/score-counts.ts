@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { atMostCount, type RocPoints } from './roc.ts';
-import { NO_SCORE } from './scores.ts';
+import { GRID, NO_SCORE } from './scores.ts';
 
 /** Genuine scores are looked up through this many equal steps of [-1, 1]. */
 const STEPS = 1 << 16;
@@ -96,12 +96,11 @@ export const acceptedAtMost = (counts: ScoreCounts, target: number): number => t
 
 /**
  * A threshold above which as many genuine scores lie as `acceptedAtMost` accepts, and a share of at most `target` of the
- * impostors: the number below the lowest accepted genuine score. Infinite if none is accepted.
+ * impostors: half a step of rounding below the lowest accepted genuine score, so that searches, whose scores are not rounded, agree.
+ * Infinite if none is accepted.
  */
-export function thresholdOfCounts(counts: ScoreCounts, target: number): number {
-  const lowest = counts.genuine[counts.genuine.length - acceptedAtMost(counts, target)] ?? Number.POSITIVE_INFINITY;
-  return lowest - Math.max(Math.abs(lowest) * Number.EPSILON, Number.MIN_VALUE);
-}
+export const thresholdOfCounts = (counts: ScoreCounts, target: number): number =>
+  (counts.genuine[counts.genuine.length - acceptedAtMost(counts, target)] ?? Number.POSITIVE_INFINITY) - GRID / 2;
 
 /** Genuine pairs rejected at one of `targets` because their score equals that of the first impostor rejected. */
 export function tiedAtMost(counts: ScoreCounts, targets: readonly number[]): number {

@@ -14,6 +14,9 @@ export type Embeddings = { readonly rows: Float32Array; readonly dim: number };
  */
 export const NO_SCORE = Number.NEGATIVE_INFINITY;
 
+/** Below this, cosines of templates differ by the order in which they were summed, not by what templates show: they are rounded to it. */
+export const GRID = 2 ** -40;
+
 /**
  * Divides rows by their length, in `unit` if it is given (`rows` itself for one). Messages call them `name`.
  * @throws FileError if a value is not finite.

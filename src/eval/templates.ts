@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 import { arrayBlocks, eachProductBlock, takeRows } from './product-blocks.ts';
-import { clampCosine, cosine, isZeroRow, NO_SCORE } from './scores.ts';
+import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE } from './scores.ts';
 
 /**
  * A model's embeddings of face images: of each image f(x) + f(mirrored x), or the mean of both, which has the same direction.
@@ -179,8 +179,6 @@ function distinctPositions(positions: Int32Array, { ids }: Templates): DistinctP
   return { rows, place };
 }
 
-/** Below this, cosines differ by the order in which they were summed, not by what templates show. */
-const GRID = 2 ** -40;
 /**
  * Rounds a score so that equal pairs have equal scores, however they were multiplied. Genuine and impostor scores are compared
  * exactly, so a tie must not be decided by rounding.

@@ -17,8 +17,8 @@ export function thresholdsOf(
       const { title, dataset, operatingPoint, models, candidates, tests } = evaluation;
       if (!operatingPoint)
         throw new UserError(
-          `${path}: has no figures at the old threshold, because it was made by an earlier version or is one of templates`,
-          { hint: 'evaluate feature sets of a labelled set with: mixbct evaluate' },
+          `${path}: has no figures at the old threshold, because it was made by an earlier version, or without an old model or pairs`,
+          { hint: 'make it again with: mixbct evaluate, or mixbct evaluate ijb with an old model and 1:1' },
         );
       const old = models.find(({ role }) => role === 'old')?.name;
       const modelOf = (name: string) => models.find((model) => model.name === name);

@@ -11,9 +11,11 @@ export const rateText = (x: number): string => (Number.isFinite(x) ? (x === 0 ? 
 /** A score or a threshold: a cosine. */
 export const scoreText = (x: number | null): string =>
   x !== null && Number.isFinite(x) ? withMinusSign(x.toFixed(4)) : '–';
-/** A number and its interval; by default shares as percent. */
+/** A number and its interval if it has one; by default shares as percent. */
 export const percentWithInterval = ({ value, low, high }: Estimate, text = percent): string =>
-  `${text(value)} [${text(low)}, ${text(high)}]`;
+  Number.isFinite(low ?? Number.NaN) || Number.isFinite(high ?? Number.NaN)
+    ? `${text(value)} [${text(low)}, ${text(high)}]`
+    : text(value);
 /** A difference of shares, in percentage points, with its sign. */
 export const percentagePoints = (x: number): string =>
   Number.isFinite(x) ? withMinusSign(`${x >= 0 ? '+' : ''}${(100 * x).toFixed(2)}`) : '–';

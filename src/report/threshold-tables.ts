@@ -42,6 +42,7 @@ const ratesRow = ({ atOldThreshold, keepingFar }: OperatingPointResult): string[
 /** How the scores of each test become log-odds of genuine, and the log loss on held-out identities by which that was chosen. */
 export function calibrationTables({ tests }: Evaluation): TitledTable[] {
   const loss = (x: number | undefined): string => (x === undefined ? '–' : x.toFixed(4));
+  if (!tests.some(({ operatingPoint }) => operatingPoint?.calibration)) return [];
   return [
     {
       title: 'Calibration to log-odds of genuine',

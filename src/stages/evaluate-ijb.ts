@@ -35,6 +35,8 @@ export type IjbOptions = {
   readonly old?: string;
   readonly oracle?: string;
   readonly protocol: readonly string[];
+  /** The FAR that the old system runs at. */
+  readonly far?: number;
   readonly features: string;
   readonly pixels: PixelMappingName;
   readonly out: string;
@@ -103,6 +105,7 @@ export async function evaluateIjb(
       },
       pairs: protocol.includes('11') ? { blocks: () => ijb.pairs(), genuine: () => ijb.genuinePairs() } : null,
       identification,
+      ...(options.far !== undefined && { far: options.far }),
       seed: options.seed,
       resamples: options.resamples,
       maxZeroShare: options.maxZeroShare,
