@@ -23,7 +23,10 @@ const simulateCommand = () =>
     .option('--title <text>', 'title of the page', 'Moving the gallery')
     .listOption('--orders <list>', 'in which rows are moved (default: all)', backfillOrders)
     .listOption('--merges <list>', MERGES, scoreMerges)
-    .option('--thresholds <file>', 'file of mixbct thresholds: its calibrations, in place of those fitted on this set')
+    .option(
+      '--thresholds <file>',
+      'file of mixbct thresholds, or an evaluation: its calibrations, in place of those fitted here',
+    )
     .wholeOption('--draws <n>', 'draws of the random order', { least: 1, most: 1000 }, 20)
     .wholeOption('--steps <n>', 'parts into which the move is divided', { least: 1, most: 1000 }, 20)
     .shared('genuines', 'impostors', 'probes', 'resamples', 'memory', 'maxZeroShare', 'threads', 'seed', 'force')

@@ -14,13 +14,25 @@ export const fitAdapterStage = defineStage({
       .enum(metrics.filter((metric) => judges(metric, 'labelled set')).map(({ name }) => name))
       .default('TAR@FAR=1e-3'),
     candidates: z.array(z.enum(adapterMethods)).min(1).optional(),
+    resamples: z.int().positive().optional(),
     blend: z.boolean().default(false).describe('interpolate between compatible queries and adapted ones'),
     allowWorse: z.boolean().default(false).describe('go on with an adapter that does not beat the old model'),
   },
   describe: ({ direction, old, new: newer }) => `fit an adapter for the ${direction} between ${old} and ${newer}`,
-  run: async ({ old, new: newer, direction, metric, candidates, blend, allowWorse }, { seed, out, force }) => {
+  run: async (
+    { old, new: newer, direction, metric, candidates, resamples, blend, allowWorse },
+    { seed, out, force },
+  ) => {
     const { writeAdapter } = await import('./adapt.ts');
-    const how = { direction, metric, blend, allowWorse, seed, ...(candidates && { candidates }) };
+    const how = {
+      direction,
+      metric,
+      blend,
+      allowWorse,
+      seed,
+      ...(candidates && { candidates }),
+      ...(resamples && { resamples }),
+    };
     return writeAdapter({ old, new: newer, ...how, out, force });
   },
 });

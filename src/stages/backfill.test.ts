@@ -149,11 +149,14 @@ test('models that share no space meet through an adapter in either direction, wi
   assert.ok(start(through) > start(plain) + 0.2, 'without the adapter, new queries find nothing in the old space');
 });
 
-test('an experiment has a stage for it', async (t) => {
+test('an experiment has a stage for it, which takes calibrations of an evaluation', async (t) => {
   const { at } = await world(t);
+  const candidates = [{ name: 'new', features: at('new') }];
+  await evaluateSets({ title: '', old: at('old'), candidates, seed: 0, resamples: 10, out: at('judged') });
+  const few = { orders: ['random'], merges: ['calibrated'], draws: 2, steps: 2, impostors: 5000, resamples: 10 };
   await simulateBackfillStage.run(
-    { do: 'simulate-backfill', old: 'a', new: 'b', orders: ['random'], merges: ['direct'], draws: 2, steps: 2 },
-    (reference) => at(reference === 'a' ? 'old' : 'new'),
+    { do: 'simulate-backfill', old: 'a', new: 'b', evaluation: 'judged', ...few },
+    (reference) => at({ a: 'old', b: 'new' }[reference] ?? reference),
     {
       ...{ id: 'move', title: 'A move', seed: 4, out: at('stage'), dataFolder: at('data'), workers: 0 },
       ...{ force: false, resume: false, signal: new AbortController().signal, reporter: silentReporter },
@@ -185,6 +188,9 @@ test('calibrations of a file take the place of those that are fitted', async (t)
   await evaluateSets({ title: '', old: at('old'), candidates, seed: 0, resamples: 10, out: at('judged') });
   const { thresholds } = writeThresholds([at('judged')], { out: at('thresholds.json') });
   const few = { orders: ['disagreement'], merges: ['direct', 'calibrated'], steps: 4 } as const;
+  const known = [at('thresholds.json'), at('judged')]; // the evaluation itself has them, too
+  const [byFile, byEvaluation] = [await simulate({ ...few, thresholds: known[0] }), await simulate({ ...few, thresholds: known[1] })]; // biome-ignore format: short
+  assert.deepEqual(byEvaluation.curves, byFile.curves);
   const curves = async (...calibrations: readonly Calibration[]) => {
     const [evaluation] = thresholds.evaluations;
     const [old, fresh] = calibrations;

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { modelSideOf } from '../adapt/adapter-artifact.ts';
 import { Adapter } from '../adapt/index.ts';
 import { fileDigest } from '../artifacts/digest.ts';
@@ -16,6 +16,7 @@ import {
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
 import type { Calibration } from '../eval/calibration.ts';
+import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import {
   defaultMemory,
   type EvaluateOptions,
@@ -28,7 +29,7 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import type { Embeddings } from '../eval/scores.ts';
-import { readThresholds } from '../eval/thresholds.ts';
+import { readThresholds, thresholdsOf } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
 import { type CrossedSpace, crossedByAdapter, crossedSet, requireOwnSpace } from './adapted-sets.ts';
 import { presentRows, readRows } from './evaluate-sets.ts';
@@ -51,7 +52,7 @@ export type SimulateBackfillOptions = Pick<
   readonly adapter?: string | undefined;
   readonly orders?: readonly BackfillOrderName[] | undefined;
   readonly merges?: readonly ScoreMerge[] | undefined;
-  /** A file of `mixbct thresholds` with the calibrations of these models; absent: they are fitted on pairs of the set. */
+  /** A file of `mixbct thresholds`, or an evaluation, with the calibrations of these models; absent: they are fitted on pairs of the set. */
   readonly thresholds?: string | undefined;
   /** Draws of the random order, and parts into which the move is divided. */
   readonly draws?: number | undefined;
@@ -131,7 +132,11 @@ function calibrationsOf(
   if (path === undefined) return undefined;
   if (merges && !merges.includes('calibrated'))
     throw new UserError('a file of thresholds is of use for calibrated scores only', { hint: optionHint('--merges calibrated') }); // biome-ignore format: short
-  const pairs = readThresholds(path).evaluations.flatMap((evaluation) => evaluation.pairs);
+  const isEvaluation = statSync(path, { throwIfNoEntry: false })?.isDirectory();
+  const { evaluations } = isEvaluation
+    ? thresholdsOf([{ path, evaluation: readEvaluation(path) }])
+    : readThresholds(path);
+  const pairs = evaluations.flatMap((evaluation) => evaluation.pairs);
   const of = (gallery: FeatureSet, through: string | undefined): Calibration => {
     const [query, vectors] = [newer.info.model, gallery.info.model];
     const pair = pairs.findLast(

@@ -13,17 +13,24 @@ export const simulateBackfillStage = defineStage({
         'features of the new model; of one with a projection or an adapter, in its own space and as they cross',
       ),
     adapter: reference.optional(),
+    evaluation: reference
+      .optional()
+      .describe('with these features: its calibrations, in place of those that are fitted on pairs of the set'),
   },
   options: {
     orders: z.array(z.enum(backfillOrders)).min(1).optional(),
     merges: z.array(z.enum(scoreMerges)).min(1).optional(),
     draws: z.int().positive().max(1000).optional(),
     steps: z.int().positive().max(1000).optional(),
+    impostors: z.int().positive().optional(),
+    resamples: z.int().positive().optional(),
   },
   describe: ({ old, new: newer }) => `simulate the move of ${old} to ${typeof newer === 'string' ? newer : newer.own}`,
-  run: async ({ old, new: newer, adapter, orders, merges, draws, steps }, { title, seed, out, force }) => {
+  run: async ({ old, new: newer, adapter, evaluation: thresholds, ...how }, { title, seed, out, force }) => {
     const { writeBackfill } = await import('./backfill.ts');
     const own = typeof newer === 'string' ? { new: newer } : { new: newer.own, inOldSpace: newer.old };
-    return writeBackfill({ title, old, ...own, adapter, orders, merges, draws, steps, seed, out, force });
+    const { orders, merges, draws, steps, impostors, resamples } = how;
+    const options = { adapter, thresholds, orders, merges, draws, steps, impostors, resamples };
+    return writeBackfill({ title, old, ...own, ...options, seed, out, force });
   },
 });
