@@ -166,7 +166,7 @@ function newPlot(metric: Metric, shown: readonly Run[], data: uPlot.AlignedData,
           dash: dashOf(order.indexOf(run.id)),
           width: 1.75,
           spanGaps: true,
-          points: { show: metric.key.startsWith('validation') },
+          points: { show: (plot: uPlot, i: number) => metric.key.startsWith('validation') || isSingle(plot.data[i]!) },
         })),
       ],
       hooks: {
@@ -180,6 +180,10 @@ function newPlot(metric: Metric, shown: readonly Run[], data: uPlot.AlignedData,
   plot.over.addEventListener('dblclick', () => zoomed.delete(plot));
   return plot;
 }
+
+/** Whether a series has one value, which no line shows. */
+const isSingle = (values: uPlot.AlignedData[number]): boolean =>
+  Array.from(values).filter((value) => typeof value === 'number').length === 1;
 
 /** Writes the values under the cursor into the caption. */
 function readOff(plot: uPlot, shown: readonly Run[], figure: HTMLElement, xText: (x: number) => string): void {

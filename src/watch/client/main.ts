@@ -6,8 +6,8 @@ import { $ } from './elements.ts';
 import { runs, take } from './state.ts';
 import { drawMessages, drawRuns, drawStages, removeRow } from './tables.ts';
 
-/** Pause between two questions, in view and hidden; and after one that was not answered. */
-const [ASK_MS, HIDDEN_MS, LOST_MS] = [1000, 10_000, 3000];
+/** Pause between two questions, and the longest while nothing is new; in a page that is hidden; and after one that was not answered. */
+const [ASK_MS, CALM_MS, HIDDEN_MS, LOST_MS] = [1000, 4000, 10_000, 3000];
 const token = new URLSearchParams(location.search).get('token');
 
 function draw(data: Pick<WatchData, 'title' | 'experiments'>): void {
@@ -30,6 +30,8 @@ function tellConnection(text: string, isLost: boolean): void {
 }
 
 let latest: WatchData | undefined;
+/** What there was at the last question, and the pause after it. */
+let [known, pauseMs] = ['', ASK_MS];
 
 /** Asks for what is new. → the pause before it asks again */
 async function ask(): Promise<number> {
@@ -63,7 +65,10 @@ async function ask(): Promise<number> {
     .filter((state) => count(state) > 0)
     .map((state) => `${count(state)} ${state === 'elsewhere' ? 'running elsewhere' : state}`);
   tellConnection(told.join(', ') || 'nothing has begun', false);
-  return document.hidden ? HIDDEN_MS : ASK_MS;
+  const now = `${latest.runs.map(({ id, state }) => [id, state, runs.get(id)!.lines.length, runs.get(id)!.events.length])}`;
+  pauseMs = now === known ? Math.min(2 * pauseMs, CALM_MS) : ASK_MS;
+  known = now;
+  return document.hidden ? HIDDEN_MS : pauseMs;
 }
 
 let timer = 0;
