@@ -9,6 +9,7 @@ import { checkpointing } from './checkpointing.ts';
 import { distributed } from './distributed.ts';
 import { evaluateBench } from './evaluate.ts';
 import { extract } from './extract.ts';
+import { extractMemory } from './extract-memory.ts';
 import { features } from './features.ts';
 import { footprint } from './footprint.ts';
 import { ijb } from './ijb.ts';
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   methods,
   checkpointing,
   extract,
+  'extract-memory': extractMemory,
   features,
   distributed,
   ijb,
@@ -42,7 +44,7 @@ const benches: Readonly<Record<string, Bench>> = {
 const usage = `npm run bench -- NAME [--runs n] [--small]
 
 ${Object.entries(benches)
-  .map(([name, { summary }]) => `  ${name.padEnd(14)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(15)} ${summary}`)
   .join('\n')}
 
 --small makes a benchmark of large data smaller, to try it. The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.

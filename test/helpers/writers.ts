@@ -208,6 +208,7 @@ export const writers: Readonly<Record<string, Writer>> = {
     make: (out) => ['thresholds', 'judged', '--out', `${out}.json`],
     inputs: ['judged'],
     makes: 'files',
+    last: '.json',
     again: ['--force', '--force'],
   },
   report: {
