@@ -111,6 +111,7 @@ function setWeights({ backbone, projection, head, method }: Session): void {
 
 /** Settings of the script that are not the defaults. */
 const options: Readonly<Record<string, object>> = {
+  advbct: { boundaryWeight: 4 },
   bct: { scale: 16, marginCos: 0.1 },
   unibct: { startEpoch: 0, refreshEpochs: [0] },
   nccl: { queueSize: 24, temperature: 0.5 },
