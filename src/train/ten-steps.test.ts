@@ -32,6 +32,8 @@ import { trainStep } from './train-step.ts';
 const TEN_STEPS: Readonly<Record<string, number>> = { float32: 1e-4, bf16: 5e-2, fp16: 3e-3 };
 /** The first step in bf16 alone, before weights differ: measured to 0.0007. */
 const FIRST_STEP_BF16 = 3e-3;
+/** libtorch 1.13 rounds otherwise than the release that the numbers are of, and ten steps let it grow (hoc: 1e-7 in the third, 2e-4 in the fifth). */
+const OTHER_RELEASE = 1e-3;
 /** How far bf16 may lead a loss from float32's within ten steps: measured to 0.03 of it. */
 const BF16_FROM_FLOAT32 = 8e-2;
 
@@ -170,7 +172,8 @@ for (const expected of [...float32Cases, ...composedCases, ...fieldCases, ...own
       },
       'test',
     );
-    const tolerance = TEN_STEPS[expected.precision]!;
+    const own = TEN_STEPS[expected.precision]!;
+    const tolerance = buildInfo().libtorch.startsWith('1.') ? Math.max(own, OTHER_RELEASE) : own;
     const session = openSession(recipe, C, new Rng(0));
     try {
       setWeights(session);
