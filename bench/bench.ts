@@ -4,6 +4,8 @@ export type BenchOptions = {
   readonly runs: number;
   /** Less data than the bar is about, where a benchmark has much: to try it. */
   readonly small: boolean;
+  /** `cpu`, or `cuda` where a benchmark has sizes for it. */
+  readonly device: string;
 };
 
 /** One comparison: `ratio` is good when it is on the `better` side of `bar`. */

@@ -14,8 +14,8 @@ export type Command = {
 /** What a contender says when it has warmed up. */
 export type Ready = { readonly torch: string; readonly threads: number; readonly losses: readonly number[] };
 
-/** Variables that would change a contender's allocator or threads behind the benchmark's back. */
-const FOREIGN = /^(LD_PRELOAD|MALLOC_|GLIBC_TUNABLES|MIXBCT_|OMP_|KMP_|GOMP_|MKL_)/;
+/** Variables that would change a contender's allocator or threads behind the benchmark's back; not where the addons are. */
+const FOREIGN = /^(LD_PRELOAD|MALLOC_|GLIBC_TUNABLES|MIXBCT_(?!HOME$)|OMP_|KMP_|GOMP_|MKL_)/;
 
 export const cleanEnvironment = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([key]) => !FOREIGN.test(key)));
@@ -67,9 +67,9 @@ export class Contender implements AsyncDisposable {
     return new Contender(name, JSON.parse(first.value), child, answers, failure);
   }
 
-  /** Seconds that `steps` steps take. */
-  async run(steps: number): Promise<number> {
-    this.#child.stdin!.write(`run ${steps}\n`);
+  /** Seconds that `steps` steps take, or something else that the program does. */
+  async run(steps: number, what = 'run'): Promise<number> {
+    this.#child.stdin!.write(`${what} ${steps}\n`);
     const answer = await this.#answers.next();
     if (answer.done) {
       await ended(this.#child);

@@ -1,13 +1,19 @@
 import { resolve } from 'node:path';
 import type { BackboneName } from '../src/models/index.ts';
+import type { Precision } from '../src/models/precisions.ts';
 import { bf16Instructions } from '../src/torch/index.ts';
-import { type Bench, type Measured, measured, median, tell, worst } from './bench.ts';
-import { alternate, Contender, ContenderFailed, requireSameWork, speedup } from './contender.ts';
+import { type Bench, type BenchOptions, type Measured, measured, median, tell, worst } from './bench.ts';
+import { alternate, type Command, Contender, ContenderFailed, requireSameWork, speedup } from './contender.ts';
+import { compareOnDevice } from './device.ts';
 import { findPython, peerScript } from './python.ts';
 
 /** A batch that is embedded again and again, described to bench/ours/extract.ts and bench/peer/extract.py alike. */
 export type ExtractWorkload = {
   readonly network: BackboneName;
+  /** Where it computes; default: cpu. */
+  readonly device?: string;
+  /** Default: what the mode says. */
+  readonly precision?: Precision;
   /** D */
   readonly dim: number;
   /** Height and width of the images, in pixels. */
@@ -33,8 +39,9 @@ const peers = [
 /** Embedding as `extract` does it, from bytes to embeddings, in float32; and in bf16 where the processor has instructions for it. */
 export const extract: Bench = {
   summary: 'embedding by r18, r50, mbf and vit_t at 112×112 against PyTorch and ONNX Runtime',
-  async run({ runs, small }) {
+  async run({ runs, small, device }) {
     const python = findPython();
+    if (device !== 'cpu') return extractOnDevice(python, { runs, small, device });
     const results: Record<string, Measured & { readonly secondsPerImage: object }> = {};
     const skipped: Record<string, string> = {};
     const compare = async (what: string, ours: Contender, start: () => Promise<Contender>, bar: number) => {
@@ -84,10 +91,30 @@ const start = (
   script: string,
   mode: string,
   work: ExtractWorkload,
-): Promise<Contender> =>
-  Contender.start({
-    name,
-    program,
-    args: [script, mode, JSON.stringify(work)],
-    env: { OMP_NUM_THREADS: String(work.threads) },
-  });
+): Promise<Contender> => Contender.start(commandOf(name, program, script, mode, work));
+
+const commandOf = (name: string, program: string, script: string, mode: string, work: ExtractWorkload): Command => ({
+  name,
+  program,
+  args: [script, mode, JSON.stringify(work)],
+  env: { OMP_NUM_THREADS: String(work.threads) },
+});
+
+/** On a graphics processor: iresnet50, batch 256, in each precision. */
+async function extractOnDevice(python: string, { runs, small, device }: BenchOptions) {
+  const work = { ...workload, network: small ? 'r18' : 'r50', batch: small ? 32 : 256, threads: 4, device } as const;
+  tell(`${work.network} ${work.side}×${work.side}, B ${work.batch}, on ${device}`);
+  const found = await compareOnDevice(
+    [
+      { mode: 'tuned', name: 'PyTorch eager (channels-last)' },
+      { mode: 'compiled', name: 'torch.compile (channels-last)' },
+    ] as const,
+    {
+      runs,
+      steps: 10,
+      ours: (precision) => commandOf('mixbct', process.execPath, ours, precision, { ...work, precision }),
+      peerOf: ({ mode, name }, precision) => commandOf(name, python, peer, mode, { ...work, precision }),
+    },
+  );
+  return { ...worst(found.rows), workload: work, runs, ...found };
+}

@@ -1,4 +1,4 @@
-// npm run bench -- NAME [--runs n] [--small]
+// npm run bench -- NAME [--runs n] [--small] [--device cuda]
 import { parseArgs } from 'node:util';
 import { UserError } from '../src/base/errors.ts';
 import { adapt } from './adapt.ts';
@@ -17,6 +17,7 @@ import { intervals } from './intervals.ts';
 import { loader } from './loader.ts';
 import { memory } from './memory.ts';
 import { methods } from './methods.ts';
+import { partialFc } from './partial-fc.ts';
 import { start } from './start.ts';
 import { step } from './step.ts';
 
@@ -36,18 +37,19 @@ const benches: Readonly<Record<string, Bench>> = {
   evaluate: evaluateBench,
   backfill,
   footprint,
+  'partial-fc': partialFc,
   intervals,
   start,
   adapt,
 };
 
-const usage = `npm run bench -- NAME [--runs n] [--small]
+const usage = `npm run bench -- NAME [--runs n] [--small] [--device cuda]
 
 ${Object.entries(benches)
   .map(([name, { summary }]) => `  ${name.padEnd(15)} ${summary}`)
   .join('\n')}
 
---small makes a benchmark of large data smaller, to try it. The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.
+--small makes a benchmark of large data smaller, to try it. --device cuda measures step, extract and partial-fc on a graphics processor. The last line is a JSON object with ratio, bar and ok. Exit code 0: bar met, 1: missed, 2: could not measure.
 `;
 
 async function main(): Promise<number> {
@@ -60,7 +62,7 @@ async function main(): Promise<number> {
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1)
     throw new UserError(`--runs ${values.runs}: wanted a whole number of at least 1`);
-  const result = { name, ...(await bench.run({ runs, small: values.small })) };
+  const result = { name, ...(await bench.run({ runs, small: values.small, device: values.device })) };
   show(`${JSON.stringify(result)}\n`);
   return result.ok ? 0 : 1;
 }
@@ -72,6 +74,7 @@ function readArguments() {
       options: {
         runs: { type: 'string', default: '5' },
         small: { type: 'boolean', default: false },
+        device: { type: 'string', default: 'cpu' },
         help: { type: 'boolean', default: false },
       },
     });

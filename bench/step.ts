@@ -1,7 +1,8 @@
-import { type Bench, type Measured, measured, median, tell, worst } from './bench.ts';
+import { type Bench, type BenchOptions, type Measured, measured, median, tell, worst } from './bench.ts';
 import { alternate, Contender, ContenderFailed, requireSameWork, speedup } from './contender.ts';
+import { compareOnDevice } from './device.ts';
 import { findJemalloc, findPython } from './python.ts';
-import { describe, fullSize, oursCommand, type PeerMode, peerCommand } from './workload.ts';
+import { callBound, describe, deviceSize, fullSize, oursCommand, type PeerMode, peerCommand } from './workload.ts';
 
 type Peer = {
   readonly mode: PeerMode;
@@ -31,8 +32,9 @@ function peers(): readonly Peer[] {
 /** The whole training step against three ways to write it in PyTorch, on one fixed batch. */
 export const step: Bench = {
   summary: 'a training step of iresnet18 at 112×112 against PyTorch: eager, tuned, compiled',
-  async run({ runs }) {
+  async run({ runs, small, device }) {
     const python = findPython();
+    if (device !== 'cpu' || small) return stepOnDevice(python, { runs, device, small });
     tell(describe(fullSize));
     await using ours = await Contender.start(oursCommand(fullSize));
     const results: Record<string, Measured & { readonly name: string; readonly secondsPerStep: object }> = {};
@@ -65,3 +67,30 @@ export const step: Bench = {
     };
   },
 };
+
+/** Peers on a graphics processor: what its user would take, then what takes long to start. */
+const devicePeers = [
+  { mode: 'tuned', name: 'PyTorch eager (channels-last, fused SGD)' },
+  { mode: 'compiled', name: 'torch.compile (channels-last)' },
+] as const;
+const DEVICE_STEPS = 10;
+
+/** Small on any device: a network of next to nothing, against eager PyTorch alone. */
+async function stepOnDevice(python: string, { runs, device, small }: BenchOptions) {
+  const workload = { ...(small ? { ...callBound, threads: 2 } : deviceSize), device };
+  tell(`${describe(workload)}, on ${device}`);
+  const copies: { readonly precision: string; readonly secondsPerCopy: number; readonly shareOfStep: number }[] = [];
+  const compared = await compareOnDevice(small ? devicePeers.slice(0, 1) : devicePeers, {
+    runs,
+    steps: DEVICE_STEPS,
+    ours: (precision) => oursCommand({ ...workload, precision }),
+    peerOf: ({ mode, name }, precision) => peerCommand(python, name, mode, { ...workload, precision }),
+    ownMeasure: async (own, precision) => {
+      const [copy, step] = [await own.run(DEVICE_STEPS, 'copy'), await own.run(DEVICE_STEPS)];
+      const row = { precision, secondsPerCopy: copy / DEVICE_STEPS, shareOfStep: copy / step };
+      copies.push(row);
+      tell(JSON.stringify({ copies: row }));
+    },
+  });
+  return { ...worst(compared.rows), workload, runs, copies, ...compared };
+}

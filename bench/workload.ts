@@ -1,11 +1,21 @@
 import { resolve } from 'node:path';
 import { UserError } from '../src/base/errors.ts';
+import type { BackboneName } from '../src/models/index.ts';
+import type { Precision } from '../src/models/precisions.ts';
 import type { Command } from './contender.ts';
 import { peerScript } from './python.ts';
 
 /** A training run on one fixed batch, described to bench/ours/step.ts and bench/peer/step.py alike. */
 export type Workload = {
-  /** Multiplies the channels of iresnet18. */
+  /** Default: r18. */
+  readonly network?: BackboneName;
+  /** Of the network; default: float32. */
+  readonly precision?: Precision;
+  /** Where it computes; default: cpu. */
+  readonly device?: string;
+  /** Share of the classes that a step sees; default: 1. */
+  readonly sampleRate?: number;
+  /** Multiplies the channels of the network. */
   readonly width: number;
   /** Height and width of the images, in pixels. */
   readonly side: number;
@@ -36,9 +46,12 @@ export const fullSize: Workload = {
 /** A network so small that calling operators costs more than computing them. */
 export const callBound: Workload = { width: 0.125, side: 32, batch: 4, dim: 16, classes: 10, threads: 1, warmup: 20 };
 
+/** A step of a graphics processor: iresnet50 at 112×112, batch 128, as many classes as MS1M-V3 has. */
+export const deviceSize = { ...fullSize, network: 'r50', batch: 128, classes: 93_431, warmup: 5 } as const;
+
 /** How a workload is named in the output. */
-export const describe = ({ width, side, batch, classes, dim, threads }: Workload): string =>
-  `iresnet18${width === 1 ? '' : ` × ${width}`} ${side}×${side}, B ${batch}, D ${dim}, C ${classes}, ${threads} thread${threads === 1 ? '' : 's'}`;
+export const describe = ({ network = 'r18', width, side, batch, classes, dim, threads }: Workload): string =>
+  `i${network.replace(/^r/, 'resnet')}${width === 1 ? '' : ` × ${width}`} ${side}×${side}, B ${batch}, D ${dim}, C ${classes}, ${threads} thread${threads === 1 ? '' : 's'}`;
 
 const allThreads = ({ threads }: Workload): Record<string, string> => ({ OMP_NUM_THREADS: String(threads) });
 

@@ -6,8 +6,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { root } from './setup/shell.mjs';
 
-/** Files at a time. Each has one thread of libtorch, so that two cores are used and neither waits for the other. */
-const AT_ONCE = Math.min(2, availableParallelism());
+/** Files at a time, each with one thread of libtorch: one more than cores, for a third of the time a file waits for its disk or its processes. */
+const AT_ONCE = Math.min(3, availableParallelism() + 1);
 /** Slowest files that are named. */
 const SLOWEST = 8;
 /**
@@ -17,7 +17,15 @@ const SLOWEST = 8;
 const ONE_THREAD = { OMP_NUM_THREADS: '1', OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '0', KMP_BLOCKTIME: '0' };
 
 /** Files that take longest begin, so that none is waited for at the end. */
-const FIRST = ['train/parallel', 'train/methods', 'cli/cli', 'train/', 'cli/'];
+const FIRST = [
+  'stages/report-page',
+  'cli/launch',
+  'train/collectives',
+  'runs/import-model',
+  'watch/watch-page',
+  'train/',
+  'cli/',
+];
 const rank = (file) => (FIRST.findIndex((part) => file.includes(part)) + FIRST.length + 1) % (FIRST.length + 1);
 
 const wanted = process.argv.slice(2);

@@ -9,14 +9,24 @@ import { encodeOnnx } from '../../src/export/onnx-file.ts';
 import { onnxModel } from '../../src/export/onnx-model.ts';
 import { makeBackbone } from '../../src/models/index.ts';
 import type { Precision } from '../../src/models/precisions.ts';
-import { buildInfo, setThreads, threads } from '../../src/torch/index.ts';
+import { buildInfo, setDefaultDevice, setThreads, threads } from '../../src/torch/index.ts';
 import { applyWeightRule } from '../../test/helpers/weights.ts';
 import type { ExtractWorkload } from '../extract.ts';
 
 const say = (answer: unknown): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
 const [mode, text] = process.argv.slice(2);
-const { network, dim, side, batch, warmup, threads: wanted } = JSON.parse(text!) as ExtractWorkload;
+const {
+  network,
+  dim,
+  side,
+  batch,
+  warmup,
+  device = 'cpu',
+  precision = mode as Precision,
+  threads: wanted,
+} = JSON.parse(text!) as ExtractWorkload;
 setThreads(wanted);
+setDefaultDevice(device);
 
 /** The same bytes as in bench/peer/extract.py. */
 const images = Uint8Array.from({ length: batch * side * side * 3 }, (_, k) => 97 * k + Math.floor(k / 1009) * 31);
@@ -36,7 +46,7 @@ async function embedder(): Promise<() => Promise<Float32Array>> {
   const own = { name: network, digest: '', preset: 'default', differences: [], trainedOn: null };
   const encoder = backboneEncoder(
     { backbone, projection: null },
-    { ...own, space: 'own', dim, side, pixels: mapping, resize: stretched, precision: mode as Precision },
+    { ...own, space: 'own', dim, side, pixels: mapping, resize: stretched, precision },
   );
   return () => encoder.embed(images, batch);
 }

@@ -1,12 +1,15 @@
 import { Rng } from '../../src/base/rng.ts';
+import { imageTensor } from '../../src/data/collate.ts';
 import { parseRecipe } from '../../src/runs/load-recipe.ts';
 import {
   copy_,
   fillNormal,
   fillUniform,
   generator,
+  mean,
   noGrad,
   scope,
+  setDefaultDevice,
   setThreads,
   singleProcess,
   type Tensor,
@@ -27,6 +30,8 @@ export type Training = {
   readonly session: Session;
   /** One step of the trainer. @returns the loss */
   step(): number;
+  /** Takes the batch to the device as a step does, and waits until it is there. */
+  copy(): void;
 };
 
 type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldModelInputs };
@@ -36,17 +41,30 @@ type Changes = Readonly<Record<string, unknown>> & { readonly old?: OldModelInpu
  * an equal share of the batch.
  */
 export function startTraining(
-  { width, side, batch, dim, classes, threads }: Workload,
+  {
+    network: name = 'r18',
+    precision = 'float32',
+    device = 'cpu',
+    sampleRate = 1,
+    width,
+    side,
+    batch,
+    dim,
+    classes,
+    threads,
+  }: Workload,
   { network = {}, old = noOldModelInputs, ...changes }: Changes = {},
   { group = singleProcess, overlap = true }: SessionOptions = {},
 ): Training {
   setThreads(threads);
+  setDefaultDevice(device);
   const recipe = parseRecipe(
     {
-      network: { name: 'r18', embeddingDim: dim, inputSide: side, width, ...(network as object) },
-      head: { kind: 'arcface' },
+      network: { name, embeddingDim: dim, inputSide: side, width, ...(network as object) },
+      head: { kind: 'arcface', sampleRate },
       optimizer: { kind: 'sgd', lr: LR },
       batchSize: batch,
+      precision,
       ...changes,
     },
     'bench',
@@ -65,7 +83,11 @@ export function startTraining(
     images.set(pixels.subarray(index * bytes, (index + 1) * bytes), i * bytes);
   const fixed = { images, labels: indices.map((i) => (31 * i) % classes), indices };
   const at = { progress: 0, epoch: 0, epochs: 1, rng, count: () => undefined, lr: LR, clipNorm: recipe.clipNorm, side };
-  return { session, step: () => trainStep(session, fixed, old, at).loss };
+  return {
+    session,
+    step: () => trainStep(session, fixed, old, at).loss,
+    copy: () => scope(() => void mean(imageTensor({ images, count: share, side })).item()),
+  };
 }
 
 /**

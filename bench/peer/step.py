@@ -42,16 +42,21 @@ class Block(nn.Module):
         return y + (x if self.downsample is None else self.downsample(x))
 
 
-class Iresnet18(nn.Module):
-    def __init__(self, width, side, dim):
+BLOCKS = {"r18": (2, 2, 2, 2), "r50": (3, 4, 14, 3)}
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Iresnet(nn.Module):
+    def __init__(self, blocks, width, side, dim):
         super().__init__()
         channels = [max(1, round(full * width)) for full in (64, 128, 256, 512)]
         self.conv1 = nn.Conv2d(3, channels[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.prelu = nn.PReLU(channels[0])
         before = channels[0]
-        for stage, after in enumerate(channels, 1):
-            setattr(self, f"layer{stage}", nn.Sequential(Block(before, after, 2), Block(after, after, 1)))
+        for stage, (count, after) in enumerate(zip(blocks, channels), 1):
+            rest = [Block(after, after, 1) for _ in range(count - 1)]
+            setattr(self, f"layer{stage}", nn.Sequential(Block(before, after, 2), *rest))
             before = after
         self.bn2 = nn.BatchNorm2d(before)
         self.fc = nn.Linear(before * (side // 16) ** 2, dim)
@@ -67,7 +72,7 @@ class Iresnet18(nn.Module):
 def arcface(embeddings, centres, labels):
     """ArcFace as its authors publish it: the target's cosine is turned by the margin, then scaled cross-entropy."""
     cos = F.linear(F.normalize(embeddings), F.normalize(centres)).clamp(-1, 1)
-    rows = torch.arange(len(labels))
+    rows = torch.arange(len(labels), device=labels.device)
     target = cos[rows, labels]
     sine = torch.sqrt((1 - target.square()).clamp(min=1e-12))
     inside = target * math.cos(MARGIN) - sine * math.sin(MARGIN)
@@ -147,19 +152,20 @@ def draw_weights(net):
         net.fc.bias.zero_()
 
 
-def make_step(mode, width, side, batch, dim, classes):
-    net = Iresnet18(width, side, dim).train()
+def make_step(mode, width, side, batch, dim, classes, network="r18", precision="float32", device="cpu"):
+    net = Iresnet(BLOCKS[network], width, side, dim).train()
     draw_weights(net)
-    centres = nn.Parameter(normal((classes, dim), 99, 1))
+    net.to(device)
+    centres = nn.Parameter(normal((classes, dim), 99, 1).to(device))
     pixels = torch.empty(batch * side * side * 3).uniform_(0, 256, generator=torch.Generator().manual_seed(1))
     pixels = pixels.to(torch.uint8).reshape(batch, side, side, 3)
-    labels = torch.tensor([31 * i % classes for i in range(batch)])
+    labels = torch.tensor([31 * i % classes for i in range(batch)]).to(device)
 
     def images_of_bytes():
         return pixels.permute(0, 3, 1, 2).to(torch.float32).div(127.5).add(-1)
 
     # A data loader would hand the other modes floats in the layout they want: the conversion is not part of their step.
-    images = images_of_bytes().contiguous()
+    images = images_of_bytes().to(device).contiguous()
     if mode in ("tuned", "compiled"):
         net = net.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -177,18 +183,24 @@ def make_step(mode, width, side, batch, dim, classes):
         return step
 
     def forward(images, labels):
-        return arcface(net(images), centres, labels)
+        with torch.autocast(device, HALF.get(precision), enabled=precision != "float32"):
+            embeddings = net(images)
+        return arcface(embeddings.float(), centres, labels)
 
     loss_of = torch.compile(forward) if mode == "compiled" else forward
-    fused = {"fused": True} if mode == "tuned" else {}
+    fused = {"fused": True} if mode == "tuned" or device != "cpu" else {}
     sgd = torch.optim.SGD([*clipped, centres], lr=LR, momentum=MOMENTUM, weight_decay=DECAY, **fused)
+
+    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
 
     def step():
         sgd.zero_grad()
         loss = loss_of(images, labels)
-        loss.backward()
+        scaler.scale(loss).backward()
+        scaler.unscale_(sgd)
         nn.utils.clip_grad_norm_(clipped, CLIP)
-        sgd.step()
+        scaler.step(sgd)
+        scaler.update()
         return loss.item()
 
     return step

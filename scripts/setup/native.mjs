@@ -16,6 +16,7 @@ export async function buildAddons(libtorch) {
   if (!attempt(compiler, ['--version']).ok) aptInstall(['g++'], `no C++ compiler (${compiler})`);
   mkdirSync(build, { recursive: true });
   const nccl = ncclIncludes(libtorch);
+  const cuda = existsSync(join(libtorch.lib, 'libtorch_cuda.so'));
   await addon('torch', {
     compile: [
       '-O2',
@@ -27,11 +28,12 @@ export async function buildAddons(libtorch) {
       ...(nccl ? ['-DUSE_C10D_NCCL', ...nccl.flatMap((folder) => ['-isystem', folder])] : []),
     ],
     link: [
+      ...(cuda ? ['-Wl,--no-as-needed'] : []), // no symbol of ours is in libtorch_cuda, and Ubuntu's linker would leave it out
       `-L${libtorch.lib}`,
       '-ltorch',
       '-ltorch_cpu',
       '-lc10',
-      ...(nccl ? ['-ltorch_cuda', '-lc10_cuda'] : []),
+      ...(cuda ? ['-ltorch_cuda', '-lc10_cuda'] : []),
       '-ldl',
       `-Wl,-rpath,${libtorch.lib}`,
       '-Wl,--no-as-needed',
@@ -86,9 +88,16 @@ function ncclIncludes({ lib, includes }) {
 function hasTurbojpeg() {
   const found = () => attempt(compiler, ['-E', '-x', 'c++', '-include', 'turbojpeg.h', '/dev/null']).ok;
   if (found()) return true;
-  if (canApt()) aptInstall(['libturbojpeg0-dev'], 'no libturbojpeg headers (JPEG would decode 2.5 times slower)');
-  else say('no libturbojpeg headers: JPEG is decoded by a portable decoder, 2.5 times slower (apt: libturbojpeg0-dev)');
-  return found();
+  const without = 'JPEG is decoded by a portable decoder, 2.5 times slower (apt: libturbojpeg0-dev)';
+  if (canApt()) {
+    const command = 'apt-get install -y --no-install-recommends libturbojpeg0-dev';
+    say(`no libturbojpeg headers: ${command}`);
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const install = () => attempt('sh', ['-c', command], { env }).ok;
+    if (install() || (attempt('apt-get', ['update'], { env }).ok && install())) return found();
+    say(`it cannot be installed: ${without}`);
+  } else say(`no libturbojpeg headers: ${without}`);
+  return false;
 }
 
 /** Compiles each source of native/<name> apart, as many at a time as there are, and links them. */

@@ -9,27 +9,36 @@ import { idleCommands } from '../../test/helpers/idle-commands.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { packageRoot } from '../base/version.ts';
 
-/** Names the native libraries of a process on standard error when it ends. */
-const TELL = `import{readFileSync as r}from"node:fs";process.on("exit",()=>process.stderr.write("\\nloaded: "+[...new Set(r("/proc/self/maps","utf8").match(/\\/\\S+/g))].join(" ")))`;
+/** Runs command lines one after the other, and tells at its end which native libraries the process had after each. */
+const TELL = `
+import { readFileSync } from 'node:fs';
+import { runCommandLine } from ${JSON.stringify(new URL('./command-line.js', import.meta.url).href)};
+const loaded = [];
+for (const words of JSON.parse(process.argv[1])) {
+  await runCommandLine(words);
+  loaded.push([...new Set(readFileSync('/proc/self/maps', 'utf8').match(/\\/\\S+/g))].join(' '));
+}
+process.stderr.write('\\nloaded: ' + JSON.stringify(loaded), () => process.exit());`;
 
-/** The native libraries that a command loads. */
-function loadedBy(cwd: string, args: readonly string[]): string {
-  const { stderr } = spawnSync(process.execPath, [join(packageRoot, 'dist/src/cli/main.js'), ...args], {
-    cwd,
-    encoding: 'utf8',
-    env: { ...process.env, NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(TELL)}` },
-  });
-  const loaded = /\nloaded: (.*)$/.exec(stderr)?.[1] ?? '';
-  assert.ok(loaded.includes('libc'), stderr);
+/** The native libraries that are loaded after each of some command lines, in one process: what the first loads, all have. */
+function loadedBy(cwd: string, lines: readonly string[]): string[] {
+  const words = JSON.stringify(lines.map((line) => line.split(' ')));
+  const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', TELL, words], { cwd, encoding: 'utf8' });
+  const [, text] = /\nloaded: (.*)$/.exec(stderr) ?? [];
+  assert.ok(text, stderr);
+  const loaded: string[] = JSON.parse(text);
+  assert.ok(loaded.length === lines.length && loaded.every((libraries) => libraries.includes('libc')), stderr);
   return loaded;
 }
 
 test('commands that compute nothing do not load libtorch, nor what draws and decodes pictures', async (t) => {
   const folder = testFolder(t);
   await writeTinySet(join(folder, 'set'), { perClass: [2, 2] });
-  for (const line of [...idleCommands, 'nonsense'])
-    assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp|image\.node/, line);
-  for (const line of [
+  const none = (cwd: string, libraries: RegExp, lines: readonly string[]): void => {
+    for (const [i, loaded] of loadedBy(cwd, lines).entries()) assert.doesNotMatch(loaded, libraries, lines[i]);
+  };
+  none(folder, /torch|vips|sharp|image\.node/, [...idleCommands, 'nonsense']);
+  none(folder, /torch|vips|sharp/, [
     'data info set',
     'info set',
     'log a',
@@ -38,12 +47,10 @@ test('commands that compute nothing do not load libtorch, nor what draws and dec
     'compare a b',
     'report a',
     'evaluate --old a --new b=a --out c',
-  ])
-    assert.doesNotMatch(loadedBy(folder, line.split(' ')), /torch|vips|sharp/, line);
+  ]);
   const experiment = join(packageRoot, 'test/fixtures/0.3.0/experiment');
-  for (const name of ['', 'new', 'new-eval', 'credible', 'judge'])
-    assert.doesNotMatch(loadedBy(experiment, ['info', `./${name}`]), /torch|vips|sharp/, name);
-  assert.match(loadedBy(folder, ['doctor']), /torch\.node/);
+  none(experiment, /torch|vips|sharp/, ['', 'new', 'new-eval', 'credible', 'judge'].map((name) => `info ./${name}`)); // biome-ignore format: short
+  assert.match(loadedBy(folder, ['--version', 'doctor'])[1]!, /torch\.node/);
 });
 
 test('an installation that was not built says what to run, and doctor what is missing', async (t) => {
