@@ -131,13 +131,18 @@ test('images become features, once for each model, and features the whole matrix
     `repair ${searches!.repaired.count}</b>`,
     'so there are no pictures of what changes, no scores drawn and no map',
     '<th scope="col">query template',
-    'keeps the <a href="#define-far">FAR</a> of 1e-4',
-    'class="band"',
+    'keeps the <a href="#def-far">FAR</a> of 1e-4',
+    'bands of 95 %</label>',
   ])
     assert.ok(page.includes(part), part);
   assert.equal(pairs!.genuine.pairs, evaluation.protocol.genuinePairs);
   const markdown = readFileSync(join(folder, 'both/report.md'), 'utf8');
-  for (const part of ['IJBC 1:1, TAR at the nearest FAR, as published', 'IJBC 1:N, TPIR at FPIR', 'Can new serve'])
+  for (const part of [
+    'IJBC 1:1, TAR at the nearest FAR, as published',
+    'IJBC 1:N, TPIR at FPIR',
+    'Can new serve',
+    'At the old threshold',
+  ])
     assert.ok(markdown.includes(part), part);
   // the card of an exported model has it, with the thresholds that the roll-out needs
   const { card } = await exportModel(join(folder, 'new'), {
