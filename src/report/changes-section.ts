@@ -18,15 +18,14 @@ import { farText } from './threshold-tables.ts';
 export function changesSection({ name, changes }: CandidateResult, pictures: ReportPictures): string {
   if (!changes) return '';
   const { searches, pairs } = changes;
-  return [searches && searchesPart(name, searches, pictures), pairs && pairsPart(pairs, pictures)].join('\n');
+  const note = pictures.note === null ? '' : `<p class="small">${htmlText(pictures.note)}</p>`;
+  return [note, searches && searchesPart(name, searches, pictures), pairs && pairsPart(pairs, pictures)].join('\n');
 }
 
 function searchesPart(name: string, searches: SearchChanges, pictures: ReportPictures): string {
-  const note = pictures.note === null ? '' : `<p class="small">${htmlText(pictures.note)}</p>`;
   return `<h4>Searches that change</h4>
 ${searchesText(searches)}
 ${changeBar(searches)}
-${note}
 ${searchExamples('Broken', `the old model finds the right entry first, ${name} another one`, searches.examples.broken, pictures)}
 ${searchExamples('Repaired', `the old model finds another entry first, ${name} the right one`, searches.examples.repaired, pictures)}
 ${worstClasses(searches, pictures)}`;
