@@ -15,7 +15,7 @@ import { readJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { Interrupted } from '../base/errors.ts';
 import { runFiles } from '../runs/run-artifact.ts';
-import { full, readSafetensors, scope, setThreads } from '../torch/index.ts';
+import { full, mean, mul, readSafetensors, scope, setThreads, type Tensor } from '../torch/index.ts';
 import { NonFiniteLossPolicy } from './non-finite-loss-policy.ts';
 import { noOldModelInputs, type OldModelInputs, openOldModelInputs } from './old-model-inputs.ts';
 import { trainStep } from './train-step.ts';
@@ -224,4 +224,7 @@ test('a skipped batch leaves nothing behind: no weight, no momentum, no running 
     });
 });
 
-const spoiltHead = () => ({ classifier: { loss: () => full([], Number.NaN), weight: full([6, 8], 0) }, chosen: null });
+const spoiltHead = () => ({
+  classifier: { loss: (embeddings: Tensor) => mul(mean(embeddings), Number.NaN), weight: full([6, 8], 0) },
+  chosen: null,
+});
