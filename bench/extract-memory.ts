@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { Rng } from '../src/base/rng.ts';
-import { packImage, writeRecords } from '../src/data/recordio.ts';
 import { type Bench, measured, tell } from './bench.ts';
 import { type CommandCost, commandCost } from './command-cost.ts';
+import { writeImageSet } from './image-set.ts';
 import { benchFolder } from './room.ts';
 
 /** Peak memory with all images over that with a tenth of them. */
@@ -30,7 +30,7 @@ export const extractMemory: Bench = {
       const at = (name: string): string => join(folder, name);
       const images = await drawImages();
       for (const [name, size] of [['trained', TRAINED], ['tenth', count / 10], ['all', count]] as const) // biome-ignore format: short
-        await writeImages(at(name), size, images);
+        await writeImageSet(at(name), images, { count: size, classes: Math.min(CLASSES, size / 8) });
       writeFileSync(at('recipe.yaml'), recipe);
       commandCost(folder, ['train', at('recipe.yaml'), '--data', at('trained'), '--out', at('run')]);
       const extract = (name: string): CommandCost => {
@@ -59,14 +59,4 @@ async function drawImages(): Promise<Buffer[]> {
     images.push(await sharp(pixels, { raw }).jpeg().toBuffer());
   }
   return images;
-}
-
-/** The drawn images again and again, class by class. */
-async function writeImages(prefix: string, count: number, images: readonly Buffer[]): Promise<void> {
-  const classes = Math.min(CLASSES, count / 8);
-  await writeRecords(prefix, (writer) => {
-    writer.write(0, packImage({ labels: [count + 1, classes], id: 0, image: new Uint8Array() }));
-    for (let i = 0; i < count; i++)
-      writer.write(i + 1, packImage({ labels: [Math.floor((i * classes) / count), 0], id: i + 1, image: images[i % DRAWN]! })); // biome-ignore format: short
-  });
 }

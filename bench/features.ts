@@ -109,7 +109,6 @@ function compare(name: CommandName, { python, folder, set, runs }: Place) {
     },
     walk: () => run(python, [peerScript('features.py'), 'walk', name, set, theirs]),
     slices: () => run(python, [peerScript('features.py'), 'slices', name, set, theirs]),
-    cat: () => readAll(join(set, 'features.npy')),
   };
   measure.ours();
   for (const peer of PEERS) {
@@ -120,7 +119,7 @@ function compare(name: CommandName, { python, folder, set, runs }: Place) {
     ours: measure.ours(),
     walk: measure.walk(),
     slices: measure.slices(),
-    cat: measure.cat(),
+    cat: { seconds: readAll(join(set, 'features.npy')) },
   }));
   const middle = (of: (round: (typeof rounds)[number]) => number): number => median(rounds.map(of));
   const show = (side: keyof typeof measure): Cost => {
@@ -133,11 +132,14 @@ function compare(name: CommandName, { python, folder, set, runs }: Place) {
     );
     return { seconds, cpuSeconds, peakMb };
   };
-  const costs = { ours: show('ours'), walk: show('walk'), slices: show('slices'), cat: show('cat') };
+  const costs = { ours: show('ours'), walk: show('walk'), slices: show('slices') };
   const { than, ratio } = TIME_BARS[name];
-  const overOurs = (side: keyof typeof measure): number => middle((round) => round[side].seconds / round.ours.seconds);
+  const overOurs = (side: keyof typeof measure | 'cat'): number =>
+    middle((round) => round[side].seconds / round.ours.seconds);
   const faster = measured(overOurs(than), ratio, 'higher');
   const memory = measured(Math.max(...rounds.map((round) => round.ours.peakMb)), MEMORY_BAR_MB, 'lower');
+  const cat = middle((round) => round.cat.seconds);
+  tell(`  ${name.padEnd(10)} cat    ${cat.toFixed(2)} s  ${overOurs('cat').toFixed(2)}×`);
   tell(`  bars: ${ratio}× the speed of ${than} ${shown(faster)}, ${MEMORY_BAR_MB} MB ${shown(memory)}`);
   return {
     faster,
@@ -145,6 +147,7 @@ function compare(name: CommandName, { python, folder, set, runs }: Place) {
     cpuRatio: middle((round) => round.walk.cpuSeconds / round.ours.cpuSeconds),
     walkRatio: overOurs('walk'),
     slicesRatio: overOurs('slices'),
+    catSeconds: cat,
     costs,
   };
 }
@@ -159,13 +162,12 @@ function run(program: string, args: readonly string[]): Cost {
   return JSON.parse(stdout);
 }
 
-/** Reads a file with `cat`. */
-function readAll(path: string): Cost {
+/** Seconds in which `cat` reads a file. */
+function readAll(path: string): number {
   const start = performance.now();
   const { status } = spawnSync('cat', [path], { stdio: ['ignore', 'ignore', 'inherit'] });
   if (status !== 0) throw new Error(`cat ${path} ended with ${status}`);
-  const seconds = (performance.now() - start) / 1000;
-  return { seconds, cpuSeconds: seconds, peakMb: 0 };
+  return (performance.now() - start) / 1000;
 }
 
 /** NumPy computes in float32, so that a row at the edge may fall on the other side: in this share of cases at most. */

@@ -6,13 +6,13 @@ import sharp from 'sharp';
 import { Rng } from '../src/base/rng.ts';
 import { type Dataset, Loader, openDataset, shuffledOrder } from '../src/data/index.ts';
 import { nativeImage } from '../src/data/native-image.ts';
-import { packImage, writeRecords } from '../src/data/recordio.ts';
 import { parseRecipe } from '../src/runs/load-recipe.ts';
 import { setThreads } from '../src/torch/index.ts';
 import { noOldModelInputs } from '../src/train/old-model-inputs.ts';
 import { disposeSession, openSession } from '../src/train/session.ts';
 import { trainStep } from '../src/train/train-step.ts';
 import { type Bench, measured, median, tell } from './bench.ts';
+import { writeImageSet } from './image-set.ts';
 
 /** Share of a step's time that training may stand still for data. */
 const WAIT_BAR = 0.03;
@@ -74,11 +74,7 @@ async function writeImages(prefix: string): Promise<Buffer[]> {
     });
     images.push(await sharp(pixels, { raw }).jpeg({ quality: QUALITY }).toBuffer());
   }
-  await writeRecords(prefix, (writer) => {
-    writer.write(0, packImage({ labels: [IMAGES + 1, CLASSES], id: 0, image: new Uint8Array() }));
-    for (const [i, image] of images.entries())
-      writer.write(i + 1, packImage({ labels: [Math.floor((i * CLASSES) / IMAGES), 0], id: i + 1, image }));
-  });
+  await writeImageSet(prefix, images, { classes: CLASSES });
   return images;
 }
 
