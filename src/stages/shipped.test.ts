@@ -61,7 +61,7 @@ test('a comparison is controlled: the new models share every setting but the met
   const news = Object.entries(stages).flatMap(([id, stage]) =>
     stage.do === 'train' && stage.on === 'new-data' ? [{ id, recipe: stage.recipe }] : [],
   );
-  assert.equal(news.length, 15, 'the oracle, and seven methods for each of two old models');
+  assert.equal(news.length, 17, 'the oracle, seven methods and the recommended recipe for each of two old models');
   const shared = news.map(({ recipe: { name: _, method: __, ...rest } }) => rest);
   for (const other of shared) assert.deepEqual(other, shared[0]);
   for (const [id, stage] of Object.entries(stages))
