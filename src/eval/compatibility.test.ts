@@ -26,6 +26,8 @@ test('compatibility: the criterion needs an interval that excludes 0; gain, tax 
   assert.equal(judge(0.7, 0.05, 0.68).criterion, 'undecided', 'the interval of new → old holds chance');
   near(judge(0.7, 0).updateGain!.value, 1 / 3, DOUBLE);
   near(judge(0.7, 0).tax!.value, 0.05, DOUBLE);
+  const noCeiling = compare('m', { oldOld, newOld: oldOld, newNew: oldOld, oracle: measured(0.61, 0.05) }, 0);
+  assert.equal(noCeiling.updateGain, null, 'an oracle that may be no better leaves nothing to have a share of');
   assert.equal(compare('m', { oldOld, newOld: oldOld, newNew: oldOld, oracle: null }, 0).updateGain, null);
   const parity = compatibilityScores([{ oldOld: 0.5, newOld: 0.5, newNew: 0.9, oracle: 0.9 }]);
   assert.deepEqual([parity.up, parity.comp, parity.one], [50, 50, 50]);

@@ -43,6 +43,7 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Meas
       ),
     );
   const difference = of((oo, no) => no - oo);
+  const oracleGains = oracle !== null && of((oo, _, __, or) => or - oo).low > 0;
   return {
     metric,
     oldOld: oldOld.value,
@@ -51,7 +52,7 @@ export function compare(metric: string, { oldOld, newOld, newNew, oracle }: Meas
     oracle: oracle?.value ?? null,
     difference,
     criterion: judgeDifference(difference, { oldOld: oldOld.value, chance }),
-    updateGain: oracle && of((oo, no, _, or) => updateGain({ oldOld: oo, newOld: no, oracle: or })),
+    updateGain: oracleGains ? of((oo, no, _, or) => updateGain({ oldOld: oo, newOld: no, oracle: or })) : null,
     tax: oracle && of((_, __, nn, or) => or - nn),
     scores:
       oracle &&

@@ -67,7 +67,10 @@ export type Comparison = {
    * below 0. `withheld`: nothing can be concluded from it.
    */
   readonly criterion: 'met' | 'undecided' | 'missed' | 'withheld';
-  /** Share of the oracle's gain over the old model that is reached without re-embedding the gallery; null without an oracle. */
+  /**
+   * Share of the oracle's gain over the old model that is reached without re-embedding the gallery; null without an oracle, and if the
+   * interval of its gain includes 0: there is nothing to have a share of then.
+   */
   readonly updateGain: Estimate | null;
   /** The cost of compatibility: M(oracle, oracle) - M(new, new). */
   readonly tax: Estimate | null;

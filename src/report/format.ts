@@ -63,7 +63,7 @@ export const comparisonRow = (c: Comparison): string[] => [
   percent(c.newOld),
   pointsWithInterval(c.difference),
   c.criterion,
-  c.updateGain ? gainText(c.updateGain) : '–',
+  gainText(c.updateGain),
   percent(c.newNew),
   c.tax ? percentagePoints(c.tax.value) : '–',
 ];
@@ -151,7 +151,7 @@ export const glossary: readonly (readonly [term: string, meaning: string])[] = [
   ],
   [
     'update gain',
-    'share of the gain that re-embedding everything with the oracle would bring, had without re-embedding',
+    'share of the gain that re-embedding everything with the oracle would bring, had without re-embedding; –: the oracle may be no better than the old model',
   ],
   ['tax', 'what compatibility costs: the oracle on its own gallery minus this model on its own, in percentage points'],
 ];

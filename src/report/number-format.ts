@@ -23,4 +23,5 @@ export const percentagePoints = (x: number): string =>
 export const pointsWithInterval = ({ value, low, high }: Estimate): string =>
   `${percentagePoints(value)} [${percentagePoints(low)}, ${percentagePoints(high)}]`;
 /** An update gain, in whole percent. */
-export const gainText = ({ value }: Estimate): string => `${withMinusSign((100 * value).toFixed(0))} %`;
+export const gainText = (gain: Estimate | null): string =>
+  gain ? `${withMinusSign((100 * gain.value).toFixed(0))} %` : '–';

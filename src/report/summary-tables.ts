@@ -57,7 +57,7 @@ function rowOf(name: string, comparisons: readonly Comparison[]): string[] {
     percent(average(({ newOld }) => newOld)),
     listed(comparisons.map(({ difference }) => pointsWithInterval(difference))),
     verdicts.join(', '),
-    listed(withOracle.map(({ updateGain }) => gainText(updateGain!))),
+    listed(withOracle.map(({ updateGain }) => gainText(updateGain))),
     listed(withOracle.map(({ tax }) => pointsWithInterval(tax!))),
   ];
 }
