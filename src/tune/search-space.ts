@@ -2,6 +2,7 @@ import { canonicalJson } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Method } from '../methods/index.ts';
+import type { Searched } from './searched.ts';
 
 /** Options of a method, complete. */
 export type MethodOptions = Readonly<Record<string, unknown>>;
@@ -19,14 +20,14 @@ export const pointsOf = (axes: NonNullable<Method['search']>): MethodOptions[] =
  * @throws UserError if the method declares no search space, or one with fewer points than there are trials
  */
 export function drawTrials(
-  { name, options, search }: Pick<Method, 'name' | 'options' | 'search'>,
+  { name, options, search }: Omit<Searched, 'section'>,
   own: MethodOptions,
   { trials, rng }: { readonly trials: number; readonly rng: Rng },
 ): MethodOptions[] {
   if (!search) throw new UserError(`${name} declares no search space, so it cannot be tuned`);
-  const first = options.parse(own) as MethodOptions;
+  const first = options.parse(own);
   const others = pointsOf(search)
-    .map((point) => options.parse({ ...first, ...point }) as MethodOptions)
+    .map((point) => options.parse({ ...first, ...point }))
     .filter((point) => canonicalJson(point) !== canonicalJson(first));
   if (others.length + 1 < trials)
     throw new UserError(`${name} has ${others.length + 1} settings to try, and every method gets ${trials} trials`, {

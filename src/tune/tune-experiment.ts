@@ -12,12 +12,12 @@ import { openDataset } from '../data/open-dataset.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import { type Experiment, loadExperiment } from '../experiment/load.ts';
 import { runStages } from '../experiment/run.ts';
-import { methodNamed } from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { stages } from '../stages/index.ts';
 import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { gainMetrics, scoreTrial, type TuneMetric } from './score.ts';
 import { drawTrials, type MethodOptions } from './search-space.ts';
+import { searched } from './searched.ts';
 import { PREFIX, type Prepared, planTuning, type TunePlan, trialStages } from './tune-plan.ts';
 import {
   readTuning,
@@ -74,7 +74,7 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   }
   const drawn = plan.methods.map(({ method, own }) => {
     const rng = new Rng(seed).split('tune', method);
-    return drawTrials(methodNamed(method), own, { trials, rng });
+    return drawTrials(searched(method), own, { trials, rng });
   });
   const { place, ceiling } = await prepare(plan, options);
   const rounds = roundsOf(plan.recipe.epochs);
@@ -152,7 +152,7 @@ async function tryOnce(
 ): Promise<Trial> {
   const { out, dataFolder, workers, signal, force = false, metric } = options;
   const { trial } = record;
-  const section = { kind: method, ...record.options } as Recipe['method'];
+  const section = searched(method).section(record.options) as Recipe['method'];
   const { judged, stages: ofTrial } = trialStages({ ...recipe, method: section }, { trial, epochs }, place);
   try {
     const run = { out, dataFolder, workers, signal, force };
@@ -179,7 +179,7 @@ async function write(
     writeAtomic(files.figure, drawTuning(tuning));
     for (const { method, trials, chosen } of tuning.methods) {
       const { name: _, ...shared } = plan.recipe;
-      const recipe = { ...shared, method: { kind: method, ...trials[chosen]!.options } };
+      const recipe = { ...shared, method: searched(method).section(trials[chosen]!.options) };
       writeAtomic(
         files.recipe(method),
         `# ${method} with the options that a tuning chose, by ${tuning.metric}.\n${yamlOf(recipe)}`,

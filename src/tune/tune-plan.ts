@@ -2,10 +2,11 @@ import { UserError } from '../base/errors.ts';
 import { didYouMean } from '../base/suggestion.ts';
 import type { Experiment } from '../experiment/load.ts';
 import type { Stage } from '../experiment/stage.ts';
-import { configureMethod, type MethodSection, methodNamed } from '../methods/index.ts';
+import { configureMethod, type MethodSection } from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { type OldModelPaths, pathsNeeded } from '../train/old-model-inputs.ts';
 import type { MethodOptions } from './search-space.ts';
+import { nameOf, optionsOf, searched } from './searched.ts';
 
 /** Stages that tuning adds to the experiment begin so. */
 export const PREFIX = 'tune';
@@ -59,12 +60,12 @@ export function planTuning(
     .map(([, stage]) => trainStage(stage))
     .filter((stage) => stage.on === on)
     .map(({ recipe: { method } }) => method as MethodSection);
-  const inExperiment = [...new Set(sections.map(({ kind }) => kind).filter((kind) => kind !== 'compose'))];
-  const tuned = (names.length > 0 ? names : inExperiment).map((name) => {
-    const { options } = methodNamed(name);
-    const { kind: _, ...given } = sections.find(({ kind }) => kind === name) ?? { kind: name };
-    const own = options.parse(given) as MethodOptions;
-    return { method: name, own, recipe: { ...recipe, method: { kind: name, ...own } as Recipe['method'] } };
+  const inExperiment = [...new Set(sections.map(nameOf))];
+  const tuned = (names.length > 0 ? names : inExperiment).map((method) => {
+    const { options, section } = searched(method);
+    const given = sections.find((other) => nameOf(other) === method);
+    const own = options.parse(given ? optionsOf(given) : {});
+    return { method, own, recipe: { ...recipe, method: section(own) as Recipe['method'] } };
   });
   const inputs = new Set(
     tuned.flatMap(({ recipe: { method } }) => pathsNeeded(configureMethod(method as MethodSection))),
@@ -143,8 +144,8 @@ export function trialStages(
   { trial, epochs }: { readonly trial: number; readonly epochs: number },
   place: Prepared,
 ): { readonly judged: string; readonly stages: Record<string, Stage> } {
-  const { kind } = recipe.method;
-  const id = `${PREFIX}-${kind}-${trial}-${epochs}`;
+  const method = nameOf(recipe.method as MethodSection).replaceAll('+', '-');
+  const id = `${PREFIX}-${method}-${trial}-${epochs}`;
   const needed = pathsNeeded(configureMethod(recipe.method as MethodSection));
   const old = Object.fromEntries(needed.map((what) => [what, place(what === 'features' ? 'old' : what)]));
   const of = place('classes.eval');

@@ -18,6 +18,7 @@ import { setThreads } from '../torch/index.ts';
 import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { harmonicGain, scoreTrial } from './score.ts';
 import { drawTrials, pointsOf } from './search-space.ts';
+import { nameOf, optionsOf, searched } from './searched.ts';
 import { type TuneOptions, tuneExperiment, tuningFolder } from './tune-experiment.ts';
 import { readTuning, tuningArtifact, tuningFiles } from './tuning-artifact.ts';
 import { renderTuning } from './tuning-report.ts';
@@ -42,7 +43,7 @@ test('published methods declare search spaces of valid options, large enough for
 
 test('trials are the experiment’s options first, then other points without repetition, by the seed alone', () => {
   const own = { weight: 10, threshold: 0, squared: true };
-  const draw = (seed: number, trials = TRIALS) => drawTrials(l2, own, { trials, rng: new Rng(seed) });
+  const draw = (seed: number, trials = TRIALS) => drawTrials(searched(l2.name), own, { trials, rng: new Rng(seed) });
   const drawn = draw(1);
   assert.deepEqual(drawn[0], own);
   assert.ok(
@@ -53,7 +54,25 @@ test('trials are the experiment’s options first, then other points without rep
   assert.deepEqual(draw(1), drawn);
   assert.notDeepEqual(draw(2), drawn);
   assert.throws(() => draw(1, 13), /l2 has 12 settings to try, and every method gets 13 trials/);
-  assert.throws(() => drawTrials(methods.independent, {}, { trials: 2, rng: new Rng(0) }), /no search space/);
+  assert.throws(() => drawTrials(searched('independent'), {}, { trials: 2, rng: new Rng(0) }), /no search space/);
+});
+
+test('a composition is tuned as one method: its options carry the names of its parts, its space is that of all of them', () => {
+  const { options, search, section } = searched('l2+bct');
+  const own = options.parse({ 'l2.weight': 3 });
+  assert.deepEqual(section(own), {
+    kind: 'compose',
+    of: [
+      { kind: 'l2', ...l2.options.parse({ weight: 3 }) },
+      { kind: 'bct', ...methods.bct.options.parse({}) },
+    ],
+  });
+  assert.deepEqual([nameOf(section(own)), optionsOf(section(own))], ['l2+bct', own]);
+  assert.equal(pointsOf(search!).length, pointsOf(l2.search!).length * pointsOf(methods.bct.search!).length);
+  const drawn = drawTrials({ name: 'l2+bct', options, search }, own, { trials: TRIALS, rng: new Rng(1) });
+  assert.ok(drawn.slice(1).some((point) => point['l2.weight'] !== 3 && point['bct.scale'] !== own['bct.scale']));
+  assert.throws(() => searched('bct+bct'), /bct is listed twice/);
+  assert.throws(() => searched('bct+l3'), /no method called l3/);
 });
 
 test('rounds take a quarter, half and all of the epochs; the better half goes on, ties by number, failures last', () => {
