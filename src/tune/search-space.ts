@@ -2,10 +2,7 @@ import { canonicalJson } from '../artifacts/digest.ts';
 import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Method } from '../methods/index.ts';
-import type { Searched } from './searched.ts';
-
-/** Options of a method, complete. */
-export type MethodOptions = Readonly<Record<string, unknown>>;
+import type { MethodOptions, Searched } from './searched.ts';
 
 /** Every point of a search space: one setting of each axis, the last axis fastest. */
 export const pointsOf = (axes: NonNullable<Method['search']>): MethodOptions[] =>

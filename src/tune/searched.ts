@@ -8,7 +8,9 @@ import {
   methodTitle,
   partsOf,
 } from '../methods/index.ts';
-import type { MethodOptions } from './search-space.ts';
+
+/** Options of a method, complete. */
+export type MethodOptions = Readonly<Record<string, unknown>>;
 
 /** What is tuned: a method, or several composed. A composition is named by its parts, `pairs+bct`, and its options by theirs, `bct.scale`. */
 export type Searched = {

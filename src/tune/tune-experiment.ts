@@ -16,8 +16,8 @@ import type { Recipe } from '../runs/recipe.ts';
 import { stages } from '../stages/index.ts';
 import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { gainMetrics, scoreTrial, type TuneMetric } from './score.ts';
-import { drawTrials, type MethodOptions } from './search-space.ts';
-import { searched } from './searched.ts';
+import { drawTrials } from './search-space.ts';
+import { type MethodOptions, searched } from './searched.ts';
 import { PREFIX, type Prepared, planTuning, type TunePlan, trialStages } from './tune-plan.ts';
 import {
   readTuning,

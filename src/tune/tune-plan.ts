@@ -5,8 +5,7 @@ import type { Stage } from '../experiment/stage.ts';
 import { configureMethod, type MethodSection } from '../methods/index.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { type OldModelPaths, pathsNeeded } from '../train/old-model-inputs.ts';
-import type { MethodOptions } from './search-space.ts';
-import { nameOf, optionsOf, searched } from './searched.ts';
+import { type MethodOptions, nameOf, optionsOf, searched } from './searched.ts';
 
 /** Stages that tuning adds to the experiment begin so. */
 export const PREFIX = 'tune';

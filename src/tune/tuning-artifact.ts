@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { checkedBySchema, defineArtifact } from '../artifacts/define-artifact.ts';
 import { readJson } from '../artifacts/json-file.ts';
 import type { TrialScore, TuneMetric } from './score.ts';
-import type { MethodOptions } from './search-space.ts';
+import type { MethodOptions } from './searched.ts';
 
 /** One training of a trial. */
 export type TrialRound = TrialScore & { readonly epochs: number };
