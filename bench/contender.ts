@@ -93,16 +93,18 @@ const lastLine = (text: string): string => text.trim().split('\n').at(-1)!.trim(
 
 /** Two programs in float32 on one libtorch make the same first steps; more than this apart, they do different work. */
 const SAME_WORK = 5e-3;
+/** The same where one of them or both compute in bf16, whose 8 bits are rounded in every layer: 5e-4 were seen. */
+export const SAME_WORK_BF16 = 1e-2;
 
 /** @throws Error if the two did not compute the same thing in their warm-up, or not with the same means. */
-export function requireSameWork(ours: Contender, peer: Contender): void {
+export function requireSameWork(ours: Contender, peer: Contender, tolerance = SAME_WORK): void {
   if (ours.ready.threads !== peer.ready.threads)
     throw new Error(`${peer.name} uses ${peer.ready.threads} threads, ${ours.name} ${ours.ready.threads}`);
   if (ours.ready.losses.length !== peer.ready.losses.length)
     throw new Error(`${peer.name} took another number of warm-up steps than ${ours.name}`);
   for (const [step, loss] of ours.ready.losses.entries()) {
     const other = peer.ready.losses[step]!;
-    if (!(Math.abs(loss - other) <= SAME_WORK * Math.abs(other)))
+    if (!(Math.abs(loss - other) <= tolerance * Math.abs(other)))
       throw new Error(`step ${step + 1}: ${ours.name} has loss ${loss}, ${peer.name} ${other}: they do different work`);
   }
 }

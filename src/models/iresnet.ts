@@ -46,7 +46,7 @@ export class Block extends Module {
   }
 
   override forward(x: Tensor, pass: Pass): Tensor {
-    const inner = this.prelu.forward(this.bn2.forward(this.conv1.forward(this.bn1.forward(x, pass)), pass));
+    const inner = this.bn2.thenPrelu(this.conv1.forward(this.bn1.forward(x, pass)), this.prelu, pass);
     const out = this.bn3.forward(this.conv2.forward(inner), pass);
     return add(out, checkpointSequential(this.downsample, x, pass));
   }
@@ -110,7 +110,7 @@ export class Iresnet extends Module {
   }
 
   override forward(images: Tensor, pass: Pass): Tensor {
-    let x = this.prelu.forward(this.bn1.forward(this.conv1.forward(images), pass));
+    let x = this.bn1.thenPrelu(this.conv1.forward(images), this.prelu, pass);
     for (const stage of [this.layer1, this.layer2, this.layer3, this.layer4])
       x = checkpointSequential(stage, x, pass, this.#checkpointEvery);
     x = this.#dropout.forward(this.#flatten.forward(this.bn2.forward(x, pass)), pass);

@@ -40,15 +40,30 @@ export class Stack extends Module {
   }
 }
 
+const convolution = (inputs: number, outputs: number, options: ConvOptions, rng: Rng): Conv2d =>
+  new Conv2d(inputs, outputs, { ...options, bias: false, init: byOutputs }, rng.split('conv'));
+
 /** Convolution and batch norm. */
-function linearBlock(inputs: number, outputs: number, options: ConvOptions, rng: Rng): Stack {
-  const conv = new Conv2d(inputs, outputs, { ...options, bias: false, init: byOutputs }, rng.split('conv'));
-  return new Stack(conv, new BatchNorm(outputs));
-}
+const linearBlock = (inputs: number, outputs: number, options: ConvOptions, rng: Rng): Stack =>
+  new Stack(convolution(inputs, outputs, options, rng), new BatchNorm(outputs));
 
 /** The same and a PReLU. */
+class ConvBlock extends Stack {
+  override readonly layers: readonly [conv: Conv2d, norm: BatchNorm, prelu: PReLU];
+
+  constructor(...layers: readonly [conv: Conv2d, norm: BatchNorm, prelu: PReLU]) {
+    super();
+    this.layers = layers;
+  }
+
+  override forward(x: Tensor, pass: Pass): Tensor {
+    const [conv, norm, prelu] = this.layers;
+    return norm.thenPrelu(conv.forward(x), prelu, pass);
+  }
+}
+
 const convBlock = (inputs: number, outputs: number, options: ConvOptions, rng: Rng): Stack =>
-  new Stack(...linearBlock(inputs, outputs, options, rng).layers, new PReLU(outputs));
+  new ConvBlock(convolution(inputs, outputs, options, rng), new BatchNorm(outputs), new PReLU(outputs));
 
 type DepthWiseOptions = { readonly width: number; readonly stride: number };
 

@@ -103,13 +103,24 @@ export class BatchNorm extends Module {
     this.options = { eps, momentum };
   }
 
-  override forward(x: Tensor, { again = false, group, ...pass }: Pass): Tensor {
+  override forward(x: Tensor, pass: Pass): Tensor {
+    return this.#forward(x, pass, null);
+  }
+
+  /** The same and a PReLU behind it, at once. */
+  thenPrelu(x: Tensor, { weight: slope }: PReLU, pass: Pass): Tensor {
+    return this.#forward(x, pass, slope);
+  }
+
+  #forward(x: Tensor, { again = false, group, ...pass }: Pass, slope: Tensor | null): Tensor {
     const train = pass.train && !this.frozen;
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = train && again ? { weight, bias, runningMean: null, runningVar: null } : this;
-    if (train && group && group.processes > 1) return synchronizedBatchNorm(x, state, group, this.options);
-    return torch.batchNorm(x, state, { training: train, ...this.options });
+    if (!train || !group || group.processes === 1)
+      return torch.batchNorm(x, state, { training: train, slope, ...this.options });
+    const y = synchronizedBatchNorm(x, state, group, this.options);
+    return slope ? torch.prelu(y, slope) : y;
   }
 }
 

@@ -11,6 +11,17 @@ import type { Dtype, Generator, Tensor } from './tensor-types.ts';
 /** Operators that native/torch adds to libtorch's. */
 const own = aten as unknown as {
   readonly 'mixbct::conv3x3': (x: Tensor, weight: Tensor) => Tensor;
+  readonly 'mixbct::batch_norm': (
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    slope: Tensor | null,
+    runningMean: Tensor | null,
+    runningVar: Tensor | null,
+    training: boolean,
+    momentum: number,
+    eps: number,
+  ) => Tensor;
   readonly 'mixbct::prelu': (x: Tensor, slope: Tensor) => Tensor;
   readonly 'mixbct::class_means': (x: Tensor, starts: Tensor) => Tensor;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
@@ -218,16 +229,22 @@ export type BatchNormState = {
   readonly runningMean: Tensor | null;
   readonly runningVar: Tensor | null;
 };
-/** x [B, C, …]. In training the batch's statistics are used, and the running ones, if any, move by `momentum` in place. */
+export type BatchNormOptions = {
+  readonly training: boolean;
+  readonly momentum?: number;
+  readonly eps?: number;
+  /** Of a PReLU behind it, [C]. */
+  readonly slope?: Tensor | null;
+};
+/**
+ * x [B, C, …]. In training the batch's statistics are used, and the running ones, if any, move by `momentum` in place. In bf16, and
+ * with a slope in float32 where channels are many, it has passes of its own (native/torch/batch-norm.cc).
+ */
 export const batchNorm = (
   x: Tensor,
   { weight, bias, runningMean, runningVar }: BatchNormState,
-  {
-    training,
-    momentum = 0.1,
-    eps = 1e-5,
-  }: { readonly training: boolean; readonly momentum?: number; readonly eps?: number },
-): Tensor => aten.batch_norm(x, weight, bias, runningMean, runningVar, training, momentum, eps, false);
+  { training, momentum = 0.1, eps = 1e-5, slope = null }: BatchNormOptions,
+): Tensor => own['mixbct::batch_norm'](x, weight, bias, slope, runningMean, runningVar, training, momentum, eps);
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, eps = 1e-5): Tensor =>
   aten.layer_norm(x, weight.shape, weight, bias, eps);
 /** x [B, C, …], slope [C] (or [1]): x where positive, slope·x elsewhere. */
