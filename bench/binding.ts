@@ -8,7 +8,7 @@ import { callBound, describe, fullSize, oursCommand, peerCommand, type Workload 
 /** Time from TypeScript over time from Python, of the network that the bars are for. */
 const BAR = 1.03;
 
-/** The addon, from which the peer takes the one operator that is ours. */
+/** The addon, from which the peer takes the operators that are ours. */
 const addon = resolve(import.meta.dirname, '../../build/torch.node');
 
 /**

@@ -102,18 +102,32 @@ def our_arcface(embeddings, centres, labels):
     return (each + (limited - each).detach()).mean()
 
 
-class OurPrelu(nn.PReLU):
+class OurConv(nn.Conv2d):
     """Our addon's operator, from the addon itself: its symbols of Node are looked up only when they are called."""
 
     def forward(self, x):
-        return torch.ops.mixbct.prelu(x, self.weight)
+        return torch.ops.mixbct.conv3x3(x, self.weight)
 
 
-def use_our_prelu(net):
+class OurNorm(nn.BatchNorm2d):
+    """Batch norm with the PReLU behind it, of which it has taken the slope."""
+
+    def forward(self, x):
+        self.num_batches_tracked.add_(1)
+        state = (self.weight, self.bias, self.slope, self.running_mean, self.running_var)
+        return torch.ops.mixbct.batch_norm(x, *state, True, self.momentum, self.eps)
+
+
+def use_our_operators(net):
     ctypes.CDLL(os.environ["MIXBCT_ADDON"], mode=os.RTLD_LAZY | os.RTLD_GLOBAL)
-    for module in net.modules():
-        if isinstance(module, nn.PReLU):
-            module.__class__ = OurPrelu
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and module.stride == (1, 1):
+            module.__class__ = OurConv
+        if isinstance(module, (Block, Iresnet)):
+            norm = module.bn2 if isinstance(module, Block) else module.bn1
+            norm.__class__ = OurNorm
+            norm.slope = module.prelu.weight
+            module.prelu = nn.Identity()
 
 
 class OurSgd:
@@ -171,7 +185,7 @@ def make_step(mode, width, side, batch, dim, classes, network="r18", precision="
         images = images.contiguous(memory_format=torch.channels_last)
     clipped = [p for p in net.parameters() if p.requires_grad]
     if mode == "same-ops":
-        use_our_prelu(net)
+        use_our_operators(net)
         sgd = OurSgd(clipped, [*clipped, centres])
 
         def step():

@@ -129,3 +129,19 @@ test('narrow and small maps in float32, and those without a slope, stay ATen’s
       assert.ok(torch.equal(ours, slopes ? torch.prelu(plain, slopes) : plain), `${channels} channels, side ${side}`);
     }
   }));
+
+test('PReLU alone in bf16 has the gradients of double precision', () =>
+  scope(() => {
+    const [x, slope] = [imagesOf({ channels: 20, side: 9, slope: true, dtype: 'bfloat16' }), drawn([20], 5, 0, 0.5)];
+    const probe = torch.contiguous(torch.to(drawn(x.shape, 8), { dtype: 'bfloat16' }), 'channels_last');
+    // forward it multiplies with the slope in bf16, as ATen does
+    const half = torch.to(slope, { dtype: 'bfloat16' });
+    const of = (dtype: Dtype, by: Tensor): Tensor[] => {
+      const leaves = [requireGrad(torch.to(torch.clone(x), { dtype })), requireGrad(torch.clone(by))] as const;
+      const y = torch.prelu(...leaves);
+      return [y, ...(gradients(torch.sum(torch.mul(y, torch.to(probe, { dtype }))), leaves) as Tensor[])];
+    };
+    const [ours, exact] = [of('bfloat16', slope), of('float64', double(half))];
+    for (const [i, tolerance] of [TOLERANCE.bfloat16, TOLERANCE.bfloat16, SUMS].entries())
+      assert.ok(apart(ours[i]!, exact[i]!) < tolerance, `${i}: ${apart(ours[i]!, exact[i]!)}`);
+  }));
