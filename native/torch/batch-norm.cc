@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "half.h"
+#include "prelu.h"
 
 namespace {
 
@@ -293,8 +294,7 @@ Tensor batchNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, cons
   if (training && isFast(x, weight, bias, slope))
     return BatchNorm::apply(x, weight, bias, slope, runningMean, runningVar, momentum, eps);
   const Tensor y = at::batch_norm(x, weight, bias, runningMean, runningVar, training, momentum, eps, false);
-  static const auto prelu = c10::Dispatcher::singleton().findSchemaOrThrow("mixbct::prelu", "").typed<Tensor(const Tensor&, const Tensor&)>();
-  return slope ? prelu.call(y, *slope) : y;
+  return slope ? preluOf(y, *slope) : y;
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {

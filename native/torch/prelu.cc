@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "half.h"
+#include "prelu.h"
 
 namespace {
 
@@ -114,14 +115,14 @@ struct Prelu : torch::autograd::Function<Prelu> {
   }
 };
 
+}  // namespace
+
 // Under autocast x comes in half precision while the slope, a parameter, stays in float32; ATen's prelu wants one type.
-Tensor prelu(const Tensor& x, const Tensor& slope) {
+at::Tensor preluOf(const at::Tensor& x, const at::Tensor& slope) {
   return isFast(x, slope) ? Prelu::apply(x, slope) : at::prelu(x, slope.to(x.scalar_type()));
 }
 
 TORCH_LIBRARY(mixbct, library) {
   library.def("prelu(Tensor x, Tensor slope) -> Tensor");
-  library.impl("prelu", c10::DispatchKey::CompositeImplicitAutograd, TORCH_FN(prelu));
+  library.impl("prelu", c10::DispatchKey::CompositeImplicitAutograd, TORCH_FN(preluOf));
 }
-
-}  // namespace
