@@ -8,12 +8,16 @@ export type LaunchOptions = {
   readonly masterAddr?: string;
   readonly masterPort?: number;
   readonly rdzvSecret?: string;
+  /** Gets each line that the processes print; default: standard output and error of this one. */
+  readonly say?: (line: string) => void;
+  /** Stops them in order when it fires; without it signals of the system do. */
+  readonly signal?: AbortSignal;
 };
 
 /** @throws UserError naming the option that does not fit. */
 export function checkLaunch(
   words: readonly string[],
-  { nnodes, nodeRank, masterAddr, masterPort, rdzvSecret }: Omit<LaunchOptions, 'nproc'>,
+  { nnodes, nodeRank, masterAddr, masterPort, rdzvSecret }: Omit<LaunchOptions, 'nproc' | 'say' | 'signal'>,
   env: NodeJS.ProcessEnv = process.env,
 ): void {
   if (!launchedCommands.some((command) => command.split(' ').every((word, i) => words[i] === word)))

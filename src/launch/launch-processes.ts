@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { availableParallelism, constants, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { removeStaleTemporaries, temporaryPath } from '../artifacts/process-identity.ts';
 import { Interrupted, PEER_LOST, ProcessFailed } from '../base/errors.ts';
 import { formatDuration } from '../base/progress.ts';
@@ -41,6 +41,7 @@ export async function launchProcesses(words: readonly string[], options: LaunchO
       return { rank, env: { ...process.env, ...shared, RANK: String(rank), LOCAL_RANK: String(localRank) } };
     }),
     words,
+    options,
   );
   try {
     await crew.finished();
@@ -80,8 +81,19 @@ class Crew {
   #asked = 0;
   #stopper: NodeJS.Timeout | undefined;
   #killer: NodeJS.Timeout | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #say: { readonly out: (text: string) => void; readonly err: (text: string) => void };
 
-  constructor(places: readonly { readonly rank: number; readonly env: NodeJS.ProcessEnv }[], words: readonly string[]) {
+  constructor(
+    places: readonly { readonly rank: number; readonly env: NodeJS.ProcessEnv }[],
+    words: readonly string[],
+    { say, signal }: Pick<LaunchOptions, 'say' | 'signal'>,
+  ) {
+    this.#signal = signal;
+    this.#say = {
+      out: say ?? ((text) => void process.stdout.write(`${text}\n`)),
+      err: say ?? ((text) => void process.stderr.write(`${text}\n`)),
+    };
     const main = join(packageRoot, 'dist/src/cli/main.js');
     this.#members = places.map(({ rank, env }) => {
       // a session of its own: Ctrl-C reaches it once, through us
@@ -91,8 +103,9 @@ class Crew {
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       const member: Member = { rank, child, lastLines: [], end: null };
-      relay(child.stdout, process.stdout, rank, () => undefined);
-      relay(child.stderr, process.stderr, rank, (line) => {
+      relay(child.stdout, (line) => this.#say.out(`[${rank}] ${line}`));
+      relay(child.stderr, (line) => {
+        this.#say.err(`[${rank}] ${line}`);
         member.lastLines.push(line);
         if (member.lastLines.length > LAST_LINES) member.lastLines.shift();
       });
@@ -104,10 +117,15 @@ class Crew {
   async finished(): Promise<void> {
     const startedMs = performance.now();
     const pass = (signal: NodeJS.Signals): void => this.#pass(signal);
-    for (const signal of STOP_SIGNALS) process.on(signal, pass);
+    const stop = (): void => pass('SIGINT');
+    const told = this.#signal;
+    if (told) told.addEventListener('abort', stop);
+    else for (const signal of STOP_SIGNALS) process.on(signal, pass);
+    if (told?.aborted) stop();
     try {
       await Promise.all(this.#members.map((member) => this.#ended(member)));
     } finally {
+      told?.removeEventListener('abort', stop);
       for (const signal of STOP_SIGNALS) process.off(signal, pass);
       clearTimeout(this.#stopper);
       clearTimeout(this.#killer);
@@ -117,9 +135,9 @@ class Crew {
     if (!cause) return;
     if (this.#asked > 0) throw new Interrupted('all processes have stopped');
     const { rank, lastLines, end } = cause;
-    process.stderr.write(
-      `\nprocess ${rank} ${end!.how} after ${formatDuration(performance.now() - startedMs)}; the others were stopped. It said last:\n${lastLines.map((line) => `${line}\n`).join('')}`,
-    );
+    const after = formatDuration(performance.now() - startedMs);
+    this.#say.err(`\nprocess ${rank} ${end!.how} after ${after}; the others were stopped. It said last:`);
+    for (const line of lastLines) this.#say.err(line);
     throw new ProcessFailed(`process ${rank} ${end!.how}`, end!.code);
   }
 
@@ -166,10 +184,7 @@ class Crew {
   }
 }
 
-/** Passes lines on with the rank before each. */
-function relay(from: Readable | null, to: Writable, rank: number, hear: (line: string) => void): void {
-  createInterface({ input: from! }).on('line', (line) => {
-    hear(line);
-    to.write(`[${rank}] ${line}\n`);
-  });
+/** Passes lines on. */
+function relay(from: Readable | null, hear: (line: string) => void): void {
+  createInterface({ input: from! }).on('line', hear);
 }

@@ -9,7 +9,7 @@ import { defineStage, reference } from '../experiment/stage.ts';
 import { embeddingsFolderArtifact } from '../features/embeddings-folder-artifact.ts';
 import type { EmbeddingShardInfo, EmbeddingsInfo, EmbedOptions } from '../features/index.ts';
 import type { Shard } from '../features/shard.ts';
-import { type PrecisionChoice, requireNamed } from '../models/precisions.ts';
+import { type PrecisionChoice, precisionChoices, requireNamed } from '../models/precisions.ts';
 
 export type EmbedPathsOptions = Omit<EmbedOptions, 'inputs'> & {
   /** Folder of a finished run. */
@@ -81,11 +81,13 @@ export const embedStage = defineStage({
     format: z.enum(['npy', 'jsonl', 'parquet']).default('npy'),
     flip: z.enum(['none', 'mean']).default('none'),
     space: z.enum(['own', 'old']).default('own').describe('old: through the projection of the recipe'),
+    precision: z.enum(precisionChoices).optional().describe('what the backbone computes in'),
     half: z.boolean().default(false).describe('rows in float16'),
     skipBadImages: z.boolean().default(false),
   },
   describe: ({ model, images }) => `embed ${images.join(', ')} with ${model}`,
-  run: async ({ model, images, format, ...options }, { out, force, workers, signal }) => {
+  run: async ({ model, images, format, precision, ...rest }, { out, force, workers, signal }) => {
+    const options = { ...rest, ...(precision && { precision }) };
     const resume = { key: digestOf(canonicalJson({ images, format, ...options })), isWorthKeeping: hasEntries };
     return await embeddingsFolderArtifact.write(out, { force, inputs: [model], resume }, async (folder) => {
       const file = join(folder, `embeddings.${format}`);

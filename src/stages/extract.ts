@@ -2,8 +2,9 @@ import { z } from 'zod';
 import type { Space } from '../encoders/index.ts';
 import { datasetReference, defineStage, reference } from '../experiment/stage.ts';
 import type { ExtractOptions, FeaturesInfo } from '../features/index.ts';
-import { type PrecisionChoice, requireNamed } from '../models/precisions.ts';
+import { type PrecisionChoice, precisionChoices, requireNamed } from '../models/precisions.ts';
 import type { DistributedContext } from '../torch/index.ts';
+import { processesOption, runTogether, wordsOf } from './together.ts';
 
 export type EmbedDatasetOptions = ExtractOptions & {
   /** Folder of a finished run. */
@@ -47,8 +48,21 @@ export const extractStage = defineStage({
   options: {
     flip: z.enum(['none', 'mean', 'random']).default('none'),
     space: z.enum(['own', 'old']).default('own').describe('old: through the projection of the recipe'),
+    // without defaults: what was made before they were settings stays as it is
+    precision: z.enum(precisionChoices).optional().describe('what the backbone computes in'),
+    half: z.boolean().optional().describe('features in float16'),
+    processes: processesOption,
+  },
+  complete: async (stage, { id, file }) => {
+    const { precision = 'float32', processes = 1 } = stage;
+    if (processes > 1) requireNamed(precision, `${file}: stage ${id}: several processes`);
+    return stage;
   },
   describe: ({ model, of }) => `embed ${of} with ${model}`,
-  run: ({ model, of, flip, space }, { seed, out, force, workers, signal }) =>
-    embedDataset({ model, dataset: of, flip, space, seed, out, force, workers, signal }),
+  run: async ({ model, of, processes = 1, precision, half, flip, space }, { seed, out, force, workers, signal }) => {
+    const how = { flip, space, ...(precision && { precision }), ...(half && { half }), seed, out, force, workers };
+    if (processes === 1) return await embedDataset({ ...how, model, dataset: of, signal });
+    await runTogether(processes, wordsOf(['extract', model], { data: of, ...how }), signal);
+    return undefined;
+  },
 });

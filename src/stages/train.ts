@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { canonicalJson, fileDigest } from '../artifacts/digest.ts';
@@ -13,6 +14,7 @@ import type { RunManifest } from '../runs/run-artifact.ts';
 import type { OldModelPaths } from '../train/old-model-inputs.ts';
 import type { TrainOptions } from '../train/training-plan.ts';
 import type { ValidationPaths } from './open-validation.ts';
+import { processesOption, runTogether, wordsOf } from './together.ts';
 
 export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume' | 'validation'> & {
   /** Folder, or prefix of a .rec and .idx. */
@@ -28,15 +30,16 @@ export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume' 
 /** A run's manifest, and what in the dataset's folder is no image of it. */
 export type TrainedModel = RunManifest & { readonly skippedFiles?: Dataset['skippedFiles'] };
 
-/** Trains a model as a recipe says. @throws UserError if recipe, data and what the old model left do not fit together. */
+/** Trains a model as a recipe says; with `processes`, so many train it as `mixbct launch` starts them. @throws UserError if recipe, data and what the old model left do not fit together. */
 export async function trainModel({
   dataset: path,
   old: paths = {},
   validate = {},
   resume = false,
   force = false,
+  processes = 1,
   ...options
-}: TrainModelOptions): Promise<TrainedModel> {
+}: TrainModelOptions & { readonly processes?: number }): Promise<TrainedModel> {
   const { recipe, out, distributed } = options;
   const [{ openInputDataset }, { openOldModelInputs }, { train }, { openValidation }] = await Promise.all([
     import('../data/input-dataset.ts'),
@@ -57,7 +60,11 @@ export async function trainModel({
   ];
   const parts = { ...options, dataset, old, inputs, hooks, validation: validation?.digest };
   const told = dataset.skippedFiles && { skippedFiles: dataset.skippedFiles };
-  if (resume !== 'auto') return { ...(await train({ ...parts, resume, force })), ...told };
+  const trained = (how: Pick<TrainOptions, 'resume' | 'force'>): Promise<RunManifest> =>
+    processes > 1
+      ? trainTogether(processes, { ...options, ...how, dataset: path, old: paths, validate })
+      : train({ ...parts, ...how });
+  if (resume !== 'auto') return { ...(await trained({ resume, force })), ...told };
   const [{ hasCheckpoint }, { readRunManifest }, { digestOfInit }, { withoutPlaces }] = await Promise.all([
     import('../runs/run-artifact.ts'),
     import('../runs/load-model.ts'),
@@ -81,7 +88,30 @@ export async function trainModel({
     }
   }
   const begun = !finished && hasCheckpoint(out);
-  return { ...(await train({ ...parts, resume: begun, force: force && !begun })), ...told };
+  return { ...(await trained({ resume: begun, force: force && !begun })), ...told };
+}
+
+/** Has several processes train what `trainModel` would. */
+async function trainTogether(
+  processes: number,
+  { recipe, out, dataset, old = {}, validate = {}, ...options }: TrainModelOptions,
+) {
+  const folder = mkdtempSync(join(tmpdir(), 'mixbct-recipe-'));
+  try {
+    const file = join(folder, 'recipe.json');
+    writeFileSync(file, JSON.stringify(recipe));
+    const oldOptions = Object.fromEntries(Object.entries(old).map(([part, at]) => [`old-${part}`, at]));
+    const words = wordsOf(['train', file], {
+      ...{ data: dataset, out, ...oldOptions },
+      ...{ 'validate-on': validate.on, 'validate-features': validate.features },
+      ...{ workers: options.workers, resume: options.resume === true, force: options.force },
+    });
+    await runTogether(processes, words, options.signal);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const { readRunManifest } = await import('../runs/load-model.ts');
+  return readRunManifest(out);
 }
 
 export const trainStage = defineStage({
@@ -107,6 +137,7 @@ export const trainStage = defineStage({
     recipe: z
       .union([z.string(), z.record(z.string(), z.unknown())])
       .describe('a recipe, or the path of one beside this file; its seed is the experiment’s'),
+    processes: processesOption,
   },
   complete: async (stage, { id, file, seed, preset }) => {
     const { parseRecipe } = await import('../runs/load-recipe.ts');
@@ -122,12 +153,13 @@ export const trainStage = defineStage({
     };
   },
   describe: ({ on, recipe }) => `train on ${on}, method ${methodTitle((recipe as Recipe).method)}`,
-  run: ({ on, old, validate, init, recipe }, { resume, out, force, workers, signal }) => {
+  run: ({ on, old, validate, init, recipe, processes }, { resume, out, force, workers, signal }) => {
     const parsed = recipe as Recipe;
     return trainModel({
       recipe: init === undefined ? parsed : { ...parsed, init: { ...parsed.init!, from: init } },
       ...{ dataset: on, old, out, force, workers, signal },
       ...(validate && { validate }),
+      ...(processes !== undefined && { processes }),
       resume: resume && 'auto',
     });
   },
