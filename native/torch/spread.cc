@@ -1,12 +1,17 @@
-// mixbct::class_means, class_spread, unit_squares: what prototypes, boundaries and masks are made of, for rows that lie class by class. An
-// operator of ATen for each step reads and writes all rows in float32; these read a class while it is in the cache, and
-// compute in double precision. Each class is one thread's work: results do not depend on the number of threads.
+// mixbct::class_means, class_spread, unit_squares, mark_nearest: what prototypes, boundaries and masks are made of, for rows that lie class by
+// class. An operator of ATen for each step reads and writes all rows in float32; these read a class while it is in the cache, and
+// compute in double precision. Each class is one thread's work: results do not depend on the number of threads. The operators
+// _of_file read the rows themselves, each thread its own: to copy them out of the system's cache is most of the work.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <tuple>
 #include <vector>
 
@@ -48,61 +53,124 @@ void requireRows(const Tensor& x) {
               "wanted rows [R, D] in float32 on the CPU, without gaps");
 }
 
-// Where each class starts and the last one ends, [K + 1].
-const int32_t* startsOf(const Tensor& x, const Tensor& starts) {
+// Floats that are read from a file at a time, if no class has more: they stay in the second cache.
+constexpr int64_t kPiece = 1 << 16;
+
+// Rows class by class: in memory, or at places of a file.
+class Rows {
+ public:
+  explicit Rows(const Tensor& x) : count(x.size(0)), dim(x.size(1)), memory_(x.data_ptr<float>()) {}
+
+  // A file of float32 that is open for reading: row 0 begins at byte `start`, and `order` [R] says which rows
+  Rows(int64_t fd, int64_t start, int64_t dim, const Tensor& order) : count(order.numel()), dim(dim), fd_(int(fd)), start_(start) {
+    TORCH_CHECK(order.scalar_type() == at::kInt && order.is_contiguous() && dim > 0, "wanted the order of rows in int32");
+    order_ = order.data_ptr<int32_t>();
+  }
+
+  // Rows from … to - 1; in `room`, whose size grows as needed, if they have to be read
+  const float* get(int64_t from, int64_t to, std::vector<float>& room) const {
+    if (memory_) return memory_ + from * dim;
+    if (int64_t(room.size()) < (to - from) * dim) room.resize((to - from) * dim);
+    for (int64_t i = from; i < to;) {
+      int64_t run = 1;
+      while (i + run < to && order_[i + run] == order_[i] + run) run++;
+      read(room.data() + (i - from) * dim, order_[i], run);
+      i += run;
+    }
+    return room.data();
+  }
+
+  const int64_t count, dim;
+
+ private:
+  void read(float* into, int64_t row, int64_t rows) const {
+    char* to = reinterpret_cast<char*>(into);
+    off_t at = start_ + row * dim * int64_t(sizeof(float));
+    for (size_t left = rows * dim * sizeof(float); left > 0;) {
+      const ssize_t got = pread(fd_, to, left, at);
+      if (got < 0 && errno == EINTR) continue;
+      TORCH_CHECK(got >= 0, "rows cannot be read: ", std::strerror(errno));
+      TORCH_CHECK(got > 0, "the file ends at byte ", at, ", sooner than expected");
+      to += got;
+      at += got;
+      left -= got;
+    }
+  }
+
+  const float* memory_ = nullptr;
+  const int32_t* order_ = nullptr;
+  int fd_ = -1;
+  int64_t start_ = 0;
+};
+
+Rows inMemory(const Tensor& x) {
   requireRows(x);
+  return Rows(x);
+}
+
+// Where each class starts and the last one ends, [K + 1].
+const int32_t* startsOf(int64_t rows, const Tensor& starts) {
   TORCH_CHECK(starts.scalar_type() == at::kInt && starts.is_contiguous() && starts.numel() > 0,
               "wanted starts [K + 1] in int32");
   const int32_t* start = starts.data_ptr<int32_t>();
   const int64_t classes = starts.numel() - 1;
   for (int64_t k = 0; k < classes; k++) TORCH_CHECK(start[k] <= start[k + 1], "starts must not fall");
-  TORCH_CHECK(start[0] == 0 && start[classes] == x.size(0), "starts must go from 0 to the number of rows");
+  TORCH_CHECK(start[0] == 0 && start[classes] == rows, "starts must go from 0 to the number of rows");
   return start;
 }
 
-// x [R, D] float32, starts [K + 1] int32 → means of rows as they are [K, D] float64; zeros where there are none.
-Tensor classMeans(const Tensor& x, const Tensor& starts) {
-  const int32_t* start = startsOf(x, starts);
-  const int64_t dim = x.size(1), classes = starts.numel() - 1;
-  Tensor means = at::zeros({classes, dim}, x.options().dtype(at::kDouble));
-  const float* rows = x.data_ptr<float>();
+// Calls `take(k, rows of class k)` for each class, the classes of a piece of rows by one thread.
+template <typename Take>
+void eachClass(const Rows& rows, const int32_t* start, int64_t classes, const Take& take) {
+  std::vector<int64_t> pieces = {0};
+  for (int64_t k = 0; k < classes; k++)
+    if ((start[k + 1] - start[pieces.back()]) * rows.dim > kPiece && k > pieces.back()) pieces.push_back(k);
+  if (classes > 0) pieces.push_back(classes);
+  at::parallel_for(0, int64_t(pieces.size()) - 1, 1, [&](int64_t first, int64_t last) {
+    std::vector<float> room;
+    for (int64_t piece = first; piece < last; piece++) {
+      const int64_t from = start[pieces[piece]];
+      const float* own = rows.get(from, start[pieces[piece + 1]], room);
+      for (int64_t k = pieces[piece]; k < pieces[piece + 1]; k++) take(k, own + (start[k] - from) * rows.dim);
+    }
+  });
+}
+
+// starts [K + 1] int32 → means of rows as they are [K, D] float64; zeros where there are none.
+Tensor meansOf(const Rows& rows, const Tensor& starts) {
+  const int32_t* start = startsOf(rows.count, starts);
+  const int64_t dim = rows.dim, classes = starts.numel() - 1;
+  Tensor means = at::zeros({classes, dim}, at::kDouble);
   double* meanData = means.data_ptr<double>();
-  at::parallel_for(0, classes, 1, [&](int64_t first, int64_t last) {
-    for (int64_t k = first; k < last; k++)
-      for (int64_t i = start[k]; i < start[k + 1]; i++)
-        addScaled(meanData + k * dim, rows + i * dim, 1.0 / (start[k + 1] - start[k]), dim);
+  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+    const int64_t count = start[k + 1] - start[k];
+    for (int64_t i = 0; i < count; i++) addScaled(meanData + k * dim, own + i * dim, 1.0 / count, dim);
   });
   return means;
 }
 
-// x [R, D] float32, starts [K + 1] int32, factors [D] float64 → means of unit rows [K, D] (zeros where there are none) and
-// distances of unit rows to them [R], squares of differences times `factors`; both float64.
-std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, const Tensor& factors) {
-  const int32_t* start = startsOf(x, starts);
-  const int64_t dim = x.size(1), classes = starts.numel() - 1;
+// starts [K + 1] int32, factors [D] float64 → means of unit rows [K, D] (zeros where there are none) and distances of unit rows to
+// them [R], squares of differences times `factors`; both float64.
+std::tuple<Tensor, Tensor> spreadOf(const Rows& rows, const Tensor& starts, const Tensor& factors) {
+  const int32_t* start = startsOf(rows.count, starts);
+  const int64_t dim = rows.dim, classes = starts.numel() - 1;
   TORCH_CHECK(factors.scalar_type() == at::kDouble && factors.is_contiguous() && factors.numel() == dim,
               "wanted factors [D] in float64");
-  const auto options = x.options().dtype(at::kDouble);
-  Tensor means = at::zeros({classes, dim}, options), distances = at::empty({x.size(0)}, options);
-  const float* rows = x.data_ptr<float>();
+  Tensor means = at::zeros({classes, dim}, at::kDouble), distances = at::empty({rows.count}, at::kDouble);
   const double* factor = factors.data_ptr<double>();
   double* meanData = means.data_ptr<double>();
   double* distance = distances.data_ptr<double>();
-  at::parallel_for(0, classes, 1, [&](int64_t first, int64_t last) {
-    std::vector<double> weights;
-    for (int64_t k = first; k < last; k++) {
-      double* mean = meanData + k * dim;
-      const int64_t count = start[k + 1] - start[k];
-      const float* own = rows + start[k] * dim;
-      weights.resize(count);
-      for (int64_t i = 0; i < count; i++) {
-        weights[i] = unitWeight(own + i * dim, dim);
-        addScaled(mean, own + i * dim, weights[i], dim);
-      }
-      for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
-      for (int64_t i = 0; i < count; i++)
-        distance[start[k] + i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factor, dim));
+  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+    double* mean = meanData + k * dim;
+    const int64_t count = start[k + 1] - start[k];
+    double* weights = distance + start[k];  // until the distances are known
+    for (int64_t i = 0; i < count; i++) {
+      weights[i] = unitWeight(own + i * dim, dim);
+      addScaled(mean, own + i * dim, weights[i], dim);
     }
+    for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
+    for (int64_t i = 0; i < count; i++)
+      distance[start[k] + i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factor, dim));
   });
   return {means, distances};
 }
@@ -110,28 +178,82 @@ std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, co
 // How the rows are cut for summing: by their number alone, so that the sums do not depend on the number of threads.
 constexpr int64_t kParts = 16;
 
-// x [R, D] float32 → for each dimension the sum of squares over unit rows [D], float64.
-Tensor unitSquares(const Tensor& x) {
-  requireRows(x);
-  const int64_t count = x.size(0), dim = x.size(1);
-  Tensor sums = at::zeros({kParts, dim}, x.options().dtype(at::kDouble));
-  const float* rows = x.data_ptr<float>();
+// For each dimension the sum of squares over unit rows [D], float64.
+Tensor squaresOf(const Rows& rows) {
+  const int64_t dim = rows.dim, step = std::max<int64_t>(1, kPiece / dim);
+  Tensor sums = at::zeros({kParts, dim}, at::kDouble);
   double* sumData = sums.data_ptr<double>();
   at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t part = first; part < last; part++)
-      for (int64_t i = count * part / kParts; i < count * (part + 1) / kParts; i++)
-        addSquares(sumData + part * dim, rows + i * dim, unitWeight(rows + i * dim, dim), dim);
+    std::vector<float> room;
+    for (int64_t part = first; part < last; part++) {
+      const int64_t end = rows.count * (part + 1) / kParts;
+      for (int64_t from = rows.count * part / kParts; from < end; from += step) {
+        const int64_t count = std::min(step, end - from);
+        const float* own = rows.get(from, from + count, room);
+        for (int64_t i = 0; i < count; i++)
+          addSquares(sumData + part * dim, own + i * dim, unitWeight(own + i * dim, dim), dim);
+      }
+    }
   });
   return sums.sum(0);
 }
 
+// distances [R] float64, starts [K + 1] int32 → 1 for the ceil(keep · n) nearest of each class, of equal ones the first [R], uint8
+Tensor markNearest(const Tensor& distances, const Tensor& starts, double keep) {
+  TORCH_CHECK(distances.scalar_type() == at::kDouble && distances.is_contiguous() && keep > 0 && keep <= 1,
+              "wanted distances [R] in float64, and a share above 0");
+  const int32_t* start = startsOf(distances.numel(), starts);
+  Tensor marks = at::zeros({distances.numel()}, at::kByte);
+  const double* distance = distances.data_ptr<double>();
+  uint8_t* mark = marks.data_ptr<uint8_t>();
+  at::parallel_for(0, starts.numel() - 1, 256, [&](int64_t first, int64_t last) {
+    std::vector<double> sorted;
+    for (int64_t k = first; k < last; k++) {
+      const int64_t count = start[k + 1] - start[k], wanted = std::min(count, int64_t(std::ceil(keep * count)));
+      if (wanted == 0) continue;
+      const double* own = distance + start[k];
+      sorted.assign(own, own + count);
+      std::nth_element(sorted.begin(), sorted.begin() + (wanted - 1), sorted.end(),
+                       [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
+      const double edge = sorted[wanted - 1];
+      int64_t atEdge = wanted - std::count_if(own, own + count, [&](double x) { return x < edge; });
+      for (int64_t i = 0; i < count; i++) mark[start[k] + i] = own[i] < edge || (own[i] == edge && atEdge-- > 0);
+    }
+  });
+  return marks;
+}
+
+Tensor classMeans(const Tensor& x, const Tensor& starts) { return meansOf(inMemory(x), starts); }
+
+Tensor classMeansOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts) {
+  return meansOf(Rows(fd, start, dim, order), starts);
+}
+
+std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, const Tensor& factors) {
+  return spreadOf(inMemory(x), starts, factors);
+}
+
+std::tuple<Tensor, Tensor> classSpreadOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts,
+                                             const Tensor& factors) {
+  return spreadOf(Rows(fd, start, dim, order), starts, factors);
+}
+
+Tensor unitSquares(const Tensor& x) { return squaresOf(inMemory(x)); }
+
+Tensor unitSquaresOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order) {
+  return squaresOf(Rows(fd, start, dim, order));
+}
+
+// Operators on rows in memory take them as x [R, D] float32; those of a file its number, where row 0 begins, D, and the rows [R] int32.
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {
-  library.def("class_means(Tensor x, Tensor starts) -> Tensor");
-  library.impl("class_means", c10::DispatchKey::CPU, TORCH_FN(classMeans));
-  library.def("class_spread(Tensor x, Tensor starts, Tensor factors) -> (Tensor, Tensor)");
-  library.impl("class_spread", c10::DispatchKey::CPU, TORCH_FN(classSpread));
-  library.def("unit_squares(Tensor x) -> Tensor");
-  library.impl("unit_squares", c10::DispatchKey::CPU, TORCH_FN(unitSquares));
+  library.def("class_means(Tensor x, Tensor starts) -> Tensor", TORCH_FN(classMeans));
+  library.def("class_means_of_file(int fd, int start, int dim, Tensor order, Tensor starts) -> Tensor", TORCH_FN(classMeansOfFile));
+  library.def("class_spread(Tensor x, Tensor starts, Tensor factors) -> (Tensor, Tensor)", TORCH_FN(classSpread));
+  library.def("class_spread_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor factors) -> (Tensor, Tensor)",
+              TORCH_FN(classSpreadOfFile));
+  library.def("unit_squares(Tensor x) -> Tensor", TORCH_FN(unitSquares));
+  library.def("unit_squares_of_file(int fd, int start, int dim, Tensor order) -> Tensor", TORCH_FN(unitSquaresOfFile));
+  library.def("mark_nearest(Tensor distances, Tensor starts, float keep) -> Tensor", TORCH_FN(markNearest));
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../artifacts/digest.ts';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import type { CropSource, Dataset, ImageFile } from './dataset.ts';
@@ -57,7 +58,7 @@ export function cropsChangedMs(ijb: Ijb): number {
 
 /** Digest of the aligned images: of their lists and of the alignment. The images themselves need not be there. */
 export const cropsDigest = ({ files }: Ijb): string =>
-  digestOf('five points', ...FIVE_POINTS.map(String), fileDigest(files.list), fileDigest(files.landmarks));
+  digestOf('five points', ...FIVE_POINTS.map(String), cachedFileDigest(files.list), cachedFileDigest(files.landmarks));
 
 /**
  * The images of an IJB benchmark as a dataset: decoded, then brought to the network's side by one resampling that puts the

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { GLYPH_SHEET, readGlyphs } from '../../test/helpers/glyphs.ts';
 import { type SmallIjb, writeSmallIjb } from '../../test/helpers/ijb.ts';
+import { ArrayFileWriter } from '../artifacts/array-file.ts';
 import { FileError } from '../base/errors.ts';
 import { mirrorInto } from './augment.ts';
 import { alignedDataset } from './crops.ts';
@@ -187,6 +188,39 @@ test('lists with tabs, trailing blanks, CRLF, a byte order mark and no header sa
     for (const [i, file] of files.entries()) writeFileSync(file, change(texts[i]!));
     assert.deepEqual(all(), plain, String(change));
   }
+});
+
+test('lists that are kept are taken, those of other text or damaged are not', async (t) => {
+  const root = testFolder(t);
+  await writeSmallIjb(root, { subjects: 6 });
+  const cache = join(root, 'kept');
+  const all = (options = {}): unknown[] => {
+    const ijb = openIjb(root, 'IJBC', options);
+    return [ijb.images, ijb.templateIds, [...ijb.pairs()], ijb.genuinePairs()];
+  };
+  const plain = all();
+  for (const _ of [1, 2]) assert.deepEqual(all({ cache }), plain);
+  const pairsFile = (): string => join(cache, readdirSync(cache).find((name) => name.startsWith('pairs-'))!);
+  assert.equal(readdirSync(cache).length, 2);
+  const other = Int32Array.of(1);
+  {
+    using file = new ArrayFileWriter(pairsFile());
+    for (const array of [other, other, Uint8Array.of(1), other, other]) file.append(array);
+    file.finish();
+  }
+  assert.deepEqual([...openIjb(root, 'IJBC', { cache }).pairs()], [{ gallery: other, query: other, same: Uint8Array.of(1) }]); // biome-ignore format: short
+  const bytes = readFileSync(pairsFile());
+  bytes[0]! ^= 1;
+  writeFileSync(pairsFile(), bytes);
+  assert.deepEqual(all({ cache }), plain, 'a damaged file is written again');
+  assert.deepEqual(all({ cache }), plain);
+  const text = join(root, 'IJBC/meta', `ijbc_${PAIRS}`);
+  writeFileSync(text, readFileSync(text, 'utf8').split('\n').slice(1).join('\n'));
+  const shorter = all();
+  assert.notDeepEqual(shorter, plain);
+  for (const _ of [1, 2]) assert.deepEqual(all({ cache }), shorter);
+  const [first] = openIjb(root, 'IJBC', { cache: join(root, 'IJBC/meta/ijbc_1N_gallery_G1.csv', 'x') }).pairs();
+  assert.ok(first, 'a folder that takes no files keeps nothing');
 });
 
 test('files that are not asked for need not be there; one that is, is named', async (t) => {

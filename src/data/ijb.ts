@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { digestOf, fileDigest } from '../artifacts/digest.ts';
+import { cachedFileDigest } from '../artifacts/cached-digest.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { FIVE_POINTS, similarityTransform } from './face-alignment.ts';
+import { ListCache } from './list-cache.ts';
 import { linesEndingInOne, readTable } from './text-table.ts';
 
 /** The two benchmarks there are, and what their files and galleries are called (methods.md 6.1). */
@@ -45,7 +47,12 @@ const MOST_MARKED = 1 << 24;
  * and need not be there before.
  * @throws FileError naming file and line of what is wrong.
  */
-export const openIjb = (root: string, subset: IjbSubset): Ijb => new Ijb(root, subset);
+export const openIjb = (root: string, subset: IjbSubset, options: IjbOptions = {}): Ijb => new Ijb(root, subset, options);
+
+export type IjbOptions = {
+  /** A folder where the lists of images and pairs are kept as arrays, and taken from (`ListCache`). */
+  readonly cache?: string;
+};
 
 /** An IJB benchmark on disk in its published layout. Source: methods.md 6.1. */
 export class Ijb {
@@ -64,8 +71,9 @@ export class Ijb {
     readonly probes: string;
   };
   readonly #hasImages: (template: number) => boolean;
+  readonly #cache: ListCache;
 
-  constructor(root: string, subset: IjbSubset) {
+  constructor(root: string, subset: IjbSubset, { cache }: IjbOptions = {}) {
     const { stem, galleries } = subsets[subset];
     this.subset = subset;
     this.path = join(root, subset);
@@ -79,9 +87,12 @@ export class Ijb {
     };
     if (!existsSync(this.path))
       throw new FileError(this.path, 'no such folder', `wanted ${subset}/meta and ${subset}/loose_crop below ${root}`);
-    const list = readList(this.files.list);
-    this.images = { ...list, ...readLandmarks(this.files, list.names) };
-    this.templateIds = Int32Array.from(new Set(list.templates)).sort();
+    this.#cache = new ListCache(cache ?? null);
+    this.images = this.#cache.images([this.files.list, this.files.landmarks], () => {
+      const list = readList(this.files.list);
+      return { ...list, ...readLandmarks(this.files, list.names) };
+    });
+    this.templateIds = Int32Array.from(new Set(this.images.templates)).sort();
     this.#hasImages = membership(this.templateIds);
   }
 
@@ -89,11 +100,15 @@ export class Ijb {
   get digest(): string {
     const { list, landmarks, pairs, galleries, probes } = this.files;
     const there = [list, landmarks, pairs, ...galleries, probes].filter((file) => existsSync(file));
-    return digestOf(...there.flatMap((file) => [basename(file), fileDigest(file)]));
+    return digestOf(...there.flatMap((file) => [basename(file), cachedFileDigest(file)]));
   }
 
-  /** The 1:1 protocol in pieces of `chunk` pairs; no more of it is in memory. */
-  *pairs({ chunk = PAIRS_AT_A_TIME }: { readonly chunk?: number } = {}): Generator<IjbPairs, void, undefined> {
+  /** The 1:1 protocol in pieces of at most `chunk` pairs, or as they were kept; no more of it is in memory. */
+  pairs({ chunk = PAIRS_AT_A_TIME }: { readonly chunk?: number } = {}): Generator<IjbPairs, void, undefined> {
+    return this.#cache.pairs([this.files.list, this.files.pairs], () => this.#readPairs(chunk));
+  }
+
+  *#readPairs(chunk: number): Generator<IjbPairs, void, undefined> {
     const path = this.files.pairs;
     let total = 0;
     for (const { from, count, columns } of readTable(path, ['integer', 'integer', 'integer'], { chunk })) {
@@ -115,6 +130,8 @@ export class Ijb {
    * @throws FileError naming file and line if a pair of label 1 is malformed, or if there is none
    */
   genuinePairs(): Omit<IjbPairs, 'same'> {
+    const kept = this.#cache.genuinePairs([this.files.list, this.files.pairs]);
+    if (kept && kept.gallery.length > 0) return kept;
     const found: { gallery: number[]; query: number[] } = { gallery: [], query: [] };
     for (const line of linesEndingInOne(this.files.pairs)) {
       const cells = /^[ \t]*(\d+)[ \t]+(\d+)[ \t]+0*1[ \t]*\r?$/.exec(line);

@@ -25,7 +25,7 @@ import { requireFewZeros, zeroRows } from './scores.ts';
 import { shareAbove, shareReplicates } from './share-replicates.ts';
 import { CHANGES_FAR, templatePairChanges, templateSearchChanges } from './template-changes.ts';
 import { countByTemplate, measureTemplatesAt, type TemplateCounts } from './template-operating-point.ts';
-import { type Templates, templatePositions, templateScores } from './templates.ts';
+import { scoresOfIds, type Templates } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 
 /** Pairs of template ids: the gallery side, the query side, and whether both show one subject (1) or not (0). [K] each */
@@ -281,13 +281,8 @@ function runVerification(
   };
 }
 
-const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array => {
-  const [query, gallery] = [queryTemplates(test), test.gallery.templates];
-  return templateScores(gallery, query, {
-    gallery: templatePositions(gallery, pairs.gallery),
-    query: templatePositions(query, pairs.query),
-  });
-};
+const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array =>
+  scoresOfIds(test.gallery.templates, queryTemplates(test), pairs);
 
 /** Collects the genuine pairs of all blocks. Protocols have few of them. */
 function genuinePairsOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {

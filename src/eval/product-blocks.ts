@@ -1,4 +1,4 @@
-import { narrow, noGrad, product_, scope, share, transpose } from '../torch/index.ts';
+import { narrow, noGrad, packRows, productsWithRows_, scope, share } from '../torch/index.ts';
 import type { Rows } from './scores.ts';
 
 /** Entries of a block of products: 16 MB in single, 32 MB in double precision. */
@@ -19,7 +19,7 @@ export type ProductSides<T extends Rows> = { readonly left: RowBlocks<T>; readon
 /**
  * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
  * `take` gets the products as [count · m] and the position of the first row; the next block reuses the memory. Rounding depends on
- * the processor and on the position in the block.
+ * the processor, and on processors without AVX2 on the position in the block.
  */
 export function eachProductBlock<T extends Rows>(
   left: RowBlocks<T>,
@@ -44,7 +44,7 @@ export function eachProductBlocks<T extends Rows>(
     scope(() => {
       const sides = spaces.map((space, i) => ({
         ...space,
-        b: transpose(share(space.right, { shape: [width, space.dim] })),
+        b: packRows(share(space.right, { shape: [width, space.dim] })),
         into: share(blocks[i]!, { shape: [height, width] }),
       }));
       for (let from = 0; from < first.count; from += height) {
@@ -52,7 +52,7 @@ export function eachProductBlocks<T extends Rows>(
         for (const { left, dim: d, b, into } of sides)
           scope(() => {
             const a = share(left.take(from, count), { shape: [count, d] });
-            product_(narrow(into, 0, 0, count), a, b);
+            productsWithRows_(narrow(into, 0, 0, count), a, b);
           });
         take(blocks, from, count);
       }

@@ -1,4 +1,5 @@
 import { UserError } from '../base/errors.ts';
+import { countImpostors_, scope, share, type Tensor } from '../torch/index.ts';
 import { atMostCount, type RocPoints } from './roc.ts';
 import { GRID, NO_SCORE } from './scores.ts';
 
@@ -39,21 +40,10 @@ export class ScoreCounts {
   /** Counts the impostors among scores: those whose `same` is 0. */
   add(scores: Float64Array, same: Uint8Array): void {
     const { genuine, between, tied } = this;
-    const first = this.#first;
-    for (let i = 0; i < scores.length; i++) {
-      if (same[i] !== 0) continue;
-      const score = scores[i]!;
-      const step = stepOf(score);
-      let [low, high] = [first[step]!, first[step + 1]!];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (genuine[middle]! < score) low = middle + 1;
-        else high = middle;
-      }
-      if (genuine[low] === score) tied[low]!++;
-      else between[low]!++;
-      this.#impostors++;
-    }
+    const of = (array: Float64Array | Int32Array | Uint8Array): Tensor => share(array);
+    this.#impostors += scope(() =>
+      countImpostors_(of(genuine), of(this.#first), of(scores), of(same), of(between), of(tied)),
+    );
   }
 }
 

@@ -1,8 +1,9 @@
 import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
+import { pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 import { arrayBlocks, eachProductBlock, takeRows } from './product-blocks.ts';
-import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE } from './scores.ts';
+import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE, type Rows } from './scores.ts';
 
 /**
  * A model's embeddings of face images: of each image f(x) + f(mirrored x), or the mean of both, which has the same direction.
@@ -48,14 +49,19 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
     if (length !== count) throw new UserError(`${count} embeddings, but ${length} ${what}`);
   const ids = Int32Array.from(new Set(Array.from(images.templates))).sort();
   const places = templatePositions({ ids }, images.templates);
-  const weights = imageWeights(places, images, faces.missing ?? new Set());
+  const weights = imageWeights(places, ids.length, images, faces.missing ?? new Set());
   const rows = new Float64Array(ids.length * dim);
   const weighed = new Float64Array(ids.length); // the sum of lengths, which the sum of images has if none cancels another
-  for (let from = 0; from < count; from += CHUNK_ROWS) {
-    const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
-    for (let i = from, at = 0; at < chunk.length; i++, at += dim)
-      weighed[places[i]!]! += addScaled(rows, places[i]! * dim, chunk, at, weights[i]!, dim);
-  }
+  scope(() => {
+    const [sums, lengths] = [share(rows, { shape: [ids.length, dim] }), share(weighed)];
+    for (let from = 0; from < count; from += CHUNK_ROWS)
+      scope(() => {
+        const chunk = faces.block(from, Math.min(CHUNK_ROWS, count - from));
+        const x = share(isRows(chunk) ? chunk : Float64Array.from(chunk), { shape: [chunk.length / dim, dim] });
+        const of = <T extends Int32Array | Float64Array>(values: T) => share(values.subarray(from, from + x.shape[0]!));
+        poolRows_(sums, lengths, x, of(places), of(weights));
+      });
+  });
   for (const [t, id] of ids.entries()) {
     let squares = 0;
     for (let k = t * dim; k < (t + 1) * dim; k++) squares += rows[k]! ** 2;
@@ -70,31 +76,21 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
 /** A sum shorter than this share of its terms is a rounding error of terms that cancel, so it has no direction. */
 export const CANCELLATION_LIMIT = 2 ** -20;
 
-/** → the length of what was added */
-function addScaled(
-  sums: Float64Array,
-  into: number,
-  values: ArrayLike<number>,
-  from: number,
-  weight: number,
-  dim: number,
-): number {
-  let squares = 0;
-  for (let d = 0; d < dim; d++) {
-    const term = values[from + d]! * weight;
-    sums[into + d]! += term;
-    squares += term * term;
-  }
-  return Math.sqrt(squares);
-}
+const isRows = (values: ArrayLike<number>): values is Rows =>
+  values instanceof Float32Array || values instanceof Float64Array;
 
 /**
  * Each image's detector score over the images of its medium, 0 if it is missing. A medium may be in several templates, where
  * it is several media.
  */
-function imageWeights(places: Int32Array, { media, detector }: FaceImages, missing: ReadonlySet<number>): Float64Array {
-  const order = Int32Array.from(places.keys());
-  order.sort((a, b) => places[a]! - places[b]! || media[a]! - media[b]!);
+function imageWeights(
+  places: Int32Array,
+  templates: number,
+  { media, detector }: FaceImages,
+  missing: ReadonlySet<number>,
+): Float64Array {
+  const { order, starts } = groupPositions(places.length, templates, (i) => places[i]!);
+  for (let t = 0; t < templates; t++) order.subarray(starts[t], starts[t + 1]).sort((a, b) => media[a]! - media[b]!);
   const weights = new Float64Array(order.length);
   for (let from = 0, to = 0; from < order.length; from = to) {
     const first = order[from]!;
@@ -142,41 +138,82 @@ const MOST_PRODUCTS_PER_PAIR = 32;
  * @throws UserError if the two have different dimensions.
  */
 export function templateScores(gallery: Templates, query: Templates, pairs: Pairs): Float64Array {
-  if (gallery.dim !== query.dim)
-    throw new UserError(`templates of ${gallery.dim} and of ${query.dim} dimensions cannot be compared`);
-  const { dim } = gallery;
-  const [lefts, rights] = [distinctPositions(pairs.gallery, gallery), distinctPositions(pairs.query, query)];
-  const scores = new Float64Array(pairs.gallery.length);
-  const width = rights.rows.length;
-  if (lefts.rows.length * width > MOST_PRODUCTS_PER_PAIR * scores.length) {
-    for (let k = 0; k < scores.length; k++)
-      scores[k] = roundToGrid(cosine(gallery.rows, pairs.gallery[k]!, query.rows, pairs.query[k]!, dim));
-    return scores;
-  }
-  const placeOf = (pair: number): number => lefts.place[pairs.gallery[pair]!]!;
-  const { order, starts } = groupPositions(scores.length, lefts.rows.length, placeOf);
-  const [left, right] = [takeRows(gallery.rows, lefts.rows, dim), takeRows(query.rows, rights.rows, dim)];
-  const zero = (rows: Float64Array, i: number): boolean => isZeroRow(rows, i * dim, dim);
-  eachProductBlock(arrayBlocks(left, dim), right, dim, (products, from, count) => {
-    for (let k = starts[from]!; k < starts[from + count]!; k++) {
-      const pair = order[k]!;
-      const [row, column] = [placeOf(pair), rights.place[pairs.query[pair]!]!];
-      const score = roundToGrid(products[(row - from) * width + column]!);
-      scores[pair] = score === 0 && (zero(left, row) || zero(right, column)) ? NO_SCORE : score;
-    }
-  });
-  return scores;
+  return scoresAt(sideOf(gallery, pairs.gallery, null), sideOf(query, pairs.query, null));
 }
 
-/** `rows`: the positions that occur, ascending. `place`: for a position, its place among them. */
-type DistinctPositions = { readonly rows: Int32Array; readonly place: Int32Array };
+/** `templateScores` of pairs of ids. @throws UserError if one of them has no images */
+export function scoresOfIds(gallery: Templates, query: Templates, pairs: Pairs): Float64Array {
+  const side = (templates: Templates, ids: Int32Array): Side => {
+    const table = positionsById(templates.ids);
+    return table instanceof Map
+      ? sideOf(templates, templatePositions(templates, ids), null)
+      : sideOf(templates, ids, table);
+  };
+  return scoresAt(side(gallery, pairs.gallery), side(query, pairs.query));
+}
 
-function distinctPositions(positions: Int32Array, { ids }: Templates): DistinctPositions {
-  const place = new Int32Array(ids.length);
-  for (let k = 0; k < positions.length; k++) place[positions[k]!] = 1;
-  const rows = Int32Array.from(place.keys()).filter((t) => place[t] === 1);
-  for (let i = 0; i < rows.length; i++) place[rows[i]!] = i;
-  return { rows, place };
+/** One side of all pairs. */
+type Side = {
+  readonly templates: Templates;
+  /** What a pair calls its template, and the position of that. */
+  readonly names: Int32Array;
+  readonly positionOf: (name: number) => number;
+  /** Positions that occur, ascending, and for a name the place of its position among them. */
+  readonly positions: Int32Array;
+  readonly placeOf: Int32Array;
+};
+
+/** `table`: positions by id, -1 if there is none; null: the names are positions. */
+function sideOf(templates: Templates, names: Int32Array, table: Int32Array | null): Side {
+  const occurs = new Uint8Array(table?.length ?? templates.ids.length);
+  let strange: number | undefined;
+  for (let k = 0; k < names.length; k++) {
+    const name = names[k]!;
+    if (name >= 0 && name < occurs.length) occurs[name] = 1;
+    else strange = name;
+  }
+  const placeOf = new Int32Array(occurs.length).fill(-1);
+  const positions: number[] = [];
+  for (let name = 0; name < occurs.length; name++)
+    if (occurs[name] === 1) placeOf[name] = positions.push(table ? table[name]! : name) - 1;
+  strange ??= placeOf.findIndex((place) => place >= 0 && positions[place]! < 0);
+  if (strange !== -1) throw new UserError(`template ${strange} has no images`);
+  const positionOf = (name: number): number => (table ? table[name]! : name);
+  return { templates, names, positionOf, positions: Int32Array.from(positions), placeOf };
+}
+
+function scoresAt(gallery: Side, query: Side): Float64Array {
+  const { dim } = gallery.templates;
+  if (dim !== query.templates.dim)
+    throw new UserError(`templates of ${dim} and of ${query.templates.dim} dimensions cannot be compared`);
+  const scores = new Float64Array(gallery.names.length);
+  if (gallery.positions.length * query.positions.length > MOST_PRODUCTS_PER_PAIR * scores.length) {
+    const at = ({ names, positionOf }: Side, k: number): number => positionOf(names[k]!);
+    for (let k = 0; k < scores.length; k++)
+      scores[k] = roundToGrid(
+        cosine(gallery.templates.rows, at(gallery, k), query.templates.rows, at(query, k), dim),
+      );
+    return scores;
+  }
+  const marked = ({ templates, positions }: Side): Tensor =>
+    tensor(Uint8Array.from(positions, (position) => (isZeroRow(templates.rows, position * dim, dim) ? 1 : 0)));
+  const width = query.positions.length;
+  const right = takeRows(query.templates.rows, query.positions, dim);
+  const left = arrayBlocks(takeRows(gallery.templates.rows, gallery.positions, dim), dim);
+  scope(() => {
+    const into = share(scores);
+    const pairs = {
+      ...{ rows: share(gallery.names), rowOf: share(gallery.placeOf), zeroRows: marked(gallery) },
+      ...{ columns: share(query.names), columnOf: share(query.placeOf), zeroColumns: marked(query) },
+      grid: GRID,
+    };
+    eachProductBlock(left, right, dim, (products, first, count) =>
+      scope(() =>
+        pickProducts_(into, share(products.subarray(0, count * width), { shape: [count, width] }), { first, ...pairs }),
+      ),
+    );
+  });
+  return scores;
 }
 
 /**

@@ -13,7 +13,12 @@ export type LabelledRows = {
   readonly path?: string;
   /** Positions without an embedding: no class has them. */
   missing?(): ReadonlySet<number>;
+  /** Where the embeddings are in a file that is open; null if they are no float32 there. */
+  file?(): RowsFile | null;
 };
+
+/** A file that is open for reading, and where its first row begins. */
+export type RowsFile = { readonly fd: number; readonly start: number };
 
 /** Positions of each class's rows by label, in order, without missing rows. A class without rows has an empty list. */
 export function rowsByClass(features: LabelledRows, classes = features.info.classes): Int32Array[] {
@@ -33,7 +38,24 @@ export function sortByClass(features: LabelledRows, classes = features.info.clas
     });
   const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
+  if (missing.size === 0 && isAscending(labels)) return inOrder(labels, classes);
   return groupPositions(labels.length, classes, (row) => (missing.has(row) ? -1 : labels[row]!));
+}
+
+function isAscending(labels: Int32Array): boolean {
+  for (let row = 1; row < labels.length; row++) if (labels[row]! < labels[row - 1]!) return false;
+  return true;
+}
+
+/** `groupPositions` of rows that lie class by class. */
+function inOrder(labels: Int32Array, classes: number): GroupedPositions {
+  const [order, starts] = [new Int32Array(labels.length), new Int32Array(classes + 1)];
+  for (let row = 0; row < labels.length; row++) {
+    order[row] = row;
+    starts[labels[row]! + 1] = row + 1;
+  }
+  for (let label = 0; label < classes; label++) if (starts[label + 1] === 0) starts[label + 1] = starts[label]!;
+  return { order, starts };
 }
 const NONE: ReadonlySet<number> = new Set();
 
@@ -56,13 +78,14 @@ export type ClassBlock = {
   readonly starts: Int32Array;
   /** Positions of the rows, class by class. [R] */
   readonly rows: Int32Array;
-  /** Their embeddings, flat [R · D]; good until the next block. */
-  readonly data: Float32Array;
+  /** Their embeddings; good until the next block, and in the same scope. [R, D] */
+  tensor(): BlockRows;
   readonly dim: number;
 };
+type BlockRows = Parameters<typeof classSpread>[0];
 
-/** Elements that fit a processor's cache. */
-const BLOCK_ELEMENTS = 1 << 18;
+/** Elements of a block: those that are read here fit a processor's cache; those that an operator reads occupy all threads. */
+const [BLOCK_ELEMENTS, FILE_ELEMENTS] = [1 << 18, 1 << 23];
 
 /**
  * All rows by class; no class is split over blocks. Memory holds one block or one class, whatever N is. If rows are sorted by
@@ -74,25 +97,31 @@ export function* classBlocks(
   title = 'read features',
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
-  const most = Math.max(1, Math.floor(BLOCK_ELEMENTS / dim));
-  let buffer = new Float32Array(most * dim);
+  const file = features.file?.() ?? null;
+  const most = Math.max(1, Math.floor((file ? FILE_ELEMENTS : BLOCK_ELEMENTS) / dim));
+  let buffer = new Float32Array(file ? 0 : most * dim);
+  const read = (rows: Int32Array): Tensor => {
+    if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
+    return share(features.rows(rows, buffer.subarray(0, rows.length * dim)), { shape: [rows.length, dim] });
+  };
   const bar = progressIfLong(title, order.length);
   for (let first = 0; first < classes; ) {
     const start = starts[first]!;
     let end = first + 1;
     while (end < classes && starts[end + 1]! - start <= most) end++;
     const rows = order.subarray(start, starts[end]);
-    if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
-    const data = features.rows(rows, buffer.subarray(0, rows.length * dim));
-    yield { first, starts: starts.subarray(first, end + 1).map((at) => at - start), rows, data, dim };
+    yield {
+      first,
+      starts: starts.subarray(first, end + 1).map((at) => at - start),
+      rows,
+      tensor: () => (file ? { ...file, dim, order: share(rows) } : read(rows)),
+      dim,
+    };
     bar.update(starts[end]!);
     first = end;
   }
   bar.stop();
 }
-
-/** The rows of a block as a tensor over the same memory. [R, D] */
-export const blockTensor = ({ data, rows, dim }: ClassBlock): Tensor => share(data, { shape: [rows.length, dim] });
 
 /**
  * Class means of unit rows (zero rows stay) and every row's distance to its class mean: Euclidean, squares weighted by
@@ -103,6 +132,6 @@ export const classMeansAndDistances = (
   factors: Float64Array,
 ): { readonly means: Float64Array; readonly distances: Float64Array } =>
   scope(() => {
-    const [means, distances] = classSpread(blockTensor(block), tensor(block.starts), tensor(factors));
+    const [means, distances] = classSpread(block.tensor(), tensor(block.starts), tensor(factors));
     return { means: toFloat64(means), distances: toFloat64(distances) };
   });

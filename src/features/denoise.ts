@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import type { GroupedPositions } from '../base/group-positions.ts';
-import { scope, toFloat64, unitSquares } from '../torch/index.ts';
-import { blockTensor, classBlocks, classMeansAndDistances, type LabelledRows, sortByClass } from './class-blocks.ts';
+import { markNearest, scope, share, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
+import { classBlocks, classMeansAndDistances, type LabelledRows, sortByClass } from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -35,27 +35,17 @@ export function denoise(
   for (const block of classBlocks(features, order, 'denoise')) {
     const { starts, rows } = block;
     const { distances } = classMeansAndDistances(block, factors);
-    for (let k = 0; k + 1 < starts.length; k++)
-      markNearest(mask, rows.subarray(starts[k], starts[k + 1]), distances.subarray(starts[k], starts[k + 1]), keep);
+    const marks = scope(() => toUint8(markNearest(share(distances), share(starts), keep)));
+    for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
   }
   return mask;
-}
-
-/** Marks the ceil(keep · n) nearest of a class's rows [n]; on a tie the earlier one. */
-function markNearest(mask: Uint8Array, rows: Int32Array, distances: Float64Array, keep: number): void {
-  const wanted = Math.ceil(keep * rows.length);
-  const last = distances.slice().sort()[wanted - 1]!;
-  let atLast = wanted;
-  for (let i = 0; i < rows.length; i++) if (distances[i]! < last) atLast--;
-  for (let i = 0; i < rows.length; i++)
-    if (distances[i]! < last || (distances[i] === last && atLast-- > 0)) mask[rows[i]!] = 1;
 }
 
 /** 1 / the sum of squares of each dimension over all unit rows; [D] */
 function columnFactors(features: LabelledRows, order: GroupedPositions): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features, order, 'lengths of dimensions')) {
-    const ofBlock = scope(() => toFloat64(unitSquares(blockTensor(block))));
+    const ofBlock = scope(() => toFloat64(unitSquares(block.tensor())));
     for (const [d, value] of ofBlock.entries()) squares[d]! += value;
   }
   return squares.map((total) => (total > 0 ? 1 / total : 0));

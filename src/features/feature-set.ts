@@ -92,6 +92,11 @@ export class FeatureSet implements Disposable {
     return found instanceof Uint16Array ? fromHalf(found, into) : found;
   }
 
+  /** Where the embeddings are in the open file; null if they are float16. */
+  file(): { readonly fd: number; readonly start: number } | null {
+    return this.info.dtype === 'float32' ? this.#file.place() : null;
+  }
+
   /** All embeddings, flat [N · D]. Read once; like labels and families, not for the caller to change. */
   all(): Float32Array {
     this.#all ??= this.#numbers(() => this.#file.all());

@@ -12,6 +12,7 @@ import { writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
+import { tensor } from '../torch/index.ts';
 import { classBlocks, classMeansAndDistances, type LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
 import {
@@ -56,7 +57,13 @@ test('distances to the class mean are those of 8.12', () => {
   }
   const distances = (...rows: number[]): Float64Array =>
     classMeansAndDistances(
-      { first: 0, starts: Int32Array.of(0, rows.length), rows: Int32Array.from(rows), data: golden.rows(rows), dim: 5 },
+      {
+        first: 0,
+        starts: Int32Array.of(0, rows.length),
+        rows: Int32Array.from(rows),
+        tensor: () => tensor(golden.rows(rows), { shape: [rows.length, 5] }),
+        dim: 5,
+      },
       factors,
     ).distances;
   assert.ok(

@@ -104,6 +104,11 @@ export class NpyFile<T extends NpyType = NpyType> extends OpenFile {
     return this.read(0, this.shape[0] ?? 1);
   }
 
+  /** The open file, and the byte at which its first row begins. */
+  place(): { readonly fd: number; readonly start: number } {
+    return { fd: this.fd, start: this.#start };
+  }
+
   #fill(into: ArrayBufferView, row: number, from: number, count: number): void {
     const rows = this.shape[0] ?? 1;
     if (!(from >= 0 && from + count <= rows))

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
-import { blockTensor, classBlocks, classesWithoutRows, type LabelledRows, sortByClass } from './class-blocks.ts';
+import { classBlocks, classesWithoutRows, type LabelledRows, sortByClass } from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.ts';
 
@@ -23,7 +23,7 @@ export function classPrototypes(features: LabelledRows): Float32Array {
         hint: 'every class needs a prototype: extract a dataset in which every class has an image',
       });
     prototypes.set(
-      scope(() => toFloat64(normalizeRows(classMeans(blockTensor(block), tensor(starts))))),
+      scope(() => toFloat64(normalizeRows(classMeans(block.tensor(), tensor(starts))))),
       first * dim,
     );
   }

@@ -63,12 +63,16 @@ export async function evaluateIjb(
   const present = [oldSource, oracleSource, ...sources].filter((source) => source !== undefined);
   requireDistinctNames(present.map(({ name }) => name));
   requireSpacesOfTemplates({ old: oldSource, oracle: oracleSource, models: sources });
-  const ijb = openIjb(options.data, options.subset);
+  const ijb = openIjb(options.data, options.subset, { cache: options.features });
   const identification = protocol.includes('1N') ? ijb.identification() : null;
+  let files: string | null | undefined;
   const crops = {
     path: ijb.path,
     digest: cropsDigest(ijb),
-    files: cropFilesDigest(ijb),
+    files: () => {
+      files ??= cropFilesDigest(ijb);
+      return files;
+    },
     changedMs: () => cropsChangedMs(ijb),
     open: () => alignedDataset(ijb),
   };
@@ -99,7 +103,7 @@ export async function evaluateIjb(
       dataset: {
         path: ijb.path,
         digest: ijb.digest,
-        images: ijb.images.names.length,
+        images: ijb.images.templates.length,
         classes: ijb.templateIds.length,
         families: null,
       },

@@ -45,8 +45,8 @@ export function modelSource(text: string): ModelSource {
 export type KeptDataset = {
   readonly path: string;
   readonly digest: string;
-  /** `Dataset.filesDigest`; null: the files are not there, and features that were kept of them are taken. */
-  readonly files: string | null;
+  /** `Dataset.filesDigest`; null: the files are not there, and features that were kept of them are taken. Looks at every file. */
+  files(): string | null;
   /** When a file changed last, in milliseconds since 1970: for features of 0.3.0, which do not tell of which files they are. */
   changedMs(): number;
   open(): Dataset;
@@ -92,16 +92,18 @@ export async function cachedFeatures(
 
 /** Whether kept features are of the files that are there now. */
 function isOfFiles(out: string, { files, changedMs }: KeptDataset): boolean {
-  if (files === null) return true;
+  const there = files();
+  if (there === null) return true;
   using set = FeatureSet.open(out, { verify: false });
   const kept = set.info.dataset?.files;
-  return kept === undefined ? statSync(join(out, MANIFEST)).mtimeMs >= changedMs() : kept === files;
+  return kept === undefined ? statSync(join(out, MANIFEST)).mtimeMs >= changedMs() : kept === there;
 }
 
 function ofDataset(set: FeatureSet, { path, digest, files }: KeptDataset): FeatureSet {
   if (set.info.dataset?.digest === digest) {
     const made = set.info.dataset.files;
-    if (files !== null && made !== undefined && made !== files)
+    const there = made === undefined ? null : files();
+    if (there !== null && made !== there)
       logLine(
         `warning: ${set.path}: image files of ${path} have another size or time than when these features were made`,
       );

@@ -26,6 +26,15 @@ const own = aten as unknown as {
   readonly 'mixbct::class_means': (x: Tensor, starts: Tensor) => Tensor;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
   readonly 'mixbct::unit_squares': (x: Tensor) => Tensor;
+  readonly 'mixbct::class_means_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::class_spread_of_file': (...place: readonly (Tensor | number)[]) => [Tensor, Tensor];
+  readonly 'mixbct::unit_squares_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::mark_nearest': (distances: Tensor, starts: Tensor, keep: number) => Tensor;
+  readonly 'mixbct::pack_rows': (b: Tensor) => Tensor;
+  readonly 'mixbct::products_with_rows': (out: Tensor, a: Tensor, packed: Tensor) => void;
+  readonly 'mixbct::pool_rows': (...columns: readonly Tensor[]) => void;
+  readonly 'mixbct::pick_products': (...values: readonly (Tensor | number)[]) => void;
+  readonly 'mixbct::count_impostors': (...columns: readonly Tensor[]) => number;
 };
 
 type Operand = Tensor | number;
@@ -124,17 +133,30 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 /** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
+/** Rows of D numbers in float32 in a file that is open for reading: row 0 begins at byte `start`; `order` [R] int32 are those meant. */
+export type FileRows = { readonly fd: number; readonly start: number; readonly dim: number; readonly order: Tensor };
+/** Rows x [R, D] in memory, or in a file, of which each thread reads its part. */
+type AnyRows = Tensor | FileRows;
+const isFile = (x: AnyRows): x is FileRows => 'fd' in x;
+const placeOf = ({ fd, start, dim, order }: FileRows): [number, number, number, Tensor] => [fd, start, dim, order];
 /** Means of rows that lie class by class; zeros where there are none. x [R, D], starts [K + 1] int32 → [K, D] float64 */
-export const classMeans = (x: Tensor, starts: Tensor): Tensor => own['mixbct::class_means'](x, starts);
+export const classMeans = (x: AnyRows, starts: Tensor): Tensor =>
+  isFile(x) ? own['mixbct::class_means_of_file'](...placeOf(x), starts) : own['mixbct::class_means'](x, starts);
 /**
  * Of rows that lie class by class, divided by their length (zero rows stay): the mean of each class, zeros where it has no
  * row, and each row's distance to it, squares of differences times `factors`. x [R, D], starts of the classes and end of the
  * last one [K + 1] int32, factors [D] float64 → [K, D], [R] float64
  */
-export const classSpread = (x: Tensor, starts: Tensor, factors: Tensor): [means: Tensor, distances: Tensor] =>
-  own['mixbct::class_spread'](x, starts, factors);
+export const classSpread = (x: AnyRows, starts: Tensor, factors: Tensor): [means: Tensor, distances: Tensor] =>
+  isFile(x)
+    ? own['mixbct::class_spread_of_file'](...placeOf(x), starts, factors)
+    : own['mixbct::class_spread'](x, starts, factors);
 /** Sums over the rows of x [R, D], divided by their length, of their squares. → [D] float64 */
-export const unitSquares = (x: Tensor): Tensor => own['mixbct::unit_squares'](x);
+export const unitSquares = (x: AnyRows): Tensor =>
+  isFile(x) ? own['mixbct::unit_squares_of_file'](...placeOf(x)) : own['mixbct::unit_squares'](x);
+/** Marks the ceil(keep · n) nearest rows of each class, of equal ones the first. distances [R] float64, starts [K + 1] int32 → [R] uint8 */
+export const markNearest = (distances: Tensor, starts: Tensor, keep: number): Tensor =>
+  own['mixbct::mark_nearest'](distances, starts, keep);
 /** Largest element along `dim`, which stays with size 1. */
 export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
 /** Positions that sort each slice along `dim`, smallest first. */
@@ -151,8 +173,58 @@ export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 // --- products -------------------------------------------------------------------------------------------------------
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => aten.matmul(a, b);
-/** Writes a [n, k] · b [k, m] into `into` [n, m]. */
-export const product_ = (into: Tensor, a: Tensor, b: Tensor): Tensor => aten.addmm_(into, a, b, { beta: 0 });
+/** Rows b [m, k] as `productsWithRows_` takes them. float32 or float64, on the CPU */
+export const packRows = (b: Tensor): Tensor => own['mixbct::pack_rows'](b);
+/** Writes a [n, k] · bᵀ into `into` [n, m]. A sum is taken over k in order, so that equal rows have equal products. */
+export const productsWithRows_ = (into: Tensor, a: Tensor, packed: Tensor): void =>
+  own['mixbct::products_with_rows'](into, a, packed);
+/**
+ * Adds rows to the sums of their templates: sums [T, D] += x [R, D] times weights [R], at places [R] int32; lengths [T] += the length of
+ * each. x is float32 or float64, all other numbers float64.
+ */
+export const poolRows_ = (sums: Tensor, lengths: Tensor, x: Tensor, places: Tensor, weights: Tensor): void =>
+  own['mixbct::pool_rows'](sums, lengths, x, places, weights);
+/**
+ * Writes the scores [K] of those pairs whose row is one of products [N, M], the first of which is row `first`: rounded to a multiple of
+ * `grid`, in -1 … 1. If the product is 0 and the row or the column is marked as zeros, it is -infinity. A pair's row is
+ * `rowOf[rows[k]]`, its column `columnOf[columns[k]]`, all int32.
+ */
+export const pickProducts_ = (
+  scores: Tensor,
+  products: Tensor,
+  {
+    first,
+    rows,
+    rowOf,
+    columns,
+    columnOf,
+    grid,
+    zeroRows,
+    zeroColumns,
+  }: {
+    readonly first: number;
+    readonly rows: Tensor;
+    readonly rowOf: Tensor;
+    readonly columns: Tensor;
+    readonly columnOf: Tensor;
+    readonly grid: number;
+    readonly zeroRows: Tensor;
+    readonly zeroColumns: Tensor;
+  },
+): void =>
+  own['mixbct::pick_products'](scores, products, first, rows, rowOf, columns, columnOf, grid, zeroRows, zeroColumns);
+/**
+ * Counts scores [K] whose `same` [K] uint8 is 0: in `tied` [G] at the first of the ascending `genuine` [G] that equals it, else in
+ * `between` [G + 1]. `first` [S + 1] int32: how many genuine scores lie in lower ones of S equal steps of [-1, 1]. → how many
+ */
+export const countImpostors_ = (
+  genuine: Tensor,
+  first: Tensor,
+  scores: Tensor,
+  same: Tensor,
+  between: Tensor,
+  tied: Tensor,
+): number => own['mixbct::count_impostors'](genuine, first, scores, same, between, tied);
 /** x [.., in] · weight [out, in]ᵀ + bias [out] → [.., out] */
 export const linear = (x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor => aten.linear(x, weight, bias);
 

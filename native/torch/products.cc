@@ -1,0 +1,119 @@
+// mixbct::pack_rows, products_with_rows: similarities of the rows of two matrices, in single or double precision. A sum is taken over
+// the dimensions in order, whatever block, place or thread it is in: equal rows have equal products. Libtorch's own products take
+// half of the vectors' width on some processors, and round by the place.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace {
+
+using at::Tensor;
+
+// Bytes of a row that are multiplied at a time: those of a block of rows and of a panel fit the first cache.
+constexpr int64_t kDepthBytes = 2048;
+
+#if defined(__x86_64__)
+namespace avx512 {
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx512f,fma")
+#define VECTOR_BYTES 64
+#define ROWS 12
+#include "products-kernel.h"
+#undef VECTOR_BYTES
+#undef ROWS
+#pragma GCC pop_options
+}  // namespace avx512
+
+namespace avx2 {
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx2,fma")
+#define VECTOR_BYTES 32
+#define ROWS 6
+#include "products-kernel.h"
+#undef VECTOR_BYTES
+#undef ROWS
+#pragma GCC pop_options
+}  // namespace avx2
+#endif
+
+// Bytes of a vector; 0: the processor has neither AVX-512 nor AVX2.
+int64_t vectorBytes() {
+#if defined(__x86_64__)
+  const char* const lanes = std::getenv("MIXBCT_LANES");
+  const int64_t most = lanes ? 4 * std::atoll(lanes) : 64;
+  if (most >= 64 && __builtin_cpu_supports("avx512f")) return 64;
+  if (most >= 32 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 32;
+#endif
+  return 0;
+}
+
+const int64_t kVectorBytes = vectorBytes();
+
+void requireMatrix(const Tensor& x) {
+  TORCH_CHECK(x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && x.dim() == 2 && x.is_contiguous(),
+              "wanted rows [N, D] in float32 or float64 on the CPU, without gaps");
+}
+
+// b [M, D] → [panels, D, panel], zeros behind the last row; as it is where there are no inner loops
+Tensor packRows(const Tensor& b) {
+  requireMatrix(b);
+  if (kVectorBytes == 0) return b;
+  const int64_t count = b.size(0), depth = b.size(1), panel = 2 * kVectorBytes / b.element_size(), panels = (count + panel - 1) / panel;
+  Tensor packed = at::empty({panels, depth, panel}, b.options());
+  AT_DISPATCH_FLOATING_TYPES(b.scalar_type(), "pack_rows", [&] {
+    const scalar_t* from = b.data_ptr<scalar_t>();
+    scalar_t* to = packed.data_ptr<scalar_t>();
+    at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; p++)
+        for (int64_t k = 0; k < panel; k++)
+          for (int64_t row = p * panel + k, d = 0; d < depth; d++)
+            to[(p * depth + d) * panel + k] = row < count ? from[row * depth + d] : 0;
+    });
+  });
+  return packed;
+}
+
+// Rows of `a` that one thread multiplies at a time: they stay in the second cache.
+constexpr int64_t kRows = 144;
+
+// a [N, D], packed rows [M, D] → out [N, M]
+void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) {
+  requireMatrix(a);
+  requireMatrix(out);
+  TORCH_CHECK(a.scalar_type() == packed.scalar_type() && a.scalar_type() == out.scalar_type() && out.size(0) == a.size(0) &&
+                  packed.size(1) == a.size(1) && packed.is_contiguous(),
+              "wanted out [N, M], a [N, D] and packed rows of D dimensions, of one precision");
+  if (packed.dim() == 2) {
+    at::mm_out(const_cast<Tensor&>(out), a, packed.t());
+    return;
+  }
+#if defined(__x86_64__)
+  const int64_t rows = a.size(0), depth = a.size(1), columns = out.size(1);
+  TORCH_CHECK((columns + packed.size(2) - 1) / packed.size(2) == packed.size(0), "wanted as many columns as rows were packed");
+  AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "products_with_rows", [&] {
+    const scalar_t *left = a.data_ptr<scalar_t>(), *right = packed.data_ptr<scalar_t>();
+    scalar_t* to = out.data_ptr<scalar_t>();
+    const auto multiply = kVectorBytes == 64 ? avx512::products<scalar_t> : avx2::products<scalar_t>;
+    at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t first, int64_t last) {
+      for (int64_t part = first; part < last; part++) {
+        const int64_t from = part * kRows;
+        multiply(left + from * depth, std::min(kRows, rows - from), right, depth, columns, to + from * columns, columns);
+      }
+    });
+  });
+#endif
+}
+
+TORCH_LIBRARY_FRAGMENT(mixbct, library) {
+  library.def("pack_rows(Tensor b) -> Tensor");
+  library.impl("pack_rows", c10::DispatchKey::CPU, TORCH_FN(packRows));
+  library.def("products_with_rows(Tensor(a!) out, Tensor a, Tensor packed) -> ()");
+  library.impl("products_with_rows", c10::DispatchKey::CPU, TORCH_FN(productsWithRows));
+}
+
+}  // namespace
