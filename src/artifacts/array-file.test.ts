@@ -7,7 +7,12 @@ import { ArrayFile, ArrayFileWriter } from './array-file.ts';
 
 test('arrays are read as they were written; a file that is changed, cut short or unfinished is none', (t) => {
   const path = join(testFolder(t), 'deep', 'a.lists');
-  const arrays = [Int32Array.of(1, -2, 3), Uint8Array.of(7), new Uint8Array(0), Float32Array.of(0.1, Number.NaN)] as const;
+  const arrays = [
+    Int32Array.of(1, -2, 3),
+    Uint8Array.of(7),
+    new Uint8Array(0),
+    Float32Array.of(0.1, Number.NaN),
+  ] as const;
   {
     using unfinished = new ArrayFileWriter(path);
     unfinished.append(arrays[0]);

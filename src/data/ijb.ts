@@ -47,7 +47,8 @@ const MOST_MARKED = 1 << 24;
  * and need not be there before.
  * @throws FileError naming file and line of what is wrong.
  */
-export const openIjb = (root: string, subset: IjbSubset, options: IjbOptions = {}): Ijb => new Ijb(root, subset, options);
+export const openIjb = (root: string, subset: IjbSubset, options: IjbOptions = {}): Ijb =>
+  new Ijb(root, subset, options);
 
 export type IjbOptions = {
   /** A folder where the lists of images and pairs are kept as arrays, and taken from (`ListCache`). */

@@ -190,9 +190,7 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
   if (gallery.positions.length * query.positions.length > MOST_PRODUCTS_PER_PAIR * scores.length) {
     const at = ({ names, positionOf }: Side, k: number): number => positionOf(names[k]!);
     for (let k = 0; k < scores.length; k++)
-      scores[k] = roundToGrid(
-        cosine(gallery.templates.rows, at(gallery, k), query.templates.rows, at(query, k), dim),
-      );
+      scores[k] = roundToGrid(cosine(gallery.templates.rows, at(gallery, k), query.templates.rows, at(query, k), dim));
     return scores;
   }
   const marked = ({ templates, positions }: Side): Tensor =>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testEncoder } from '../../test/helpers/encoder.ts';
@@ -12,7 +12,8 @@ import { writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
-import { tensor } from '../torch/index.ts';
+import { setThreads, tensor, threads } from '../torch/index.ts';
+import { boundaries } from './boundaries.ts';
 import { classBlocks, classMeansAndDistances, type LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
 import {
@@ -20,6 +21,7 @@ import {
   FeatureSet,
   type FeatureSetContent,
   importNpy,
+  NpyFile,
   openCredible,
   openPrototypes,
   writeCredible,
@@ -151,6 +153,34 @@ test('of equally far rows the earlier are kept', () => {
   const kept = (keep: number) => Array.from(denoise(features, { keep, columnNormalize: false }));
   assert.deepEqual(kept(0.5), [1, 1, 1, 0, 0, 0]);
   assert.deepEqual(kept(0.75), [1, 1, 1, 1, 0, 1]);
+});
+
+test('rows that operators read from a file give what rows in memory give, whatever the threads; a file cut short is told', (t) => {
+  const rng = new Rng('file');
+  const [count, dim, before] = [3000, 96, threads()];
+  const data = Float32Array.from({ length: count * dim }, (_, i) => (i < dim ? 0 : rng.uniform() - 0.3));
+  const path = join(testFolder(t), 'rows.npy');
+  writeNpy(path, '<f4', data, [dim]);
+  using npy = new NpyFile(path, ['<f4']);
+  const ascending = Int32Array.from({ length: count }, (_, i) => Math.floor(i / 8) + (i > 1000 ? 2 : 0));
+  for (const labels of [ascending, ascending.map((_, i) => (i < 40 ? i : rng.integer(40)))]) {
+    const plain = inMemory(data, Array.from(labels), dim);
+    const memory = { ...plain, rows: (rows: ArrayLike<number>) => npy.gather(rows), labels: () => labels };
+    const file = { ...memory, rows: () => assert.fail('not read twice'), file: () => npy.place() };
+    for (const columnNormalize of [true, false])
+      assert.deepEqual(denoise(file, { keep: 0.7, columnNormalize }), denoise(memory, { keep: 0.7, columnNormalize }));
+    setThreads(1);
+    const own = boundaries(file);
+    assert.deepEqual(own, boundaries(memory));
+    setThreads(2);
+    assert.deepEqual(boundaries(file), own);
+  }
+  setThreads(before);
+  truncateSync(path, 5000);
+  assert.throws(
+    () => boundaries({ ...inMemory(data, Array.from(ascending), dim), file: () => npy.place() }),
+    /ends at byte 5000, sooner than expected/,
+  );
 });
 
 test('rows of many blocks, in no order, some classes larger than a block: results are those of the slow twins', () => {

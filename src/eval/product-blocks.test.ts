@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rng } from '../base/rng.ts';
+import { setThreads, threads } from '../torch/index.ts';
+import { arrayBlocks, eachProductBlock } from './product-blocks.ts';
+import type { Rows } from './scores.ts';
+
+/** Errors of a sum of `dim` products of numbers below 1, over the precision of the numbers. */
+const ROUNDING = 2;
+
+/** Numbers of rows and dimensions at the edges of the blocks that the inner loops have, and beyond one of them. */
+const SIZES = [
+  [1, 1, 1],
+  [11, 15, 3],
+  [12, 16, 256],
+  [13, 33, 257],
+  [145, 47, 600],
+] as const;
+
+for (const [name, Type, precision] of [
+  ['float32', Float32Array, 2 ** -24],
+  ['float64', Float64Array, 2 ** -53],
+] as const)
+  test(`products of rows in ${name} are those of a plain loop, whatever the threads; equal rows have equal products`, () => {
+    const rng = new Rng('products');
+    const before = threads();
+    for (const [rows, columns, dim] of SIZES) {
+      const draw = (count: number): Rows => new Type(Array.from({ length: count * dim }, () => rng.uniform() - 0.5));
+      const [left, right] = [draw(rows), draw(columns)];
+      left.copyWithin((rows - 1) * dim, 0, dim);
+      right.copyWithin((columns - 1) * dim, 0, dim);
+      const products = (): Rows => {
+        const all = new Type(rows * columns);
+        eachProductBlock(arrayBlocks(left, dim), right, dim, (block, from, count) =>
+          all.set(block.subarray(0, count * columns), from * columns),
+        );
+        return all;
+      };
+      setThreads(1);
+      const found = products();
+      setThreads(2);
+      assert.deepEqual(products(), found);
+      for (let i = 0; i < rows; i++)
+        for (let k = 0; k < columns; k++) {
+          let sum = 0;
+          for (let d = 0; d < dim; d++) sum += left[i * dim + d]! * right[k * dim + d]!;
+          const apart = Math.abs(found[i * columns + k]! - sum);
+          assert.ok(apart <= ROUNDING * dim * precision, `${rows} × ${columns} × ${dim}: ${i}, ${k}: ${apart}`);
+        }
+      for (let k = 0; k < columns; k++) assert.equal(found[(rows - 1) * columns + k], found[k], `row ${k}`);
+      for (let i = 0; i < rows; i++)
+        assert.equal(found[(i + 1) * columns - 1], found[i * columns], `column of row ${i}`);
+    }
+    setThreads(before);
+  });
