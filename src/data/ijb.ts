@@ -5,7 +5,7 @@ import { digestOf } from '../artifacts/digest.ts';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import { FIVE_POINTS, similarityTransform } from './face-alignment.ts';
-import { ListCache } from './list-cache.ts';
+import { type IjbImages, type IjbPairs, ListCache } from './list-cache.ts';
 import { linesEndingInOne, readTable } from './text-table.ts';
 
 /** The two benchmarks there are, and what their files and galleries are called (methods.md 6.1). */
@@ -14,22 +14,6 @@ const subsets = {
   IJBB: { stem: 'ijbb', galleries: ['S1', 'S2'] },
 } as const;
 export type IjbSubset = keyof typeof subsets;
-
-/** Every image in the order of the lists: N of them. */
-export type IjbImages = {
-  /** Files below `loose_crop`. */
-  readonly names: readonly string[];
-  /** Template and medium (a photograph, or all frames of a video). [N] each */
-  readonly templates: Int32Array;
-  readonly media: Int32Array;
-  /** x, y of eyes, nose and corners of the mouth in pixels of the crop, in shared memory. [N · 10] */
-  readonly landmarks: Float32Array;
-  /** How sure the detector was. [N] */
-  readonly detector: Float32Array;
-};
-
-/** Template ids of the enrolled and of the asking side, and 1 where both show one subject. [K] each */
-export type IjbPairs = { readonly gallery: Int32Array; readonly query: Int32Array; readonly same: Uint8Array };
 
 /** Templates, once each with ascending ids, and whom they show. */
 export type Enrolment = { readonly templates: Int32Array; readonly subjects: Int32Array };

@@ -6,7 +6,22 @@ import { digestOf } from '../artifacts/digest.ts';
 import { DiskFullError } from '../artifacts/durable-write.ts';
 import { codeOf } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import type { IjbImages, IjbPairs } from './ijb.ts';
+
+/** Every image in the order of the lists: N of them. */
+export type IjbImages = {
+  /** Files below `loose_crop`. */
+  readonly names: readonly string[];
+  /** Template and medium (a photograph, or all frames of a video). [N] each */
+  readonly templates: Int32Array;
+  readonly media: Int32Array;
+  /** x, y of eyes, nose and corners of the mouth in pixels of the crop, in shared memory. [N · 10] */
+  readonly landmarks: Float32Array;
+  /** How sure the detector was. [N] */
+  readonly detector: Float32Array;
+};
+
+/** Template ids of the enrolled and of the asking side, and 1 where both show one subject. [K] each */
+export type IjbPairs = { readonly gallery: Int32Array; readonly query: Int32Array; readonly same: Uint8Array };
 
 /** Changes with what is kept, so that a file of an earlier release is not taken. */
 const VERSION = '1';
