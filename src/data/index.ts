@@ -22,12 +22,11 @@ export {
   type Enrolment,
   type Ijb,
   type IjbIdentification,
-  type IjbImages,
-  type IjbPairs,
   type IjbSubset,
   openIjb,
 } from './ijb.ts';
 export { importDataset, importResultLines } from './import-dataset.ts';
+export type { IjbImages, IjbPairs } from './list-cache.ts';
 export { type BadImage, type Batch, type EpochOptions, Loader } from './loader.ts';
 export { type ModelInput, modelInput } from './model-input.ts';
 export { openDataset } from './open-dataset.ts';
