@@ -93,6 +93,9 @@ const evaluateIjb = (folder: string, out: string, ...more: readonly string[]): O
 const testOf = ({ tests }: Evaluation, query: string, gallery: string) =>
   tests.find((found) => found.query === query && found.gallery === gallery)!;
 
+/** What is kept in a folder beside the lists of the benchmark. */
+const keptSets = (folder: string): string[] => readdirSync(folder).filter((name) => !name.endsWith('.lists'));
+
 test('images become features, once for each model, and features the whole matrix of both protocols', async (t) => {
   const { folder, ijb } = await place();
   const both = evaluateIjb(folder, 'both', '--model', 'new', '--old', 'old', '--scores', '--figures', '--json');
@@ -102,7 +105,7 @@ test('images become features, once for each model, and features the whole matrix
     evaluation.tests.map(({ query, gallery }) => `${query} → ${gallery}`),
     ['old → old', 'new → new', 'new → old'],
   );
-  assert.equal(readdirSync(join(folder, 'features/ijb')).length, 2, 'one feature set for each model');
+  assert.equal(keptSets(join(folder, 'features/ijb')).length, 2, 'one feature set for each model');
   assert.deepEqual(
     evaluation.protocol.galleries,
     ijb.galleries.map(({ size }) => size),
@@ -164,7 +167,7 @@ test('images become features, once for each model, and features the whole matrix
   assert.equal(self.tests[0]!.identification, null);
   assert.equal(testOf(self, 'new', 'new').verification!.auc, testOf(evaluation, 'new', 'new').verification!.auc);
   // and a feature set can be named itself
-  const kept = readdirSync(join(folder, 'features/ijb')).map((name) => `features/ijb/${name}`);
+  const kept = keptSets(join(folder, 'features/ijb')).map((name) => `features/ijb/${name}`);
   const named = evaluateIjb(folder, 'named', '--model', `a=${kept[0]}`, '--model', `b=${kept[1]}`, '--json');
   assert.equal(named.code, 0, named.err);
   assert.deepEqual(
@@ -194,11 +197,11 @@ test('an evaluation that is killed while it extracts goes on where it was, and d
   const whole = evaluateIjb(folder, 'cut-2', ...args.with(3, 'whole'));
   assert.equal(whole.code, 0, whole.err);
   const features = (root: string): Buffer => {
-    const [name] = readdirSync(join(folder, root));
+    const [name] = keptSets(join(folder, root));
     return readFileSync(join(folder, root, name!, 'features.npy'));
   };
   assert.ok(features('cut').equals(features('whole')));
-  assert.equal(readdirSync(join(folder, 'cut')).length, 1, 'nothing but the finished set remains');
+  assert.equal(keptSets(join(folder, 'cut')).length, 1, 'nothing but the finished set remains');
 });
 
 /** Waits until features are on disk. */
@@ -231,7 +234,7 @@ test('features are not kept longer than the images that they were made of', asyn
   assert.ok(areaOf(changed) < before - 0.05, `${areaOf(changed)} of black images, ${before} before`);
   assert.doesNotMatch(run('kept-3').err, /have changed since/);
   // 0.3.0 did not record which files: features that are older than a file are not of it
-  const [name] = readdirSync(join(folder, 'kept'));
+  const [name] = keptSets(join(folder, 'kept'));
   const manifest = join(folder, 'kept', name!, 'manifest.json');
   const { dataset, ...rest } = JSON.parse(readFileSync(manifest, 'utf8'));
   writeFileSync(manifest, JSON.stringify({ ...rest, dataset: { ...dataset, files: undefined } }));
@@ -269,7 +272,7 @@ test('features that went through an adapter are judged in the old space they wer
   const { code, err } = evaluateIjb(folder, 'two', '--model', 'new', '--old', 'old', '--features', 'two-kept');
   assert.equal(code, 0, err);
   const kept = new Map(
-    readdirSync(at('two-kept')).map((name) => {
+    keptSets(at('two-kept')).map((name) => {
       using set = FeatureSet.open(join(at('two-kept'), name));
       return [set.info.model!.name, join('two-kept', name)] as const;
     }),
