@@ -11,7 +11,9 @@
 #define LANES 8
 #define ROWS 6
 #include "dense-kernel.h"
+#include "dense-tokens.h"
 #pragma GCC pop_options
 
-const DenseKernels denseAvx2 = {LANES, kPanel, ROWS, product<false>, product<true>, kernelIn, tileIn, tileOut, depthwiseRow};
+const DenseKernels denseAvx2 = {LANES, kPanel, ROWS, product<false>, product<true>, kernelIn, tileIn, tileOut, depthwiseRow, normRows, attendScratch,
+                                  attend};
 #endif

@@ -20,13 +20,20 @@ inline __attribute__((always_inline)) Vec activated(Vec x, const Finish& finish,
   return x;
 }
 
+// What is read next, `step` floats of it for each row of the present panel: from `at` on it is brought into the second-level cache.
+struct Soon {
+  const float* at;
+  int64_t step;
+};
+
 // One block: `R` rows of a [R, depth] times one panel of weights [depth, kPanel].
 template <int R>
 inline __attribute__((always_inline)) void multiply(const float* a, int64_t aStride, const float* panel, int64_t depth,
-                                                    Vec (&sums)[R][2]) {
+                                                    Soon soon, Vec (&sums)[R][2]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) sums[r][0] = sums[r][1] = Vec{};
-  for (int64_t c = 0; c < depth; c++, panel += kPanel) {
+  for (int64_t c = 0; c < depth; c++, panel += kPanel, soon.at += soon.step) {
+    __builtin_prefetch(soon.at, 0, 2);
     const Vec first = load(panel), second = load(panel + LANES);
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
@@ -39,10 +46,10 @@ inline __attribute__((always_inline)) void multiply(const float* a, int64_t aStr
 
 // Columns k … of which `width` exist. Without a finish the sums are written as they are, all of the panel.
 template <int R, bool kFinish>
-void block(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride,
-                   const float* other, int64_t k, int64_t width, const Finish& finish) {
+void block(const float* a, int64_t aStride, const float* panel, int64_t depth, Soon soon, float* out, int64_t outStride,
+           const float* other, int64_t k, int64_t width, const Finish& finish) {
   Vec sums[R][2];
-  multiply<R>(a, aStride, panel, depth, sums);
+  multiply<R>(a, aStride, panel, depth, soon, sums);
 #pragma GCC unroll 16
   for (int r = 0; r < R; r++) {
     float* to = out + r * outStride + k;
@@ -69,24 +76,26 @@ void block(const float* a, int64_t aStride, const float* panel, int64_t depth, f
 }
 
 template <int R, bool kFinish>
-inline void rest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
-                         int64_t outStride, const float* other, int64_t k, int64_t width, const Finish& finish) {
-  if (rows == R) return block<R, kFinish>(a, aStride, panel, depth, out, outStride, other, k, width, finish);
-  if constexpr (R > 1) rest<R - 1, kFinish>(rows, a, aStride, panel, depth, out, outStride, other, k, width, finish);
+inline void rest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, Soon soon, float* out,
+                 int64_t outStride, const float* other, int64_t k, int64_t width, const Finish& finish) {
+  if (rows == R) return block<R, kFinish>(a, aStride, panel, depth, soon, out, outStride, other, k, width, finish);
+  if constexpr (R > 1) rest<R - 1, kFinish>(rows, a, aStride, panel, depth, soon, out, outStride, other, k, width, finish);
 }
 
 // a [rows, depth] · packed → out [rows, columns]; with a finish + bias, activation, + other
 template <bool kFinish>
 void product(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
              float* out, int64_t outStride, const float* other, const Finish& finish) {
+  const int64_t step = std::max<int64_t>(1, kPanel / ((rows + ROWS - 1) / ROWS));
   for (int64_t k = 0; k < columns; k += kPanel, packed += depth * kPanel)
     for (int64_t r = 0; r < rows; r += ROWS) {
+      const Soon soon = {packed + depth * (kPanel + r / ROWS * step), step};
       const float* from = a + r * aStride;
       float* to = out + r * outStride;
       const float* add = other ? other + r * outStride : nullptr;
       const int64_t width = std::min(kPanel, columns - k);
-      if (rows - r >= ROWS) block<ROWS, kFinish>(from, aStride, packed, depth, to, outStride, add, k, width, finish);
-      else rest<ROWS - 1, kFinish>(rows - r, from, aStride, packed, depth, to, outStride, add, k, width, finish);
+      if (rows - r >= ROWS) block<ROWS, kFinish>(from, aStride, packed, depth, soon, to, outStride, add, k, width, finish);
+      else rest<ROWS - 1, kFinish>(rows - r, from, aStride, packed, depth, soon, to, outStride, add, k, width, finish);
     }
 }
 

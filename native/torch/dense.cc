@@ -32,41 +32,43 @@ const DenseKernels* kernels() {
   return found;
 }
 
-const DenseKernels& needed() {
+}  // namespace
+
+const DenseKernels& denseKernels() {
   TORCH_CHECK(kernels(), "this processor has neither AVX2 nor AVX-512");
   return *kernels();
 }
 
-int64_t lanes() { return kernels() ? kernels()->lanes : 0; }
-
-constexpr int64_t roundedUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+int64_t denseLanes() { return kernels() ? kernels()->lanes : 0; }
 
 void requireFloat(const Tensor& x, const char* name) {
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, name, ": wanted float32 on the CPU");
 }
 
-Finish finishOf(const Tensor& bias, const Tensor& slope, bool relu6, int64_t columns) {
-  const int64_t wanted = roundedUp(columns, needed().panel);
+Finish finishOf(const Tensor& bias, const Tensor& slope, int64_t columns) {
+  const int64_t wanted = roundedUp(columns, denseKernels().panel);
   for (const Tensor& x : {bias, slope}) {
     if (x.numel() == 0) continue;
     requireFloat(x, "bias or slope");
     TORCH_CHECK(x.is_contiguous() && x.size(-1) >= wanted, "bias and slope must reach to the end of the last panel");
   }
   TORCH_CHECK(bias.numel() > 0, "wanted a bias");
-  return {bias.data_ptr<float>(), slope.numel() > 0 ? slope.data_ptr<float>() : nullptr, relu6};
+  return {bias.data_ptr<float>(), slope.numel() > 0 ? slope.data_ptr<float>() : nullptr, false};
 }
+
+namespace {
 
 // weights [depth, K] → [panels, depth, panel], zeros behind the last column
 Tensor pack(const Tensor& weights) {
   requireFloat(weights, "weights");
-  const int64_t panel = needed().panel, columns = weights.size(1);
+  const int64_t panel = denseKernels().panel, columns = weights.size(1);
   const Tensor wide = at::constant_pad_nd(weights, {0, roundedUp(columns, panel) - columns});
   return wide.reshape({weights.size(0), -1, panel}).permute({1, 0, 2}).contiguous();
 }
 
 // weights [K, C, 3, 3] → their transforms G g Gᵀ for tiles of 4 × 4 (Lavin and Gray 2016, F(4×4, 3×3)), packed [36, panels, C, panel]
 Tensor packWinograd(const Tensor& weights) {
-  const DenseKernels& kernel = needed();
+  const DenseKernels& kernel = denseKernels();
   const Tensor whole = weights.to(at::kFloat).contiguous();
   const int64_t columns = whole.size(0), channels = whole.size(1), panel = kernel.panel, panels = (columns + panel - 1) / panel;
   Tensor packed = at::empty({36, panels, channels, panel}, whole.options());
@@ -99,12 +101,12 @@ const float* otherOf(const Tensor& other, const Tensor& out) {
 
 // x [R, C] · packed → [R, columns]
 Tensor linear(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
-              bool relu6, const Tensor& other) {
-  const DenseKernels& kernel = needed();
+              const Tensor& other) {
+  const DenseKernels& kernel = denseKernels();
   requireFloat(x, "x");
   const int64_t rows = x.size(0), depth = x.size(1);
   TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && packed.size(1) == depth, "wanted x [R, ", packed.size(1), "]");
-  const Finish finish = finishOf(bias, slope, relu6, columns);
+  const Finish finish = finishOf(bias, slope, columns);
   Tensor out = at::empty({rows, columns}, x.options());
   const float *a = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
   float* to = out.data_ptr<float>();
@@ -114,7 +116,7 @@ Tensor linear(const Tensor& x, const Tensor& packed, int64_t columns, const Tens
     at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
       for (int64_t p = first; p < last; p++) {
         const int64_t k = p * panel;
-        const Finish own = {finish.bias + k, finish.slope ? finish.slope + k : nullptr, relu6};
+        const Finish own = {finish.bias + k, finish.slope ? finish.slope + k : nullptr, false};
         kernel.product(a, depth, rows, w + p * depth * panel, depth, std::min(panel, columns - k), to + k, columns,
                        add ? add + k : nullptr, own);
       }
@@ -132,14 +134,14 @@ Tensor linear(const Tensor& x, const Tensor& packed, int64_t columns, const Tens
 
 // A convolution with a square kernel: x [B, C, H, W], packed weights [kernel · kernel · C, K] → [B, K, H', W']
 Tensor conv(const Tensor& x, const Tensor& packed, int64_t columns, int64_t side, int64_t stride, int64_t padding,
-            const Tensor& bias, const Tensor& slope, bool relu6, const Tensor& other) {
-  const DenseKernels& kernel = needed();
+            const Tensor& bias, const Tensor& slope, const Tensor& other) {
+  const DenseKernels& kernel = denseKernels();
   requireImages(x);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   const int64_t depth = side * side * channels;
   TORCH_CHECK(packed.size(1) == depth, "weights do not fit to ", channels, " channels");
   const int64_t outHeight = (height + 2 * padding - side) / stride + 1, outWidth = (width + 2 * padding - side) / stride + 1;
-  const Finish finish = finishOf(bias, slope, relu6, columns);
+  const Finish finish = finishOf(bias, slope, columns);
   Tensor out = imagesLike(x, columns, outHeight, outWidth);
   const float *pixels = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
   float* to = out.data_ptr<float>();
@@ -178,14 +180,14 @@ constexpr int64_t kTilesOfPass = 512;
 // bias [9, K]: one for each place at the border (top, middle, bottom × left, middle, right). C and K: multiples of the lanes.
 Tensor winogradOf(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
                 const Tensor& other) {
-  const DenseKernels& kernel = needed();
+  const DenseKernels& kernel = denseKernels();
   requireImages(x);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   const int64_t panels = packed.size(1), panel = kernel.panel, wide = panels * panel;
   TORCH_CHECK(packed.size(2) == channels && channels % kernel.lanes == 0 && columns % kernel.lanes == 0 && height > 1 && width > 1,
               "Winograd's tiles do not fit to ", channels, " channels, ", columns, " columns or ", height, " × ", width, " pixels");
   TORCH_CHECK(bias.dim() == 2 && bias.size(0) == 9, "wanted a bias for each of nine places");
-  const Finish finish = finishOf(bias, slope, false, columns);
+  const Finish finish = finishOf(bias, slope, columns);
   const int64_t biasStride = bias.size(1);
   Tensor out = imagesLike(x, columns, height, width);
   const float *pixels = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
@@ -239,13 +241,13 @@ Tensor winogradOf(const Tensor& x, const Tensor& packed, int64_t columns, const 
 // A depthwise convolution: x [B, C, H, W], weights [side · side, C] → [B, C, H', W']. C: a multiple of the lanes.
 Tensor depthwise(const Tensor& x, const Tensor& weights, int64_t side, int64_t stride, int64_t padding, const Tensor& bias,
                  const Tensor& slope) {
-  const DenseKernels& kernel = needed();
+  const DenseKernels& kernel = denseKernels();
   requireImages(x);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   TORCH_CHECK(weights.is_contiguous() && weights.size(0) == side * side && weights.size(1) == channels && channels % kernel.lanes == 0,
               "weights do not fit to ", channels, " channels");
   const int64_t outHeight = (height + 2 * padding - side) / stride + 1, outWidth = (width + 2 * padding - side) / stride + 1;
-  const Finish finish = finishOf(bias, slope, false, channels);
+  const Finish finish = finishOf(bias, slope, channels);
   Tensor out = imagesLike(x, channels, outHeight, outWidth);
   const float *pixels = x.data_ptr<float>(), *w = weights.data_ptr<float>();
   float* to = out.data_ptr<float>();
@@ -259,21 +261,19 @@ Tensor depthwise(const Tensor& x, const Tensor& weights, int64_t side, int64_t s
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, m) {
-  m.def("dense_lanes() -> int", lanes);
+  m.def("dense_lanes() -> int", denseLanes);
   m.def("dense_pack(Tensor weights) -> Tensor", pack);
   m.def("dense_pack_winograd(Tensor weights) -> Tensor", packWinograd);
-  m.def("dense_linear(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", linear);
-  m.def("dense_conv(Tensor x, Tensor packed, int columns, int side, int stride, int padding, Tensor bias, Tensor slope, bool relu6, Tensor other) -> Tensor", conv);
+  m.def("dense_linear(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, Tensor other) -> Tensor", linear);
+  m.def("dense_conv(Tensor x, Tensor packed, int columns, int side, int stride, int padding, Tensor bias, Tensor slope, Tensor other) -> Tensor", conv);
   m.def("dense_winograd(Tensor x, Tensor packed, int columns, Tensor bias, Tensor slope, Tensor other) -> Tensor", winogradOf);
   m.def("dense_depthwise(Tensor x, Tensor weights, int side, int stride, int padding, Tensor bias, Tensor slope) -> Tensor", depthwise);
 }
 
 }  // namespace
 
-int64_t denseLanes() { return lanes(); }
-
 at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights) {
   const int64_t columns = weights.size(0);
-  const at::Tensor bias = at::zeros({9, roundedUp(columns, needed().panel)}, x.options()), none = at::empty({0}, x.options());
+  const at::Tensor bias = at::zeros({9, roundedUp(columns, denseKernels().panel)}, x.options()), none = at::empty({0}, x.options());
   return winogradOf(x, packWinograd(weights), columns, bias, none, none);
 }

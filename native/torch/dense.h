@@ -27,10 +27,20 @@ struct DenseKernels {
   void (*depthwiseRow)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t stride,
                        int64_t padding, int64_t side, const float* weights, int64_t weightStride, float* out,
                        int64_t outWidth, const Finish& finish);
+  void (*normRows)(const float* x, int64_t rows, int64_t width, float eps, float* out);
+  int64_t (*attendScratch)(int64_t tokens, int64_t size);
+  void (*attend)(const float* q, const float* k, const float* v, int64_t stride, int64_t tokens, int64_t size, float* scratch,
+                 float* out, int64_t outStride);
 };
 
 extern const DenseKernels denseAvx512, denseAvx2;
 
+// Those for the widest vectors that this processor has, or that MIXBCT_LANES allows (floats in a vector; 0: none); an error without any.
+const DenseKernels& denseKernels();
+constexpr int64_t roundedUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+void requireFloat(const at::Tensor& x, const char* name);
+// A bias, and a slope or a tensor without elements, of a product with so many columns
+Finish finishOf(const at::Tensor& bias, const at::Tensor& slope, int64_t columns);
 // Floats in a vector, 0 where there are no such inner loops.
 int64_t denseLanes();
 // x [B, C, H, W], channels last, weights [K, C, 3, 3] → [B, K, H, W], stride 1 and padding 1, by Winograd's tiles

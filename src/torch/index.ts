@@ -22,10 +22,13 @@ export {
   PACKED_COLUMNS,
   type PackedGeometry,
   pack,
+  packedAttention,
   packedConv,
   packedDepthwise,
   packedLanes,
   packedLinear,
+  packedMlp,
+  packedNormed,
   packedWinograd,
   packWinograd,
 } from './packed.ts';

@@ -3,7 +3,6 @@
 import type { MemoryFormat } from './aten.gen.ts';
 import { aten } from './aten.ts';
 import { defaultDevice } from './device.ts';
-import { native } from './native.ts';
 import { scope } from './scope.ts';
 import { generator as seeded } from './tensor.ts';
 import type { Dtype, Generator, Tensor } from './tensor-types.ts';
@@ -325,11 +324,6 @@ export const prelu = (x: Tensor, slope: Tensor): Tensor => own['mixbct::prelu'](
 export const dropout = (x: Tensor, p: number): Tensor => aten.dropout(x, p, true);
 /** Mean cross-entropy of logits [B, C] against labels [B] int64. */
 export const crossEntropy = (logits: Tensor, labels: Tensor): Tensor => aten.cross_entropy_loss(logits, labels);
-/** softmax(q kᵀ / √size) v, without keeping the weights: [B, heads, T, size] each → the same */
-export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => {
-  if (native.op('scaled_dot_product_attention', '') >= 0) return aten.scaled_dot_product_attention(q, k, v);
-  return matmul(softmax(mul(matmul(q, transpose(k)), q.shape.at(-1)! ** -0.5)), v); // libtorch 1.13
-};
 export const softmax = (x: Tensor, dim = -1): Tensor => aten['softmax.int'](x, dim);
 export const logSoftmax = (x: Tensor, dim = -1): Tensor => aten['log_softmax.int'](x, dim);
 

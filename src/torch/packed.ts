@@ -20,7 +20,6 @@ export type Finish = {
   readonly bias: Tensor;
   /** PReLU's [columns, rounded up], or none. */
   readonly slope: Tensor;
-  readonly relu6?: boolean;
 };
 
 /** weights [depth, K] float32 → what `packedLinear` and `packedConv` take */
@@ -32,9 +31,27 @@ export const packWinograd = (weights: Tensor): Tensor => own['mixbct::dense_pack
 export const packedLinear = (
   x: Tensor,
   packed: Tensor,
-  { columns, bias, slope, relu6 = false }: Finish,
+  { columns, bias, slope }: Finish,
   other: Tensor,
-): Tensor => own['mixbct::dense_linear']!(x, packed, columns, bias, slope, relu6, other);
+): Tensor => own['mixbct::dense_linear']!(x, packed, columns, bias, slope, other);
+
+/** x [R, C], each row with mean 0 and variance 1 (+ `eps`), · packed + bias → [R, columns]: a layer norm and a linear layer */
+export const packedNormed = (
+  x: Tensor,
+  eps: number,
+  packed: Tensor,
+  { columns, bias }: Omit<Finish, 'slope'>,
+): Tensor => own['mixbct::dense_normed']!(x, eps, packed, columns, bias);
+
+/** Heads of q, k and v one after the other [B, T, 3 · E] → [B, T, E]; weights are 2^(q · k) over their sum, without a scale. */
+export const packedAttention = (qkv: Tensor, heads: number): Tensor => own['mixbct::dense_attention']!(qkv, heads);
+
+/** One of two linear layers with packed weights. */
+export type PackedLayer = { readonly weights: Tensor; readonly bias: Tensor };
+
+/** x [R, C] + second(relu6(first(x with rows of mean 0 and variance 1))) → [R, C]; `hidden`: columns of the first */
+export const packedMlp = (x: Tensor, eps: number, hidden: number, first: PackedLayer, second: PackedLayer): Tensor =>
+  own['mixbct::dense_mlp']!(x, eps, first.weights, hidden, first.bias, second.weights, second.bias);
 
 export type PackedGeometry = { readonly side: number; readonly stride: number; readonly padding: number };
 
@@ -43,9 +60,9 @@ export const packedConv = (
   x: Tensor,
   packed: Tensor,
   { side, stride, padding }: PackedGeometry,
-  { columns, bias, slope, relu6 = false }: Finish,
+  { columns, bias, slope }: Finish,
   other: Tensor,
-): Tensor => own['mixbct::dense_conv']!(x, packed, columns, side, stride, padding, bias, slope, relu6, other);
+): Tensor => own['mixbct::dense_conv']!(x, packed, columns, side, stride, padding, bias, slope, other);
 
 /**
  * A 3×3 convolution of stride 1 and padding 1: x [B, C, H, W], channels last → [B, K, H, W], finished, + other (or none). The
@@ -60,5 +77,5 @@ export const packedDepthwise = (
   x: Tensor,
   weights: Tensor,
   { side, stride, padding }: PackedGeometry,
-  { bias, slope }: Omit<Finish, 'columns' | 'relu6'>,
+  { bias, slope }: Omit<Finish, 'columns'>,
 ): Tensor => own['mixbct::dense_depthwise']!(x, weights, side, stride, padding, bias, slope);

@@ -1,15 +1,18 @@
 // Layers of a model that only embeds: a convolution or linear layer, the batch norms around it, its activation and the sum with
 // another branch are one operation.
 import type { BatchNorm, Conv2d, Linear } from '../../nn/index.ts';
-import { Module, type PReLU } from '../../nn/index.ts';
+import { LayerNorm, Module, type PReLU } from '../../nn/index.ts';
 import * as torch from '../../torch/index.ts';
 import { keep, PACKED_COLUMNS, type Tensor } from '../../torch/index.ts';
 
-/** What a batch norm does in evaluation mode: x · scale + shift, [C] each, float64. */
-type Affine = { readonly scale: Tensor; readonly shift: Tensor };
+/** What a batch norm does in evaluation mode, and a layer norm to normed rows: x · scale + shift, [C] each, float64. */
+export type Affine = { readonly scale: Tensor; readonly shift: Tensor };
 
 const wide = (x: Tensor): Tensor => torch.to(x, { dtype: 'float64' });
-const affineOf = ({ weight, bias, runningMean, runningVar, options }: BatchNorm): Affine => {
+const affineOf = (norm: BatchNorm | LayerNorm | Affine): Affine => {
+  if (!(norm instanceof Module)) return norm;
+  if (norm instanceof LayerNorm) return { scale: wide(norm.weight), shift: wide(norm.bias) };
+  const { weight, bias, runningMean, runningVar, options } = norm;
   const scale = torch.div(wide(weight), torch.sqrt(torch.add(wide(runningVar), options.eps)));
   return { scale, shift: torch.sub(wide(bias), torch.mul(wide(runningMean), scale)) };
 };
@@ -25,11 +28,10 @@ const none = (): Tensor => keep(torch.zeros([0]));
 
 /** What stands around a layer. */
 export type Around = {
-  /** The batch norm before it; only of a 3×3 convolution of stride 1. */
+  /** The norm before it: a batch norm of a 3×3 convolution of stride 1, either one of a linear layer. */
   readonly before?: BatchNorm;
   readonly after?: BatchNorm | undefined;
   readonly prelu?: PReLU | undefined;
-  readonly relu6?: boolean;
 };
 
 /** A packed layer. `plus` adds another branch, which lies as the result does. */
@@ -53,7 +55,7 @@ export function inTurn<T>(steps: readonly T[], x: Tensor, take: (step: T, x: Ten
 /** Weights [K, …] and the bias of a layer and the batch norm behind it, float64. */
 function folded(
   layer: Conv2d | Linear,
-  after: BatchNorm | undefined,
+  after: BatchNorm | Affine | undefined,
 ): { readonly weight: Tensor; readonly bias: Tensor } {
   const { weight, bias } = layer;
   const columns = weight.shape[0]!;
@@ -67,19 +69,22 @@ function folded(
 const slopeOf = (prelu: PReLU | undefined): Tensor => (prelu ? padded(wide(prelu.weight)) : none());
 const packed = (weights: Tensor): Tensor => keep(torch.pack(torch.to(weights, { dtype: 'float32' })));
 
+/** What stands around a linear layer. Before it a layer norm's rows have mean 0 and variance 1 when they come. */
+export type AroundLinear = {
+  readonly before?: BatchNorm | LayerNorm;
+  readonly after?: BatchNorm | Affine;
+  /** [channels, places] of what the layer takes when it was flattened channel by channel and now comes place by place. */
+  readonly order?: readonly [number, number];
+};
+
 /** x [R, in] → [R, out] */
 export class PackedLinear extends Packed {
   readonly weights: Tensor;
   readonly bias: Tensor;
   readonly slope = none();
-  readonly #columns: number;
-  readonly #relu6: boolean;
+  readonly columns: number;
 
-  /** `order`: [channels, places] of what the layer takes when it was flattened channel by channel and now comes place by place. */
-  constructor(
-    layer: Linear,
-    { before, after, relu6 = false, order }: Around & { readonly order?: readonly [number, number] } = {},
-  ) {
+  constructor(layer: Linear, { before, after, order }: AroundLinear = {}) {
     super();
     const { weight, bias } = folded(layer, after);
     const [outputs, inputs] = weight.shape as [number, number];
@@ -92,15 +97,14 @@ export class PackedLinear extends Packed {
     }
     this.weights = packed(torch.reshape(torch.permute(all, [2, 1, 0]), [inputs, outputs]));
     this.bias = padded(offset);
-    this.#columns = outputs;
-    this.#relu6 = relu6;
+    this.columns = outputs;
   }
 
   override plus(x: Tensor, other: Tensor): Tensor {
     return torch.packedLinear(
       x,
       this.weights,
-      { columns: this.#columns, bias: this.bias, slope: this.slope, relu6: this.#relu6 },
+      { columns: this.columns, bias: this.bias, slope: this.slope },
       other,
     );
   }

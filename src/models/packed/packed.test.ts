@@ -19,6 +19,8 @@ const ANY_BATCH = 1e-6;
 const SUMS = 5e-5;
 /** The same by Winograd's tiles, whose transforms lose a digit. */
 const TILES = 2e-4;
+/** Means of values of order 1, weighed by powers of two of sums of some 24 products of order 1 in single precision. */
+const WEIGHED = 2e-6;
 
 const skip = torch.packedLanes() === 0 && 'this processor has no AVX2';
 
@@ -49,6 +51,7 @@ const images = (count: number, side: number, rng: Rng): Tensor =>
   torch.keep(torch.contiguous(drawn([count, 3, side, side], rng), 'channels_last'));
 const units = (model: Module, x: Tensor): Float32Array =>
   inference(() => scope(() => toFloat32(torch.normalizeRows(model.forward(x, { train: false })))));
+const double = (x: Tensor): Tensor => torch.to(x, { dtype: 'float64' });
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
 
@@ -72,7 +75,7 @@ test('the packed form of each backbone embeds as the backbone does, and leaves n
     assert.ok(apart(seen, expected) < UNIT, `${name}: ${apart(seen, expected)}`);
     assert.ok(seen.some((value) => Math.abs(value) > 0.1));
     // an image gives the same in another batch, and by more threads; to the byte where all operators are ours
-    const same = name.startsWith('r') ? 0 : ANY_BATCH;
+    const same = name.startsWith('mbf') ? ANY_BATCH : 0;
     const alone = scope(() => torch.keep(torch.contiguous(torch.narrow(x, 0, 3, 1), 'channels_last')));
     assert.ok(apart(units(packed, alone), seen.slice(3 * 24, 4 * 24)) <= same, `${name} alone`);
     setThreads(2);
@@ -112,7 +115,6 @@ test('convolutions of any side, stride, padding and width equal libtorch’s in 
       const out = Math.floor((size + 2 * padding - side) / stride) + 1;
       const other = torch.contiguous(drawn([2, columns, out, out], rng), 'channels_last');
       const seen = torch.packedConv(x, packed, { side, stride, padding }, { columns, bias, slope }, other);
-      const double = (t: Tensor): Tensor => torch.to(t, { dtype: 'float64' });
       const own = (t: Tensor): Tensor => double(torch.narrow(t, 0, 0, columns));
       const sums = torch.conv2d(double(x), double(weight), own(bias), { stride, padding, groups: 1 });
       const expected = torch.add(torch.prelu(sums, own(slope)), double(other));
@@ -154,6 +156,72 @@ test('Winograd’s tiles equal the definition, pixel by pixel, with another bias
     });
 });
 
+/** [R, C] → rows of mean 0 and variance 1, in double precision */
+function normed(x: Tensor, eps: number): Tensor {
+  const apart = torch.sub(x, torch.mean(x, { dim: 1, keepDim: true }));
+  const variance = torch.mean(torch.mul(apart, apart), { dim: 1, keepDim: true });
+  return torch.div(apart, torch.sqrt(torch.add(variance, eps)));
+}
+
+test('attention equals the definition, head by head, however many tokens of whatever size there are', { skip }, () => {
+  const rng = new Rng(17);
+  for (const [batch, tokens, heads, size] of [
+    [2, 9, 8, 8],
+    [1, 50, 2, 24],
+    [2, 1, 1, 33],
+  ] as const)
+    scope(() => {
+      const [dim, stride] = [heads * size, 3 * heads * size];
+      const qkv = drawn([batch, tokens, stride], rng, -1.5, 1.5);
+      const [values, seen] = [toFloat32(qkv), toFloat32(torch.packedAttention(qkv, heads))];
+      const places = Array.from({ length: tokens }, (_, t) => t);
+      const at = (b: number, t: number, part: number, h: number): Float32Array =>
+        values.subarray((b * tokens + t) * stride + part * dim + h * size).subarray(0, size);
+      let worst = 0;
+      for (let b = 0; b < batch; b++)
+        for (let h = 0; h < heads; h++)
+          for (let i = 0; i < tokens; i++) {
+            const q = at(b, i, 0, h);
+            const scores = places.map((t) => at(b, t, 1, h).reduce((sum, k, d) => sum + k * q[d]!, 0));
+            const weights = scores.map((score) => 2 ** (score - Math.max(...scores)));
+            const all = weights.reduce((sum, weight) => sum + weight, 0);
+            for (let d = 0; d < size; d++) {
+              const mean = places.reduce((sum, t) => sum + weights[t]! * at(b, t, 2, h)[d]!, 0) / all;
+              worst = Math.max(worst, Math.abs(mean - seen[(b * tokens + i) * dim + h * size + d]!));
+            }
+          }
+      assert.ok(worst < WEIGHED, `${[batch, tokens, heads, size]}: ${worst}`);
+      // scores so far apart that single precision has no such power: the largest alone counts
+      const far = torch.packedAttention(torch.mul(qkv, 1e3), heads);
+      assert.ok(toFloat32(far).every(Number.isFinite));
+    });
+});
+
+test('normed rows, a layer, and a hidden layer between two, equal libtorch’s in double precision', { skip }, () => {
+  const rng = new Rng(19);
+  for (const [rows, width, hidden] of [
+    [1, 8, 33],
+    [130, 27, 40],
+  ] as const)
+    scope(() => {
+      const [x, eps] = [drawn([rows, width], rng, 4, 6), 1e-3];
+      const layer = (inputs: number, columns: number) => {
+        const weight = drawn([inputs, columns], rng);
+        const bias = drawn([torch.PACKED_COLUMNS * 2], rng);
+        const of = (from: Tensor): Tensor =>
+          torch.add(torch.matmul(from, double(weight)), double(torch.narrow(bias, 0, 0, columns)));
+        return { columns, weights: torch.pack(weight), bias, of };
+      };
+      const [first, second] = [layer(width, hidden), layer(hidden, width)];
+      const inner = first.of(normed(double(x), eps));
+      const seen = torch.packedNormed(x, eps, first.weights, first);
+      assert.ok(apart(toFloat32(seen), toFloat64(inner)) < SUMS);
+      const expected = torch.add(double(x), second.of(torch.clamp(inner, 0, 6)));
+      const whole = torch.packedMlp(x, eps, hidden, first, second);
+      assert.ok(apart(toFloat32(whole), toFloat64(expected)) < SUMS, `${[rows, width, hidden]}`);
+    });
+});
+
 test('shapes that do not fit are refused', { skip }, () => {
   scope(() => {
     const none = torch.zeros([0]);
@@ -166,6 +234,10 @@ test('shapes that do not fit are refused', { skip }, () => {
       /last panel/,
     );
     assert.throws(() => torch.packedLinear(torch.zeros([2, 4]), packed, finish, torch.zeros([2, 7])), /other branch/);
+    assert.throws(() => torch.packedNormed(torch.zeros([2, 5]), 1, packed, { columns: 8, bias }), /wanted x \[R, 4\]/);
+    assert.throws(() => torch.packedAttention(torch.zeros([1, 2, 12]), 3), /wanted qkv/);
+    const layer = { weights: packed, bias };
+    assert.throws(() => torch.packedMlp(torch.zeros([2, 4]), 1, 8, layer, layer), /take 4 columns/);
     const map = torch.contiguous(torch.zeros([1, 3, 4, 4]), 'channels_last');
     const winograd = torch.packWinograd(torch.zeros([16, 16, 3, 3]));
     assert.throws(

@@ -1,42 +1,59 @@
-import type { LayerNorm } from '../../nn/index.ts';
 import { type BatchNorm, type Linear, Module } from '../../nn/index.ts';
-import { add, attention, flatten, permute, reshape, select, type Tensor, transpose } from '../../torch/index.ts';
+import {
+  add,
+  concat,
+  flatten,
+  full,
+  packedAttention,
+  packedMlp,
+  packedNormed,
+  permute,
+  reshape,
+  type Tensor,
+} from '../../torch/index.ts';
 import { HEADS, type Vit, type VitBlock } from '../vit.ts';
-import { inTurn, PackedConv, PackedLinear } from './layers.ts';
+import { type Affine, inTurn, PackedConv, PackedLinear } from './layers.ts';
 
 /** Tokens [B, T, E] → rows [B · T, E], the same memory */
 const rowsOf = (x: Tensor): Tensor => reshape(x, [-1, x.shape.at(-1)!]);
 
-/** A block whose linear layers are packed and take in bias, ReLU6 and the other branch. Its layer norms are the model's own. */
+/** A block of four operations: only rows of tokens, and q, k and v, lie in memory between them. */
 class PackedBlock extends Module {
   readonly qkv: PackedLinear;
   readonly proj: PackedLinear;
   readonly fc1: PackedLinear;
   readonly fc2: PackedLinear;
-  readonly #norms: readonly [LayerNorm, LayerNorm];
+  readonly #eps: readonly [number, number];
 
   constructor({ norm1, norm2, attn, mlp }: VitBlock) {
     super();
-    this.#norms = [norm1, norm2];
-    this.qkv = new PackedLinear(attn.qkv);
+    const dim = norm1.weight.shape[0]!;
+    this.qkv = new PackedLinear(attn.qkv, { before: norm1, after: inBits(dim) });
     this.proj = new PackedLinear(attn.proj);
-    this.fc1 = new PackedLinear(mlp.fc1, { relu6: true });
+    this.fc1 = new PackedLinear(mlp.fc1, { before: norm2 });
     this.fc2 = new PackedLinear(mlp.fc2);
+    this.#eps = [norm1.eps, norm2.eps];
   }
 
   /** [B, T, E] → [B, T, E] */
   override forward(x: Tensor): Tensor {
-    const [batch, tokens, dim] = x.shape as [number, number, number];
-    const [first, second] = this.#norms;
-    const qkv = reshape(this.qkv.forward(rowsOf(first.forward(x))), [batch, tokens, 3, HEADS, dim / HEADS]);
-    const split = permute(qkv, [2, 0, 3, 1, 4]);
-    const [q, k, v] = [0, 1, 2].map((part) => select(split, 0, part)) as [Tensor, Tensor, Tensor]; // [B, heads, T, size]
-    const attended = this.proj.plus(rowsOf(reshape(transpose(attention(q, k, v), 1, 2), x.shape)), rowsOf(x));
-    return reshape(this.fc2.plus(this.fc1.forward(second.forward(attended)), attended), x.shape);
+    const [first, second] = this.#eps;
+    const rows = rowsOf(x);
+    const qkv = packedNormed(rows, first, this.qkv.weights, this.qkv);
+    const heads = packedAttention(reshape(qkv, [...x.shape.slice(0, 2), this.qkv.columns]), HEADS);
+    const attended = this.proj.plus(rowsOf(heads), rows);
+    return reshape(packedMlp(attended, second, this.fc1.columns, this.fc1, this.fc2), x.shape);
   }
 }
 
-/** A `Vit` that only embeds, which it shares layer norms and positions with. images [B, 3, S, S], channels last → embeddings [B, D] */
+/** Scales q so that the weights of attention, e^(q · k / √size), are powers of two. */
+function inBits(dim: number): Affine {
+  const filled = (count: number, value: number): Tensor => full([count], value, { dtype: 'float64' });
+  const scale = concat([filled(dim, Math.LOG2E / Math.sqrt(dim / HEADS)), filled(2 * dim, 1)], 0);
+  return { scale, shift: filled(3 * dim, 0) };
+}
+
+/** A `Vit` that only embeds, which it shares positions and the last norm with. images [B, 3, S, S], channels last → embeddings [B, D] */
 export class PackedVit extends Module {
   readonly patches: PackedConv;
   readonly blocks: readonly PackedBlock[];
