@@ -15,13 +15,13 @@ namespace {
 
 using at::Tensor;
 
-// Rows that a thread takes at a time: few enough for its cache, many enough to read the weights seldom, the same for all threads.
+// Blocks of rows that a thread takes at a time: few enough for its cache, many enough to read the weights seldom.
 constexpr int64_t kBlocks = 8;
 
-// `work` on all rows, with room for `floats` of each.
+// `work` on all rows, with room for `floats` of each. Few rows are shared evenly.
 void forRows(int64_t rows, int64_t floats, const std::function<void(int64_t from, int64_t count, float* room)>& work) {
-  const int64_t least = denseKernels().rows, share = roundedUp((rows + at::get_num_threads() - 1) / at::get_num_threads(), least);
-  const int64_t block = std::min(kBlocks * least, share);
+  const int64_t threads = at::get_num_threads(), least = denseKernels().rows;
+  const int64_t block = std::clamp(roundedUp((rows + threads - 1) / threads, least), least, kBlocks * least);
   at::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t first, int64_t last) {
     const std::unique_ptr<float[]> room(new float[block * floats]);
     for (int64_t from = first * block; from < std::min(rows, last * block); from += block)
@@ -54,7 +54,7 @@ Tensor normed(const Tensor& x, double eps, const Tensor& packed, int64_t columns
 Tensor attention(const Tensor& qkv, int64_t heads) {
   const DenseKernels& kernel = denseKernels();
   requireFloat(qkv, "qkv");
-  TORCH_CHECK(qkv.dim() == 3 && qkv.is_contiguous() && qkv.size(2) % (3 * heads) == 0, "wanted qkv [B, T, 3 · ", heads, " heads · size]");
+  TORCH_CHECK(heads > 0 && qkv.dim() == 3 && qkv.is_contiguous() && qkv.size(2) % (3 * heads) == 0, "wanted qkv [B, T, 3 · ", heads, " heads · size]");
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), stride = qkv.size(2), dim = stride / 3, size = dim / heads;
   Tensor out = at::empty({batch, tokens, dim}, qkv.options());
   const float* from = qkv.data_ptr<float>();

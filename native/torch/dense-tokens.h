@@ -86,7 +86,7 @@ void attend(const float* q, const float* k, const float* v, int64_t stride, int6
   for (int64_t first = 0; first < deep; first += kPanel)
     for (int64_t t = 0; t < tokens; t++)
       for (int64_t d = 0; d < kPanel; d++)
-        values[(first * tokens) + t * kPanel + d] = first + d < size ? v[t * stride + first + d] : 0;
+        values[first * tokens + t * kPanel + d] = first + d < size ? v[t * stride + first + d] : 0;
   for (int64_t r = 0; r < tokens; r += kScored) {
     const int64_t count = std::min(kScored, tokens - r);
     float share[kScored];

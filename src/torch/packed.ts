@@ -28,12 +28,8 @@ export const pack = (weights: Tensor): Tensor => own['mixbct::dense_pack']!(weig
 export const packWinograd = (weights: Tensor): Tensor => own['mixbct::dense_pack_winograd']!(weights);
 
 /** x [R, C] · packed, finished, + other [R, K] (or none) → [R, K] */
-export const packedLinear = (
-  x: Tensor,
-  packed: Tensor,
-  { columns, bias, slope }: Finish,
-  other: Tensor,
-): Tensor => own['mixbct::dense_linear']!(x, packed, columns, bias, slope, other);
+export const packedLinear = (x: Tensor, packed: Tensor, { columns, bias, slope }: Finish, other: Tensor): Tensor =>
+  own['mixbct::dense_linear']!(x, packed, columns, bias, slope, other);
 
 /** x [R, C], each row with mean 0 and variance 1 (+ `eps`), · packed + bias → [R, columns]: a layer norm and a linear layer */
 export const packedNormed = (

@@ -28,7 +28,7 @@ const none = (): Tensor => keep(torch.zeros([0]));
 
 /** What stands around a layer. */
 export type Around = {
-  /** The norm before it: a batch norm of a 3×3 convolution of stride 1, either one of a linear layer. */
+  /** The batch norm before it; only of a 3×3 convolution of stride 1. */
   readonly before?: BatchNorm;
   readonly after?: BatchNorm | undefined;
   readonly prelu?: PReLU | undefined;
@@ -101,12 +101,7 @@ export class PackedLinear extends Packed {
   }
 
   override plus(x: Tensor, other: Tensor): Tensor {
-    return torch.packedLinear(
-      x,
-      this.weights,
-      { columns: this.columns, bias: this.bias, slope: this.slope },
-      other,
-    );
+    return torch.packedLinear(x, this.weights, { columns: this.columns, bias: this.bias, slope: this.slope }, other);
   }
 }
 
