@@ -1,19 +1,22 @@
 // Protocols of templates: the numbers of methods.md 8.14, a slow twin on random protocols, and what is refused.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Rng } from '../base/rng.ts';
-import type { Enrolment } from '../data/index.ts';
-import { estimate, resampleIdentities } from './bootstrap.ts';
 import {
-  type EvaluateTemplatesOptions,
-  evaluateTemplates,
-  type PairBlock,
-  type TemplateModel,
-} from './evaluate-templates.ts';
+  cosine,
+  evaluation,
+  identifySlowly,
+  model,
+  protocol,
+  templatesOf,
+  unit,
+} from '../../test/helpers/templates.ts';
+import { Rng } from '../base/rng.ts';
+import { estimate, resampleIdentities } from './bootstrap.ts';
+import { type EvaluateTemplatesOptions, evaluateTemplates, type TemplateModel } from './evaluate-templates.ts';
 import { searchGalleries } from './gallery-search.ts';
 import { FPIR_TARGETS, hitRate, nonMatedScores, RANKS, thresholdAtFpir, tpir } from './identification.ts';
 import { auc, FAR_TARGETS, roc, scoresByIdentity, tarAtMost, tarNearest } from './roc.ts';
-import { type Templates, templatePositions } from './templates.ts';
+import type { Templates } from './templates.ts';
 
 /** Golden numbers are printed with eight digits. */
 const PRINTED = 1e-8;
@@ -22,15 +25,6 @@ const DOUBLE = 1e-12;
 
 const near = (actual: number, expected: number, tolerance: number, what: string): void =>
   assert.ok(Math.abs(actual - expected) <= tolerance, `${what}: ${actual}, wanted ${expected}`);
-
-const unit = (row: readonly number[]): number[] => row.map((v) => v / Math.hypot(...row));
-
-/** Rows as templates with these ids. */
-const templatesOf = (ids: readonly number[], rows: readonly (readonly number[])[]): Templates => ({
-  ids: Int32Array.from(ids),
-  rows: Float64Array.from(rows.flat()),
-  dim: rows[0]!.length,
-});
 
 test('1:N has the numbers of 8.14', () => {
   const fill = (count: number, a: number, b: number): number[] =>
@@ -70,91 +64,6 @@ test('1:N has the numbers of 8.14', () => {
     near(thresholdAtFpir(falling, fpir), threshold, PRINTED, `threshold at ${fpir}`);
     near(tpir(found, thresholdAtFpir(falling, fpir)), rate, DOUBLE, `TPIR at ${fpir}`);
   }
-});
-
-const SUBJECTS = 24;
-
-/** A random protocol: ids with gaps, two galleries, probes of which some have no mate, all pairs in a drawn order. */
-function protocol(seed: number) {
-  const rng = new Rng('protocol').split(seed);
-  const ids = Array.from({ length: 80 }, (_, i) => 3 * i + (i % 2));
-  const subjectOf = new Map(ids.map((id, i) => [id, i < SUBJECTS ? i : rng.integer(SUBJECTS + 4)]));
-  const enrolment = (templates: readonly number[]): Enrolment => ({
-    templates: Int32Array.from(templates),
-    subjects: Int32Array.from(templates, (id) => subjectOf.get(id)!),
-  });
-  const galleries = [
-    { name: 'G1', ...enrolment(ids.slice(0, SUBJECTS / 2)) },
-    { name: 'G2', ...enrolment(ids.slice(SUBJECTS / 2, SUBJECTS)) },
-  ];
-  const probes = enrolment(ids.slice(SUBJECTS));
-  const every = ids.slice(0, SUBJECTS).flatMap((g) => ids.slice(SUBJECTS).map((q) => [g, q] as const));
-  const pairs = rng
-    .split('order')
-    .sample([...every.keys()], 900)
-    .map((i) => every[i]!);
-  const block = (part: typeof pairs): PairBlock => ({
-    gallery: Int32Array.from(part, ([g]) => g),
-    query: Int32Array.from(part, ([, q]) => q),
-    same: Uint8Array.from(part, ([g, q]) => Number(subjectOf.get(g) === subjectOf.get(q))),
-  });
-  const blocks = [pairs.slice(0, 300), pairs.slice(300, 310), pairs.slice(310)].map(block);
-  return { ids, subjectOf, galleries, probes, blocks, all: block(pairs) };
-}
-
-/** A model that puts subjects `spread` apart from what it draws for each template. */
-function model(name: string, seed: number, { ids, subjectOf }: ReturnType<typeof protocol>, noise: number) {
-  const dim = 6;
-  const row = (rng: Rng): number[] => Array.from({ length: dim }, () => rng.uniform() - 0.5);
-  const rows = ids.map((id) => {
-    const centre = row(new Rng('subject').split(subjectOf.get(id)!));
-    const own = row(new Rng(name).split(seed, id));
-    return unit(centre.map((v, d) => v + noise * own[d]!));
-  });
-  return { name, templates: templatesOf(ids, rows) } satisfies TemplateModel;
-}
-
-const cosine = (a: Templates, id: number, b: Templates, other: number): number => {
-  const [i, j] = [templatePositions(a, [id])[0]!, templatePositions(b, [other])[0]!];
-  let sum = 0;
-  for (let d = 0; d < a.dim; d++) sum += a.rows[i * a.dim + d]! * b.rows[j * b.dim + d]!;
-  return sum;
-};
-
-/** 6.6 as it reads: rows sorted, own entries taken out. */
-function identifySlowly(gallery: Templates, query: Templates, enrolled: Enrolment, probes: Enrolment) {
-  const searches = Array.from(probes.templates, (probe, p) => {
-    const list = Array.from(enrolled.templates, (template, g) => ({
-      mine: enrolled.subjects[g] === probes.subjects[p],
-      score: cosine(gallery, template, query, probe),
-    })).sort((a, b) => b.score - a.score);
-    return { rank: list.findIndex(({ mine }) => mine), list };
-  });
-  const mated = searches.filter(({ rank }) => rank >= 0);
-  const maxima = searches
-    .filter(({ rank }) => rank < 0)
-    .map(({ list }) => list[0]!.score)
-    .sort((a, b) => b - a);
-  const top = (k: number): number => mated.filter(({ rank }) => rank < k).length / mated.length;
-  const at = (fpir: number): number => {
-    const threshold = maxima[Math.max(Math.floor(maxima.length * fpir) - 1, 0)]!;
-    return mated.filter(({ rank, list }) => rank === 0 && list[0]!.score > threshold).length / mated.length;
-  };
-  return { top, at, mated: mated.length };
-}
-
-const evaluation = (
-  set: ReturnType<typeof protocol>,
-  models: Partial<EvaluateTemplatesOptions>,
-): EvaluateTemplatesOptions => ({
-  title: 'random',
-  dataset: { path: 'here', digest: '0', images: 80, classes: SUBJECTS, families: null },
-  protocol: 'random',
-  pairs: { blocks: () => set.blocks },
-  identification: { galleries: set.galleries, probes: set.probes },
-  candidates: [],
-  resamples: 20,
-  ...models,
 });
 
 test('self and cross tests equal their slow twins on random protocols', () => {
