@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import places from './places.cjs';
 import { aptInstall, attempt, canApt, fail, run, say } from './shell.mjs';
@@ -100,7 +101,7 @@ function hasTurbojpeg() {
   return false;
 }
 
-/** Compiles each source of native/<name> apart, as many at a time as there are, and links them. */
+/** Compiles each source of native/<name> apart, as many at a time as there are cores (each takes a gigabyte of memory), and links them. */
 async function addon(name, { compile, link, identity }) {
   const folder = join(root, 'native', name);
   const files = readdirSync(folder).sort();
@@ -120,12 +121,14 @@ async function addon(name, { compile, link, identity }) {
   say(`build the ${name} addon in ${build} (${sources.length} files)`);
   const flags = [...base, '-I', createRequire(import.meta.url)('node-api-headers').include_dir, ...compile];
   const part = join(build, `${name}.${process.pid}`); // several processes may build at once
-  const objects = await Promise.all(
-    sources.map((file) => {
-      const object = `${part}.${file}.o`;
-      return compileOne([...flags, '-c', join(folder, file), '-o', object]).then(() => object);
-    }),
-  );
+  const objectOf = (file) => `${part}.${file}.o`;
+  const waiting = [...sources];
+  const compileNext = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift())
+      await compileOne([...flags, '-c', join(folder, file), '-o', objectOf(file)]);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, compileNext));
+  const objects = sources.map(objectOf);
   run(`link ${name}`, compiler, ['-shared', ...objects, '-o', `${part}.node`, ...link]);
   for (const object of objects) rmSync(object);
   renameSync(`${part}.node`, target);
