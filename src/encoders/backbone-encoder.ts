@@ -4,7 +4,7 @@ import { inPrecision } from '../models/mixed-precision.ts';
 import { packedForm } from '../models/packed/index.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module } from '../nn/index.ts';
-import { defaultDevice, inference, scope, toFloat32 } from '../torch/index.ts';
+import { defaultDevice, inference, scope, toFloat32, trimMemory } from '../torch/index.ts';
 import type { Encoder, ModelIdentity, Space } from './encoder.ts';
 
 /** Modules that make embeddings: a backbone, and a projection if embeddings go through one. */
@@ -19,19 +19,24 @@ export type EmbeddingOptions = {
 };
 
 /** A backbone in evaluation mode as a function of pixels; nothing but numbers leaves it. */
-export const embedWith =
-  (
-    { backbone, projection }: EmbeddingModules,
-    { side, pixels = pixelMappings.train, precision = 'float32' }: EmbeddingOptions,
-  ): Encoder['embed'] =>
-  async (images, count) =>
-    inference(() =>
+export function embedWith(
+  { backbone, projection }: EmbeddingModules,
+  { side, pixels = pixelMappings.train, precision = 'float32' }: EmbeddingOptions,
+): Encoder['embed'] {
+  let before = 0;
+  return async (images, count) => {
+    // a last batch, which is smaller, needs other sizes of memory: those of the full ones are returned first, not held beside them
+    if (count < before) trimMemory();
+    before = count;
+    return inference(() =>
       scope(() => {
         const tensor = imageTensor({ images, count, side }, pixels);
         const embeddings = inPrecision(precision, tensor, (x) => backbone.forward(x, { train: false }));
         return toFloat32(projection ? projection.forward(embeddings, { train: false }) : embeddings);
       }),
     );
+  };
+}
 
 /** An encoder of libtorch modules, which it owns. In float32 it embeds by their packed form, where there is one. */
 export function backboneEncoder(
