@@ -1,5 +1,5 @@
-// mixbct::dense_normed, dense_attention, dense_mlp: the parts of a transformer that is open for embedding. Each reads tokens and
-// writes tokens; what lies between (normed rows, scores, the hidden layer) stays in a core's second-level cache. Rows and heads do not
+// mixbct::dense_attention, dense_mlp: the parts of a transformer that is open for embedding. Each reads tokens and writes tokens; what
+// lies between (normed rows; q, k and v; scores; the hidden layer) stays in a core's second-level cache. Rows and heads do not
 // influence each other: an image gives the same bytes in whatever batch and by however many threads.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -29,43 +29,43 @@ void forRows(int64_t rows, int64_t floats, const std::function<void(int64_t from
   });
 }
 
-int64_t requireRows(const Tensor& x, const Tensor& packed) {
-  requireFloat(x, "x");
-  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && x.size(1) == packed.size(1), "wanted x [R, ", packed.size(1), "]");
-  return x.size(0);
-}
-
-// x [R, C], each row with mean 0 and variance 1, · packed + bias → [R, columns]
-Tensor normed(const Tensor& x, double eps, const Tensor& packed, int64_t columns, const Tensor& bias) {
+// x [B, T, E] → heads of q, k and v one after the other, of rows with mean 0 and variance 1, · packed + bias, q · k in bits;
+// what they attend to [B, T, E]
+Tensor attention(const Tensor& x, double eps, const Tensor& packed, const Tensor& bias, int64_t heads) {
   const DenseKernels& kernel = denseKernels();
-  const int64_t rows = requireRows(x, packed), depth = x.size(1);
+  requireFloat(x, "x");
+  TORCH_CHECK(x.dim() == 3 && x.is_contiguous() && x.size(2) == packed.size(1) && heads > 0 && x.size(2) % heads == 0,
+              "wanted x [B, T, ", packed.size(1), "] of ", heads, " heads");
+  const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2), columns = 3 * dim, size = dim / heads;
+  TORCH_CHECK(packed.size(0) == roundedUp(columns, kernel.panel) / kernel.panel, "wanted weights of q, k and v");
   const Finish finish = finishOf(bias, Tensor(), columns);
-  Tensor out = at::empty({rows, columns}, x.options());
+  Tensor out = at::empty_like(x);
   const float *a = x.data_ptr<float>(), *w = packed.data_ptr<float>();
   float* to = out.data_ptr<float>();
-  forRows(rows, depth, [&](int64_t from, int64_t count, float* own) {
-    kernel.normRows(a + from * depth, count, depth, eps, own);
-    kernel.product(own, depth, count, w, depth, columns, to + from * columns, columns, nullptr, finish);
-  });
-  return out;
-}
-
-// qkv [B, T, 3 · E], the heads of q, k and v one after the other, q · k in bits → [B, T, E]
-Tensor attention(const Tensor& qkv, int64_t heads) {
-  const DenseKernels& kernel = denseKernels();
-  requireFloat(qkv, "qkv");
-  TORCH_CHECK(heads > 0 && qkv.dim() == 3 && qkv.is_contiguous() && qkv.size(2) % (3 * heads) == 0, "wanted qkv [B, T, 3 · ", heads, " heads · size]");
-  const int64_t batch = qkv.size(0), tokens = qkv.size(1), stride = qkv.size(2), dim = stride / 3, size = dim / heads;
-  Tensor out = at::empty({batch, tokens, dim}, qkv.options());
-  const float* from = qkv.data_ptr<float>();
-  float* to = out.data_ptr<float>();
+  const int64_t scratch = kernel.attendScratch(tokens, size), threads = at::get_num_threads();
+  const auto project = [&](int64_t from, int64_t count, float* room, float* qkv) {
+    kernel.normRows(a + from * dim, count, dim, eps, room);
+    kernel.product(room, dim, count, w, dim, columns, qkv, columns, nullptr, finish);
+  };
+  const auto attend = [&](const float* qkv, int64_t image, int64_t head, float* room) {
+    const float* q = qkv + head * size;
+    kernel.attend(q, q + dim, q + 2 * dim, columns, tokens, size, room, to + image * tokens * dim + head * size, dim);
+  };
+  if (batch % threads == 0 || batch >= 4 * threads) {  // a thread takes an image, whose q, k and v stay in its cache
+    at::parallel_for(0, batch, 1, [&](int64_t first, int64_t last) {
+      const std::unique_ptr<float[]> qkv(new float[tokens * columns]), room(new float[std::max(tokens * dim, scratch)]);
+      for (int64_t image = first; image < last; image++) {
+        project(image * tokens, tokens, room.get(), qkv.get());
+        for (int64_t head = 0; head < heads; head++) attend(qkv.get(), image, head, room.get());
+      }
+    });
+    return out;
+  }
+  const std::unique_ptr<float[]> qkv(new float[batch * tokens * columns]);
+  forRows(batch * tokens, dim, [&](int64_t from, int64_t count, float* room) { project(from, count, room, qkv.get() + from * columns); });
   at::parallel_for(0, batch * heads, 1, [&](int64_t first, int64_t last) {
-    const std::unique_ptr<float[]> scratch(new float[kernel.attendScratch(tokens, size)]);
-    for (int64_t i = first; i < last; i++) {
-      const int64_t image = i / heads, head = i % heads;
-      const float* q = from + image * tokens * stride + head * size;
-      kernel.attend(q, q + dim, q + 2 * dim, stride, tokens, size, scratch.get(), to + image * tokens * dim + head * size, dim);
-    }
+    const std::unique_ptr<float[]> room(new float[scratch]);
+    for (int64_t i = first; i < last; i++) attend(qkv.get() + i / heads * tokens * columns, i / heads, i % heads, room.get());
   });
   return out;
 }
@@ -74,7 +74,9 @@ Tensor attention(const Tensor& qkv, int64_t heads) {
 Tensor mlp(const Tensor& x, double eps, const Tensor& first, int64_t hidden, const Tensor& firstBias, const Tensor& second,
            const Tensor& secondBias) {
   const DenseKernels& kernel = denseKernels();
-  const int64_t rows = requireRows(x, first), width = x.size(1);
+  requireFloat(x, "x");
+  const int64_t rows = x.size(0), width = x.size(1);
+  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && width == first.size(1), "wanted x [R, ", first.size(1), "]");
   TORCH_CHECK(second.size(1) == hidden, "the second weights take ", second.size(1), " columns, the first ones make ", hidden);
   Finish inner = finishOf(firstBias, Tensor(), hidden);
   inner.relu6 = true;
@@ -92,8 +94,7 @@ Tensor mlp(const Tensor& x, double eps, const Tensor& first, int64_t hidden, con
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, m) {
-  m.def("dense_normed(Tensor x, float eps, Tensor packed, int columns, Tensor bias) -> Tensor", normed);
-  m.def("dense_attention(Tensor qkv, int heads) -> Tensor", attention);
+  m.def("dense_attention(Tensor x, float eps, Tensor packed, Tensor bias, int heads) -> Tensor", attention);
   m.def("dense_mlp(Tensor x, float eps, Tensor first, int hidden, Tensor first_bias, Tensor second, Tensor second_bias) -> Tensor", mlp);
 }
 

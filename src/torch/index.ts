@@ -28,7 +28,6 @@ export {
   packedLanes,
   packedLinear,
   packedMlp,
-  packedNormed,
   packedWinograd,
   packWinograd,
 } from './packed.ts';

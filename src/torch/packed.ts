@@ -31,19 +31,15 @@ export const packWinograd = (weights: Tensor): Tensor => own['mixbct::dense_pack
 export const packedLinear = (x: Tensor, packed: Tensor, { columns, bias, slope }: Finish, other: Tensor): Tensor =>
   own['mixbct::dense_linear']!(x, packed, columns, bias, slope, other);
 
-/** x [R, C], each row with mean 0 and variance 1 (+ `eps`), · packed + bias → [R, columns]: a layer norm and a linear layer */
-export const packedNormed = (
-  x: Tensor,
-  eps: number,
-  packed: Tensor,
-  { columns, bias }: Omit<Finish, 'slope'>,
-): Tensor => own['mixbct::dense_normed']!(x, eps, packed, columns, bias);
-
-/** Heads of q, k and v one after the other [B, T, 3 · E] → [B, T, E]; weights are 2^(q · k) over their sum, without a scale. */
-export const packedAttention = (qkv: Tensor, heads: number): Tensor => own['mixbct::dense_attention']!(qkv, heads);
-
-/** One of two linear layers with packed weights. */
+/** A layer with packed weights. */
 export type PackedLayer = { readonly weights: Tensor; readonly bias: Tensor };
+
+/**
+ * x [B, T, E] → [B, T, E]: `qkv` makes heads of q, k and v, one after the other, of rows with mean 0 and variance 1 (+ `eps`); weights
+ * are 2^(q · k) over their sum, without a scale.
+ */
+export const packedAttention = (x: Tensor, eps: number, { weights, bias }: PackedLayer, heads: number): Tensor =>
+  own['mixbct::dense_attention']!(x, eps, weights, bias, heads);
 
 /** x [R, C] + second(relu6(first(x with rows of mean 0 and variance 1))) → [R, C]; `hidden`: columns of the first */
 export const packedMlp = (x: Tensor, eps: number, hidden: number, first: PackedLayer, second: PackedLayer): Tensor =>

@@ -22,6 +22,9 @@ const TILES = 2e-4;
 /** Means of values of order 1, weighed by powers of two of sums of some 24 products of order 1 in single precision. */
 const WEIGHED = 2e-6;
 
+/** What a layer norm adds to a variance. */
+const EPS = 1e-3;
+
 const skip = torch.packedLanes() === 0 && 'this processor has no AVX2';
 
 const drawn = (shape: readonly number[], rng: Rng, low = -1, high = 1): Tensor =>
@@ -163,19 +166,32 @@ function normed(x: Tensor, eps: number): Tensor {
   return torch.div(apart, torch.sqrt(torch.add(variance, eps)));
 }
 
+/** A packed layer of drawn weights, and what it makes in double precision. */
+function drawnLayer(inputs: number, columns: number, rng: Rng) {
+  const reach = inputs ** -0.5;
+  const weight = drawn([inputs, columns], rng, -reach, reach);
+  const bias = drawn([Math.ceil(columns / torch.PACKED_COLUMNS) * torch.PACKED_COLUMNS], rng);
+  const of = (x: Tensor): Tensor =>
+    torch.add(torch.matmul(x, double(weight)), double(torch.narrow(bias, 0, 0, columns)));
+  return { weights: torch.pack(weight), bias, of };
+}
+
 test('attention equals the definition, head by head, however many tokens of whatever size there are', { skip }, () => {
   const rng = new Rng(17);
-  for (const [batch, tokens, heads, size] of [
-    [2, 9, 8, 8],
-    [1, 50, 2, 24],
-    [2, 1, 1, 33],
+  for (const [batch, tokens, heads, size, threads] of [
+    [2, 9, 8, 8, 1],
+    [1, 50, 2, 24, 2], // fewer images than threads
+    [2, 1, 1, 33, 2],
   ] as const)
     scope(() => {
+      setThreads(threads);
       const [dim, stride] = [heads * size, 3 * heads * size];
-      const qkv = drawn([batch, tokens, stride], rng, -1.5, 1.5);
-      const [values, seen] = [toFloat32(qkv), toFloat32(torch.packedAttention(qkv, heads))];
+      const [x, layer] = [drawn([batch, tokens, dim], rng, 4, 6), drawnLayer(dim, stride, rng)];
+      const values = toFloat64(layer.of(normed(torch.reshape(double(x), [-1, dim]), EPS)));
+      const seen = toFloat32(torch.packedAttention(x, EPS, layer, heads));
+      setThreads(1);
       const places = Array.from({ length: tokens }, (_, t) => t);
-      const at = (b: number, t: number, part: number, h: number): Float32Array =>
+      const at = (b: number, t: number, part: number, h: number): Float64Array =>
         values.subarray((b * tokens + t) * stride + part * dim + h * size).subarray(0, size);
       let worst = 0;
       for (let b = 0; b < batch; b++)
@@ -192,33 +208,23 @@ test('attention equals the definition, head by head, however many tokens of what
           }
       assert.ok(worst < WEIGHED, `${[batch, tokens, heads, size]}: ${worst}`);
       // scores so far apart that single precision has no such power: the largest alone counts
-      const far = torch.packedAttention(torch.mul(qkv, 1e3), heads);
-      assert.ok(toFloat32(far).every(Number.isFinite));
+      const far = { ...layer, weights: torch.mul(layer.weights, 1e3) };
+      assert.ok(toFloat32(torch.packedAttention(x, EPS, far, heads)).every(Number.isFinite));
     });
 });
 
-test('normed rows, a layer, and a hidden layer between two, equal libtorch’s in double precision', { skip }, () => {
+test('a hidden layer behind normed rows equals libtorch’s in double precision', { skip }, () => {
   const rng = new Rng(19);
   for (const [rows, width, hidden] of [
     [1, 8, 33],
     [130, 27, 40],
   ] as const)
     scope(() => {
-      const [x, eps] = [drawn([rows, width], rng, 4, 6), 1e-3];
-      const layer = (inputs: number, columns: number) => {
-        const weight = drawn([inputs, columns], rng);
-        const bias = drawn([torch.PACKED_COLUMNS * 2], rng);
-        const of = (from: Tensor): Tensor =>
-          torch.add(torch.matmul(from, double(weight)), double(torch.narrow(bias, 0, 0, columns)));
-        return { columns, weights: torch.pack(weight), bias, of };
-      };
-      const [first, second] = [layer(width, hidden), layer(hidden, width)];
-      const inner = first.of(normed(double(x), eps));
-      const seen = torch.packedNormed(x, eps, first.weights, first);
-      assert.ok(apart(toFloat32(seen), toFloat64(inner)) < SUMS);
-      const expected = torch.add(double(x), second.of(torch.clamp(inner, 0, 6)));
-      const whole = torch.packedMlp(x, eps, hidden, first, second);
-      assert.ok(apart(toFloat32(whole), toFloat64(expected)) < SUMS, `${[rows, width, hidden]}`);
+      const x = drawn([rows, width], rng, 4, 6);
+      const [first, second] = [drawnLayer(width, hidden, rng), drawnLayer(hidden, width, rng)];
+      const expected = torch.add(double(x), second.of(torch.clamp(first.of(normed(double(x), EPS)), 0, 6)));
+      const seen = torch.packedMlp(x, EPS, hidden, first, second);
+      assert.ok(apart(toFloat32(seen), toFloat64(expected)) < SUMS, `${[rows, width, hidden]}`);
     });
 });
 
@@ -234,9 +240,10 @@ test('shapes that do not fit are refused', { skip }, () => {
       /last panel/,
     );
     assert.throws(() => torch.packedLinear(torch.zeros([2, 4]), packed, finish, torch.zeros([2, 7])), /other branch/);
-    assert.throws(() => torch.packedNormed(torch.zeros([2, 5]), 1, packed, { columns: 8, bias }), /wanted x \[R, 4\]/);
-    assert.throws(() => torch.packedAttention(torch.zeros([1, 2, 12]), 3), /wanted qkv/);
     const layer = { weights: packed, bias };
+    assert.throws(() => torch.packedAttention(torch.zeros([1, 2, 4]), 1, layer, 3), /of 3 heads/);
+    const few = { weights: torch.pack(torch.zeros([16, 8])), bias };
+    assert.throws(() => torch.packedAttention(torch.zeros([1, 2, 16]), 1, few, 2), /wanted weights of q, k and v/);
     assert.throws(() => torch.packedMlp(torch.zeros([2, 4]), 1, 8, layer, layer), /take 4 columns/);
     const map = torch.contiguous(torch.zeros([1, 3, 4, 4]), 'channels_last');
     const winograd = torch.packWinograd(torch.zeros([16, 16, 3, 3]));

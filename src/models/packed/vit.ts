@@ -6,7 +6,6 @@ import {
   full,
   packedAttention,
   packedMlp,
-  packedNormed,
   permute,
   reshape,
   type Tensor,
@@ -17,7 +16,7 @@ import { type Affine, inTurn, PackedConv, PackedLinear } from './layers.ts';
 /** Tokens [B, T, E] → rows [B · T, E], the same memory */
 const rowsOf = (x: Tensor): Tensor => reshape(x, [-1, x.shape.at(-1)!]);
 
-/** A block of four operations: only rows of tokens, and q, k and v, lie in memory between them. */
+/** A block of three operations: only tokens lie in memory between them. */
 class PackedBlock extends Module {
   readonly qkv: PackedLinear;
   readonly proj: PackedLinear;
@@ -38,10 +37,7 @@ class PackedBlock extends Module {
   /** [B, T, E] → [B, T, E] */
   override forward(x: Tensor): Tensor {
     const [first, second] = this.#eps;
-    const rows = rowsOf(x);
-    const qkv = packedNormed(rows, first, this.qkv.weights, this.qkv);
-    const heads = packedAttention(reshape(qkv, [...x.shape.slice(0, 2), this.qkv.columns]), HEADS);
-    const attended = this.proj.plus(rowsOf(heads), rows);
+    const attended = this.proj.plus(rowsOf(packedAttention(x, first, this.qkv, HEADS)), rowsOf(x));
     return reshape(packedMlp(attended, second, this.fc1.columns, this.fc1, this.fc2), x.shape);
   }
 }
