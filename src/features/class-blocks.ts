@@ -38,23 +38,22 @@ export function sortByClass(features: LabelledRows, classes = features.info.clas
     });
   const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
-  if (missing.size === 0 && isAscending(labels)) return inOrder(labels, classes);
+  const sorted = missing.size === 0 ? sortedPositions(labels, classes) : null;
+  if (sorted) return sorted;
   return groupPositions(labels.length, classes, (row) => (missing.has(row) ? -1 : labels[row]!));
 }
 
-function isAscending(labels: Int32Array): boolean {
-  for (let row = 1; row < labels.length; row++) if (labels[row]! < labels[row - 1]!) return false;
-  return true;
-}
-
-/** `groupPositions` of rows that lie class by class. */
-function inOrder(labels: Int32Array, classes: number): GroupedPositions {
+/** `groupPositions` of rows that lie class by class; null if they do not. */
+function sortedPositions(labels: Int32Array, classes: number): GroupedPositions | null {
   const [order, starts] = [new Int32Array(labels.length), new Int32Array(classes + 1)];
+  let label = 0; // classes up to it have a start
   for (let row = 0; row < labels.length; row++) {
+    const own = labels[row]!;
+    if (own < label) return null;
+    while (label < own) starts[++label] = row;
     order[row] = row;
-    starts[labels[row]! + 1] = row + 1;
   }
-  for (let label = 0; label < classes; label++) if (starts[label + 1] === 0) starts[label + 1] = starts[label]!;
+  starts.fill(labels.length, label + 1);
   return { order, starts };
 }
 const NONE: ReadonlySet<number> = new Set();
