@@ -83,8 +83,11 @@ export type ClassBlock = {
 };
 type BlockRows = Parameters<typeof classSpread>[0];
 
-/** Elements of a block: those that are read here fit a processor's cache; those that an operator reads occupy all threads. */
-const [BLOCK_ELEMENTS, FILE_ELEMENTS] = [1 << 18, 1 << 23];
+/**
+ * Elements of a block: those that are read here fit a processor's cache. Those that an operator reads are never in memory together: the more,
+ * the less often its threads wait for each other.
+ */
+const [BLOCK_ELEMENTS, FILE_ELEMENTS] = [1 << 18, 1 << 26];
 
 /**
  * All rows by class; no class is split over blocks. Memory holds one block or one class, whatever N is. If rows are sorted by
