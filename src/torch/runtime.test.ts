@@ -176,7 +176,7 @@ test('loops of our own operators run on as many threads as asked for', { skip: o
     import { readdirSync } from 'node:fs';
     import { classMeans, setThreads, tensor } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
     setThreads(4);
-    const [x, starts] = [tensor(new Float32Array(64), { shape: [16, 4] }), tensor(Int32Array.of(0, 4, 8, 12, 16))];
+    const [x, starts] = [tensor(new Float32Array(2 ** 20), { shape: [16, 2 ** 16] }), tensor(Int32Array.of(0, 4, 8, 12, 16))];
     const before = readdirSync('/proc/self/task').length;
     classMeans(x, starts);
     console.log(readdirSync('/proc/self/task').length - before);`;
