@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
-import { sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
+import { CLASSES, sessionNumbers, stepAt, tinyBatch, withSession } from '../../test/helpers/session.ts';
 import { Interrupted } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
 import { imageTensor } from '../data/collate.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
@@ -14,7 +15,7 @@ import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { buildInfo, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
 import { noOldModelInputs } from './old-model-inputs.ts';
-import { embedBatch, type Session } from './session.ts';
+import { disposeSession, embedBatch, openSession, type Session } from './session.ts';
 import { trainStep } from './train-step.ts';
 
 before(() => setThreads(1));
@@ -48,6 +49,32 @@ test('a backbone of any kind rounds inside and hands out float32; remembering le
       assert.ok(away > 0 && away < ROUNDED, `${name} in ${precision}: ${plain.loss}, in float32 ${wide.loss}`);
     }
   }
+});
+
+test('losses in bf16 are as far from those in float32 as the seed allows', () => {
+  const batches = Array.from({ length: 4 }, (_, i) => {
+    const { images, labels, indices } = tinyBatch(48);
+    const share = images.length / 4;
+    return {
+      images: images.subarray(i * share, (i + 1) * share),
+      labels: labels.subarray(12 * i, 12 * (i + 1)),
+      indices: indices.subarray(12 * i, 12 * (i + 1)),
+    };
+  });
+  const lossOf = (precision: string, seed: number): number => {
+    const session = openSession(tinyRecipe({ precision }), CLASSES, new Rng(seed));
+    const losses = Array.from(
+      { length: 24 },
+      (_, i) => trainStep(session, batches[i % 4]!, noOldModelInputs, stepAt({ lr: 0.001 })).loss,
+    );
+    disposeSession(session);
+    return losses.slice(-8).reduce((sum, loss) => sum + loss, 0) / 8;
+  };
+  const [wide, half] = ['float32', 'bf16'].map((precision) => [1, 2, 3].map((seed) => lossOf(precision, seed)));
+  const [least, most] = [Math.min(...wide!), Math.max(...wide!)];
+  const text = `${half} in bf16, ${wide} in float32`;
+  assert.ok(most < 2, `nothing is learned: ${text}`);
+  for (const [i, loss] of half!.entries()) assert.ok(Math.abs(loss - wide![i]!) < most - least, text);
 });
 
 test('an interrupted run in half precision, in parts, goes on to the same bytes, and so does its scaler', async (t) => {
