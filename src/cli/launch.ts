@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import type { LaunchOptions } from '../launch/check-launch.ts';
+import { checkLaunch, type LaunchOptions } from '../launch/check-launch.ts';
 import { launchedCommands } from '../launch/launched-commands.ts';
 import { group } from './context.ts';
 import { mostThreads, REQUIRED } from './options.ts';
@@ -20,6 +20,7 @@ export const launchCommand = () =>
     .wholeOption('--master-port <port>', 'a free port there (one machine needs none)', { least: 1, most: 65_535 })
     .addOption(new Option('--rdzv-secret <file>', SECRET).env('MIXBCT_RDZV_SECRET_FILE'))
     .action(async (words: readonly string[], options: LaunchOptions) => {
+      checkLaunch(words, options);
       const { launchProcesses } = await import('../launch/launch-processes.ts');
       await launchProcesses(words, options);
     });

@@ -10,7 +10,7 @@ import { formatDuration } from '../base/progress.ts';
 import { STOP_SIGNALS } from '../base/stop-signals.ts';
 import { packageRoot } from '../base/version.ts';
 import { LAUNCHER, RENDEZVOUS_FILE } from '../torch/variables.ts';
-import { checkLaunch, type LaunchOptions } from './check-launch.ts';
+import type { LaunchOptions } from './check-launch.ts';
 
 /** How long the others have to end by themselves when one has failed, before they are killed. */
 const GRACE_MS = 4000;
@@ -20,11 +20,10 @@ const LAST_WORDS_MS = 1000;
 const LAST_LINES = 20;
 
 /**
- * Runs a command line of mixbct as several processes that work together, and ends when all have ended.
- * @throws UserError if an option does not fit; ProcessFailed if one has failed; Interrupted if they were told to stop.
+ * Runs a command line of mixbct as several processes that work together, and ends when all have ended. `checkLaunch` says whether the
+ * options fit. @throws ProcessFailed if one has failed; Interrupted if they were told to stop.
  */
 export async function launchProcesses(words: readonly string[], options: LaunchOptions): Promise<void> {
-  checkLaunch(words, options);
   const { nproc, nnodes, nodeRank, rdzvSecret } = options;
   const meeting = meetingPlace(options);
   const shared = {
