@@ -19,7 +19,7 @@ import sharp from 'sharp';
 import { mixbct, type Outcome } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { GLYPH_SHEET, readGlyphs } from '../../test/helpers/glyphs.ts';
-import { type SmallIjb, writeSmallIjb } from '../../test/helpers/ijb.ts';
+import { keptSets, type SmallIjb, writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { readNpz } from '../../test/helpers/npz.ts';
 import { trained } from '../../test/helpers/runs.ts';
 import { encodePgm } from '../data/decode.ts';
@@ -92,9 +92,6 @@ const evaluateIjb = (folder: string, out: string, ...more: readonly string[]): O
 
 const testOf = ({ tests }: Evaluation, query: string, gallery: string) =>
   tests.find((found) => found.query === query && found.gallery === gallery)!;
-
-/** What is kept in a folder beside the lists of the benchmark. */
-const keptSets = (folder: string): string[] => readdirSync(folder).filter((name) => !name.endsWith('.lists'));
 
 test('images become features, once for each model, and features the whole matrix of both protocols', async (t) => {
   const { folder, ijb } = await place();

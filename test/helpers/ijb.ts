@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { Rng } from '../../src/base/rng.ts';
@@ -156,3 +156,6 @@ function writeMeta(stem: string, subset: 'IJBC' | 'IJBB', { rows, galleries, pro
     );
   csv('1N_probe_mixed.csv', probes);
 }
+
+/** Feature sets in the folder of `evaluate ijb --features`, where the lists of the benchmark are kept, too. */
+export const keptSets = (folder: string): string[] => readdirSync(folder).filter((name) => !name.endsWith('.lists'));
