@@ -1,6 +1,5 @@
-// mixbct::conv3x3: a 3 × 3 convolution of stride 1 and padding 1 without bias, in training too. Forward, and the gradient by the
-// images, which is such a convolution again, by Winograd's tiles where they gain; the gradient by the weights, and all other
-// cases, by ATen.
+// mixbct::conv3x3: a 3 × 3 convolution of stride 1 and padding 1 without bias, in training too. Forward, the gradient by the images,
+// which is such a convolution again, and that by the weights by Winograd's tiles where they gain; all other cases by ATen.
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -42,9 +41,7 @@ struct Conv3x3 : torch::autograd::Function<Conv3x3> {
     const Tensor g = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     Tensor gradX, gradWeights;
     if (context->saved_data["of x"].toBool()) gradX = denseConv3x3(g, weights.flip({2, 3}).transpose(0, 1));
-    if (context->saved_data["of weights"].toBool())
-      gradWeights = std::get<1>(at::convolution_backward(g, x, weights, at::OptionalIntArrayRef(), {1, 1}, {1, 1}, {1, 1},
-                                                         false, {0, 0}, 1, {false, true, false}));
+    if (context->saved_data["of weights"].toBool()) gradWeights = denseConv3x3Weights(x, g);
     return {gradX, gradWeights};
   }
 };

@@ -14,6 +14,6 @@
 #include "dense-tokens.h"
 #pragma GCC pop_options
 
-const DenseKernels denseAvx512 = {LANES, kPanel, ROWS, product<false>, product<true>, kernelIn, tileIn, tileOut, depthwiseRow, normRows, attendScratch,
-                                  attend};
+const DenseKernels denseAvx512 = {LANES, kPanel, ROWS, product<false>, product<true>, kernelIn, tileIn, tileOut, gradTileIn, turnedProduct,
+                                  kernelOut, depthwiseRow, normRows, attendScratch, attend};
 #endif

@@ -204,6 +204,109 @@ void tileOut(const float* m, int64_t stride, float* out, const float* other, int
   }
 }
 
+// A g of one column or row of four.
+inline __attribute__((always_inline)) void intoGradTile(const Vec (&g)[4], Vec (&u)[6]) {
+  const Vec a = g[0] + g[2], b = g[1] + g[3], c = g[0] + 4 * g[2], e = 2 * g[1] + 8 * g[3];
+  u[0] = g[0];
+  u[1] = a + b;
+  u[2] = a - b;
+  u[3] = c + e;
+  u[4] = c - e;
+  u[5] = g[3];
+}
+
+// g: the gradient of an image [H, W, K]; (top, left): a tile's first pixel → to[f · stride] for 36 f, a row of each panel
+void gradTileIn(const float* g, int64_t height, int64_t width, int64_t columns, int64_t top, int64_t left, float* to,
+                int64_t stride, int64_t panelStride) {
+  for (int64_t k = 0; k < columns; k += LANES) {
+    float* const own = to + k / kPanel * panelStride + k % kPanel;
+    Vec half[6][4];
+    for (int64_t j = 0; j < 4; j++) {
+      Vec d[4], u[6];
+      for (int64_t i = 0; i < 4; i++)
+        d[i] = top + i < height && left + j < width ? load(g + ((top + i) * width + left + j) * columns + k) : Vec{};
+      intoGradTile(d, u);
+      for (int i = 0; i < 6; i++) half[i][j] = u[i];
+    }
+    for (int i = 0; i < 6; i++) {
+      Vec u[6];
+      intoGradTile(half[i], u);
+      for (int j = 0; j < 6; j++) store(own + (6 * i + j) * stride, u[j]);
+    }
+  }
+}
+
+template <int R>
+void turnedBlock(const float* a, int64_t aStride, const float* panel, int64_t depth, float* out, int64_t outStride) {
+  Vec sums[R][2];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    sums[r][0] = load(out + r * outStride);
+    sums[r][1] = load(out + r * outStride + LANES);
+  }
+  for (int64_t t = 0; t < depth; t++, panel += kPanel, a += aStride) {
+    const Vec first = load(panel), second = load(panel + LANES);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) {
+      sums[r][0] += a[r] * first;
+      sums[r][1] += a[r] * second;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; r++) {
+    store(out + r * outStride, sums[r][0]);
+    store(out + r * outStride + LANES, sums[r][1]);
+  }
+}
+
+template <int R>
+inline void turnedRest(int64_t rows, const float* a, int64_t aStride, const float* panel, int64_t depth, float* out,
+                       int64_t outStride) {
+  if (rows == R) return turnedBlock<R>(a, aStride, panel, depth, out, outStride);
+  if constexpr (R > 1) turnedRest<R - 1>(rows, a, aStride, panel, depth, out, outStride);
+}
+
+// out [rows, panels · kPanel] += aᵀ · packed: a [depth, rows], packed [panels, depth, kPanel], panels `panelStride` apart
+void turnedProduct(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t panelStride, int64_t panels,
+                   int64_t depth, float* out, int64_t outStride) {
+  for (int64_t p = 0; p < panels; p++)
+    for (int64_t r = 0; r < rows; r += ROWS) {
+      float* to = out + r * outStride + p * kPanel;
+      const float* panel = packed + p * panelStride;
+      if (rows - r >= ROWS) turnedBlock<ROWS>(a + r, aStride, panel, depth, to, outStride);
+      else turnedRest<ROWS - 1>(rows - r, a + r, aStride, panel, depth, to, outStride);
+    }
+}
+
+// Gᵀ s of one column or row of six, times 24.
+inline __attribute__((always_inline)) void outOfKernel(const Vec (&s)[6], Vec (&g)[3]) {
+  const Vec near = s[1] + s[2], apart = s[2] - s[1], far = s[3] + s[4];
+  g[0] = 6 * s[0] - 4 * near + far;
+  g[1] = 4 * apart + 2 * (s[3] - s[4]);
+  g[2] = 4 * (far - near) + 24 * s[5];
+}
+
+// s[f · apart] for 36 f, the columns of one input channel → its kernels of nine, `stride` apart
+void kernelOut(const float* s, int64_t apart, int64_t columns, float* to, int64_t stride) {
+  for (int64_t k = 0; k < columns; k += LANES) {
+    Vec half[3][6];
+    for (int j = 0; j < 6; j++) {
+      Vec d[6], g[3];
+      for (int i = 0; i < 6; i++) d[i] = load(s + (6 * i + j) * apart + k);
+      outOfKernel(d, g);
+      for (int i = 0; i < 3; i++) half[i][j] = g[i];
+    }
+    float turned[9][LANES];
+    for (int i = 0; i < 3; i++) {
+      Vec g[3];
+      outOfKernel(half[i], g);
+      for (int j = 0; j < 3; j++) store(turned[3 * i + j], g[j] * (1.0f / 576));
+    }
+    for (int64_t n = 0; n < LANES; n++)
+      for (int i = 0; i < 9; i++) to[(k + n) * stride + i] = turned[i][n];
+  }
+}
+
 // A depthwise convolution of one row of pixels: x an image [H, W, C], weights [side · side, C rounded up] → out row [W', C]
 void depthwiseRow(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t stride,
                   int64_t padding, int64_t side, const float* weights, int64_t weightStride, float* out,

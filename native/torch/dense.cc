@@ -277,3 +277,41 @@ at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights) {
   const at::Tensor bias = at::zeros({9, roundedUp(columns, denseKernels().panel)}, x.options()), none = at::empty({0}, x.options());
   return winogradOf(x, packWinograd(weights), columns, bias, none, none);
 }
+
+// Gᵀ [Σ over tiles of (Bᵀ d B) ⊙ (A g Aᵀ)] G: an element's sum is of one thread and in the order of the tiles, however many threads there are.
+at::Tensor denseConv3x3Weights(const at::Tensor& x, const at::Tensor& g) {
+  const DenseKernels& kernel = needed();
+  requireImages(x);
+  requireImages(g);
+  const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3), columns = g.size(1);
+  const int64_t panel = kernel.panel, wide = roundedUp(columns, panel), panels = wide / panel;
+  const int64_t down = (height + 3) / 4, across = (width + 3) / 4, total = batch * down * across;
+  const int64_t tiles = std::min(total, 36 * channels * columns < kMuchWeight ? kTilesOfPass / 4 : kTilesOfPass);
+  const int64_t row = channels + 16;  // not a power of two: rows would share sets of the cache
+  std::unique_ptr<float[]> v(new float[36 * tiles * row]), u(new float[36 * tiles * wide]);
+  const at::Tensor sums = at::zeros({36, channels, wide}, x.options());
+  at::Tensor out = at::empty({columns, channels, 3, 3}, x.options());
+  const float *pixels = x.data_ptr<float>(), *grads = g.data_ptr<float>();
+  float *sum = sums.data_ptr<float>(), *to = out.data_ptr<float>();
+  for (int64_t from = 0; from < total; from += tiles) {
+    const int64_t count = std::min(tiles, total - from);
+    at::parallel_for(0, count, 8, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; i++) {
+        const int64_t image = (from + i) / (down * across), place = (from + i) % (down * across), start = image * height * width;
+        const int64_t top = place / across * 4, left = place % across * 4;
+        kernel.tileIn(pixels + start * channels, height, width, channels, top - 1, left - 1, v.get() + i * row, tiles * row);
+        kernel.gradTileIn(grads + start * columns, height, width, columns, top, left, u.get() + i * panel, tiles * wide,
+                          tiles * panel);
+      }
+    });
+    at::parallel_for(0, 36, 1, [&](int64_t first, int64_t last) {
+      for (int64_t f = first; f < last; f++)
+        kernel.turnedProduct(v.get() + f * tiles * row, row, channels, u.get() + f * tiles * wide, tiles * panel, panels, count,
+                             sum + f * channels * wide, wide);
+    });
+  }
+  at::parallel_for(0, channels, 1, [&](int64_t first, int64_t last) {
+    for (int64_t c = first; c < last; c++) kernel.kernelOut(sum + c * wide, channels * wide, columns, to + c * 9, channels * 9);
+  });
+  return out;
+}

@@ -24,6 +24,12 @@ struct DenseKernels {
                  int64_t stride);
   void (*tileOut)(const float* m, int64_t stride, float* out, const float* other, int64_t height, int64_t width,
                   int64_t columns, int64_t biasStride, int64_t top, int64_t left, const Finish& finish);
+  // The same for a convolution's gradient by its weights: the gradient of a tile of 4 × 4, products over tiles, and back
+  void (*gradTileIn)(const float* g, int64_t height, int64_t width, int64_t columns, int64_t top, int64_t left, float* to,
+                     int64_t stride, int64_t panelStride);
+  void (*turnedProduct)(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t panelStride, int64_t panels,
+                        int64_t depth, float* out, int64_t outStride);
+  void (*kernelOut)(const float* s, int64_t apart, int64_t columns, float* to, int64_t stride);
   void (*depthwiseRow)(const float* x, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t stride,
                        int64_t padding, int64_t side, const float* weights, int64_t weightStride, float* out,
                        int64_t outWidth, const Finish& finish);
@@ -45,3 +51,5 @@ Finish finishOf(const at::Tensor& bias, const at::Tensor& slope, int64_t columns
 int64_t denseLanes();
 // x [B, C, H, W], channels last, weights [K, C, 3, 3] → [B, K, H, W], stride 1 and padding 1, by Winograd's tiles
 at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights);
+// The gradient by its weights: x [B, C, H, W], the gradient g [B, K, H, W], both channels last → [K, C, 3, 3]
+at::Tensor denseConv3x3Weights(const at::Tensor& x, const at::Tensor& g);
