@@ -22,7 +22,7 @@ using OptionalTensor = c10::optional<Tensor>;
 // How the rows are cut for summing: by their number alone, so that the sums do not depend on the number of threads.
 int64_t blocksOf(int64_t rows) { return std::clamp<int64_t>(rows / 64, 1, 256); }
 // In float32, where ATen's passes are good, ours gain with a slope, from here on. Channels, and pixels of a map's side.
-constexpr int64_t kChannels = 64, kSide = 7;
+constexpr int64_t kChannels = 64, kSide = 9;
 
 // What a channel is multiplied with and what is added to it, and the slope behind that (none: null).
 struct Affine {

@@ -12,6 +12,8 @@ using at::Tensor;
 
 // From here on tiles gain: channels on both sides, and pixels of a map's side. Fixed, so that a training does not depend on timings.
 constexpr int64_t kChannels = 64, kSide = 7;
+// The gradient by the weights, whose result is as large as they are whatever the map's size.
+constexpr int64_t kSideOfWeights = 9;
 
 bool autocasts() { return !c10::impl::tls_is_dispatch_key_excluded(c10::DispatchKey::AutocastCPU); }
 
@@ -22,6 +24,12 @@ bool gains(const Tensor& x, const Tensor& weights) {
     if (channels < kChannels || channels % lanes != 0) return false;
   return x.size(2) >= kSide && x.size(3) >= kSide && x.device().is_cpu() && x.scalar_type() == at::kFloat &&
          weights.scalar_type() == at::kFloat && x.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+Tensor byWeights(const Tensor& x, const Tensor& weights, const Tensor& g) {
+  if (x.size(2) >= kSideOfWeights && x.size(3) >= kSideOfWeights) return denseConv3x3Weights(x, g);
+  return std::get<1>(at::convolution_backward(g, x, weights, at::OptionalIntArrayRef(), {1, 1}, {1, 1}, {1, 1}, false, {0, 0}, 1,
+                                              {false, true, false}));
 }
 
 struct Conv3x3 : torch::autograd::Function<Conv3x3> {
@@ -41,7 +49,7 @@ struct Conv3x3 : torch::autograd::Function<Conv3x3> {
     const Tensor g = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     Tensor gradX, gradWeights;
     if (context->saved_data["of x"].toBool()) gradX = denseConv3x3(g, weights.flip({2, 3}).transpose(0, 1));
-    if (context->saved_data["of weights"].toBool()) gradWeights = denseConv3x3Weights(x, g);
+    if (context->saved_data["of weights"].toBool()) gradWeights = byWeights(x, weights, g);
     return {gradX, gradWeights};
   }
 };

@@ -280,7 +280,7 @@ at::Tensor denseConv3x3(const at::Tensor& x, const at::Tensor& weights) {
 
 // Gᵀ [Σ over tiles of (Bᵀ d B) ⊙ (A g Aᵀ)] G: an element's sum is of one thread and in the order of the tiles, however many threads there are.
 at::Tensor denseConv3x3Weights(const at::Tensor& x, const at::Tensor& g) {
-  const DenseKernels& kernel = needed();
+  const DenseKernels& kernel = denseKernels();
   requireImages(x);
   requireImages(g);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3), columns = g.size(1);

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "dense.h"
+
 namespace {
 
 using at::Tensor;
@@ -42,17 +44,7 @@ namespace avx2 {
 #endif
 
 // Bytes of a vector; 0: the processor has neither AVX-512 nor AVX2.
-int64_t vectorBytes() {
-#if defined(__x86_64__)
-  const char* const lanes = std::getenv("MIXBCT_LANES");
-  const int64_t most = lanes ? 4 * std::atoll(lanes) : 64;
-  if (most >= 64 && __builtin_cpu_supports("avx512f")) return 64;
-  if (most >= 32 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 32;
-#endif
-  return 0;
-}
-
-const int64_t kVectorBytes = vectorBytes();
+int64_t vectorBytes() { return denseLanes() * int64_t(sizeof(float)); }
 
 void requireMatrix(const Tensor& x) {
   TORCH_CHECK(x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && x.dim() == 2 && x.is_contiguous(),
@@ -62,8 +54,8 @@ void requireMatrix(const Tensor& x) {
 // b [M, D] → [panels, D, panel], zeros behind the last row; as it is where there are no inner loops
 Tensor packRows(const Tensor& b) {
   requireMatrix(b);
-  if (kVectorBytes == 0) return b;
-  const int64_t count = b.size(0), depth = b.size(1), panel = 2 * kVectorBytes / b.element_size(), panels = (count + panel - 1) / panel;
+  if (vectorBytes() == 0) return b;
+  const int64_t count = b.size(0), depth = b.size(1), panel = 2 * vectorBytes() / b.element_size(), panels = (count + panel - 1) / panel;
   Tensor packed = at::empty({panels, depth, panel}, b.options());
   AT_DISPATCH_FLOATING_TYPES(b.scalar_type(), "pack_rows", [&] {
     const scalar_t* from = b.data_ptr<scalar_t>();
@@ -98,7 +90,7 @@ void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) 
   AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "products_with_rows", [&] {
     const scalar_t *left = a.data_ptr<scalar_t>(), *right = packed.data_ptr<scalar_t>();
     scalar_t* to = out.data_ptr<scalar_t>();
-    const auto multiply = kVectorBytes == 64 ? avx512::products<scalar_t> : avx2::products<scalar_t>;
+    const auto multiply = vectorBytes() == 64 ? avx512::products<scalar_t> : avx2::products<scalar_t>;
     at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t first, int64_t last) {
       for (int64_t part = first; part < last; part++) {
         const int64_t from = part * kRows;

@@ -15,30 +15,28 @@
 #include <tuple>
 #include <vector>
 
+#include "clones.h"
+
 namespace {
 
 using at::Tensor;
 
-#define VECTORIZED                                                       \
-  __attribute__((target_clones("avx512f", "avx2", "default"),            \
-                 optimize("O3", "no-signed-zeros", "no-trapping-math", "associative-math")))
-
 // 1 / length of a row; 1 for a row of zeros, which stays.
-VECTORIZED double unitWeight(const float* __restrict x, int64_t dim) {
+ANY_ORDER double unitWeight(const float* __restrict x, int64_t dim) {
   double sum = 0;
   for (int64_t d = 0; d < dim; d++) sum += double(x[d]) * x[d];
   return sum > 0 ? 1 / std::sqrt(sum) : 1;
 }
 
-VECTORIZED void addScaled(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
+ANY_ORDER void addScaled(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
   for (int64_t d = 0; d < dim; d++) sums[d] += x[d] * weight;
 }
 
-VECTORIZED void addSquares(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
+ANY_ORDER void addSquares(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
   for (int64_t d = 0; d < dim; d++) sums[d] += (x[d] * weight) * (x[d] * weight);
 }
 
-VECTORIZED double squaredDistance(const float* __restrict x, double weight, const double* __restrict mean,
+ANY_ORDER double squaredDistance(const float* __restrict x, double weight, const double* __restrict mean,
                                   const double* __restrict factors, int64_t dim) {
   double sum = 0;
   for (int64_t d = 0; d < dim; d++) {

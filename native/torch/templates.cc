@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "clones.h"
+
 namespace {
 
 using at::Tensor;
@@ -21,15 +23,8 @@ T* dataOf(const Tensor& x, int64_t count, const char* name) {
   return x.data_ptr<T>();
 }
 
-// No product is added before it is rounded: sums are those of a loop that does one after the other.
-#define VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3", "fp-contract=off")))
-
-#define ANY_ORDER                                             \
-  __attribute__((target_clones("avx512f", "avx2", "default"), \
-                 optimize("O3", "no-signed-zeros", "no-trapping-math", "associative-math")))
-
 #define FOR_ROWS_OF(T)                                                                                      \
-  VECTORIZED void addScaled(double* __restrict sums, const T* __restrict x, double weight, int64_t dim) {   \
+  IN_ORDER void addScaled(double* __restrict sums, const T* __restrict x, double weight, int64_t dim) {     \
     for (int64_t d = 0; d < dim; d++) sums[d] += x[d] * weight;                                             \
   }                                                                                                         \
   ANY_ORDER double squaresOf(const T* __restrict x, int64_t dim) {                                          \
