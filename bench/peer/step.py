@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 LR, MOMENTUM, DECAY, CLIP = 0.01, 0.9, 5e-4, 5.0
 MARGIN, SCALE = 0.5, 64.0
+LIMIT = -math.log(1e-30)  # of an image's loss as our trainer tells it; its gradient has none
 MODES = ["stock", "tuned", "compiled", "same-ops"]
 
 
@@ -70,7 +71,7 @@ class Iresnet(nn.Module):
 
 
 def arcface(embeddings, centres, labels):
-    """ArcFace as its authors publish it: the target's cosine is turned by the margin, then scaled cross-entropy."""
+    """ArcFace as its authors publish it: the target's cosine is turned by the margin, then scaled cross-entropy. [B]"""
     cos = F.linear(F.normalize(embeddings), F.normalize(centres)).clamp(-1, 1)
     rows = torch.arange(len(labels), device=labels.device)
     target = cos[rows, labels]
@@ -79,7 +80,7 @@ def arcface(embeddings, centres, labels):
     beyond = target - math.sin(math.pi - MARGIN) * MARGIN
     logits = cos.clone()
     logits[rows, labels] = torch.where(target > math.cos(math.pi - MARGIN), inside, beyond)
-    return F.cross_entropy(SCALE * logits, labels)
+    return F.cross_entropy(SCALE * logits, labels, reduction="none")
 
 
 def our_normalize(x):
@@ -98,7 +99,7 @@ def our_arcface(embeddings, centres, labels):
     turned = torch.where(target > math.cos(math.pi - MARGIN), inside, beyond)
     logits = cos.scatter(1, index, torch.where(column > -1, turned, target)) * SCALE
     each = -logits.log_softmax(-1).gather(1, labels.unsqueeze(1))
-    limited = each.clamp(max=-math.log(1e-30))
+    limited = each.clamp(max=LIMIT)
     return (each + (limited - each).detach()).mean()
 
 
@@ -209,13 +210,13 @@ def make_step(mode, width, side, batch, dim, classes, network="r18", precision="
 
     def step():
         sgd.zero_grad()
-        loss = loss_of(images, labels)
-        scaler.scale(loss).backward()
+        losses = loss_of(images, labels)
+        scaler.scale(losses.mean()).backward()
         scaler.unscale_(sgd)
         nn.utils.clip_grad_norm_(clipped, CLIP)
         scaler.step(sgd)
         scaler.update()
-        return loss.item()
+        return losses.detach().clamp(max=LIMIT).mean().item()
 
     return step
 

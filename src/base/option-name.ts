@@ -3,6 +3,7 @@ export type OptionName =
   | '--adapt'
   | '--adapter'
   | '--allow-missing'
+  | '--at-once'
   | '--backfill'
   | '--background'
   | '--batch-size'

@@ -1,8 +1,10 @@
 import { tuneMetrics } from '../tune/score.ts';
 import { command, interruptible } from './context.ts';
+import { mostThreads } from './options.ts';
 
 const METHOD = 'method to tune, or several composed (pairs+bct), instead of those of the experiment';
 const STAGE = 'stage whose recipe the trials share (default: the first that trains with an old model)';
+const AT_ONCE = 'trials that are trained at a time; several are a process each, which share the threads';
 const METRIC = 'what is chosen by: gain is the harmonic mean of two update gains, minus tax';
 
 export const tuneCommand = () =>
@@ -17,6 +19,7 @@ export const tuneCommand = () =>
     .option('--stage <id>', STAGE)
     .wholeOption('--trials <n>', 'settings that each method tries', { least: 2, most: 1000 }, 6)
     .wholeOption('--validation <n>', 'classes that no trial is trained on', { least: 2, most: 1_000_000 }, 200)
+    .wholeOption('--at-once <n>', AT_ONCE, { least: 1, most: mostThreads() }, 1)
     .choiceOption('--metric <name>', METRIC, tuneMetrics, 'gain')
     .repeatedOption('--set <path=value>', 'change a setting (stages.new.recipe.epochs=8, say)')
     .shared('folder', 'workers', 'threads', 'force')

@@ -6,6 +6,7 @@ import { bt2 } from './bt2.ts';
 import { compose } from './compose.ts';
 import { hoc } from './hoc.ts';
 import { independent } from './independent.ts';
+import { joint } from './joint.ts';
 import { l2 } from './l2.ts';
 import { lce } from './lce.ts';
 import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsOf } from './method.ts';
@@ -33,7 +34,21 @@ export type {
 export { COMPOSE, defineMethod, methodTitle, partsOf } from './method.ts';
 
 /** All methods. To add one, write its file and add it here; a program that uses mixbct registers its own. */
-export const methods = { independent, mixbct, l2, bct, unibct, nccl, advbct, lce, ract, bt2, hoc, pairs } as const;
+export const methods = {
+  independent,
+  mixbct,
+  l2,
+  bct,
+  unibct,
+  nccl,
+  advbct,
+  lce,
+  ract,
+  bt2,
+  hoc,
+  pairs,
+  joint,
+} as const;
 export type MethodName = keyof typeof methods;
 
 /** Methods that recipes may name now, with their type parameters widened: ours, and those that were registered. */

@@ -18,7 +18,8 @@ import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { gainMetrics, scoreTrial, type TuneMetric } from './score.ts';
 import { drawTrials } from './search-space.ts';
 import { type MethodOptions, searched } from './searched.ts';
-import { PREFIX, type Prepared, planTuning, type TunePlan, trialStages } from './tune-plan.ts';
+import { TrialRuns } from './trial-runs.ts';
+import { judgedIn, PREFIX, type Prepared, planTuning, type TunePlan, trialName, trialStages } from './tune-plan.ts';
 import {
   readTuning,
   type Trial,
@@ -45,12 +46,15 @@ export type TuneOptions = {
   readonly validation: number;
   readonly metric: TuneMetric;
   readonly workers: number;
+  /** Trials that are trained at a time; several are a process each, which share the threads. Default: 1. */
+  readonly atOnce?: number;
   readonly force?: boolean;
   readonly signal: AbortSignal;
 };
 
-/** Folder of the result in that of the experiment. */
+/** Folder of the result, and of the trials, in that of the experiment. */
 export const tuningFolder = (out: string): string => join(out, 'tuning');
+export const trialsFolder = (out: string): string => join(out, 'tuning-trials');
 
 /**
  * Searches for options of methods by successive halving on validation classes: every method gets the same number of trials and
@@ -78,9 +82,13 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   });
   const { place, ceiling } = await prepare(plan, options);
   const rounds = roundsOf(plan.recipe.epochs);
-  const tuned: TunedMethod[] = [];
-  for (const [i, { method, recipe }] of plan.methods.entries())
-    tuned.push(await tuneMethod(method, { recipe, trials: drawn[i]!, rounds, place, experiment, options }));
+  const runs = new TrialRuns(options.atOnce ?? 1, options.signal);
+  const search = { rounds, place, experiment, options, runs };
+  const tuned = await allEnded(
+    plan.methods.map(({ method, recipe }, i) => tuneMethod(method, { recipe, trials: drawn[i]!, ...search })),
+  ).catch((error) => {
+    throw runs.cause ?? error;
+  });
   using held = openDataset(place('classes.eval'));
   const ofSelf = (name: string): number[] =>
     gainMetrics.map((metric) => ceiling.tests.find(({ query }) => query === name)!.judged!.find((one) => one.metric === metric)!.value.value); // biome-ignore format: short
@@ -113,6 +121,15 @@ async function prepare({ prepared }: TunePlan, { out, dataFolder, workers, signa
   return { place, ceiling };
 }
 
+/** Waits for all, even if one fails. @throws what failed first */
+async function allEnded<T>(begun: readonly Promise<T>[]): Promise<readonly T[]> {
+  const failures: unknown[] = [];
+  for (const one of begun) one.catch((error) => failures.push(error));
+  await Promise.allSettled(begun);
+  if (failures.length > 0) throw failures[0];
+  return Promise.all(begun);
+}
+
 type MethodSearch = {
   readonly recipe: Recipe;
   readonly trials: readonly MethodOptions[];
@@ -120,6 +137,7 @@ type MethodSearch = {
   readonly place: Prepared;
   readonly experiment: Experiment;
   readonly options: TuneOptions;
+  readonly runs: TrialRuns;
 };
 
 /** Successive halving. The options of the experiment are tried in every round, so that the others are compared with them. */
@@ -132,11 +150,12 @@ async function tuneMethod(method: string, { recipe, trials, rounds, ...search }:
   let going = records.map(({ trial }) => trial);
   for (const [nth, epochs] of rounds.entries()) {
     if (nth > 0) going = [...new Set([...betterHalf(going.map((trial) => scoreOf(records[trial]!))), 0])];
-    for (const trial of going) {
+    const tried = going.map(async (trial) => {
       const record = records[trial]!;
-      if (record.problem !== undefined) continue;
+      if (record.problem !== undefined) return;
       records[trial] = await tryOnce(record, epochs, { method, recipe, ...search });
-    }
+    });
+    await allEnded(tried);
   }
   const last = records.filter(({ trial, problem }) => going.includes(trial) && problem === undefined);
   const [best] = ranked(last.map(scoreOf));
@@ -148,22 +167,29 @@ async function tuneMethod(method: string, { recipe, trials, rounds, ...search }:
 async function tryOnce(
   record: Trial,
   epochs: number,
-  { method, recipe, place, experiment, options }: Omit<MethodSearch, 'trials' | 'rounds'> & { readonly method: string },
+  {
+    method,
+    recipe,
+    place,
+    experiment,
+    options,
+    runs,
+  }: Omit<MethodSearch, 'trials' | 'rounds'> & { readonly method: string },
 ): Promise<Trial> {
-  const { out, dataFolder, workers, signal, force = false, metric } = options;
-  const { trial } = record;
+  const [{ title, seed, preset }, { dataFolder, workers, force = false, metric }] = [experiment, options];
+  const name = trialName(method, record.trial, epochs);
   const section = searched(method).section(record.options) as Recipe['method'];
-  const { judged, stages: ofTrial } = trialStages({ ...recipe, method: section }, { trial, epochs }, place);
+  const out = join(trialsFolder(options.out), name);
+  const made = trialStages({ ...recipe, method: section }, { name, epochs }, place);
   try {
-    const run = { out, dataFolder, workers, signal, force };
-    const places = await runStages({ ...experiment, aliases: {}, stages: ofTrial }, run);
-    const [candidate] = readEvaluation(places.get(judged)!).candidates;
+    await runs.run(name, { title, seed, preset, stages: made, out, dataFolder, workers, force });
+    const [candidate] = readEvaluation(judgedIn(out)).candidates;
     const score = scoreTrial(candidate!.comparisons, metric);
-    logLine(`${method} ${trial}, ${epochs} epochs: score ${(100 * score.score).toFixed(2)}`);
+    logLine(`${method} ${record.trial}, ${epochs} epochs: score ${(100 * score.score).toFixed(2)}`);
     return { ...record, rounds: [...record.rounds, { epochs, ...score }] };
   } catch (error) {
-    if (error instanceof Interrupted || !/non-finite/.test(messageOf(error))) throw error;
-    logLine(`${method} ${trial}, ${epochs} epochs: diverged`);
+    if (error instanceof Interrupted || !/non-finite/.test(messageOf(error))) throw runs.failed(error);
+    logLine(`${method} ${record.trial}, ${epochs} epochs: diverged`);
     return { ...record, problem: 'diverged' };
   }
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { UserError } from '../base/errors.ts';
 import { didYouMean } from '../base/suggestion.ts';
 import type { Experiment } from '../experiment/load.ts';
@@ -134,34 +135,36 @@ const JUDGING = { resamples: 1, trial: true } as const;
 /** Places of what the preparation made. */
 export type Prepared = (part: string) => string;
 
-/**
- * The stages of one training of a trial: train, embed, evaluate. The last one's id comes first. Its inputs are paths, so that what
- * the trial was made with is told by their content.
- */
+/** The stages of one training of a trial, which have a folder of their own. */
+const TRIAL = { model: 'model', own: 'validation', inOld: 'crossing', judged: 'judged' } as const;
+
+/** Where the evaluation of a trial in `folder` is. */
+export const judgedIn = (folder: string): string => join(folder, TRIAL.judged);
+
+/** What one training of a trial is called: `mixbct-3-5` is trial 3, 5 epochs. */
+export const trialName = (method: string, trial: number, epochs: number): string =>
+  `${method.replaceAll('+', '-')}-${trial}-${epochs}`;
+
+/** Train, embed, evaluate. Inputs are paths, so that what the trial was made with is told by their content. */
 export function trialStages(
   recipe: Recipe,
-  { trial, epochs }: { readonly trial: number; readonly epochs: number },
+  { name, epochs }: { readonly name: string; readonly epochs: number },
   place: Prepared,
-): { readonly judged: string; readonly stages: Record<string, Stage> } {
-  const method = nameOf(recipe.method as MethodSection).replaceAll('+', '-');
-  const id = `${PREFIX}-${method}-${trial}-${epochs}`;
+): Record<string, Stage> {
+  const { model, own, inOld, judged } = TRIAL;
   const needed = pathsNeeded(configureMethod(recipe.method as MethodSection));
   const old = Object.fromEntries(needed.map((what) => [what, place(what === 'features' ? 'old' : what)]));
   const of = place('classes.eval');
-  const [own, inOld] = [`${id}-validation`, `${id}-crossing`];
-  const extract = { do: 'extract', model: id, of, flip: 'none' };
+  const extract = { do: 'extract', model, of, flip: 'none' };
   return {
-    judged: `${id}-judged`,
-    stages: {
-      [id]: { do: 'train', on: place('classes.train'), old, recipe: { ...recipe, name: id, epochs } },
-      [own]: { ...extract, space: 'own' },
-      ...(recipe.projection && { [inOld]: { ...extract, space: 'old' } }),
-      [`${id}-judged`]: {
-        do: 'evaluate',
-        ...{ old: place('old-validation'), oracle: place('oracle-validation') },
-        new: { [id]: recipe.projection ? { own, old: inOld } : own },
-        ...JUDGING,
-      },
+    [model]: { do: 'train', on: place('classes.train'), old, recipe: { ...recipe, name, epochs } },
+    [own]: { ...extract, space: 'own' },
+    ...(recipe.projection && { [inOld]: { ...extract, space: 'old' } }),
+    [judged]: {
+      do: 'evaluate',
+      ...{ old: place('old-validation'), oracle: place('oracle-validation') },
+      new: { [name]: recipe.projection ? { own, old: inOld } : own },
+      ...JUDGING,
     },
   };
 }
