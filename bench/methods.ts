@@ -28,6 +28,7 @@ const sections: readonly (readonly [name: string, section: object])[] = [
   ['nccl', { kind: 'nccl' }],
   ['advbct', { kind: 'advbct' }],
   ['pairs', { kind: 'pairs' }],
+  ['joint', { kind: 'joint' }],
 ];
 
 /** What a step of each method costs more than one of the classification loss alone. */

@@ -2,7 +2,7 @@ import { tuneMetrics } from '../tune/score.ts';
 import { command, interruptible } from './context.ts';
 import { mostThreads } from './options.ts';
 
-const METHOD = 'method to tune, or several composed (pairs+bct), instead of those of the experiment';
+const METHOD = 'method to tune, or several composed (pairs+joint), instead of those of the experiment';
 const STAGE = 'stage whose recipe the trials share (default: the first that trains with an old model)';
 const AT_ONCE = 'trials that are trained at a time; several are a process each, which share the threads';
 const METRIC = 'what is chosen by: gain is the harmonic mean of two update gains, minus tax';

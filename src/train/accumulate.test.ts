@@ -26,6 +26,7 @@ const methods = {
   nccl: [{ queueSize: 20 }, ['features', 'credible']],
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
   pairs: [{ queueSize: 20 }, ['features']],
+  joint: [{}, ['features']],
 } as const;
 
 // batch norms see parts: of a batch that is the same images so many times, each part has the statistics of the whole

@@ -46,6 +46,7 @@ const methods = {
   bt2: [{}, ['features', 'prototypes']],
   hoc: [{}, ['features']],
   pairs: [{ queueSize: 20 }, ['features']],
+  joint: [{}, ['features']],
   compose: [
     {
       of: [

@@ -36,6 +36,7 @@ const methods: Readonly<
   bt2: [{}, ['features', 'prototypes'], sliced],
   hoc: [{}, ['features'], { head: { kind: 'simplex', firstVertex: 1 } }],
   pairs: [{ queueSize: 20 }, ['features']],
+  joint: [{}, ['features']],
 };
 /** Two compositions with a queue, a discriminator, replaced rows and renewed prototypes; their inputs are those of the parts. */
 const compositions = ['mixbct+nccl+bct', 'l2+unibct+advbct', 'lce+ract'];
@@ -129,7 +130,7 @@ test('a method gets its needs and wants, and refuses what it does not use', asyn
 test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async () => {
   const { folder, dataset, side } = await shared();
   const network = { ...tinyRecipe().network, embeddingDim: 12 };
-  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'lce', 'ract', 'l2+bct', 'bt2']) {
+  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'lce', 'ract', 'l2+bct', 'bt2', 'joint']) {
     const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
     const projection = { dim: 8, orthonormal: kind === 'bt2' };
     const out = join(folder, kind);

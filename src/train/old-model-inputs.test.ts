@@ -60,6 +60,7 @@ test('each method skips the samples of which it needs something that is missing,
     ['bct', ['prototypes'], lostClass],
     ['unibct', ['features'], lostClass],
     ['pairs', ['features'], MISSING],
+    ['joint', ['features'], MISSING],
   ];
   for (const [kind, paths, lost] of cases) {
     const method = { kind, ...(kind === 'unibct' && { startEpoch: 0, refreshEpochs: [0] }) };

@@ -12,7 +12,7 @@ import {
 /** Options of a method, complete. */
 export type MethodOptions = Readonly<Record<string, unknown>>;
 
-/** What is tuned: a method, or several composed. A composition is named by its parts, `pairs+bct`, and its options by theirs, `bct.scale`. */
+/** What is tuned: a method, or several composed. A composition is named by its parts, `pairs+joint`, and its options by theirs, `joint.weight`. */
 export type Searched = {
   readonly name: string;
   readonly options: { parse(options: MethodOptions): MethodOptions };

@@ -365,7 +365,7 @@ def run(method, head, optimizer, precision="float32"):
             loss = loss + influence(shared, prototypes(old_dim), labels, 16)
             loss = loss + 5 * (1 - (F.normalize(shared) * old).sum(1).mean())
         if "joint" in kinds:
-            loss = loss + loss_of(old, labels)
+            loss = loss + loss_of(old @ matrix if projected else old, labels)
         if "pairs" in kinds:
             loss = loss + pairs.loss(F.normalize(shared), old, labels)
         opt.zero_grad(set_to_none=True)
@@ -410,7 +410,7 @@ def main():
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
     field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")] + [("hoc", "simplex", "sgd")]
-    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint")]
+    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint", "joint/p")]
     groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field, "ten_steps_own": own}
     for name, runs in groups.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
