@@ -85,16 +85,16 @@ async function training(limit: number): Promise<Found> {
     if (code !== 0) throw new Error(`mixbct ${line}: ${lastLine(text)}`);
   };
   const threads = '--threads 4 --workers 2';
-  await run(`data split ${at('data/k12')} --by class --ratio 0.3 --out k12`);
+  await run(`data split ${at('data/k12')} --by class --ratio 0.3 --out k12 --force`);
   const [first, second] = ['k12/k12_part_30_class', 'k12/k12_part_70_class'];
   const devices = cpuOnly ? ['cpu'] : ['cpu', 'cuda'];
   for (const device of devices)
     await run(
-      `train recipes/glyphs/old.yaml --set epochs=2 --data ${first} --out old-${device} --device ${device} --log-every 1 ${threads}`,
+      `train recipes/glyphs/old.yaml --set epochs=2 --data ${first} --out old-${device} --device ${device} --log-every 1 ${threads} --force`,
     );
   for (const device of devices)
-    await run(`extract old-cpu --data ${second} --out features-${device} --device ${device} ${threads}`);
-  await run('denoise features-cpu --keep 0.9 --out credible --threads 4');
+    await run(`extract old-cpu --data ${second} --out features-${device} --device ${device} ${threads} --force`);
+  await run('denoise features-cpu --keep 0.9 --out credible --threads 4 --force');
   const old = '--old-features features-cpu';
   for (const device of devices)
     for (const [name, more] of [
@@ -102,7 +102,7 @@ async function training(limit: number): Promise<Found> {
       ['mixbct', `${old} --old-credible credible`],
     ] as const)
       await run(
-        `train recipes/glyphs/${name}.yaml --set epochs=2 --data ${second} --out ${name}-${device} ${more} --device ${device} --log-every 1 ${threads}`,
+        `train recipes/glyphs/${name}.yaml --set epochs=2 --data ${second} --out ${name}-${device} ${more} --device ${device} --log-every 1 ${threads} --force`,
       );
   const courses = ['old', 'l2', 'mixbct'].map((name) => {
     const [cpu, cuda] = devices.map((device) =>
