@@ -145,10 +145,8 @@ class Crew {
       member.child.once('error', (error) => member.lastLines.push(error.message));
       // 'close' comes after the last line; a child that could not start has no 'exit'
       member.child.once('close', (code, signal) => {
-        const number = signal ? 128 + constants.signals[signal] : 0;
         member.end = {
-          code: code !== null && code >= 0 ? code : number || 1,
-          how: signal ? `was ended by ${signal}` : `ended with code ${code}`,
+          ...howEnded(code, signal),
           victim: code === PEER_LOST || (signal !== null && this.#killer !== undefined),
         };
         if (member.end.code !== 0) {
@@ -182,6 +180,12 @@ class Crew {
     for (const { child, end } of this.#members) if (!end) child.kill(signal);
   }
 }
+
+/** How a child process ended, and the code by which a shell tells it. */
+export const howEnded = (code: number | null, signal: NodeJS.Signals | null) => ({
+  code: code !== null && code >= 0 ? code : signal ? 128 + constants.signals[signal] : 1,
+  how: signal ? `was ended by ${signal}` : `ended with code ${code}`,
+});
 
 /** Passes lines on. */
 function relay(from: Readable | null, hear: (line: string) => void): void {

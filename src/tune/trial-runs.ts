@@ -1,10 +1,10 @@
 import { fork } from 'node:child_process';
-import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Interrupted, messageOf, ProcessFailed, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { Experiment } from '../experiment/load.ts';
 import { type RunOptions, runStages } from '../experiment/run.ts';
+import { howEnded } from '../launch/launch-processes.ts';
 import { stages as kinds } from '../stages/index.ts';
 import { threads } from '../torch/index.ts';
 
@@ -94,8 +94,8 @@ export class TrialRuns {
         child.once('exit', (code, signal) => {
           if (end === 'done') return resolve();
           if (end && 'failed' in end) return reject(errorOf(end));
-          const number = signal ? 128 + constants.signals[signal] : (code ?? 1);
-          reject(new ProcessFailed(`the process of ${name} ${signal ? `was ended by ${signal}` : `ended with code ${code}`}`, number)); // biome-ignore format: short
+          const ended = howEnded(code, signal);
+          reject(new ProcessFailed(`the process of ${name} ${ended.how}`, ended.code));
         });
         tell({ job, threads: share });
       });
