@@ -4,6 +4,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <torch/version.h>
 
+#include <malloc.h>
 #include <sys/mman.h>
 #include <array>
 #include <bit>
@@ -18,6 +19,8 @@ namespace {
 
 constexpr size_t kAlignment = 64;            // what libtorch promises for CPU tensors, and one cache line
 constexpr size_t kHugePage = size_t{2} << 20;  // blocks this large are aligned to, and asked for as, huge pages
+constexpr size_t kKept = size_t{1} << 30;       // that malloc keeps of what is freed
+constexpr size_t kTopPad = size_t{64} << 20;    // by which malloc's heap grows at least
 constexpr size_t kStepsPerDoubling = 8;      // size classes: at most 1/8 of a block is padding
 constexpr size_t kClasses = 64 * kStepsPerDoubling;
 
@@ -138,6 +141,22 @@ struct CachingAllocator final : c10::Allocator {
 };
 
 }  // namespace
+
+void tuneMalloc() {
+  static std::once_flag once;  // a worker thread loads the addon again
+  std::call_once(once, [] {
+    mallopt(M_MMAP_THRESHOLD, int(kKept));
+    mallopt(M_TRIM_THRESHOLD, int(kKept));
+    mallopt(M_TOP_PAD, int(kTopPad));
+    // Space that the heap has from now on, none of it used yet. Where it cannot be had, all is as it was.
+    const size_t bytes = kKept - 2 * kTopPad;
+    char* memory = static_cast<char*>(malloc(bytes));
+    if (memory == nullptr) return;
+    const auto skipped = (kHugePage - reinterpret_cast<uintptr_t>(memory) % kHugePage) % kHugePage;
+    madvise(memory + skipped, bytes - skipped, MADV_HUGEPAGE);
+    free(memory);
+  });
+}
 
 void installAllocator(int64_t boundBytes) {
   static auto* allocator = new CachingAllocator;

@@ -17,6 +17,12 @@ struct AllocatorStats {
   int64_t trims = 0;        // times the full cache was emptied
 };
 
+// Sets up malloc, from which what is no tensor comes: arrays of JavaScript, and oneDNN's scratch pads.
+// * glibc never reuses freed aligned blocks that lie between small live ones (4 GB lost in 300 steps, docs/memory.md), and what is
+//   mapped and faulted in anew is slow: freed memory stays in the heap.
+// * Its first gigabyte is asked for as huge pages: an array is touched for the first time once in 2 MB, not once in 4 KB.
+void tuneMalloc();
+
 // Makes libtorch use the caching allocator for every CPU tensor from now on. Call before the first tensor is made.
 void installAllocator(int64_t boundBytes);
 AllocatorStats allocatorStats();

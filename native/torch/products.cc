@@ -51,20 +51,25 @@ void requireMatrix(const Tensor& x) {
               "wanted rows [N, D] in float32 or float64 on the CPU, without gaps");
 }
 
-// b [M, D] → [panels, D, panel], zeros behind the last row; as it is where there are no inner loops
-Tensor packRows(const Tensor& b) {
+// Rows b [N, D], or those of order [M] int32 → [panels, D, panel], zeros behind the last row; rows as they are where there are no inner loops
+Tensor packRows(const Tensor& b, const c10::optional<Tensor>& order) {
   requireMatrix(b);
-  if (vectorBytes() == 0) return b;
-  const int64_t count = b.size(0), depth = b.size(1), panel = 2 * vectorBytes() / b.element_size(), panels = (count + panel - 1) / panel;
+  if (order) TORCH_CHECK(order->scalar_type() == at::kInt && order->is_contiguous(), "wanted the order of rows in int32");
+  if (vectorBytes() == 0) return order ? b.index_select(0, *order) : b;
+  const int64_t rows = b.size(0), count = order ? order->numel() : rows, depth = b.size(1);
+  const int64_t panel = 2 * vectorBytes() / b.element_size(), panels = (count + panel - 1) / panel;
+  const int32_t* place = order ? order->data_ptr<int32_t>() : nullptr;
+  for (int64_t i = 0; place && i < count; i++) TORCH_CHECK(place[i] >= 0 && place[i] < rows, "row ", place[i], " of ", rows);
   Tensor packed = at::empty({panels, depth, panel}, b.options());
   AT_DISPATCH_FLOATING_TYPES(b.scalar_type(), "pack_rows", [&] {
     const scalar_t* from = b.data_ptr<scalar_t>();
     scalar_t* to = packed.data_ptr<scalar_t>();
     at::parallel_for(0, panels, 1, [&](int64_t first, int64_t last) {
       for (int64_t p = first; p < last; p++)
-        for (int64_t k = 0; k < panel; k++)
-          for (int64_t row = p * panel + k, d = 0; d < depth; d++)
-            to[(p * depth + d) * panel + k] = row < count ? from[row * depth + d] : 0;
+        for (int64_t k = 0; k < panel; k++) {
+          const int64_t i = p * panel + k, row = place && i < count ? place[i] : i;
+          for (int64_t d = 0; d < depth; d++) to[(p * depth + d) * panel + k] = i < count ? from[row * depth + d] : 0;
+        }
     });
   });
   return packed;
@@ -102,7 +107,7 @@ void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) 
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {
-  library.def("pack_rows(Tensor b) -> Tensor");
+  library.def("pack_rows(Tensor b, Tensor? order) -> Tensor");
   library.impl("pack_rows", c10::DispatchKey::CPU, TORCH_FN(packRows));
   library.def("products_with_rows(Tensor(a!) out, Tensor a, Tensor packed) -> ()");
   library.impl("products_with_rows", c10::DispatchKey::CPU, TORCH_FN(productsWithRows));

@@ -1,4 +1,4 @@
-// mixbct::class_means, class_spread, unit_squares, mark_nearest: what prototypes, boundaries and masks are made of, for rows that lie class by
+// mixbct::class_directions, class_spread, unit_squares, mark_nearest: what prototypes, boundaries and masks are made of, for rows that lie class by
 // class. An operator of ATen for each step reads and writes all rows in float32; these read a class while it is in the cache, and
 // compute in double precision. Each class is one thread's work: results do not depend on the number of threads. The operators
 // _of_file read the rows themselves, each thread its own: to copy them out of the system's cache is most of the work.
@@ -21,10 +21,24 @@ namespace {
 
 using at::Tensor;
 
+// Sums that run side by side: a processor adds several vectors before the first sum is known.
+constexpr int64_t kLanes = 32;
+
+// The sum of term(d) over the dimensions.
+template <typename Term>
+__attribute__((always_inline)) inline double sumOver(int64_t dim, const Term& term) {
+  double lanes[kLanes] = {}, sum = 0;
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes)
+    for (int64_t i = 0; i < kLanes; i++) lanes[i] += term(d + i);
+  for (; d < dim; d++) sum += term(d);
+  for (int64_t i = 0; i < kLanes; i++) sum += lanes[i];
+  return sum;
+}
+
 // 1 / length of a row; 1 for a row of zeros, which stays.
 ANY_ORDER double unitWeight(const float* __restrict x, int64_t dim) {
-  double sum = 0;
-  for (int64_t d = 0; d < dim; d++) sum += double(x[d]) * x[d];
+  const double sum = sumOver(dim, [&](int64_t d) { return double(x[d]) * x[d]; });
   return sum > 0 ? 1 / std::sqrt(sum) : 1;
 }
 
@@ -38,12 +52,10 @@ ANY_ORDER void addSquares(double* __restrict sums, const float* __restrict x, do
 
 ANY_ORDER double squaredDistance(const float* __restrict x, double weight, const double* __restrict mean,
                                   const double* __restrict factors, int64_t dim) {
-  double sum = 0;
-  for (int64_t d = 0; d < dim; d++) {
+  return sumOver(dim, [&](int64_t d) {
     const double apart = x[d] * weight - mean[d];
-    sum += factors[d] * apart * apart;
-  }
-  return sum;
+    return factors[d] * apart * apart;
+  });
 }
 
 void requireRows(const Tensor& x) {
@@ -134,43 +146,83 @@ void eachClass(const Rows& rows, const int32_t* start, int64_t classes, const Ta
   });
 }
 
-// starts [K + 1] int32 → means of rows as they are [K, D] float64; zeros where there are none.
-Tensor meansOf(const Rows& rows, const Tensor& starts) {
+// A mean that is shorter has no direction: what libtorch divides by at least.
+constexpr double kShortest = 1e-12;
+
+// starts [K + 1] int32; into [K, D] float32: the means of rows as they are, divided by their length; zeros where there are none.
+void directionsOf(const Rows& rows, const Tensor& starts, const Tensor& into) {
   const int32_t* start = startsOf(rows.count, starts);
   const int64_t dim = rows.dim, classes = starts.numel() - 1;
-  Tensor means = at::zeros({classes, dim}, at::kDouble);
-  double* meanData = means.data_ptr<double>();
+  requireRows(into);
+  TORCH_CHECK(into.size(0) == classes && into.size(1) == dim, "wanted room [K, D] for directions");
+  float* to = into.data_ptr<float>();
   eachClass(rows, start, classes, [&](int64_t k, const float* own) {
     const int64_t count = start[k + 1] - start[k];
-    for (int64_t i = 0; i < count; i++) addScaled(meanData + k * dim, own + i * dim, 1.0 / count, dim);
+    std::vector<double> mean(dim);
+    for (int64_t i = 0; i < count; i++) addScaled(mean.data(), own + i * dim, 1.0 / count, dim);
+    double squares = 0;
+    for (const double x : mean) squares += x * x;
+    const double length = std::max(std::sqrt(squares), kShortest);
+    for (int64_t d = 0; d < dim; d++) to[k * dim + d] = float(mean[d] / length);
   });
-  return means;
 }
 
-// starts [K + 1] int32, factors [D] float64 → means of unit rows [K, D] (zeros where there are none) and distances of unit rows to
-// them [R], squares of differences times `factors`; both float64.
+const double* factorsOf(const Tensor& factors, int64_t dim) {
+  TORCH_CHECK(factors.scalar_type() == at::kDouble && factors.is_contiguous() && factors.numel() == dim,
+              "wanted factors [D] in float64");
+  return factors.data_ptr<double>();
+}
+
+// `count` rows of a class → the mean of unit rows [D], zeros where there are none, and their distances to it [count]: squares of
+// differences times `factors` [D].
+void spreadOfClass(const float* own, int64_t count, int64_t dim, const double* factors, double* mean, double* distances) {
+  std::fill(mean, mean + dim, 0.0);
+  double* weights = distances;  // until the distances are known
+  for (int64_t i = 0; i < count; i++) {
+    weights[i] = unitWeight(own + i * dim, dim);
+    addScaled(mean, own + i * dim, weights[i], dim);
+  }
+  for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
+  for (int64_t i = 0; i < count; i++)
+    distances[i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factors, dim));
+}
+
+// starts [K + 1] int32, factors [D] float64 → means [K, D] and distances [R] as `spreadOfClass`, both float64.
 std::tuple<Tensor, Tensor> spreadOf(const Rows& rows, const Tensor& starts, const Tensor& factors) {
   const int32_t* start = startsOf(rows.count, starts);
   const int64_t dim = rows.dim, classes = starts.numel() - 1;
-  TORCH_CHECK(factors.scalar_type() == at::kDouble && factors.is_contiguous() && factors.numel() == dim,
-              "wanted factors [D] in float64");
-  Tensor means = at::zeros({classes, dim}, at::kDouble), distances = at::empty({rows.count}, at::kDouble);
-  const double* factor = factors.data_ptr<double>();
-  double* meanData = means.data_ptr<double>();
-  double* distance = distances.data_ptr<double>();
+  const double* factor = factorsOf(factors, dim);
+  Tensor means = at::empty({classes, dim}, at::kDouble), distances = at::empty({rows.count}, at::kDouble);
+  double *mean = means.data_ptr<double>(), *distance = distances.data_ptr<double>();
   eachClass(rows, start, classes, [&](int64_t k, const float* own) {
-    double* mean = meanData + k * dim;
-    const int64_t count = start[k + 1] - start[k];
-    double* weights = distance + start[k];  // until the distances are known
-    for (int64_t i = 0; i < count; i++) {
-      weights[i] = unitWeight(own + i * dim, dim);
-      addScaled(mean, own + i * dim, weights[i], dim);
-    }
-    for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
-    for (int64_t i = 0; i < count; i++)
-      distance[start[k] + i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factor, dim));
+    spreadOfClass(own, start[k + 1] - start[k], dim, factor, mean + k * dim, distance + start[k]);
   });
   return {means, distances};
+}
+
+// starts [K + 1] int32, factors [D] float64 → 1 for the ceil(keep · n) rows of each class that are nearest to its mean as `spreadOfClass`
+// measures, of equal ones the first [R], uint8
+Tensor nearestOf(const Rows& rows, const Tensor& starts, const Tensor& factors, double keep) {
+  const int32_t* start = startsOf(rows.count, starts);
+  const int64_t dim = rows.dim, classes = starts.numel() - 1;
+  const double* factor = factorsOf(factors, dim);
+  TORCH_CHECK(keep > 0 && keep <= 1, "wanted a share above 0, at most 1");
+  Tensor marks = at::empty({rows.count}, at::kByte);
+  uint8_t* mark = marks.data_ptr<uint8_t>();
+  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+    const int64_t count = start[k + 1] - start[k], wanted = std::min(count, int64_t(std::ceil(keep * count)));
+    if (count == 0) return;
+    std::vector<double> mean(dim), distance(count);
+    spreadOfClass(own, count, dim, factor, mean.data(), distance.data());
+    std::vector<double> sorted = distance;
+    std::nth_element(sorted.begin(), sorted.begin() + (wanted - 1), sorted.end(),
+                     [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
+    const double edge = sorted[wanted - 1];
+    int64_t atEdge = wanted - std::count_if(distance.begin(), distance.end(), [&](double x) { return x < edge; });
+    for (int64_t i = 0; i < count; i++)
+      mark[start[k] + i] = distance[i] < edge || (distance[i] == edge && atEdge-- > 0);
+  });
+  return marks;
 }
 
 // How the rows are cut for summing: by their number alone, so that the sums do not depend on the number of threads.
@@ -196,35 +248,10 @@ Tensor squaresOf(const Rows& rows) {
   return sums.sum(0);
 }
 
-// distances [R] float64, starts [K + 1] int32 → 1 for the ceil(keep · n) nearest of each class, of equal ones the first [R], uint8
-Tensor markNearest(const Tensor& distances, const Tensor& starts, double keep) {
-  TORCH_CHECK(distances.scalar_type() == at::kDouble && distances.is_contiguous() && keep > 0 && keep <= 1,
-              "wanted distances [R] in float64, and a share above 0");
-  const int32_t* start = startsOf(distances.numel(), starts);
-  Tensor marks = at::zeros({distances.numel()}, at::kByte);
-  const double* distance = distances.data_ptr<double>();
-  uint8_t* mark = marks.data_ptr<uint8_t>();
-  at::parallel_for(0, starts.numel() - 1, 256, [&](int64_t first, int64_t last) {
-    std::vector<double> sorted;
-    for (int64_t k = first; k < last; k++) {
-      const int64_t count = start[k + 1] - start[k], wanted = std::min(count, int64_t(std::ceil(keep * count)));
-      if (wanted == 0) continue;
-      const double* own = distance + start[k];
-      sorted.assign(own, own + count);
-      std::nth_element(sorted.begin(), sorted.begin() + (wanted - 1), sorted.end(),
-                       [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
-      const double edge = sorted[wanted - 1];
-      int64_t atEdge = wanted - std::count_if(own, own + count, [&](double x) { return x < edge; });
-      for (int64_t i = 0; i < count; i++) mark[start[k] + i] = own[i] < edge || (own[i] == edge && atEdge-- > 0);
-    }
-  });
-  return marks;
-}
+void classDirections(const Tensor& x, const Tensor& starts, const Tensor& into) { directionsOf(inMemory(x), starts, into); }
 
-Tensor classMeans(const Tensor& x, const Tensor& starts) { return meansOf(inMemory(x), starts); }
-
-Tensor classMeansOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts) {
-  return meansOf(Rows(fd, start, dim, order), starts);
+void classDirectionsOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts, const Tensor& into) {
+  directionsOf(Rows(fd, start, dim, order), starts, into);
 }
 
 std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, const Tensor& factors) {
@@ -236,6 +263,15 @@ std::tuple<Tensor, Tensor> classSpreadOfFile(int64_t fd, int64_t start, int64_t 
   return spreadOf(Rows(fd, start, dim, order), starts, factors);
 }
 
+Tensor markNearest(const Tensor& x, const Tensor& starts, const Tensor& factors, double keep) {
+  return nearestOf(inMemory(x), starts, factors, keep);
+}
+
+Tensor markNearestOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts, const Tensor& factors,
+                         double keep) {
+  return nearestOf(Rows(fd, start, dim, order), starts, factors, keep);
+}
+
 Tensor unitSquares(const Tensor& x) { return squaresOf(inMemory(x)); }
 
 Tensor unitSquaresOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order) {
@@ -244,14 +280,17 @@ Tensor unitSquaresOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& o
 
 // Operators on rows in memory take them as x [R, D] float32; those of a file its number, where row 0 begins, D, and the rows [R] int32.
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {
-  library.def("class_means(Tensor x, Tensor starts) -> Tensor", TORCH_FN(classMeans));
-  library.def("class_means_of_file(int fd, int start, int dim, Tensor order, Tensor starts) -> Tensor", TORCH_FN(classMeansOfFile));
+  library.def("class_directions(Tensor x, Tensor starts, Tensor(a!) into) -> ()", TORCH_FN(classDirections));
+  library.def("class_directions_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor(a!) into) -> ()",
+              TORCH_FN(classDirectionsOfFile));
   library.def("class_spread(Tensor x, Tensor starts, Tensor factors) -> (Tensor, Tensor)", TORCH_FN(classSpread));
   library.def("class_spread_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor factors) -> (Tensor, Tensor)",
               TORCH_FN(classSpreadOfFile));
   library.def("unit_squares(Tensor x) -> Tensor", TORCH_FN(unitSquares));
   library.def("unit_squares_of_file(int fd, int start, int dim, Tensor order) -> Tensor", TORCH_FN(unitSquaresOfFile));
-  library.def("mark_nearest(Tensor distances, Tensor starts, float keep) -> Tensor", TORCH_FN(markNearest));
+  library.def("mark_nearest(Tensor x, Tensor starts, Tensor factors, float keep) -> Tensor", TORCH_FN(markNearest));
+  library.def("mark_nearest_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor factors, float keep) -> Tensor",
+              TORCH_FN(markNearestOfFile));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import type { Enrolment } from '../data/index.ts';
 import { type Searches, search } from './identification.ts';
-import { eachProductBlocks, takeRows } from './product-blocks.ts';
+import { eachProductBlocks, selectedBlocks, takeRows } from './product-blocks.ts';
 import { cosine, NO_SCORE, type Rows, zeroRows } from './scores.ts';
 import { type Templates, templatePositions } from './templates.ts';
 
@@ -42,21 +42,13 @@ export function eachSimilarityBlock<T extends Rows>(
     const { dim } = probes;
     const right = takeRows(entries.rows, entries.positions, dim);
     const rounding = 2 * dim * (right instanceof Float32Array ? 2 ** -24 : 2 ** -53);
-    let block: T | undefined;
-    const left = {
-      count: probes.positions.length,
-      take: (from: number, rows: number): T => {
-        const positions = probes.positions.subarray(from, from + rows);
-        block = takeRows(probes.rows, positions, dim, block?.subarray(0, rows * dim) as T | undefined);
-        return block;
-      },
-    };
-    return { dim, left, right, rounding, zeros: zeroRows(right, dim), taken: () => block! };
+    const left = selectedBlocks(probes.rows, probes.positions, dim);
+    return { dim, left, right, rounding, zeros: zeroRows(right, dim) };
   });
   eachProductBlocks(sides, (products, from, rows) => {
-    const blocks = sides.map(({ dim, right: gallery, rounding, zeros, taken }, i) => {
+    const blocks = sides.map(({ dim, left, right: gallery, rounding, zeros }, i) => {
       const similarity = products[i]!;
-      const [probes, stride] = [taken(), gallery.length / dim];
+      const [probes, stride] = [left.taken(), gallery.length / dim];
       for (const column of zeros) for (let row = 0; row < rows; row++) similarity[row * stride + column] = NO_SCORE;
       for (const row of zeroRows(probes, dim)) similarity.fill(NO_SCORE, row * stride, (row + 1) * stride);
       return { dim, similarity, probes, gallery, rounding };

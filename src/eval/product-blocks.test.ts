@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import { setThreads, threads } from '../torch/index.ts';
-import { arrayBlocks, eachProductBlock } from './product-blocks.ts';
+import { arrayBlocks, eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import type { Rows } from './scores.ts';
 
 /** Errors of a sum of `dim` products of numbers below 1, over the precision of the numbers. */
@@ -31,15 +31,24 @@ for (const [name, Type, precision] of [
       right.copyWithin((columns - 1) * dim, 0, dim);
       const products = (): Rows => {
         const all = new Type(rows * columns);
-        eachProductBlock(arrayBlocks(left, dim), right, dim, (block, from, count) =>
+        eachProductBlock({ left: arrayBlocks(left, dim), right, dim }, (block, from, count) =>
           all.set(block.subarray(0, count * columns), from * columns),
         );
         return all;
+      };
+      const reversed = (): Rows => {
+        const [all, order] = [new Type(rows * columns), Int32Array.from({ length: columns }, (_, k) => columns - 1 - k)];
+        const backwards = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
+        eachProductBlock({ left: selectedBlocks(left, backwards, dim), right, order, dim }, (block, from, count) =>
+          all.set(block.subarray(0, count * columns), from * columns),
+        );
+        return all.reverse();
       };
       setThreads(1);
       const found = products();
       setThreads(2);
       assert.deepEqual(products(), found);
+      assert.deepEqual(reversed(), found, 'rows at positions');
       for (let i = 0; i < rows; i++)
         for (let k = 0; k < columns; k++) {
           let sum = 0;

@@ -13,8 +13,31 @@ export const arrayBlocks = <T extends Rows>(rows: T, dim: number): RowBlocks<T> 
   take: (from, count) => rows.subarray(from * dim, (from + count) * dim) as T,
 });
 
-/** Rows of two sides, of D dimensions. */
-export type ProductSides<T extends Rows> = { readonly left: RowBlocks<T>; readonly right: T; readonly dim: number };
+/** Rows at positions, a block at a time in the same memory. `taken` is the last block. */
+export function selectedBlocks<T extends Rows>(
+  rows: T,
+  positions: Int32Array,
+  dim: number,
+): RowBlocks<T> & { taken(): T } {
+  let block: T | undefined;
+  return {
+    count: positions.length,
+    taken: () => block!,
+    take(from, count) {
+      const into = block?.subarray(0, count * dim) as T | undefined;
+      block = takeRows(rows, positions.subarray(from, from + count), dim, into);
+      return block;
+    },
+  };
+}
+
+/** Rows of two sides, of D dimensions. `order`: the rows of `right` that are meant, if not all. [m] */
+export type ProductSides<T extends Rows> = {
+  readonly left: RowBlocks<T>;
+  readonly right: T;
+  readonly order?: Int32Array;
+  readonly dim: number;
+};
 
 /**
  * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
@@ -22,12 +45,10 @@ export type ProductSides<T extends Rows> = { readonly left: RowBlocks<T>; readon
  * the processor, and on processors without AVX2 on the position in the block.
  */
 export function eachProductBlock<T extends Rows>(
-  left: RowBlocks<T>,
-  right: T,
-  dim: number,
+  sides: ProductSides<T>,
   take: (products: T, from: number, count: number) => void,
 ): void {
-  eachProductBlocks([{ left, right, dim }], ([products], from, count) => take(products!, from, count));
+  eachProductBlocks([sides], ([products], from, count) => take(products!, from, count));
 }
 
 /** `eachProductBlock` in several spaces at once, which have n and m in common but not D: `take` gets the products in each. */
@@ -35,16 +56,16 @@ export function eachProductBlocks<T extends Rows>(
   spaces: readonly ProductSides<T>[],
   take: (products: readonly T[], from: number, count: number) => void,
 ): void {
-  const { left: first, right, dim } = spaces[0]!;
-  const width = right.length / dim;
+  const { left: first, right, order, dim } = spaces[0]!;
+  const width = order?.length ?? right.length / dim;
   if (first.count === 0 || width === 0) return;
   const height = Math.min(first.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
   const blocks = spaces.map((space) => emptyLike(space.right, height * width));
   noGrad(() =>
     scope(() => {
-      const sides = spaces.map((space, i) => ({
+      const sides = spaces.map(({ right, order, ...space }, i) => ({
         ...space,
-        b: packRows(share(space.right, { shape: [width, space.dim] })),
+        b: packRows(share(right, { shape: [right.length / space.dim, space.dim] }), order ? share(order) : null),
         into: share(blocks[i]!, { shape: [height, width] }),
       }));
       for (let from = 0; from < first.count; from += height) {

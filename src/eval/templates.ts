@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
 import { pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
-import { arrayBlocks, eachProductBlock, takeRows } from './product-blocks.ts';
+import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE, type Rows } from './scores.ts';
 
 /**
@@ -196,8 +196,8 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
   const marked = ({ templates, positions }: Side): Tensor =>
     tensor(Uint8Array.from(positions, (position) => (isZeroRow(templates.rows, position * dim, dim) ? 1 : 0)));
   const width = query.positions.length;
-  const right = takeRows(query.templates.rows, query.positions, dim);
-  const left = arrayBlocks(takeRows(gallery.templates.rows, gallery.positions, dim), dim);
+  const left = selectedBlocks(gallery.templates.rows, gallery.positions, dim);
+  const sides = { left, right: query.templates.rows, order: query.positions, dim };
   scope(() => {
     const into = share(scores);
     const pairs = {
@@ -205,7 +205,7 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
       ...{ columns: share(query.names), columnOf: share(query.placeOf), zeroColumns: marked(query) },
       grid: GRID,
     };
-    eachProductBlock(left, right, dim, (products, first, count) =>
+    eachProductBlock(sides, (products, first, count) =>
       scope(() =>
         pickProducts_(into, share(products.subarray(0, count * width), { shape: [count, width] }), { first, ...pairs }),
       ),

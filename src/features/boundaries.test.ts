@@ -7,7 +7,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden as parity } from '../../test/helpers/golden.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { Rng } from '../base/rng.ts';
-import { classMeans, classSpread, tensor, unitSquares, zeros } from '../torch/index.ts';
+import { classDirections_, classSpread, tensor, unitSquares, zeros } from '../torch/index.ts';
 import { boundaries, withoutOutliers } from './boundaries.ts';
 import type { LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
@@ -63,9 +63,10 @@ test('the kernels refuse classes that do not fit the rows', () => {
     [[1, 3], /from 0 to the number of rows/],
     [[0, 2, 1, 3], /must not fall/],
   ] as const)
-    assert.throws(() => classMeans(x, tensor(Int32Array.from(starts))), message);
+    assert.throws(() => classDirections_(zeros([starts.length - 1, 2]), x, tensor(Int32Array.from(starts))), message);
   const starts = tensor(Int32Array.of(0, 3));
   assert.throws(() => classSpread(x, starts, zeros([3], { dtype: 'float64' })), /factors \[D\] in float64/);
+  assert.throws(() => classDirections_(zeros([2, 2]), x, starts), /room \[K, D\]/);
   assert.throws(() => unitSquares(zeros([3, 2], { dtype: 'float64' })), /in float32/);
 });
 

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import type { GroupedPositions } from '../base/group-positions.ts';
-import { markNearest, scope, share, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
-import { classBlocks, classMeansAndDistances, type LabelledRows, sortByClass } from './class-blocks.ts';
+import { markNearest, scope, tensor, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
+import { classBlocks, type LabelledRows, sortByClass } from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -34,8 +34,7 @@ export function denoise(
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order, 'denoise')) {
     const { starts, rows } = block;
-    const { distances } = classMeansAndDistances(block, factors);
-    const marks = scope(() => toUint8(markNearest(share(distances), share(starts), keep)));
+    const marks = scope(() => toUint8(markNearest(block.tensor(), tensor(starts), tensor(factors), keep)));
     for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
   }
   return mask;

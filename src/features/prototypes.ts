@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { classMeans, normalizeRows, scope, tensor, toFloat64 } from '../torch/index.ts';
+import { classDirections_, scope, share, tensor } from '../torch/index.ts';
 import { classBlocks, classesWithoutRows, type LabelledRows, sortByClass } from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.ts';
@@ -22,10 +22,8 @@ export function classPrototypes(features: LabelledRows): Float32Array {
       throw new UserError(`${features.path ?? 'the features'}: class ${first + empty} of ${classes} has no features`, {
         hint: 'every class needs a prototype: extract a dataset in which every class has an image',
       });
-    prototypes.set(
-      scope(() => toFloat64(normalizeRows(classMeans(block.tensor(), tensor(starts))))),
-      first * dim,
-    );
+    const own = prototypes.subarray(first * dim, (first + starts.length - 1) * dim);
+    scope(() => classDirections_(share(own, { shape: [starts.length - 1, dim] }), block.tensor(), tensor(starts)));
   }
   return prototypes;
 }

@@ -22,14 +22,15 @@ const own = aten as unknown as {
     eps: number,
   ) => Tensor;
   readonly 'mixbct::prelu': (x: Tensor, slope: Tensor) => Tensor;
-  readonly 'mixbct::class_means': (x: Tensor, starts: Tensor) => Tensor;
+  readonly 'mixbct::class_directions': (x: Tensor, starts: Tensor, into: Tensor) => void;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
   readonly 'mixbct::unit_squares': (x: Tensor) => Tensor;
-  readonly 'mixbct::class_means_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::class_directions_of_file': (...place: readonly (Tensor | number)[]) => void;
   readonly 'mixbct::class_spread_of_file': (...place: readonly (Tensor | number)[]) => [Tensor, Tensor];
   readonly 'mixbct::unit_squares_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
-  readonly 'mixbct::mark_nearest': (distances: Tensor, starts: Tensor, keep: number) => Tensor;
-  readonly 'mixbct::pack_rows': (b: Tensor) => Tensor;
+  readonly 'mixbct::mark_nearest': (x: Tensor, starts: Tensor, factors: Tensor, keep: number) => Tensor;
+  readonly 'mixbct::mark_nearest_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::pack_rows': (b: Tensor, order: Tensor | null) => Tensor;
   readonly 'mixbct::products_with_rows': (out: Tensor, a: Tensor, packed: Tensor) => void;
   readonly 'mixbct::pool_rows': (...columns: readonly Tensor[]) => void;
   readonly 'mixbct::pick_products': (...values: readonly (Tensor | number)[]) => void;
@@ -138,9 +139,14 @@ export type FileRows = { readonly fd: number; readonly start: number; readonly d
 type AnyRows = Tensor | FileRows;
 const isFile = (x: AnyRows): x is FileRows => 'fd' in x;
 const placeOf = ({ fd, start, dim, order }: FileRows): [number, number, number, Tensor] => [fd, start, dim, order];
-/** Means of rows that lie class by class; zeros where there are none. x [R, D], starts [K + 1] int32 → [K, D] float64 */
-export const classMeans = (x: AnyRows, starts: Tensor): Tensor =>
-  isFile(x) ? own['mixbct::class_means_of_file'](...placeOf(x), starts) : own['mixbct::class_means'](x, starts);
+/**
+ * Means of rows that lie class by class, divided by their length; zeros where there are none.
+ * x [R, D], starts [K + 1] int32 → `into` [K, D] float32
+ */
+export const classDirections_ = (into: Tensor, x: AnyRows, starts: Tensor): void =>
+  isFile(x)
+    ? own['mixbct::class_directions_of_file'](...placeOf(x), starts, into)
+    : own['mixbct::class_directions'](x, starts, into);
 /**
  * Of rows that lie class by class, divided by their length (zero rows stay): the mean of each class, zeros where it has no
  * row, and each row's distance to it, squares of differences times `factors`. x [R, D], starts of the classes and end of the
@@ -153,9 +159,11 @@ export const classSpread = (x: AnyRows, starts: Tensor, factors: Tensor): [means
 /** Sums over the rows of x [R, D], divided by their length, of their squares. → [D] float64 */
 export const unitSquares = (x: AnyRows): Tensor =>
   isFile(x) ? own['mixbct::unit_squares_of_file'](...placeOf(x)) : own['mixbct::unit_squares'](x);
-/** Marks the ceil(keep · n) nearest rows of each class, of equal ones the first. distances [R] float64, starts [K + 1] int32 → [R] uint8 */
-export const markNearest = (distances: Tensor, starts: Tensor, keep: number): Tensor =>
-  own['mixbct::mark_nearest'](distances, starts, keep);
+/** Marks the ceil(keep · n) rows of each class with the least distance as `classSpread` measures it, of equal ones the first. → [R] uint8 */
+export const markNearest = (x: AnyRows, starts: Tensor, factors: Tensor, keep: number): Tensor =>
+  isFile(x)
+    ? own['mixbct::mark_nearest_of_file'](...placeOf(x), starts, factors, keep)
+    : own['mixbct::mark_nearest'](x, starts, factors, keep);
 /** Largest element along `dim`, which stays with size 1. */
 export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
 /** Positions that sort each slice along `dim`, smallest first. */
@@ -172,8 +180,8 @@ export const equal = (a: Tensor, b: Tensor): boolean => aten.equal(a, b);
 // --- products -------------------------------------------------------------------------------------------------------
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => aten.matmul(a, b);
-/** Rows b [m, k] as `productsWithRows_` takes them. float32 or float64, on the CPU */
-export const packRows = (b: Tensor): Tensor => own['mixbct::pack_rows'](b);
+/** Rows b [n, k], or those of `order` [m] int32, as `productsWithRows_` takes them. float32 or float64, on the CPU */
+export const packRows = (b: Tensor, order: Tensor | null = null): Tensor => own['mixbct::pack_rows'](b, order);
 /** Writes a [n, k] · bᵀ into `into` [n, m]. A sum is taken over k in order, so that equal rows have equal products. */
 export const productsWithRows_ = (into: Tensor, a: Tensor, packed: Tensor): void =>
   own['mixbct::products_with_rows'](into, a, packed);
