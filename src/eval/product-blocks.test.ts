@@ -37,7 +37,10 @@ for (const [name, Type, precision] of [
         return all;
       };
       const reversed = (): Rows => {
-        const [all, order] = [new Type(rows * columns), Int32Array.from({ length: columns }, (_, k) => columns - 1 - k)];
+        const [all, order] = [
+          new Type(rows * columns),
+          Int32Array.from({ length: columns }, (_, k) => columns - 1 - k),
+        ];
         const backwards = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
         eachProductBlock({ left: selectedBlocks(left, backwards, dim), right, order, dim }, (block, from, count) =>
           all.set(block.subarray(0, count * columns), from * columns),

@@ -59,7 +59,8 @@ export function writeCredible(
 ): Promise<CredibleInfo> {
   return credibleArtifact.derive(path, features, options, () => {
     const mask = denoise(features, { keep, columnNormalize, rule });
-    const kept = mask.reduce((sum, bit) => sum + bit, 0);
+    let kept = 0;
+    for (let i = 0; i < mask.length; i++) kept += mask[i]!; // millions: no call for each
     return { arrays: { mask }, fields: { keep, columnNormalize, rule, kept, missing: features.missing().size } };
   });
 }

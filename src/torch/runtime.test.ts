@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -182,6 +182,27 @@ test('loops of our own operators run on as many threads as asked for', { skip: o
     console.log(readdirSync('/proc/self/task').length - before);`;
   const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
   assert.deepEqual([child.stdout.trim(), child.stderr], ['3', '']);
+});
+
+const hugePages = '/sys/kernel/mm/transparent_hugepage/enabled';
+const withHugePages =
+  existsSync(hugePages) && !readFileSync(hugePages, 'utf8').includes('[never]')
+    ? false
+    : 'the system has no huge pages';
+
+test('arrays of JavaScript are touched in huge pages once the addon is loaded', { skip: withHugePages }, () => {
+  const program = `
+    import { buildInfo } from ${JSON.stringify(new URL('./index.js', import.meta.url).href)};
+    buildInfo();
+    const faults = () => process.resourceUsage().minorPageFault;
+    const before = faults();
+    const arrays = Array.from({ length: 16 }, () => new Float64Array(2 ** 20).fill(1));
+    console.log(arrays.length, faults() - before);`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+  assert.equal(child.stderr, '');
+  const faults = Number(child.stdout.split(' ')[1]);
+  const pages = (16 * 2 ** 23) / 4096;
+  assert.ok(faults < pages / 4, `${faults} faults for ${pages} pages of 4 KB`);
 });
 
 /**
