@@ -259,15 +259,16 @@ napi_value allocator(napi_env env, const Args&) {
   return object;
 }
 
-bool hasBackend(const char* vtable) {
-  for (const char* library : {"libtorch_cpu.so", "libtorch_cuda.so"})
-    if (void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD)) {
-      const bool found = dlsym(handle, vtable) != nullptr;
-      dlclose(handle);
-      if (found) return true;
-    }
-  return false;
+// Whether a library is loaded, and has the symbol.
+bool hasLoaded(const char* library, const char* symbol = nullptr) {
+  void* handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle == nullptr) return false;
+  const bool found = symbol == nullptr || dlsym(handle, symbol) != nullptr;
+  dlclose(handle);
+  return found;
 }
+constexpr const char* kCudaLibrary = "libtorch_cuda.so";
+bool hasBackend(const char* vtable) { return hasLoaded("libtorch_cpu.so", vtable) || hasLoaded(kCudaLibrary, vtable); }
 
 napi_value build(napi_env env, const Args&) {
   napi_value object;
@@ -278,7 +279,7 @@ napi_value build(napi_env env, const Args&) {
   set("mkl", toJs(env, at::hasMKL()));
   set("onednn", toJs(env, at::hasMKLDNN()));
   set("openmp", toJs(env, at::hasOpenMP()));
-  set("cuda", toJs(env, at::hasCUDA()));
+  set("cuda", toJs(env, hasLoaded(kCudaLibrary)));  // also where there is no device
   set("cudaDevices", toJs(env, static_cast<int64_t>(at::getNumGPUs())));
   set("gloo", toJs(env, hasBackend("_ZTVN4c10d16ProcessGroupGlooE")));
   set("nccl", toJs(env, hasBackend("_ZTVN4c10d16ProcessGroupNCCLE")));
