@@ -29,6 +29,7 @@ const sections: readonly (readonly [name: string, section: object])[] = [
   ['advbct', { kind: 'advbct' }],
   ['pairs', { kind: 'pairs' }],
   ['joint', { kind: 'joint' }],
+  ['ndpp', { kind: 'ndpp' }],
 ];
 
 /** What a step of each method costs more than one of the classification loss alone. */

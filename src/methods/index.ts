@@ -12,6 +12,7 @@ import { lce } from './lce.ts';
 import { COMPOSE, type ConfiguredMethod, type Method, type OldModelInput, partsOf } from './method.ts';
 import { mixbct } from './mixbct.ts';
 import { nccl } from './nccl.ts';
+import { ndpp } from './ndpp.ts';
 import { pairs } from './pairs.ts';
 import { ract } from './ract.ts';
 import { unibct } from './unibct.ts';
@@ -48,6 +49,7 @@ export const methods = {
   hoc,
   pairs,
   joint,
+  ndpp,
 } as const;
 export type MethodName = keyof typeof methods;
 

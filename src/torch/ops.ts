@@ -166,6 +166,8 @@ export const markNearest = (x: AnyRows, starts: Tensor, factors: Tensor, keep: n
     : own['mixbct::mark_nearest'](x, starts, factors, keep);
 /** Largest element along `dim`, which stays with size 1. */
 export const largest = (x: Tensor, dim: number): Tensor => aten.amax(x, [dim], true);
+/** Positions of the `count` largest elements of each row, the largest first. */
+export const largestIndices = (x: Tensor, count: number): Tensor => aten.topk(x, count)[1];
 /** Positions that sort each slice along `dim`, smallest first. */
 export const argsort = (x: Tensor, dim = -1): Tensor => aten.argsort(x, dim);
 /** The same for a vector, equal numbers in their order; the largest first if `descending`. */

@@ -27,6 +27,7 @@ const methods = {
   advbct: [{ hidden: 6 }, ['features', 'boundaries']],
   pairs: [{ queueSize: 20 }, ['features']],
   joint: [{}, ['features']],
+  ndpp: [{ neighbours: 3 }, ['prototypes']],
 } as const;
 
 // batch norms see parts: of a batch that is the same images so many times, each part has the statistics of the whole

@@ -47,6 +47,7 @@ const methods = {
   hoc: [{}, ['features']],
   pairs: [{ queueSize: 20 }, ['features']],
   joint: [{}, ['features']],
+  ndpp: [{ neighbours: 3 }, ['prototypes']],
   compose: [
     {
       of: [

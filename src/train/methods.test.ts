@@ -37,6 +37,7 @@ const methods: Readonly<
   hoc: [{}, ['features'], { head: { kind: 'simplex', firstVertex: 1 } }],
   pairs: [{ queueSize: 20 }, ['features']],
   joint: [{}, ['features']],
+  ndpp: [{ neighbours: 3 }, ['prototypes']],
 };
 /** Two compositions with a queue, a discriminator, replaced rows and renewed prototypes; their inputs are those of the parts. */
 const compositions = ['mixbct+nccl+bct', 'l2+unibct+advbct', 'lce+ract'];
@@ -83,7 +84,7 @@ test('every method and composition trains, leaves no tensor behind, and goes on 
     const { terms } = lastReport(whole);
     assert.ok(Object.values(terms).every(Number.isFinite), kind);
     // in the middle of an epoch, and at the very end of one, where prototypes are to be renewed next
-    for (const step of kind === 'unibct' || kind.includes('+') ? [9, 6] : [9]) {
+    for (const step of ['unibct', 'ndpp'].includes(kind) || kind.includes('+') ? [9, 6] : [9]) {
       const { old, signal, supply } = abortingAt(step, changes, paths, dataset);
       await assert.rejects(trained(dataset, cut, changes, { paths, old, signal }), Interrupted);
       supply[Symbol.dispose]();
@@ -130,7 +131,7 @@ test('a method gets its needs and wants, and refuses what it does not use', asyn
 test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async () => {
   const { folder, dataset, side } = await shared();
   const network = { ...tinyRecipe().network, embeddingDim: 12 };
-  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'lce', 'ract', 'l2+bct', 'bt2', 'joint']) {
+  for (const kind of ['l2', 'bct', 'unibct', 'nccl', 'advbct', 'lce', 'ract', 'l2+bct', 'bt2', 'joint', 'ndpp']) {
     const section = { ...sectionOf(kind), ...(kind === 'nccl' && { beta: 0 }) };
     const projection = { dim: 8, orthonormal: kind === 'bt2' };
     const out = join(folder, kind);

@@ -61,6 +61,7 @@ test('each method skips the samples of which it needs something that is missing,
     ['unibct', ['features'], lostClass],
     ['pairs', ['features'], MISSING],
     ['joint', ['features'], MISSING],
+    ['ndpp', ['prototypes'], lostClass],
   ];
   for (const [kind, paths, lost] of cases) {
     const method = { kind, ...(kind === 'unibct' && { startEpoch: 0, refreshEpochs: [0] }) };

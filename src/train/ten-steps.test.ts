@@ -120,7 +120,11 @@ const options: Readonly<Record<string, object>> = {
   ract: { temperature: 0.5 },
   bt2: { scale: 16 },
   pairs: { queueSize: 24, partners: 0, far: 0.1, sharpness: 4 },
+  ndpp: { scale: 16, neighbours: 4, strength: 2 },
 };
+
+/** Steps of an epoch: NDPP moves its prototypes before the second. */
+const epochOf = (kinds: readonly string[]): number => (kinds.includes('ndpp') ? STEPS / 2 : STEPS);
 
 /** The recipe's `method` section: `l2+bct` is a composition, in which the regression is the weakened one. */
 function sectionOf(kinds: readonly string[], projected: boolean): object {
@@ -178,19 +182,24 @@ for (const expected of [...float32Cases, ...composedCases, ...fieldCases, ...own
     try {
       setWeights(session);
       const embedTrainSet = async (): Promise<Float32Array> => sixOfEach(7000);
-      await session.method.onEpoch?.({ epoch: 0, old: constants(), embedTrainSet });
       const lrAt = makeSchedule(recipe, STEPS);
-      const seen = Array.from({ length: STEPS }, (_, step) => {
-        const at = { progress: step / STEPS, epoch: 0, epochs: 1, rng: new ChosenRows(step), count: () => undefined };
-        return scope(() =>
-          trainStep(session, batchOf(step), oldOf(step, projected ? P : D), {
-            ...at,
-            lr: lrAt(step),
-            clipNorm: recipe.clipNorm,
-            side: SIDE,
-          }),
+      const dim = projected ? P : D;
+      const seen: ReturnType<typeof trainStep>[] = [];
+      for (let step = 0; step < STEPS; step++) {
+        const epoch = Math.floor(step / epochOf(kinds));
+        if (step % epochOf(kinds) === 0) await session.method.onEpoch?.({ epoch, old: constants(dim), embedTrainSet });
+        const at = { progress: step / STEPS, epoch, epochs: 1, rng: new ChosenRows(step), count: () => undefined };
+        seen.push(
+          scope(() =>
+            trainStep(session, batchOf(step), oldOf(step, dim), {
+              ...at,
+              lr: lrAt(step),
+              clipNorm: recipe.clipNorm,
+              side: SIDE,
+            }),
+          ),
         );
-      });
+      }
       for (const [step, { loss, gradNorm }] of seen.entries()) {
         const [wanted, norm] = [expected.losses[step]!, expected.gradNorms[step]!];
         const near = step === 0 && expected.precision === 'bf16' ? FIRST_STEP_BF16 : tolerance;

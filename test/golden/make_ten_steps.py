@@ -181,6 +181,21 @@ class Pairs:
         return (accept + reject / self.far) / len(labels)
 
 
+def perturbed(old, sums, neighbours=4, strength=2):
+    """NDPP by the rule of docs/methods.md, class by class."""
+    news, rows = F.normalize(sums), []
+    for c in range(C):
+        others = [j for j in range(C) if j != c]
+        nearest = sorted(others, key=lambda j: -float(old[c] @ old[j]))[:neighbours]
+        moved = old[c]
+        for j in nearest:
+            gained = float(old[c] @ old[j] - news[c] @ news[j])
+            if gained > 0 and news[c].any() and news[j].any():
+                moved = moved + strength * gained * (old[c] - old[j])
+        rows.append(F.normalize(moved, dim=0))
+    return torch.stack(rows)
+
+
 class Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, strength):
@@ -304,6 +319,7 @@ def run(method, head, optimizer, precision="float32"):
     }[head]
     old_dim = P if projected else D
     queue, adversary, pairs = Queue(old_dim), Adversary(), Pairs(old_dim)
+    towards, sums = prototypes(old_dim), torch.zeros(C, old_dim)  # NDPP's
     projection = None
     if projected:
         projection = nn.Parameter(noise((P, D), 9000, math.sqrt(12 / D)).float())
@@ -342,6 +358,11 @@ def run(method, head, optimizer, precision="float32"):
             loss = loss + 10 * (distances - threshold).clamp(min=0).mean()
         if "bct" in kinds:
             loss = loss + influence(shared, prototypes(), labels, 16, 0.1)
+        if "ndpp" in kinds:
+            if step == STEPS // 2:  # its second epoch
+                towards = perturbed(prototypes(old_dim), sums)
+            sums.index_add_(0, labels, F.normalize(shared).detach())
+            loss = loss + influence(shared, towards, labels, 16)
         if "unibct" in kinds:
             loss = loss + influence(shared, refined(0), labels, 30)
         if "nccl" in kinds:
@@ -410,7 +431,7 @@ def main():
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
     field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")] + [("hoc", "simplex", "sgd")]
-    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint", "joint/p")]
+    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint", "joint/p", "ndpp", "ndpp/p")]
     groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field, "ten_steps_own": own}
     for name, runs in groups.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
