@@ -16,6 +16,7 @@ import {
   normalizeRows,
   relu,
   replaceRows_,
+  reshape,
   scatter,
   scope,
   selectRows,
@@ -63,19 +64,25 @@ export function perturbPrototypes(old: Tensor, sums: Tensor, { neighbours, stren
       scope(() => {
         const length = Math.min(BLOCK, classes - start);
         const block = (x: Tensor): Tensor => narrow(x, 0, start, length);
-        const pairs = (each: Tensor): Tensor => add(unsqueeze(block(each), 1), each); // [b, C]
         const own = tensor(
           BigInt64Array.from({ length }, (_, i) => BigInt(start + i)),
           { shape: [length, 1] },
         );
         const beyond = full([length, 1], -BEYOND_COSINES, { dtype: old.dtype, device: old.device });
-        const oldCosines = scatter(sub(linear(block(old), old), pairs(withoutOld)), 1, own, beyond);
-        const newCosines = add(linear(block(news), news), pairs(withoutNew));
+        const apart = add(unsqueeze(block(withoutOld), 1), withoutOld);
+        const oldCosines = scatter(sub(linear(block(old), old), apart), 1, own, beyond); // [b, C]
         const nearest = largestIndices(oldCosines, count); // [b, count]
-        const separated = relu(sub(gather(oldCosines, 1, nearest), gather(newCosines, 1, nearest)));
-        const weights = scatter(zerosLike(oldCosines), 1, nearest, mul(separated, strength));
+        const ofNearest = (x: Tensor): Tensor =>
+          reshape(selectRows(x, reshape(nearest, [-1])), [length, count, ...x.shape.slice(1)]);
+        const [olds, others] = [ofNearest(old), ofNearest(news)]; // [b, count, D]
+        const newCosines = add(
+          sum(mul(unsqueeze(block(news), 1), others), { dim: 2 }),
+          add(unsqueeze(block(withoutNew), 1), ofNearest(withoutNew)),
+        );
+        const weights = mul(relu(sub(gather(oldCosines, 1, nearest), newCosines)), strength); // [b, count]
         const total = sum(weights, { dim: 1, keepDim: true });
-        const moved = normalizeRows(sub(mul(block(old), add(total, 1)), matmul(weights, old)));
+        const away = sum(mul(unsqueeze(weights, 2), olds), { dim: 1 });
+        const moved = normalizeRows(sub(mul(block(old), add(total, 1)), away));
         copy_(block(result), where(greater(total, 0), moved, block(old)));
       });
   });
