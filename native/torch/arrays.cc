@@ -52,9 +52,9 @@ size_t bytesNeeded(const std::vector<int64_t>& shape, at::ScalarType dtype) {
   return static_cast<size_t>(count) * c10::elementSize(dtype);
 }
 
-void requireSize(const Bytes& bytes, const std::vector<int64_t>& shape, at::ScalarType dtype, bool exact) {
+void requireSize(const Bytes& bytes, const std::vector<int64_t>& shape, at::ScalarType dtype) {
   const size_t needed = bytesNeeded(shape, dtype);
-  if (exact ? bytes.size != needed : bytes.size < needed)
+  if (bytes.size != needed)
     throw BadArgument("shape " + shapeText(shape) + " of " + nameOfDtype(dtype) + " needs " + std::to_string(needed) +
                       " bytes, the array has " + std::to_string(bytes.size));
 }
@@ -64,7 +64,7 @@ napi_value fromArray(napi_env env, const Args& args) {
   const auto bytes = bytesOf(env, args.at(0));
   const auto dtype = dtypeNamed(textOf(env, args.at(1)));
   const auto shape = integersOf(env, args.at(2));
-  requireSize(bytes, shape, dtype, true);
+  requireSize(bytes, shape, dtype);
   auto tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
   if (bytes.size != 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.size);
   return wrap(env, tensor);
@@ -86,7 +86,7 @@ napi_value shareArray(napi_env env, const Args& args) {
   const auto bytes = bytesOf(env, args.at(0));
   const auto dtype = dtypeNamed(textOf(env, args.at(1)));
   const auto shape = integersOf(env, args.at(2));
-  requireSize(bytes, shape, dtype, true);
+  requireSize(bytes, shape, dtype);
   napi_ref reference;
   check(napi_create_reference(env, args[0], 1, &reference));
   auto tensor = at::from_blob(
@@ -103,7 +103,7 @@ napi_value shareArray(napi_env env, const Args& args) {
 napi_value copyTo(napi_env env, const Args& args) {
   const auto tensor = tensorOf(env, args.at(0), "copyTo").detach().cpu().contiguous();
   const auto bytes = bytesOf(env, args.at(1));
-  requireSize(bytes, tensor.sizes().vec(), tensor.scalar_type(), true);
+  requireSize(bytes, tensor.sizes().vec(), tensor.scalar_type());
   if (bytes.size != 0) std::memcpy(bytes.data, tensor.data_ptr(), bytes.size);
   return undefined(env);
 }

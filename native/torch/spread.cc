@@ -146,7 +146,7 @@ void eachClass(const Rows& rows, const int32_t* start, int64_t classes, const Ta
   });
 }
 
-// A mean that is shorter has no direction: what libtorch divides by at least.
+// What a mean is divided by at least, as in normalizeRows of src/torch/ops.ts.
 constexpr double kShortest = 1e-12;
 
 // starts [K + 1] int32; into [K, D] float32: the means of rows as they are, divided by their length; zeros where there are none.

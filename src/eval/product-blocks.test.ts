@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import { setThreads, threads } from '../torch/index.ts';
-import { arrayBlocks, eachProductBlock, selectedBlocks } from './product-blocks.ts';
+import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import type { Rows } from './scores.ts';
 
 /** Errors of a sum of `dim` products of numbers below 1, over the precision of the numbers. */
@@ -30,8 +30,8 @@ for (const [name, Type, precision] of [
       left.copyWithin((rows - 1) * dim, 0, dim);
       right.copyWithin((columns - 1) * dim, 0, dim);
       const products = (): Rows => {
-        const all = new Type(rows * columns);
-        eachProductBlock({ left: arrayBlocks(left, dim), right, dim }, (block, from, count) =>
+        const [all, inOrder] = [new Type(rows * columns), Int32Array.from({ length: rows }, (_, i) => i)];
+        eachProductBlock({ left: selectedBlocks(left, inOrder, dim), right, dim }, (block, from, count) =>
           all.set(block.subarray(0, count * columns), from * columns),
         );
         return all;

@@ -7,12 +7,6 @@ const BLOCK_ENTRIES = 1 << 22;
 /** Rows that are read a block at a time. The next block may reuse the memory. */
 export type RowBlocks<T extends Rows> = { readonly count: number; take(from: number, count: number): T };
 
-/** Blocks of rows that are all in memory, flat [N · D]. */
-export const arrayBlocks = <T extends Rows>(rows: T, dim: number): RowBlocks<T> => ({
-  count: rows.length / dim,
-  take: (from, count) => rows.subarray(from * dim, (from + count) * dim) as T,
-});
-
 /** Rows at positions, a block at a time in the same memory. `taken` is the last block. */
 export function selectedBlocks<T extends Rows>(
   rows: T,
