@@ -181,12 +181,12 @@ test('a recipe composes methods with their defaults; what does not go together i
     }
     throw new Error('no error');
   };
-  const { method } = parse({ kind: 'compose', of: [{ kind: 'mixbct' }, { kind: 'bct', scale: 16 }] });
+  const { method } = parse({ kind: 'compose', of: [{ kind: 'mixbct' }, { kind: 'bct', scale: 8 }] });
   assert.deepEqual(method, {
     kind: 'compose',
     of: [
       { kind: 'mixbct', ratio: 0.3, onShortage: 'use-all' },
-      { kind: 'bct', weight: 1, scale: 16, marginCos: 0 },
+      { kind: 'bct', weight: 3, scale: 8, marginCos: 0 },
     ],
   });
   const of = (...kinds: readonly object[]): object => ({ kind: 'compose', of: kinds });
@@ -214,7 +214,8 @@ test('the reference preset fills each part, and differences name the part', () =
   const plain = parseRecipe(raw, 'a test');
   assert.deepEqual(differencesFromReference(plain), [
     'D-02 schedule.warmupEpochs: 0 (reference: -1)',
-    'D-28 method.of.1.scale: 30 (reference: 1)',
+    '5.3 method.of.1.weight: 3 (reference: 1)',
+    'D-28 method.of.1.scale: 16 (reference: 1)',
     'D-32 method.of.0.onShortage: "use-all" (reference: "stop")',
   ]);
   const reference = parseRecipe(raw, 'a test', { preset: 'reference' });

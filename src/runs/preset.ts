@@ -35,6 +35,7 @@ export const referencePreset: readonly Difference[] = [
   { id: '5.4', path: 'method.startEpoch', reference: 10, applies: method('unibct') },
   { id: '5.4', path: 'method.refreshEpochs', reference: [10, 20], applies: method('unibct') },
   { id: '5.6', path: 'method.boundaryWeight', reference: 4, applies: method('advbct') },
+  { id: '5.3', path: 'method.weight', reference: 1, applies: method('bct', 'unibct') },
   { id: 'D-28', path: 'method.scale', reference: 1, applies: method('bct', 'unibct') },
   {
     id: 'D-19',
@@ -91,7 +92,7 @@ export function withReference(raw: unknown, recipe: Recipe): unknown {
   return result;
 }
 
-/** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 30 (reference: 1)`. */
+/** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 16 (reference: 1)`. */
 export function differencesFromReference(recipe: Recipe): string[] {
   return differencesIn(recipe)
     .filter(({ path, reference }) => !same(at(recipe, path.split('.')), reference))

@@ -114,13 +114,14 @@ function setWeights({ backbone, projection, head, method }: Session): void {
 /** Settings of the script that are not the defaults. */
 const options: Readonly<Record<string, object>> = {
   advbct: { boundaryWeight: 4 },
-  bct: { scale: 16, marginCos: 0.1 },
-  unibct: { startEpoch: 0, refreshEpochs: [0] },
+  bct: { weight: 1, scale: 16, marginCos: 0.1 },
+  unibct: { weight: 1, scale: 30, startEpoch: 0, refreshEpochs: [0] },
   nccl: { queueSize: 24, temperature: 0.5 },
   ract: { temperature: 0.5 },
-  bt2: { scale: 16 },
-  pairs: { queueSize: 24, partners: 0, far: 0.1, sharpness: 4 },
-  ndpp: { scale: 16, neighbours: 4, strength: 2 },
+  bt2: { weight: 1, scale: 16 },
+  pairs: { weight: 1, queueSize: 24, partners: 0, far: 0.1, sharpness: 4 },
+  joint: { weight: 1 },
+  ndpp: { weight: 1, scale: 16, neighbours: 4, strength: 2 },
 };
 
 /** Steps of an epoch: NDPP moves its prototypes before the second. */
