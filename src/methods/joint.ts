@@ -17,7 +17,7 @@ export const joint = defineMethod({
     weight: z
       .number()
       .min(0)
-      .default(1)
+      .default(1.5)
       .describe('of the classification of old embeddings; that of the new ones has 1'),
   }),
   search: [[0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3].map((weight) => ({ weight }))],

@@ -35,7 +35,7 @@ export const pairs = defineMethod({
   needs: ['oldEmbedding', 'oldRows'],
   projects: true,
   options: z.strictObject({
-    weight: z.number().min(0).default(1).describe('factor of the term'),
+    weight: z.number().min(0).default(2).describe('factor of the term'),
     far: z.number().gt(0).lt(1).default(1e-3).describe('false accept rate that the pairs are trained for'),
     sharpness: z
       .number()
@@ -48,7 +48,7 @@ export const pairs = defineMethod({
     partners: z.int().min(0).max(64).default(2).describe('old embeddings of its class that are drawn for each sample'),
   }),
   search: [
-    [0.3, 1, 3].map((weight) => ({ weight })),
+    [0.5, 1, 2, 3, 5].map((weight) => ({ weight })),
     [{ sharpness: 16 }, { sharpness: 24 }, { far: 1e-2, sharpness: 8 }],
   ],
   start({ weight, far, sharpness, queueSize, partners }, { oldDim, rng: drawing }) {
