@@ -15,29 +15,32 @@ import { planStages } from './plan.ts';
 import { runStages } from './run.ts';
 import { datasetReference, defineStage } from './stage.ts';
 
-const count = defineStage({
-  kind: 'count',
-  summary: 'count the images of a data set several times',
-  inputs: { of: datasetReference },
-  options: { times: z.int().positive().default(1) },
-  describe: ({ of, times }) => `count ${of} ${times} times`,
-  run: async ({ of, times }, { out, force, signal }) => {
-    using dataset = openDataset(of);
-    signal.throwIfAborted();
-    await writeArtifact(out, { kind: 'count', force }, () => ({ kind: 'count', images: times * dataset.size }));
-  },
-});
+const counting = (titled = false) =>
+  defineStage({
+    kind: 'count',
+    summary: 'count the images of a data set several times',
+    titled,
+    inputs: { of: datasetReference },
+    options: { times: z.int().positive().default(1) },
+    describe: ({ of, times }) => `count ${of} ${times} times`,
+    run: async ({ of, times }, { out, force, signal }) => {
+      using dataset = openDataset(of);
+      signal.throwIfAborted();
+      await writeArtifact(out, { kind: 'count', force }, () => ({ kind: 'count', images: times * dataset.size }));
+    },
+  });
+const count = counting();
 
 /** Two stages of the kind, the second of an input from outside as well; a change of `times` is of the first one. */
-async function world(t: TestContext) {
+async function world(t: TestContext, kind = count) {
   const folder = testFolder(t);
   await writeTinySet(join(folder, 'set'), { perClass: [4, 4] });
   const out = join(folder, 'out');
   const options = { out, dataFolder: folder, workers: 0 };
-  const load = (times: number, title = 'x') => {
+  const load = (times: number, title = 'x', of = kind) => {
     const file = join(folder, 'x.yaml');
     writeFileSync(file, `title: ${title}\nstages:\n  a: { do: count, of: ${folder}/set, times: ${times} }\n`);
-    return loadExperiment(file, { kinds: [count] });
+    return loadExperiment(file, { kinds: [of] });
   };
   return {
     out,
@@ -46,8 +49,8 @@ async function world(t: TestContext) {
     images: () => JSON.parse(readFileSync(join(out, 'a/manifest.json'), 'utf8')).images,
     run: async (times: number, { force = false, signal = new AbortController().signal } = {}) =>
       runStages(await load(times), { ...options, force, signal }),
-    plan: async (times: number, { force = false, title = 'x' } = {}) => {
-      const [planned] = planStages(await load(times, title), { ...options, force });
+    plan: async (times: number, { force = false, title = 'x', of = kind } = {}) => {
+      const [planned] = planStages(await load(times, title, of), { ...options, force });
       return [planned!.state, planned!.reasons, planned!.needsForce];
     },
   };
@@ -76,10 +79,20 @@ test('a plan tells what would run and why: new, done, or stale for a setting tha
   assert.match(reports.text(), /^\[1\/1\] a: count .*set 2 times\n$/);
   assert.deepEqual(await plan(2), ['done', [], false]);
   assert.deepEqual(await plan(3), ['stale', ['times was 2, is 3'], true]);
-  assert.deepEqual(await plan(2, { title: 'y', force: true }), ['stale', ['title was "x", is "y"'], false]);
+  assert.deepEqual(await plan(2, { title: 'y' }), ['done', [], false]);
   await assert.rejects(run(3), /stage a was made with different options or inputs/);
   await run(3, { force: true });
   assert.equal(images(), 24);
+});
+
+test('another title makes a stage stale whose result carries it, and no other', async (t) => {
+  const { run, plan } = await world(t, counting(true));
+  await run(2);
+  assert.deepEqual(await plan(2), ['done', [], false]);
+  assert.deepEqual(await plan(2, { title: 'y' }), ['stale', ['title was "x", is "y"'], true]);
+  // as every stage was recorded once
+  assert.deepEqual(await plan(2, { title: 'y', of: count }), ['done', [], false]);
+  assert.deepEqual(await plan(3, { title: 'y', of: count }), ['stale', ['times was 2, is 3'], true]);
 });
 
 test('a plan tells which input has changed, and that a record does not tell which setting did', async (t) => {

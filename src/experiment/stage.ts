@@ -52,6 +52,8 @@ type Definition<O extends z.ZodRawShape, I extends z.ZodRawShape, P extends stri
   readonly outputs?: readonly P[];
   /** Sub-folder of the data folder where it makes its outputs: they may be removed, and are made again if a stage needs them. */
   readonly sharedFolder?: (stage: Settings<O, I>) => string;
+  /** Its result carries the experiment's title: with another one it is made again. */
+  readonly titled?: boolean;
   /** Completes the settings when the file is read. @throws UserError if they are wrong. */
   readonly complete?: (stage: Settings<O, I>, origin: StageOrigin) => Promise<Settings<O, I>>;
   /** A line of what it does; inputs are as the file has them. */
@@ -78,6 +80,7 @@ export type StageKind = {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly sharedFolder: ((stage: Stage) => string) | undefined;
+  readonly titled: boolean;
   readonly complete: (stage: Stage, origin: StageOrigin) => Promise<Stage>;
   readonly describe: (stage: Stage) => string;
   /** References of a stage, in the order of their declaration. */
@@ -94,7 +97,18 @@ export type StageKind = {
 export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, const P extends string = never>(
   definition: Definition<O, I, P>,
 ): StageKind {
-  const { kind, summary, options, inputs, outputs = [], sharedFolder, complete, describe, run } = definition;
+  const {
+    kind,
+    summary,
+    options,
+    inputs,
+    outputs = [],
+    sharedFolder,
+    titled = false,
+    complete,
+    describe,
+    run,
+  } = definition;
   const typed = (stage: Stage) => stage as unknown as Settings<O, I>;
   const names = Object.keys(inputs);
   return {
@@ -104,6 +118,7 @@ export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, co
     inputs: names,
     outputs,
     sharedFolder: sharedFolder && ((stage) => sharedFolder(typed(stage))),
+    titled,
     complete: async (stage, origin) =>
       complete ? ({ ...stage, ...(await complete(typed(stage), origin)) } as Stage) : stage,
     describe: (stage) => describe(typed(stage)),

@@ -59,7 +59,7 @@ export class StageStates {
       else return { known, isSame: false, done: false, inputs: null, of };
     }
     const inputs = this.#digest(stage, of, version);
-    const isSame = known !== null && known.inputs !== '' && this.#isSame(known, stage, { inputs, of });
+    const isSame = known !== null && known.inputs !== '' && this.#isSame(known, { id, stage, inputs, of });
     const made = this.#isShared(stage) || Object.values(known?.made ?? {}).every(isFinished);
     return { known, isSame, done: isSame && known.made !== null && made, inputs, of };
   }
@@ -79,15 +79,15 @@ export class StageStates {
   settingsOf(stage: Stage, of: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> {
     const outside = (value: unknown): boolean =>
       typeof value === 'string' && Object.hasOwn(of, value) && !this.places.has(this.nameOf(value));
-    const { title, seed } = this.#experiment;
     const settings = JSON.parse(JSON.stringify(stage, (_, value: unknown) => (outside(value) ? 'a path' : value)));
-    return { stage: settings, title, seed };
+    return { stage: settings, seed: this.#experiment.seed, ...(this.#isTitled(stage) && this.#title) };
   }
 
   /** In words, what has changed since a stage was made, as far as its records tell. */
   changesOf(id: string, stage: Stage, { known, of }: StageState): string[] {
     if (!known) return [];
-    const before = this.records.settingsOf(id);
+    const recorded = this.records.settingsOf(id);
+    const before = recorded && !this.#isTitled(stage) ? without(recorded, 'title') : recorded;
     const settings = before ? differencesOf(settingLeaves(before), settingLeaves(this.settingsOf(stage, of))) : [];
     const inputs = Object.keys(of).filter(
       (reference) => known.of[reference] !== undefined && known.of[reference] !== of[reference],
@@ -105,15 +105,34 @@ export class StageStates {
   #isShared = (stage: Stage): boolean => kindOf(this.#experiment, stage).sharedFolder !== undefined;
 
   /** Another version's work counts, unless all that has changed is to be made again. */
-  #isSame(known: StageRecord, stage: Stage, { inputs, of }: Pick<StageState, 'inputs' | 'of'>): boolean {
+  #isSame(
+    known: StageRecord,
+    { id, stage, inputs, of }: Pick<StageState, 'inputs' | 'of'> & { readonly id: string; readonly stage: Stage },
+  ): boolean {
     if (known.inputs === inputs) return true;
     if (this.#options.force && known.mixbct !== version) return false;
-    return known.inputs === this.#digest(stage, of, known.mixbct) || known.inputs === this.#legacyDigest(stage);
+    return (
+      known.inputs === this.#digest(stage, of, known.mixbct) ||
+      known.inputs === this.#digest(stage, of, known.mixbct, this.#titleOf(id, stage)) ||
+      known.inputs === this.#legacyDigest(stage)
+    );
   }
 
-  #digest(stage: Stage, of: Readonly<Record<string, string>>, madeBy: string): string {
+  #digest(stage: Stage, of: Readonly<Record<string, string>>, madeBy: string, title: object = {}): string {
     const inputs = referencesOf(this.#experiment, stage).map((reference) => of[reference]);
-    return digestOf(canonicalJson({ ...this.settingsOf(stage, of), version: madeBy, inputs }));
+    return digestOf(canonicalJson({ ...title, ...this.settingsOf(stage, of), version: madeBy, inputs }));
+  }
+
+  /** The title that counted when a stage was made, whatever its kind. */
+  #titleOf(id: string, stage: Stage): object {
+    const { title } = this.records.settingsOf(id) ?? this.#title;
+    return this.#isTitled(stage) ? {} : { title };
+  }
+
+  #isTitled = (stage: Stage): boolean => kindOf(this.#experiment, stage).titled;
+
+  get #title(): { title: string } {
+    return { title: this.#experiment.title };
   }
 
   #legacyDigest(stage: Stage): string | null {
@@ -130,6 +149,9 @@ const settingLeaves = ({ stage, ...others }: Readonly<Record<string, unknown>>):
   ...leavesOf('', others),
   ...leavesOf('', stage),
 });
+
+const without = (settings: Readonly<Record<string, unknown>>, key: string): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(settings).filter(([name]) => name !== key));
 
 const shown = (value: unknown): string => (value === null ? 'not set' : JSON.stringify(value));
 

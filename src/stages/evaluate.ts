@@ -4,6 +4,7 @@ import { defineStage, reference } from '../experiment/stage.ts';
 export const evaluateStage = defineStage({
   kind: 'evaluate',
   summary: 'evaluate new models against the old one, by feature sets of classes that none was trained on',
+  titled: true,
   inputs: {
     old: reference,
     oracle: reference.optional(),

@@ -5,6 +5,7 @@ import { defineStage, reference } from '../experiment/stage.ts';
 export const simulateBackfillStage = defineStage({
   kind: 'simulate-backfill',
   summary: 'simulate a gallery that is moved to the new model row by row, in several orders',
+  titled: true,
   inputs: {
     old: reference,
     new: z
