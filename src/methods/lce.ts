@@ -55,7 +55,7 @@ export const lce = defineMethod({
       .min(0)
       .default(1)
       .describe('factor of the mean squared distance between unit class centres; the reference’s 100 is a mean over D'),
-    boundaryWeight: z.number().min(0).default(1).describe('factor of the cosine that is missing to the boundary'),
+    boundaryWeight: z.number().min(0).default(20).describe('factor of the cosine that is missing to the boundary'),
   }),
   search: [
     [0.3, 1, 3].map((alignWeight) => ({ alignWeight })),
