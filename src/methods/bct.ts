@@ -12,7 +12,7 @@ export const bct = defineMethod({
   needs: ['oldPrototypes'],
   projects: true,
   options: z.strictObject(influenceOptions),
-  search: [[1, 3, 10].map((weight) => ({ weight })), [10, 16, 30].map((scale) => ({ scale }))],
+  search: [[1, 3, 10, 30].map((weight) => ({ weight })), [6, 10, 16, 30].map((scale) => ({ scale }))],
   start: ({ weight, ...options }) => ({
     terms: ({ embeddings, inOldSpace, labels, head, old }) => ({
       classify: { value: head.loss(embeddings, labels), weight: 1 },

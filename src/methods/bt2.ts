@@ -21,7 +21,7 @@ export const bt2 = defineMethod({
     ...influenceOptions,
     cosineWeight: z.number().min(0).default(5).describe('factor of 1 - cosine to the old embedding of the sample'),
   }),
-  search: [[1, 3, 10].map((weight) => ({ weight })), [1, 5, 20].map((cosineWeight) => ({ cosineWeight }))],
+  search: [[1, 3, 10, 30].map((weight) => ({ weight })), [1, 5, 20].map((cosineWeight) => ({ cosineWeight }))],
   start({ weight, cosineWeight, ...options }, { orthonormal, oldDim, newDim }) {
     if (!orthonormal)
       throw new UserError('bt2: wanted an orthonormal projection from the new embeddings to the old space', {

@@ -186,7 +186,7 @@ test('a recipe composes methods with their defaults; what does not go together i
     kind: 'compose',
     of: [
       { kind: 'mixbct', ratio: 0.3, onShortage: 'use-all' },
-      { kind: 'bct', weight: 3, scale: 8, marginCos: 0 },
+      { kind: 'bct', weight: 10, scale: 8, marginCos: 0 },
     ],
   });
   const of = (...kinds: readonly object[]): object => ({ kind: 'compose', of: kinds });
@@ -214,8 +214,8 @@ test('the reference preset fills each part, and differences name the part', () =
   const plain = parseRecipe(raw, 'a test');
   assert.deepEqual(differencesFromReference(plain), [
     'D-02 schedule.warmupEpochs: 0 (reference: -1)',
-    '5.3 method.of.1.weight: 3 (reference: 1)',
-    'D-28 method.of.1.scale: 16 (reference: 1)',
+    '5.3 method.of.1.weight: 10 (reference: 1)',
+    'D-28 method.of.1.scale: 10 (reference: 1)',
     'D-32 method.of.0.onShortage: "use-all" (reference: "stop")',
   ]);
   const reference = parseRecipe(raw, 'a test', { preset: 'reference' });

@@ -48,7 +48,7 @@ export const nccl = defineMethod({
   wants: ['credible'],
   projects: true,
   options: z.strictObject({
-    alpha: z.number().min(0).default(3).describe('factor of the contrast of embeddings; the reference on 8 GPUs had 8'),
+    alpha: z.number().min(0).default(10).describe('factor of the contrast of embeddings; the reference on 8 GPUs had 8'),
     beta: z
       .number()
       .min(0)
@@ -61,7 +61,7 @@ export const nccl = defineMethod({
       .default(0.1)
       .describe('temperature of both softmaxes over the queue; at 1, as in the reference, they are flat'),
   }),
-  search: [[1, 3, 10].map((alpha) => ({ alpha })), [0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
+  search: [[1, 3, 10, 30].map((alpha) => ({ alpha })), [0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
   start({ alpha, beta, queueSize, temperature }, { oldDim, projected }) {
     if (beta > 0 && projected)
       throw new UserError('nccl: class similarities of the old embeddings need the new model’s own dimension', {

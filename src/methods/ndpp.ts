@@ -25,8 +25,8 @@ export const ndpp = defineMethod({
     strength: z.number().min(0).default(1).describe('factor on how far prototypes are moved; 0: BCT'),
   }),
   search: [
-    [1, 3, 10].map((weight) => ({ weight })),
-    [10, 16, 30].map((scale) => ({ scale })),
+    [1, 3, 10, 30].map((weight) => ({ weight })),
+    [6, 10, 16, 30].map((scale) => ({ scale })),
     [0.5, 1, 2].map((strength) => ({ strength })),
   ],
   start({ weight, neighbours, strength, ...options }, { oldDim, classes }) {

@@ -15,14 +15,14 @@ export const ract = defineMethod({
   needs: ['oldEmbedding'],
   projects: true,
   options: z.strictObject({
-    weight: z.number().min(0).default(1).describe('factor of the contrast'),
-    temperature: z.number().positive().default(0.05).describe('τ, temperature of the softmax over cosines'),
+    weight: z.number().min(0).default(10).describe('factor of the contrast'),
+    temperature: z.number().positive().default(0.1).describe('τ, temperature of the softmax over cosines'),
     newNegatives: z
       .boolean()
       .default(true)
       .describe('new embeddings of other classes as negatives, too; off: contrastive compatible training'),
   }),
-  search: [[0.3, 1, 3].map((weight) => ({ weight })), [0.03, 0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
+  search: [[1, 3, 10, 30].map((weight) => ({ weight })), [0.05, 0.1, 0.2].map((temperature) => ({ temperature }))],
   start: ({ weight, temperature, newNegatives }) => ({
     terms({ embeddings, inOldSpace, labels, head, old: { oldEmbedding }, group }) {
       const unit = normalizeRows(inOldSpace); // [b, D]

@@ -32,8 +32,8 @@ export const unibct = defineMethod({
     normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off in the reference'),
   }),
   search: [
-    [1, 3, 10].map((weight) => ({ weight })),
-    [10, 16, 30].map((scale) => ({ scale })),
+    [1, 3, 10, 30].map((weight) => ({ weight })),
+    [6, 10, 16, 30].map((scale) => ({ scale })),
     [0, 1].map((epoch) => ({ startEpoch: epoch, refreshEpochs: [epoch] })),
   ],
   start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {

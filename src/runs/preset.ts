@@ -92,7 +92,7 @@ export function withReference(raw: unknown, recipe: Recipe): unknown {
   return result;
 }
 
-/** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 16 (reference: 1)`. */
+/** The settings of a recipe that differ from the reference, one line each: `D-28 method.scale: 10 (reference: 1)`. */
 export function differencesFromReference(recipe: Recipe): string[] {
   return differencesIn(recipe)
     .filter(({ path, reference }) => !same(at(recipe, path.split('.')), reference))

@@ -14,11 +14,11 @@ import {
 
 /** Options of the influence loss of BCT and UniBCT: cross-entropy of new embeddings against fixed prototypes. */
 export const influenceOptions = {
-  weight: z.number().min(0).default(3).describe('factor of the influence term; the reference has 1'),
+  weight: z.number().min(0).default(10).describe('factor of the influence term; the reference has 1'),
   scale: z
     .number()
     .positive()
-    .default(16)
+    .default(10)
     .describe('factor on the cosines; at 1, as in the reference, the term hardly changes (D-28)'),
   marginCos: z.number().min(0).max(1).default(0).describe('margin, subtracted from the cosine to the own prototype'),
 } as const;
