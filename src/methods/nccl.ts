@@ -48,7 +48,11 @@ export const nccl = defineMethod({
   wants: ['credible'],
   projects: true,
   options: z.strictObject({
-    alpha: z.number().min(0).default(10).describe('factor of the contrast of embeddings; the reference on 8 GPUs had 8'),
+    alpha: z
+      .number()
+      .min(0)
+      .default(10)
+      .describe('factor of the contrast of embeddings; the reference on 8 GPUs had 8'),
     beta: z
       .number()
       .min(0)
