@@ -15,7 +15,7 @@ export const ract = defineMethod({
   needs: ['oldEmbedding'],
   projects: true,
   options: z.strictObject({
-    weight: z.number().min(0).default(10).describe('factor of the contrast'),
+    weight: z.number().min(0).default(3).describe('factor of the contrast'),
     temperature: z.number().positive().default(0.1).describe('τ, temperature of the softmax over cosines'),
     newNegatives: z
       .boolean()
