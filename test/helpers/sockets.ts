@@ -2,10 +2,15 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 
-export type Listener = { readonly address: string; readonly port: number };
+/** The own end of a socket. */
+export type Endpoint = { readonly address: string; readonly port: number };
 
 /** Where a process listens, from the kernel's tables. */
-export function listeners(pid: number): Listener[] {
+export const listeners = (pid: number): Endpoint[] => endpoints(pid, LISTEN);
+/** Where its connections end on its side. */
+export const connections = (pid: number): Endpoint[] => endpoints(pid, ESTABLISHED);
+
+function endpoints(pid: number, wanted: string): Endpoint[] {
   const inodes = new Set(
     readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
       try {
@@ -20,7 +25,7 @@ export function listeners(pid: number): Listener[] {
       .split('\n')
       .slice(1)
       .map((line) => line.trim().split(/\s+/))
-      .filter(([, , , state, , , , , , inode]) => state === LISTEN && inodes.has(inode!))
+      .filter(([, , , state, , , , , , inode]) => state === wanted && inodes.has(inode!))
       .map(([, local]) => {
         const [address, port] = local!.split(':') as [string, string];
         return { address: addressOf(address), port: Number.parseInt(port, 16) };
@@ -28,7 +33,7 @@ export function listeners(pid: number): Listener[] {
   );
 }
 
-const LISTEN = '0A';
+const [ESTABLISHED, LISTEN] = ['01', '0A'];
 
 /** IPv4 is stored as one little-endian word; of IPv6 only the unspecified address matters here. */
 const addressOf = (hex: string): string =>
