@@ -34,7 +34,6 @@ export class TrialRuns {
   readonly #atOnce: number;
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
-  #cause: unknown;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
@@ -45,14 +44,13 @@ export class TrialRuns {
 
   /** Tells the other trials to stop because one has failed. @returns the error */
   failed(error: unknown): unknown {
-    this.#cause ??= error;
-    this.#stop.abort();
+    this.#stop.abort(error);
     return error;
   }
 
   /** What failed first, if something did. */
   get cause(): unknown {
-    return this.#cause;
+    return this.#stop.signal.reason;
   }
 
   /**
