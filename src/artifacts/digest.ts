@@ -4,9 +4,27 @@ import { withRegularFile } from '../base/regular-file.ts';
 
 /** SHA-256 of `parts`, as 16 hexadecimal digits: long enough to name an artefact, short enough to read. */
 export function digestOf(...parts: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part).update('\0');
-  return hash.digest('hex').slice(0, 16);
+  const digest = new RunningDigest();
+  for (const part of parts) digest.update(part).endPart();
+  return digest.end();
+}
+
+/** `digestOf` for parts that come in pieces. */
+export class RunningDigest {
+  readonly #hash = createHash('sha256');
+
+  update(piece: string | Uint8Array): this {
+    this.#hash.update(piece);
+    return this;
+  }
+
+  endPart(): this {
+    return this.update('\0');
+  }
+
+  end(): string {
+    return this.#hash.digest('hex').slice(0, 16);
+  }
 }
 
 const block = Buffer.allocUnsafe(1 << 20);

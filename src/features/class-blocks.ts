@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { type GroupedPositions, groupPositions } from '../base/group-positions.ts';
+import { groupPositions } from '../base/group-positions.ts';
 import { progressIfLong } from '../base/progress.ts';
 import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
 
@@ -20,17 +20,31 @@ export type LabelledRows = {
 /** A file that is open for reading, and where its first row begins. */
 export type RowsFile = { readonly fd: number; readonly start: number };
 
+/** Present rows by class: those of class c have the places `starts[c] … starts[c + 1] - 1`. */
+export type RowsByClass = {
+  readonly starts: Int32Array;
+  /** The row at each place, ascending in a class; null if place and row are the same, because rows lie class by class. */
+  readonly order: Int32Array | null;
+};
+
 /** Positions of each class's rows by label, in order, without missing rows. A class without rows has an empty list. */
 export function rowsByClass(features: LabelledRows, classes = features.info.classes): Int32Array[] {
   const { order, starts } = sortByClass(features, classes);
-  return Array.from({ length: classes }, (_, label) => order.subarray(starts[label], starts[label + 1]));
+  const rows = order ?? ascending(0, new Int32Array(starts[classes]!));
+  return Array.from({ length: classes }, (_, label) => rows.subarray(starts[label], starts[label + 1]));
+}
+
+/** `from`, `from + 1`, … in `into`. */
+function ascending(from: number, into: Int32Array): Int32Array {
+  for (let i = 0; i < into.length; i++) into[i] = from + i;
+  return into;
 }
 
 /** Limits of the classes that a set may state, so that memory stays proportional to its rows. */
 const [CLASSES_FOR_A_ROW, SPARE_CLASSES] = [4, 1024];
 
-/** Positions of the present rows by class. @throws UserError if the features state so many classes that their ids must have holes. */
-export function sortByClass(features: LabelledRows, classes = features.info.classes): GroupedPositions {
+/** @throws UserError if the features state so many classes that their ids must have holes. */
+export function sortByClass(features: LabelledRows, classes = features.info.classes): RowsByClass {
   const { count } = features.info;
   if (classes > CLASSES_FOR_A_ROW * count + SPARE_CLASSES)
     throw new UserError(`${features.path ?? 'the features'}: states ${classes} classes for ${count} rows`, {
@@ -38,23 +52,21 @@ export function sortByClass(features: LabelledRows, classes = features.info.clas
     });
   const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
-  const sorted = missing.size === 0 ? sortedPositions(labels, classes) : null;
-  if (sorted) return sorted;
+  const starts = missing.size === 0 ? startsOfSorted(labels, classes) : null;
+  if (starts) return { starts, order: null };
   return groupPositions(labels.length, classes, (row) => (missing.has(row) ? -1 : labels[row]!));
 }
 
-/** `groupPositions` of rows that lie class by class; null if they do not. */
-function sortedPositions(labels: Int32Array, classes: number): GroupedPositions | null {
-  const [order, starts] = [new Int32Array(labels.length), new Int32Array(classes + 1)];
+/** Where each class of labels that do not fall starts, and where the last one ends [C + 1]; null if one falls. */
+function startsOfSorted(labels: Int32Array, classes: number): Int32Array | null {
+  const starts = new Int32Array(classes + 1);
   let label = 0; // classes up to it have a start
   for (let row = 0; row < labels.length; row++) {
     const own = labels[row]!;
     if (own < label) return null;
     while (label < own) starts[++label] = row;
-    order[row] = row;
   }
-  starts.fill(labels.length, label + 1);
-  return { order, starts };
+  return starts.fill(labels.length, label + 1);
 }
 const NONE: ReadonlySet<number> = new Set();
 
@@ -69,7 +81,7 @@ export function classesWithoutRows(features: LabelledRows): number[] {
   return [...lost].sort((a, b) => a - b);
 }
 
-/** Rows of a few whole classes. */
+/** Rows of a few whole classes; good until the next block. */
 export type ClassBlock = {
   /** The first of its classes. */
   readonly first: number;
@@ -77,9 +89,10 @@ export type ClassBlock = {
   readonly starts: Int32Array;
   /** Positions of the rows, class by class. [R] */
   readonly rows: Int32Array;
-  /** Their embeddings; good until the next block, and in the same scope. [R, D] */
+  /** Whether each row follows the one before it in the set. */
+  readonly isRun: boolean;
+  /** Their embeddings; good in the same scope. [R, D] */
   tensor(): BlockRows;
-  readonly dim: number;
 };
 type BlockRows = Parameters<typeof classSpread>[0];
 
@@ -95,7 +108,7 @@ const [BLOCK_ELEMENTS, FILE_ELEMENTS] = [1 << 18, 1 << 26];
  */
 export function* classBlocks(
   features: LabelledRows,
-  { order, starts }: GroupedPositions = sortByClass(features),
+  { order, starts }: RowsByClass = sortByClass(features),
   title = 'read features',
 ): Generator<ClassBlock> {
   const { dim, classes } = features.info;
@@ -106,18 +119,21 @@ export function* classBlocks(
     if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
     return share(features.rows(rows, buffer.subarray(0, rows.length * dim)), { shape: [rows.length, dim] });
   };
-  const bar = progressIfLong(title, order.length);
+  let places = new Int32Array(0); // of rows that lie class by class
+  const bar = progressIfLong(title, starts[classes]!);
   for (let first = 0; first < classes; ) {
     const start = starts[first]!;
     let end = first + 1;
     while (end < classes && starts[end + 1]! - start <= most) end++;
-    const rows = order.subarray(start, starts[end]);
+    const count = starts[end]! - start;
+    if (!order && count > places.length) places = new Int32Array(Math.max(count, Math.min(most, starts[classes]!)));
+    const rows = order ? order.subarray(start, starts[end]) : ascending(start, places.subarray(0, count));
     yield {
       first,
       starts: starts.subarray(first, end + 1).map((at) => at - start),
       rows,
+      isRun: order === null,
       tensor: () => (file ? { ...file, dim, order: share(rows) } : read(rows)),
-      dim,
     };
     bar.update(starts[end]!);
     first = end;
@@ -130,7 +146,7 @@ export function* classBlocks(
  * `factors` [D]. Double precision, flat [K · D], [R]
  */
 export const classMeansAndDistances = (
-  block: ClassBlock,
+  block: Pick<ClassBlock, 'starts' | 'tensor'>,
   factors: Float64Array,
 ): { readonly means: Float64Array; readonly distances: Float64Array } =>
   scope(() => {

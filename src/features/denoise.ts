@@ -1,7 +1,6 @@
 import { UserError } from '../base/errors.ts';
-import type { GroupedPositions } from '../base/group-positions.ts';
 import { markNearest, scope, tensor, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
-import { classBlocks, type LabelledRows, sortByClass } from './class-blocks.ts';
+import { classBlocks, type LabelledRows, type RowsByClass, sortByClass } from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
 import type { FeatureSet } from './feature-set.ts';
@@ -33,15 +32,16 @@ export function denoise(
   const factors = columnNormalize ? columnFactors(features, order) : new Float64Array(dim).fill(1);
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order, 'denoise')) {
-    const { starts, rows } = block;
+    const { starts, rows, isRun } = block;
     const marks = scope(() => toUint8(markNearest(block.tensor(), tensor(starts), tensor(factors), keep)));
-    for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
+    if (isRun) mask.set(marks, rows[0]);
+    else for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
   }
   return mask;
 }
 
 /** 1 / the sum of squares of each dimension over all unit rows; [D] */
-function columnFactors(features: LabelledRows, order: GroupedPositions): Float64Array {
+function columnFactors(features: LabelledRows, order: RowsByClass): Float64Array {
   const squares = new Float64Array(features.info.dim);
   for (const block of classBlocks(features, order, 'lengths of dimensions')) {
     const ofBlock = scope(() => toFloat64(unitSquares(block.tensor())));

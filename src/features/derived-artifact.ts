@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { digestMismatch, isDigestChecked } from '../artifacts/cached-digest.ts';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import type { About } from '../artifacts/description.ts';
-import { digestOf } from '../artifacts/digest.ts';
+import { digestOf, RunningDigest } from '../artifacts/digest.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { modelAndData } from './feature-set-artifact.ts';
-import { type NpyArray, type NpyType, readNpy, writeNpy } from './npy.ts';
+import { type NpyArray, type NpyType, NpyWriter, readNpy } from './npy.ts';
 
 /** Fields of the manifest of everything that is derived from a feature set. */
 const derivedFields = {
@@ -31,8 +31,11 @@ type Arrays<A> = {
   readonly [K in keyof A]: A[K] extends { readonly type: infer T extends NpyType } ? NpyArray<T> : never;
 };
 
-const digestOfArrays = (arrays: readonly ArrayBufferView[]): string =>
-  digestOf(...arrays.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength)));
+/** Arrays as they are made: whole, or in pieces that follow each other, each good until the next. */
+type Made<A> = { readonly [K in keyof Arrays<A>]: Arrays<A>[K] | Iterable<Arrays<A>[K]> };
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 /**
  * Defines a kind of artefact that is derived from a feature set: a few arrays, and a manifest that says from which features.
@@ -83,7 +86,7 @@ export function defineDerivedArtifact<
       const found = each.map(([name, array]) => [name, read(path, array, info)] as const);
       const views = found.map(([, array]) => array);
       if (isDigestChecked(views.reduce((bytes, { byteLength }) => bytes + byteLength, 0))) {
-        const digest = digestOfArrays(views);
+        const digest = digestOf(...views.map(bytesOf));
         if (digest !== info.digest) throw digestMismatch(path, digest, info.digest, artifact.again);
       }
       return { info, digest: info.digest, ...(Object.fromEntries(found) as Arrays<A>) };
@@ -94,22 +97,34 @@ export function defineDerivedArtifact<
       path: string,
       source: FeatureSet,
       { force = false }: { readonly force?: boolean },
-      make: () => { readonly arrays: Arrays<A>; readonly fields: Own },
+      make: () => { readonly arrays: Made<A>; readonly fields: Own },
     ): Promise<Info> {
       return artifact.write(path, { force, inputs: [source.path] }, (directory) => {
-        const made = make();
+        const { arrays: made, fields: own } = make();
         const { count, dataset, model } = source.info;
         const info = {
           count,
           dataset,
           features: source.digest,
           model: model && { name: model.name, digest: model.digest },
-          digest: digestOfArrays(each.map(([name]) => made.arrays[name] as ArrayBufferView)),
-          ...made.fields,
+          digest: '', // of what is written below
+          ...own,
         };
-        for (const [name, { file, type, shape }] of each)
-          writeNpy(join(directory, file), type, made.arrays[name] as NpyArray<NpyType>, shape(info).slice(1));
-        return info;
+        const digest = new RunningDigest();
+        for (const [name, { file, type, shape }] of each) {
+          const array = made[name] as NpyArray<NpyType> | Iterable<NpyArray<NpyType>>;
+          const writer = new NpyWriter(join(directory, file), type, shape(info).slice(1));
+          try {
+            for (const piece of ArrayBuffer.isView(array) ? [array] : array) {
+              digest.update(bytesOf(piece));
+              writer.append(piece);
+            }
+          } finally {
+            writer.close();
+          }
+          digest.endPart();
+        }
+        return { ...info, digest: digest.end() };
       });
     },
   });

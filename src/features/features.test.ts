@@ -60,11 +60,8 @@ test('distances to the class mean are those of 8.12', () => {
   const distances = (...rows: number[]): Float64Array =>
     classMeansAndDistances(
       {
-        first: 0,
         starts: Int32Array.of(0, rows.length),
-        rows: Int32Array.from(rows),
         tensor: () => tensor(golden.rows(rows), { shape: [rows.length, 5] }),
-        dim: 5,
       },
       factors,
     ).distances;

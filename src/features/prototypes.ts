@@ -11,21 +11,34 @@ import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.t
  * @throws UserError naming the first class without a row: prototypes are looked up by label.
  */
 export function classPrototypes(features: LabelledRows): Float32Array {
-  const { dim, classes } = features.info;
+  const all = new Float32Array(features.info.classes * features.info.dim);
+  let done = 0;
+  for (const some of prototypeBlocks(features)) {
+    all.set(some, done);
+    done += some.length;
+  }
+  return all;
+}
+
+/** `classPrototypes`, a few classes at a time: flat [K · D], good until the next ones. */
+function* prototypeBlocks(features: LabelledRows): Generator<Float32Array> {
+  const { dim } = features.info;
   const lost = new Set(classesWithoutRows(features));
-  const order = sortByClass(features);
-  const prototypes = new Float32Array(classes * dim);
-  for (const block of classBlocks(features, order, 'average')) {
+  let room = new Float32Array(0);
+  for (const block of classBlocks(features, sortByClass(features), 'average')) {
     const { first, starts } = block;
+    const classes = starts.length - 1;
     const empty = starts.findIndex((start, k) => start === starts[k + 1] && !lost.has(first + k));
     if (empty >= 0)
-      throw new UserError(`${features.path ?? 'the features'}: class ${first + empty} of ${classes} has no features`, {
-        hint: 'every class needs a prototype: extract a dataset in which every class has an image',
-      });
-    const own = prototypes.subarray(first * dim, (first + starts.length - 1) * dim);
-    scope(() => classDirections_(share(own, { shape: [starts.length - 1, dim] }), block.tensor(), tensor(starts)));
+      throw new UserError(
+        `${features.path ?? 'the features'}: class ${first + empty} of ${features.info.classes} has no features`,
+        { hint: 'every class needs a prototype: extract a dataset in which every class has an image' },
+      );
+    if (room.length < classes * dim) room = new Float32Array(classes * dim);
+    const own = room.subarray(0, classes * dim);
+    scope(() => classDirections_(share(own, { shape: [classes, dim] }), block.tensor(), tensor(starts)));
+    yield own;
   }
-  return prototypes;
 }
 
 /** Averages a feature set and writes its prototypes. */
@@ -35,13 +48,12 @@ export function writePrototypes(
   options: { readonly force?: boolean } = {},
 ): Promise<PrototypesInfo> {
   return prototypesArtifact.derive(path, features, options, () => {
-    const rows = classPrototypes(features);
     const { classes, dim } = features.info;
     const empty = classesWithoutRows(features);
     if (empty.length > 0)
       logLine(
         `${path}: the prototypes of ${empty.length} of ${classes} classes are zeros, because all their rows are missing`,
       );
-    return { arrays: { rows }, fields: { classes, dim, empty } };
+    return { arrays: { rows: prototypeBlocks(features) }, fields: { classes, dim, empty } };
   });
 }
