@@ -35,13 +35,15 @@ export const ijb: Bench = {
       const first = compareResults(place, python);
       tell(`  the first evaluation, which reads the lists as text: ${told(first)}`);
       const pairs = Array.from({ length: runs }, (_, run) => {
-        const pair = { ours: evaluate(place, ['new']), numpy: numpy(place, python) };
+        const pair = { ours: evaluate(place, ['new'], UNCHECKED), numpy: numpy(place, python) };
         tell(`  ${run + 1}/${runs}  ours ${told(pair.ours)}   NumPy ${told(pair.numpy)}`);
         return pair;
       });
-      const cross = evaluate(place, ['new'], 'old');
+      const checked = evaluate(place, ['new']);
+      tell(`  with digests checked, as without settings: ${told(checked)}`);
+      const cross = evaluate(place, ['new'], { old: 'old' });
       tell(`  the whole matrix of an old and a new model (three tests): ${told(cross)}`);
-      return { first, pairs, cross };
+      return { first, pairs, checked, cross };
     });
     const cheaper = measured(
       median(own.pairs.map(({ ours, numpy: peer }) => peer.cpuSeconds / ours.cpuSeconds)),
@@ -72,6 +74,7 @@ export const ijb: Bench = {
       cheaper,
       memory,
       first: own.first,
+      checked: own.checked,
       ours: middle('ours'),
       numpy: middle('numpy'),
       matrix: own.cross,
@@ -123,8 +126,13 @@ async function protocolOf<T>(
   }
 }
 
+type Variation = { readonly old?: string; readonly environment?: Readonly<Record<string, string>> };
+
+/** NumPy does not check digests either. */
+const UNCHECKED: Variation = { environment: { MIXBCT_VERIFY_GB: '0' } };
+
 /** The command as a user types it. */
-function evaluate({ folder, data }: Place, models: readonly string[], old?: string): Cost {
+function evaluate({ folder, data }: Place, models: readonly string[], { old, environment }: Variation = {}): Cost {
   const cost = join(folder, 'cost.json');
   const args = [
     ...['--import', pathToFileURL(resolve(import.meta.dirname, 'ours/cost.js')).href],
@@ -134,7 +142,7 @@ function evaluate({ folder, data }: Place, models: readonly string[], old?: stri
     ...(old === undefined ? [] : ['--old', `${old}=${join(folder, old)}`]),
     ...['--features', join(folder, 'kept'), '--out', join(folder, 'out'), '--force'],
   ];
-  const seconds = run(process.execPath, args, { MIXBCT_COST: cost });
+  const seconds = run(process.execPath, args, { MIXBCT_COST: cost, ...environment });
   return { seconds, ...JSON.parse(readFileSync(cost, 'utf8')) };
 }
 

@@ -87,6 +87,8 @@ export function takeRows<T extends Rows>(
   return into;
 }
 
-/** An array of the same type. */
-const emptyLike = <T extends Rows>(rows: T, length: number): T =>
-  (rows instanceof Float32Array ? new Float32Array(length) : new Float64Array(length)) as T;
+/** An array of the same type, with whatever its memory holds. */
+const emptyLike = <T extends Rows>(rows: T, length: number): T => {
+  const { buffer } = Buffer.allocUnsafeSlow(length * rows.BYTES_PER_ELEMENT);
+  return (rows instanceof Float32Array ? new Float32Array(buffer) : new Float64Array(buffer)) as T;
+};

@@ -62,19 +62,25 @@ export function poolTemplates(faces: FaceEmbeddings, images: FaceImages): Templa
         poolRows_(sums, lengths, x, of(places), of(weights));
       });
   });
-  for (const [t, id] of ids.entries()) {
-    let squares = 0;
-    for (let k = t * dim; k < (t + 1) * dim; k++) squares += rows[k]! ** 2;
-    if (!Number.isFinite(squares)) throw new UserError(`template ${id} is not finite`);
-    const length = Math.sqrt(squares);
-    if (length > CANCELLATION_LIMIT * weighed[t]!) for (let k = t * dim; k < (t + 1) * dim; k++) rows[k]! /= length;
-    else rows.fill(0, t * dim, (t + 1) * dim);
-  }
+  for (const [t, id] of ids.entries())
+    if (!normalize(rows.subarray(t * dim, (t + 1) * dim), CANCELLATION_LIMIT * weighed[t]!))
+      throw new UserError(`template ${id} is not finite`);
   return { ids, rows, dim };
 }
 
 /** A sum shorter than this share of its terms is a rounding error of terms that cancel, so it has no direction. */
 export const CANCELLATION_LIMIT = 2 ** -20;
+
+/** Brings a row to length 1, or to zeros if it is not longer than `limit`. @returns whether it is finite */
+function normalize(row: Float64Array, limit: number): boolean {
+  let squares = 0;
+  for (let d = 0; d < row.length; d++) squares += row[d]! ** 2;
+  const length = Math.sqrt(squares);
+  if (!Number.isFinite(length)) return false;
+  if (length > limit) for (let d = 0; d < row.length; d++) row[d]! /= length;
+  else row.fill(0);
+  return true;
+}
 
 const isRows = (values: ArrayLike<number>): values is Rows =>
   values instanceof Float32Array || values instanceof Float64Array;
