@@ -36,69 +36,26 @@ __attribute__((always_inline)) inline double sumOver(int64_t dim, const Term& te
   return sum;
 }
 
-// 1 / length of each row [count]; 1 for a row of zeros, which stays.
-ANY_ORDER void unitWeights(const float* __restrict x, int64_t count, int64_t dim, double* __restrict weights) {
-  for (int64_t i = 0; i < count; i++) {
-    const float* __restrict row = x + i * dim;
-    const double sum = sumOver(dim, [&](int64_t d) { return double(row[d]) * row[d]; });
-    weights[i] = sum > 0 ? 1 / std::sqrt(sum) : 1;
-  }
+// 1 / length of a row; 1 for a row of zeros, which stays.
+ANY_ORDER double unitWeight(const float* __restrict x, int64_t dim) {
+  const double sum = sumOver(dim, [&](int64_t d) { return double(x[d]) * x[d]; });
+  return sum > 0 ? 1 / std::sqrt(sum) : 1;
 }
 
-typedef double Doubles __attribute__((vector_size(64)));
-typedef double LooseDoubles __attribute__((vector_size(64), aligned(8), may_alias));
-typedef float LooseFloats __attribute__((vector_size(32), aligned(4), may_alias));
-// Vectors of columns whose sums stay in registers while rows are added to them.
-constexpr int kVectors = 8;
-constexpr int64_t kLanesOfOne = sizeof(Doubles) / sizeof(double), kColumns = kVectors * kLanesOfOne;
-
-// sums [dim] += the rows [count, dim] times their weights, or the squares of that; each sum in the order of the rows.
-template <bool squared>
-__attribute__((always_inline)) inline void addTerms(double* __restrict sums, const float* __restrict x, const double* __restrict weights,
-                                                    int64_t count, int64_t dim) {
-  int64_t d = 0;
-  for (; d + kColumns <= dim; d += kColumns) {
-    Doubles own[kVectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; v++) own[v] = *reinterpret_cast<const LooseDoubles*>(sums + d + v * kLanesOfOne);
-    for (int64_t i = 0; i < count; i++)
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) {
-        const float* from = x + i * dim + d + v * kLanesOfOne;
-        const Doubles term = __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(from), Doubles) * weights[i];
-        own[v] += squared ? term * term : term;
-      }
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; v++) *reinterpret_cast<LooseDoubles*>(sums + d + v * kLanesOfOne) = own[v];
-  }
-  for (int64_t i = 0; i < count && d < dim; i++)
-    for (int64_t e = d; e < dim; e++) {
-      const double term = x[i * dim + e] * weights[i];
-      sums[e] += squared ? term * term : term;
-    }
+ANY_ORDER void addScaled(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
+  for (int64_t d = 0; d < dim; d++) sums[d] += x[d] * weight;
 }
 
-ANY_ORDER void addScaled(double* __restrict sums, const float* __restrict x, const double* __restrict weights, int64_t count,
-                         int64_t dim) {
-  addTerms<false>(sums, x, weights, count, dim);
+ANY_ORDER void addSquares(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
+  for (int64_t d = 0; d < dim; d++) sums[d] += (x[d] * weight) * (x[d] * weight);
 }
 
-ANY_ORDER void addSquares(double* __restrict sums, const float* __restrict x, const double* __restrict weights, int64_t count,
-                          int64_t dim) {
-  addTerms<true>(sums, x, weights, count, dim);
-}
-
-// weights [count] of rows → their distances to `mean` [dim], squares of differences times `factors` [dim].
-ANY_ORDER void distancesTo(const double* __restrict mean, const double* __restrict factors, const float* __restrict x, int64_t count,
-                           int64_t dim, double* __restrict weights) {
-  for (int64_t i = 0; i < count; i++) {
-    const float* __restrict row = x + i * dim;
-    const double weight = weights[i];
-    weights[i] = std::sqrt(sumOver(dim, [&](int64_t d) {
-      const double apart = row[d] * weight - mean[d];
-      return factors[d] * apart * apart;
-    }));
-  }
+ANY_ORDER double squaredDistance(const float* __restrict x, double weight, const double* __restrict mean,
+                                  const double* __restrict factors, int64_t dim) {
+  return sumOver(dim, [&](int64_t d) {
+    const double apart = x[d] * weight - mean[d];
+    return factors[d] * apart * apart;
+  });
 }
 
 void requireRows(const Tensor& x) {
@@ -202,8 +159,7 @@ void directionsOf(const Rows& rows, const Tensor& starts, const Tensor& into) {
   eachClass(rows, start, classes, [&](int64_t k, const float* own) {
     const int64_t count = start[k + 1] - start[k];
     std::vector<double> mean(dim);
-    const std::vector<double> weights(count, 1.0 / count);
-    addScaled(mean.data(), own, weights.data(), count, dim);
+    for (int64_t i = 0; i < count; i++) addScaled(mean.data(), own + i * dim, 1.0 / count, dim);
     double squares = 0;
     for (const double x : mean) squares += x * x;
     const double length = std::max(std::sqrt(squares), kShortest);
@@ -222,10 +178,13 @@ const double* factorsOf(const Tensor& factors, int64_t dim) {
 void spreadOfClass(const float* own, int64_t count, int64_t dim, const double* factors, double* mean, double* distances) {
   std::fill(mean, mean + dim, 0.0);
   double* weights = distances;  // until the distances are known
-  unitWeights(own, count, dim, weights);
-  addScaled(mean, own, weights, count, dim);
+  for (int64_t i = 0; i < count; i++) {
+    weights[i] = unitWeight(own + i * dim, dim);
+    addScaled(mean, own + i * dim, weights[i], dim);
+  }
   for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
-  distancesTo(mean, factors, own, count, dim, distances);
+  for (int64_t i = 0; i < count; i++)
+    distances[i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factors, dim));
 }
 
 // starts [K + 1] int32, factors [D] float64 → means [K, D] and distances [R] as `spreadOfClass`, both float64.
@@ -276,14 +235,13 @@ Tensor squaresOf(const Rows& rows) {
   double* sumData = sums.data_ptr<double>();
   at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
     std::vector<float> room;
-    std::vector<double> weights(step);
     for (int64_t part = first; part < last; part++) {
       const int64_t end = rows.count * (part + 1) / kParts;
       for (int64_t from = rows.count * part / kParts; from < end; from += step) {
         const int64_t count = std::min(step, end - from);
         const float* own = rows.get(from, from + count, room);
-        unitWeights(own, count, dim, weights.data());
-        addSquares(sumData + part * dim, own, weights.data(), count, dim);
+        for (int64_t i = 0; i < count; i++)
+          addSquares(sumData + part * dim, own + i * dim, unitWeight(own + i * dim, dim), dim);
       }
     }
   });

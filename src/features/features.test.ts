@@ -104,7 +104,7 @@ function denoiseSlowly(features: LabelledRows, keep: number, columnNormalize: bo
   return mask;
 }
 
-// The second fills what the loops take at a time twice, and leaves a rest.
+// The second fills the lanes of the sums four times, and leaves a rest.
 for (const dim of [7, 150])
   test(`denoise and average equal their slow twins, with labels in any order and a zero row, ${dim} dimensions`, () => {
     const rng = new Rng('twins');
