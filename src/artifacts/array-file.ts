@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { bytesOf } from '../base/bytes-of.ts';
 import { FileError } from '../base/errors.ts';
 import { OpenFile, readFully } from '../base/regular-file.ts';
 import { renameDurably, toDiskFullError, writeAll } from './durable-write.ts';
@@ -18,9 +19,6 @@ const ALIGNMENT = 8;
 const [LENGTH_BYTES, DIGEST_BYTES] = [4, 32];
 const FOOT_BYTES = LENGTH_BYTES + DIGEST_BYTES;
 const BLOCK_BYTES = 1 << 20;
-
-const bytesOf = (array: Int32Array | Float32Array | Uint8Array): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
 /** A file of arrays that a program keeps for itself to read faster. It is there when it is whole, and never a part of it. */
 export class ArrayFileWriter implements Disposable {

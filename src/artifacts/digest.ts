@@ -31,11 +31,11 @@ const block = Buffer.allocUnsafe(1 << 20);
 
 /** `digestOf` for a file of any size. */
 export function fileDigest(path: string): string {
-  const hash = createHash('sha256');
+  const digest = new RunningDigest();
   withRegularFile(path, (fd) => {
-    for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) hash.update(block.subarray(0, read));
+    for (let read = readSync(fd, block); read > 0; read = readSync(fd, block)) digest.update(block.subarray(0, read));
   });
-  return hash.digest('hex').slice(0, 16);
+  return digest.end();
 }
 
 /** JSON with sorted keys: equal values give equal text, so that it can be hashed. */

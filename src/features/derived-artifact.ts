@@ -4,11 +4,12 @@ import { digestMismatch, isDigestChecked } from '../artifacts/cached-digest.ts';
 import { checkedBySchema, defineArtifact, type Manifest } from '../artifacts/define-artifact.ts';
 import type { About } from '../artifacts/description.ts';
 import { digestOf, RunningDigest } from '../artifacts/digest.ts';
+import { bytesOf } from '../base/bytes-of.ts';
 import { FileError } from '../base/errors.ts';
 import { datasetReference } from '../data/dataset-reference.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { modelAndData } from './feature-set-artifact.ts';
-import { type NpyArray, type NpyType, NpyWriter, readNpy } from './npy.ts';
+import { type NpyArray, type NpyPieces, type NpyType, piecesOf, readNpy, writeNpy } from './npy.ts';
 
 /** Fields of the manifest of everything that is derived from a feature set. */
 const derivedFields = {
@@ -31,11 +32,19 @@ type Arrays<A> = {
   readonly [K in keyof A]: A[K] extends { readonly type: infer T extends NpyType } ? NpyArray<T> : never;
 };
 
-/** Arrays as they are made: whole, or in pieces that follow each other, each good until the next. */
-type Made<A> = { readonly [K in keyof Arrays<A>]: Arrays<A>[K] | Iterable<Arrays<A>[K]> };
+/** Arrays as they are made: whole or in pieces. */
+type Made<A> = {
+  readonly [K in keyof A]: A[K] extends { readonly type: infer T extends NpyType } ? NpyPieces<T> : never;
+};
 
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
+/** Hands out an array's pieces, and adds them to a digest as one part. */
+function* digested(array: NpyPieces, digest: RunningDigest): Generator<NpyArray> {
+  for (const piece of piecesOf(array)) {
+    digest.update(bytesOf(piece));
+    yield piece;
+  }
+  digest.endPart();
+}
 
 /**
  * Defines a kind of artefact that is derived from a feature set: a few arrays, and a manifest that says from which features.
@@ -111,19 +120,8 @@ export function defineDerivedArtifact<
           ...own,
         };
         const digest = new RunningDigest();
-        for (const [name, { file, type, shape }] of each) {
-          const array = made[name] as NpyArray<NpyType> | Iterable<NpyArray<NpyType>>;
-          const writer = new NpyWriter(join(directory, file), type, shape(info).slice(1));
-          try {
-            for (const piece of ArrayBuffer.isView(array) ? [array] : array) {
-              digest.update(bytesOf(piece));
-              writer.append(piece);
-            }
-          } finally {
-            writer.close();
-          }
-          digest.endPart();
-        }
+        for (const [name, { file, type, shape }] of each)
+          writeNpy(join(directory, file), type, digested(made[name] as NpyPieces, digest), shape(info).slice(1));
         return { ...info, digest: digest.end() };
       });
     },

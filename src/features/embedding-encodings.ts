@@ -1,4 +1,5 @@
 import { ByteWriter, ParquetWriter, type SchemaElement } from 'hyparquet-writer';
+import { bytesOf } from '../base/bytes-of.ts';
 import { fromHalf } from '../base/half.ts';
 import { version } from '../base/version.ts';
 import type { EmbeddingFormat } from './embedding-files.ts';
@@ -27,7 +28,7 @@ const numbersOf = (rows: Float32Array | Uint16Array): Float32Array =>
 /** The rows [N, D]; ids stand in a file of their own. */
 function* npyChunks({ count, dim, dtype }: EmbeddingsHead, blocks: Iterable<EmbeddingBlock>): Iterable<Uint8Array> {
   yield npyHeader(npyTypes[dtype], [count, dim]);
-  for (const { rows } of blocks) yield new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
+  for (const { rows } of blocks) yield bytesOf(rows);
 }
 
 /** Digits that tell every float32 from its neighbours. */

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statSync } from 'node:fs';
 import { requireFileSize, writeAll } from '../artifacts/durable-write.ts';
+import { bytesOf } from '../base/bytes-of.ts';
 import { FileError } from '../base/errors.ts';
 import { OpenFile, readFully } from '../base/regular-file.ts';
 
@@ -194,7 +195,7 @@ export class NpyWriter<T extends NpyType> {
     const count = rows.length / elements(this.#rowShape);
     if (!Number.isInteger(count))
       throw new RangeError(`${rows.length} elements are no whole rows of [${this.#rowShape.join(', ')}]`);
-    const bytes = new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength);
+    const bytes = bytesOf(rows);
     this.#torn = true;
     writeAll(this.#fd, bytes, this.#position);
     this.#torn = false;
@@ -227,16 +228,21 @@ export function readNpy<T extends NpyType>(
   return { data: file.all(), shape: file.shape, type: file.type };
 }
 
+/** An array, whole or in pieces of whole rows that follow each other, each good until the next. */
+export type NpyPieces<T extends NpyType = NpyType> = NpyArray<T> | Iterable<NpyArray<T>>;
+export const piecesOf = <T extends NpyType>(data: NpyPieces<T>): Iterable<NpyArray<T>> =>
+  ArrayBuffer.isView(data) ? [data] : data;
+
 /** Writes a whole array; `rowShape` are the dimensions after the first. */
 export function writeNpy<T extends NpyType>(
   path: string,
   type: T,
-  data: NpyArray<T>,
+  data: NpyPieces<T>,
   rowShape: readonly number[] = [],
 ): void {
   const writer = new NpyWriter(path, type, rowShape);
   try {
-    writer.append(data);
+    for (const piece of piecesOf(data)) writer.append(piece);
   } finally {
     writer.close();
   }
