@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "dense.h"
 
@@ -14,8 +15,9 @@ namespace {
 
 using at::Tensor;
 
-// Bytes of a row that are multiplied at a time: those of a block of rows and of a panel fit the first cache.
-constexpr int64_t kDepthBytes = 2048;
+// Bytes of a row that are multiplied at a time: those of a block of rows and of a panel fit the second cache, sums are written once for
+// most dimensions that embeddings have.
+constexpr int64_t kDepthBytes = 4096;
 
 #if defined(__x86_64__)
 namespace avx512 {
@@ -97,9 +99,10 @@ void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) 
     scalar_t* to = out.data_ptr<scalar_t>();
     const auto multiply = vectorBytes() == 64 ? avx512::products<scalar_t> : avx2::products<scalar_t>;
     at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t first, int64_t last) {
+      std::vector<scalar_t> room(std::min(kRows, rows) * depth);
       for (int64_t part = first; part < last; part++) {
         const int64_t from = part * kRows;
-        multiply(left + from * depth, std::min(kRows, rows - from), right, depth, columns, to + from * columns, columns);
+        multiply(left + from * depth, std::min(kRows, rows - from), right, depth, columns, to + from * columns, columns, room.data());
       }
     });
   });

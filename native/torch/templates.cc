@@ -57,6 +57,28 @@ void poolRows(const Tensor& sums, const Tensor& lengths, const Tensor& x, const 
   else poolRowsOf<float>(sums, lengths, x, places, weights);
 }
 
+// What `pickProducts` reads for each pair. A position in the products is below `height` and `width`.
+struct PairPlaces {
+  const int32_t *rows, *rowOf, *columns, *columnOf;
+  const uint8_t *zeroRow, *zeroColumn;
+  int64_t mostRow, mostColumn, first, height, width;
+};
+
+// → the first pair of a row or column that there is not, or `count`
+IN_ORDER int64_t pickScores(double* __restrict scores, const double* __restrict products, int64_t count, const PairPlaces& of, double grid) {
+  const double scale = 1 / grid;
+  for (int64_t k = 0; k < count; k++) {
+    if (uint32_t(of.rows[k]) >= of.mostRow || uint32_t(of.columns[k]) >= of.mostColumn) return k;
+    const int64_t row = of.rowOf[of.rows[k]] - of.first, column = of.columnOf[of.columns[k]];
+    if (row < 0 || row >= of.height) continue;
+    if (column < 0 || column >= of.width) return k;
+    const double score = std::floor(products[row * of.width + column] * scale + 0.5) * grid;
+    const bool none = score == 0 && (of.zeroRow[of.first + row] || of.zeroColumn[column]);
+    scores[k] = none ? kNoScore : std::min(1.0, std::max(-1.0, score));
+  }
+  return count;
+}
+
 // products [N, M] float64 of rows from `first` on; pairs [K] of a row rowOf[rows[k]] and a column columnOf[columns[k]], int32: scores [K]
 // of the pairs in these rows, rounded to a multiple of `grid` and to -1 … 1. A product of exactly 0 with a row or a column that
 // is zeros has no score.
@@ -64,24 +86,43 @@ void pickProducts(const Tensor& scores, const Tensor& products, int64_t first, c
                   const Tensor& columns, const Tensor& columnOf, double grid, const Tensor& zeroRow, const Tensor& zeroColumn) {
   TORCH_CHECK(products.dim() == 2, "wanted products [N, M]");
   const int64_t count = scores.numel(), height = products.size(0), width = products.size(1);
-  const uint32_t mostRow = rowOf.numel(), mostColumn = columnOf.numel();
-  const double* from = dataOf<double>(products, height * width, "products");
-  double* to = dataOf<double>(scores, count, "scores");
-  const int32_t *row = dataOf<int32_t>(rows, count, "rows"), *column = dataOf<int32_t>(columns, count, "columns");
-  const int32_t *rowAt = dataOf<int32_t>(rowOf, mostRow, "rowOf"), *columnAt = dataOf<int32_t>(columnOf, mostColumn, "columnOf");
-  const uint8_t *isZeroRow = dataOf<uint8_t>(zeroRow, zeroRow.numel(), "zeroRow"),
-                *isZeroColumn = dataOf<uint8_t>(zeroColumn, width, "zeroColumn");
   TORCH_CHECK(first >= 0 && first + height <= zeroRow.numel(), "rows behind the last one");
-  const double scale = 1 / grid;
-  for (int64_t k = 0; k < count; k++) {
-    TORCH_CHECK(uint32_t(row[k]) < mostRow && uint32_t(column[k]) < mostColumn, "pair ", k, " is of a row or column that there is not");
-    const int64_t own = rowAt[row[k]] - first, at = columnAt[column[k]];
-    if (own < 0 || own >= height) continue;
-    TORCH_CHECK(at >= 0 && at < width, "column ", at, " of ", width);
-    const double score = std::floor(from[own * width + at] * scale + 0.5) * grid;
-    const bool none = score == 0 && (isZeroRow[first + own] || isZeroColumn[at]);
-    to[k] = none ? kNoScore : std::min(1.0, std::max(-1.0, score));
+  const PairPlaces places{dataOf<int32_t>(rows, count, "rows"),
+                          dataOf<int32_t>(rowOf, rowOf.numel(), "rowOf"),
+                          dataOf<int32_t>(columns, count, "columns"),
+                          dataOf<int32_t>(columnOf, columnOf.numel(), "columnOf"),
+                          dataOf<uint8_t>(zeroRow, zeroRow.numel(), "zeroRow"),
+                          dataOf<uint8_t>(zeroColumn, width, "zeroColumn"),
+                          rowOf.numel(),
+                          columnOf.numel(),
+                          first,
+                          height,
+                          width};
+  const double* from = dataOf<double>(products, height * width, "products");
+  const int64_t picked = pickScores(dataOf<double>(scores, count, "scores"), from, count, places, grid);
+  TORCH_CHECK(picked == count, "pair ", picked, " is of a row or column that there is not");
+}
+
+// Values [most] that ascend, and how many of them lie in lower ones of equal steps of [-1, 1].
+struct StepTable {
+  const double* values;
+  const int32_t* first;
+  int64_t most, steps;
+};
+
+IN_ORDER int64_t countAmong(const StepTable& genuine, const double* __restrict scores, const uint8_t* __restrict same, int64_t count,
+                            double* __restrict between, double* __restrict tied) {
+  int64_t impostors = 0;
+  for (int64_t i = 0; i < count; i++) {
+    if (same[i]) continue;
+    const double at = std::floor((scores[i] + 1) * genuine.steps / 2);
+    const int64_t step = at >= genuine.steps ? genuine.steps - 1 : at > 0 ? int64_t(at) : 0;
+    const double* low = std::lower_bound(genuine.values + genuine.first[step], genuine.values + genuine.first[step + 1], scores[i]);
+    const int64_t place = low - genuine.values;
+    (place < genuine.most && genuine.values[place] == scores[i] ? tied : between)[place]++;
+    impostors++;
   }
+  return impostors;
 }
 
 // genuine [G] float64, ascending; first [S + 1] int32: how many of them lie in lower ones of S equal steps of [-1, 1]. Scores [K] whose
@@ -89,22 +130,9 @@ void pickProducts(const Tensor& scores, const Tensor& products, int64_t first, c
 int64_t countImpostors(const Tensor& genuine, const Tensor& first, const Tensor& scores, const Tensor& same, const Tensor& between,
                        const Tensor& tied) {
   const int64_t most = genuine.numel(), steps = first.numel() - 1, count = scores.numel();
-  const double *value = dataOf<double>(genuine, most, "genuine"), *score = dataOf<double>(scores, count, "scores");
-  const int32_t* start = dataOf<int32_t>(first, steps + 1, "first");
-  const uint8_t* isSame = dataOf<uint8_t>(same, count, "same");
-  double *gap = dataOf<double>(between, most + 1, "between"), *equal = dataOf<double>(tied, most, "tied");
-  int64_t impostors = 0;
-  for (int64_t i = 0; i < count; i++) {
-    if (isSame[i]) continue;
-    const double at = std::floor((score[i] + 1) * steps / 2);
-    const int64_t step = at >= steps ? steps - 1 : at > 0 ? int64_t(at) : 0;
-    const double* low = std::lower_bound(value + start[step], value + start[step + 1], score[i]);
-    const int64_t place = low - value;
-    if (place < most && *low == score[i]) equal[place]++;
-    else gap[place]++;
-    impostors++;
-  }
-  return impostors;
+  return countAmong({dataOf<double>(genuine, most, "genuine"), dataOf<int32_t>(first, steps + 1, "first"), most, steps},
+                    dataOf<double>(scores, count, "scores"), dataOf<uint8_t>(same, count, "same"), count,
+                    dataOf<double>(between, most + 1, "between"), dataOf<double>(tied, most, "tied"));
 }
 
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {

@@ -43,3 +43,36 @@ test('arrays are read as they were written; a file that is changed, cut short or
   }
   assert.ok(existsSync(path));
 });
+
+test('where digests are not to be checked, a changed number is read as it is, and a damaged list of arrays is none', (t) => {
+  const path = join(testFolder(t), 'a.lists');
+  using file = new ArrayFileWriter(path);
+  file.append(new Int32Array(20).fill(1));
+  file.finish();
+  const whole = readFileSync(path);
+  const before = process.env['MIXBCT_VERIFY_GB'];
+  process.env['MIXBCT_VERIFY_GB'] = '0';
+  t.after(() => {
+    if (before === undefined) delete process.env['MIXBCT_VERIFY_GB'];
+    else process.env['MIXBCT_VERIFY_GB'] = before;
+  });
+  const changed = Buffer.from(whole);
+  changed[0] = 9;
+  writeFileSync(path, changed);
+  {
+    using found = ArrayFile.open(path)!;
+    assert.deepEqual(found.read(0, 'i4').subarray(0, 2), Int32Array.of(9, 1));
+  }
+  for (const [text, other] of [
+    ['"length":20', '"length":99'],
+    ['"at":0', '"at":-'],
+    ['"i4"', '"x4"'],
+  ] as const) {
+    const at = whole.indexOf(text);
+    assert.ok(at > 0, text);
+    const damaged = Buffer.from(whole);
+    damaged.write(other, at);
+    writeFileSync(path, damaged);
+    assert.equal(ArrayFile.open(path), null, other);
+  }
+});

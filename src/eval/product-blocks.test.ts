@@ -12,9 +12,9 @@ const ROUNDING = 2;
 const SIZES = [
   [1, 1, 1],
   [11, 15, 3],
-  [12, 16, 256],
-  [13, 33, 257],
-  [145, 47, 600],
+  [12, 16, 512],
+  [13, 33, 513],
+  [145, 47, 1100],
 ] as const;
 
 for (const [name, Type, precision] of [

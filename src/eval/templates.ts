@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
-import { pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
+import { narrow, pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE, type Rows } from './scores.ts';
@@ -204,20 +204,56 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
   const width = query.positions.length;
   const left = selectedBlocks(gallery.templates.rows, gallery.positions, dim);
   const sides = { left, right: query.templates.rows, order: query.positions, dim };
+  const parts = partsOf(gallery);
   scope(() => {
     const into = share(scores);
-    const pairs = {
-      ...{ rows: share(gallery.names), rowOf: share(gallery.placeOf), zeroRows: marked(gallery) },
-      ...{ columns: share(query.names), columnOf: share(query.placeOf), zeroColumns: marked(query) },
-      grid: GRID,
-    };
+    const [rows, columns] = [share(gallery.names), share(query.names)];
+    const places = { rowOf: share(gallery.placeOf), columnOf: share(query.placeOf) };
+    const zeros = { zeroRows: marked(gallery), zeroColumns: marked(query) };
     eachProductBlock(sides, (products, first, count) =>
-      scope(() =>
-        pickProducts_(into, share(products.subarray(0, count * width), { shape: [count, width] }), { first, ...pairs }),
-      ),
+      scope(() => {
+        const block = share(products.subarray(0, count * width), { shape: [count, width] });
+        for (const { from, to } of partsWithin(parts, first, first + count)) {
+          const [own, row, column] = [into, rows, columns].map((of) => narrow(of, 0, from, to - from));
+          pickProducts_(own!, block, { first, rows: row!, columns: column!, ...places, ...zeros, grid: GRID });
+        }
+      }),
     );
   });
   return scores;
+}
+
+/** Pairs `from` … `to - 1`, and the lowest and highest place that their rows have. */
+type PairPart = { readonly from: number; readonly to: number; readonly lowest: number; readonly highest: number };
+
+/** Pairs of a part. Lists go through the gallery in order, so that most parts have rows of one block of products. */
+const PART_PAIRS = 1 << 14;
+
+function partsOf({ names, placeOf }: Side): PairPart[] {
+  const parts: PairPart[] = [];
+  for (let from = 0; from < names.length; from += PART_PAIRS) {
+    const to = Math.min(from + PART_PAIRS, names.length);
+    let [lowest, highest] = [placeOf.length, -1];
+    for (let k = from; k < to; k++) {
+      const place = placeOf[names[k]!]!;
+      if (place < lowest) lowest = place;
+      if (place > highest) highest = place;
+    }
+    parts.push({ from, to, lowest, highest });
+  }
+  return parts;
+}
+
+/** The parts that may have rows from `first` to before `end`, those that follow each other joined. */
+function partsWithin(parts: readonly PairPart[], first: number, end: number): { from: number; to: number }[] {
+  const joined: { from: number; to: number }[] = [];
+  for (const { from, to, lowest, highest } of parts) {
+    if (highest < first || lowest >= end) continue;
+    const last = joined.at(-1);
+    if (last?.to === from) last.to = to;
+    else joined.push({ from, to });
+  }
+  return joined;
 }
 
 /**
