@@ -5,7 +5,7 @@ import { packageRoot } from '../base/version.ts';
 export const quickstartFile = join(packageRoot, 'experiments/quickstart.yaml');
 
 /** The smallest setting of the quick start shows that every stage works; its models are no good. */
-export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct', 'pairs-joint']
+export const smallestSettings = ['old', 'oracle', 'l2', 'mixbct', 'pairs-joint-nccl']
   .map((stage) => `stages.${stage}.recipe.epochs=1`)
   .concat('stages.judge.resamples=100', 'stages.judge.impostors=200000', 'stages.judge.trial=true');
 

@@ -46,8 +46,8 @@ const prototypes = (dim: number): Tensor => scope(() => normalizeRows(float32(no
 
 /** Six samples of each class, class after class, in the streams of the script. */
 const SIX = 6;
-const sixOfEach = (stream: number): Float32Array =>
-  Float32Array.from(Array.from({ length: C }, (_, label) => Array.from(noise(SIX * D, stream + label, 1))).flat());
+const sixOfEach = (stream: number, dim = D): Float32Array =>
+  Float32Array.from(Array.from({ length: C }, (_, label) => Array.from(noise(SIX * dim, stream + label, 1))).flat());
 
 /** What the script has of the whole set. */
 const constants = (dim = D): OldModelConstants => ({
@@ -65,7 +65,9 @@ const constants = (dim = D): OldModelConstants => ({
   },
   oldRows: {
     rows: (indices) =>
-      Float32Array.from(Array.from(indices).flatMap((i) => Array.from(sixOfEach(6000).subarray(i * D, (i + 1) * D)))),
+      Float32Array.from(
+        Array.from(indices).flatMap((i) => Array.from(sixOfEach(6000, dim).subarray(i * dim, (i + 1) * dim))),
+      ),
     byClass: () =>
       Array.from({ length: C }, (_, label) => Int32Array.from({ length: SIX }, (__, i) => SIX * label + i)),
   },

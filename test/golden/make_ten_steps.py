@@ -431,7 +431,7 @@ def main():
     half = [(method, "arcface", "sgd", "bf16") for method in methods] + [("mixbct", "arcface", "sgd", "fp16")]
     composed = [(method, "arcface", "sgd") for method in ("l2+bct", "mixbct+bct", "nccl+l2/p", "mixbct+nccl+l2")]
     field = [(method, "arcface", "sgd") for method in ("lce", "ract", "bt2/p", "lce+ract/p", "ract+bct")] + [("hoc", "simplex", "sgd")]
-    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint", "joint/p", "ndpp", "ndpp/p")]
+    own = [(method, "arcface", "sgd") for method in ("pairs", "pairs+bct", "joint", "pairs+joint", "joint/p", "ndpp", "ndpp/p", "pairs+joint+nccl/p")]
     groups = {"ten_steps": cases, "ten_steps_half": half, "ten_steps_composed": composed, "ten_steps_field": field, "ten_steps_own": own}
     for name, runs in groups.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
