@@ -61,7 +61,7 @@ test('a comparison is controlled: the new models share every setting but the met
   const news = Object.entries(stages).flatMap(([id, stage]) =>
     stage.do === 'train' && stage.on === 'new-data' ? [{ id, recipe: stage.recipe }] : [],
   );
-  assert.equal(news.length, 17, 'the oracle, seven methods and the recommended recipe for each of two old models');
+  assert.equal(news.length, 17, 'the oracle, seven methods and pairs with joint for each of two old models');
   const shared = news.map(({ recipe: { name: _, method: __, ...rest } }) => rest);
   for (const other of shared) assert.deepEqual(other, shared[0]);
   for (const [id, stage] of Object.entries(stages))
@@ -90,6 +90,27 @@ test('an ablation changes one setting of a method at a time, and the epochs of o
     const changed = Object.entries(method).filter(([key, value]) => String(plain(method.kind)[key]) !== String(value));
     const wanted = { 'unibct-start': 2, 'oracle-8': 0, 'mixbct-all': 0 }[id] ?? 1;
     assert.equal(changed.length, wanted, `${id}: ${changed}`);
+  }
+});
+
+test('the recommended recipe is one and the same in recipes and experiments', async () => {
+  const { method } = loadRecipe(join(packageRoot, 'recipes/best.yaml'));
+  assert.deepEqual(loadRecipe(join(packageRoot, 'recipes/ms1m/best-r50.yaml')).method, method);
+  for (const name of [
+    'quickstart',
+    'best',
+    'best-extended',
+    'best-k55',
+    'best-k55-extended',
+    'emoji',
+    'best-emoji',
+    'best-emoji-extended',
+  ]) {
+    const found = Object.entries((await shipped(name)).stages).filter(([id]) =>
+      /^pairs-joint-nccl(-weak|-strong)?$/.test(id),
+    );
+    assert.ok(found.length > 0, name);
+    for (const [id, stage] of found) assert.deepEqual(stage.recipe.method, method, `${name}: ${id}`);
   }
 });
 
