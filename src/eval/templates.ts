@@ -214,8 +214,11 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
       scope(() => {
         const block = share(products.subarray(0, count * width), { shape: [count, width] });
         for (const { from, to } of partsWithin(parts, first, first + count)) {
-          const [own, row, column] = [into, rows, columns].map((of) => narrow(of, 0, from, to - from));
-          pickProducts_(own!, block, { first, rows: row!, columns: column!, ...places, ...zeros, grid: GRID });
+          const part = (of: Tensor): Tensor => narrow(of, 0, from, to - from);
+          pickProducts_(part(into), block, {
+            ...{ first, rows: part(rows), columns: part(columns), ...places },
+            ...{ ...zeros, grid: GRID },
+          });
         }
       }),
     );
