@@ -72,3 +72,13 @@ void products(const T* a, int64_t rows, const T* packed, int64_t depth, int64_t 
     }
   }
 }
+
+// The product of two rows as `products` has it.
+template <typename T>
+T product(const T* a, const T* b, int64_t depth) {
+  T sum = 0;
+  for (int64_t d = 0; d < depth; d++)
+    if constexpr (sizeof(T) == sizeof(float)) sum = __builtin_fmaf(a[d], b[d], sum);
+    else sum = __builtin_fma(a[d], b[d], sum);
+  return sum;
+}

@@ -78,7 +78,7 @@ Tensor packRows(const Tensor& b, const c10::optional<Tensor>& order) {
 }
 
 // Rows of `a` that one thread multiplies at a time: they stay in the second cache.
-constexpr int64_t kRows = 144;
+constexpr int64_t kRows = 216;
 
 // a [N, D], packed rows [M, D] → out [N, M]
 void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) {
@@ -98,18 +98,49 @@ void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) 
     const scalar_t *left = a.data_ptr<scalar_t>(), *right = packed.data_ptr<scalar_t>();
     scalar_t* to = out.data_ptr<scalar_t>();
     const auto multiply = vectorBytes() == 64 ? avx512::products<scalar_t> : avx2::products<scalar_t>;
-    at::parallel_for(0, (rows + kRows - 1) / kRows, 1, [&](int64_t first, int64_t last) {
-      std::vector<scalar_t> room(std::min(kRows, rows) * depth);
-      for (int64_t part = first; part < last; part++) {
-        const int64_t from = part * kRows;
-        multiply(left + from * depth, std::min(kRows, rows - from), right, depth, columns, to + from * columns, columns, room.data());
+    // parts of about as many rows; columns are shared out, too, where threads would get different numbers of parts
+    const int64_t panels = packed.size(0), panel = packed.size(2), threads = at::get_num_threads();
+    const int64_t parts = (rows + kRows - 1) / kRows, shares = std::min(panels, parts % threads == 0 ? 1 : threads);
+    at::parallel_for(0, parts * shares, 1, [&](int64_t first, int64_t last) {
+      std::vector<scalar_t> room((rows / std::max<int64_t>(parts, 1) + 1) * depth);
+      for (int64_t task = first; task < last; task++) {
+        const int64_t part = task / shares, from = part * rows / parts, count = (part + 1) * rows / parts - from, share = task % shares;
+        const int64_t start = share * panels / shares * panel, end = std::min((share + 1) * panels / shares * panel, columns);
+        multiply(left + from * depth, count, right + start * depth, depth, end - start, to + from * columns + start, columns, room.data());
       }
     });
   });
 #endif
 }
 
+// a, b [N, D] and [M, D], rowsOfA, rowsOfB [K] int32 → [K]: the products of these rows, as `productsWithRows` has them
+Tensor rowProducts(const Tensor& a, const Tensor& rowsOfA, const Tensor& b, const Tensor& rowsOfB) {
+  requireMatrix(a);
+  requireMatrix(b);
+  const int64_t count = rowsOfA.numel(), depth = a.size(1);
+  TORCH_CHECK(a.scalar_type() == b.scalar_type() && b.size(1) == depth && rowsOfB.numel() == count && rowsOfA.scalar_type() == at::kInt &&
+                  rowsOfB.scalar_type() == at::kInt && rowsOfA.is_contiguous() && rowsOfB.is_contiguous(),
+              "wanted rows of one precision and dimension, and as many of one side as of the other");
+  const int32_t *left = rowsOfA.data_ptr<int32_t>(), *right = rowsOfB.data_ptr<int32_t>();
+  for (int64_t i = 0; i < count; i++)
+    TORCH_CHECK(left[i] >= 0 && left[i] < a.size(0) && right[i] >= 0 && right[i] < b.size(0), "rows ", left[i], " and ", right[i]);
+  if (vectorBytes() == 0) return at::mul(a.index_select(0, rowsOfA), b.index_select(0, rowsOfB)).sum(1);
+  Tensor out = at::empty({count}, a.options());
+#if defined(__x86_64__)
+  AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "row_products", [&] {
+    const scalar_t *from = a.data_ptr<scalar_t>(), *others = b.data_ptr<scalar_t>();
+    scalar_t* to = out.data_ptr<scalar_t>();
+    at::parallel_for(0, count, 64, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; i++) to[i] = avx2::product(from + left[i] * depth, others + right[i] * depth, depth);
+    });
+  });
+#endif
+  return out;
+}
+
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {
+  library.def("row_products(Tensor a, Tensor rows_of_a, Tensor b, Tensor rows_of_b) -> Tensor");
+  library.impl("row_products", c10::DispatchKey::CPU, TORCH_FN(rowProducts));
   library.def("pack_rows(Tensor b, Tensor? order) -> Tensor");
   library.impl("pack_rows", c10::DispatchKey::CPU, TORCH_FN(packRows));
   library.def("products_with_rows(Tensor(a!) out, Tensor a, Tensor packed) -> ()");

@@ -35,6 +35,9 @@ T* dataOf(const Tensor& x, int64_t count, const char* name) {
 FOR_ROWS_OF(float)
 FOR_ROWS_OF(double)
 
+// Numbers of a line of the cache. Sums of the next row's template are fetched ahead of time: they may lie anywhere.
+constexpr int64_t kLine = 64 / sizeof(double);
+
 template <typename T>
 void poolRowsOf(const Tensor& sums, const Tensor& lengths, const Tensor& x, const Tensor& places, const Tensor& weights) {
   const int64_t rows = x.size(0), dim = x.size(1), templates = sums.size(0);
@@ -44,6 +47,8 @@ void poolRowsOf(const Tensor& sums, const Tensor& lengths, const Tensor& x, cons
   const double* weight = dataOf<double>(weights, rows, "weights");
   for (int64_t i = 0; i < rows; i++, from += dim) {
     TORCH_CHECK(place[i] >= 0 && place[i] < templates, "place ", place[i], " of ", templates);
+    if (i + 1 < rows)
+      for (int64_t d = 0; d < dim; d += kLine) __builtin_prefetch(to + place[i + 1] * dim + d, 1);
     addScaled(to + place[i] * dim, from, weight[i], dim);
     length[place[i]] += std::abs(weight[i]) * std::sqrt(squaresOf(from, dim));
   }
@@ -64,10 +69,15 @@ struct PairPlaces {
   int64_t mostRow, mostColumn, first, height, width;
 };
 
+// Pairs whose products are fetched ahead of time: they lie anywhere in a block that is larger than the caches.
+constexpr int64_t kAhead = 32;
+
 // → the first pair of a row or column that there is not, or `count`
 IN_ORDER int64_t pickScores(double* __restrict scores, const double* __restrict products, int64_t count, const PairPlaces& of, double grid) {
   const double scale = 1 / grid;
   for (int64_t k = 0; k < count; k++) {
+    if (k + kAhead < count && uint32_t(of.rows[k + kAhead]) < of.mostRow && uint32_t(of.columns[k + kAhead]) < of.mostColumn)
+      __builtin_prefetch(products + (of.rowOf[of.rows[k + kAhead]] - of.first) * of.width + of.columnOf[of.columns[k + kAhead]]);
     if (uint32_t(of.rows[k]) >= of.mostRow || uint32_t(of.columns[k]) >= of.mostColumn) return k;
     const int64_t row = of.rowOf[of.rows[k]] - of.first, column = of.columnOf[of.columns[k]];
     if (row < 0 || row >= of.height) continue;

@@ -1,8 +1,8 @@
 import { memoryError } from '../eval/evaluation-memory.ts';
-import { eachSimilarityBlock, type SearchSpace, type SimilarityBlock } from '../eval/gallery-search.ts';
 import { cosine, NO_SCORE } from '../eval/scores.ts';
 import { Column } from './columns.ts';
 import { leastScore, type ScaledMerge } from './score-scales.ts';
+import { eachSimilarityBlock, type SearchSpace, type SimilarityBlock } from './similarity-blocks.ts';
 
 /**
  * Which entry is ahead of a probe's own, as bits of an entry: by the states of the own entry and of the other one (O not moved, N
@@ -183,7 +183,7 @@ class ListBuilder {
       const x = a[j]!;
       const y = b[j]!;
       if ((x < leastOld && y < leastNew) || j === own) continue;
-      // nearly equal scores are summed again, as `search` does
+      // nearly equal scores are summed again, as `SearchTally` does
       const isAhead = (value: number, limit: number, rounding: number, equal: () => boolean): boolean =>
         value >= limit || (value >= limit - rounding && equal());
       let mask = 0;

@@ -42,8 +42,8 @@ export class ListCache {
   images(sources: readonly string[], read: () => IjbImages): IjbImages {
     const path = this.#path('images', sources);
     if (path === null) return read();
-    using kept = ArrayFile.open(path);
-    if (kept) return keptImages(kept);
+    const kept = keptImages(path, read);
+    if (kept) return kept;
     const images = read();
     const { names, templates, media, landmarks, detector } = images;
     using file = new KeptFile(path);
@@ -76,24 +76,38 @@ export class ListCache {
   }
 }
 
-/** Names are read when they are asked for: half a million texts, which scoring does not need. */
-function keptImages(file: ArrayFile): IjbImages {
-  const [templates, media] = [file.read(0, 'i4'), file.read(1, 'i4')];
-  const [plain, detector] = [file.read(2, 'f4'), file.read(3, 'f4')];
-  const landmarks = new Float32Array(new SharedArrayBuffer(plain.byteLength));
-  landmarks.set(plain);
-  const text = file.read(4, 'u1');
-  let names: readonly string[] | undefined;
+/**
+ * Scoring needs templates, media and detector scores only. Names and landmarks are read when they are asked for; from `read` if the file
+ * has gone by then.
+ */
+function keptImages(path: string, read: () => IjbImages): IjbImages | null {
+  using file = ArrayFile.open(path);
+  if (!file) return null;
+  let others: Pick<IjbImages, 'names' | 'landmarks'> | undefined;
+  const other = () => {
+    others ??= keptNames(path) ?? read();
+    return others;
+  };
   return {
     get names() {
-      names ??= Buffer.from(text.buffer).toString().split('\n');
-      return names;
+      return other().names;
     },
-    templates,
-    media,
-    landmarks,
-    detector,
+    templates: file.read(0, 'i4'),
+    media: file.read(1, 'i4'),
+    get landmarks() {
+      return other().landmarks;
+    },
+    detector: file.read(3, 'f4'),
   };
+}
+
+function keptNames(path: string): Pick<IjbImages, 'names' | 'landmarks'> | null {
+  using file = ArrayFile.open(path);
+  if (!file) return null;
+  const plain = file.read(2, 'f4');
+  const landmarks = new Float32Array(new SharedArrayBuffer(plain.byteLength));
+  landmarks.set(plain);
+  return { names: Buffer.from(file.read(4, 'u1').buffer).toString().split('\n'), landmarks };
 }
 
 /** Hands out `pairs`, and keeps them: pieces of three arrays each, then the two of the genuine pairs. */

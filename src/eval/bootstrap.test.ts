@@ -11,8 +11,9 @@ import {
   tarReplicates,
   tpirReplicates,
 } from './bootstrap.ts';
-import { hitRate, nonMatedScores, search, thresholdAtFpir, tpir } from './identification.ts';
+import { hitRate, nonMatedScores, thresholdAtFpir, tpir } from './identification.ts';
 import { tarAtMost } from './roc.ts';
+import { search } from './search-tally.ts';
 
 /** Sums in another order. */
 const DOUBLE = 1e-12;

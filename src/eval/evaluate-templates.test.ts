@@ -13,9 +13,9 @@ import {
 import { Rng } from '../base/rng.ts';
 import { estimate, resampleIdentities } from './bootstrap.ts';
 import { type EvaluateTemplatesOptions, evaluateTemplates, type TemplateModel } from './evaluate-templates.ts';
-import { searchGalleries } from './gallery-search.ts';
 import { FPIR_TARGETS, hitRate, nonMatedScores, RANKS, thresholdAtFpir, tpir } from './identification.ts';
 import { auc, FAR_TARGETS, roc, scoresByIdentity, tarAtMost, tarNearest } from './roc.ts';
+import { TemplateSearches } from './template-search.ts';
 import type { Templates } from './templates.ts';
 
 /** Golden numbers are printed with eight digits. */
@@ -40,12 +40,12 @@ test('1:N has the numbers of 8.14', () => {
     ...[0, 1, 2, 3, 4].map((i) => unit(row(strangers, i))),
   ];
   const ids = (length: number): number[] => Array.from({ length }, (_, i) => i);
-  const { searches } = searchGalleries(
+  const { searches } = new TemplateSearches(
     templatesOf(ids(4), entries),
     templatesOf(ids(10), queries),
     [{ templates: Int32Array.from(ids(4)), subjects: Int32Array.of(101, 102, 103, 104) }],
     { templates: Int32Array.from(ids(10)), subjects: Int32Array.of(101, 102, 103, 104, 101, 900, 901, 902, 903, 904) },
-  );
+  ).found;
   const [found] = searches as [(typeof searches)[0]];
   assert.deepEqual(
     RANKS.map((rank) => 5 * hitRate(found, rank)),

@@ -7,7 +7,6 @@ import { bandOf, TEMPLATE_BAND_FARS } from './curve-bands.ts';
 import { OPERATING_FAR, RESAMPLES } from './defaults.ts';
 import { dropInTest } from './drop-in.ts';
 import type { Evaluation, VerificationResult } from './evaluation.ts';
-import { searchGalleries } from './gallery-search.ts';
 import {
   FPIR_TARGETS,
   hitRate,
@@ -25,6 +24,7 @@ import { requireFewZeros, zeroRows } from './scores.ts';
 import { shareAbove, shareReplicates } from './share-replicates.ts';
 import { CHANGES_FAR, templatePairChanges, templateSearchChanges } from './template-changes.ts';
 import { countByTemplate, measureTemplatesAt, type TemplateCounts } from './template-operating-point.ts';
+import { TemplateSearches } from './template-search.ts';
 import { scoresOfIds, type Templates } from './templates.ts';
 import { identificationTest, listedMetrics, measureMetrics, verificationResult } from './test-results.ts';
 
@@ -126,10 +126,17 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
   const rng = new Rng(seed).split('evaluate');
   const crossing = (name: string): number =>
     tests.findIndex(({ query, gallery }) => query.name === name && gallery === old);
+  const searches =
+    identification &&
+    tests.map((test) => {
+      const { galleries, probes } = identification;
+      return new TemplateSearches(test.gallery.templates, queryTemplates(test), galleries, probes);
+    });
   const verification =
-    pairs && runVerification(tests, { ...options, far: old ? far : null, pairs, resamples, rng: rng.split('1:1') });
+    pairs &&
+    runVerification(tests, { ...options, far: old ? far : null, pairs, searches, resamples, rng: rng.split('1:1') });
   const searched =
-    identification && runIdentification(tests, { ...options, identification, resamples, rng: rng.split('1:N') });
+    searches && runIdentification(tests, { ...options, identification, searches, resamples, rng: rng.split('1:N') });
   const results = tests.map((test, i) => {
     const [pairsOf, searchesOf] = [verification?.tests[i] ?? null, searched?.tests[i] ?? null];
     const measured = measureMetrics(PROTOCOL, {
@@ -220,17 +227,23 @@ type Context = Pick<EvaluateTemplatesOptions, 'onStep' | 'onScores'> & {
   readonly rng: Rng;
 };
 
+/**
+ * Scores the pairs of all tests. Pairs and searches compare the same templates: `searches` of each test has a use for the
+ * products.
+ */
 function runVerification(
   tests: readonly Test[],
   {
     pairs,
     far,
+    searches,
     onStep,
     onScores,
     resamples,
     rng,
   }: Context & {
     readonly pairs: NonNullable<TemplateProtocol['pairs']>;
+    readonly searches: readonly TemplateSearches[] | null;
     /** The first test is old → old; null: there is no old model. */
     readonly far: number | null;
   },
@@ -253,7 +266,7 @@ function runVerification(
   for (const block of pairs.blocks())
     for (const [i, test] of tests.entries()) {
       onStep?.(i, 2 * tests.length, `1:1, ${test.query.name} → ${test.gallery.name}`);
-      const scores = scoresOf(test, block);
+      const scores = scoresOf(test, block, searches?.[i]);
       counts[i]!.add(scores, block.same);
       if (oldThreshold !== null)
         countByTemplate(falseAccepts[i]!, block.gallery, at, (k) => block.same[k] === 0 && scores[k]! > oldThreshold);
@@ -281,8 +294,8 @@ function runVerification(
   };
 }
 
-const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>): Float64Array =>
-  scoresOfIds(test.gallery.templates, queryTemplates(test), pairs);
+const scoresOf = (test: Test, pairs: Omit<PairBlock, 'same'>, searches?: TemplateSearches): Float64Array =>
+  scoresOfIds(test.gallery.templates, queryTemplates(test), pairs, searches);
 
 /** Collects the genuine pairs of all blocks. Protocols have few of them. */
 function genuinePairsOf(blocks: Iterable<PairBlock>): Omit<PairBlock, 'same'> {
@@ -327,10 +340,14 @@ function runIdentification(
   tests: readonly Test[],
   {
     identification: { galleries, probes },
+    searches,
     onStep,
     resamples,
     rng,
-  }: Context & { readonly identification: NonNullable<TemplateProtocol['identification']> },
+  }: Context & {
+    readonly identification: NonNullable<TemplateProtocol['identification']>;
+    readonly searches: readonly TemplateSearches[];
+  },
 ) {
   const subjects = [...new Set(probes.subjects)];
   const at = new Map(subjects.map((subject, i) => [subject, i]));
@@ -338,8 +355,7 @@ function runIdentification(
   const drawn = resampleIdentities(subjects.length, resamples, rng);
   const ran = tests.map((test, i) => {
     onStep?.(tests.length + i, 2 * tests.length, `1:N, ${test.query.name} → ${test.gallery.name}`);
-    const [query, gallery] = [queryTemplates(test), test.gallery.templates];
-    return { query, gallery, ...searchGalleries(gallery, query, galleries, probes) };
+    return { query: queryTemplates(test), gallery: test.gallery.templates, ...searches[i]!.found };
   });
   return {
     tests: ran.map(({ searches, mixed }) => {

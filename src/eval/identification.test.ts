@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { cumulativeMatchCurve, hitRate, nonMatedScores, search, thresholdAtFpir, tpir } from './identification.ts';
+import { cumulativeMatchCurve, hitRate, nonMatedScores, thresholdAtFpir, tpir } from './identification.ts';
+import { search } from './search-tally.ts';
 
 /** Golden numbers are printed with eight digits of float32 scores. */
 const PRINTED_F32 = 2e-7;

@@ -54,7 +54,6 @@ export {
   nonMatedScores,
   RANKS,
   type Searches,
-  search,
   thresholdAtFpir,
   tpir,
 } from './identification.ts';
@@ -79,6 +78,7 @@ export {
   tarNearest,
 } from './roc.ts';
 export { requireFewZeros, unitEmbeddings, zeroRows } from './scores.ts';
+export { search } from './search-tally.ts';
 export {
   type FaceEmbeddings,
   type FaceImages,

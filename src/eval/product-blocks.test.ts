@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { setThreads, threads } from '../torch/index.ts';
+import { rowProducts, setThreads, share, tensor, threads, toFloat32, toFloat64, vectorFloats } from '../torch/index.ts';
 import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import type { Rows } from './scores.ts';
 
@@ -59,6 +59,16 @@ for (const [name, Type, precision] of [
           const apart = Math.abs(found[i * columns + k]! - sum);
           assert.ok(apart <= ROUNDING * dim * precision, `${rows} × ${columns} × ${dim}: ${i}, ${k}: ${apart}`);
         }
+      const of = (type: Rows, count: number) => share(type, { shape: [count, dim] });
+      const pairs = Array.from({ length: rows * columns }, (_, i) => [Math.floor(i / columns), i % columns] as const);
+      const [a, b] = [0, 1].map((side) => tensor(Int32Array.from(pairs, (pair) => pair[side]!)));
+      const pairwise = rowProducts(of(left, rows), a!, of(right, columns), b!);
+      const alone = name === 'float32' ? toFloat32(pairwise) : toFloat64(pairwise);
+      for (const [i, product] of alone.entries()) {
+        // without inner loops for the processor's vectors, products are libtorch's, whose order is its own
+        if (vectorFloats() > 0) assert.equal(product, found[i]);
+        assert.ok(Math.abs(product - found[i]!) <= ROUNDING * dim * precision);
+      }
       for (let k = 0; k < columns; k++) assert.equal(found[(rows - 1) * columns + k], found[k], `row ${k}`);
       for (let i = 0; i < rows; i++)
         assert.equal(found[(i + 1) * columns - 1], found[i * columns], `column of row ${i}`);

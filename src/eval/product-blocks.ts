@@ -33,6 +33,22 @@ export type ProductSides<T extends Rows> = {
   readonly dim: number;
 };
 
+/** Some rows of products: flat [count · width], of the rows from place `first` on. The next block reuses the memory. */
+export type ProductBlock<T extends Rows> = {
+  readonly products: T;
+  readonly width: number;
+  readonly first: number;
+  readonly count: number;
+};
+
+/** Has a use for products that are made for another purpose. */
+export type ProductUser<T extends Rows> = {
+  /** Positions on the right side whose products it needs. */
+  readonly columns: Int32Array;
+  /** Gets the positions on the left side in the order of the products' rows, and for each on the right its column → what takes all blocks. */
+  taker(rows: Int32Array, columnOf: Int32Array): (block: ProductBlock<T>) => void;
+};
+
 /**
  * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
  * `take` gets the products as [count · m] and the position of the first row; the next block reuses the memory. Rounding depends on
@@ -88,7 +104,7 @@ export function takeRows<T extends Rows>(
 }
 
 /** An array of the same type, with whatever its memory holds. */
-const emptyLike = <T extends Rows>(rows: T, length: number): T => {
+export const emptyLike = <T extends Rows>(rows: T, length: number): T => {
   const { buffer } = Buffer.allocUnsafeSlow(length * rows.BYTES_PER_ELEMENT);
   return (rows instanceof Float32Array ? new Float32Array(buffer) : new Float64Array(buffer)) as T;
 };

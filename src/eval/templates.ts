@@ -2,7 +2,7 @@ import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
 import { narrow, pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
-import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
+import { eachProductBlock, type ProductUser, selectedBlocks } from './product-blocks.ts';
 import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE, type Rows } from './scores.ts';
 
 /**
@@ -147,15 +147,23 @@ export function templateScores(gallery: Templates, query: Templates, pairs: Pair
   return scoresAt(sideOf(gallery, pairs.gallery, null), sideOf(query, pairs.query, null));
 }
 
-/** `templateScores` of pairs of ids. @throws UserError if one of them has no images */
-export function scoresOfIds(gallery: Templates, query: Templates, pairs: Pairs): Float64Array {
+/**
+ * `templateScores` of pairs of ids. `user` gets the products that it needs from the same blocks, unless pairs are multiplied one by one.
+ * @throws UserError if one of them has no images
+ */
+export function scoresOfIds(
+  gallery: Templates,
+  query: Templates,
+  pairs: Pairs,
+  user?: ProductUser<Float64Array>,
+): Float64Array {
   const side = (templates: Templates, ids: Int32Array): Side => {
     const table = positionsById(templates.ids);
     return table instanceof Map
       ? sideOf(templates, templatePositions(templates, ids), null)
       : sideOf(templates, ids, table);
   };
-  return scoresAt(side(gallery, pairs.gallery), side(query, pairs.query));
+  return scoresAt(side(gallery, pairs.gallery), side(query, pairs.query), user);
 }
 
 /** One side of all pairs. */
@@ -164,9 +172,8 @@ type Side = {
   /** What a pair calls its template, and the position of that. */
   readonly names: Int32Array;
   readonly positionOf: (name: number) => number;
-  /** Positions that occur, ascending, and for a name the place of its position among them. */
-  readonly positions: Int32Array;
-  readonly placeOf: Int32Array;
+  /** Marks names that occur. */
+  readonly occurs: Uint8Array;
 };
 
 /** `table`: positions by id, -1 if there is none; null: the names are positions. */
@@ -178,39 +185,61 @@ function sideOf(templates: Templates, names: Int32Array, table: Int32Array | nul
     if (name >= 0 && name < occurs.length) occurs[name] = 1;
     else strange = name;
   }
-  const placeOf = new Int32Array(occurs.length).fill(-1);
-  const positions: number[] = [];
-  for (let name = 0; name < occurs.length; name++)
-    if (occurs[name] === 1) placeOf[name] = positions.push(table ? table[name]! : name) - 1;
-  strange ??= placeOf.findIndex((place) => place >= 0 && positions[place]! < 0);
-  if (strange !== -1) throw new UserError(`template ${strange} has no images`);
   const positionOf = (name: number): number => (table ? table[name]! : name);
-  return { templates, names, positionOf, positions: Int32Array.from(positions), placeOf };
+  strange ??= occurs.findIndex((mark, name) => mark === 1 && positionOf(name) < 0);
+  if (strange !== -1) throw new UserError(`template ${strange} has no images`);
+  return { templates, names, positionOf, occurs };
 }
 
-function scoresAt(gallery: Side, query: Side): Float64Array {
+/** Where a side's templates are in products. */
+type Places = {
+  /** Positions whose products are made, ascending, and for a position its place among them, -1 if it has none. */
+  readonly positions: Int32Array;
+  readonly ofPosition: Int32Array;
+  /** The same for a name. */
+  readonly ofName: Int32Array;
+};
+
+/** Places for the templates of all pairs, and for more positions. */
+function placesOf({ templates, occurs, positionOf }: Side, more: Int32Array = new Int32Array(0)): Places {
+  const ofPosition = new Int32Array(templates.ids.length).fill(-1);
+  for (let name = 0; name < occurs.length; name++) if (occurs[name] === 1) ofPosition[positionOf(name)] = 0;
+  for (const position of more) ofPosition[position] = 0;
+  const positions = ofPosition.map((_, position) => position).filter((position) => ofPosition[position] === 0);
+  for (const [place, position] of positions.entries()) ofPosition[position] = place;
+  return {
+    positions,
+    ofPosition,
+    ofName: Int32Array.from(occurs, (mark, name) => (mark === 1 ? ofPosition[positionOf(name)]! : -1)),
+  };
+}
+
+function scoresAt(gallery: Side, query: Side, user?: ProductUser<Float64Array>): Float64Array {
   const { dim } = gallery.templates;
   if (dim !== query.templates.dim)
     throw new UserError(`templates of ${dim} and of ${query.templates.dim} dimensions cannot be compared`);
   const scores = new Float64Array(gallery.names.length);
-  if (gallery.positions.length * query.positions.length > MOST_PRODUCTS_PER_PAIR * scores.length) {
+  const occurring = ({ occurs }: Side): number => occurs.reduce((sum, mark) => sum + mark, 0);
+  if (occurring(gallery) * occurring(query) > MOST_PRODUCTS_PER_PAIR * scores.length) {
     const at = ({ names, positionOf }: Side, k: number): number => positionOf(names[k]!);
     for (let k = 0; k < scores.length; k++)
       scores[k] = roundToGrid(cosine(gallery.templates.rows, at(gallery, k), query.templates.rows, at(query, k), dim));
     return scores;
   }
-  const marked = ({ templates, positions }: Side): Tensor =>
+  const [rowPlaces, columnPlaces] = [placesOf(gallery), placesOf(query, user?.columns)];
+  const use = user?.taker(rowPlaces.positions, columnPlaces.ofPosition);
+  const marked = ({ templates }: Side, { positions }: Places): Tensor =>
     tensor(Uint8Array.from(positions, (position) => (isZeroRow(templates.rows, position * dim, dim) ? 1 : 0)));
-  const width = query.positions.length;
-  const left = selectedBlocks(gallery.templates.rows, gallery.positions, dim);
-  const sides = { left, right: query.templates.rows, order: query.positions, dim };
-  const parts = partsOf(gallery);
+  const width = columnPlaces.positions.length;
+  const left = selectedBlocks(gallery.templates.rows, rowPlaces.positions, dim);
+  const sides = { left, right: query.templates.rows, order: columnPlaces.positions, dim };
+  const parts = partsOf(gallery.names, rowPlaces.ofName);
   scope(() => {
     const into = share(scores);
     const [rows, columns] = [share(gallery.names), share(query.names)];
-    const places = { rowOf: share(gallery.placeOf), columnOf: share(query.placeOf) };
-    const zeros = { zeroRows: marked(gallery), zeroColumns: marked(query) };
-    eachProductBlock(sides, (products, first, count) =>
+    const places = { rowOf: share(rowPlaces.ofName), columnOf: share(columnPlaces.ofName) };
+    const zeros = { zeroRows: marked(gallery, rowPlaces), zeroColumns: marked(query, columnPlaces) };
+    eachProductBlock(sides, (products, first, count) => {
       scope(() => {
         const block = share(products.subarray(0, count * width), { shape: [count, width] });
         for (const { from, to } of partsWithin(parts, first, first + count)) {
@@ -220,8 +249,9 @@ function scoresAt(gallery: Side, query: Side): Float64Array {
             ...{ ...zeros, grid: GRID },
           });
         }
-      }),
-    );
+      });
+      use?.({ products, width, first, count });
+    });
   });
   return scores;
 }
@@ -232,7 +262,7 @@ type PairPart = { readonly from: number; readonly to: number; readonly lowest: n
 /** Pairs of a part. Lists go through the gallery in order, so that most parts have rows of one block of products. */
 const PART_PAIRS = 1 << 14;
 
-function partsOf({ names, placeOf }: Side): PairPart[] {
+function partsOf(names: Int32Array, placeOf: Int32Array): PairPart[] {
   const parts: PairPart[] = [];
   for (let from = 0; from < names.length; from += PART_PAIRS) {
     const to = Math.min(from + PART_PAIRS, names.length);

@@ -1,7 +1,11 @@
 import { UserError } from '../base/errors.ts';
 import type { FeaturesInfo } from './feature-set-artifact.ts';
 import { type ImportNpyOptions, importNpy, type NpyImport } from './import-npy.ts';
-import { importParquet, type ParquetImport } from './import-parquet.ts';
+import type { importParquet as ImportParquet, ParquetImport } from './import-parquet.ts';
+
+/** Makes a feature set of a Parquet file, as `import-parquet.ts` says. What reads Parquet is loaded when it is called. */
+export const importParquet: typeof ImportParquet = async (...given) =>
+  (await import('./import-parquet.ts')).importParquet(...given);
 
 /**
  * Makes a feature set of a file that another system wrote: of a .parquet by `importParquet`, of any other by `importNpy`.

@@ -32,6 +32,8 @@ const own = aten as unknown as {
   readonly 'mixbct::mark_nearest_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
   readonly 'mixbct::pack_rows': (b: Tensor, order: Tensor | null) => Tensor;
   readonly 'mixbct::products_with_rows': (out: Tensor, a: Tensor, packed: Tensor) => void;
+  readonly 'mixbct::row_products': (a: Tensor, rowsOfA: Tensor, b: Tensor, rowsOfB: Tensor) => Tensor;
+  readonly 'mixbct::tally_searches': (...values: readonly (Tensor | number | null)[]) => Tensor;
   readonly 'mixbct::pool_rows': (...columns: readonly Tensor[]) => void;
   readonly 'mixbct::pick_products': (...values: readonly (Tensor | number)[]) => void;
   readonly 'mixbct::count_impostors': (...columns: readonly Tensor[]) => number;
@@ -187,6 +189,45 @@ export const packRows = (b: Tensor, order: Tensor | null = null): Tensor => own[
 /** Writes a [n, k] · bᵀ into `into` [n, m]. A sum is taken over k in order, so that equal rows have equal products. */
 export const productsWithRows_ = (into: Tensor, a: Tensor, packed: Tensor): void =>
   own['mixbct::products_with_rows'](into, a, packed);
+/**
+ * The products [K] of rows `rowsOfA` [K] int32 of a [n, k] with rows `rowsOfB` [K] int32 of b [m, k], each the same number as
+ * `productsWithRows_` has for the two.
+ */
+export const rowProducts = (a: Tensor, rowsOfA: Tensor, b: Tensor, rowsOfB: Tensor): Tensor =>
+  own['mixbct::row_products'](a, rowsOfA, b, rowsOfB);
+/**
+ * Adds K entries of a gallery to what P probes have found in it. Entry k is number `entries[k]`, its similarities to the probes are in
+ * row `rows[k]` of `products` [N, M], those of probe p in column `columns[p]`, or p. A probe has `own`, its similarity to its own entry
+ * `ownEntry` (NaN and -1: it has none).
+ *
+ * best [P]: the largest similarity to another entry; ahead [P] int32 grows by those at least as similar as the own one, equal [P] int32
+ * by those exactly as similar. products, best and own are float32 or float64.
+ * @returns pairs of an entry's k and a probe whose similarity lies within `rounding` of the own one without being equal: they are in
+ * `best` but not counted. [C, 2] int32
+ */
+export const tallySearches_ = (
+  { best, ahead, equal }: { readonly best: Tensor; readonly ahead: Tensor; readonly equal: Tensor },
+  {
+    products,
+    rows,
+    entries,
+    columns,
+    own: ownSimilarity,
+    ownEntry,
+    rounding,
+  }: {
+    readonly products: Tensor;
+    readonly rows: Tensor;
+    readonly entries: Tensor;
+    readonly columns: Tensor | null;
+    readonly own: Tensor;
+    readonly ownEntry: Tensor;
+    readonly rounding: number;
+  },
+): Tensor =>
+  own['mixbct::tally_searches'](
+    ...[best, ahead, equal, products, rows, entries, columns, ownSimilarity, ownEntry, rounding],
+  );
 /**
  * Adds rows to the sums of their templates: sums [T, D] += x [R, D] times weights [R], at places [R] int32; lengths [T] += the length of
  * each. x is float32 or float64, all other numbers float64.
