@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "clones.h"
+#include "data-of.h"
 
 namespace {
 
 using at::Tensor;
+using mixbct::dataOf;
 
 // Probes that meet all entries of a block before the next ones do: what is kept of them stays in the first cache. Mostly no entry is as
 // similar to any of a chunk of them as their own ones, and then nothing but their best is touched.
@@ -22,17 +24,23 @@ constexpr int64_t kTile = 1024, kChunk = 64;
 // Entries whose products are fetched ahead of time: those of a tile are too few for the processor to see that they follow each other.
 constexpr int64_t kAhead = 4, kLineBytes = 64;
 
-// What is kept of a tile of probes. Counts and entries are exact in single precision, too: a block has fewer than 2^24 rows.
+// Counts and numbers of entries are exact in single precision, too.
+constexpr int64_t kMostEntries = 1 << 24;
+
+// What is kept of a tile of probes.
 template <typename T>
 struct Tile {
-  const T* own;  // similarity to the own entry; NaN: there is none
-  T ownEntry[kTile], least[kTile], low[kTile], high[kTile];  // within low … high similarities are as good as equal to the own one; least: low, or none
+  const T* own;                                // similarity to the own entry; NaN: there is none
+  T ownEntry[kTile], low[kTile], high[kTile];  // within low … high, similarities are as good as equal to the own one
+  T least[kTile];                              // low; infinite where there is no own entry
   T best[kTile], ahead[kTile], equal[kTile];
   bool reached[kTile / kChunk];
 };
 
+// raiseBest: one entry and its similarity to `count` probes raise the best of each chunk of which none reaches its least; others are marked.
+// tally: the same entry with probes `from` … `to` - 1 → how many of them find it nearly, but not exactly, as similar as their own. A NaN
+// is ahead.
 #define TALLY_OF(T)                                                                                                   \
-  /* One entry and its similarity to `count` probes: raises best where none of a chunk reaches its least, marks chunks that do. */ \
   ANY_ORDER void raiseBest(Tile<T>& of, const T* __restrict similarity, int64_t count) {                              \
     for (int64_t from = 0; from < count; from += kChunk) {                                                            \
       const int64_t to = std::min(from + kChunk, count);                                                              \
@@ -43,7 +51,6 @@ struct Tile {
         for (int64_t j = from; j < to; j++) of.best[j] = similarity[j] > of.best[j] ? similarity[j] : of.best[j];     \
     }                                                                                                                 \
   }                                                                                                                   \
-  /* → how many of `count` probes from `from` on find it nearly, but not exactly, as similar as their own entry. A NaN is ahead. */ \
   ANY_ORDER int64_t tally(Tile<T>& of, const T* __restrict similarity, T entry, int64_t from, int64_t to) {           \
     const T most = std::numeric_limits<T>::infinity();                                                                \
     T close = 0;                                                                                                      \
@@ -60,13 +67,6 @@ struct Tile {
   }
 TALLY_OF(float)
 TALLY_OF(double)
-
-template <typename T>
-T* dataOf(const Tensor& x, int64_t count, const char* name) {
-  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == c10::CppTypeToScalarType<T>::value && x.is_contiguous() && x.numel() == count,
-              name, ": wanted ", count, " elements of another type, without gaps");
-  return x.data_ptr<T>();
-}
 
 // What a block of products is of: for each of K entries its row and its number; for each probe its column, if not its own place.
 struct Block {
@@ -151,6 +151,7 @@ Tensor tallySearches(const Tensor& best, const Tensor& ahead, const Tensor& equa
   const Block of{dataOf<int32_t>(rows, count, "rows"), dataOf<int32_t>(entries, count, "entries"),
                  columns ? dataOf<int32_t>(*columns, probes, "columns") : nullptr, count, width};
   requireBelow(of.rows, count, products.size(0), "row");
+  requireBelow(of.entries, count, kMostEntries, "entry");
   if (of.columns) requireBelow(of.columns, probes, width, "column");
   TORCH_CHECK(of.columns || probes <= width, "wanted a column for each probe");
   return products.scalar_type() == at::kDouble ? tallyAll<double>(best, ahead, equal, products, of, own, ownEntry, rounding)

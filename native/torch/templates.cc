@@ -9,19 +9,14 @@
 #include <limits>
 
 #include "clones.h"
+#include "data-of.h"
 
 namespace {
 
 using at::Tensor;
+using mixbct::dataOf;
 
 constexpr double kNoScore = -std::numeric_limits<double>::infinity();
-
-template <typename T>
-T* dataOf(const Tensor& x, int64_t count, const char* name) {
-  TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == c10::CppTypeToScalarType<T>::value && x.is_contiguous() && x.numel() == count,
-              name, ": wanted ", count, " elements of another type, without gaps");
-  return x.data_ptr<T>();
-}
 
 #define FOR_ROWS_OF(T)                                                                                      \
   IN_ORDER void addScaled(double* __restrict sums, const T* __restrict x, double weight, int64_t dim) {     \
