@@ -18,9 +18,9 @@ export const similarityRounding = (rows: Rows, dim: number): number =>
 const PROBE_BYTES = 1 << 23;
 
 /**
- * Searches of galleries with all `probes`. Galleries are parts of `entries`, and a probe is enrolled in one of them at most. If an entry is as similar as the right one
- * up to rounding, both are summed again in one order, so that equal entries tie wherever they lie. A probe of zeros has no match, and
- * no probe matches an entry of zeros.
+ * Searches of galleries with all `probes`. Galleries are parts of `entries`, and a probe is enrolled in one of them at most. If an entry
+ * is as similar as the right one up to rounding, both are summed again in one order, so that equal entries tie wherever they lie. A
+ * probe of zeros has no match, and no probe matches an entry of zeros.
  */
 export class PartSearches<T extends Rows> {
   readonly #probes: SelectedRows<T>;

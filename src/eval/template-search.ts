@@ -15,8 +15,8 @@ export type GallerySearches = {
 
 /**
  * Open-set 1:N identification with templates (methods.md 6.6): every probe searches every gallery. In a cross-test the gallery
- * entries are the old model's, the probes the new one's. The pairs of 1:1 need products of the same templates, which
- * are used (`taker`) where they are made.
+ * entries are the old model's, the probes the new one's. The pairs of 1:1 need products of the same templates, which are used (`taker`)
+ * where they are made.
  * @throws UserError if two entries of a gallery show one subject, or a subject is in two galleries: ranks and false
  * positives of its probes would not be defined.
  */
