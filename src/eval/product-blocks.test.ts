@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
-import { rowProducts, setThreads, share, tensor, threads, toFloat32, toFloat64, vectorFloats } from '../torch/index.ts';
+import { packedLanes, rowProducts, setThreads, share, tensor, threads, toFloat32, toFloat64 } from '../torch/index.ts';
 import { eachProductBlock, selectedBlocks } from './product-blocks.ts';
 import type { Rows } from './scores.ts';
 
 /** Errors of a sum of `dim` products of numbers below 1, over the precision of the numbers. */
 const ROUNDING = 2;
+
+/** Without inner loops for the processor's vectors, products are libtorch's, whose rounding depends on the place. */
+const IN_ORDER = packedLanes() > 0;
 
 /** Numbers of rows and dimensions at the edges of the blocks that the inner loops have, and beyond one of them. */
 const SIZES = [
@@ -50,8 +53,10 @@ for (const [name, Type, precision] of [
       setThreads(1);
       const found = products();
       setThreads(2);
-      assert.deepEqual(products(), found);
-      assert.deepEqual(reversed(), found, 'rows at positions');
+      if (IN_ORDER) {
+        assert.deepEqual(products(), found);
+        assert.deepEqual(reversed(), found, 'rows at positions');
+      }
       for (let i = 0; i < rows; i++)
         for (let k = 0; k < columns; k++) {
           let sum = 0;
@@ -65,10 +70,10 @@ for (const [name, Type, precision] of [
       const pairwise = rowProducts(of(left, rows), a!, of(right, columns), b!);
       const alone = name === 'float32' ? toFloat32(pairwise) : toFloat64(pairwise);
       for (const [i, product] of alone.entries()) {
-        // without inner loops for the processor's vectors, products are libtorch's, whose order is its own
-        if (vectorFloats() > 0) assert.equal(product, found[i]);
+        if (IN_ORDER) assert.equal(product, found[i]);
         assert.ok(Math.abs(product - found[i]!) <= ROUNDING * dim * precision);
       }
+      if (!IN_ORDER) continue;
       for (let k = 0; k < columns; k++) assert.equal(found[(rows - 1) * columns + k], found[k], `row ${k}`);
       for (let i = 0; i < rows; i++)
         assert.equal(found[(i + 1) * columns - 1], found[i * columns], `column of row ${i}`);

@@ -2,8 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { templatesOf, unit } from '../../test/helpers/templates.ts';
 import { Rng } from '../base/rng.ts';
-import { TemplateSearches } from './template-search.ts';
+import { type GallerySearches, TemplateSearches } from './template-search.ts';
 import { scoresOfIds } from './templates.ts';
+
+/** Rounding of a product, which depends on the block where a processor has no vectors of ours. */
+const ROUNDING = 1e-14;
+const near = (actual: number, wanted: number): void =>
+  assert.ok(Object.is(actual, wanted) || Math.abs(actual - wanted) <= ROUNDING, `${actual}, wanted ${wanted}`);
 
 test('searches that use the products of pairs, whole, in part or not at all, find the same', () => {
   const rng = new Rng('shared');
@@ -44,6 +49,11 @@ test('searches that use the products of pairs, whole, in part or not at all, fin
     const shared = searches();
     for (const piece of pieces)
       assert.deepEqual(scoresOfIds(gallery, query, piece, shared), scoresOfIds(gallery, query, piece));
-    assert.deepEqual(shared.found, alone);
+    const all = ({ searches, mixed }: GallerySearches) => [...searches, mixed];
+    for (const [i, { own, best, ...found }] of all(shared.found).entries()) {
+      const twin = all(alone)[i]!;
+      assert.deepEqual(found, { size: twin.size, ahead: twin.ahead, equal: twin.equal });
+      for (const [probe, value] of [...own, ...best].entries()) near(value, [...twin.own, ...twin.best][probe]!);
+    }
   }
 });
