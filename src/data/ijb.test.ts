@@ -214,6 +214,9 @@ test('lists that are kept are taken, those of other text or damaged are not', as
   writeFileSync(pairsFile(), bytes);
   assert.deepEqual(all({ cache }), plain, 'a damaged file is written again');
   assert.deepEqual(all({ cache }), plain);
+  const { images } = openIjb(root, 'IJBC', { cache });
+  for (const name of readdirSync(cache)) if (name.startsWith('images-')) rmSync(join(cache, name));
+  assert.deepEqual([images.names, images.landmarks], [openIjb(root, 'IJBC').images.names, openIjb(root, 'IJBC').images.landmarks]); // biome-ignore format: short
   const text = join(root, 'IJBC/meta', `ijbc_${PAIRS}`);
   writeFileSync(text, readFileSync(text, 'utf8').split('\n').slice(1).join('\n'));
   const shorter = all();
