@@ -105,8 +105,7 @@ Tensor tallyAll(const Tensor& best, const Tensor& ahead, const Tensor& equal, co
         if (scattered) {
           for (int64_t j = 0; j < count; j++) taken[j] = row[of.columns[start + j]];
           similarity = taken.data();
-        }
-        if (k + kAhead < of.count) {
+        } else if (k + kAhead < of.count) {
           const T* later = products.data_ptr<T>() + of.rows[k + kAhead] * of.width + column;
           for (int64_t j = 0; j < count; j += kLineBytes / int64_t(sizeof(T))) __builtin_prefetch(later + j);
         }

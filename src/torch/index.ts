@@ -1,5 +1,6 @@
 export type { MemoryFormat } from './aten.gen.ts';
 export { autocast, backward, checkpointed, gradients, inFloat32, inference, noGrad, requireGrad } from './autograd.ts';
+export * from './comparisons.ts';
 export { defaultDevice, setDefaultDevice } from './device.ts';
 export {
   type BucketOptions,
