@@ -7,6 +7,9 @@
 #include <torch/library.h>
 
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <cerrno>
@@ -15,47 +18,50 @@
 #include <tuple>
 #include <vector>
 
-#include "clones.h"
+#include "dense.h"
 
 namespace {
 
 using at::Tensor;
 
-// Sums that run side by side: a processor adds several vectors before the first sum is known.
-constexpr int64_t kLanes = 32;
+// The inner loops, as spread-kernel.h describes them.
+struct SpreadKernels {
+  void (*unitWeights)(const float* x, int64_t count, int64_t dim, double* weights);
+  void (*addScaled)(const float* x, const double* weights, int64_t count, int64_t dim, double* sums);
+  void (*addSquares)(const float* x, const double* weights, int64_t count, int64_t dim, double* sums);
+  void (*distances)(const float* x, const double* weights, int64_t count, int64_t dim, const double* mean, const double* factors,
+                    double* into);
+  void (*direction)(const double* vector, int64_t dim, double shortest, float* into);
+};
 
-// The sum of term(d) over the dimensions.
-template <typename Term>
-__attribute__((always_inline)) inline double sumOver(int64_t dim, const Term& term) {
-  double lanes[kLanes] = {}, sum = 0;
-  int64_t d = 0;
-  for (; d + kLanes <= dim; d += kLanes)
-    for (int64_t i = 0; i < kLanes; i++) lanes[i] += term(d + i);
-  for (; d < dim; d++) sum += term(d);
-  for (int64_t i = 0; i < kLanes; i++) sum += lanes[i];
-  return sum;
-}
+#if defined(__x86_64__)
+// Wider vectors gain nothing: to widen eight floats takes twice as long as four.
+namespace avx2 {
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx2,fma")
+#define VECTOR_BYTES 32
+#define WIDEN(from) Doubles(_mm256_cvtps_pd(_mm_loadu_ps(from)))
+#include "spread-kernel.h"
+#undef VECTOR_BYTES
+#undef WIDEN
+#pragma GCC pop_options
+}  // namespace avx2
+#endif
 
-// 1 / length of a row; 1 for a row of zeros, which stays.
-ANY_ORDER double unitWeight(const float* __restrict x, int64_t dim) {
-  const double sum = sumOver(dim, [&](int64_t d) { return double(x[d]) * x[d]; });
-  return sum > 0 ? 1 / std::sqrt(sum) : 1;
-}
+namespace any {
+#define VECTOR_BYTES 16
+#define WIDEN(from) (Doubles{(from)[0], (from)[1]})
+#include "spread-kernel.h"
+#undef VECTOR_BYTES
+#undef WIDEN
+}  // namespace any
 
-ANY_ORDER void addScaled(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
-  for (int64_t d = 0; d < dim; d++) sums[d] += x[d] * weight;
-}
-
-ANY_ORDER void addSquares(double* __restrict sums, const float* __restrict x, double weight, int64_t dim) {
-  for (int64_t d = 0; d < dim; d++) sums[d] += (x[d] * weight) * (x[d] * weight);
-}
-
-ANY_ORDER double squaredDistance(const float* __restrict x, double weight, const double* __restrict mean,
-                                  const double* __restrict factors, int64_t dim) {
-  return sumOver(dim, [&](int64_t d) {
-    const double apart = x[d] * weight - mean[d];
-    return factors[d] * apart * apart;
-  });
+const SpreadKernels& kernels() {
+#if defined(__x86_64__)
+  if (denseLanes() > 0) return avx2::kKernels;
+#endif
+  return any::kKernels;
 }
 
 void requireRows(const Tensor& x) {
@@ -71,16 +77,23 @@ class Rows {
  public:
   explicit Rows(const Tensor& x) : count(x.size(0)), dim(x.size(1)), memory_(x.data_ptr<float>()) {}
 
-  // A file of float32 that is open for reading: row 0 begins at byte `start`, and `order` [R] says which rows
-  Rows(int64_t fd, int64_t start, int64_t dim, const Tensor& order) : count(order.numel()), dim(dim), fd_(int(fd)), start_(start) {
-    TORCH_CHECK(order.scalar_type() == at::kInt && order.is_contiguous() && dim > 0, "wanted the order of rows in int32");
-    order_ = order.data_ptr<int32_t>();
+  // A file of float32 that is open for reading: `order` [R] says which rows, row 0 begins at byte `start`; without it they follow each other
+  Rows(int64_t fd, int64_t start, int64_t dim, int64_t count, const c10::optional<Tensor>& order)
+      : count(count), dim(dim), fd_(int(fd)), start_(start) {
+    TORCH_CHECK(dim > 0 && count >= 0, "wanted rows of a file");
+    if (!order) return;
+    TORCH_CHECK(order->scalar_type() == at::kInt && order->is_contiguous() && order->numel() == count, "wanted the order of rows in int32");
+    order_ = order->data_ptr<int32_t>();
   }
 
   // Rows from … to - 1; in `room`, whose size grows as needed, if they have to be read
   const float* get(int64_t from, int64_t to, std::vector<float>& room) const {
     if (memory_) return memory_ + from * dim;
     if (int64_t(room.size()) < (to - from) * dim) room.resize((to - from) * dim);
+    if (!order_) {
+      read(room.data(), from, to - from);
+      return room.data();
+    }
     for (int64_t i = from; i < to;) {
       int64_t run = 1;
       while (i + run < to && order_[i + run] == order_[i] + run) run++;
@@ -129,7 +142,13 @@ const int32_t* startsOf(int64_t rows, const Tensor& starts) {
   return start;
 }
 
-// Calls `take(k, rows of class k)` for each class, the classes of a piece of rows by one thread.
+// What a thread computes with; each grows as needed.
+struct Room {
+  std::vector<float> rows;
+  std::vector<double> mean, weights, distances, sorted;
+};
+
+// Calls `take(k, rows of class k, room)` for each class, the classes of a piece of rows by one thread.
 template <typename Take>
 void eachClass(const Rows& rows, const int32_t* start, int64_t classes, const Take& take) {
   std::vector<int64_t> pieces = {0};
@@ -137,11 +156,12 @@ void eachClass(const Rows& rows, const int32_t* start, int64_t classes, const Ta
     if ((start[k + 1] - start[pieces.back()]) * rows.dim > kPiece && k > pieces.back()) pieces.push_back(k);
   if (classes > 0) pieces.push_back(classes);
   at::parallel_for(0, int64_t(pieces.size()) - 1, 1, [&](int64_t first, int64_t last) {
-    std::vector<float> room;
+    Room room;
+    room.mean.resize(rows.dim);
     for (int64_t piece = first; piece < last; piece++) {
       const int64_t from = start[pieces[piece]];
-      const float* own = rows.get(from, start[pieces[piece + 1]], room);
-      for (int64_t k = pieces[piece]; k < pieces[piece + 1]; k++) take(k, own + (start[k] - from) * rows.dim);
+      const float* own = rows.get(from, start[pieces[piece + 1]], room.rows);
+      for (int64_t k = pieces[piece]; k < pieces[piece + 1]; k++) take(k, own + (start[k] - from) * rows.dim, room);
     }
   });
 }
@@ -156,14 +176,12 @@ void directionsOf(const Rows& rows, const Tensor& starts, const Tensor& into) {
   requireRows(into);
   TORCH_CHECK(into.size(0) == classes && into.size(1) == dim, "wanted room [K, D] for directions");
   float* to = into.data_ptr<float>();
-  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+  eachClass(rows, start, classes, [&](int64_t k, const float* own, Room& room) {
     const int64_t count = start[k + 1] - start[k];
-    std::vector<double> mean(dim);
-    for (int64_t i = 0; i < count; i++) addScaled(mean.data(), own + i * dim, 1.0 / count, dim);
-    double squares = 0;
-    for (const double x : mean) squares += x * x;
-    const double length = std::max(std::sqrt(squares), kShortest);
-    for (int64_t d = 0; d < dim; d++) to[k * dim + d] = float(mean[d] / length);
+    room.weights.assign(count, 1.0 / count);
+    std::fill(room.mean.begin(), room.mean.end(), 0.0);
+    kernels().addScaled(own, room.weights.data(), count, dim, room.mean.data());
+    kernels().direction(room.mean.data(), dim, kShortest, to + k * dim);
   });
 }
 
@@ -176,15 +194,12 @@ const double* factorsOf(const Tensor& factors, int64_t dim) {
 // `count` rows of a class → the mean of unit rows [D], zeros where there are none, and their distances to it [count]: squares of
 // differences times `factors` [D].
 void spreadOfClass(const float* own, int64_t count, int64_t dim, const double* factors, double* mean, double* distances) {
-  std::fill(mean, mean + dim, 0.0);
   double* weights = distances;  // until the distances are known
-  for (int64_t i = 0; i < count; i++) {
-    weights[i] = unitWeight(own + i * dim, dim);
-    addScaled(mean, own + i * dim, weights[i], dim);
-  }
+  std::fill(mean, mean + dim, 0.0);
+  kernels().unitWeights(own, count, dim, weights);
+  kernels().addScaled(own, weights, count, dim, mean);
   for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
-  for (int64_t i = 0; i < count; i++)
-    distances[i] = std::sqrt(squaredDistance(own + i * dim, weights[i], mean, factors, dim));
+  kernels().distances(own, weights, count, dim, mean, factors, distances);
 }
 
 // starts [K + 1] int32, factors [D] float64 → means [K, D] and distances [R] as `spreadOfClass`, both float64.
@@ -194,7 +209,7 @@ std::tuple<Tensor, Tensor> spreadOf(const Rows& rows, const Tensor& starts, cons
   const double* factor = factorsOf(factors, dim);
   Tensor means = at::empty({classes, dim}, at::kDouble), distances = at::empty({rows.count}, at::kDouble);
   double *mean = means.data_ptr<double>(), *distance = distances.data_ptr<double>();
-  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+  eachClass(rows, start, classes, [&](int64_t k, const float* own, Room&) {
     spreadOfClass(own, start[k + 1] - start[k], dim, factor, mean + k * dim, distance + start[k]);
   });
   return {means, distances};
@@ -209,12 +224,13 @@ Tensor nearestOf(const Rows& rows, const Tensor& starts, const Tensor& factors, 
   TORCH_CHECK(keep > 0 && keep <= 1, "wanted a share above 0, at most 1");
   Tensor marks = at::empty({rows.count}, at::kByte);
   uint8_t* mark = marks.data_ptr<uint8_t>();
-  eachClass(rows, start, classes, [&](int64_t k, const float* own) {
+  eachClass(rows, start, classes, [&](int64_t k, const float* own, Room& room) {
     const int64_t count = start[k + 1] - start[k], wanted = std::min(count, int64_t(std::ceil(keep * count)));
     if (count == 0) return;
-    std::vector<double> mean(dim), distance(count);
-    spreadOfClass(own, count, dim, factor, mean.data(), distance.data());
-    std::vector<double> sorted = distance;
+    room.distances.resize(count);
+    const std::vector<double>& distance = room.distances;
+    spreadOfClass(own, count, dim, factor, room.mean.data(), room.distances.data());
+    std::vector<double>& sorted = room.sorted = distance;
     std::nth_element(sorted.begin(), sorted.begin() + (wanted - 1), sorted.end(),
                      [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
     const double edge = sorted[wanted - 1];
@@ -234,14 +250,15 @@ Tensor squaresOf(const Rows& rows) {
   Tensor sums = at::zeros({kParts, dim}, at::kDouble);
   double* sumData = sums.data_ptr<double>();
   at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
-    std::vector<float> room;
+    Room room;
+    room.weights.resize(step);
     for (int64_t part = first; part < last; part++) {
       const int64_t end = rows.count * (part + 1) / kParts;
       for (int64_t from = rows.count * part / kParts; from < end; from += step) {
         const int64_t count = std::min(step, end - from);
-        const float* own = rows.get(from, from + count, room);
-        for (int64_t i = 0; i < count; i++)
-          addSquares(sumData + part * dim, own + i * dim, unitWeight(own + i * dim, dim), dim);
+        const float* own = rows.get(from, from + count, room.rows);
+        kernels().unitWeights(own, count, dim, room.weights.data());
+        kernels().addSquares(own, room.weights.data(), count, dim, sumData + part * dim);
       }
     }
   });
@@ -250,46 +267,48 @@ Tensor squaresOf(const Rows& rows) {
 
 void classDirections(const Tensor& x, const Tensor& starts, const Tensor& into) { directionsOf(inMemory(x), starts, into); }
 
-void classDirectionsOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts, const Tensor& into) {
-  directionsOf(Rows(fd, start, dim, order), starts, into);
+void classDirectionsOfFile(int64_t fd, int64_t start, int64_t dim, int64_t count, const c10::optional<Tensor>& order,
+                           const Tensor& starts, const Tensor& into) {
+  directionsOf(Rows(fd, start, dim, count, order), starts, into);
 }
 
 std::tuple<Tensor, Tensor> classSpread(const Tensor& x, const Tensor& starts, const Tensor& factors) {
   return spreadOf(inMemory(x), starts, factors);
 }
 
-std::tuple<Tensor, Tensor> classSpreadOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts,
-                                             const Tensor& factors) {
-  return spreadOf(Rows(fd, start, dim, order), starts, factors);
+std::tuple<Tensor, Tensor> classSpreadOfFile(int64_t fd, int64_t start, int64_t dim, int64_t count, const c10::optional<Tensor>& order,
+                                             const Tensor& starts, const Tensor& factors) {
+  return spreadOf(Rows(fd, start, dim, count, order), starts, factors);
 }
 
 Tensor markNearest(const Tensor& x, const Tensor& starts, const Tensor& factors, double keep) {
   return nearestOf(inMemory(x), starts, factors, keep);
 }
 
-Tensor markNearestOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order, const Tensor& starts, const Tensor& factors,
-                         double keep) {
-  return nearestOf(Rows(fd, start, dim, order), starts, factors, keep);
+Tensor markNearestOfFile(int64_t fd, int64_t start, int64_t dim, int64_t count, const c10::optional<Tensor>& order,
+                         const Tensor& starts, const Tensor& factors, double keep) {
+  return nearestOf(Rows(fd, start, dim, count, order), starts, factors, keep);
 }
 
 Tensor unitSquares(const Tensor& x) { return squaresOf(inMemory(x)); }
 
-Tensor unitSquaresOfFile(int64_t fd, int64_t start, int64_t dim, const Tensor& order) {
-  return squaresOf(Rows(fd, start, dim, order));
+Tensor unitSquaresOfFile(int64_t fd, int64_t start, int64_t dim, int64_t count, const c10::optional<Tensor>& order) {
+  return squaresOf(Rows(fd, start, dim, count, order));
 }
 
-// Operators on rows in memory take them as x [R, D] float32; those of a file its number, where row 0 begins, D, and the rows [R] int32.
+// Operators on rows in memory take them as x [R, D] float32; those of a file its number, where the first begins, D, R, and which rows
+// they are [R] int32, if they do not follow each other.
 TORCH_LIBRARY_FRAGMENT(mixbct, library) {
   library.def("class_directions(Tensor x, Tensor starts, Tensor(a!) into) -> ()", TORCH_FN(classDirections));
-  library.def("class_directions_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor(a!) into) -> ()",
+  library.def("class_directions_of_file(int fd, int start, int dim, int count, Tensor? order, Tensor starts, Tensor(a!) into) -> ()",
               TORCH_FN(classDirectionsOfFile));
   library.def("class_spread(Tensor x, Tensor starts, Tensor factors) -> (Tensor, Tensor)", TORCH_FN(classSpread));
-  library.def("class_spread_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor factors) -> (Tensor, Tensor)",
+  library.def("class_spread_of_file(int fd, int start, int dim, int count, Tensor? order, Tensor starts, Tensor factors) -> (Tensor, Tensor)",
               TORCH_FN(classSpreadOfFile));
   library.def("unit_squares(Tensor x) -> Tensor", TORCH_FN(unitSquares));
-  library.def("unit_squares_of_file(int fd, int start, int dim, Tensor order) -> Tensor", TORCH_FN(unitSquaresOfFile));
+  library.def("unit_squares_of_file(int fd, int start, int dim, int count, Tensor? order) -> Tensor", TORCH_FN(unitSquaresOfFile));
   library.def("mark_nearest(Tensor x, Tensor starts, Tensor factors, float keep) -> Tensor", TORCH_FN(markNearest));
-  library.def("mark_nearest_of_file(int fd, int start, int dim, Tensor order, Tensor starts, Tensor factors, float keep) -> Tensor",
+  library.def("mark_nearest_of_file(int fd, int start, int dim, int count, Tensor? order, Tensor starts, Tensor factors, float keep) -> Tensor",
               TORCH_FN(markNearestOfFile));
 }
 

@@ -9,6 +9,8 @@ export type LabelledRows = {
   /** Embeddings at positions, flat [K · D]; written to `into` if given. */
   rows(indices: ArrayLike<number>, into?: Float32Array): Float32Array;
   labels(): Int32Array;
+  /** The same a few at a time, each good until the next: what passes over them once keeps none. */
+  labelBlocks?(): Iterable<Int32Array>;
   /** Path for messages. */
   readonly path?: string;
   /** Positions without an embedding: no class has them. */
@@ -50,23 +52,27 @@ export function sortByClass(features: LabelledRows, classes = features.info.clas
     throw new UserError(`${features.path ?? 'the features'}: states ${classes} classes for ${count} rows`, {
       hint: 'its class ids have holes: mixbct import-features numbers them 0 … C-1 and keeps the ids',
     });
-  const labels = features.labels();
   const missing = features.missing?.() ?? NONE;
-  const starts = missing.size === 0 ? startsOfSorted(labels, classes) : null;
+  const starts = missing.size === 0 ? startsOfSorted(features.labelBlocks?.() ?? [features.labels()], classes) : null;
   if (starts) return { starts, order: null };
+  const labels = features.labels();
   return groupPositions(labels.length, classes, (row) => (missing.has(row) ? -1 : labels[row]!));
 }
 
 /** Where each class of labels that do not fall starts, and where the last one ends [C + 1]; null if one falls. */
-function startsOfSorted(labels: Int32Array, classes: number): Int32Array | null {
+function startsOfSorted(blocks: Iterable<Int32Array>, classes: number): Int32Array | null {
   const starts = new Int32Array(classes + 1);
   let label = 0; // classes up to it have a start
-  for (let row = 0; row < labels.length; row++) {
-    const own = labels[row]!;
-    if (own < label) return null;
-    while (label < own) starts[++label] = row;
+  let from = 0;
+  for (const labels of blocks) {
+    for (let i = 0; i < labels.length; i++) {
+      const own = labels[i]!;
+      if (own < label) return null;
+      while (label < own) starts[++label] = from + i;
+    }
+    from += labels.length;
   }
-  return starts.fill(labels.length, label + 1);
+  return starts.fill(from, label + 1);
 }
 const NONE: ReadonlySet<number> = new Set();
 
@@ -87,10 +93,10 @@ export type ClassBlock = {
   readonly first: number;
   /** Where in the block each class starts, and where the last one ends. [K + 1] */
   readonly starts: Int32Array;
-  /** Positions of the rows, class by class. [R] */
-  readonly rows: Int32Array;
-  /** Whether each row follows the one before it in the set. */
-  readonly isRun: boolean;
+  /** Positions of the rows, class by class [R]; null if they follow each other from `from` on. */
+  readonly order: Int32Array | null;
+  /** How many rows of earlier classes there are. */
+  readonly from: number;
   /** Their embeddings; good in the same scope. [R, D] */
   tensor(): BlockRows;
 };
@@ -119,23 +125,26 @@ export function* classBlocks(
     if (rows.length * dim > buffer.length) buffer = new Float32Array(rows.length * dim);
     return share(features.rows(rows, buffer.subarray(0, rows.length * dim)), { shape: [rows.length, dim] });
   };
-  let places = new Int32Array(0); // of rows that lie class by class
+  const inFile = ({ fd, start }: RowsFile, from: number, count: number, rows: Int32Array | null): BlockRows =>
+    rows
+      ? { fd, start, dim, count, order: share(rows) }
+      : { fd, start: start + from * dim * Float32Array.BYTES_PER_ELEMENT, dim, count, order: null };
   const bar = progressIfLong(title, starts[classes]!);
   for (let first = 0; first < classes; ) {
-    const start = starts[first]!;
+    const from = starts[first]!;
     let end = first + 1;
-    while (end < classes && starts[end + 1]! - start <= most) end++;
-    const count = starts[end]! - start;
-    if (!order && count > places.length) places = new Int32Array(Math.max(count, Math.min(most, starts[classes]!)));
-    const rows = order ? order.subarray(start, starts[end]) : ascending(start, places.subarray(0, count));
+    while (end < classes && starts[end + 1]! - from <= most) end++;
+    const to = starts[end]!;
+    const rows = order?.subarray(from, to) ?? null;
     yield {
       first,
-      starts: starts.subarray(first, end + 1).map((at) => at - start),
-      rows,
-      isRun: order === null,
-      tensor: () => (file ? { ...file, dim, order: share(rows) } : read(rows)),
+      starts: starts.subarray(first, end + 1).map((at) => at - from),
+      order: rows,
+      from,
+      tensor: () =>
+        file ? inFile(file, from, to - from, rows) : read(rows ?? ascending(from, new Int32Array(to - from))),
     };
-    bar.update(starts[end]!);
+    bar.update(to);
     first = end;
   }
   bar.stop();

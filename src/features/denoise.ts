@@ -32,10 +32,10 @@ export function denoise(
   const factors = columnNormalize ? columnFactors(features, order) : new Float64Array(dim).fill(1);
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order, 'denoise')) {
-    const { starts, rows, isRun } = block;
+    const { starts, order: rows, from } = block;
     const marks = scope(() => toUint8(markNearest(block.tensor(), tensor(starts), tensor(factors), keep)));
-    if (isRun) mask.set(marks, rows[0]);
-    else for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
+    if (rows) for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
+    else mask.set(marks, from);
   }
   return mask;
 }

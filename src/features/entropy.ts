@@ -40,13 +40,13 @@ export function credibleByEntropy(features: LabelledRows): Uint8Array {
   const factors = new Float64Array(dim).fill(1);
   let place = 0;
   for (const block of classBlocks(features, order, 'class means')) {
-    const { starts, rows } = block;
+    const { starts, order: rows, from } = block;
     const { means, distances } = classMeansAndDistances(block, factors);
     for (let k = 0; k + 1 < starts.length; k++) {
       if (starts[k] === starts[k + 1]) continue;
       centres.set(means.subarray(k * dim, (k + 1) * dim), place++ * dim);
       const variance = varianceOf(distances.subarray(starts[k], starts[k + 1])) + LEAST_VARIANCE;
-      for (const row of rows.subarray(starts[k], starts[k + 1])) variances[row] = variance;
+      for (let i = starts[k]!; i < starts[k + 1]!; i++) variances[rows ? rows[i]! : from + i] = variance;
     }
   }
   const mask = new Uint8Array(count);

@@ -111,6 +111,28 @@ export class FeatureSet implements Disposable {
     return this.#labels;
   }
 
+  /** The same a few at a time, each good until the next. @throws FileError if one is not in 0 … C-1. */
+  *labelBlocks(): Generator<Int32Array> {
+    if (this.#labels) return yield this.#labels;
+    const { count, classes } = this.info;
+    using file = openArray(featureFiles(this.path).labels, '<i8', [count]);
+    const block = new BigInt64Array(Math.min(count, LABELS_AT_A_TIME));
+    // as halves of 32 bits, the lower first: millions of BigInts take their time
+    const halves = new Int32Array(block.buffer);
+    const labels = new Int32Array(block.length);
+    for (let from = 0; from < count; from += block.length) {
+      const rows = Math.min(block.length, count - from);
+      file.read(from, rows, block.subarray(0, rows));
+      for (let i = 0; i < rows; i++) {
+        const label = halves[2 * i]!;
+        if (halves[2 * i + 1] !== 0 || label < 0 || label >= classes)
+          throw new FileError(file.path, `entry ${from + i} is ${block[i]}, wanted 0 … ${classes - 1}`, AGAIN);
+        labels[i] = label;
+      }
+      yield labels.subarray(0, rows);
+    }
+  }
+
   /** Family ids [N], -1 where unknown. */
   families(): Int32Array {
     if (!this.#families) {
@@ -153,21 +175,11 @@ export class FeatureSet implements Disposable {
   }
 
   #readLabels(): Int32Array {
-    const { count, classes } = this.info;
-    using file = openArray(featureFiles(this.path).labels, '<i8', [count]);
-    const result = new Int32Array(count);
-    const block = new BigInt64Array(Math.min(count, LABELS_AT_A_TIME));
-    // as halves of 32 bits, the lower first: millions of BigInts take their time
-    const halves = new Int32Array(block.buffer);
-    for (let from = 0; from < count; from += block.length) {
-      const rows = Math.min(block.length, count - from);
-      file.read(from, rows, block.subarray(0, rows));
-      for (let i = 0; i < rows; i++) {
-        const label = halves[2 * i]!;
-        if (halves[2 * i + 1] !== 0 || label < 0 || label >= classes)
-          throw new FileError(file.path, `entry ${from + i} is ${block[i]}, wanted 0 … ${classes - 1}`, AGAIN);
-        result[from + i] = label;
-      }
+    const result = new Int32Array(this.info.count);
+    let from = 0;
+    for (const labels of this.labelBlocks()) {
+      result.set(labels, from);
+      from += labels.length;
     }
     return result;
   }

@@ -20,6 +20,9 @@ export function classPrototypes(features: LabelledRows): Float32Array {
   return all;
 }
 
+/** Blocks differ a little in their classes: room for one serves the next. */
+const SPARE = 1.125;
+
 /** `classPrototypes`, a few classes at a time: flat [K · D], good until the next ones. */
 function* prototypeBlocks(features: LabelledRows): Generator<Float32Array> {
   const { dim } = features.info;
@@ -34,7 +37,7 @@ function* prototypeBlocks(features: LabelledRows): Generator<Float32Array> {
         `${features.path ?? 'the features'}: class ${first + empty} of ${features.info.classes} has no features`,
         { hint: 'every class needs a prototype: extract a dataset in which every class has an image' },
       );
-    if (room.length < classes * dim) room = new Float32Array(classes * dim);
+    if (room.length < classes * dim) room = new Float32Array(Math.ceil(classes * SPARE) * dim);
     const own = room.subarray(0, classes * dim);
     scope(() => classDirections_(share(own, { shape: [classes, dim] }), block.tensor(), tensor(starts)));
     yield own;

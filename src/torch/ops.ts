@@ -25,11 +25,11 @@ const own = aten as unknown as {
   readonly 'mixbct::class_directions': (x: Tensor, starts: Tensor, into: Tensor) => void;
   readonly 'mixbct::class_spread': (x: Tensor, starts: Tensor, factors: Tensor) => [Tensor, Tensor];
   readonly 'mixbct::unit_squares': (x: Tensor) => Tensor;
-  readonly 'mixbct::class_directions_of_file': (...place: readonly (Tensor | number)[]) => void;
-  readonly 'mixbct::class_spread_of_file': (...place: readonly (Tensor | number)[]) => [Tensor, Tensor];
-  readonly 'mixbct::unit_squares_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::class_directions_of_file': (...place: readonly (Tensor | number | null)[]) => void;
+  readonly 'mixbct::class_spread_of_file': (...place: readonly (Tensor | number | null)[]) => [Tensor, Tensor];
+  readonly 'mixbct::unit_squares_of_file': (...place: readonly (Tensor | number | null)[]) => Tensor;
   readonly 'mixbct::mark_nearest': (x: Tensor, starts: Tensor, factors: Tensor, keep: number) => Tensor;
-  readonly 'mixbct::mark_nearest_of_file': (...place: readonly (Tensor | number)[]) => Tensor;
+  readonly 'mixbct::mark_nearest_of_file': (...place: readonly (Tensor | number | null)[]) => Tensor;
 };
 
 type Operand = Tensor | number;
@@ -128,12 +128,27 @@ export const mean = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tens
 /** Euclidean norm over `dim` (over everything if absent). Its gradient at 0 is 0. */
 export const norm = (x: Tensor, { dim, keepDim = false }: DimOptions = {}): Tensor =>
   aten.linalg_vector_norm(x, 2, dim === undefined ? null : dims(dim), keepDim);
-/** Rows of D numbers in float32 in a file that is open for reading: row 0 begins at byte `start`; `order` [R] int32 are those meant. */
-export type FileRows = { readonly fd: number; readonly start: number; readonly dim: number; readonly order: Tensor };
+/**
+ * `count` rows of D numbers in float32 in a file that is open for reading: those of `order` [R] int32, where row 0 begins at byte
+ * `start`; without `order` they follow each other.
+ */
+export type FileRows = {
+  readonly fd: number;
+  readonly start: number;
+  readonly dim: number;
+  readonly count: number;
+  readonly order: Tensor | null;
+};
 /** Rows x [R, D] in memory, or in a file, of which each thread reads its part. */
 type AnyRows = Tensor | FileRows;
 const isFile = (x: AnyRows): x is FileRows => 'fd' in x;
-const placeOf = ({ fd, start, dim, order }: FileRows): [number, number, number, Tensor] => [fd, start, dim, order];
+const placeOf = ({ fd, start, dim, count, order }: FileRows): (Tensor | number | null)[] => [
+  fd,
+  start,
+  dim,
+  count,
+  order,
+];
 /**
  * Means of rows that lie class by class, divided by their length; zeros where there are none.
  * x [R, D], starts [K + 1] int32 → `into` [K, D] float32
