@@ -28,14 +28,14 @@ export function eachSimilarityBlock<T extends Rows>(
     const left = selectedBlocks(probes.rows, probes.positions, dim);
     return { dim, left, right, rounding: similarityRounding(right, dim), zeros: zeroRows(right, dim) };
   });
-  eachProductBlocks(sides, (products, from, rows) => {
+  eachProductBlocks(sides, (found) => {
     const blocks = sides.map(({ dim, left, right: gallery, rounding, zeros }, i) => {
-      const similarity = products[i]!;
-      const [probes, stride] = [left.taken(), gallery.length / dim];
-      for (const column of zeros) for (let row = 0; row < rows; row++) similarity[row * stride + column] = NO_SCORE;
-      for (const row of zeroRows(probes, dim)) similarity.fill(NO_SCORE, row * stride, (row + 1) * stride);
+      const { products: similarity, width, count } = found[i]!;
+      const probes = left.taken();
+      for (const column of zeros) for (let row = 0; row < count; row++) similarity[row * width + column] = NO_SCORE;
+      for (const row of zeroRows(probes, dim)) similarity.fill(NO_SCORE, row * width, (row + 1) * width);
       return { dim, similarity, probes, gallery, rounding };
     });
-    take(blocks, from, rows);
+    take(blocks, found[0]!.first, found[0]!.count);
   });
 }

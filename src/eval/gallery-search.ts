@@ -73,11 +73,14 @@ export class PartSearches<T extends Rows> {
     const step = Math.max(1, Math.floor(PROBE_BYTES / (dim * right.BYTES_PER_ELEMENT)));
     for (let firstProbe = 0; firstProbe < probes.length; firstProbe += step) {
       const order = probes.subarray(firstProbe, firstProbe + step);
-      eachProductBlock({ left: selectedBlocks(rows, asked, dim), right, order, dim }, (products, from, count) => {
-        const some = entries.subarray(from, from + count);
-        const inOrder = some.map((_, row) => row);
-        this.take({ products, width: order.length, rows: inOrder, entries: some, firstProbe });
-      });
+      eachProductBlock(
+        { left: selectedBlocks(rows, asked, dim), right, order, dim },
+        ({ products, width, first, count }) => {
+          const some = entries.subarray(first, first + count);
+          const inOrder = some.map((_, row) => row);
+          this.take({ products, width, rows: inOrder, entries: some, firstProbe });
+        },
+      );
     }
     return this;
   }

@@ -34,8 +34,8 @@ for (const [name, Type, precision] of [
       right.copyWithin((columns - 1) * dim, 0, dim);
       const products = (): Rows => {
         const [all, inOrder] = [new Type(rows * columns), Int32Array.from({ length: rows }, (_, i) => i)];
-        eachProductBlock({ left: selectedBlocks(left, inOrder, dim), right, dim }, (block, from, count) =>
-          all.set(block.subarray(0, count * columns), from * columns),
+        eachProductBlock({ left: selectedBlocks(left, inOrder, dim), right, dim }, ({ products, first, count }) =>
+          all.set(products.subarray(0, count * columns), first * columns),
         );
         return all;
       };
@@ -45,8 +45,9 @@ for (const [name, Type, precision] of [
           Int32Array.from({ length: columns }, (_, k) => columns - 1 - k),
         ];
         const backwards = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
-        eachProductBlock({ left: selectedBlocks(left, backwards, dim), right, order, dim }, (block, from, count) =>
-          all.set(block.subarray(0, count * columns), from * columns),
+        eachProductBlock(
+          { left: selectedBlocks(left, backwards, dim), right, order, dim },
+          ({ products, first, count }) => all.set(products.subarray(0, count * columns), first * columns),
         );
         return all.reverse();
       };

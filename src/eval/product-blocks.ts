@@ -51,32 +51,28 @@ export type ProductUser<T extends Rows> = {
 
 /**
  * Multiplies every row of `left` [n · D] with every row of `right` [m · D] in their precision, a block of left rows at a time.
- * `take` gets the products as [count · m] and the position of the first row; the next block reuses the memory. Rounding depends on
- * the processor, and on processors without AVX2 on the position in the block.
+ * Rounding depends on the processor, and on processors without AVX2 on the position in the block.
  */
-export function eachProductBlock<T extends Rows>(
-  sides: ProductSides<T>,
-  take: (products: T, from: number, count: number) => void,
-): void {
-  eachProductBlocks([sides], ([products], from, count) => take(products!, from, count));
+export function eachProductBlock<T extends Rows>(sides: ProductSides<T>, take: (block: ProductBlock<T>) => void): void {
+  eachProductBlocks([sides], ([block]) => take(block!));
 }
 
-/** `eachProductBlock` in several spaces at once, which have n and m in common but not D: `take` gets the products in each. */
+/** `eachProductBlock` in several spaces at once, which have n and m in common but not D: `take` gets the block of each. */
 export function eachProductBlocks<T extends Rows>(
   spaces: readonly ProductSides<T>[],
-  take: (products: readonly T[], from: number, count: number) => void,
+  take: (blocks: readonly ProductBlock<T>[]) => void,
 ): void {
   const { left: first, right, order, dim } = spaces[0]!;
   const width = order?.length ?? right.length / dim;
   if (first.count === 0 || width === 0) return;
   const height = Math.min(first.count, Math.max(1, Math.floor(BLOCK_ENTRIES / width)));
-  const blocks = spaces.map((space) => emptyLike(space.right, height * width));
+  const room = spaces.map((space) => emptyLike(space.right, height * width));
   noGrad(() =>
     scope(() => {
       const sides = spaces.map(({ right, order, ...space }, i) => ({
         ...space,
         b: packRows(share(right, { shape: [right.length / space.dim, space.dim] }), order ? share(order) : null),
-        into: share(blocks[i]!, { shape: [height, width] }),
+        into: share(room[i]!, { shape: [height, width] }),
       }));
       for (let from = 0; from < first.count; from += height) {
         const count = Math.min(height, first.count - from);
@@ -85,7 +81,7 @@ export function eachProductBlocks<T extends Rows>(
             const a = share(left.take(from, count), { shape: [count, d] });
             productsWithRows_(narrow(into, 0, 0, count), a, b);
           });
-        take(blocks, from, count);
+        take(room.map((products) => ({ products, width, first: from, count })));
       }
     }),
   );

@@ -239,18 +239,19 @@ function scoresAt(gallery: Side, query: Side, user?: ProductUser<Float64Array>):
     const [rows, columns] = [share(gallery.names), share(query.names)];
     const places = { rowOf: share(rowPlaces.ofName), columnOf: share(columnPlaces.ofName) };
     const zeros = { zeroRows: marked(gallery, rowPlaces), zeroColumns: marked(query, columnPlaces) };
-    eachProductBlock(sides, (products, first, count) => {
+    eachProductBlock(sides, (block) => {
+      const { products, first, count } = block;
       scope(() => {
-        const block = share(products.subarray(0, count * width), { shape: [count, width] });
+        const some = share(products.subarray(0, count * width), { shape: [count, width] });
         for (const { from, to } of partsWithin(parts, first, first + count)) {
           const part = (of: Tensor): Tensor => narrow(of, 0, from, to - from);
-          pickProducts_(part(into), block, {
+          pickProducts_(part(into), some, {
             ...{ first, rows: part(rows), columns: part(columns), ...places },
             ...{ ...zeros, grid: GRID },
           });
         }
       });
-      use?.({ products, width, first, count });
+      use?.(block);
     });
   });
   return scores;
