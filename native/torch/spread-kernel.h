@@ -69,6 +69,10 @@ void addRows(const float* x, const double* weights, int64_t count, int64_t dim, 
       }
 }
 
+void divide(double* vector, int64_t dim, double by) {
+  for (int64_t d = 0; d < dim; d++) vector[d] /= by;
+}
+
 // The distance of each weighted row to mean [dim], squares of differences times `factors` [dim]. → into [count], which may be `weights`
 void distances(const float* x, const double* weights, int64_t count, int64_t dim, const double* mean, const double* factors, double* into) {
   for (int64_t i = 0; i < count; i++, x += dim) {
@@ -99,4 +103,4 @@ void direction(const double* vector, int64_t dim, double shortest, float* into) 
   for (int64_t d = 0; d < dim; d++) into[d] = float(vector[d] / length);
 }
 
-constexpr SpreadKernels kKernels = {unitWeights, addRows<false>, addRows<true>, distances, direction};
+constexpr SpreadKernels kKernels = {unitWeights, addRows<false>, addRows<true>, divide, distances, direction};

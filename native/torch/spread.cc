@@ -12,6 +12,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -29,6 +30,7 @@ struct SpreadKernels {
   void (*unitWeights)(const float* x, int64_t count, int64_t dim, double* weights);
   void (*addScaled)(const float* x, const double* weights, int64_t count, int64_t dim, double* sums);
   void (*addSquares)(const float* x, const double* weights, int64_t count, int64_t dim, double* sums);
+  void (*divide)(double* vector, int64_t dim, double by);
   void (*distances)(const float* x, const double* weights, int64_t count, int64_t dim, const double* mean, const double* factors,
                     double* into);
   void (*direction)(const double* vector, int64_t dim, double shortest, float* into);
@@ -69,8 +71,8 @@ void requireRows(const Tensor& x) {
               "wanted rows [R, D] in float32 on the CPU, without gaps");
 }
 
-// Floats that are read from a file at a time, if no class has more: they stay in the second cache.
-constexpr int64_t kPiece = 1 << 16;
+// Floats that are read from a file at a time, if no class has more: they stay in the second or third cache.
+constexpr int64_t kPiece = 1 << 17;
 
 // Rows class by class: in memory, or at places of a file.
 class Rows {
@@ -145,7 +147,8 @@ const int32_t* startsOf(int64_t rows, const Tensor& starts) {
 // What a thread computes with; each grows as needed.
 struct Room {
   std::vector<float> rows;
-  std::vector<double> mean, weights, distances, sorted;
+  std::vector<double> mean, weights, distances;
+  std::vector<int64_t> sorted;
 };
 
 // Calls `take(k, rows of class k, room)` for each class, the classes of a piece of rows by one thread.
@@ -198,7 +201,7 @@ void spreadOfClass(const float* own, int64_t count, int64_t dim, const double* f
   std::fill(mean, mean + dim, 0.0);
   kernels().unitWeights(own, count, dim, weights);
   kernels().addScaled(own, weights, count, dim, mean);
-  for (int64_t d = 0; d < dim; d++) mean[d] /= std::max<int64_t>(count, 1);
+  kernels().divide(mean, dim, double(std::max<int64_t>(count, 1)));
   kernels().distances(own, weights, count, dim, mean, factors, distances);
 }
 
@@ -228,21 +231,26 @@ Tensor nearestOf(const Rows& rows, const Tensor& starts, const Tensor& factors, 
     const int64_t count = start[k + 1] - start[k], wanted = std::min(count, int64_t(std::ceil(keep * count)));
     if (count == 0) return;
     room.distances.resize(count);
-    const std::vector<double>& distance = room.distances;
     spreadOfClass(own, count, dim, factor, room.mean.data(), room.distances.data());
-    std::vector<double>& sorted = room.sorted = distance;
-    std::nth_element(sorted.begin(), sorted.begin() + (wanted - 1), sorted.end(),
-                     [](double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); });
-    const double edge = sorted[wanted - 1];
-    int64_t atEdge = wanted - std::count_if(distance.begin(), distance.end(), [&](double x) { return x < edge; });
-    for (int64_t i = 0; i < count; i++)
-      mark[start[k] + i] = distance[i] < edge || (distance[i] == edge && atEdge-- > 0);
+    // bits of numbers from 0 on have their order, those of NaN are above
+    room.sorted.resize(count);
+    for (int64_t i = 0; i < count; i++) room.sorted[i] = std::bit_cast<int64_t>(std::abs(room.distances[i]));
+    const auto last = room.sorted.begin() + (wanted - 1);
+    std::nth_element(room.sorted.begin(), last, room.sorted.end());
+    const double edge = std::bit_cast<double>(*last);
+    int64_t atEdge = std::count(room.sorted.begin(), last + 1, *last);
+    for (int64_t i = 0; i < count; i++) {
+      const double distance = room.distances[i];
+      mark[start[k] + i] = distance < edge || (distance == edge && atEdge-- > 0);
+    }
   });
   return marks;
 }
 
 // How the rows are cut for summing: by their number alone, so that the sums do not depend on the number of threads.
 constexpr int64_t kParts = 16;
+// Rows that are weighted and then added: they stay in the first cache.
+constexpr int64_t kTogether = 32;
 
 // For each dimension the sum of squares over unit rows [D], float64.
 Tensor squaresOf(const Rows& rows) {
@@ -251,14 +259,17 @@ Tensor squaresOf(const Rows& rows) {
   double* sumData = sums.data_ptr<double>();
   at::parallel_for(0, kParts, 1, [&](int64_t first, int64_t last) {
     Room room;
-    room.weights.resize(step);
+    room.weights.resize(kTogether);
     for (int64_t part = first; part < last; part++) {
       const int64_t end = rows.count * (part + 1) / kParts;
       for (int64_t from = rows.count * part / kParts; from < end; from += step) {
         const int64_t count = std::min(step, end - from);
         const float* own = rows.get(from, from + count, room.rows);
-        kernels().unitWeights(own, count, dim, room.weights.data());
-        kernels().addSquares(own, room.weights.data(), count, dim, sumData + part * dim);
+        for (int64_t i = 0; i < count; i += kTogether) {
+          const int64_t some = std::min(kTogether, count - i);
+          kernels().unitWeights(own + i * dim, some, dim, room.weights.data());
+          kernels().addSquares(own + i * dim, room.weights.data(), some, dim, sumData + part * dim);
+        }
       }
     }
   });
