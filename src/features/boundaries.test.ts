@@ -7,7 +7,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { golden as parity } from '../../test/helpers/golden.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { Rng } from '../base/rng.ts';
-import { classDirections_, classSpread, tensor, unitSquares, zeros } from '../torch/index.ts';
+import { classDirections_, classSpread, tensor, toFloat32, toFloat64, unitSquares, zeros } from '../torch/index.ts';
 import { boundaries, withoutOutliers } from './boundaries.ts';
 import type { LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
@@ -54,6 +54,45 @@ test('a class without rows has a centre of zeros and no distance, wherever it st
   assert.ok(Math.max(...largest) < 1e-6);
   for (let label = 0; label < 9; label++)
     assert.ok(Math.abs(centres[label * dim]! - (label === 1 ? dim ** -0.5 : 0)) < 1e-9, `${label}`);
+});
+
+/** Sums of double precision, in another order. */
+const DOUBLE = 1e-12;
+/** Of numbers that are rounded to float32 once. */
+const SINGLE = 1e-7;
+
+test('the kernels give what loops give, for dimensions at the edges of what registers hold', () => {
+  const rng = new Rng('edges');
+  const starts = Int32Array.of(0, 5, 5, 12);
+  for (const dim of [1, 3, 15, 16, 17, 31, 32, 33, 50, 64, 129]) {
+    const rows = Array.from({ length: 12 }, (_, i) =>
+      Float32Array.from({ length: dim }, () => (i === 7 ? 0 : rng.uniform() - 0.4)),
+    );
+    const factors = Float64Array.from({ length: dim }, () => rng.uniform());
+    const unit = rows.map((row) => Float64Array.from(row, (v) => v / (Math.hypot(...row) || 1)));
+    const total = (of: readonly ArrayLike<number>[], d: number): number => of.reduce((sum, row) => sum + row[d]!, 0);
+    const each = <T>(of: (d: number) => T): T[] => Array.from({ length: dim }, (_, d) => of(d));
+    const ofClass = (k: number) => [starts[k]!, starts[k + 1]!] as const;
+    const centres = [0, 1, 2].map((k) =>
+      each((d) => total(unit.slice(...ofClass(k)), d) / Math.max(1, starts[k + 1]! - starts[k]!)),
+    );
+    const apart = unit.map((row, i) =>
+      Math.sqrt(row.reduce((sum, v, d) => sum + factors[d]! * (v - centres[i < 5 ? 0 : 2]![d]!) ** 2, 0)),
+    );
+    const x = tensor(Float32Array.from(rows.flatMap((row) => Array.from(row))), { shape: [12, dim] });
+    const [means, distances] = classSpread(x, tensor(starts), tensor(factors));
+    assert.ok(gap(toFloat64(means), centres.flat()) < DOUBLE, `means, ${dim}`);
+    assert.ok(gap(toFloat64(distances), apart) < DOUBLE, `distances, ${dim}`);
+    const squares = each((d) => unit.reduce((sum, row) => sum + row[d]! ** 2, 0));
+    assert.ok(gap(toFloat64(unitSquares(x)), squares) < DOUBLE, `squares, ${dim}`);
+    const into = zeros([3, dim]);
+    classDirections_(into, x, tensor(starts));
+    const directions = [0, 1, 2].flatMap((k) => {
+      const sums = each((d) => total(rows.slice(...ofClass(k)), d));
+      return sums.map((v) => v / (Math.hypot(...sums) || 1));
+    });
+    assert.ok(gap(toFloat32(into), directions) < SINGLE, `directions, ${dim}`);
+  }
 });
 
 test('the kernels refuse classes that do not fit the rows', () => {
