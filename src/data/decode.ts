@@ -99,7 +99,8 @@ export async function resize(
   { rule, background: [r, g, b] }: Resize = stretched,
 ): Promise<Picture> {
   const raw = { width, height, channels: 3 as const };
-  const pixels = await (await sharp())(Buffer.from(source), { raw })
+  const own = Buffer.from(source); // before anything is waited for: the next picture may overwrite what was decoded
+  const pixels = await (await sharp())(own, { raw })
     .resize(side, side, { fit: sharpFits[rule], background: { r, g, b } })
     .raw()
     .toBuffer();

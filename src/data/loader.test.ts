@@ -11,11 +11,12 @@ import { Rng } from '../base/rng.ts';
 import { scope, toFloat32 } from '../torch/index.ts';
 import { type Augmentation, applyTransform, sampleTransform } from './augment.ts';
 import { imageTensor } from './collate.ts';
-import { decode, decodePnm, encodePgm } from './decode.ts';
+import { decode, decodePnm, encodePgm, resize } from './decode.ts';
 import { importDataset } from './import-dataset.ts';
 import { type EpochOptions, Loader } from './loader.ts';
 import { nativeImage } from './native-image.ts';
 import { openDataset } from './open-dataset.ts';
+import type { Picture } from './picture.ts';
 import { type PixelMapping, pixelMappings } from './pixels.ts';
 import { sequentialOrder, shuffledOrder } from './sampler.ts';
 
@@ -98,6 +99,37 @@ test('0, 1 and 4 workers fill the same bytes, and an epoch can be entered in its
     plain.images.subarray(0, 16 * 16 * 3),
     Buffer.from(decodePnm(encodePgm(pattern(0, 0, 16), 16, 16)).pixels),
   );
+});
+
+test('photographs of other sizes keep their own pixels, whatever the workers and whatever is decoded meanwhile', async (t) => {
+  const folder = join(testFolder(t), 'photographs');
+  const greys = Array.from({ length: 12 }, (_, i) => 20 * (i + 1));
+  for (const [i, grey] of greys.entries()) {
+    const directory = join(folder, `class-${String(i).padStart(2, '0')}`);
+    mkdirSync(directory, { recursive: true });
+    const [width, height] = [40 + i, 44];
+    await sharp({ create: { width, height, channels: 3, background: { r: grey, g: grey, b: grey } } })
+      .jpeg({ quality: 95 })
+      .toFile(join(directory, 'a.jpg'));
+  }
+  using dataset = openDataset(folder);
+  const task = { batchSize: 2, imageSide: 16, order: sequentialOrder(dataset.size) };
+  for (const workers of [1, 2, 0]) {
+    await using loader = new Loader(dataset, { workers });
+    const { images } = await epochBytes(loader, task);
+    for (const [i, grey] of greys.entries()) {
+      const own = images.subarray(i * 16 * 16 * 3, (i + 1) * 16 * 16 * 3);
+      assert.ok(
+        own.every((value) => Math.abs(value - grey) <= 1),
+        `picture ${i}, ${workers} workers: ${own[0]}`,
+      );
+    }
+  }
+  // two at a time in one thread
+  const bytes = await Promise.all(greys.slice(0, 3).map((_, i) => dataset.record(i).image));
+  const resized = await Promise.all(bytes.map((one) => resize(decode(one) as Picture, 16)));
+  for (const [i, { pixels }] of resized.entries())
+    assert.ok(Math.abs(pixels[0]! - greys[i]!) <= 1, `${i}: ${pixels[0]}`);
 });
 
 test('an unreadable image stops the epoch with its name, or is replaced and listed', async (t) => {
