@@ -34,11 +34,12 @@ Bytes bytesOf(napi_env env, napi_value array) {
   bool typed = false;
   check(napi_is_typedarray(env, array, &typed));
   if (!typed) throw BadArgument("wanted a typed array");
-  napi_typedarray_type type;
+  static constexpr size_t kSizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  auto type = static_cast<napi_typedarray_type>(std::size(kSizes));
   size_t length = 0;
   Bytes bytes{};
   check(napi_get_typedarray_info(env, array, &type, &length, &bytes.data, nullptr, nullptr));
-  static constexpr size_t kSizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  if (static_cast<size_t>(type) >= std::size(kSizes)) throw BadArgument("wanted a typed array of a kind that Node-API 8 knows");
   bytes.size = length * kSizes[type];
   return bytes;
 }

@@ -278,20 +278,22 @@ struct BatchNorm : torch::autograd::Function<BatchNorm> {
   }
 };
 
-bool isFast(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& slope) {
+bool isFast(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& slope, const OptionalTensor& runningMean,
+            const OptionalTensor& runningVar) {
   if (!loops<float>() || !x.device().is_cpu() || x.dim() != 4 || x.size(1) < 2 || x.numel() < 2 * x.size(1) ||
       !x.is_contiguous(at::MemoryFormat::ChannelsLast))
     return false;
   if (!isHalf(x) && (x.scalar_type() != at::kFloat || !slope || x.size(1) < kChannels || x.size(2) < kSide || x.size(3) < kSide))
     return false;
-  for (const Tensor& each : {weight, bias, slope.value_or(weight)})
-    if (each.scalar_type() != at::kFloat || each.dim() != 1 || each.size(0) != x.size(1) || !each.is_contiguous()) return false;
+  for (const Tensor& each : {weight, bias, slope.value_or(weight), runningMean.value_or(weight), runningVar.value_or(weight)})
+    if (!each.device().is_cpu() || each.scalar_type() != at::kFloat || each.dim() != 1 || each.size(0) != x.size(1) || !each.is_contiguous())
+      return false;
   return true;
 }
 
 Tensor batchNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& slope,
                  const OptionalTensor& runningMean, const OptionalTensor& runningVar, bool training, double momentum, double eps) {
-  if (training && isFast(x, weight, bias, slope))
+  if (training && isFast(x, weight, bias, slope, runningMean, runningVar))
     return BatchNorm::apply(x, weight, bias, slope, runningMean, runningVar, momentum, eps);
   const Tensor y = at::batch_norm(x, weight, bias, runningMean, runningVar, training, momentum, eps, false);
   return slope ? preluOf(y, *slope) : y;

@@ -23,7 +23,7 @@ struct Buckets::State {
   };
   using Accumulator = decltype(torch::autograd::impl::grad_accumulator(std::declval<at::Tensor>()));
 
-  Group& group;
+  GroupPointer group;
   std::vector<at::Tensor> parameters;
   std::vector<Accumulator> accumulators;  // a parameter holds its own only weakly, and the hook hangs on it
   std::vector<size_t> bucketOf;
@@ -35,7 +35,7 @@ struct Buckets::State {
   bool counted = false;
   std::mutex mutex;
 
-  explicit State(Group& g) : group(g) {}
+  explicit State(GroupPointer g) : group(std::move(g)) {}
 
   void begin() {
     std::fill(seen.begin(), seen.end(), 0);
@@ -67,7 +67,7 @@ struct Buckets::State {
       bucket.flat.narrow(0, total + i, 1).fill_(gradient.defined() ? 1 : 0);
       at += parameter.numel();
     }
-    bucket.work = allReduce(group, bucket.flat);
+    bucket.work = allReduce(*group, bucket.flat);
   }
 
   void receive(Bucket& bucket) {
@@ -75,7 +75,7 @@ struct Buckets::State {
     await(bucket.work);
     bucket.work.reset();
     const auto total = bucket.flat.numel() - static_cast<int64_t>(bucket.members.size());
-    auto sums = bucket.flat.narrow(0, 0, total).div_(group.getSize());
+    auto sums = bucket.flat.narrow(0, 0, total).div_(group->getSize());
     int64_t at = 0;
     for (size_t i = 0; i < bucket.members.size(); i++) {
       auto& parameter = parameters[bucket.members[i]];
@@ -103,8 +103,8 @@ struct Hook final : torch::autograd::FunctionPostHook {
 
 }  // namespace
 
-Buckets::Buckets(Group& group, std::vector<at::Tensor> parameters, int64_t bytes)
-    : Wrapped(Kind::Buckets), state_(std::make_shared<State>(group)) {
+Buckets::Buckets(GroupPointer group, std::vector<at::Tensor> parameters, int64_t bytes)
+    : Wrapped(Kind::Buckets), state_(std::make_shared<State>(std::move(group))) {
   auto& s = *state_;
   s.parameters = std::move(parameters);
   s.bucketOf.resize(s.parameters.size());
@@ -113,6 +113,7 @@ Buckets::Buckets(Group& group, std::vector<at::Tensor> parameters, int64_t bytes
   int64_t filled = 0;
   for (size_t i = s.parameters.size(); i-- > 0;) {
     const auto& parameter = s.parameters[i];
+    TORCH_CHECK(parameter.defined() && parameter.is_leaf() && parameter.requires_grad(), "parameter ", i, " has no gradient to be averaged");
     const bool fits = !s.buckets.empty() && filled < bytes &&
                       s.parameters[s.buckets.back().members[0]].options().type_equal(parameter.options());
     if (!fits) {

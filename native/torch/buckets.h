@@ -14,8 +14,7 @@ namespace mixbct {
 // the first armed pass too: it counts how many gradients each parameter gets, one for each part of an accumulated batch.
 class Buckets final : public Wrapped {
  public:
-  // The group must outlive the last `finish`.
-  Buckets(Group& group, std::vector<at::Tensor> parameters, int64_t bytes);
+  Buckets(GroupPointer group, std::vector<at::Tensor> parameters, int64_t bytes);
 
   void arm();
   void finish();

@@ -20,6 +20,9 @@ bool autocasts() { return !c10::impl::tls_is_dispatch_key_excluded(c10::Dispatch
 bool gains(const Tensor& x, const Tensor& weights) {
   const int64_t lanes = denseLanes();
   if (lanes == 0 || autocasts() || x.dim() != 4) return false;
+  TORCH_CHECK(weights.dim() == 4 && weights.size(1) == x.size(1) && weights.size(2) == 3 && weights.size(3) == 3, "wanted weights [K, ",
+              x.size(1), ", 3, 3]");
+  if (!weights.device().is_cpu()) return false;
   for (const int64_t channels : {weights.size(0), weights.size(1)})
     if (channels < kChannels || channels % lanes != 0) return false;
   return x.size(2) >= kSide && x.size(3) >= kSide && x.device().is_cpu() && x.scalar_type() == at::kFloat &&

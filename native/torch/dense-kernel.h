@@ -86,6 +86,7 @@ inline void rest(int64_t rows, const float* a, int64_t aStride, const float* pan
 template <bool kFinish>
 void product(const float* a, int64_t aStride, int64_t rows, const float* packed, int64_t depth, int64_t columns,
              float* out, int64_t outStride, const float* other, const Finish& finish) {
+  if (rows == 0) return;
   const int64_t step = std::max<int64_t>(1, kPanel / ((rows + ROWS - 1) / ROWS));
   for (int64_t k = 0; k < columns; k += kPanel, packed += depth * kPanel)
     for (int64_t r = 0; r < rows; r += ROWS) {

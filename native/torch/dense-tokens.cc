@@ -34,10 +34,11 @@ void forRows(int64_t rows, int64_t floats, const std::function<void(int64_t from
 Tensor attention(const Tensor& x, double eps, const Tensor& packed, const Tensor& bias, int64_t heads) {
   const DenseKernels& kernel = denseKernels();
   requireFloat(x, "x");
-  TORCH_CHECK(x.dim() == 3 && x.is_contiguous() && x.size(2) == packed.size(1) && heads > 0 && x.size(2) % heads == 0,
+  TORCH_CHECK(x.dim() == 3, "wanted x [B, T, E]");
+  requirePacked(packed, 3, 3 * x.size(2));
+  TORCH_CHECK(x.is_contiguous() && x.size(2) == packed.size(1) && heads > 0 && x.size(2) % heads == 0,
               "wanted x [B, T, ", packed.size(1), "] of ", heads, " heads");
   const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2), columns = 3 * dim, size = dim / heads;
-  TORCH_CHECK(packed.size(0) == roundedUp(columns, kernel.panel) / kernel.panel, "wanted weights of q, k and v");
   const Finish finish = finishOf(bias, Tensor(), columns);
   Tensor out = at::empty_like(x);
   const float *a = x.data_ptr<float>(), *w = packed.data_ptr<float>();
@@ -75,8 +76,11 @@ Tensor mlp(const Tensor& x, double eps, const Tensor& first, int64_t hidden, con
            const Tensor& secondBias) {
   const DenseKernels& kernel = denseKernels();
   requireFloat(x, "x");
+  TORCH_CHECK(x.dim() == 2, "wanted x [R, C]");
   const int64_t rows = x.size(0), width = x.size(1);
-  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && width == first.size(1), "wanted x [R, ", first.size(1), "]");
+  requirePacked(first, 3, hidden);
+  requirePacked(second, 3, width);
+  TORCH_CHECK(x.is_contiguous() && width == first.size(1), "wanted x [R, ", first.size(1), "]");
   TORCH_CHECK(second.size(1) == hidden, "the second weights take ", second.size(1), " columns, the first ones make ", hidden);
   Finish inner = finishOf(firstBias, Tensor(), hidden);
   inner.relu6 = true;

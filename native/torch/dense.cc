@@ -45,6 +45,14 @@ void requireFloat(const Tensor& x, const char* name) {
   TORCH_CHECK(x.device().is_cpu() && x.scalar_type() == at::kFloat, name, ": wanted float32 on the CPU");
 }
 
+void requirePacked(const Tensor& packed, int64_t dims, int64_t columns) {
+  const int64_t panel = denseKernels().panel;
+  requireFloat(packed, "packed weights");
+  TORCH_CHECK(packed.dim() == dims && packed.is_contiguous() && packed.size(-1) == panel && columns > 0 &&
+                  packed.size(dims - 3) == roundedUp(columns, panel) / panel,
+              "wanted weights packed for ", columns, " columns");
+}
+
 Finish finishOf(const Tensor& bias, const Tensor& slope, int64_t columns) {
   const int64_t wanted = roundedUp(columns, denseKernels().panel);
   for (const Tensor& x : {bias, slope}) {
@@ -61,6 +69,7 @@ namespace {
 // weights [depth, K] → [panels, depth, panel], zeros behind the last column
 Tensor pack(const Tensor& weights) {
   requireFloat(weights, "weights");
+  TORCH_CHECK(weights.dim() == 2, "wanted weights [depth, K]");
   const int64_t panel = denseKernels().panel, columns = weights.size(1);
   const Tensor wide = at::constant_pad_nd(weights, {0, roundedUp(columns, panel) - columns});
   return wide.reshape({weights.size(0), -1, panel}).permute({1, 0, 2}).contiguous();
@@ -69,6 +78,7 @@ Tensor pack(const Tensor& weights) {
 // weights [K, C, 3, 3] → their transforms G g Gᵀ for tiles of 4 × 4 (Lavin and Gray 2016, F(4×4, 3×3)), packed [36, panels, C, panel]
 Tensor packWinograd(const Tensor& weights) {
   const DenseKernels& kernel = denseKernels();
+  TORCH_CHECK(weights.dim() == 4 && weights.size(2) == 3 && weights.size(3) == 3, "wanted weights [K, C, 3, 3]");
   const Tensor whole = weights.to(at::kFloat).contiguous();
   const int64_t columns = whole.size(0), channels = whole.size(1), panel = kernel.panel, panels = (columns + panel - 1) / panel;
   Tensor packed = at::empty({36, panels, channels, panel}, whole.options());
@@ -99,13 +109,19 @@ const float* otherOf(const Tensor& other, const Tensor& out) {
   return other.data_ptr<float>();
 }
 
+void requireSteps(int64_t side, int64_t stride, int64_t padding) {
+  TORCH_CHECK(side > 0 && stride > 0 && padding >= 0, "wanted a side and a stride from 1 on and a padding from 0 on");
+}
+
 // x [R, C] · packed → [R, columns]
 Tensor linear(const Tensor& x, const Tensor& packed, int64_t columns, const Tensor& bias, const Tensor& slope,
               const Tensor& other) {
   const DenseKernels& kernel = denseKernels();
   requireFloat(x, "x");
+  requirePacked(packed, 3, columns);
+  TORCH_CHECK(x.dim() == 2, "wanted x [R, C]");
   const int64_t rows = x.size(0), depth = x.size(1);
-  TORCH_CHECK(x.dim() == 2 && x.is_contiguous() && packed.size(1) == depth, "wanted x [R, ", packed.size(1), "]");
+  TORCH_CHECK(x.is_contiguous() && packed.size(1) == depth, "wanted x [R, ", packed.size(1), "]");
   const Finish finish = finishOf(bias, slope, columns);
   Tensor out = at::empty({rows, columns}, x.options());
   const float *a = x.data_ptr<float>(), *w = packed.data_ptr<float>(), *add = otherOf(other, out);
@@ -137,6 +153,8 @@ Tensor conv(const Tensor& x, const Tensor& packed, int64_t columns, int64_t side
             const Tensor& bias, const Tensor& slope, const Tensor& other) {
   const DenseKernels& kernel = denseKernels();
   requireImages(x);
+  requirePacked(packed, 3, columns);
+  requireSteps(side, stride, padding);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   const int64_t depth = side * side * channels;
   TORCH_CHECK(packed.size(1) == depth, "weights do not fit to ", channels, " channels");
@@ -182,9 +200,10 @@ Tensor winogradOf(const Tensor& x, const Tensor& packed, int64_t columns, const 
                 const Tensor& other) {
   const DenseKernels& kernel = denseKernels();
   requireImages(x);
+  requirePacked(packed, 4, columns);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   const int64_t panels = packed.size(1), panel = kernel.panel, wide = panels * panel;
-  TORCH_CHECK(packed.size(2) == channels && channels % kernel.lanes == 0 && columns % kernel.lanes == 0 && height > 1 && width > 1,
+  TORCH_CHECK(packed.size(0) == 36 && packed.size(2) == channels && channels % kernel.lanes == 0 && columns % kernel.lanes == 0 && height > 1 && width > 1,
               "Winograd's tiles do not fit to ", channels, " channels, ", columns, " columns or ", height, " × ", width, " pixels");
   TORCH_CHECK(bias.dim() == 2 && bias.size(0) == 9, "wanted a bias for each of nine places");
   const Finish finish = finishOf(bias, slope, columns);
@@ -243,8 +262,10 @@ Tensor depthwise(const Tensor& x, const Tensor& weights, int64_t side, int64_t s
                  const Tensor& slope) {
   const DenseKernels& kernel = denseKernels();
   requireImages(x);
+  requireFloat(weights, "weights");
+  requireSteps(side, stride, padding);
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
-  TORCH_CHECK(weights.is_contiguous() && weights.size(0) == side * side && weights.size(1) == channels && channels % kernel.lanes == 0,
+  TORCH_CHECK(weights.dim() == 2 && weights.is_contiguous() && weights.size(0) == side * side && weights.size(1) == channels && channels % kernel.lanes == 0,
               "weights do not fit to ", channels, " channels");
   const int64_t outHeight = (height + 2 * padding - side) / stride + 1, outWidth = (width + 2 * padding - side) / stride + 1;
   const Finish finish = finishOf(bias, slope, channels);

@@ -45,6 +45,8 @@ extern const DenseKernels denseAvx512, denseAvx2;
 const DenseKernels& denseKernels();
 constexpr int64_t roundedUp(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 void requireFloat(const at::Tensor& x, const char* name);
+// Weights of `dims` dimensions that were packed for `columns`: whole panels behind each other
+void requirePacked(const at::Tensor& packed, int64_t dims, int64_t columns);
 // A bias, and a slope or a tensor without elements, of a product with so many columns
 Finish finishOf(const at::Tensor& bias, const at::Tensor& slope, int64_t columns);
 // Floats in a vector, 0 where there are no such inner loops.

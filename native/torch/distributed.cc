@@ -43,7 +43,6 @@ void await(const Work& work) {
 namespace {
 
 using StorePointer = c10::intrusive_ptr<c10d::Store>;
-using GroupPointer = c10::intrusive_ptr<Group>;
 
 // What JavaScript holds. A group or store that was not closed is not destroyed either: its threads may be waiting for
 // processes that are gone, and the process is about to end.
@@ -274,12 +273,13 @@ napi_value workDone(napi_env env, const Args& args) {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-void remember(AutogradContext* context, int64_t group, double scale) {
-  context->saved_data["group"] = group;
+// The graph holds the group, which may be closed before backward.
+void remember(AutogradContext* context, const GroupPointer& group, double scale) {
+  context->saved_data["group"] = c10::IValue::make_capsule(group);
   context->saved_data["scale"] = scale;
 }
 Group& remembered(AutogradContext* context) {
-  return *reinterpret_cast<Group*>(context->saved_data["group"].toInt());
+  return static_cast<Group&>(*context->saved_data["group"].toCapsule());
 }
 at::Tensor summed(Group& group, const at::Tensor& tensor) {
   auto sum = tensor.clone(at::MemoryFormat::Contiguous);
@@ -289,7 +289,7 @@ at::Tensor summed(Group& group, const at::Tensor& tensor) {
 
 // The sum over the processes; backward, `scale` times the sum of their gradients.
 struct SumAcross : torch::autograd::Function<SumAcross> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, int64_t group, double scale) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const GroupPointer& group, double scale) {
     remember(context, group, scale);
     return summed(remembered(context), x);
   }
@@ -300,7 +300,7 @@ struct SumAcross : torch::autograd::Function<SumAcross> {
 
 // […] of each process → [W, …]; backward, `scale` times the sum over the processes of the gradient of the own slice.
 struct GatherAcross : torch::autograd::Function<GatherAcross> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, int64_t group, double scale) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const GroupPointer& group, double scale) {
     remember(context, group, scale);
     auto& across = remembered(context);
     auto sizes = x.sizes().vec();
@@ -316,15 +316,13 @@ struct GatherAcross : torch::autograd::Function<GatherAcross> {
   }
 };
 
-int64_t addressOf(const GroupPointer& group) { return reinterpret_cast<int64_t>(group.get()); }
-
 // sumAcross(group, tensor, scale), gatherAcross(group, tensor, scale)
 napi_value sumAcross(napi_env env, const Args& args) {
-  return wrap(env, SumAcross::apply(tensorOf(env, args.at(1), "sum"), addressOf(groupAt(env, args)),
+  return wrap(env, SumAcross::apply(tensorOf(env, args.at(1), "sum"), groupAt(env, args),
                                     numberOf(env, args.at(2), "scale")));
 }
 napi_value gatherAcross(napi_env env, const Args& args) {
-  return wrap(env, GatherAcross::apply(tensorOf(env, args.at(1), "gather"), addressOf(groupAt(env, args)),
+  return wrap(env, GatherAcross::apply(tensorOf(env, args.at(1), "gather"), groupAt(env, args),
                                        numberOf(env, args.at(2), "scale")));
 }
 
@@ -332,7 +330,7 @@ napi_value gatherAcross(napi_env env, const Args& args) {
 
 // makeBuckets(group, parameters, bytes)
 napi_value makeBuckets(napi_env env, const Args& args) {
-  return handOver(env, std::make_unique<Buckets>(*groupAt(env, args), tensorsOf(env, args.at(1), "buckets"),
+  return handOver(env, std::make_unique<Buckets>(groupAt(env, args), tensorsOf(env, args.at(1), "buckets"),
                                                  integerOf(env, args.at(2), "bytes")));
 }
 Buckets& bucketsAt(napi_env env, const Args& args) {

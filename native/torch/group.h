@@ -16,6 +16,7 @@ using Group = c10d::Backend;
 #else
 using Group = c10d::ProcessGroup;
 #endif
+using GroupPointer = c10::intrusive_ptr<Group>;
 using Work = c10::intrusive_ptr<c10d::Work>;
 
 // In place, element by element over the processes. Nothing is sent for a tensor without elements.

@@ -93,6 +93,10 @@ void productsWithRows(const Tensor& out, const Tensor& a, const Tensor& packed) 
   }
 #if defined(__x86_64__)
   const int64_t rows = a.size(0), depth = a.size(1), columns = out.size(1);
+  if (depth == 0) {
+    out.zero_();
+    return;
+  }
   TORCH_CHECK((columns + packed.size(2) - 1) / packed.size(2) == packed.size(0), "wanted as many columns as rows were packed");
   AT_DISPATCH_FLOATING_TYPES(a.scalar_type(), "products_with_rows", [&] {
     const scalar_t *left = a.data_ptr<scalar_t>(), *right = packed.data_ptr<scalar_t>();

@@ -84,7 +84,8 @@ class Rows {
       : count(count), dim(dim), fd_(int(fd)), start_(start) {
     TORCH_CHECK(dim > 0 && count >= 0, "wanted rows of a file");
     if (!order) return;
-    TORCH_CHECK(order->scalar_type() == at::kInt && order->is_contiguous() && order->numel() == count, "wanted the order of rows in int32");
+    TORCH_CHECK(order->device().is_cpu() && order->scalar_type() == at::kInt && order->is_contiguous() && order->numel() == count,
+                "wanted the order of rows in int32 on the CPU");
     order_ = order->data_ptr<int32_t>();
   }
 
@@ -130,13 +131,14 @@ class Rows {
 
 Rows inMemory(const Tensor& x) {
   requireRows(x);
+  TORCH_CHECK(x.size(1) > 0, "wanted rows of one dimension and more");
   return Rows(x);
 }
 
 // Where each class starts and the last one ends, [K + 1].
 const int32_t* startsOf(int64_t rows, const Tensor& starts) {
-  TORCH_CHECK(starts.scalar_type() == at::kInt && starts.is_contiguous() && starts.numel() > 0,
-              "wanted starts [K + 1] in int32");
+  TORCH_CHECK(starts.device().is_cpu() && starts.scalar_type() == at::kInt && starts.is_contiguous() && starts.numel() > 0,
+              "wanted starts [K + 1] in int32 on the CPU");
   const int32_t* start = starts.data_ptr<int32_t>();
   const int64_t classes = starts.numel() - 1;
   for (int64_t k = 0; k < classes; k++) TORCH_CHECK(start[k] <= start[k + 1], "starts must not fall");
@@ -189,8 +191,8 @@ void directionsOf(const Rows& rows, const Tensor& starts, const Tensor& into) {
 }
 
 const double* factorsOf(const Tensor& factors, int64_t dim) {
-  TORCH_CHECK(factors.scalar_type() == at::kDouble && factors.is_contiguous() && factors.numel() == dim,
-              "wanted factors [D] in float64");
+  TORCH_CHECK(factors.device().is_cpu() && factors.scalar_type() == at::kDouble && factors.is_contiguous() && factors.numel() == dim,
+              "wanted factors [D] in float64 on the CPU");
   return factors.data_ptr<double>();
 }
 
@@ -233,16 +235,13 @@ Tensor nearestOf(const Rows& rows, const Tensor& starts, const Tensor& factors, 
     room.distances.resize(count);
     spreadOfClass(own, count, dim, factor, room.mean.data(), room.distances.data());
     // bits of numbers from 0 on have their order, those of NaN are above
+    const auto bits = [&](int64_t i) { return std::bit_cast<int64_t>(std::abs(room.distances[i])); };
     room.sorted.resize(count);
-    for (int64_t i = 0; i < count; i++) room.sorted[i] = std::bit_cast<int64_t>(std::abs(room.distances[i]));
+    for (int64_t i = 0; i < count; i++) room.sorted[i] = bits(i);
     const auto last = room.sorted.begin() + (wanted - 1);
     std::nth_element(room.sorted.begin(), last, room.sorted.end());
-    const double edge = std::bit_cast<double>(*last);
     int64_t atEdge = std::count(room.sorted.begin(), last + 1, *last);
-    for (int64_t i = 0; i < count; i++) {
-      const double distance = room.distances[i];
-      mark[start[k] + i] = distance < edge || (distance == edge && atEdge-- > 0);
-    }
+    for (int64_t i = 0; i < count; i++) mark[start[k] + i] = bits(i) < *last || (bits(i) == *last && atEdge-- > 0);
   });
   return marks;
 }

@@ -135,7 +135,10 @@ IN_ORDER int64_t countAmong(const StepTable& genuine, const double* __restrict s
 int64_t countImpostors(const Tensor& genuine, const Tensor& first, const Tensor& scores, const Tensor& same, const Tensor& between,
                        const Tensor& tied) {
   const int64_t most = genuine.numel(), steps = first.numel() - 1, count = scores.numel();
-  return countAmong({dataOf<double>(genuine, most, "genuine"), dataOf<int32_t>(first, steps + 1, "first"), most, steps},
+  const int32_t* starts = dataOf<int32_t>(first, steps + 1, "first");
+  TORCH_CHECK(steps > 0 && starts[0] >= 0 && std::is_sorted(starts, starts + steps + 1) && starts[steps] <= most,
+              "first: wanted numbers that do not fall, from 0 to ", most);
+  return countAmong({dataOf<double>(genuine, most, "genuine"), starts, most, steps},
                     dataOf<double>(scores, count, "scores"), dataOf<uint8_t>(same, count, "same"), count,
                     dataOf<double>(between, most + 1, "between"), dataOf<double>(tied, most, "tied"));
 }

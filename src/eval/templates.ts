@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
-import { narrow, pickProducts_, poolRows_, scope, share, type Tensor, tensor } from '../torch/index.ts';
+import { narrow, pickProducts_, poolRows_, scope, share, type Tensor } from '../torch/index.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 import { eachProductBlock, type ProductUser, selectedBlocks } from './product-blocks.ts';
 import { clampCosine, cosine, GRID, isZeroRow, NO_SCORE, type Rows } from './scores.ts';
@@ -229,7 +229,7 @@ function scoresAt(gallery: Side, query: Side, user?: ProductUser<Float64Array>):
   const [rowPlaces, columnPlaces] = [placesOf(gallery), placesOf(query, user?.columns)];
   const use = user?.taker(rowPlaces.positions, columnPlaces.ofPosition);
   const marked = ({ templates }: Side, { positions }: Places): Tensor =>
-    tensor(Uint8Array.from(positions, (position) => (isZeroRow(templates.rows, position * dim, dim) ? 1 : 0)));
+    share(Uint8Array.from(positions, (position) => (isZeroRow(templates.rows, position * dim, dim) ? 1 : 0)));
   const width = columnPlaces.positions.length;
   const left = selectedBlocks(gallery.templates.rows, rowPlaces.positions, dim);
   const sides = { left, right: query.templates.rows, order: columnPlaces.positions, dim };

@@ -1,7 +1,7 @@
 import { UserError } from '../base/errors.ts';
 import { groupPositions } from '../base/group-positions.ts';
 import { progressIfLong } from '../base/progress.ts';
-import { classSpread, scope, share, type Tensor, tensor, toFloat64 } from '../torch/index.ts';
+import { classSpread, scope, share, type Tensor, toFloat64 } from '../torch/index.ts';
 
 /** Embeddings with labels, by position: a feature set, or rows in memory. */
 export type LabelledRows = {
@@ -159,6 +159,6 @@ export const classMeansAndDistances = (
   factors: Float64Array,
 ): { readonly means: Float64Array; readonly distances: Float64Array } =>
   scope(() => {
-    const [means, distances] = classSpread(block.tensor(), tensor(block.starts), tensor(factors));
+    const [means, distances] = classSpread(block.tensor(), share(block.starts), share(factors));
     return { means: toFloat64(means), distances: toFloat64(distances) };
   });

@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { markNearest, scope, tensor, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
+import { markNearest, scope, share, toFloat64, toUint8, unitSquares } from '../torch/index.ts';
 import { classBlocks, type LabelledRows, type RowsByClass, sortByClass } from './class-blocks.ts';
 import { type CredibleInfo, credibleArtifact } from './credible-artifact.ts';
 import { credibleByEntropy } from './entropy.ts';
@@ -33,7 +33,7 @@ export function denoise(
   const mask = new Uint8Array(count);
   for (const block of classBlocks(features, order, 'denoise')) {
     const { starts, order: rows, from } = block;
-    const marks = scope(() => toUint8(markNearest(block.tensor(), tensor(starts), tensor(factors), keep)));
+    const marks = scope(() => toUint8(markNearest(block.tensor(), share(starts), share(factors), keep)));
     if (rows) for (let i = 0; i < rows.length; i++) mask[rows[i]!] = marks[i]!;
     else mask.set(marks, from);
   }

@@ -1,6 +1,6 @@
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import { classDirections_, scope, share, tensor } from '../torch/index.ts';
+import { classDirections_, scope, share } from '../torch/index.ts';
 import { classBlocks, classesWithoutRows, type LabelledRows, sortByClass } from './class-blocks.ts';
 import type { FeatureSet } from './feature-set.ts';
 import { type PrototypesInfo, prototypesArtifact } from './prototypes-artifact.ts';
@@ -39,7 +39,7 @@ function* prototypeBlocks(features: LabelledRows): Generator<Float32Array> {
       );
     if (room.length < classes * dim) room = new Float32Array(Math.ceil(classes * SPARE) * dim);
     const own = room.subarray(0, classes * dim);
-    scope(() => classDirections_(share(own, { shape: [classes, dim] }), block.tensor(), tensor(starts)));
+    scope(() => classDirections_(share(own, { shape: [classes, dim] }), block.tensor(), share(starts)));
     yield own;
   }
 }
