@@ -100,7 +100,7 @@ class StageRunner {
     // What stands there without a record may be somebody else's until the stage has gone on with it.
     if (replace || !existsSync(join(out, id)))
       records.write(id, { ...record, made: null }, this.states.settingsOf(stage, of));
-    await this.#run(id, stage, { record, force: replace, resume: !force && (known === null || isSame) });
+    await this.#run(id, stage, { record, force: replace, resume: isSame || (known === null && !force) });
   }
 
   async #run(

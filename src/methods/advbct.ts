@@ -48,7 +48,7 @@ export const advbct = defineMethod({
   needs: ['oldEmbedding', 'oldBoundaries'],
   projects: true,
   options: z.strictObject({
-    radius: z.number().positive().default(0.4).describe('τ, the common radius that all boundaries move towards'),
+    radius: z.number().positive().max(2).default(0.4).describe('τ, the common radius that all boundaries move towards'),
     boundaryWeight: z.number().min(0).default(20).describe('factor of the distance beyond the boundary'),
     adversarialWeight: z
       .number()

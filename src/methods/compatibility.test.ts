@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { fill, fillUnitRows, gap, int64 } from '../../test/helpers/formula.ts';
 import { DIFFERENCES, golden, PRINTED } from '../../test/helpers/golden.ts';
 import { gradientGap } from '../../test/helpers/gradients.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { setupOf, stepOf, termOf, zeroHead } from '../../test/helpers/step.ts';
 import { Rng } from '../base/rng.ts';
 import { boundaries } from '../features/index.ts';
@@ -128,7 +129,7 @@ test('UniBCT: an outlier of the old model counts less once the new model’s nei
     assert.ok(refinedX! > plainX!, `${refinedX} against ${plainX}`);
   }));
 
-test('UniBCT renews its prototypes before the epochs it is told, and only then counts', async () => {
+test('UniBCT renews its prototypes before the epochs it is told, and only then counts', async (t) => {
   const [dim, classes] = [4, 3];
   const labels = [0, 0, 1, 1, 2];
   const rows = toFloat32(fill([5, dim], 0.3, 0.9, 1, 'float32'));
@@ -177,6 +178,10 @@ test('UniBCT renews its prototypes before the epochs it is told, and only then c
     () => unibct.start({ ...unibct.options.parse({}), startEpoch: 3, refreshEpochs: [10] }, setupOf()),
     /startEpoch 3: there are no prototypes before epoch 10/,
   );
+  const { text } = reportsOf(t);
+  const late = { ...unibct.options.parse({}), startEpoch: 3, refreshEpochs: [2] };
+  for (const epochs of [3, 4]) unibct.start(late, setupOf({ epochs }));
+  assert.equal(text(), 'unibct: its term begins with epoch 4 of 3: this training does without it\n');
 });
 
 test('NCCL: both contrasts and their gradients equal the reference over two batches (8.10)', () =>

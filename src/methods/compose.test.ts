@@ -91,6 +91,16 @@ test('the gradient of a composition is the sum of its parts’, with one classif
   }
 });
 
+test('the classification has the largest weight that a part gives it, in whatever order they are listed', () => {
+  const HOC = { kind: 'hoc', lambda: 0.1, scale: 10 };
+  const weightOf = (of: Parameters<typeof composed>[0]): number =>
+    scope(() => termsOf(composed(of), news())['classify']!.weight);
+  assert.deepEqual(
+    [[HOC], [HOC, BCT], [BCT, HOC], [HOC, MIXBCT]].map((of) => weightOf(of as never)),
+    [0.1, 1, 1, 1],
+  );
+});
+
 test('rows that MixBCT replaces have a gradient from the other parts alone', () => {
   const whole = gradientOf((x) => total(termsOf(composed([MIXBCT, BCT]), x)));
   const mixed = gradientOf((x) => termsOf(single(MIXBCT), x)['classify']!.value);

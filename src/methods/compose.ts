@@ -26,8 +26,8 @@ export function compositionProblem(
 }
 
 /**
- * Several methods as one. Their terms add up, and what they need of the old model is united. Classification counts once: it is
- * that of the part that replaces rows (MixBCT), if there is one. The other parts see the new embeddings of all rows, so that a
+ * Several methods as one. Their terms add up, and what they need of the old model is united. Classification counts once, with the
+ * largest weight that a part gives it (HOC gives λ, the others 1): it is that of the part that replaces rows (MixBCT), if there is one. The other parts see the new embeddings of all rows, so that a
  * replaced row has a gradient from them. Each part draws from the streams that it has alone. Its terms, counts, modules and
  * tensors carry its name: `bct.influence`.
  */
@@ -63,7 +63,8 @@ export function compose(parts: readonly ConfiguredMethod[]): ConfiguredMethod {
             const terms = run.terms({ ...step, head, rng: step.rng.split(), count });
             const { [CLASSIFY]: classification, ...others } = terms;
             if (classification) {
-              classify[CLASSIFY] ??= classification;
+              const { value, weight } = classify[CLASSIFY] ?? classification;
+              classify[CLASSIFY] = { value, weight: Math.max(weight, classification.weight) };
               if (replacesRows) head.classification = classification.value;
             }
             return [name, others] as const;

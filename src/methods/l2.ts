@@ -13,7 +13,12 @@ export const l2 = defineMethod({
   projects: true,
   options: z.strictObject({
     weight: z.number().min(0).default(10).describe('λ, factor of the regression term'),
-    threshold: z.number().min(0).default(0).describe('distance below which the term is 0; 0.2 is the weakened form'),
+    threshold: z
+      .number()
+      .min(0)
+      .lt(2)
+      .default(0)
+      .describe('distance of unit vectors below which the term is 0; 0.2 is the weakened form'),
     squared: z.boolean().default(false).describe('squared distances, as in other L2 baselines'),
   }),
   search: [[1, 3, 10, 30].map((weight) => ({ weight })), [0, 0.2, 0.4].map((threshold) => ({ threshold }))],

@@ -41,7 +41,7 @@ export function cosineBoundary(centres: Tensor, radii: Tensor): Tensor {
  * learned map leads back.
  *
  * The reference never gives its transforms to the optimiser, and compares transformed embeddings that are not normalised (D-35).
- * With head.sampleRate below 1, the alignment acts on the projections alone.
+ * With head.sampleRate below 1, the alignment acts on the sampled classes alone.
  */
 export const lce = defineMethod({
   name: 'lce',
@@ -75,7 +75,7 @@ export const lce = defineMethod({
         const [olds, here] = [normalizeRows(narrow(centres, 0, from, rows)), narrow(present, 0, from, rows)];
         const news = normalizeRows(narrow(head.weight, 0, 0, rows));
         // replicated maps see the classes of one shard each, and their gradients are averaged over the processes
-        const { processes } = group;
+        const processes = head.shard ? group.processes : 1;
         const shared = (x: Tensor): Tensor => scaleGradient(x, processes);
         const mapped = fromOld ? shared(toOldSpace(scaleGradient(news, 1 / processes))) : news;
         const there = distances(fromOld ? normalizeRows(mapped) : mapped, olds, here);

@@ -108,6 +108,8 @@ export type MethodSetup = {
   /** Whether that projection has orthonormal rows. */
   readonly orthonormal: boolean;
   readonly classes: number;
+  /** Of the training. */
+  readonly epochs: number;
   readonly rng: Rng;
 };
 

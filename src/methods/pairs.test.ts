@@ -101,6 +101,23 @@ test('pairs: the gallery holds the batch, earlier batches and drawn partners; th
   for (const part of Object.values(running.state!)) part.dispose();
 });
 
+test('pairs: a rate without a threshold above the mean impostor pair is refused', async () => {
+  assert.throws(() => pairs.options.parse({ far: 0.5 }));
+  const oldRows = {
+    rows: (at: ArrayLike<number>) => new Float32Array(at.length * DIM).fill(1),
+    byClass: () => [Int32Array.of(0, 1), Int32Array.of(2)],
+  };
+  for (const classes of [oldRows, { ...oldRows, byClass: () => [Int32Array.of(0, 1, 2)] }]) {
+    const running = pairs.start(pairs.options.parse({ queueSize: 4 }), setupOf({ oldDim: DIM }));
+    const begun = running.onEpoch!({
+      epoch: 0,
+      old: { oldRows: classes },
+      embedTrainSet: () => Promise.reject(new Error()),
+    });
+    await assert.rejects(begun, /no threshold at a false accept rate of 0\.001/);
+  }
+});
+
 test('drawn partners are of the wanted class, and draws of the set follow the sizes of its classes', () =>
   scope(() => {
     const byClass = [Int32Array.of(0), Int32Array.of(), Int32Array.from({ length: 9 }, (_, i) => 1 + i)];

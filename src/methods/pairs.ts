@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { UserError } from '../base/errors.ts';
 import {
   add,
   concat,
@@ -21,6 +22,8 @@ import { OldRowSampler } from './parts/old-row-sampler.ts';
 import { enqueue } from './parts/queue.ts';
 import { impostorSimilarities, verificationLoss } from './parts/verification.ts';
 
+/** At more the threshold comes near the mean impostor pair, from which the sharpness is measured. */
+const MOST_FAR = 0.1;
 /** Old embeddings whose pairs give the threshold: two million pairs. */
 const MEASURED = 2048;
 
@@ -36,7 +39,7 @@ export const pairs = defineMethod({
   projects: true,
   options: z.strictObject({
     weight: z.number().min(0).default(2).describe('factor of the term'),
-    far: z.number().gt(0).lt(1).default(1e-3).describe('false accept rate that the pairs are trained for'),
+    far: z.number().gt(0).max(MOST_FAR).default(1e-3).describe('false accept rate that the pairs are trained for'),
     sharpness: z
       .number()
       .positive()
@@ -66,6 +69,11 @@ export const pairs = defineMethod({
           const { rows, labels } = sampler.draw(oldRows, drawing, MEASURED);
           return impostorSimilarities(toFloat32(linear(rows, rows)), labels, far);
         });
+        if (!(threshold > mean))
+          throw new UserError(
+            `pairs: the old embeddings have no threshold at a false accept rate of ${far}: it is ${threshold}, their mean impostor pair ${mean}`,
+            { hint: 'wanted old embeddings of several classes that differ; ask for a smaller far' },
+          );
         scope(() => noGrad(() => copy_(decision, tensor(Float32Array.of(threshold, sharpness / (threshold - mean))))));
       },
       terms({ embeddings, inOldSpace, labels, head, old, group, rng }) {

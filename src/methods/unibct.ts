@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
 import { copy_, keep, narrow, noGrad, normalizeRows, scope, type Tensor, tensor, to, zeros } from '../torch/index.ts';
 import { defineMethod } from './method.ts';
 import { influenceLoss, influenceOptions } from './parts/influence.ts';
@@ -31,17 +32,18 @@ export const unibct = defineMethod({
     normalizeNew: z.boolean().default(true).describe('neighbours by cosine; off in the reference'),
     normalizePrototype: z.boolean().default(true).describe('prototypes of length 1; off in the reference'),
   }),
-  search: [
-    [1, 3, 10, 30].map((weight) => ({ weight })),
-    [6, 10, 16, 30].map((scale) => ({ scale })),
-    [0, 1].map((epoch) => ({ startEpoch: epoch, refreshEpochs: [epoch] })),
-  ],
-  start({ weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options }, { oldDim, classes }) {
+  search: [[1, 3, 10, 30].map((weight) => ({ weight })), [6, 10, 16, 30].map((scale) => ({ scale }))],
+  start(
+    { weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options },
+    { oldDim, classes, epochs },
+  ) {
     const first = Math.min(...refreshEpochs);
     if (startEpoch < first)
       throw new UserError(`unibct: startEpoch ${startEpoch}: there are no prototypes before epoch ${first}`, {
         hint: 'let the first of refreshEpochs be no later than startEpoch',
       });
+    if (startEpoch >= epochs)
+      logLine(`unibct: its term begins with epoch ${startEpoch + 1} of ${epochs}: this training does without it`);
     const prototypes = keep(zeros([classes, oldDim]));
     return {
       state: { prototypes },

@@ -89,6 +89,14 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: batchSize ${batchSize} is no multiple of accumulate ${accumulate}`, {
       hint: 'the parts of a batch must be of one size',
     });
+  const { epochs, schedule } = result.data;
+  if (schedule.warmupEpochs > epochs)
+    throw new UserError(
+      `${where}: schedule.warmupEpochs ${schedule.warmupEpochs} of ${epochs} epochs: the rate would never fall`,
+      {
+        hint: 'warm up for no longer than the training takes',
+      },
+    );
   requireNetworkFits(network, result.data.syncBatchNorm, where);
   const takes: readonly OwnOption[] = network.name === SCRIPTED ? [] : backbones[network.name as BackboneName].takes;
   const idle: string[] = ownOptions.filter((option) => network[option] && !takes.includes(option));

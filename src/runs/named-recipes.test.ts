@@ -52,6 +52,17 @@ test('the reference preset sets every place of its table, and only what the reci
   assert.deepEqual(differencesFromReference(own), ['D-28 method.scale: 8 (reference: 1)']);
 });
 
+test('the reference preset of BCT and UniBCT composed has the schedules of both', () => {
+  for (const of of [
+    [{ kind: 'bct' }, { kind: 'unibct' }],
+    [{ kind: 'unibct' }, { kind: 'bct' }],
+  ]) {
+    const raw = { network: { name: 'r18', embeddingDim: 8 }, preset: 'reference', method: { kind: 'compose', of } };
+    const { schedule } = parseRecipe(raw, 'a test');
+    assert.deepEqual(schedule, { kind: 'step', milestoneEpochs: [20, 26, 32], factor: 0.1, warmupEpochs: -1 });
+  }
+});
+
 test('the mistaken numbers of D-10 come back under the reference preset alone', () => {
   const name = 'OPclass_ms1mv3_r18_to_r50_L2_softmax_to_arc_f128';
   assert.deepEqual(loadRecipe(name, { preset: 'reference' }).pretend, { classes: 93_431, images: 3_625_372 });

@@ -19,13 +19,14 @@ const method =
 
 /** Every setting in which `preset: reference` differs from the default. */
 export const referencePreset: readonly Difference[] = [
-  { id: 'D-02', path: 'schedule.warmupEpochs', reference: -1, applies: method('bct') },
+  // a whole section before settings in it
   {
     id: 'D-33',
     path: 'schedule',
     reference: { kind: 'step', milestoneEpochs: [20, 26, 32], factor: 0.1, warmupEpochs: 0 },
     applies: method('unibct'),
   },
+  { id: 'D-02', path: 'schedule.warmupEpochs', reference: -1, applies: method('bct') },
   { id: 'D-04', path: 'method.refineAxis', reference: 'column', applies: method('unibct') },
   { id: 'D-04', path: 'method.normalizeNew', reference: false, applies: method('unibct') },
   { id: 'D-04', path: 'method.normalizePrototype', reference: false, applies: method('unibct') },
@@ -81,7 +82,7 @@ export function withReference(raw: unknown, recipe: Recipe): unknown {
   const result = structuredClone(raw) as Record<string, unknown>;
   for (const { path, reference } of differencesIn(recipe)) {
     const keys = path.split('.');
-    if (at(result, keys) !== undefined) continue;
+    if (at(raw, keys) !== undefined) continue;
     let node = result;
     for (const key of keys.slice(0, -1)) {
       node[key] ??= structuredClone(at(recipe, [key]));

@@ -46,6 +46,15 @@ test('--set changes a value, makes what is missing, and is checked like the file
   assert.throws(() => parseRecipe(raw, 'a test', { settings: ['method.kind=l3'] }), /method/);
 });
 
+test('a warm-up that is longer than the training, and pulls that could never act, are refused', () => {
+  const raw = { network: { name: 'r18', embeddingDim: 8 }, epochs: 4 };
+  const parsed = (changes: object) => parseRecipe({ ...raw, ...changes }, 'a test');
+  parsed({ schedule: { kind: 'cosine', warmupEpochs: 4 } });
+  assert.throws(() => parsed({ schedule: { kind: 'cosine', warmupEpochs: 5 } }), /warmupEpochs 5 of 4 epochs/);
+  assert.throws(() => parsed({ method: { kind: 'l2', threshold: 2 } }), /threshold/);
+  assert.throws(() => parsed({ method: { kind: 'advbct', radius: 10 } }), /radius/);
+});
+
 test('an option of another kind of backbone is refused, and what is left open is the backbone’s own', () => {
   const network = (raw: object) => parseRecipe({ network: { name: 'r18', embeddingDim: 8, ...raw } }, 'a test').network;
   assert.throws(

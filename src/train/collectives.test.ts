@@ -146,16 +146,16 @@ test('convolutions with batch statistics of the whole batch, remembered or compu
     again: { network: { ...network, checkpointEvery: 1 }, ...short },
     parts: { network, accumulate: 3, ...short },
     softmax: { head: { kind: 'softmax' }, ...short },
+    maps: { head: { kind: 'softmax' }, method: { kind: 'lce', alignWeight: 20 }, ...short }, // learned maps behind a head that every process holds whole
     adamw: { optimizer: { kind: 'adamw', lr: 1e-3 }, ...short },
   };
-  const runs = Object.entries(cases);
-  for (const [name, changes] of runs) await alone(runOf('independent', `${name}-1`, changes));
-  await inProcesses(
-    2,
-    'training',
-    runs.map(([name, changes]) => runOf('independent', `${name}-2`, changes)),
-  );
-  for (const [name] of runs) assertAlike(at(`${name}-1`), at(`${name}-2`), name);
+  const runs = (processes: number): Run[] =>
+    Object.entries(cases).map(([name, changes]) =>
+      runOf(name === 'maps' ? 'lce' : 'independent', `${name}-${processes}`, changes),
+    );
+  for (const run of runs(1)) await alone(run);
+  await inProcesses(2, 'training', runs(2));
+  for (const name of Object.keys(cases)) assertAlike(at(`${name}-1`), at(`${name}-2`), name);
 });
 
 test('two runs of equal settings are equal to the byte, with overlap and without, batch statistics of shares included', async () => {

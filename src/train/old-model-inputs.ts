@@ -148,14 +148,15 @@ export function openOldModelInputs(
     }),
   } as OldModelConstants;
   const digests = [features, credible, prototypes, boundaries].flatMap((part) => (part ? [part.digest] : []));
-  const wantsEmbedding = features !== null && needs.includes('oldEmbedding');
+  const reads = (input: OldModelInput): boolean => needs.includes(input) || wants.includes(input);
+  const wantsEmbedding = features !== null && reads('oldEmbedding');
   return {
     digest: digests.length > 0 ? digestOf(...digests) : 'none',
     constants,
     samples: samplesWith(dataset, {
       missing: wantsEmbedding ? features.missing() : new Set(),
       classes: new Set([
-        ...(features && needs.includes('oldRows') ? classesWithoutRows(features) : []),
+        ...(features && reads('oldRows') ? classesWithoutRows(features) : []),
         ...(prototypes?.info.empty ?? []),
         ...(boundaries ? [...boundaries.kept.keys()].filter((label) => boundaries.kept[label] === 0) : []),
       ]),

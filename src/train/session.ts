@@ -76,7 +76,7 @@ export function openSession(
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
   const projection = recipe.projection && trainedProjectionOf(recipe, rng.split('init', 'projection'));
   const setup = {
-    ...{ oldDim, newDim: embeddingDim, classes },
+    ...{ oldDim, newDim: embeddingDim, classes, epochs: recipe.epochs },
     ...{ projected: projection !== null, orthonormal: recipe.projection?.orthonormal ?? false },
     rng: rng.split('init', 'method'),
   };

@@ -10,7 +10,7 @@ import { Rng } from '../base/rng.ts';
 import { yamlOf } from '../base/yaml.ts';
 import { openDataset } from '../data/open-dataset.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
-import { type Experiment, loadExperiment } from '../experiment/load.ts';
+import { type Experiment, loadExperiment, stagesToRun } from '../experiment/load.ts';
 import { runStages } from '../experiment/run.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { stages } from '../stages/index.ts';
@@ -19,7 +19,16 @@ import { gainMetrics, scoreTrial, type TuneMetric } from './score.ts';
 import { drawTrials } from './search-space.ts';
 import { type MethodOptions, searched } from './searched.ts';
 import { TrialRuns } from './trial-runs.ts';
-import { judgedIn, PREFIX, type Prepared, planTuning, type TunePlan, trialName, trialStages } from './tune-plan.ts';
+import {
+  judgedIn,
+  type PlannedMethod,
+  PREFIX,
+  type Prepared,
+  planTuning,
+  type TunePlan,
+  trialName,
+  trialStages,
+} from './tune-plan.ts';
 import {
   readTuning,
   type Trial,
@@ -69,23 +78,35 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   const plan = planTuning(experiment, { stage, methods, validation });
   const { title, seed } = experiment;
   const folder = tuningFolder(out);
-  const key = digestOf(canonicalJson({ title, seed, plan: [plan.recipe, plan.methods], trials, validation, metric }));
+  const drawn = plan.methods.map(({ method, own }) => {
+    const rng = new Rng(seed).split('tune', method);
+    return drawTrials(searched(method), own, { trials, rng });
+  });
+  const shared = stagesToRun(plan.prepared, preparedStages(plan));
+  const key = digestOf(
+    canonicalJson({
+      title,
+      seed,
+      plan: [plan.recipe, plan.methods],
+      shared,
+      aliases: experiment.aliases,
+      drawn,
+      validation,
+      metric,
+    }),
+  );
   if (existsSync(join(folder, MANIFEST)) && !force) {
     if (tuningArtifact.open(folder).key === key) return readTuning(folder);
     throw new UserError(`${folder}: the result of a tuning with different options stands there`, {
       hint: optionHint('choose another --out, or pass --force to replace it: trainings that fit are kept'),
     });
   }
-  const drawn = plan.methods.map(({ method, own }) => {
-    const rng = new Rng(seed).split('tune', method);
-    return drawTrials(searched(method), own, { trials, rng });
-  });
   const { place, ceiling } = await prepare(plan, options);
   const rounds = roundsOf(plan.recipe.epochs);
   const runs = new TrialRuns(options.atOnce ?? 1, options.signal);
   const search = { rounds, place, experiment, options, runs };
   const tuned = await allEnded(
-    plan.methods.map(({ method, recipe }, i) => tuneMethod(method, { recipe, trials: drawn[i]!, ...search })),
+    plan.methods.map((method, i) => tuneMethod({ method, trials: drawn[i]!, ...search })),
   ).catch((error) => {
     throw runs.cause ?? error;
   });
@@ -104,10 +125,13 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   return tuning;
 }
 
+const preparedStages = ({ prepared }: TunePlan): string[] =>
+  Object.keys(prepared.stages).filter((id) => id.startsWith(PREFIX));
+
 /** Makes what all trials share. */
-async function prepare({ prepared }: TunePlan, { out, dataFolder, workers, signal, force = false }: TuneOptions) {
-  const only = Object.keys(prepared.stages).filter((id) => id.startsWith(PREFIX));
-  const places = await runStages(prepared, { out, dataFolder, workers, signal, force, only });
+async function prepare(plan: TunePlan, { out, dataFolder, workers, signal, force = false }: TuneOptions) {
+  const only = preparedStages(plan);
+  const places = await runStages(plan.prepared, { out, dataFolder, workers, signal, force, only });
   const place: Prepared = (part) => places.get(`${PREFIX}-${part}`)!;
   const ceiling = readEvaluation(place('ceiling'));
   const relation = ceiling.models.find(({ role }) => role === 'old')?.trainingData?.relation;
@@ -131,7 +155,7 @@ async function allEnded<T>(begun: readonly Promise<T>[]): Promise<readonly T[]> 
 }
 
 type MethodSearch = {
-  readonly recipe: Recipe;
+  readonly method: PlannedMethod;
   readonly trials: readonly MethodOptions[];
   readonly rounds: readonly number[];
   readonly place: Prepared;
@@ -141,7 +165,7 @@ type MethodSearch = {
 };
 
 /** Successive halving. The options of the experiment are tried in every round, so that the others are compared with them. */
-async function tuneMethod(method: string, { recipe, trials, rounds, ...search }: MethodSearch): Promise<TunedMethod> {
+async function tuneMethod({ trials, rounds, ...search }: MethodSearch): Promise<TunedMethod> {
   const records: Trial[] = trials.map((options, trial) => ({ trial, options, rounds: [] }));
   const scoreOf = ({ trial, rounds: done, problem }: Trial) => ({
     trial,
@@ -153,34 +177,27 @@ async function tuneMethod(method: string, { recipe, trials, rounds, ...search }:
     const tried = going.map(async (trial) => {
       const record = records[trial]!;
       if (record.problem !== undefined) return;
-      records[trial] = await tryOnce(record, epochs, { method, recipe, ...search });
+      records[trial] = await tryOnce(record, epochs, search);
     });
     await allEnded(tried);
   }
   const last = records.filter(({ trial, problem }) => going.includes(trial) && problem === undefined);
   const [best] = ranked(last.map(scoreOf));
-  if (!best) throw new UserError(`${method}: every trial of the last round failed: ${records.at(-1)!.problem ?? ''}`);
-  return { method, trials: records, chosen: best.trial };
+  return { method: search.method.method, trials: records, chosen: best?.trial ?? null };
 }
 
 /** Trains and evaluates a trial, unless that is done. A training that diverges is a result; other errors end the search. */
 async function tryOnce(
   record: Trial,
   epochs: number,
-  {
-    method,
-    recipe,
-    place,
-    experiment,
-    options,
-    runs,
-  }: Omit<MethodSearch, 'trials' | 'rounds'> & { readonly method: string },
+  { method: planned, place, experiment, options, runs }: Omit<MethodSearch, 'trials' | 'rounds'>,
 ): Promise<Trial> {
+  const { method, recipe, inputs } = planned;
   const [{ title, seed, preset }, { dataFolder, workers, force = false, metric }] = [experiment, options];
   const name = trialName(method, record.trial, epochs);
   const section = searched(method).section(record.options) as Recipe['method'];
   const out = join(trialsFolder(options.out), name);
-  const made = trialStages({ ...recipe, method: section }, { name, epochs }, place);
+  const made = trialStages({ recipe: { ...recipe, method: section }, inputs }, { name, epochs }, place);
   try {
     await runs.run(name, { title, seed, preset, stages: made, out, dataFolder, workers, force });
     const [candidate] = readEvaluation(judgedIn(out)).candidates;
@@ -203,8 +220,9 @@ async function write(
     const files = tuningFiles(into);
     writeJson(files.result, tuning);
     writeAtomic(files.figure, drawTuning(tuning));
-    for (const { method, trials, chosen } of tuning.methods) {
-      const { name: _, ...shared } = plan.recipe;
+    for (const [i, { method, trials, chosen }] of tuning.methods.entries()) {
+      if (chosen === null) continue;
+      const { name: _, ...shared } = plan.methods[i]!.recipe;
       const recipe = { ...shared, method: searched(method).section(trials[chosen]!.options) };
       writeAtomic(
         files.recipe(method),

@@ -1,25 +1,43 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { UserError } from '../base/errors.ts';
+import { Rng } from '../base/rng.ts';
 import { didYouMean } from '../base/suggestion.ts';
 import type { Experiment } from '../experiment/load.ts';
 import type { Stage } from '../experiment/stage.ts';
-import { configureMethod, type MethodSection } from '../methods/index.ts';
+import { type ConfiguredMethod, configureMethod, type MethodSection } from '../methods/index.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
 import type { Recipe } from '../runs/recipe.ts';
+import { scope } from '../torch/index.ts';
 import { type OldModelPaths, pathsNeeded } from '../train/old-model-inputs.ts';
 import { type MethodOptions, nameOf, optionsOf, searched } from './searched.ts';
 
 /** Stages that tuning adds to the experiment begin so. */
 export const PREFIX = 'tune';
 
-type TrainStage = { readonly on: string; readonly old: OldModelPaths; readonly recipe: Recipe };
+type TrainStage = {
+  readonly on: string;
+  readonly old: OldModelPaths;
+  readonly recipe: Recipe;
+  readonly init?: string;
+};
 
 /** What is tuned: the recipe that all trials share, and the methods with their options in the experiment. */
 export type TunePlan = {
   readonly stage: string;
   readonly recipe: Recipe;
-  readonly methods: readonly { readonly method: string; readonly own: MethodOptions; readonly recipe: Recipe }[];
+  readonly methods: readonly PlannedMethod[];
   /** The experiment with the stages that prepare validation classes, old features and the oracle. */
   readonly prepared: Experiment;
+};
+
+/** A method with its options in the experiment, the recipe of its trials, and what they get of the old model. */
+export type PlannedMethod = {
+  readonly method: string;
+  readonly own: MethodOptions;
+  readonly recipe: Recipe;
+  readonly inputs: readonly (keyof OldModelPaths)[];
 };
 
 const isTrainStage = (stage: Stage): boolean =>
@@ -29,7 +47,8 @@ const trainStage = (stage: Stage): TrainStage => stage as unknown as TrainStage;
 /**
  * Plans the tuning of an experiment's methods, or of others. Validation classes are drawn from the training classes of the new
  * models, so that no trial is trained on them and the experiment's own evaluation never uses them.
- * @throws UserError if the experiment has no stage to tune, or its old features come from no `extract` stage
+ * @throws UserError if the experiment has no stage to tune, its old features come from no `extract` stage, a method cannot be trained
+ * by the recipe, or the recipe begins from a model that may have seen validation classes
  */
 export function planTuning(
   experiment: Experiment,
@@ -55,20 +74,25 @@ export function planTuning(
         trained.map(([name]) => name),
       )}`,
     );
-  const { on, recipe } = trainStage(base);
-  const sections = trained
-    .map(([, stage]) => trainStage(stage))
-    .filter((stage) => stage.on === on)
-    .map(({ recipe: { method } }) => method as MethodSection);
-  const inExperiment = [...new Set(sections.map(nameOf))];
-  const tuned = (names.length > 0 ? names : inExperiment).map((method) => {
-    const { options, section } = searched(method);
-    const given = sections.find((other) => nameOf(other) === method);
-    const own = options.parse(given ? optionsOf(given) : {});
-    return { method, own, recipe: { ...recipe, method: section(own) as Recipe['method'] } };
-  });
-  const inputs = new Set(
-    tuned.flatMap(({ recipe: { method } }) => pathsNeeded(configureMethod(method as MethodSection))),
+  const { on } = trainStage(base);
+  const recipe = withoutValidation(trainStage(base).recipe);
+  requireNewWeights(id, trainStage(base));
+  // the stage itself before others with its method
+  const own = [trainStage(base), ...trained.map(([, stage]) => trainStage(stage)).filter((stage) => stage.on === on)];
+  const methodOf = (stage: TrainStage): MethodSection => stage.recipe.method as MethodSection;
+  const inExperiment = [
+    ...new Set(
+      trained
+        .filter(([, stage]) => trainStage(stage).on === on)
+        .map(([, stage]) => nameOf(methodOf(trainStage(stage)))),
+    ),
+  ];
+  const tuned = (names.length > 0 ? names : inExperiment).map((method) =>
+    planned(
+      method,
+      recipe,
+      own.find((stage) => nameOf(methodOf(stage)) === method),
+    ),
   );
   return {
     stage: id,
@@ -76,23 +100,74 @@ export function planTuning(
     methods: tuned,
     prepared: {
       ...experiment,
-      stages: { ...stages, ...preparation(experiment, trainStage(base), inputs, validation) },
+      stages: {
+        ...stages,
+        ...preparation(experiment, own, new Set(tuned.flatMap(({ inputs }) => inputs)), validation),
+      },
     },
   };
+}
+
+/** Trials are judged on the tuning's own validation classes. */
+const withoutValidation = ({ validation: _, ...recipe }: Recipe): Recipe => recipe;
+
+/** @throws UserError if a training would begin from a model of this experiment or another run: that may have seen validation classes. */
+function requireNewWeights(id: string, { init, recipe }: TrainStage): void {
+  const from = init ?? recipe.init?.from;
+  if (from === undefined || (init === undefined && !existsSync(join(from, MANIFEST)))) return;
+  throw new UserError(
+    `stage ${id} begins from the model ${from}, which may have been trained on classes that tuning holds out`,
+    {
+      hint: 'tune without init, or with a file of weights from elsewhere as init.from',
+    },
+  );
+}
+
+/**
+ * A method as its stage in the experiment has it: with its options, its network and projection (BT²'s differ), and the optional inputs
+ * that it is given; else at its defaults, by the shared recipe. @throws UserError if it cannot be trained by that
+ */
+function planned(method: string, shared: Recipe, stage: TrainStage | undefined): PlannedMethod {
+  const { options, section } = searched(method);
+  const own = options.parse(stage ? optionsOf(stage.recipe.method as MethodSection) : {});
+  const { network, projection } = stage?.recipe ?? shared;
+  const recipe = parseRecipe({ ...shared, network, projection, method: section(own) }, `tuning ${method}`);
+  const configured = configureMethod(recipe.method);
+  requireStarts(configured, recipe);
+  const given = (Object.keys(stage?.old ?? {}) as (keyof OldModelPaths)[]).filter(
+    (path) => stage!.old[path] !== undefined,
+  );
+  return { method, own, recipe, inputs: [...new Set([...pathsNeeded(configured), ...given])] };
+}
+
+/** @throws UserError if the method does not go with the recipe's dimensions, as it would say before its first step */
+function requireStarts(method: ConfiguredMethod, { network, projection, epochs, seed }: Recipe): void {
+  const newDim = network.embeddingDim;
+  const { modules = {}, state = {} } = scope(() =>
+    method.start({
+      ...{ oldDim: projection?.dim ?? newDim, newDim, classes: 1, epochs },
+      ...{ projected: projection !== null, orthonormal: projection?.orthonormal ?? false, rng: new Rng(seed) },
+    }),
+  );
+  const held = Object.values(modules).flatMap((module) => [...module.parameters()].map(([, parameter]) => parameter));
+  for (const tensor of [...held, ...Object.values(state)]) tensor.dispose();
 }
 
 /** The stages before the trials, by id. */
 function preparation(
   { stages, aliases }: Experiment,
-  { on, old, recipe }: TrainStage,
+  trained: readonly TrainStage[],
   inputs: ReadonlySet<keyof OldModelPaths>,
   classes: number,
 ): Record<string, Stage> {
+  const { on, old } = trained[0]!;
+  const recipe = withoutValidation(trained[0]!.recipe);
   const at = (reference: string | undefined): Stage | undefined =>
     reference === undefined ? undefined : stages[aliases[reference] ?? reference];
-  const denoised = at(old.credible);
-  const derived = [denoised, at(old.prototypes), at(old.boundaries)].flatMap((stage) => (stage ? [stage] : []));
+  const derived = [at(old.credible), at(old.prototypes), at(old.boundaries)].flatMap((stage) => (stage ? [stage] : []));
   const extracted = at(old.features) ?? at(derived[0]?.['features'] as string | undefined);
+  // the mask of the stages that have one
+  const denoised = at(trained.find((stage) => stage.old.credible !== undefined)?.old.credible);
   if (extracted?.do !== 'extract')
     throw new UserError(
       'tuning embeds its training and validation classes with the old model, and the old features of this stage are made by no stage of the kind extract',
@@ -147,13 +222,12 @@ export const trialName = (method: string, trial: number, epochs: number): string
 
 /** Train, embed, evaluate. Inputs are paths, so that what the trial was made with is told by their content. */
 export function trialStages(
-  recipe: Recipe,
+  { recipe, inputs }: Pick<PlannedMethod, 'recipe' | 'inputs'>,
   { name, epochs }: { readonly name: string; readonly epochs: number },
   place: Prepared,
 ): Record<string, Stage> {
   const { model, own, inOld, judged } = TRIAL;
-  const needed = pathsNeeded(configureMethod(recipe.method as MethodSection));
-  const old = Object.fromEntries(needed.map((what) => [what, place(what === 'features' ? 'old' : what)]));
+  const old = Object.fromEntries(inputs.map((what) => [what, place(what === 'features' ? 'old' : what)]));
   const of = place('classes.eval');
   const extract = { do: 'extract', model, of, flip: 'none' };
   return {

@@ -7,20 +7,24 @@ import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { z } from 'zod';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { relateClasses } from '../../test/helpers/tuning.ts';
 import { Rng } from '../base/rng.ts';
 import { readYaml } from '../base/yaml.ts';
-import { methods } from '../methods/index.ts';
+import { loadExperiment } from '../experiment/load.ts';
+import { defineMethod, methods, registerMethod } from '../methods/index.ts';
 import { l2 } from '../methods/l2.ts';
 import { parseRecipe } from '../runs/load-recipe.ts';
-import { setThreads } from '../torch/index.ts';
+import { stages } from '../stages/index.ts';
+import { mean, mul, setThreads } from '../torch/index.ts';
 import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { harmonicGain, scoreTrial } from './score.ts';
 import { drawTrials, pointsOf } from './search-space.ts';
 import { nameOf, optionsOf, searched } from './searched.ts';
 import { type TuneOptions, trialsFolder, tuneExperiment, tuningFolder } from './tune-experiment.ts';
+import { planTuning } from './tune-plan.ts';
 import { readTuning, tuningArtifact, tuningFiles } from './tuning-artifact.ts';
 import { renderTuning } from './tuning-report.ts';
 
@@ -194,7 +198,7 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
     method!.trials[0]!.rounds.length === 2 ? [1, 2, 2] : [],
   );
   const scores = method!.trials.map(({ rounds }) => rounds[1]?.score ?? -1);
-  assert.equal(scores[method!.chosen], Math.max(...scores));
+  assert.equal(scores[method!.chosen!], Math.max(...scores));
   // nothing that a trial was trained on is judged
   for (const relation of relateClasses(out)) assert.equal(relation, 'disjoint');
 
@@ -203,7 +207,7 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
   const files = tuningFiles(folderOfResult);
   assert.match(readFileSync(files.figure, 'utf8'), /<svg[\s\S]*l2 0: as in the experiment/);
   const recipe = parseRecipe(readYaml(files.recipe('l2')), 'the chosen recipe');
-  assert.deepEqual(recipe.method, { kind: 'l2', ...method!.trials[method!.chosen]!.options });
+  assert.deepEqual(recipe.method, { kind: 'l2', ...method!.trials[method!.chosen!]!.options });
   assert.match(
     stripVTControlCharacters(renderTuning(result)),
     /^method +trial +settings[\s\S]*chosen[\s\S]*4 validation classes/,
@@ -212,14 +216,72 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
 
   const times = finished(out);
   assert.deepEqual(await tuneExperiment(file, tuning(folder)), result, 'a finished tuning is read');
-  await assert.rejects(
-    tuneExperiment(file, tuning(folder, { trials: 2 })),
-    /different options stands there\n.*--force/,
-  );
+  for (const changes of [
+    { trials: 2 },
+    { settings: ['stages.old.recipe.epochs=2'] },
+    { settings: ['stages.data.ratio=0.4'] },
+  ])
+    await assert.rejects(
+      tuneExperiment(file, tuning(folder, changes)),
+      /different options stands there\n.*--force/,
+      JSON.stringify(changes),
+    );
   assert.deepEqual(finished(out), times);
   rmSync(out, { recursive: true });
   const again = await tuneExperiment(file, tuning(folder, { atOnce: 2 }));
   assert.deepEqual(again, result, 'the same seed, the same choice, however many trials at a time');
+});
+
+test('a plan takes each method as its stage has it, the named stage first: options, network, projection, mask', async () => {
+  const plan = async (name: string, given: Partial<Parameters<typeof planTuning>[1]> = {}, settings: string[] = []) =>
+    planTuning(await loadExperiment(`experiments/${name}.yaml`, { kinds: stages, settings }), {
+      methods: [],
+      validation: 4,
+      ...given,
+    });
+  const best = await plan('best');
+  const bt2 = best.methods.find(({ method }) => method === 'bt2')!;
+  assert.deepEqual(
+    [bt2.recipe.network.embeddingDim, bt2.recipe.projection, best.recipe.network.embeddingDim, best.recipe.projection],
+    [160, { dim: 128, orthonormal: true }, 128, null],
+  );
+  const quick = await plan('quickstart', {}, ['stages.credible.keep=0.5']);
+  assert.equal(quick.prepared.stages['tune-credible']?.['keep'], 0.5);
+  assert.deepEqual(quick.methods.find(({ method }) => method === 'mixbct')!.inputs, ['features', 'credible']);
+  const weak = await plan('open-class', { stage: 'weakened-l2', methods: ['l2'] });
+  assert.equal(weak.methods[0]!.own['threshold'], 0.4);
+  await assert.rejects(plan('quickstart', { methods: ['bt2'] }), /bt2: wanted an orthonormal projection/);
+  await assert.rejects(plan('best', { stage: 'bt2', methods: ['mixbct+bt2'] }), /mixbct cannot project/);
+  await assert.rejects(
+    plan('quickstart', {}, ['stages.l2.init=oracle']),
+    /stage l2 begins from the model oracle, which may have been trained on classes that tuning holds out/,
+  );
+});
+
+test('a method whose trainings all diverge is reported as such and has no recipe; the others have theirs', async (t) => {
+  const breaks = defineMethod({
+    name: 'breaks',
+    source: 'a loss that is no number',
+    needs: [],
+    projects: true,
+    options: z.strictObject({ a: z.number().default(1) }),
+    search: [[1, 2, 3].map((a) => ({ a }))],
+    start: () => ({
+      terms: ({ embeddings }) => ({ classify: { value: mul(mean(embeddings), Number.NaN), weight: 1 } }),
+    }),
+  });
+  registerMethod(breaks);
+  const folder = testFolder(t);
+  const file = await experimentIn(folder);
+  const result = await tuneExperiment(file, tuning(folder, { methods: ['breaks', 'l2'], trials: 2 }));
+  const [broken, l2Tuned] = result.methods;
+  assert.deepEqual([broken!.chosen, ...broken!.trials.map(({ problem }) => problem)], [null, 'diverged', 'diverged']);
+  assert.ok(l2Tuned!.chosen !== null);
+  assert.match(renderTuning(result), /breaks +0[\s\S]*diverged/);
+  const place = tuningFolder(tuning(folder).out);
+  const files = tuningFiles(place);
+  assert.ok(existsSync(files.figure) && existsSync(files.recipe('l2')) && !existsSync(files.recipe('breaks')));
+  assert.match(String(tuningArtifact.describe(place).facts['breaks']), /every trial of 2 diverged/);
 });
 
 test('what cannot be tuned is an error that says why', async (t) => {

@@ -20,8 +20,8 @@ export type Trial = {
 export type TunedMethod = {
   readonly method: string;
   readonly trials: readonly Trial[];
-  /** The best trial of the last round. */
-  readonly chosen: number;
+  /** The best trial of the last round; null if the training of each diverged. */
+  readonly chosen: number | null;
 };
 
 export type Tuning = {
@@ -57,7 +57,9 @@ export const tuningArtifact = defineArtifact<z.infer<typeof fields>>({
     const { metric, rounds, validation, methods } = readTuning(path);
     const chosen = methods.map(({ method, trials, chosen }) => [
       method,
-      `trial ${chosen} of ${trials.length}: ${settingsText(trials[chosen]!.options)}`,
+      chosen === null
+        ? `every trial of ${trials.length} diverged`
+        : `trial ${chosen} of ${trials.length}: ${settingsText(trials[chosen]!.options)}`,
     ]);
     return {
       facts: {
