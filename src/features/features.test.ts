@@ -12,7 +12,7 @@ import { writeJson } from '../artifacts/json-file.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
-import { setThreads, tensor, threads, toInt32 } from '../torch/index.ts';
+import { setThreads, tensor, threads } from '../torch/index.ts';
 import { boundaries } from './boundaries.ts';
 import { classBlocks, classMeansAndDistances, type LabelledRows } from './class-blocks.ts';
 import { denoise } from './denoise.ts';
@@ -210,34 +210,6 @@ test('rows of many blocks, in no order, some classes larger than a block: result
       ) < 1e-7,
     );
   }
-});
-
-test('blocks of a file say where their rows are: the first of a run, or each', () => {
-  const dim = 1 << 25; // two rows are a block
-  const place = { fd: 7, start: 128 };
-  const places = (labels: number[]) => {
-    const features = {
-      ...inMemory(new Float32Array(0), labels, dim),
-      rows: () => assert.fail('not read'),
-      file: () => place,
-    };
-    return Array.from(classBlocks(features), (block) => {
-      const tensor = block.tensor();
-      assert.ok('fd' in tensor);
-      const { order, ...where } = tensor;
-      return [block.from, where.start, where.count, order && Array.from(toInt32(order))];
-    });
-  };
-  assert.deepEqual(places([0, 1, 1, 2]), [
-    [0, 128, 1, null],
-    [1, 128 + dim * 4, 2, null],
-    [3, 128 + 3 * dim * 4, 1, null],
-  ]);
-  assert.deepEqual(places([1, 0, 1, 2]), [
-    [0, 128, 1, [1]],
-    [1, 128, 2, [0, 2]],
-    [3, 128, 1, [3]],
-  ]);
 });
 
 async function tinyFeatures(folder: string): Promise<{ prefix: string; out: string }> {

@@ -1,6 +1,6 @@
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
-import { configureMethod, type MethodInstance } from '../methods/index.ts';
+import { configureMethod, type MethodInstance, type MethodSetup } from '../methods/index.ts';
 import { inPrecision } from '../models/mixed-precision.ts';
 import type { Precision } from '../models/precisions.ts';
 import type { Module, Pass } from '../nn/index.ts';
@@ -62,6 +62,15 @@ export type SessionOptions = {
   readonly overlap?: boolean;
 };
 
+/** Sizes that a recipe gives its method, whose parts are drawn from `rng`. */
+export const methodSetup = ({ network, projection, epochs }: Recipe, classes: number, rng: Rng): MethodSetup => ({
+  oldDim: projection?.dim ?? network.embeddingDim,
+  newDim: network.embeddingDim,
+  projected: projection !== null,
+  orthonormal: projection?.orthonormal ?? false,
+  ...{ classes, epochs, rng },
+});
+
 /** Builds a recipe's session, initialised from streams of `rng`. The values do not depend on the number of processes. */
 export function openSession(
   recipe: Recipe,
@@ -70,17 +79,11 @@ export function openSession(
   { group = singleProcess, overlap = true }: SessionOptions = {},
 ): Session {
   const { embeddingDim } = recipe.network;
-  const oldDim = recipe.projection?.dim ?? embeddingDim;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
   if (recipe.freeze) freezeParts(backbone, recipe.freeze);
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
   const projection = recipe.projection && trainedProjectionOf(recipe, rng.split('init', 'projection'));
-  const setup = {
-    ...{ oldDim, newDim: embeddingDim, classes, epochs: recipe.epochs },
-    ...{ projected: projection !== null, orthonormal: recipe.projection?.orthonormal ?? false },
-    rng: rng.split('init', 'method'),
-  };
-  const method = configureMethod(recipe.method).start(setup);
+  const method = configureMethod(recipe.method).start(methodSetup(recipe, classes, rng.split('init', 'method')));
   const learned = (module: Module): Tensor[] =>
     [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
   const trunk = [backbone, ...(projection ? [projection] : []), ...Object.values(method.modules ?? {})].flatMap(

@@ -11,6 +11,7 @@ import { parseRecipe } from '../runs/load-recipe.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { scope } from '../torch/index.ts';
 import { type OldModelPaths, pathsNeeded } from '../train/old-model-inputs.ts';
+import { methodSetup } from '../train/session.ts';
 import { type MethodOptions, nameOf, optionsOf, searched } from './searched.ts';
 
 /** Stages that tuning adds to the experiment begin so. */
@@ -74,26 +75,14 @@ export function planTuning(
         trained.map(([name]) => name),
       )}`,
     );
-  const { on } = trainStage(base);
-  const recipe = withoutValidation(trainStage(base).recipe);
-  requireNewWeights(id, trainStage(base));
-  // the stage itself before others with its method
-  const own = [trainStage(base), ...trained.map(([, stage]) => trainStage(stage)).filter((stage) => stage.on === on)];
-  const methodOf = (stage: TrainStage): MethodSection => stage.recipe.method as MethodSection;
-  const inExperiment = [
-    ...new Set(
-      trained
-        .filter(([, stage]) => trainStage(stage).on === on)
-        .map(([, stage]) => nameOf(methodOf(trainStage(stage)))),
-    ),
-  ];
-  const tuned = (names.length > 0 ? names : inExperiment).map((method) =>
-    planned(
-      method,
-      recipe,
-      own.find((stage) => nameOf(methodOf(stage)) === method),
-    ),
-  );
+  const chosen = trainStage(base);
+  const recipe = withoutValidation(chosen.recipe);
+  requireNewWeights(id, chosen);
+  const sameData = trained.map(([, stage]) => trainStage(stage)).filter(({ on }) => on === chosen.on);
+  const inExperiment = [...new Set(sameData.map(methodNameOf))];
+  const stageOf = (method: string): TrainStage | undefined =>
+    [chosen, ...sameData].find((stage) => methodNameOf(stage) === method);
+  const tuned = (names.length > 0 ? names : inExperiment).map((method) => planned(method, recipe, stageOf(method)));
   return {
     stage: id,
     recipe,
@@ -102,11 +91,19 @@ export function planTuning(
       ...experiment,
       stages: {
         ...stages,
-        ...preparation(experiment, own, new Set(tuned.flatMap(({ inputs }) => inputs)), validation),
+        ...preparation(experiment, {
+          ...{
+            stage: { ...chosen, recipe },
+            credible: [chosen, ...sameData].find(({ old }) => old.credible)?.old.credible,
+          },
+          ...{ inputs: new Set(tuned.flatMap(({ inputs }) => inputs)), classes: validation },
+        }),
       },
     },
   };
 }
+
+const methodNameOf = ({ recipe }: TrainStage): string => nameOf(recipe.method as MethodSection);
 
 /** Trials are judged on the tuning's own validation classes. */
 const withoutValidation = ({ validation: _, ...recipe }: Recipe): Recipe => recipe;
@@ -141,14 +138,8 @@ function planned(method: string, shared: Recipe, stage: TrainStage | undefined):
 }
 
 /** @throws UserError if the method does not go with the recipe's dimensions, as it would say before its first step */
-function requireStarts(method: ConfiguredMethod, { network, projection, epochs, seed }: Recipe): void {
-  const newDim = network.embeddingDim;
-  const { modules = {}, state = {} } = scope(() =>
-    method.start({
-      ...{ oldDim: projection?.dim ?? newDim, newDim, classes: 1, epochs },
-      ...{ projected: projection !== null, orthonormal: projection?.orthonormal ?? false, rng: new Rng(seed) },
-    }),
-  );
+function requireStarts(method: ConfiguredMethod, recipe: Recipe): void {
+  const { modules = {}, state = {} } = scope(() => method.start(methodSetup(recipe, 1, new Rng(recipe.seed))));
   const held = Object.values(modules).flatMap((module) => [...module.parameters()].map(([, parameter]) => parameter));
   for (const tensor of [...held, ...Object.values(state)]) tensor.dispose();
 }
@@ -156,18 +147,24 @@ function requireStarts(method: ConfiguredMethod, { network, projection, epochs, 
 /** The stages before the trials, by id. */
 function preparation(
   { stages, aliases }: Experiment,
-  trained: readonly TrainStage[],
-  inputs: ReadonlySet<keyof OldModelPaths>,
-  classes: number,
+  {
+    stage: { on, old, recipe },
+    credible,
+    inputs,
+    classes,
+  }: {
+    readonly stage: TrainStage;
+    /** The mask of the first stage that has one. */
+    readonly credible: string | undefined;
+    readonly inputs: ReadonlySet<keyof OldModelPaths>;
+    readonly classes: number;
+  },
 ): Record<string, Stage> {
-  const { on, old } = trained[0]!;
-  const recipe = withoutValidation(trained[0]!.recipe);
   const at = (reference: string | undefined): Stage | undefined =>
     reference === undefined ? undefined : stages[aliases[reference] ?? reference];
   const derived = [at(old.credible), at(old.prototypes), at(old.boundaries)].flatMap((stage) => (stage ? [stage] : []));
   const extracted = at(old.features) ?? at(derived[0]?.['features'] as string | undefined);
-  // the mask of the stages that have one
-  const denoised = at(trained.find((stage) => stage.old.credible !== undefined)?.old.credible);
+  const denoised = at(credible);
   if (extracted?.do !== 'extract')
     throw new UserError(
       'tuning embeds its training and validation classes with the old model, and the old features of this stage are made by no stage of the kind extract',
