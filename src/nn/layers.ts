@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Tensor } from '../torch/index.ts';
 import * as torch from '../torch/index.ts';
@@ -114,15 +115,21 @@ export class BatchNorm extends Module {
 
   #forward(x: Tensor, { again = false, group, ...pass }: Pass, slope: Tensor | null): Tensor {
     const train = pass.train && !this.frozen;
+    const alone = !group || group.processes === 1;
+    if (train && alone && x.numel === this.weight.numel) throw oneValue();
     if (train && !again) torch.increment_(this.numBatchesTracked);
     const { weight, bias } = this;
     const state = train && again ? { weight, bias, runningMean: null, runningVar: null } : this;
-    if (!train || !group || group.processes === 1)
-      return torch.batchNorm(x, state, { training: train, slope, ...this.options });
+    if (!train || alone) return torch.batchNorm(x, state, { training: train, slope, ...this.options });
     const y = synchronizedBatchNorm(x, state, group, this.options);
     return slope ? torch.prelu(y, slope) : y;
   }
 }
+
+const oneValue = (): UserError =>
+  new UserError('batch norm: one value for each channel has no variance to train with, wanted images of a batch to compare', {
+    hint: 'let a process see two images or more at a time: raise batchSize, lower accumulate, or set syncBatchNorm if there are several processes',
+  }); // biome-ignore format: short
 
 /** Layer normalisation over the last dimension, of size `features`. */
 export class LayerNorm extends Module {

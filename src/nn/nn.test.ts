@@ -17,6 +17,7 @@ import {
   liveTensors,
   mul,
   noGrad,
+  ones,
   prelu,
   requireGrad,
   scope,
@@ -127,6 +128,20 @@ test('batch norm trains on the batch, moves its running statistics, and evaluate
     const f = (value: Tensor): Tensor =>
       sum(mul(batchNorm(value, state, { training: true }), fill([4, 3, 2, 2], 1, 0.6)));
     assert.ok(gradientGap(f, fill([4, 3, 2, 2], 0.3, 0.77)) < DIFFERENCES);
+    layer.dispose();
+  });
+});
+
+test('batch norm refuses to train on one value for each channel, and takes several pixels, a frozen layer or an evaluation', () => {
+  scope(() => {
+    const layer = new BatchNorm(2);
+    const one = ones([1, 2]);
+    assert.throws(() => layer.forward(one, TRAIN), /one value for each channel.*\n.*raise batchSize, lower accumulate/);
+    assert.deepEqual(toNumbers(layer.runningVar), [1, 1]);
+    assert.deepEqual(layer.forward(one, EVAL).shape, [1, 2]);
+    assert.deepEqual(layer.forward(ones([1, 2, 3, 3]), TRAIN).shape, [1, 2, 3, 3]);
+    new Sequential(layer).freeze(() => true);
+    assert.deepEqual(layer.forward(one, TRAIN).shape, [1, 2]);
     layer.dispose();
   });
 });

@@ -2,16 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import {
+  add,
   backward,
   keep,
   liveTensors,
   mul,
+  ones,
   requireGrad,
   scope,
   sum,
   type Tensor,
   tensor,
   toNumbers,
+  zeros,
 } from '../torch/index.ts';
 import { clearGradients, LossScaler } from './index.ts';
 
@@ -30,6 +33,20 @@ test('the scale is 65536, doubles after 100 clean steps, halves at an overflow (
   assert.equal(after(1), 131072);
   assert.equal(after(3, false), 16384);
   scaler.dispose();
+});
+
+test('a process without rows of the head unscales what it has', () => {
+  scope(() => {
+    const scaler = new LossScaler({ scale: 4 });
+    const [full, none] = [requireGrad(ones([2])), requireGrad(zeros([0, 8]))];
+    backward(scaler.scaled(add(sum(full), sum(none))));
+    assert.deepEqual(none.grad!.shape, [0, 8]);
+    assert.equal(scaler.unscale([full, none]), true);
+    assert.deepEqual(toNumbers(full.grad!), [1, 1]);
+    assert.equal(scaler.unscale([none]), true);
+    clearGradients([full, none]);
+    scaler.dispose();
+  });
 });
 
 /** The scale after a history of clean steps and overflows, from whole runs of clean steps instead of a count. */

@@ -43,7 +43,8 @@ export class LossScaler {
   unscale(parameters: readonly Tensor[]): boolean {
     return scope(() =>
       noGrad(() => {
-        const gradients = parameters.flatMap((p) => p.grad ?? []);
+        // a shard may hold no row, and an empty tensor has no largest number
+        const gradients = parameters.flatMap((p) => (p.grad && p.grad.numel > 0 ? p.grad : []));
         if (gradients.length === 0) return true;
         foreach.mul_(gradients, 1 / this.scale);
         return all(finiteMask(stack(foreach.largest(gradients)))).item() === 1;

@@ -229,6 +229,14 @@ test('the polynomial schedule equals the reference (8.4)', () => {
   ]);
 });
 
+test('a rate that warms up to the end, and one of no step, is 0 from the end on', () => {
+  for (const schedule of [polynomial, cosine]) {
+    const warm = schedule({ base: 2, totalSteps: 10, warmupSteps: 10 });
+    assert.deepEqual([0, 5, 9, 10, 11].map(warm), [0, 1, 1.8, 0, 0]);
+    assert.equal(schedule({ base: 2, totalSteps: 0 })(0), 0);
+  }
+});
+
 test('step, cosine and constant schedules do what their names say', () => {
   const drops = stepDecay({ base: 1, milestones: [2, 4] });
   assert.ok(gap([1, 2, 3, 4, 5].map(drops), [1, 0.1, 0.1, 0.01, 0.01]) < ROUND_OFF);

@@ -15,23 +15,22 @@ export function polynomial({
   warmupSteps = 0,
   power = 2,
 }: Span & { readonly power?: number }): Schedule {
-  return (step) =>
-    step < warmupSteps
-      ? (base * step) / warmupSteps
-      : base * Math.max(0, 1 - (step - warmupSteps) / (totalSteps - warmupSteps)) ** power;
+  return falling({ base, totalSteps, warmupSteps }, (step, steps) => (1 - step / steps) ** power);
 }
 
 /** Half a cosine from `base` to 0 after warm-up. */
-export function cosine({ base, totalSteps, warmupSteps = 0 }: Span): Schedule {
-  return (step) =>
-    step < warmupSteps
-      ? (base * step) / warmupSteps
-      : (base *
-          (1 +
-            Math.cos(
-              (Math.PI * Math.min(step - warmupSteps, totalSteps - warmupSteps)) / (totalSteps - warmupSteps),
-            ))) /
-        2;
+export const cosine = (span: Span): Schedule =>
+  falling(span, (step, steps) => (1 + Math.cos((Math.PI * step) / steps)) / 2);
+
+/** After warm-up `base` times `share` of a step, of the steps that follow warm-up; 0 from the last step on, however few there are. */
+function falling(
+  { base, totalSteps, warmupSteps = 0 }: Span,
+  share: (step: number, steps: number) => number,
+): Schedule {
+  return (step) => {
+    if (step < warmupSteps) return (base * step) / warmupSteps;
+    return step < totalSteps ? base * share(step - warmupSteps, totalSteps - warmupSteps) : 0;
+  };
 }
 
 /** `base`, times `factor` after each of `milestones` (in steps). */

@@ -83,9 +83,14 @@ export class PendingCollective {
   readonly #handle: WorkHandle;
   readonly #what: string;
 
-  constructor(what: string, handle: WorkHandle) {
+  private constructor(what: string, handle: WorkHandle) {
     this.#what = what;
     this.#handle = handle;
+  }
+
+  /** @throws PeerLost if another process is lost already */
+  static start(what: string, call: () => WorkHandle): PendingCollective {
+    return new PendingCollective(what, withPeerErrors(what, call));
   }
 
   /** Blocks until it is done. A second call returns at once. @throws PeerLost if another process is lost */
@@ -165,7 +170,11 @@ export class C10dProcessGroup implements ProcessGroup {
       native.glooGroup(store.prefixed('gloo').handle, ...settings, networkInterface, host),
     );
     this.#cuda =
-      cudaDevice === undefined ? null : native.ncclGroup(store.prefixed('nccl').handle, ...settings, cudaDevice);
+      cudaDevice === undefined
+        ? null
+        : withPeerErrors('connecting the devices', () =>
+            native.ncclGroup(store.prefixed('nccl').handle, ...settings, cudaDevice),
+          );
   }
 
   /** The backend for the tensor's device. */
@@ -177,24 +186,24 @@ export class C10dProcessGroup implements ProcessGroup {
 
   /** Elementwise, in place. The tensor must be contiguous, as for all collectives here. */
   allReduce(x: Tensor, how: 'sum' | 'max' | 'min' = 'sum'): PendingCollective {
-    return new PendingCollective('all-reduce', native.startAllReduce(this.#of(x), x, how));
+    return PendingCollective.start('all-reduce', () => native.startAllReduce(this.#of(x), x, how));
   }
   /** In place: every process gets the values of rank `from`. */
   broadcast(x: Tensor, from = 0): PendingCollective {
-    return new PendingCollective('broadcast', native.startBroadcast(this.#of(x), x, from));
+    return PendingCollective.start('broadcast', () => native.startBroadcast(this.#of(x), x, from));
   }
   /** `into` [W, …] gets `own` […] of every process. */
   allGather(into: Tensor, own: Tensor): PendingCollective {
-    return new PendingCollective('all-gather', native.startAllGather(this.#of(own), into, own));
+    return PendingCollective.start('all-gather', () => native.startAllGather(this.#of(own), into, own));
   }
   send(x: Tensor, to: number): PendingCollective {
-    return new PendingCollective('send', native.startSend(this.#of(x), x, to));
+    return PendingCollective.start('send', () => native.startSend(this.#of(x), x, to));
   }
   receive(x: Tensor, from: number): PendingCollective {
-    return new PendingCollective('receive', native.startReceive(this.#of(x), x, from));
+    return PendingCollective.start('receive', () => native.startReceive(this.#of(x), x, from));
   }
   barrier(): PendingCollective {
-    return new PendingCollective('barrier', native.startBarrier(this.#cpu));
+    return PendingCollective.start('barrier', () => native.startBarrier(this.#cpu));
   }
   /**
    * This process's slice of the sum over the processes: [W·b, …] → [b, …]. Gloo of libtorch 1.13 has no reduce-scatter, so this is

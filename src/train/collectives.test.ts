@@ -1,11 +1,14 @@
 // Training by several real processes: the same as by one, whatever their number, also across a checkpoint.
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
+import { pattern } from '../../test/helpers/images.ts';
 import { endsOf, inProcesses } from '../../test/helpers/processes.ts';
 import { sharedSet, trained, weights } from '../../test/helpers/runs.ts';
+import { encodePgm } from '../data/decode.ts';
+import { readRunManifest } from '../runs/load-model.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
 
@@ -198,6 +201,20 @@ test('a checkpoint of four processes goes on with one, two, three or four, momen
   for (const processes of [2, 3]) await inProcesses(processes, 'training', [resumedOn(processes)]);
   for (const processes of [1, 2, 3])
     assertAlike(whole.out, at(`on-${processes}`), `on ${processes}`, { resumed: true });
+});
+
+test('an unreadable image that several processes met, in one epoch or another, counts once', async () => {
+  const { at } = await bench();
+  const prefix = at('images');
+  for (const label of ['a', 'b', 'c']) {
+    mkdirSync(join(prefix, label), { recursive: true });
+    for (let i = 0; i < 6; i++)
+      writeFileSync(join(prefix, label, `${i}.pgm`), encodePgm(pattern(label.charCodeAt(0), i, 16), 16, 16));
+  }
+  writeFileSync(join(prefix, 'b', '2.pgm'), 'no picture');
+  const changes = { ...recipe, epochs: 12 }; // long enough for each process to meet it
+  await inProcesses(2, 'training', [{ prefix, out: at('replaced'), changes, skipBadImages: true }]);
+  assert.equal(readRunManifest(at('replaced')).badImages, 1);
 });
 
 test('a batch that does not divide, another recipe, and an output that stands there, stop every process', async () => {

@@ -11,6 +11,7 @@ import {
   noGrad,
   type ProcessGroup,
   scope,
+  sum,
   type Tensor,
   tensor,
   toNumbers,
@@ -42,6 +43,15 @@ export function batchShare(
 export function allReduceSum(group: ProcessGroup, numbers: readonly number[]): readonly number[] {
   if (group.processes === 1) return numbers;
   return scope(() => toNumbers(group.sum(tensor(Float64Array.from(numbers)))));
+}
+
+/** How many of the positions 0 … N−1 any process names. Over several epochs, processes meet the same images. */
+export function countOnce(group: ProcessGroup, positions: readonly number[], N: number): number {
+  if (group.processes === 1) return new Set(positions).size;
+  if (!allReduceAny(group, positions.length > 0)) return 0;
+  const named = new Uint8Array(N);
+  for (const position of positions) named[position] = 1;
+  return scope(() => sum(group.max(tensor(named))).item());
 }
 
 /** Whether `flag` is set in any process. */

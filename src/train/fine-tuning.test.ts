@@ -179,6 +179,22 @@ test('two processes begin from the same weights, with a head in shards, take the
   }
 });
 
+test('two processes train a head in shards alone, on a backbone that is frozen whole', async (t) => {
+  const { folder, prefix, dataset } = await tinySet(t);
+  const at = (name: string): string => join(folder, name);
+  const changes = { ...plain, head: { kind: 'arcface', marginRad: 0.2, scale: 16 }, batchSize: 12 };
+  await trained(dataset, at('first'), changes);
+  const modules = [...tensors(runFiles(at('first')).model).keys()].map((name) => name.split('.', 1)[0]!);
+  const only = { ...changes, init: { from: at('first') }, freeze: [...new Set(modules)] };
+  await trained(dataset, at('one'), only);
+  await inProcesses(2, 'training', [{ prefix, out: at('two'), changes: only }]);
+  for (const [i, { loss }] of log(at('one')).entries())
+    assert.ok(Math.abs(log(at('two'))[i]!.loss / loss - 1) < 1e-4, `step ${i}: ${loss}`);
+  const [one, two] = [at('one'), at('two')].map((out) => tensors(runFiles(out).head).get('weight'));
+  assert.notEqual(two, tensors(runFiles(at('first')).head).get('weight'));
+  assert.equal(one!.length, two!.length);
+});
+
 test('a file of PyTorch is a beginning too, with prefixes taken off; what does not fit is refused, or named with partial', async (t) => {
   const { folder, dataset } = await tinySet(t);
   const at = (name: string): string => join(folder, name);

@@ -221,4 +221,8 @@ test('the recipe’s preset and its differences stand in the manifest, and prete
   const lr = (line: string): number => JSON.parse(line).lr;
   assert.ok(lr(lines.at(-1)!) > lr(lines[0]!) * (1 - 18 / 30) ** 2, 'the schedule counts 10 steps an epoch, not 6');
   await assert.rejects(trained(dataset, join(folder, 'y'), { pretend: { classes: 3 } }), /has 6 classes/);
+  await assert.rejects(
+    trained(dataset, join(folder, 'y'), { pretend: { images: 7 } }),
+    /pretend\.images 7 is less than one batch of 8: such epochs have no step/,
+  );
 });

@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.ts';
 import type { Rng } from '../base/rng.ts';
 import { type Head, makeHead } from '../heads/index.ts';
 import { configureMethod, type MethodInstance, type MethodSetup } from '../methods/index.ts';
@@ -90,6 +91,7 @@ export function openSession(
     learned,
   );
   const parameters = [...trunk, ...learned(head)];
+  const replicated = head.shard ? trunk : parameters; // none, if all but a sharded head is frozen
   return {
     backbone,
     projection,
@@ -101,7 +103,7 @@ export function openSession(
     unclipped: head.clipped ? [] : learned(head),
     pass: { train: true, ...(recipe.syncBatchNorm && { group }) },
     group,
-    buckets: group instanceof C10dProcessGroup ? group.buckets(head.shard ? trunk : parameters, { overlap }) : null,
+    buckets: group instanceof C10dProcessGroup && replicated.length > 0 ? group.buckets(replicated, { overlap }) : null,
     precision: recipe.precision,
     scaler: recipe.precision === 'fp16' ? new LossScaler() : null,
     accumulate: recipe.accumulate,
@@ -117,12 +119,19 @@ function makeOptimizer(
   return optimizer.kind === 'sgd' ? new Sgd(parameters, options) : new AdamW(parameters, options);
 }
 
-/** The learning rate schedule. Its epochs have the steps of the data, unless the recipe pretends to another number of images. */
+/**
+ * The learning rate schedule. Its epochs have the steps of the data, unless the recipe pretends to another number of images.
+ * @throws UserError if that is no whole batch
+ */
 export function makeSchedule(
   { schedule, optimizer, epochs, batchSize, pretend }: Recipe,
   stepsOfData: number,
 ): Schedule {
   const stepsPerEpoch = pretend?.images === undefined ? stepsOfData : Math.floor(pretend.images / batchSize);
+  if (stepsPerEpoch === 0)
+    throw new UserError(`pretend.images ${pretend!.images} is less than one batch of ${batchSize}: such epochs have no step`, {
+      hint: 'set pretend.images to the size of the data set whose schedule is wanted',
+    }); // biome-ignore format: short
   const span = {
     base: optimizer.lr,
     totalSteps: stepsPerEpoch * epochs,

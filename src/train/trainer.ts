@@ -18,7 +18,7 @@ import { RunOutput } from '../runs/run-output.ts';
 import { copyScript, writeModel } from '../runs/write-model.ts';
 import { singleProcess, type Tensor } from '../torch/index.ts';
 import { CheckpointStore } from './checkpoint-store.ts';
-import { allReduceAny, allReduceSum, broadcastState, loadFullState, withFullState } from './collectives.ts';
+import { allReduceAny, broadcastState, countOnce, loadFullState, withFullState } from './collectives.ts';
 import { embedSet } from './embed-set.ts';
 import { NonFiniteLossPolicy, requireFiniteState } from './non-finite-loss-policy.ts';
 import { reportReplacedImages } from './replaced-images.ts';
@@ -255,12 +255,13 @@ export class Trainer implements TrainingState, Disposable {
     const { distributed = null } = this.#options;
     const validation = this.#hooks.map((hook) => hook.onTrained?.(this)).find((one) => one !== undefined);
     requireFiniteState(this.session, this.step, this.#saved); // a checkpoint of an older version may hold any numbers
-    const [badImages] = allReduceSum(this.session.group, [this.#loader.bad.length]);
-    reportReplacedImages(this.out, this.#loader.bad);
+    const bad = this.#loader.bad;
+    const badImages = countOnce(this.session.group, bad.map(({ index }) => index), this.#options.dataset.size); // biome-ignore format: short
+    reportReplacedImages(this.out, bad);
     const manifest = withFullState(
       this.session,
       distributed,
-      (state) => this.#write(state, badImages!, validation),
+      (state) => this.#write(state, badImages, validation),
       (name) => name.startsWith(HEAD),
     );
     for (const hook of this.#hooks) await hook.onEnd?.(this, manifest);

@@ -20,12 +20,14 @@ export type Run = {
   readonly overlap?: boolean;
   /** The last process alone is told to stop in this step of those it takes. */
   readonly stopIn?: number;
+  readonly skipBadImages?: boolean;
 };
 
 export async function run(distributed: DistributedContext, runs: readonly Run[]) {
   const { rank, processes } = distributed.group;
   const before = liveTensors();
-  for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, overlap = true, stopIn } of runs) {
+  for (const { prefix, out, changes, paths = {}, resume = false, quarrel, copyOf, stopIn, ...options } of runs) {
+    const { overlap = true, skipBadImages = false } = options;
     if (copyOf && rank === 0) cpSync(copyOf, out, { recursive: true });
     const dataset = openDataset(prefix);
     const recipe = tinyRecipe({ ...changes, ...(quarrel && { seed: rank }) });
@@ -39,7 +41,8 @@ export async function run(distributed: DistributedContext, runs: readonly Run[])
     const old = { ...supply, forBatch };
     const { signal } = controller;
     try {
-      await train({ recipe, dataset, old, out, resume, overlap, distributed, signal, logEvery: 1, workers: 0 });
+      const how = { resume, overlap, skipBadImages, distributed, signal, logEvery: 1, workers: 0 };
+      await train({ recipe, dataset, old, out, ...how });
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
     }
