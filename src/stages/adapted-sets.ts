@@ -40,7 +40,7 @@ const digestIn = ({ info }: FeatureSet): string | null => info.model?.digest ?? 
 
 /**
  * The crossed space that a second feature set holds: of a model with a projection, or through an adapter.
- * @throws UserError if it is known to be of other models than the two that are compared.
+ * @throws UserError if it is known to be of other models than the two that are compared, or has not the dimensions of the set that it meets.
  */
 export function crossedSet(compared: Compared, path: string): CrossedSpace {
   using set = FeatureSet.open(path);
@@ -53,6 +53,7 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
           `${path} (model ${model.name}) does not hold the projected embeddings of ${own.path} (model ${ownModel.name})`,
           { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
         );
+      requireDimOf(old, set);
       return { role: 'inOldSpace', dim, path };
     }
     const [from, to] = adapter.direction === 'query' ? [own, old] : [old, own];
@@ -61,9 +62,19 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
         `${path} went through an adapter for the ${adapter.direction} between other models than those of ${own.path} and ${old.path}`,
         { hint: 'fit an adapter between these two with: mixbct adapt fit' },
       );
+    requireDimOf(to, set);
     const role = adapter.direction === 'query' ? 'inOldSpace' : 'oldGallery';
     return { role, dim, path, adapter: crossingAdapter(adapter) };
   });
+}
+
+/** @throws UserError if a crossed set has other dimensions than the set that it meets. */
+function requireDimOf(met: FeatureSet, { path, info: { dim } }: FeatureSet): void {
+  if (dim === met.info.dim) return;
+  throw new UserError(
+    `${path} has ${dim} dimensions, ${met.path} has ${met.info.dim}: their embeddings cannot be compared`,
+    { hint: 'extract it with: mixbct extract … --space old, or map it by an adapter with: mixbct adapt apply' },
+  );
 }
 
 /** The crossed space that an adapter makes of one of the sets. @throws UserError if it is between other models. */

@@ -39,16 +39,25 @@ function embeddings(name: string, noise: number): Float32Array {
 const turned = (rows: Float32Array): Float32Array =>
   rows.map((_, i) => (i % 2 === 0 ? 1 : -1) * rows[i - (i % DIM) + ((i + 5) % DIM)]!);
 
+type WriteOptions = { readonly dim?: number; readonly ids?: boolean; readonly missing?: number } & Partial<
+  Pick<Parameters<typeof writeFeatureSet>[1], 'model' | 'adapter'>
+>;
+
 /** `old` sees with noise, `new` better and in the same space, `foreign` in a space of its own. */
 async function world(t: TestContext) {
   const folder = testFolder(t);
   const at = (name: string): string => join(folder, name);
-  const write = async (name: string, rows: Float32Array, { dim = DIM, ids = true, missing = -1 } = {}) => {
+  const write = async (
+    name: string,
+    rows: Float32Array,
+    { dim = DIM, ids = true, missing = -1, ...origin }: WriteOptions = {},
+  ) => {
     const dataset = { path: 'images', digest: 'images', count: COUNT, classes: CLASSES };
     const content = {
       ...{ dim, classes: CLASSES, labels, families: new Int32Array(COUNT).fill(-1), flip: 'none' as const, dataset },
       model: { name, digest: `digest of ${name}`, preset: 'default', differences: [], trainedOn: null },
       id: ids ? (row: number) => `picture ${row}` : null,
+      ...origin,
     };
     await writeFeatureSet(at(name), content, {}, ({ append, markMissing }) => {
       if (missing >= 0) rows.fill(0, missing * dim, (missing + 1) * dim);
@@ -180,6 +189,29 @@ test('what cannot be simulated is refused, and what cannot be ordered is skipped
     ['uncertain-first'],
   );
   assert.throws(() => openBackfillOrder(at('out'), 'uncertain-first'), /has no order uncertain-first/);
+});
+
+test('features that cross have the dimensions of those that they meet, and cross in one way', async (t) => {
+  const { at, write, simulate } = await world(t);
+  const narrow = new Float32Array(COUNT * 4).fill(1);
+  await write('narrow', narrow, { dim: 4, model: null }); // such as import-features writes
+  const meets = (path: string) =>
+    new RegExp(`narrow has 4 dimensions, \\S*/${path} has 12: their embeddings cannot be compared\\n.*--space old`);
+  await assert.rejects(simulate({ inOldSpace: at('narrow') }), meets('old'));
+  const common = { digest: 'an adapter', method: 'ridge' };
+  const models = { old: 'digest of old', new: 'digest of new' };
+  const through = { query: { from: models.new, to: models.old }, gallery: { from: models.old, to: models.new } };
+  for (const direction of ['query', 'gallery'] as const) {
+    await write(`${direction}/narrow`, narrow, { dim: 4, adapter: { ...common, direction, ...through[direction] } });
+    await assert.rejects(
+      simulate({ inOldSpace: at(`${direction}/narrow`) }),
+      meets(direction === 'query' ? 'old' : 'new'),
+    );
+  }
+  await assert.rejects(
+    simulate({ inOldSpace: at('foreign'), adapter: at('adapter') }),
+    /got the adapter \S+adapter and the features \S+foreign, wanted one way .*\n.*leave out/,
+  );
 });
 
 test('calibrations of a file take the place of those that are fitted', async (t) => {

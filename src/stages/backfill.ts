@@ -163,6 +163,11 @@ function crossingOf(
     throw new UserError(`${own} went through an adapter, wanted features as the new model made them`, {
       hint: optionHint('--new features+adapter, or --new features,adapted'),
     });
+  if (adapter !== undefined && inOldSpace !== undefined)
+    throw new UserError(
+      `got the adapter ${adapter} and the features ${inOldSpace}, wanted one way for new queries to meet old rows`,
+      { hint: 'leave out the adapter, or the second feature set of the new model' },
+    );
   if (adapter !== undefined) return crossedByAdapter(compared, adapter);
   if (inOldSpace !== undefined) return crossedSet(compared, inOldSpace);
   const [a, b] = [oldSet.info.dim, newSet.info.dim];
