@@ -14,6 +14,7 @@ import {
   uncertainFirst,
 } from './orders.ts';
 import { directScales, leastScore, rising } from './score-scales.ts';
+import { simulateBackfill } from './simulate.ts';
 
 const [CLASSES, IMAGES, DIM] = [30, 8, 6];
 const COUNT = CLASSES * IMAGES;
@@ -43,7 +44,7 @@ test('every order has every row once', () => {
     randomOrder(COUNT, new Rng(1)),
     uncertainFirst(of)!,
     byDisagreement(of),
-    byPredictedDisagreement(of, new Rng(1)),
+    byPredictedDisagreement(of, new Rng(1))!,
     byNearnessToMean(of, 'first'),
     byNearnessToMean(of, 'last'),
   ])
@@ -59,7 +60,10 @@ test('orders put first what they say', () => {
   const disagreement = disagreements(of);
   assert.ok(falls(Array.from(byDisagreement(of), (row) => disagreement[row]!)));
   assert.ok(falls(Array.from(uncertainFirst(of)!, (row) => -of.oldLength[row]!)));
-  assert.equal(uncertainFirst({ ...of, oldLength: of.oldLength.map(() => 1) }), null);
+  const sameLength = of.oldLength.map(() => 1);
+  assert.equal(uncertainFirst({ ...of, oldLength: sameLength }), null);
+  assert.equal(uncertainFirst({ ...of, oldLength: sameLength.with(3, 0) }), null, 'a row of zeros is no length');
+  assert.equal(uncertainFirst({ ...of, oldLength: of.oldLength.with(3, 0) })![0], 3);
   const nearness = (row: number): number => {
     const means = Array.from({ length: DIM }, (_, d) =>
       mean(
@@ -80,10 +84,27 @@ test('orders put first what they say', () => {
 test('disagreement is predicted from old embeddings of other identities where they tell it', () => {
   const of = inputs();
   const disagreement = disagreements(of);
-  const order = byPredictedDisagreement(of, new Rng(1));
+  const order = byPredictedDisagreement(of, new Rng(1))!;
   const firstHalf = mean(order.slice(0, COUNT / 2).map((row) => disagreement[row]! * 1e6));
   const secondHalf = mean(order.slice(COUNT / 2).map((row) => disagreement[row]! * 1e6));
   assert.ok(firstHalf > 1.5 * secondHalf, `${firstHalf} against ${secondHalf}`);
+});
+
+test('disagreement is predicted among three identities or more; with fewer, the order is skipped with the reason', () => {
+  const among = (identities: number): OrderInputs => ({
+    ...inputs(),
+    labels: labels.map((label) => label % identities),
+  });
+  assert.equal(byPredictedDisagreement(among(3), new Rng(1))!.length, COUNT);
+  assert.equal(byPredictedDisagreement(among(2), new Rng(1)), null);
+  const { meeting, ...two } = among(2);
+  const { skipped, orders } = simulateBackfill({
+    ...{ ...two, meeting: { queries: meeting.new, gallery: meeting.old }, new: meeting.new },
+    ...{ families: new Int32Array(COUNT).fill(-1), orders: ['predicted-disagreement'], merges: ['direct'] },
+    ...{ draws: 1, steps: 2, resamples: 5, seed: 0, memoryBytes: 1e9 },
+  });
+  assert.deepEqual(skipped, [{ what: 'predicted-disagreement', why: 'a prediction takes at least 3 identities' }]);
+  assert.deepEqual(orders, []);
 });
 
 test('steps move the first round(share · n) of an order, for all members and for some', () => {

@@ -27,13 +27,15 @@ export const randomOrder = (rows: number, rng: Rng): Int32Array =>
 
 /**
  * The most uncertain old embeddings first: the shortest. A model's embedding of an image that it knows nothing about is short, which
- * is why face recognition takes the length for quality. → null if all have nearly the same length, as after a division by it
+ * is why face recognition takes the length for quality. → null if all but zeros have nearly the same length, as after a division by it
  */
 export function uncertainFirst({ oldLength }: OrderInputs): Int32Array | null {
-  const [least, most] = oldLength.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)] as const, [
-    Number.POSITIVE_INFINITY,
-    0,
-  ] as readonly [number, number]);
+  const [least, most] = oldLength
+    .filter((length) => length > 0)
+    .reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)] as const, [Number.POSITIVE_INFINITY, 0] as readonly [
+      number,
+      number,
+    ]);
   return most - least > LEAST_SPREAD * most ? byFalling(oldLength.map((length) => -length)) : null;
 }
 
@@ -46,11 +48,13 @@ export const byDisagreement = (inputs: OrderInputs): Int32Array => byFalling(dis
 
 /**
  * The same, of a prediction from old embeddings alone: linear in them and in their length, fitted on identities other than
- * the row's. It stands for a fit on training images, for which both embeddings are there before any of the gallery is moved.
+ * the row's. It stands for a fit on training images, for which both embeddings are there before any of the gallery is moved. → null
+ * if there are too few identities
  */
-export function byPredictedDisagreement(inputs: OrderInputs, rng: Rng): Int32Array {
+export function byPredictedDisagreement(inputs: OrderInputs, rng: Rng): Int32Array | null {
   const { old, oldLength, labels } = inputs;
-  return byFalling(predictByFeatures({ ...old, extra: oldLength }, disagreements(inputs), labels, rng));
+  const predicted = predictByFeatures({ ...old, extra: oldLength }, disagreements(inputs), labels, rng);
+  return predicted && byFalling(predicted);
 }
 
 /** Old embeddings by their cosine with the mean of their class, the nearest first or last. */

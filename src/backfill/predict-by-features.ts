@@ -6,21 +6,25 @@ import { takeRows } from '../eval/product-blocks.ts';
 import { scope, toFloat64 } from '../torch/index.ts';
 
 const FOLDS = 5;
+/** One to predict, one to fit on, and one to choose the strength by. */
+export const LEAST_IDENTITIES = 3;
 
 /** Embeddings of N rows, flat [N · D], and a number more of each. [N] */
 export type Features = { readonly rows: Float32Array; readonly dim: number; readonly extra: Float64Array };
 
 /**
  * Predicts a number of each row from its features, by ridge regressions of which none has seen the row's identity: five folds of
- * identities, each predicted by a fit on the others, whose strength is chosen by cross-validation among these. → [N]
+ * identities, each predicted by a fit on the others, whose strength is chosen by cross-validation among these. → [N], null if there are
+ * fewer than `LEAST_IDENTITIES`
  */
 export function predictByFeatures(
   { rows, dim, extra }: Features,
   target: Float64Array,
   labels: Int32Array,
   rng: Rng,
-): Float64Array {
+): Float64Array | null {
   const identities = [...new Set(labels)].sort((a, b) => a - b);
+  if (identities.length < LEAST_IDENTITIES) return null;
   const foldOf = new Map(rng.sample(identities, identities.length).map((label, i) => [label, i % FOLDS]));
   const scale = extra.reduce((sum, x) => sum + x, 0) / extra.length || 1;
   const width = dim + 1;

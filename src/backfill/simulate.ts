@@ -29,6 +29,7 @@ import {
   randomOrder,
   uncertainFirst,
 } from './orders.ts';
+import { LEAST_IDENTITIES } from './predict-by-features.ts';
 import { drawResampling } from './resampling.ts';
 import { rising, type ScoreMap, type ScoreScales } from './score-scales.ts';
 import type { BackfillCurve, BackfillOrderName, BackfillSimulation, ScoreMerge } from './simulation.ts';
@@ -88,8 +89,9 @@ export function simulateBackfill(options: SimulateOptions): SimulationResult {
   const skipped: { what: string; why: string }[] = [];
   const orders = options.orders.flatMap((name) => {
     const drawn = drawOrder(name, { ...options, engine, rng: rng.split(name) });
-    if (!drawn) skipped.push({ what: name, why: 'all old embeddings have the same length, which tells nothing' });
-    return drawn ? [{ name, draws: drawn }] : [];
+    if (!('why' in drawn)) return [{ name, draws: drawn }];
+    skipped.push({ what: name, why: drawn.why });
+    return [];
   });
   const total = orders.reduce((sum, order) => sum + order.draws.length, 0);
   let done = 0;
@@ -153,24 +155,22 @@ function calibrationScales({ labels, pairs }: LabelledSetProtocol, scores: Genui
   return { old: fit('old'), new: fit('new') };
 }
 
-/** The rows in an order by name, of a random one all draws; null if there is nothing to order by. */
+/** The rows in an order by name, of a random one all draws, or why there is nothing to order by. */
 function drawOrder(
   name: BackfillOrderName,
   options: SimulateOptions & { readonly engine: BackfillEngine; readonly rng: Rng },
-): Int32Array[] | null {
+): readonly Int32Array[] | { readonly why: string } {
   const { labels, old, oldLength, meeting, merges, draws, engine, rng } = options;
   const inputs: OrderInputs = { old, oldLength, labels, meeting: { old: meeting.gallery, new: meeting.queries } };
   switch (name) {
     case 'random':
       return Array.from({ length: draws }, (_, draw) => randomOrder(labels.length, rng.split(draw)));
-    case 'uncertain-first': {
-      const order = uncertainFirst(inputs);
-      return order && [order];
-    }
+    case 'uncertain-first':
+      return orWhy(uncertainFirst(inputs), 'all old embeddings have the same length, which tells nothing');
     case 'disagreement':
       return [byDisagreement(inputs)];
     case 'predicted-disagreement':
-      return [byPredictedDisagreement(inputs, rng)];
+      return orWhy(byPredictedDisagreement(inputs, rng), `a prediction takes at least ${LEAST_IDENTITIES} identities`);
     case 'nearest-mean-first':
       return [byNearnessToMean(inputs, 'first')];
     case 'nearest-mean-last':
@@ -181,3 +181,6 @@ function drawOrder(
     }
   }
 }
+
+const orWhy = (order: Int32Array | null, why: string): readonly [Int32Array] | { readonly why: string } =>
+  order ? [order] : { why };
