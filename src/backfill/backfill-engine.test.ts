@@ -12,6 +12,8 @@ import { sharesOf } from './move-steps.ts';
 import { randomOrder } from './orders.ts';
 import { drawResampling } from './resampling.ts';
 import { directScales, rising, type ScoreScales } from './score-scales.ts';
+import { scaleScores } from './search-curves.ts';
+import { requireRoomForLists } from './search-lists.ts';
 import type { ScoreMerge } from './simulation.ts';
 
 const [CLASSES, IMAGES] = [24, 5];
@@ -272,5 +274,29 @@ test('lists that outgrow the memory are refused before they are whole', () => {
   assert.throws(
     () => new BackfillEngine(protocol, spaces, { pairs, rankFusion: true, memoryBytes: 1000 }),
     /the entries that may be found take about .* GB, it may take 0\.0000010 GB/,
+  );
+});
+
+test('the memory of lists is that of all their arrays and of calibrated scores, and no list is longer than its positions can count', () => {
+  const spaces = worlds['unrelated models']!;
+  const protocol = drawProtocol({ labels, families }, { seed: 3 });
+  const engineIn = (memoryBytes: number) =>
+    new BackfillEngine(protocol, spaces, {
+      ...{ pairs: movingPairs(protocol, spaces), calibration, rankFusion: true, memoryBytes },
+    });
+  const bytesOf = (arrays: object): number =>
+    Object.values(arrays).reduce((sum, array) => sum + (ArrayBuffer.isView(array) ? array.buffer.byteLength : 0), 0);
+  const allocated = engineIn(MEMORY).galleries.reduce((sum, { lists }) => {
+    const { own, others } = scaleScores(lists, calibration);
+    return sum + [lists.mated, lists.nonMated, own, others].reduce((all, arrays) => all + bytesOf(arrays), 0);
+  }, 0);
+  const OF_ONE_PROBE = 2 * 5 * 1024; // what is found before it is kept
+  engineIn(allocated + OF_ONE_PROBE);
+  assert.throws(() => engineIn(allocated + OF_ONE_PROBE - 1), /the entries that may be found take about/);
+  const room = (entries: number) => () => requireRoomForLists([{ bytes: 1, entries }], { share: 1, memoryBytes: 1e12 });
+  assert.doesNotThrow(room(2 ** 31 - 1));
+  assert.throws(
+    room(2 ** 31),
+    /a list has 2147483648 entries that may be found, it may have 2147483647\n.*fewer probes/,
   );
 });

@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.ts';
 import { memoryError } from '../eval/evaluation-memory.ts';
 import { cosine, NO_SCORE } from '../eval/scores.ts';
 import { Column } from './columns.ts';
@@ -48,7 +49,7 @@ export type SearchListOptions = {
   readonly rankFusion: boolean;
   /** The lowest rank that any metric asks for. */
   readonly mostRank: number;
-  /** Bytes that the lists may take. */
+  /** Bytes that the lists may take, with their calibrated scores. */
   readonly memoryBytes: number;
   readonly onBlock?: (done: number, total: number) => void;
 };
@@ -68,19 +69,41 @@ export function buildSearchLists(
   const total = before.probes.positions.length;
   eachSimilarityBlock([before, after], ([old, moved], from, rows) => {
     for (const builder of builders) builder.add(old!, moved!, from, rows);
-    const bytes = builders.reduce((sum, builder) => sum + builder.bytes, 0);
-    if (bytes > memoryBytes)
-      throw memoryError(
-        'the entries that may be found take about',
-        { needed: (bytes / (from + rows)) * total, allowed: memoryBytes },
-        'allow more memory, draw fewer probes, or do without rank fusion, which keeps every entry that is ever ahead',
-      );
+    requireRoomForLists(builders, { share: (from + rows) / total, memoryBytes });
     onBlock?.(from + rows, total);
   });
   return builders.map((builder) => builder.lists());
 }
 
-class ListBuilder {
+/** What the lists of a gallery take, and the entries of the longest one. */
+type ListSize = { readonly bytes: number; readonly entries: number };
+
+/** A score before and after the move in double precision, as `scaleScores` keeps them. */
+const SCALED_BYTES = 16;
+/** Positions in a list are of 32 bits. */
+const MOST_ENTRIES = 2 ** 31 - 1;
+
+/** @throws UserError if lists, of this share of the probes, outgrow `memoryBytes`, or one of them what it can count. */
+export function requireRoomForLists(
+  lists: readonly ListSize[],
+  { share, memoryBytes }: Pick<SearchListOptions, 'memoryBytes'> & { readonly share: number },
+): void {
+  const bytes = lists.reduce((sum, list) => sum + list.bytes, 0);
+  const fewer = 'draw fewer probes, or do without rank fusion, which keeps every entry that is ever ahead';
+  if (bytes > memoryBytes)
+    throw memoryError(
+      'the entries that may be found take about',
+      { needed: bytes / share, allowed: memoryBytes },
+      `allow more memory, ${fewer}`,
+    );
+  const entries = Math.max(...lists.map((list) => list.entries));
+  if (entries > MOST_ENTRIES)
+    throw new UserError(`a list has ${entries} entries that may be found, it may have ${MOST_ENTRIES}`, {
+      hint: fewer,
+    });
+}
+
+class ListBuilder implements ListSize {
   readonly #part: SearchListOptions['parts'][number];
   readonly #options: SearchListOptions;
   readonly #calibrated: ScaledMerge | undefined;
@@ -104,8 +127,15 @@ class ListBuilder {
   }
 
   get bytes(): number {
-    const columns = [this.#matedEntry, this.#ahead, this.#nonMatedEntry, this.#best.old, this.#best.new];
-    return columns.reduce((sum, { bytes }) => sum + bytes, 0);
+    const mated = [this.#own, this.#scores.old, this.#scores.new, this.#dead, this.#matedFrom, this.#matedEntry, this.#ahead]; // biome-ignore format: short
+    const nonMated = [this.#nonMatedFrom, this.#nonMatedEntry, this.#best.old, this.#best.new];
+    const { entry, bits } = this.#found;
+    const scaled = this.#calibrated ? SCALED_BYTES * (this.#own.length + this.#nonMatedEntry.length) : 0;
+    return [...mated, ...nonMated].reduce((sum, { bytes }) => sum + bytes, entry.byteLength + bits.byteLength + scaled);
+  }
+
+  get entries(): number {
+    return Math.max(this.#matedEntry.length, this.#nonMatedEntry.length);
   }
 
   add(old: SimilarityBlock<Float32Array>, moved: SimilarityBlock<Float32Array>, from: number, rows: number): void {
