@@ -53,3 +53,18 @@ test('generations of unequal dimensions are chained, without the identity betwee
   assert.deepEqual(pairs[0]!.methods, ['procrustes', 'procrustes']);
   assert.equal(pairs[0]!.difference.value, 0);
 });
+
+test('generations are chained at any two dimensions, also where their quotient is rounded', () => {
+  const [narrow, wide] = [11, 15]; // (15 / 11) · 11 < 15 in double precision
+  assert.notEqual((wide / narrow) * narrow, wide);
+  const first = seenWith(0.3);
+  const firstOf = (width: number): Float32Array => first.filter((_, i) => i % dim < width);
+  const chain = [
+    generation('1', firstOf(narrow), narrow),
+    generation('2', firstOf(wide), wide),
+    generation('3', firstOf(narrow), narrow),
+  ];
+  const { pairs } = compareChainedAdapters(chain, { ...how, direction: 'gallery', methods: ['procrustes'] });
+  assert.deepEqual(pairs[0]!.methods, ['procrustes', 'procrustes']);
+  assert.ok(pairs[0]!.chained.value > 0.5, JSON.stringify(pairs[0]));
+});

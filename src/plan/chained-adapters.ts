@@ -88,7 +88,8 @@ type Embeddings = ReturnType<typeof unitEmbeddings>;
 const mapped = (embeddings: Embeddings, maps: readonly AdapterMap[]): Embeddings =>
   maps.reduce((from, map) => {
     const rows = mapFlat(map, from.rows, from.dim);
-    return unitEmbeddings(rows, (rows.length / from.rows.length) * from.dim, 'embeddings through the adapter', rows);
+    const count = from.rows.length / from.dim;
+    return unitEmbeddings(rows, rows.length / count, 'embeddings through the adapter', rows);
   }, embeddings);
 
 const methodsBetween = (p: number, q: number, wanted: readonly AdapterMethod[] = adapterMethods) =>

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type AdapterMethod, rowsOfBoth } from '../adapt/index.ts';
 import { fileDigest } from '../artifacts/digest.ts';
 import { writeJson } from '../artifacts/json-file.ts';
-import { UserError } from '../base/errors.ts';
+import { optionHint, UserError } from '../base/errors.ts';
 import { progress } from '../base/progress.ts';
 import { judges, metrics } from '../eval/metrics/index.ts';
 import type { AdapterDirection } from '../features/feature-set-artifact.ts';
@@ -30,7 +30,7 @@ export type PlanChainOptions = {
 
 /**
  * Compares generations of models: each one's queries on each one's gallery and, if asked, chained adapters with refitted ones.
- * @throws UserError if sets do not belong together, or are of one model.
+ * @throws UserError if sets do not belong together, or are of one model, or `out` may not be replaced.
  */
 export async function planChain({
   chain,
@@ -55,6 +55,10 @@ export async function planChain({
     throw new UserError(
       `${paths.length} generation, wanted name=features of two or more, from the oldest to the newest`,
     );
+  if (candidates && adapt === undefined)
+    throw new UserError(`candidates ${candidates.join(', ')}: maps are tried only where adapters are compared`, {
+      hint: optionHint('--adapt gallery, or --adapt query'),
+    });
   using described = openSameImages(paths);
   const named = chain.map((one) => ({ ...one, dim: generationOf(one, chain).dim }));
   const { dataset, count } = described.info;
@@ -67,35 +71,40 @@ export async function planChain({
   });
   const set = columns(present);
   const how = { metric: metricName, seed, resamples };
-  const bar = progress('compare', chain.length ** 2);
-  const { matrix, chance } = measureMatrix(
-    named.map(({ name, features, dim }) => ({ name, dim, rows: () => readRows(features, present) })),
-    { ...how, ...set, onTest: (done, _, name) => bar.update(done, name) },
-  );
-  bar.stop();
-  const names = named.map(({ name }) => name);
-  const report: Chain = {
-    kind: 'chain',
-    version: 1,
-    metric: metricName,
-    data: {
-      path: dataset?.path ?? paths[0]!,
-      digest: dataset?.digest ?? described.digest,
-      images: set.labels.length,
-      classes: new Set(set.labels).size,
-    },
-    seed,
-    models: named.map(({ name, dim }) => ({ name, dim })),
-    ...judgeMatrix(names, matrix, chance),
-    adapters: adapt === undefined ? null : adaptersOf(adapt),
-  };
-  if (out !== undefined)
-    await chainArtifact.write(out, { force, inputs: paths }, (directory) => {
-      const file = join(directory, CHAIN_FILE);
-      writeJson(file, report);
-      return { metric: metricName, seed, digest: fileDigest(file) };
-    });
-  return report;
+  if (out === undefined) return compare();
+  let report: Chain | undefined;
+  await chainArtifact.write(out, { force, inputs: paths }, (directory) => {
+    report = compare();
+    const file = join(directory, CHAIN_FILE);
+    writeJson(file, report);
+    return { metric: metricName, seed, digest: fileDigest(file) };
+  });
+  return report!;
+
+  function compare(): Chain {
+    const bar = progress('compare', chain.length ** 2);
+    const { matrix, chance } = measureMatrix(
+      named.map(({ name, features, dim }) => ({ name, dim, rows: () => readRows(features, present) })),
+      { ...how, ...set, onTest: (done, _, name) => bar.update(done, name) },
+    );
+    bar.stop();
+    const names = named.map(({ name }) => name);
+    return {
+      kind: 'chain',
+      version: 1,
+      metric: metricName,
+      data: {
+        path: dataset?.path ?? paths[0]!,
+        digest: dataset?.digest ?? described.digest,
+        images: set.labels.length,
+        classes: new Set(set.labels).size,
+      },
+      seed,
+      models: named.map(({ name, dim }) => ({ name, dim })),
+      ...judgeMatrix(names, matrix, chance),
+      adapters: adapt === undefined ? null : adaptersOf(adapt),
+    };
+  }
 
   function adaptersOf(direction: AdapterDirection): NonNullable<Chain['adapters']> {
     const rows = withSets(paths, (sets) => rowsOfBoth(...sets));

@@ -16,6 +16,7 @@ import {
   upgradeSet,
   writeEvaluation,
 } from '../../test/helpers/upgrades.ts';
+import { noProgress, reportTo } from '../base/progress.ts';
 import { openDataset } from '../data/index.ts';
 import { EVALUATION_FILE } from '../eval/evaluation-artifact.ts';
 import { writeFeatureSet } from '../features/index.ts';
@@ -26,6 +27,7 @@ import { writeBackfill } from './backfill.ts';
 import { evaluateSets } from './evaluate-sets.ts';
 import { measureExtractionRate } from './extraction-rate.ts';
 import { planUpgrade } from './plan.ts';
+import { planChain } from './plan-chain.ts';
 
 const evaluation = judgeModels(['compatible', 'equal'], { resamples: 50 });
 
@@ -270,6 +272,7 @@ test('generations are compared by their feature sets, for people and for program
     [['a', ...chain], /wanted either evaluations or --chain/],
     [['--max-hours', '3', ...chain], /--max-hours belongs to evaluations/],
     [['a', '--adapt', 'query'], /--adapt belongs to --chain/],
+    [['--candidates', 'ridge', ...chain], /candidates ridge: maps are tried only where .*\n.*--adapt gallery/],
     [['--chain', 'one=a'], /1 generation, wanted .* two or more/],
     [['--chain', 'a', 'b'], /--chain a: wanted name=folder/],
     [['--chain', 'one=a', 'two=again'], /a and again are features of one model/],
@@ -281,4 +284,22 @@ test('generations are compared by their feature sets, for people and for program
     assert.match(err, message);
     assert.equal(refused, 2, words.join(' '));
   }
+});
+
+test('a comparison of generations that may not be written is refused before it is computed', async (t) => {
+  const folder = testFolder(t);
+  const at = (name: string): string => join(folder, name);
+  await writeGeneration(at('a'), seenWith(0.6));
+  await writeGeneration(at('b'), seenWith(0.3));
+  const chain = ['a', 'b'].map((name) => ({ name, features: at(name) }));
+  writeFileSync(at('taken'), '');
+  const begun: string[] = [];
+  const progress = (title: string) => {
+    begun.push(title);
+    return noProgress;
+  };
+  await reportTo({ line: () => undefined, progress }, () =>
+    assert.rejects(planChain({ chain, metric: 'rank-1', out: at('taken') }), /taken/),
+  );
+  assert.deepEqual(begun, []);
 });
