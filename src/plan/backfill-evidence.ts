@@ -1,11 +1,19 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { BackfillCurve, BackfillSimulation } from '../backfill/index.ts';
-import { type BackfillOrderName, needsOfOrder } from '../backfill/simulation.ts';
+import { type BackfillEnds, type BackfillOrderName, needsOfOrder } from '../backfill/simulation.ts';
 import { UserError } from '../base/errors.ts';
 import type { Estimate } from '../eval/index.ts';
 import type { Evidence, ModelEvidence } from './evidence.ts';
 
 /** A simulation of a backfill, and the folder that it was read from, for messages. */
-export type SimulationAt = { readonly path: string; readonly simulation: BackfillSimulation };
+export type SimulationAt = {
+  readonly path: string;
+  readonly simulation: BackfillSimulation;
+  /** Digest of the new model; null: unknown. */
+  readonly model: string | null;
+  /** Digest of the adapter that queries and unmoved rows meet through; null: there is none. */
+  readonly adapter: string | null;
+};
 
 /** What a simulation says of the way, by the metric of the plan. */
 export type BackfillEvidence = {
@@ -23,15 +31,42 @@ export type BackfillEvidence = {
 const ROUNDING = 1e-9;
 
 /**
- * Finds the model that was simulated by the three values that both have, and the order that does best: of those whose worst point
- * keeps to the accepted loss the one with the largest area, or else that with the best worst point.
- * @throws UserError if the simulation is of other data, draws or models, or has no curve of the metric by an order that can be followed.
+ * What simulations say of the models of an evaluation, by the order that does best over all simulations of a model: of those whose
+ * worst point keeps to the accepted loss the one with the largest area, or else that with the best worst point.
+ * @throws UserError if a simulation is of other data, draws or models, or has no curve of the metric by an order that can be followed,
+ * or if two of one model cannot be compared.
  */
 export function backfillEvidence(
-  { path, simulation: { dataset, ends, curves } }: SimulationAt,
-  { metric, data, old, models }: Evidence,
+  simulations: readonly SimulationAt[],
+  evidence: Evidence,
   maxLoss: number,
-): BackfillEvidence {
+): BackfillEvidence[] {
+  const found = simulations.map((at) => readSimulation(at, evidence));
+  return evidence.models.flatMap((model) => {
+    const [first, ...others] = found.filter((one) => one.model === model);
+    if (!first) return [];
+    for (const other of others) requireComparable(first.at, other.at, model.name);
+    const least = first.oldOld - maxLoss;
+    const { order, merge, worst, reaches } = [first, ...others]
+      .flatMap(({ curves }) => curves)
+      .reduce((a, b) => (isBetter(b, a, least) ? b : a));
+    return [
+      {
+        model: model.name,
+        order,
+        merge,
+        worst: { moved: worst.share, overOld: overOld(worst, model) },
+        movedFor95: reaches.most,
+      },
+    ];
+  });
+}
+
+/** The model that was simulated, old → old, and the curves by orders that can be followed. */
+function readSimulation(at: SimulationAt, evidence: Evidence) {
+  const { path, simulation } = at;
+  const { dataset, ends, curves } = simulation;
+  const { metric, data } = evidence;
   if (dataset.digest !== data.digest)
     throw new UserError(`${path} simulates with ${dataset.path}, the evaluation judges ${data.path}`, {
       hint: 'evaluate and simulate with the same images',
@@ -42,22 +77,56 @@ export function backfillEvidence(
     throw new UserError(`${path} has no curve of ${metric} by an order that can be followed`, {
       hint: `simulate one with this metric, or judge by one of those it has: ${[...new Set(curves.map((curve) => curve.metric))].join(', ')}`,
     });
-  const isSimulated = ({ own, onOld }: ModelEvidence): boolean =>
-    onOld !== null && near(onOld.value.value, end.newOld) && near(own.value.value, end.newNew);
-  const model = near(end.oldOld, old.quality.value.value) ? models.find(isSimulated) : undefined;
-  if (!model)
+  return { at, model: simulatedModel(at, end, evidence), oldOld: end.oldOld, curves: usable };
+}
+
+/**
+ * The model of the evaluation that has the three values of a simulation, its adapter, and its digest where both are known.
+ * @throws UserError if there is none, or more than one.
+ */
+function simulatedModel(
+  { path, model, adapter }: SimulationAt,
+  { oldOld, newOld, newNew }: BackfillEnds,
+  { metric, old, models }: Evidence,
+): ModelEvidence {
+  const before = old.quality.value.value;
+  const alike = models.filter(
+    ({ own, onOld }) =>
+      near(oldOld, before) && onOld !== null && near(onOld.value.value, newOld) && near(own.value.value, newNew),
+  );
+  const [found, ...others] = alike.filter(
+    (one) =>
+      (one.adapter?.digest ?? null) === adapter && (one.digest === null || model === null || one.digest === model),
+  );
+  const names = (some: readonly ModelEvidence[]): string => some.map(({ name }) => name).join(', ');
+  if (!found)
     throw new UserError(
-      `${path} simulates other models or draws than the evaluation judges: by ${metric} its old → old is ${end.oldOld}, that of the evaluation ${old.quality.value.value}`,
-      { hint: 'evaluate and simulate with the same feature sets and seed' },
+      `${path} simulates other models or draws than the evaluation judges: ${
+        alike.length > 0
+          ? `${names(alike)} has its values by ${metric}, but is another model or goes through another adapter`
+          : `by ${metric} its old → old is ${oldOld}, that of the evaluation ${before}`
+      }`,
+      { hint: 'evaluate and simulate with the same feature sets, adapter and seed' },
     );
-  const { order, merge, worst, reaches } = usable.reduce((a, b) => (isBetter(b, a, end.oldOld - maxLoss) ? b : a));
-  return {
-    model: model.name,
-    order,
-    merge,
-    worst: { moved: worst.share, overOld: overOld(worst, model) },
-    movedFor95: reaches.most,
+  if (others.length > 0)
+    throw new UserError(
+      `${path} may simulate any of ${names([found, ...others])}: they have the same values by ${metric}`,
+      { hint: 'evaluate each model once, or judge by another metric' },
+    );
+  return found;
+}
+
+/** @throws UserError if two simulations of one model draw or divide the move otherwise, so that their curves do not stand side by side. */
+function requireComparable(first: SimulationAt, other: SimulationAt, model: string): void {
+  const drawn = ({ simulation }: SimulationAt) => {
+    const { draws: _, ...protocol } = simulation.protocol;
+    return { protocol, shares: simulation.shares };
   };
+  if (isDeepStrictEqual(drawn(first), drawn(other))) return;
+  throw new UserError(
+    `${first.path} and ${other.path} simulate ${model} with different draws or steps, so their orders cannot be compared`,
+    { hint: 'simulate both with the same seed, steps and numbers of pairs and probes, or plan with one of them' },
+  );
 }
 
 const near = (a: number, b: number): boolean => Math.abs(a - b) <= ROUNDING;

@@ -23,6 +23,8 @@ export type Quality = {
 /** A new model as evaluations judge it. */
 export type ModelEvidence = {
   readonly name: string;
+  /** Digest of the model; null: unknown. */
+  readonly digest: string | null;
   readonly dim: number;
   readonly adapter: CrossingAdapter | null;
   /** Its own queries on its own gallery. */
@@ -69,11 +71,12 @@ export function gatherEvidence(evaluations: readonly EvaluationAt[], metricName:
     tests.some((test) => test.query === query && test.gallery === old.name);
   const models = new Map<string, ModelEvidence>();
   for (const at of evaluations)
-    for (const { name, dim, adapter, role } of at.evaluation.models.filter((one) => one.role !== 'old')) {
+    for (const { name, digest, dim, adapter, role } of at.evaluation.models.filter((one) => one.role !== 'old')) {
       const own = qualityOf(at, name, name);
       const onOld = role !== 'oracle' && crosses(at, name) ? qualityOf(at, name, old.name) : null;
       const model = {
         name,
+        digest: digest ?? null,
         dim,
         adapter: adapter ?? null,
         own,

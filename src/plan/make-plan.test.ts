@@ -39,10 +39,7 @@ const rankOf = (query: string, gallery: string): { readonly value: Estimate; rea
     .judged!.find(({ metric }) => metric === METRIC)!;
 
 /** A simulation of the compatible model; `worst`: the worst point of its best order, less old → old. */
-function simulated({ share = 0.5, worst = 0.45 } = {}): {
-  readonly path: string;
-  readonly simulation: BackfillSimulation;
-} {
+function simulated({ share = 0.5, worst = 0.45 } = {}): SimulationAt {
   const [oldOld, newOld, newNew] = [
     rankOf('old', 'old'),
     rankOf('compatible', 'old'),
@@ -66,7 +63,7 @@ function simulated({ share = 0.5, worst = 0.45 } = {}): {
       curve,
     ],
   };
-  return { path: 'simulated', simulation };
+  return { path: 'simulated', simulation, model: null, adapter: null };
 }
 
 test('keep: a model that is the old one is ruled out, one of which nothing can be told is open, with what would decide', () => {
@@ -157,19 +154,19 @@ test('backfill: the loss on the way is held to what is accepted, by its interval
   const alien = optionOf(plan(['alien'], { gallery: SIZE }), 'backfill', 'alien');
   assert.deepEqual([alien.standing, alien.reasons], ['ruled out', ['falls behind the old model on the way']]);
   // an order that dips is not taken for its area
-  const { path, simulation } = simulated();
+  const { simulation, ...at } = simulated();
   const worst = { share: 0.5, value: 0, overOld: { value: -1, low: -1, high: -1 } };
   const dipping = { ...simulation.curves[2]!, order: 'nearest-mean-last' as const, area: 0.99, worst };
-  const both = { path, simulation: { ...simulation, curves: [...simulation.curves, dipping] } };
+  const both = { ...at, simulation: { ...simulation, curves: [...simulation.curves, dipping] } };
   assert.equal(simulatedAs(both).order, 'uncertain-first');
 });
 
 test('a simulation of other data, draws or models, or without the metric, is refused', () => {
-  const { simulation } = simulated();
+  const { simulation, ...at } = simulated();
   const refused =
     (changes: Partial<BackfillSimulation>, names = ['compatible'], metric = METRIC) =>
     () =>
-      plan(names, { metric, simulations: [{ path: 'simulated', simulation: { ...simulation, ...changes } }] });
+      plan(names, { metric, simulations: [{ ...at, simulation: { ...simulation, ...changes } }] });
   const elsewhere = { ...simulation.dataset, digest: 'another', path: 'elsewhere' };
   assert.throws(refused({ dataset: elsewhere }), /simulated simulates with elsewhere, the evaluation judges set/);
   const ends = (changes: object) => ({ ends: [{ ...simulation.ends[0]!, ...changes }] });

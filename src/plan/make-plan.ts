@@ -26,7 +26,7 @@ export function makePlan({ evaluations, metric, simulations = [], ...given }: Ma
   const gallery: Gallery = { size: null, type: 'float32', imagesPerSecond: null, ...given.gallery };
   const limits: Limits = { minGain: 0, maxLoss: 0, maxHours: null, accept: acceptable, ...given.limits };
   const judged = judgeOptions(evidence, {
-    simulations: simulations.map((at) => backfillEvidence(at, evidence, limits.maxLoss)),
+    simulations: backfillEvidence(simulations, evidence, limits.maxLoss),
     gallery,
     limits,
   });

@@ -86,8 +86,14 @@ export async function planUpgrade({
 
 /** @throws FileError if it is none, or damaged. */
 function openSimulation(path: string): SimulationAt {
-  backfillArtifact.verify(path, backfillArtifact.open(path));
-  return { path, simulation: readJson(backfillFiles(path).simulation) as BackfillSimulation };
+  const info = backfillArtifact.open(path);
+  backfillArtifact.verify(path, info);
+  return {
+    path,
+    simulation: readJson(backfillFiles(path).simulation) as BackfillSimulation,
+    model: info.new.model?.digest ?? null,
+    adapter: info.adapter?.digest ?? null,
+  };
 }
 
 /** Size and type of a gallery. @throws UserError if it is not of the old model's dimensions. */
