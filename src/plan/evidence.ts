@@ -162,13 +162,14 @@ function readQuality(
       throw new UserError(`${path}: ${metricName} of ${query} → ${gallery} has no interval`, {
         hint: `evaluate on more identities than these ${evaluation.dataset.classes}`,
       });
-  const threshold = verification?.tar.find((entry) => entry.far === far)?.threshold ?? null;
+  const ofCurve = verification?.tar.find((entry) => entry.far === far)?.threshold;
+  const kept = evaluation.operatingPoint?.far === far ? operatingPoint?.keepingFar.threshold.value : undefined;
   const there = operatingPoint?.atOldThreshold;
   const atOldThreshold = there ? { tar: there.tar.value, far: there.far.value } : null;
   return {
     value,
     overOld,
-    threshold,
+    threshold: ofCurve ?? kept ?? null,
     atOldThreshold,
     behind: judged.filter((one) => one.overOld.high < 0 && one !== found),
   };

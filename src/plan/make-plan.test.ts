@@ -101,6 +101,17 @@ test('deploy: a compatible model is taken where nothing dearer is known to be po
   assert.equal(verdictOf(plan(['compatible'], { gallery: SIZE, limits: { maxHours: 0 } })), 'deploy compatible');
 });
 
+test('the threshold is named at the FAR of the evaluation, whatever it is', () => {
+  const evaluation = judgeModels(['compatible'], { far: 0.002, resamples: 20 });
+  const made = makePlan({ evaluations: [only(['compatible'], evaluation)], metric: METRIC });
+  const kept = (query: string) =>
+    evaluation.tests.find((one) => one.query === query && one.gallery === 'old')!.operatingPoint!.keepingFar.threshold
+      .value;
+  const wanted = { far: 0.002, old: kept('old'), start: kept('compatible'), end: kept('compatible') };
+  assert.deepEqual(optionOf(made, 'deploy', 'compatible').threshold, wanted);
+  assert.match(made.verdict.why, /Threshold for FAR 2e-3: 0\.\d{3} instead of 0\.\d{3}\.$/);
+});
+
 test('bridge: the queries of an alien model through an adapter, or the gallery, which is mapped without images', () => {
   const made = plan(['alien', 'bridged'], { gallery: { size: 1000 } });
   assert.equal(verdictOf(made), 'bridge bridged');
@@ -159,6 +170,29 @@ test('backfill: the loss on the way is held to what is accepted, by its interval
   const dipping = { ...simulation.curves[2]!, order: 'nearest-mean-last' as const, area: 0.99, worst };
   const both = { ...at, simulation: { ...simulation, curves: [...simulation.curves, dipping] } };
   assert.equal(simulatedAs(both).order, 'uncertain-first');
+});
+
+test('what would decide a worst point or a distance from chance that is not shown is a number of identities', () => {
+  const decidedBy = (options: Partial<MakePlanOptions>): string =>
+    plan(['compatible'], { gallery: SIZE, ...options }).verdict.wouldDecide.join('\n');
+  const worst = (value: number, maxLoss: number): string =>
+    decidedBy({ simulations: [simulated({ worst: value })], limits: { maxLoss } });
+  // intervals are ± 0.05, of 120 identities
+  assert.equal(worst(0.02, 0), 'backfill compatible: about 750 identities instead of 120, if its worst point stays as measured'); // biome-ignore format: short
+  assert.equal(worst(-0.02, 0.04), worst(0.02, 0));
+  assert.equal(worst(-0.02, 0), 'backfill compatible: no number of identities, if its worst point stays as measured');
+  // old → old below chance, which is 1/60, and a gain whose low end does not reach it
+  const { path, evaluation } = only(['compatible']);
+  const judgedAs = { value: { value: 0.01, low: 0, high: 0.02 }, overOld: { value: 0.01, low: 0.002, high: 0.018 } };
+  const tests = evaluation.tests.map((one) => ({
+    ...one,
+    judged: one.judged!.map((entry) => (entry.metric === METRIC && one.gallery === 'old' ? { ...entry, ...judgedAs } : entry)), // biome-ignore format: short
+  }));
+  const wanted = Math.ceil(120 * (0.008 / (0.02 - 1 / 60)) ** 2);
+  assert.equal(
+    decidedBy({ evaluations: [{ path, evaluation: { ...evaluation, tests } }] }).split('\n')[0],
+    `compatible → old, above chance: about ${wanted} identities instead of 120, if its gain stays as measured`,
+  );
 });
 
 test('a simulation of other data, draws or models, or without the metric, is refused', () => {

@@ -1,3 +1,4 @@
+import type { Estimate } from '../eval/index.ts';
 import { groupDigits, percent, pointsWithInterval } from '../report/number-format.ts';
 import { overlapWarnings } from '../report/verdict.ts';
 import { backfillEvidence, type SimulationAt } from './backfill-evidence.ts';
@@ -91,25 +92,34 @@ function cautionsOf(
 /** What would decide an option that is undecided. */
 function decidedBy(
   { standing, way, model, gain, worst, hours }: PlanOption,
-  { models, old, data: { identities } }: Evidence,
-  { minGain }: Limits,
+  { models, old, chance, data: { identities } }: Evidence,
+  { minGain, maxLoss }: Limits,
 ): string[] {
   if (standing !== 'undecided') return [];
   if (models.some(({ name, withheld }) => name === model && withheld !== null))
     return [`${model}: an evaluation with a verdict, on images of enough identities that no model has seen`];
-  if (gain.low <= minGain) {
-    const test = `${model} → ${way === 'deploy' || way === 'bridge' ? old.name : model}`;
-    const wanted = identitiesToDecide(gain, minGain, identities);
-    return wanted === null
-      ? [`${test}: no number of identities, if its gain stays as measured`]
-      : [
-          `${test}: about ${groupDigits(wanted)} identities instead of ${groupDigits(identities)}, if its gain stays as measured`,
-        ];
-  }
+  const test = `${model} → ${way === 'deploy' || way === 'bridge' ? old.name : model}`;
+  const enough = (measured: Estimate, bound: number): string => identitiesText(measured, bound, identities);
+  if (gain.low <= minGain) return [`${test}: ${enough(gain, minGain)}, if its gain stays as measured`];
+  const before = old.quality.value.value;
   return [
+    ...(before + gain.low <= chance
+      ? [`${test}, above chance: ${enough(gain, chance - before)}, if its gain stays as measured`]
+      : []),
     ...(worst === null ? [`backfill ${model}: a simulation (mixbct backfill simulate)`] : []),
+    ...(worst !== null && worst.overOld.low < -maxLoss
+      ? [`backfill ${model}: ${enough(worst.overOld, -maxLoss)}, if its worst point stays as measured`]
+      : []),
     ...(hours === null
       ? ['to embed again: the size of the gallery, and how many images are embedded in a second']
       : []),
   ];
+}
+
+/** How many identities would show that a difference is above `bound`. */
+function identitiesText(measured: Estimate, bound: number, identities: number): string {
+  const wanted = identitiesToDecide(measured, bound, identities);
+  return wanted === null
+    ? 'no number of identities'
+    : `about ${groupDigits(wanted)} identities instead of ${groupDigits(identities)}`;
 }

@@ -1,5 +1,5 @@
-import { powerOfTen } from '../eval/metrics/metric.ts';
 import { groupDigits, percent, pointsWithInterval } from '../report/number-format.ts';
+import { farText } from '../report/threshold-tables.ts';
 import type { Evidence } from './evidence.ts';
 import { cosineText, hoursText } from './format.ts';
 import type { PlanOption } from './plan-artifact.ts';
@@ -56,5 +56,5 @@ export function thresholdText({ way, threshold, dropIn }: PlanOption): string | 
   if (way === 'keep' || dropIn === 'drop-in' || threshold === null) return null;
   const { far, old, start, end } = threshold;
   const first = way === 'backfill' && start !== null ? `${cosineText(start)} at first, ` : '';
-  return `Threshold for FAR ${powerOfTen(far)}: ${first}${cosineText(end)} instead of ${cosineText(old)}.`;
+  return `Threshold for FAR ${farText(far)}: ${first}${cosineText(end)} instead of ${cosineText(old)}.`;
 }
