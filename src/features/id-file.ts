@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import { FileError, messageOf } from '../base/errors.ts';
+import { LargeMap } from '../base/large-map.ts';
 
 /** Ids that a message names. */
 const NAMED = 3;
@@ -26,8 +27,12 @@ export function readIdFile(path: string, count?: number): string[] {
 
 /** @throws FileError naming ids that occur twice. */
 export function requireDistinct(path: string, ids: readonly string[]): void {
-  const seen = new Set<string>();
-  const doubled = ids.filter((id) => seen.size === seen.add(id).size);
+  const seen = new LargeMap<string, true>();
+  const doubled = ids.filter((id) => {
+    if (seen.has(id)) return true;
+    seen.set(id, true);
+    return false;
+  });
   if (doubled.length > 0)
     throw new FileError(path, `names ${doubled.length} ids twice: ${firstFew(doubled)}`, 'an id belongs to one row');
 }

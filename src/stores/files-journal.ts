@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync, r
 import { join } from 'node:path';
 import { toDiskFullError, writeAll } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
+import { LargeMap } from '../base/large-map.ts';
 import { readFully } from '../base/regular-file.ts';
 import type { JournalEntry, MovedRow } from './gallery-store.ts';
 import { vectorBytes } from './vectors.ts';
@@ -10,6 +11,8 @@ import { vectorBytes } from './vectors.ts';
 type Line = JournalEntry & { readonly keys: readonly string[]; readonly versions: readonly string[] };
 
 const NEWLINE = 0x0a;
+/** Bytes of the journal read at a time: all of it may be more than a text can hold. */
+const CHUNK = 2 ** 24;
 
 /**
  * New vectors and the journal of a migration, in two files that only grow. A batch counts when its line is whole: its vectors are on the
@@ -18,14 +21,16 @@ const NEWLINE = 0x0a;
 export class FilesJournal {
   readonly #vectors: string;
   readonly #lines: string;
+  readonly #chunk: number;
   #entries: JournalEntry[] = [];
   /** The last committed vector of each key, and the version of the row that it was made of. */
-  readonly #moved = new Map<string, { readonly version: string; readonly at: number }>();
+  readonly #moved = new LargeMap<string, { readonly version: string; readonly at: number }>();
   /** Bytes of whole lines that were read, and vectors that they tell of. */
   #read = 0;
   #count = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, chunk = CHUNK) {
+    this.#chunk = chunk;
     this.#vectors = join(folder, 'vectors.f32');
     this.#lines = join(folder, 'journal.jsonl');
   }
@@ -44,11 +49,15 @@ export class FilesJournal {
     if (!existsSync(this.#lines)) return;
     const fd = openSync(this.#lines, 'r');
     try {
-      const bytes = Buffer.alloc(Math.max(0, fstatSync(fd).size - this.#read));
-      const length = readSync(fd, bytes, 0, bytes.length, this.#read);
-      const end = bytes.subarray(0, length).lastIndexOf(NEWLINE) + 1;
-      for (const line of bytes.toString('utf8', 0, end).split('\n').slice(0, -1)) this.#take(line);
-      this.#read += end;
+      for (let size = this.#chunk; ; ) {
+        const bytes = Buffer.alloc(Math.min(size, Math.max(0, fstatSync(fd).size - this.#read)));
+        const length = readSync(fd, bytes, 0, bytes.length, this.#read);
+        const end = bytes.subarray(0, length).lastIndexOf(NEWLINE) + 1;
+        for (const line of bytes.toString('utf8', 0, end).split('\n').slice(0, -1)) this.#take(line);
+        this.#read += end;
+        if (length < size) return;
+        if (end === 0) size *= 2; // a line is longer
+      }
     } finally {
       closeSync(fd);
     }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -16,6 +16,7 @@ import {
 } from '../../test/helpers/store-conformance.ts';
 import { writeIds } from '../artifacts/id-list.ts';
 import { NpyFile, writeNpy } from '../features/npy.ts';
+import { FilesJournal } from './files-journal.ts';
 import type { GalleryStore } from './gallery-store.ts';
 import { openStore } from './open-store.ts';
 import { vectorBytes } from './vectors.ts';
@@ -121,6 +122,35 @@ test('an exchange that was killed before or after its rename is seen as what it 
     }
     assert.ok(readFileSync(path).equals(before), 'the very file');
     assert.deepEqual(readdirSync(`${path}.mixbct`), ['gallery.json']);
+  }
+});
+
+test('a gallery behind a symbolic link is cut over and rolled back; the file that the link names stays', async (t) => {
+  const folder = testFolder(t);
+  mkdirSync(join(folder, 'data'));
+  filesGallery(join(folder, 'data', 'gallery.npy'), rowsOf(5));
+  const path = join(folder, 'gallery.npy');
+  for (const name of ['gallery.npy', 'gallery.ids.jsonl']) symlinkSync(join('data', name), join(folder, name));
+  const before = readFileSync(path);
+  await using store = await openStore(`files:${path}`);
+  await store.stamp(oldStamp);
+  await store.beginMigration(migrationTo(newStamp));
+  await allMoved(store);
+  await store.cutOver();
+  assert.deepEqual([(await store.describe()).dim, (await store.counts()).moved], [newStamp.dim, 5]);
+  assert.ok(readFileSync(join(folder, 'data', 'gallery.npy')).equals(before));
+  await store.rollback();
+  assert.ok(readFileSync(path).equals(before));
+});
+
+test('a journal is read by chunks, in which lines may begin, end or be longer', async (t) => {
+  const { path } = await moved(t);
+  const whole = new FilesJournal(`${path}.mixbct`);
+  whole.append([{ key: 'x', version: 'v', vector: new Float32Array(newStamp.dim) }], { batch: 2, at: '', ms: 0 }, newStamp.dim); // biome-ignore format: short
+  for (const chunk of [1, 100, whole.size, whole.size + 1]) {
+    const journal = new FilesJournal(`${path}.mixbct`, chunk);
+    journal.refresh();
+    assert.deepEqual([journal.entries, journal.size, journal.position('x')], [whole.entries, whole.size, 30]);
   }
 });
 

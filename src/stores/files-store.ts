@@ -5,6 +5,7 @@ import { renameDurably, writeAtomic, writeFileDurably } from '../artifacts/durab
 import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { lockOutput } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
+import { LargeMap } from '../base/large-map.ts';
 import { FilesJournal } from './files-journal.ts';
 import { type FieldReader, fileState, type GalleryFile, galleryFiles, galleryState, keepGallery, linkOrCopy } from './gallery-file.ts'; // biome-ignore format: short
 import type { GalleryCounts, GalleryDescription, GalleryRow, GalleryState, GalleryStore, JournalEntry, MovedBatch, PageOptions, SearchedSpace, SearchOptions } from './gallery-store.ts'; // biome-ignore format: short
@@ -52,7 +53,7 @@ class FilesStore implements GalleryStore {
   /** The migration that the journal is of. */
   #journalOf = '';
   /** Versions of the new vectors, by key, after the cut-over; and the old ones. */
-  #exchanged: { readonly versions: ReadonlyMap<string, string>; readonly old: GalleryFile } | null = null;
+  #exchanged: { readonly versions: LargeMap<string, string>; readonly old: GalleryFile } | null = null;
   /** The step that is at work. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -320,11 +321,12 @@ class FilesStore implements GalleryStore {
   async #exchangedBy({ target: { dim } }: MigrationRecord) {
     const old = await openGalleryFile(this.#at.old, this.#place);
     const vectors = this.#journal.all(dim);
-    const version = (key: string): string => {
+    const versions = new LargeMap<string, string>();
+    for (const key of old.keys) {
       const at = this.#journal.position(key) * dim;
-      return versionOf(vectorBytes(vectors.subarray(at, at + dim)));
-    };
-    return { old, versions: new Map(old.keys.map((key) => [key, version(key)])) };
+      versions.set(key, versionOf(vectorBytes(vectors.subarray(at, at + dim))));
+    }
+    return { old, versions };
   }
 
   #beside(migration: MigrationRecord | null): Pick<Look, 'isMoved' | 'beside'> {

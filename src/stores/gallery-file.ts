@@ -1,6 +1,7 @@
-import { copyFileSync, linkSync, statSync } from 'node:fs';
+import { copyFileSync, linkSync, realpathSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import { fsyncPath } from '../artifacts/durable-write.ts';
+import { LargeMap } from '../base/large-map.ts';
 import { byCodeUnit } from '../data/class-folders.ts';
 import { embeddingFiles } from '../features/embedding-files.ts';
 import { requireDistinct } from '../features/id-file.ts';
@@ -29,7 +30,7 @@ export abstract class GalleryFile implements Disposable {
   /** By position. */
   readonly keys: readonly string[];
   /** Positions by key. */
-  readonly positions: ReadonlyMap<string, number>;
+  readonly positions: Pick<LargeMap<string, number>, 'get'>;
   /** Keys in the order of pages. */
   readonly sorted: readonly string[];
   /** By position. */
@@ -50,7 +51,9 @@ export abstract class GalleryFile implements Disposable {
   ) {
     requireDistinct(where, keys);
     [this.path, this.state, this.dim, this.keys] = [path, state, dim, keys];
-    this.positions = new Map(keys.map((key, row) => [key, row]));
+    const positions = new LargeMap<string, number>();
+    for (const [row, key] of keys.entries()) positions.set(key, row);
+    this.positions = positions;
     this.sorted = [...keys].sort(byCodeUnit);
   }
 
@@ -109,7 +112,7 @@ export function keepGallery(path: string, to: string): void {
 
 export function linkOrCopy(from: string, to: string): void {
   try {
-    linkSync(from, to);
+    linkSync(realpathSync(from), to); // a name of a symbolic link would lead elsewhere from another folder
   } catch {
     copyFileSync(from, to);
     fsyncPath(to);

@@ -1,5 +1,6 @@
 import type { Connection, Table } from '@lancedb/lancedb';
 import type * as Arrow from 'apache-arrow';
+import { LargeMap } from '../base/large-map.ts';
 import type { JournalEntry } from './gallery-store.ts';
 import { arrow, arrowTable, quotedText, vectorsOf } from './lance-driver.ts';
 import type { LanceGallery } from './lance-gallery.ts';
@@ -54,7 +55,7 @@ export async function appendBatch(
 /** Which versions of which rows there are second vectors for, and where: keys and numbers, no vectors. */
 export class BesideIndex {
   /** `VERSION:ROW`. Nearly every key has one; those of a row that was changed are joined. */
-  readonly #places = new Map<string, string>();
+  readonly #places = new LargeMap<string, string>();
 
   add(key: string, version: string, row: bigint): void {
     const known = this.#places.get(key);

@@ -61,7 +61,7 @@ export class NpyGallery extends GalleryFile {
   }
 
   hasRowsOf({ keys }: GalleryFile): boolean {
-    return String(keys) === String(this.keys);
+    return keys.length === this.keys.length && keys.every((key, position) => key === this.keys[position]);
   }
 
   *withVectors({ dim, vectorAt }: VectorsAt): Iterable<Uint8Array> {

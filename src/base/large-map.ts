@@ -1,0 +1,31 @@
+/** Entries that a `Map` of V8 holds at most; one more is a RangeError. */
+const MOST = 2 ** 24;
+
+/** A map of any number of entries. `most`: entries of each of the maps that it consists of. */
+export class LargeMap<K, V extends NonNullable<unknown>> {
+  readonly #maps = [new Map<K, V>()];
+  readonly #most: number;
+
+  constructor(most = MOST) {
+    this.#most = most;
+  }
+
+  get(key: K): V | undefined {
+    for (const map of this.#maps) {
+      const value = map.get(key);
+      if (value !== undefined) return value;
+    }
+    return undefined;
+  }
+
+  has(key: K): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  set(key: K, value: V): void {
+    const last = this.#maps.at(-1)!;
+    const known = this.#maps.find((map) => map.has(key)) ?? last;
+    if (known === last && last.size === this.#most && !last.has(key)) this.#maps.push(new Map([[key, value]]));
+    else known.set(key, value);
+  }
+}
