@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { arrow, asLanceError, openLance, vectorColumn, vectorType } from './lance-driver.ts';
-import { existsError, type NewGallery, type NewRow, type NewTable } from './new-gallery.ts';
+import { type NewGallery, type NewRow, type NewTable, TableExistsError } from './new-gallery.ts';
 
 /** Creates a table in one version, for which memory holds all of it. @throws UserError if there is such a table */
 export async function createLanceGallery(table: NewTable, { dim, images, blocks }: NewGallery): Promise<void> {
@@ -9,7 +9,7 @@ export async function createLanceGallery(table: NewTable, { dim, images, blocks 
     mkdirSync(url.location, { recursive: true });
     const db = await openLance(url, { fresh: true });
     try {
-      if ((await db.tableNames()).includes(table.table)) throw existsError(table);
+      if ((await db.tableNames()).includes(table.table)) throw new TableExistsError(table);
       const rows: NewRow[] = [];
       for (const block of blocks()) rows.push(...block);
       const a = arrow();

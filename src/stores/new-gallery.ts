@@ -21,5 +21,8 @@ export type NewGallery = {
 export type NewTable = { readonly url: StoreUrl; readonly table: string; readonly id: string; readonly vector: string };
 
 /** What every store says of a table that exists. */
-export const existsError = ({ url, table }: NewTable): UserError =>
-  new UserError(`${url.text}: there is a table ${table} already`, { hint: 'name another one, or drop it first' });
+export class TableExistsError extends UserError {
+  constructor({ url, table }: NewTable) {
+    super(`${url.text}: there is a table ${table} already`, { hint: 'name another one, or drop it first' });
+  }
+}

@@ -4,6 +4,7 @@ import { readIdColumn, vectorOf } from '../features/parquet-columns.ts';
 import { ParquetFile } from '../features/parquet-file.ts';
 import { needsDouble, replaceVectors, sameOtherColumns, uncopiedColumns } from '../features/parquet-vectors.ts';
 import { BLOCK, type FieldReader, GalleryFile, galleryState, type VectorsAt } from './gallery-file.ts';
+import { numberOrText } from './number-or-text.ts';
 import { galleryColumns, type StoreUrl } from './store-url.ts';
 
 type Content = Pick<GalleryFile, 'state' | 'dim' | 'keys' | 'columns'> & {
@@ -108,9 +109,6 @@ async function readColumn(file: ParquetFile, name: string): Promise<unknown[]> {
   const values: unknown[] = [];
   for (const group of file.groups)
     for (const value of await file.column(name, group, { bytes: true }))
-      values.push(value instanceof Uint8Array ? value : exact(value) ? toJson(value) : String(value));
+      values.push(value instanceof Uint8Array ? value : toJson(numberOrText(value)));
   return values;
 }
-
-/** Whether a number of JSON is as exact as a value. */
-const exact = (value: unknown): boolean => typeof value !== 'bigint' || BigInt(Number(value)) === value;

@@ -1,9 +1,7 @@
-import type { Query } from './postgres-driver.ts';
+import { type Query, quotedName } from './postgres-driver.ts';
 import type { PostgresGallery } from './postgres-gallery.ts';
 
 // The table with the second vectors of a gallery's rows, and the triggers that keep it true. The caller has a transaction.
-
-const TRIGGERS = ['mixbct_changed', 'mixbct_deleted', 'mixbct_truncated'] as const;
 
 /** Makes the table, without rows. A leftover of a dropped table with the same name goes. */
 export async function createBeside(query: Query, gallery: PostgresGallery): Promise<void> {
@@ -35,14 +33,16 @@ export async function dropBeside(query: Query, gallery: PostgresGallery): Promis
 async function createTriggers(query: Query, { sql }: PostgresGallery): Promise<void> {
   const call = `EXECUTE FUNCTION ${sql.unmove}()`;
   const changed = [sql.id, sql.vector].map((column) => `OLD.${column} IS DISTINCT FROM NEW.${column}`).join(' OR ');
-  const [update, deletion, truncation] = TRIGGERS;
-  await query(`CREATE TRIGGER ${update} AFTER UPDATE ON ${sql.table} FOR EACH ROW WHEN (${changed}) ${call}`);
-  await query(`CREATE TRIGGER ${deletion} AFTER DELETE ON ${sql.table} FOR EACH ROW ${call}`);
-  await query(`CREATE TRIGGER ${truncation} AFTER TRUNCATE ON ${sql.table} FOR EACH STATEMENT ${call}`);
+  const { triggers } = sql;
+  await query(`CREATE TRIGGER ${triggers.changed} AFTER UPDATE ON ${sql.table} FOR EACH ROW WHEN (${changed}) ${call}`);
+  await query(`CREATE TRIGGER ${triggers.deleted} AFTER DELETE ON ${sql.table} FOR EACH ROW ${call}`);
+  await query(`CREATE TRIGGER ${triggers.truncated} AFTER TRUNCATE ON ${sql.table} FOR EACH STATEMENT ${call}`);
 }
 
-async function dropTriggers(query: Query, { sql }: PostgresGallery): Promise<void> {
-  for (const trigger of TRIGGERS) await query(`DROP TRIGGER IF EXISTS ${trigger} ON ${sql.table}`);
+/** By their function: names of a migration that an earlier version began do not tell one gallery of a table from another. */
+async function dropTriggers(query: Query, { oid, sql }: PostgresGallery): Promise<void> {
+  const found = await query('SELECT tgname AS name FROM pg_trigger WHERE tgrelid = $1 AND tgfoid = to_regproc($2)', oid, sql.unmove); // biome-ignore format: short
+  for (const { name } of found) await query(`DROP TRIGGER ${quotedName(String(name))} ON ${sql.table}`);
 }
 
 /** Rows without a second vector. */

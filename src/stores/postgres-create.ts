@@ -1,5 +1,5 @@
 import { UserError } from '../base/errors.ts';
-import { existsError, type NewGallery, type NewTable } from './new-gallery.ts';
+import { type NewGallery, type NewTable, TableExistsError } from './new-gallery.ts';
 import { PostgresSession, quotedName } from './postgres-driver.ts';
 import { vectorText } from './postgres-vectors.ts';
 
@@ -10,7 +10,7 @@ export async function createPostgresGallery(table: NewTable, { dim, images, bloc
   const [id, vector] = [quotedName(table.id), quotedName(table.vector)];
   await session.transaction('write', async (query) => {
     const [found] = await query('SELECT to_regclass($1) IS NOT NULL AS has', name);
-    if (found!['has'] === true) throw existsError(table);
+    if (found!['has'] === true) throw new TableExistsError(table);
     const [there] = await query("SELECT count(*)::int AS n FROM pg_available_extensions WHERE name = 'vector'");
     if (there!['n'] === 0) throw new UserError(`${table.url.text}: this server has no pgvector`, { hint: 'install the extension on the server' }); // biome-ignore format: short
     await query('CREATE EXTENSION IF NOT EXISTS vector');

@@ -7,6 +7,7 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { PASSWORD, postgresGallery, startPostgres, type TestServer } from '../../test/helpers/postgres.ts';
 import { migrationTo, newStamp, oldStamp, stampOf, type TestRow } from '../../test/helpers/store-conformance.ts';
 import { UserError } from '../base/errors.ts';
+import type { GalleryStore } from './gallery-store.ts';
 import { openStore } from './open-store.ts';
 
 let server: TestServer;
@@ -49,7 +50,9 @@ test('PostgreSQL: what is missing is named, and no message has the password', as
   await refuses(`${url.replace(String(server.port), '1')}#two`, /no server answers there\n.*check host and port/);
   await refuses(`postgres://u:${PASSWORD}@127.0.0.1:99999/x#two`, /is no URL of a server/);
   await refuses(`${url.replace('127.0.0.1', 'nowhere.invalid')}#two`, /host/);
-  await server.application.query('DROP TABLE plain, twice, two CASCADE');
+  await server.application.query("CREATE TABLE nobody (id text UNIQUE, vector vector(2)); INSERT INTO nobody VALUES (NULL, '[1,2]')"); // biome-ignore format: short
+  await refuses(`${url}#nobody`, /the column id holds NULL/);
+  await server.application.query('DROP TABLE plain, twice, two, nobody CASCADE');
 });
 
 test('PostgreSQL: a database without pgvector is refused', async (t) => {
@@ -80,6 +83,51 @@ test('PostgreSQL: an index of the vectors is there after a cut-over to other dim
   assert.equal(space!.hits![0]!.key, fresh[4]!.key);
   await store.rollback();
   assert.deepEqual(await shape(), { type: 'vector(8)', indexes: 1 });
+});
+
+/** Moves all rows of a gallery to vectors of twelve dimensions. */
+async function moveAll(store: GalleryStore): Promise<void> {
+  await store.stamp(oldStamp);
+  await store.beginMigration(migrationTo(newStamp));
+  const rows = (await store.page(null, 100)).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(1) })); // biome-ignore format: short
+  assert.equal(await store.commit({ rows, entry: { batch: 1, at: '2026-01-01', ms: 1 } }), rows.length);
+}
+
+test('PostgreSQL: two columns of vectors of one table are two galleries, whose migrations do not touch each other', async () => {
+  const { url, content } = await postgresGallery(server, rowsOf(5), 'id text PRIMARY KEY, vector vector(8), path text, face vector(8)'); // biome-ignore format: short
+  const table = url.slice(url.indexOf('#') + 1);
+  await server.application.query(`UPDATE ${table} SET face = vector`);
+  await using store = await openStore(`${url}?vector=vector`);
+  await using face = await openStore(`${url}?vector=face`);
+  await moveAll(store);
+  // as an earlier version named them
+  const { rows } = await server.application.query(`SELECT tgname AS name FROM pg_trigger WHERE tgrelid = '${table}'::regclass AND NOT tgisinternal`); // biome-ignore format: short
+  for (const { name } of rows) await server.application.query(`ALTER TRIGGER "${name}" ON ${table} RENAME TO ${name.replace(/^(mixbct_[a-z]+)_.*/, '$1')}`); // biome-ignore format: short
+  await moveAll(face);
+  await server.application.query(`UPDATE ${table} SET face = NULL WHERE id = '1'`);
+  const counts = async () => [(await store.counts()).moved, (await face.counts()).moved];
+  assert.deepEqual(await counts(), [5, 4]);
+  await face.rollback();
+  await server.application.query(`UPDATE ${table} SET vector = '[8,7,6,5,4,3,2,1]' WHERE id = '1'`);
+  assert.deepEqual(await counts(), [4, 0], 'the triggers of the other gallery are there');
+  const before = await content();
+  await store.rollback();
+  assert.deepEqual(await content(), before);
+});
+
+test('PostgreSQL: ids of any length are found, numbers to the ends of their range', async () => {
+  const uuid = '123e4567-e89b-12d3-a456-426614174000';
+  const ids = { 'char(36)': [uuid, 'short'], bigint: [String(-(2n ** 63n)), String(2n ** 63n - 1n)], integer: ['2147483647'], smallint: ['-32768'] }; // biome-ignore format: short
+  for (const [type, keys] of Object.entries(ids)) {
+    const table = `ids_${type.replace(/\W/g, '')}`;
+    await server.application.query(`CREATE TABLE ${table} (id ${type} PRIMARY KEY, vector vector(8))`);
+    for (const key of keys) await server.application.query(`INSERT INTO ${table} VALUES ('${key}', '[1,2,3,4,5,6,7,8]')`); // biome-ignore format: short
+    await using store = await openStore(`${server.url}#${table}`);
+    const found = (await store.rows([...keys, 'nobody', '9223372036854775808'])).map(({ key }) => key);
+    assert.deepEqual(found.sort(), [...keys].sort(), type);
+    await moveAll(store);
+    await store.cutOver();
+  }
 });
 
 test('PostgreSQL: a batch that a full disk of the server has no room for is refused, and nothing is changed', async () => {

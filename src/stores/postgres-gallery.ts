@@ -21,7 +21,8 @@ export type PostgresGallery = {
     readonly idType: string;
     /** The second vector of each row. */
     readonly beside: string;
-    /** The function of the triggers. */
+    /** The triggers, and their function. */
+    readonly triggers: Readonly<Record<'changed' | 'deleted' | 'truncated', string>>;
     readonly unmove: string;
     readonly galleries: string;
     readonly journal: string;
@@ -42,7 +43,7 @@ export async function findPostgresGallery(query: Query, url: StoreUrl): Promise<
     throw new UserError(`${url.text}: pgvector is not installed in this database`, { hint: 'as its owner: CREATE EXTENSION vector' }); // biome-ignore format: short
   const { schema, table, oid } = await findTable(query, url);
   const attributes = await query(
-    `SELECT attname AS name, attnum AS position, format_type(atttypid, NULL) AS type FROM pg_attribute
+    `SELECT attname AS name, attnum AS position, attnotnull AS filled, format_type(atttypid, -1) AS type FROM pg_attribute
     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
     oid,
   );
@@ -62,9 +63,14 @@ export async function findPostgresGallery(query: Query, url: StoreUrl): Promise<
     throw new UserError(`${url.text}: the column ${id} is not declared unique, so a row cannot be told from another`, { hint: `CREATE UNIQUE INDEX ON ${table} (${id}), or name another column in the URL: ?id=…` }); // biome-ignore format: short
   const name = `${table}.${vector}`;
   const within = (own: string): string => `${quotedName(schema)}.${quotedName(own)}`;
+  const empty = at(id)['filled'] === true ? [] : await query(`SELECT 1 FROM ${within(table)} WHERE ${quotedName(id)} IS NULL LIMIT 1`); // biome-ignore format: short
+  if (empty.length > 0)
+    throw new UserError(`${url.text}: the column ${id} holds NULL, so a row cannot be told from another`, { hint: 'give each row an id, or name another column in the URL: ?id=…' }); // biome-ignore format: short
+  const trigger = (event: string): string => quotedName(ownName(event, name));
   const sql = {
     ...{ table: within(table), id: quotedName(id), vector: quotedName(vector), idType: String(at(id)['type']) },
     ...{ beside: within(ownName('beside', name)), unmove: within(ownName('unmove', name)) },
+    triggers: { changed: trigger('changed'), deleted: trigger('deleted'), truncated: trigger('truncated') },
     ...{ galleries: within('mixbct_galleries'), journal: within('mixbct_journal') },
   };
   return { name, oid, table, id, vector, columns, sql };

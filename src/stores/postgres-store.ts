@@ -12,6 +12,7 @@ import type {
   SearchedSpace,
   SearchOptions,
 } from './gallery-store.ts';
+import { isIntegerKey } from './integer-key.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import { countUnmoved, createBeside, declaredDimension, dropBeside, swapBeside } from './postgres-beside.ts';
 import { claimGallery } from './postgres-claim.ts';
@@ -297,8 +298,8 @@ class PostgresStore implements GalleryStore {
 
   /** Keys that may be ids: a text that is no number cannot be one of a column of numbers. */
   #possible(keys: readonly string[]): readonly string[] {
-    const form = FORMS[this.#gallery.sql.idType];
-    return form ? keys.filter((key) => form.test(key)) : keys;
+    const isPossible = FORMS[this.#gallery.sql.idType];
+    return isPossible ? keys.filter(isPossible) : keys;
   }
 
   async #selectRows(query: Query, fields: readonly string[]): Promise<string> {
@@ -343,11 +344,13 @@ class PostgresStore implements GalleryStore {
   }
 }
 
-const FORMS: Readonly<Record<string, RegExp>> = {
-  smallint: /^-?\d{1,4}$/,
-  integer: /^-?\d{1,9}$/,
-  bigint: /^-?\d{1,18}$/,
-  uuid: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i,
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const FORMS: Readonly<Record<string, (key: string) => boolean>> = {
+  smallint: (key) => isIntegerKey(key, 16),
+  integer: (key) => isIntegerKey(key, 32),
+  bigint: (key) => isIntegerKey(key, 64),
+  uuid: (key) => UUID.test(key),
 };
 
 const versionSql = (vector: string): string => `coalesce(md5(vector_send(${vector})), 'none')`;

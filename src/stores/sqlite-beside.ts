@@ -14,6 +14,13 @@ export function dropBeside(database: SqliteDatabase, gallery: SqliteGallery): vo
   database.exec(`DROP TABLE ${gallery.sql.beside}`);
 }
 
+/**
+ * The rows `b` beside that have a row `t` of the application's. One that `OR REPLACE` deletes for another row's sake, by a unique
+ * column that is not the id, calls no trigger: what is beside stays there until the exchange or the end of the migration.
+ */
+export const movedRows = ({ table, id, beside }: SqliteGallery['sql']): string =>
+  `${beside} b JOIN ${table} t ON t.${id} = b.id`;
+
 /** Rows without a second vector. */
 export function countUnmoved(database: SqliteDatabase, { sql }: SqliteGallery): number {
   const where = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { existsError, type NewGallery, type NewTable } from './new-gallery.ts';
-import { asSqliteError, openSqlite, quoted } from './sqlite-driver.ts';
+import { type NewGallery, type NewTable, TableExistsError } from './new-gallery.ts';
+import { asSqliteError, openSqlite, quoted, sqliteTransaction } from './sqlite-driver.ts';
 import { vectorBytes } from './vectors.ts';
 
 /** Creates a table in one transaction, and the file if there is none. @throws UserError if there is such a table */
@@ -11,17 +11,16 @@ export async function createSqliteGallery(table: NewTable, { images, blocks }: N
     mkdirSync(dirname(resolve(url.location)), { recursive: true });
     const { database } = await openSqlite(url.location);
     try {
-      database.exec('BEGIN IMMEDIATE');
-      if (database.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?').get(table.table)) throw existsError(table);
-      const name = quoted(table.table);
-      database.exec(`CREATE TABLE ${name} (${quoted(id)} TEXT PRIMARY KEY, ${quoted(vector)} BLOB, label INTEGER${images ? ', image BLOB' : ''})`); // biome-ignore format: short
-      const insert = database.prepare(`INSERT INTO ${name} VALUES (?, ?, ?${images ? ', ?' : ''})`);
-      for (const block of blocks())
-        for (const row of block) insert.run(row.id, vectorBytes(row.vector), row.label, ...(images ? [row.image] : []));
-      database.exec('COMMIT');
-    } catch (error) {
-      database.exec('ROLLBACK'); // closing waits for statements that are not collected yet, and would hold the lock
-      throw error;
+      sqliteTransaction(database, 'BEGIN IMMEDIATE', () => {
+        if (database.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?').get(table.table))
+          throw new TableExistsError(table);
+        const name = quoted(table.table);
+        database.exec(`CREATE TABLE ${name} (${quoted(id)} TEXT PRIMARY KEY, ${quoted(vector)} BLOB, label INTEGER${images ? ', image BLOB' : ''})`); // biome-ignore format: short
+        const insert = database.prepare(`INSERT INTO ${name} VALUES (?, ?, ?${images ? ', ?' : ''})`);
+        for (const block of blocks())
+          for (const row of block)
+            insert.run(row.id, vectorBytes(row.vector), row.label, ...(images ? [row.image] : []));
+      });
     } finally {
       database.close();
     }

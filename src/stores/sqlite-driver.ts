@@ -7,6 +7,7 @@ export interface SqliteStatement {
   get(...values: readonly SqliteValue[]): SqliteRow | undefined;
   all(...values: readonly SqliteValue[]): SqliteRow[];
   iterate(...values: readonly SqliteValue[]): IterableIterator<SqliteRow>;
+  setReadBigInts(enabled: boolean): void;
 }
 export interface SqliteDatabase {
   exec(sql: string): void;
@@ -52,6 +53,23 @@ export async function openSqlite(
     return { database, vec: extension && (await loadVec(database)) };
   } catch (error) {
     database.close();
+    throw error;
+  }
+}
+
+/** Runs `body` in a transaction that begins by `begin`, or in none of its effects. */
+export function sqliteTransaction<T>(database: SqliteDatabase, begin: string, body: () => T): T {
+  database.exec(begin);
+  try {
+    const result = body();
+    database.exec('COMMIT');
+    return result;
+  } catch (error) {
+    try {
+      database.exec('ROLLBACK'); // closing waits for statements that are not collected yet, and would hold the lock
+    } catch {
+      // SQLite has rolled back already
+    }
     throw error;
   }
 }

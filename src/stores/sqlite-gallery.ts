@@ -49,9 +49,10 @@ export function findGallery(database: SqliteDatabase, url: StoreUrl): SqliteGall
   const info = database.prepare(`PRAGMA table_info(${quoted(table)})`).all();
   const columns = info.map(({ name }) => String(name));
   const { id, vector } = galleryColumns(url, columns);
-  requireUnique(database, { text, table, id, primary: info.filter(({ pk }) => Number(pk) > 0).map(({ name }) => name) }); // biome-ignore format: short
+  const isPrimary = info.every((column) => Number(column['pk']) > 0 === (column['name'] === id));
+  requireUnique(database, { text, table, id, isPrimary });
   const idType = String(info.find(({ name }) => name === id)!['type']);
-  const integers = hasIntegerIds(database, { text, table, id });
+  const integers = hasIntegerIds(database, { text, table, id, isPrimary });
   const name = `${table}.${vector}`;
   const own = (what: string): string => quoted(`mixbct_${what}_${name}`);
   const key = integers ? 'CAST(? AS INTEGER)' : '?';
@@ -59,13 +60,11 @@ export function findGallery(database: SqliteDatabase, url: StoreUrl): SqliteGall
   return { path: location, name, table, id, vector, columns, sql, integers, idType };
 }
 
-type Column = { readonly text: string; readonly table: string; readonly id: string };
+/** `isPrimary`: whether the ids, and nothing else, are the primary key. */
+type Column = { readonly text: string; readonly table: string; readonly id: string; readonly isPrimary: boolean };
 
-function requireUnique(
-  database: SqliteDatabase,
-  { text, table, id, primary }: Column & { readonly primary: readonly unknown[] },
-): void {
-  if (primary.length === 1 && primary[0] === id) return;
+function requireUnique(database: SqliteDatabase, { text, table, id, isPrimary }: Column): void {
+  if (isPrimary) return;
   for (const { name, unique, partial } of database.prepare(`PRAGMA index_list(${quoted(table)})`).all()) {
     if (!Number(unique) || Number(partial)) continue;
     const columns = database.prepare(`PRAGMA index_info(${quoted(String(name))})`).all();
@@ -76,14 +75,24 @@ function requireUnique(
   });
 }
 
-/** Whether ids are whole numbers, by the first row. @throws UserError if they are neither numbers nor text, or one is NULL */
-function hasIntegerIds(database: SqliteDatabase, { text, table, id }: Column): boolean {
-  const [first] = database
-    .prepare(`SELECT typeof(${quoted(id)}) AS type FROM ${quoted(table)} ORDER BY ${quoted(id)} LIMIT 1`)
-    .all(); // NULL would come first
-  const type = first?.['type'] ?? 'text';
-  if (type === 'text' || type === 'integer') return type === 'integer';
-  throw new UserError(`${text}: the column ${id} holds ${String(type)}, wanted text or whole numbers`, {
-    hint: 'name another column in the URL: ?id=…',
-  });
+/** Whether ids are whole numbers. @throws UserError if they are neither all numbers nor all text, or one is NULL */
+function hasIntegerIds(database: SqliteDatabase, { text, table, id, isPrimary }: Column): boolean {
+  const [name, from] = [quoted(id), quoted(table)];
+  const typeOf = (rest: string): string | undefined => {
+    const found = database.prepare(`SELECT typeof(${name}) AS type FROM ${from} ${rest} LIMIT 1`).get();
+    return found && String(found['type']);
+  };
+  // NULL comes first, then numbers, text and blobs
+  const first = typeOf(`ORDER BY ${name}`) ?? 'text';
+  const refused = (found: string) =>
+    new UserError(`${text}: the column ${id} holds ${found}, wanted text or whole numbers`, { hint: 'name another column in the URL: ?id=…' }); // biome-ignore format: short
+  if (first !== 'text' && first !== 'integer') throw refused(first);
+  const last = typeOf(`ORDER BY ${name} DESC`) ?? first;
+  const others = last !== first ? last : first === 'integer' && !(isPrimary && isRowid(database, table)) ? typeOf(`WHERE typeof(${name}) <> 'integer'`) : undefined; // biome-ignore format: short
+  if (others !== undefined) throw refused(`both ${first} and ${others}`);
+  return first === 'integer';
 }
+
+/** Whether the primary key of a table has no index because it is SQLite's own number of each row, which is whole. */
+const isRowid = (database: SqliteDatabase, table: string): boolean =>
+  database.prepare(`PRAGMA index_list(${quoted(table)})`).all().every(({ origin }) => origin !== 'pk'); // biome-ignore format: short

@@ -14,6 +14,7 @@ import {
   storeConformance,
   type TestRow,
 } from '../../test/helpers/store-conformance.ts';
+import { createGallery } from './create-gallery.ts';
 import { openStore } from './open-store.ts';
 import { openSqlite } from './sqlite-driver.ts';
 import { openSqliteStore } from './sqlite-store.ts';
@@ -68,12 +69,14 @@ test('what is no gallery in SQLite is refused in words, and nothing is made of i
     `CREATE TABLE faces (id TEXT PRIMARY KEY, embedding BLOB, vector BLOB); CREATE TABLE twice (id TEXT, vector BLOB);
     CREATE TABLE floats (id REAL PRIMARY KEY, vector BLOB); INSERT INTO floats VALUES (1.5, NULL);
     CREATE TABLE nobody (id TEXT UNIQUE, vector BLOB); INSERT INTO nobody VALUES ('a', NULL), (NULL, NULL);
+    CREATE TABLE mixed (id INT UNIQUE, vector BLOB); INSERT INTO mixed VALUES (1, NULL), ('abc', NULL);
+    CREATE TABLE halves (id NUMERIC UNIQUE, vector BLOB); INSERT INTO halves VALUES (1, NULL), (1.5, NULL), (2, NULL);
     CREATE TABLE texts (id TEXT PRIMARY KEY, vector); INSERT INTO texts VALUES ('a', '[1, 2]');
     CREATE TABLE torn (id TEXT PRIMARY KEY, vector BLOB); INSERT INTO torn VALUES ('a', x'0000000000');
     CREATE VIRTUAL TABLE rows USING vec0(vector float[4])`,
   );
   const url = `sqlite:${path}`;
-  await refused(url, /the URL names no table; tables: faces, floats, nobody.*\n.*#TABLE/);
+  await refused(url, /the URL names no table; tables: faces, floats, halves, mixed, nobody.*\n.*#TABLE/);
   await refused(`${url}#people`, /there is no table people; tables: faces, /);
   await refused(`${url}#faces`, /has the columns vector and embedding, and the URL does not say/);
   await refused(`${url}#faces?vector=face`, /has no column face; its columns: id, embedding, vector/);
@@ -81,6 +84,8 @@ test('what is no gallery in SQLite is refused in words, and nothing is made of i
   await refused(`${url}#twice`, /the column id is not declared unique.*\n.*CREATE UNIQUE INDEX/);
   await refused(`${url}#floats`, /the column id holds real/);
   await refused(`${url}#nobody`, /the column id holds null/);
+  await refused(`${url}#mixed`, /the column id holds both integer and text/);
+  await refused(`${url}#halves`, /the column id holds both integer and real/);
   await refused(`${url}#rows`, /is a virtual table/);
   await using texts = await openStore(`${url}#texts`);
   await assert.rejects(texts.page(null, 1), /row a: the vector is string, wanted a blob of float32/);
@@ -111,6 +116,53 @@ test('a database that may not be written, is locked or full says so, and keeps i
   await using locked = await openStore(`sqlite:${join(disk, 'gallery.db')}`);
   await assert.rejects(locked.stamp(stampOf('old', 64)), /: is read-only/);
   restore();
+});
+
+test('a row that is replaced by another one with the same value in another column is found and counted no more', async (t) => {
+  const { url, insert } = await sqliteGallery(t, rowsOf(3), 'id TEXT PRIMARY KEY, vector BLOB, path TEXT UNIQUE');
+  await using store = await openStore(url);
+  const [old, fresh] = [stampOf('old', 4), stampOf('new', 4)];
+  await store.stamp(old);
+  await store.beginMigration(migrationTo(fresh, old));
+  const all = async () =>
+    (await store.page(null, 9, { only: 'unmoved' })).map((row) => ({ ...row, vector: row.vector! }));
+  await store.commit({ rows: await all(), entry: { batch: 1, at: '', ms: 0 } });
+  await insert([{ ...rowsOf(4)[3]!, path: '1.jpg' }]); // deletes row 1
+  assert.deepEqual(await store.counts(), { rows: 3, moved: 2 });
+  const found = await store.search(new Map([['digest of new', rowsOf(2)[1]!.vector]]), { k: 9, fields: ['path'] });
+  assert.deepEqual(found[1]!.hits!.map(({ fields }) => fields['path']).sort(), ['0.jpg', '2.jpg']); // biome-ignore format: short
+  await store.commit({ rows: await all(), entry: { batch: 2, at: '', ms: 0 } });
+  await insert([{ ...rowsOf(2)[1]!, path: '3.jpg' }]);
+  assert.deepEqual((await store.page(null, 9, { only: 'unmoved' })).map(({ key }) => key), ['1'], 'an id that is back is not moved'); // biome-ignore format: short
+  await store.commit({ rows: await all(), entry: { batch: 3, at: '', ms: 0 } });
+  await store.cutOver();
+  await store.rollback();
+});
+
+test('whole numbers of 64 bits are fields that JSON has: numbers if they are exact, else text', async (t) => {
+  const { url } = await sqliteGallery(t, [], 'id INTEGER PRIMARY KEY, vector BLOB, path INTEGER');
+  const { database } = await openSqlite(parseStoreUrl(url).location);
+  t.after(() => database.close());
+  database.prepare('INSERT INTO faces VALUES (9223372036854775807, ?, 9007199254740993), (2, ?, 5)').run(...[0, 1].map(() => vectorBytes(new Float32Array([1, 2])))); // biome-ignore format: short
+  await using store = await openStore(url);
+  const wanted = { '2': 5, '9223372036854775807': '9007199254740993' };
+  const byKey = (rows: readonly { readonly key: string; readonly fields: object }[]) => Object.fromEntries(rows.map(({ key, fields }) => [key, Object.values(fields)[0]])); // biome-ignore format: short
+  assert.deepEqual(byKey(await store.page(null, 9, { fields: ['path'] })), wanted);
+  assert.deepEqual(byKey(await store.rows(['2', '9223372036854775807', '9223372036854775808'], ['path'])), wanted);
+  await store.stamp(stampOf('old', 2));
+  const [space] = await store.search(new Map([['digest of old', new Float32Array([1, 2])]]), {
+    k: 9,
+    fields: ['path'],
+  });
+  assert.deepEqual(byKey(space!.hits!), wanted);
+});
+
+test('a table that a full disk has no room for says so', async (t) => {
+  const disk = smallDisk(t, 1 << 20);
+  if (!disk) return;
+  const row = { id: 'a', vector: new Float32Array(2 ** 19), label: 0, image: null };
+  const create = createGallery(`sqlite:${join(disk, 'gallery.db')}#faces`, { dim: row.vector.length, images: false, blocks: () => [[row]] }); // biome-ignore format: short
+  await assert.rejects(create, /gallery\.db: the disk is full/);
 });
 
 test('another process that holds the database is named as the reason', async (t) => {

@@ -13,7 +13,9 @@ import type {
   SearchedSpace,
   SearchOptions,
 } from './gallery-store.ts';
+import { isIntegerKey } from './integer-key.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
+import { numberOrText } from './number-or-text.ts';
 import {
   newerRowsError,
   requireColumns,
@@ -23,7 +25,7 @@ import {
   requireStamp,
   unmovedError,
 } from './requirements.ts';
-import { countUnmoved, createBeside, dropBeside, swapBeside } from './sqlite-beside.ts';
+import { countUnmoved, createBeside, dropBeside, movedRows, swapBeside } from './sqlite-beside.ts';
 import {
   asSqliteError,
   openSqlite,
@@ -31,6 +33,9 @@ import {
   type SqliteDatabase,
   type SqliteOptions,
   type SqliteRow,
+  type SqliteStatement,
+  type SqliteValue,
+  sqliteTransaction,
 } from './sqlite-driver.ts';
 import { findGallery, requireDatabaseFile, type SqliteGallery } from './sqlite-gallery.ts';
 import { type Stamp, stampSchema } from './stamp.ts';
@@ -87,7 +92,7 @@ class SqliteStore implements GalleryStore {
     const { sql } = this.#gallery;
     const count = (table: string): number => Number(this.#all(`SELECT count(*) AS n FROM ${table}`)[0]!['n']);
     return this.#do(() =>
-      this.#read(() => ({ rows: count(sql.table), moved: this.#state().migration ? count(sql.beside) : 0 })),
+      this.#read(() => ({ rows: count(sql.table), moved: this.#state().migration ? count(movedRows(sql)) : 0 })),
     );
   }
 
@@ -104,9 +109,9 @@ class SqliteStore implements GalleryStore {
     const { sql, integers } = this.#gallery;
     return this.#do(() =>
       this.#read(() => {
-        const select = this.#database.prepare(`${this.#selectRows(fields)} WHERE t.${sql.id} = ${sql.key}`);
+        const select = this.#prepare(`${this.#selectRows(fields)} WHERE t.${sql.id} = ${sql.key}`);
         // as a number, any other text would be a 0
-        const asked = integers ? keys.filter((key) => /^-?\d+$/.test(key)) : keys;
+        const asked = integers ? keys.filter((key) => isIntegerKey(key, 64)) : keys;
         return asked.flatMap((key) => select.all(key)).map((row) => this.#row(row, fields));
       }),
     );
@@ -118,7 +123,8 @@ class SqliteStore implements GalleryStore {
       this.#read(() => {
         const unmoved = only === 'unmoved' && this.#state().migration ? 'b.id IS NULL' : 'true';
         const where = `WHERE ${unmoved} AND ${after === null ? 'true' : `t.${sql.id} > ${sql.key}`}`;
-        const found = this.#all(`${this.#selectRows(fields)} ${where} ORDER BY t.${sql.id} LIMIT ?`, ...(after === null ? [] : [after]), limit); // biome-ignore format: short
+        const select = this.#prepare(`${this.#selectRows(fields)} ${where} ORDER BY t.${sql.id} LIMIT ?`);
+        const found = select.all(...(after === null ? [] : [after]), limit);
         return found.map((row) => this.#row(row, fields));
       }),
     );
@@ -136,7 +142,9 @@ class SqliteStore implements GalleryStore {
         const rest = moving ? `WHERE NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})` : '';
         const spaces = [
           { stamp, from: `SELECT t.${sql.id} AS id, t.${sql.vector} AS v FROM ${sql.table} t ${rest}` },
-          ...(moving ? [{ stamp: migration.target, from: `SELECT id, vector AS v FROM ${sql.beside}` }] : []),
+          ...(moving
+            ? [{ stamp: migration.target, from: `SELECT b.id AS id, b.vector AS v FROM ${movedRows(sql)}` }]
+            : []),
         ];
         return spaces.map(({ stamp, from }) => {
           const query = queries.get(stamp.model.digest);
@@ -259,30 +267,21 @@ class SqliteStore implements GalleryStore {
 
   /** One look: all that is read in `body` was there at one moment. */
   #read<T>(body: () => T): T {
-    return this.#transaction('BEGIN', body);
+    return sqliteTransaction(this.#database, 'BEGIN', body);
   }
 
   #write<T>(body: () => T): T {
-    return this.#transaction('BEGIN IMMEDIATE', body);
+    return sqliteTransaction(this.#database, 'BEGIN IMMEDIATE', body);
   }
 
-  #transaction<T>(begin: string, body: () => T): T {
-    this.#database.exec(begin);
-    try {
-      const result = body();
-      this.#database.exec('COMMIT');
-      return result;
-    } catch (error) {
-      try {
-        this.#database.exec('ROLLBACK');
-      } catch {
-        // SQLite has rolled back already
-      }
-      throw error;
-    }
+  /** Prepares what reads columns of the application's: whole numbers come as they are, not rounded and not refused. */
+  #prepare(sql: string): SqliteStatement {
+    const statement = this.#database.prepare(sql);
+    statement.setReadBigInts(true);
+    return statement;
   }
 
-  #all(sql: string, ...values: readonly (string | number | Uint8Array)[]): SqliteRow[] {
+  #all(sql: string, ...values: readonly SqliteValue[]): SqliteRow[] {
     return this.#database.prepare(sql).all(...values);
   }
 
@@ -362,12 +361,12 @@ class SqliteStore implements GalleryStore {
     const { sql, columns } = this.#gallery;
     requireColumns(this.url, columns, fields);
     const named = fields.map((field, i) => `${quoted(field)} AS f${i}`).join(', ');
-    const select = this.#database.prepare(`SELECT ${named || 1} FROM ${sql.table} WHERE ${sql.id} = ${sql.key}`);
+    const select = this.#prepare(`SELECT ${named || 1} FROM ${sql.table} WHERE ${sql.id} = ${sql.key}`);
     return nearest.hits().map((hit) => ({ ...hit, fields: fieldsOf(select.get(hit.key)!, fields) }));
   }
 }
 
 const fieldsOf = (row: SqliteRow, fields: readonly string[]): Hit['fields'] =>
-  Object.fromEntries(fields.map((field, i) => [field, row[`f${i}`]]));
+  Object.fromEntries(fields.map((field, i) => [field, numberOrText(row[`f${i}`])]));
 
 const [GALLERIES, JOURNAL] = ['mixbct_galleries', 'mixbct_journal'];
