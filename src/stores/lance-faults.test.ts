@@ -8,11 +8,13 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
 import { runWithout } from '../../test/helpers/without-packages.ts';
-import { BesideIndex, besideIndex, besideName, everyRow, readRecord, writeRecord } from './lance-beside.ts';
+import type { GalleryRow } from './gallery-store.ts';
+import { BesideIndex, besideName, createBeside, readRecord, writeRecord } from './lance-beside.ts';
 import { arrow, vectorType } from './lance-driver.ts';
 import { movedPairs } from './lance-moved.ts';
 import { countOvertaken, replaceVectors, undoSwap } from './lance-swap.ts';
 import { openStore } from './open-store.ts';
+import { runMigration } from './run-migration.ts';
 import { versionOfVector } from './vectors.ts';
 
 const DIM = 8;
@@ -38,6 +40,9 @@ async function movedGallery(t: TestContext, { folder: inside = testFolder(t), di
   const content = async () => new Map((await (await db.openTable('faces')).query().toArray()).map(({ id, vector }) => [id, [...vector]])); // biome-ignore format: short
   return { db, table, url, store, content };
 }
+
+/** The gallery as the store sees it. */
+const faces = () => ({ name: 'faces.vector', table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }); // biome-ignore format: short
 
 async function* blocksOf<T>(blocks: readonly T[]): AsyncGenerator<T> {
   yield* blocks;
@@ -73,7 +78,7 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
   assert.deepEqual(found.map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['other', 'r3']]); // biome-ignore format: short
   // killed before the swap: the old vectors are still there
   const table = await db.openTable('faces');
-  const gallery = { name, table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }; // biome-ignore format: short
+  const gallery = faces();
   const old = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 0) }));
   await replaceVectors(table, gallery, blocksOf([old]), DIM);
   const { stamp, migration } = await after.state();
@@ -117,7 +122,7 @@ test('LanceDB: a row that is written while the swap runs is noticed, and all row
 test('LanceDB: more vectors than memory may hold are swapped at once, too, and taken back with what was written meanwhile', async (t) => {
   const { db, table, content } = await movedGallery(t);
   const before = await content();
-  const gallery = { name: 'faces.vector', table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }; // biome-ignore format: short
+  const gallery = faces();
   const beside = await db.openTable(besideName(gallery, 'beside'));
   const begun = await table.version();
   const vectors = async function* () {
@@ -131,7 +136,7 @@ test('LanceDB: more vectors than memory may hold are swapped at once, too, and t
   await table.checkout(swap.version - 1);
   assert.deepEqual(new Map((await table.query().toArray()).map(({ id, vector }) => [id, [...vector]])), before, 'none of them until then'); // biome-ignore format: short
   await table.checkoutLatest();
-  assert.equal(await countOvertaken(table, gallery, swap, await besideIndex(beside, everyRow)), 0);
+  assert.equal(await countOvertaken(table, gallery, swap, beside), 0);
 
   await table.add([{ id: 'late', vector: [...vectorOf(9, 5)] }]);
   await table.update({ where: "id = 'r4'", values: { vector: [...vectorOf(4, 6)] } });
@@ -139,6 +144,81 @@ test('LanceDB: more vectors than memory may hold are swapped at once, too, and t
   for (const [i, id] of [...before.keys()].entries()) given.add(id, versionOfVector(vectorOf(Number(id.slice(1)), 2)), BigInt(i)); // biome-ignore format: short
   await undoSwap(table, gallery, swap, given);
   assert.deepEqual(await content(), new Map([...[...before].filter(([id]) => id !== 'r4'), ['late', [...vectorOf(9, 5)]], ['r4', [...vectorOf(4, 6)]]])); // biome-ignore format: short
+});
+
+test('LanceDB: a swap of equal dimensions that is taken back keeps what was written before it and since', async (t) => {
+  const { db, table, content } = await movedGallery(t);
+  const before = await content();
+  await table.update({ where: "id = 'r2'", values: { vector: [...vectorOf(2, 5)] } });
+  const fresh = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 2) }));
+  const swap = await replaceVectors(table, faces(), blocksOf([fresh]), DIM);
+  assert.equal(swap.renamed, false);
+  const beside = await db.openTable(besideName(faces(), 'beside'));
+  assert.equal(await countOvertaken(table, faces(), swap, beside), 1);
+  await table.update({ where: "id = 'r4'", values: { vector: [...vectorOf(4, 6)] } });
+  await table.delete("id = 'r5'");
+  await table.add([{ id: 'late', vector: [...vectorOf(9, 5)] }]);
+  const given = new BesideIndex();
+  for (const [i, { key, vector }] of fresh.entries()) given.add(key, versionOfVector(vector), BigInt(i));
+  await undoSwap(table, faces(), swap, given);
+  const wanted = new Map(before).set('r2', [...vectorOf(2, 5)]).set('r4', [...vectorOf(4, 6)]).set('late', [...vectorOf(9, 5)]); // biome-ignore format: short
+  wanted.delete('r5');
+  assert.deepEqual(await content(), wanted);
+});
+
+test('LanceDB: a row without vector gets one by the cut-over to other dimensions, and has none after the rollback', async (t) => {
+  const { table, store, content } = await movedGallery(t, { dim: 12, moved: 0 });
+  await table.add([{ id: 'r10', vector: null }]);
+  const before = new Map((await table.query().toArray()).map(({ id, vector }) => [id, vector && [...vector]]));
+  const rows = (await store.page(null, 100)).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(Number(key.slice(1)) + 1) })); // biome-ignore format: short
+  await store.commit({ rows, entry: { batch: 1, at: '2026-01-01', ms: 1 } });
+  await store.cutOver();
+  assert.deepEqual((await content()).get('r10'), Array(12).fill(11));
+  await store.rollback();
+  await table.checkoutLatest();
+  assert.deepEqual(new Map((await table.query().toArray()).map(({ id, vector }) => [id, vector && [...vector]])), before); // biome-ignore format: short
+});
+
+test('LanceDB: cut-overs that were killed in their swap, and before the table with the former vectors is there, can be repeated', async (t) => {
+  const { db, table, url, store } = await movedGallery(t);
+  await writeRecord(db, 'faces.vector', { ...(await readRecord(db, 'faces.vector')), swapping: 'then' });
+  await createBeside(db, besideName(faces(), 'former'), DIM);
+  const killed = t.mock.method(Object.getPrototypeOf(db), 'createTable', () => Promise.reject(new Error('killed')));
+  await assert.rejects(store.cutOver(), /killed/);
+  killed.mock.restore();
+  await using after = await openStore(url);
+  assert.equal((await after.state()).migration!.phase, 'moving');
+  await after.cutOver();
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  assert.equal(await table.countRows(), 10);
+});
+
+test('LanceDB: ids that tell no row from another are refused; where they come later, a migration ends and names them', async (t) => {
+  const { table, store } = await movedGallery(t, { moved: 0 });
+  const source = { target: other, fields: [], vectors: async (rows: readonly GalleryRow[]) => rows.map(() => vectorOf(1, 2)) }; // biome-ignore format: short
+  await table.add([{ id: 'r3', vector: [...vectorOf(3, 4)] }]);
+  const { ended, moved, failed } = await runMigration(store, source);
+  assert.deepEqual([ended, moved, failed.map(({ key }) => key)], ['moved', 10, ['r3']]);
+  assert.match(failed[0]!.problem, /is not taken: its id is not unique/);
+  await store.rollback();
+  await assert.rejects(store.beginMigration(migrationTo(other)), /the column id holds r3 twice.*\n.*\?id=/);
+  await table.delete("id = 'r3'");
+  await store.beginMigration(migrationTo(other));
+});
+
+test('LanceDB: whole numbers of 64 bits are fields that JSON has, and keys that no id can be are not found', async (t) => {
+  const folder = testFolder(t);
+  const db = await connect(folder);
+  t.after(() => db.close());
+  const a = arrow();
+  const fields = [new a.Field('id', new a.Int32(), true), new a.Field('vector', vectorType(2), true), new a.Field('big', new a.Int64(), true)]; // biome-ignore format: short
+  const table = await db.createTable('faces', [{ id: 1, vector: [1, 0], big: 7n }, { id: 2, vector: [0, 1], big: 2n ** 53n + 1n }], { schema: new a.Schema(fields) }); // biome-ignore format: short
+  await using store = await openStore(`lancedb:${folder}#faces`);
+  const found = await store.rows(['1', '2', '3000000000', '99999999999999999999', 'x'], ['big']);
+  assert.deepEqual(found.map((row) => row.fields['big']).sort(), [7, '9007199254740993']); // biome-ignore format: short
+  await store.stamp(stampOf('old', 2));
+  await table.add([{ id: null, vector: [1, 1], big: 1n }]);
+  await assert.rejects(store.beginMigration(migrationTo(other, stampOf('old', 2))), /the column id holds NULL/);
 });
 
 test('LanceDB: a search that a rollback overtakes finds what is there then', async (t) => {

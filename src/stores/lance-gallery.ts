@@ -1,6 +1,7 @@
 import type { Connection, Table } from '@lancedb/lancedb';
 import type * as Arrow from 'apache-arrow';
 import { UserError } from '../base/errors.ts';
+import { isIntegerKey } from './integer-key.ts';
 import { arrow, quotedColumn, quotedText } from './lance-driver.ts';
 import { galleryColumns, type StoreUrl } from './store-url.ts';
 
@@ -48,9 +49,24 @@ export async function describeLance(table: Table, url: StoreUrl): Promise<LanceG
   return { name, table: table.name, id, vector, columns, idType, integers, dim: vectorType.listSize };
 }
 
+/** @throws UserError if an id is NULL or occurs twice: no column of LanceDB is declared unique */
+export async function requireUniqueIds(table: Table, { id }: LanceGallery, url: string): Promise<void> {
+  let previous: string | null = null;
+  for await (const batch of table
+    .query()
+    .orderBy({ columnName: id })
+    .select({ key: quotedColumn(id) }))
+    for (const value of batch.getChild('key')!) {
+      const key = value === null ? null : String(value);
+      if (key !== null && key !== previous) previous = key;
+      else throw new UserError(`${url}: the column ${id} ${key === null ? 'holds NULL' : `holds ${key} twice`}, so a row cannot be told from another`, { hint: 'give each row an id of its own, or name another column in the URL: ?id=…' }); // biome-ignore format: short
+    }
+}
+
 /** Filter of the rows with these keys; null if none of them can be an id. */
-export function keysFilter({ id, integers }: LanceGallery, keys: readonly string[]): string | null {
-  const possible = integers ? keys.filter((key) => /^-?\d+$/.test(key)) : keys;
+export function keysFilter({ id, idType, integers }: LanceGallery, keys: readonly string[]): string | null {
+  const { bitWidth, isSigned: signed } = idType as Arrow.Int;
+  const possible = integers ? keys.filter((key) => isIntegerKey(key, bitWidth, { signed })) : keys;
   if (possible.length === 0) return null;
   return `${quotedColumn(id)} IN (${(integers ? possible : possible.map(quotedText)).join(', ')})`;
 }

@@ -3,6 +3,7 @@ import type { GalleryRow } from './gallery-store.ts';
 import { besideIndex, besideKeys, besideRows } from './lance-beside.ts';
 import { quotedColumn, vectorsOf } from './lance-driver.ts';
 import { afterFilter, besideRange, keysFilter, type LanceGallery, projection } from './lance-gallery.ts';
+import { numberOrText } from './number-or-text.ts';
 import { versionOfVector } from './vectors.ts';
 
 /** Where rows are read. `beside`: null without a migration. */
@@ -54,7 +55,7 @@ async function ownRows({ gallery, fields }: LanceRows, query: Query): Promise<Ga
   const found: GalleryRow[] = [];
   for await (const batch of query.select({ ...projection(gallery), ...named }))
     for (const [i, vector] of vectorsOf(batch.getChild('vector')).entries()) {
-      const values = fields.map((field, f) => [field, batch.getChild(`f${f}`)!.get(i)]);
+      const values = fields.map((field, f) => [field, numberOrText(batch.getChild(`f${f}`)!.get(i))]);
       found.push({
         ...{ key: String(batch.getChild('key')!.get(i)), version: versionOfVector(vector), vector },
         ...{ moved: false, beside: null, fields: Object.fromEntries(values) },

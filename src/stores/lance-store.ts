@@ -27,7 +27,7 @@ import {
   writeRecord,
 } from './lance-beside.ts';
 import { asLanceError, openLance } from './lance-driver.ts';
-import { describeLance, keysFilter, type LanceGallery, openLanceTable } from './lance-gallery.ts';
+import { describeLance, keysFilter, type LanceGallery, openLanceTable, requireUniqueIds } from './lance-gallery.ts';
 import { type ApplicationRow, applicationRows, countMoved, type MovedPair, movedPairs } from './lance-moved.ts';
 import { type LanceRows, rowsAfter, rowsByKey, unmovedAfter } from './lance-rows.ts';
 import { offerMoved, offerNearest, offerUnmoved } from './lance-search.ts';
@@ -157,6 +157,7 @@ class LanceStore implements GalleryStore {
     await this.#do(async () => {
       const look = requireStamp(this.url, await this.#look());
       requireNoMigration(this.url, look);
+      await requireUniqueIds(this.#table, look.gallery, this.url);
       await createBeside(this.#db, besideName(look.gallery, 'beside'), record.target.dim);
       await this.#save(look, { migration: JSON.stringify(record) });
     });
@@ -310,11 +311,15 @@ class LanceStore implements GalleryStore {
   async #swap(look: Look, dim: number, had: 'keep' | 'drop'): Promise<number> {
     const { gallery } = look;
     const beside = await this.#beside(look);
-    if (had === 'keep') await this.#keepFormer(gallery, beside);
+    if (had === 'keep') {
+      // of a swap that was killed before it was: who looks while `former` is made anew needs not ask it
+      if (look.record.swapping !== null) await this.#save(look, { swapping: null });
+      await this.#keepFormer(gallery, beside);
+    }
     await this.#save(look, { swapping: new Date().toISOString() });
     const pairs = movedPairs(this.#table, gallery, beside);
     const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), dim);
-    const late = await countOvertaken(this.#table, gallery, swap, await besideIndex(beside, everyRow));
+    const late = await countOvertaken(this.#table, gallery, swap, beside);
     if (late > 0) {
       const given = await this.#db.openTable(besideName(gallery, had === 'keep' ? 'former' : 'beside'));
       await undoSwap(this.#table, gallery, swap, await besideIndex(given, everyRow));

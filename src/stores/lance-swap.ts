@@ -1,5 +1,5 @@
 import type { Table } from '@lancedb/lancedb';
-import type { BesideIndex } from './lance-beside.ts';
+import { type BesideIndex, besideIndex, everyRow } from './lance-beside.ts';
 import { arrow, vectorColumn, vectorType } from './lance-driver.ts';
 import { FORMER, FRESH, idColumn, type LanceGallery } from './lance-gallery.ts';
 import { type ApplicationRow, applicationRows } from './lance-moved.ts';
@@ -71,32 +71,53 @@ async function setVectors(
   return Number((await table.mergeInsert(gallery.id).whenMatchedUpdateAll().execute(data)).version);
 }
 
-/** The rows that a swap has overtaken: those that were written after they were read. `read`: the versions that were. */
+/**
+ * The number of rows that a swap has overtaken: those that were written after they were read. `beside`: the table with the vectors
+ * that it gave.
+ */
 export async function countOvertaken(
   table: Table,
   gallery: LanceGallery,
   { version, renamed }: Swap,
-  read: BesideIndex,
+  beside: Table,
 ): Promise<number> {
   await table.checkout(version - 1);
-  const unfilled = renamed ? await table.countRows(`${FRESH} IS NULL`) : 0;
-  let late = 0;
-  for await (const rows of applicationRows(table, gallery))
-    for (const { key, vector } of rows) if (!read.has(key, versionOfVector(vector))) late++;
+  const late = await countOthers(table, gallery, beside, everyRow);
+  // NULL is what a row gets that had no vector, and what one has that was inserted after the column was filled
+  const unfilled = renamed ? await countOthers(table, gallery, beside, `${everyRow} AND vector IS NULL`, `${FRESH} IS NULL`) : 0; // biome-ignore format: short
   await table.checkoutLatest();
   return Math.max(late, unfilled);
 }
 
+/** The number of the application's rows, by a filter, whose version is not among those of the rows beside, by a filter of these. */
+async function countOthers(
+  table: Table,
+  gallery: LanceGallery,
+  beside: Table,
+  besideFilter: string,
+  filter?: string,
+): Promise<number> {
+  const index = await besideIndex(beside, besideFilter);
+  let count = 0;
+  for await (const rows of applicationRows(table, gallery, filter))
+    for (const { key, vector } of rows) if (!index.has(key, versionOfVector(vector))) count++;
+  return count;
+}
+
 /** Takes a swap back; what was written before it and since stays. `given`: the versions of the vectors that it gave. */
 export async function undoSwap(table: Table, gallery: LanceGallery, swap: Swap, given: BesideIndex): Promise<void> {
+  const isGiven = ({ key, vector }: ApplicationRow): boolean => given.has(key, versionOfVector(vector));
   const kept: ApplicationRow[] = [];
   if (!swap.renamed) {
+    const before = new Map<string, ApplicationRow>();
     await table.checkout(swap.version - 1);
-    for await (const rows of applicationRows(table, gallery)) kept.push(...rows);
+    for await (const rows of applicationRows(table, gallery)) for (const row of rows) before.set(row.key, row);
     await table.checkoutLatest();
+    for await (const rows of applicationRows(table, gallery))
+      for (const row of rows) if (isGiven(row) && before.has(row.key)) kept.push(before.get(row.key)!);
   } else {
     for await (const rows of applicationRows(table, gallery))
-      for (const row of rows) if (row.vector?.length === gallery.dim && !given.has(row.key, versionOfVector(row.vector))) kept.push(row); // biome-ignore format: short
+      for (const row of rows) if (row.vector?.length === gallery.dim && !isGiven(row)) kept.push(row);
     await table.alterColumns([
       { path: gallery.vector, rename: FRESH },
       { path: FORMER, rename: gallery.vector },

@@ -77,7 +77,7 @@ export async function runMigration(
     }
   };
   try {
-    for await (const rows of batches(store, source.fields, order, batchSize, failed)) {
+    for await (const rows of batches(store, source.fields, order, batchSize, failed, () => moved)) {
       if (moved >= limit) return { ended: 'limit', moved, failed: listOf(failed) };
       if (await isPaused()) return { ended: 'paused', moved, failed: listOf(failed) };
       const begun = performance.now();
@@ -103,13 +103,21 @@ function requireSame(url: string, id: string, migration: MigrationRecord): Migra
   throw new UserError(`${url}: another migration was begun there while this one ran`);
 }
 
-/** Rows that are not moved, those in `order` first, then pages over the gallery until a pass finds only rows that failed. */
+/** Passes over the gallery that find rows of which none is moved, until these count as failed: the application may be changing them. */
+const VAIN_PASSES = 3;
+const NOT_TAKEN = 'is not taken: its id is not unique, or it is changed all the time';
+
+/**
+ * Rows that are not moved, those in `order` first, then pages over the gallery until a pass finds only rows that failed. Those that no
+ * pass gets moved are added to `failed`. `countMoved`: the rows that the caller has moved.
+ */
 async function* batches(
   store: GalleryStore,
   fields: readonly string[],
   order: Iterable<string>,
   size: number,
-  failed: ReadonlyMap<string, string>,
+  failed: Map<string, string>,
+  countMoved: () => number,
 ): AsyncGenerator<readonly GalleryRow[]> {
   const isOpen = ({ key, moved }: GalleryRow): boolean => !moved && !failed.has(key);
   let keys: string[] = [];
@@ -119,8 +127,9 @@ async function* batches(
     keys = [];
   }
   yield (await store.rows(keys, fields)).filter(isOpen);
-  for (let found = true; found; ) {
+  for (let [found, vain] = [true, 0]; found; ) {
     found = false;
+    const before = countMoved();
     let after: string | null = null;
     for (;;) {
       const page: readonly GalleryRow[] = await store.page(after, size, { fields, only: 'unmoved' });
@@ -129,7 +138,9 @@ async function* batches(
       const open = page.filter(isOpen);
       if (open.length > 0) found = true;
       yield open;
+      if (vain === VAIN_PASSES - 1 && countMoved() === before) for (const { key } of open.filter(isOpen)) failed.set(key, NOT_TAKEN); // biome-ignore format: short
     }
+    vain = countMoved() === before ? vain + 1 : 0;
   }
 }
 
