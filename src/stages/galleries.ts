@@ -6,7 +6,7 @@ import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import { createGallery } from '../stores/create-gallery.ts';
 import type { GalleryCounts, GalleryDescription, GalleryState } from '../stores/gallery-store.ts';
-import type { NewRow } from '../stores/new-gallery.ts';
+import { type NewRow, TableExistsError } from '../stores/new-gallery.ts';
 import { openStore } from '../stores/open-store.ts';
 import type { Stamp } from '../stores/stamp.ts';
 import { stampText } from '../stores/stamp-text.ts';
@@ -27,9 +27,13 @@ const BLOCK = 4096;
 
 /**
  * Creates a gallery of a feature set, stamped. Ids are those of the set; a set without ids gives its row numbers. Rows without
- * embedding are left out. @throws UserError if there is such a table, or the data set is not that of the features
+ * embedding are left out. `resume`: goes on with an attempt that was killed, so a table with these rows is taken for the one that it
+ * made. @throws UserError if there is such a table, or the data set is not that of the features
  */
-export async function loadGallery({ features, url, data }: LoadGalleryOptions): Promise<LoadedGallery> {
+export async function loadGallery(
+  { features, url, data }: LoadGalleryOptions,
+  { resume = false } = {},
+): Promise<LoadedGallery> {
   using set = FeatureSet.open(features);
   const stamp = stampOfFeatures(set, { normalised: true });
   using images = data === undefined ? null : openDataset(data);
@@ -37,7 +41,6 @@ export async function loadGallery({ features, url, data }: LoadGalleryOptions): 
     throw new UserError(`${features} has no features of ${data}`, { hint: optionHint('--data must name the data set that they were extracted from') }); // biome-ignore format: short
   const { count, dim } = set.info;
   const [labels, missing] = [set.labels(), set.missing()];
-  let rows = 0;
   const bar = progressIfLong('load', count);
   const blocks = function* (): Iterable<readonly NewRow[]> {
     for (let from = 0; from < count; from += BLOCK) {
@@ -50,16 +53,29 @@ export async function loadGallery({ features, url, data }: LoadGalleryOptions): 
         const image = images ? images.record(row).image : null;
         block.push({ id: set.id(row) ?? String(row), vector: unit.slice(i * dim, (i + 1) * dim), label: labels[row]!, image }); // biome-ignore format: short
       }
-      rows += block.length;
       yield block;
       bar.update(from + size);
     }
   };
-  await createGallery(url, { dim, images: images !== null, blocks });
-  bar.stop();
+  const rows = count - missing.size;
+  try {
+    await createGallery(url, { dim, images: images !== null, blocks });
+  } catch (error) {
+    if (!(resume && error instanceof TableExistsError && (await isLoaded(url, rows, stamp)))) throw error;
+  } finally {
+    bar.stop();
+  }
   await using store = await openStore(url);
   await store.stamp(stamp);
   return { url: store.url, rows, stamp };
+}
+
+/** Whether a table can be what was loaded: as many rows with vectors of as many dimensions, which no other model and no migration has. */
+async function isLoaded(url: string, rows: number, { dim, model }: Stamp): Promise<boolean> {
+  await using store = await openStore(url);
+  const [counts, described, { stamp, migration }] = [await store.counts(), await store.describe(), await store.state()];
+  const isOurs = migration === null && (stamp === null || stamp.model.digest === model.digest);
+  return isOurs && counts.rows === rows && (described.dim ?? dim) === dim;
 }
 
 /** What the vectors of a gallery are of: those of a run, or those of a feature set. */

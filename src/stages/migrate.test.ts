@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { reportsOf } from '../../test/helpers/reports.ts';
 import { sqliteGallery } from '../../test/helpers/sqlite-gallery.ts';
 import type { TestGallery, TestRow } from '../../test/helpers/store-conformance.ts';
 import { fileDigest } from '../artifacts/digest.ts';
@@ -246,6 +247,32 @@ test('an adapter for the gallery moves it without images, one for the query or b
   assert.equal((await gallery.content()).size, COUNT);
 });
 
+test('vectors that an adapter mapped into the space of a model can be moved to those of the model itself', async (t) => {
+  const { url, at, features } = await world(t, { newDim: DIM });
+  await writeAdapter({ old: at('old'), new: features, direction: 'gallery', out: at('gallery'), metric: 'rank-1', candidates: ['procrustes'], resamples: 10, allowWorse: true }); // biome-ignore format: short
+  for (const source of [{ adapter: at('gallery') }, { features }]) {
+    await migrate({ url, ...source });
+    await cutOver(url);
+    await finishMigration(url);
+  }
+  assert.equal((await migrationStatus(url)).stamp?.adapter, null);
+  await assert.rejects(migrate({ url, features }), /its vectors are of new .* already/);
+});
+
+test('an order that is gone or has changed is news: the migration goes on without it', async (t) => {
+  const reports = reportsOf(t);
+  const { at, url, features } = await world(t);
+  const order = at('order.txt');
+  writeFileSync(order, `${keyOf(7)}\n`);
+  await migrate({ url, features, order, batchSize: 10, limit: 1 });
+  writeFileSync(order, `${keyOf(8)}\n`);
+  await migrate({ url, batchSize: 10, limit: 1 });
+  assert.match(reports.text(), /order\.txt has changed since the migration began: the other rows follow/);
+  rmSync(order);
+  assert.equal((await migrate({ url })).ended, 'moved');
+  assert.match(reports.text(), /order\.txt cannot be read any more \(.*no such file/);
+});
+
 test('a feature set that has changed, lacks rows or ids, or names no model is refused or says which rows it lacks', async (t) => {
   const { url, at, write, features, gallery, row } = await world(t);
   await write('nameless', embeddings('new', DIM, 0.3), DIM, null);
@@ -293,6 +320,14 @@ test('images of a column of paths, of a column of bytes and of a folder by id gi
     assert.ok((await verifyGallery(gallery.url, { sample: 5 })).ok);
     await rollBack(gallery.url);
   }
+  await migrate({ url: gallery.url, model, images: 'path', flip: 'mean', batchSize: 5, limit: 5 });
+  const began = /takes new vectors from .*run \(images of the column path, flip mean\), not from /;
+  for (const other of [{ images: 'path' }, { images: 'image', flip: 'mean' as const }, { folder: join(folder, 'photos'), flip: 'mean' as const }]) // biome-ignore format: short
+    await assert.rejects(migrate({ url: gallery.url, model, ...other }), began);
+  await migrate({ url: gallery.url, model, images: 'path', flip: 'mean', limit: 5 });
+  assert.equal((await migrate({ url: gallery.url })).ended, 'moved');
+  assert.ok((await verifyGallery(gallery.url, { sample: count })).ok);
+  await rollBack(gallery.url);
   await assert.rejects(migrate({ url: gallery.url, model, images: 'label' }), /has no column label/);
   assert.equal((await migrationStatus(gallery.url)).migration, null);
   writeFileSync(join(folder, 'photos', key(4)), 'no image');

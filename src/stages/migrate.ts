@@ -10,8 +10,8 @@ import { type MigrationRun, type RunMigrationOptions, runMigration } from '../st
 import type { Stamp } from '../stores/stamp.ts';
 import { stampText } from '../stores/stamp-text.ts';
 import { type MigrationCheck, verifyMigration } from '../stores/verify-migration.ts';
-import { type OrderFile, openOrder } from './migration-order.ts';
-import { type MigrationSourceOptions, type OpenedSource, openSource, reopenSource } from './migration-sources.ts';
+import { type OrderFile, openOrder, reopenOrder } from './migration-order.ts';
+import { isSameSource, type MigrationSourceOptions, type OpenedSource, openSource, reopenSource, sourceText } from './migration-sources.ts'; // biome-ignore format: short
 
 /** Opens the gallery at a URL for one step. */
 async function withStore<T>(url: string, step: (store: GalleryStore) => Promise<T>): Promise<T> {
@@ -95,7 +95,8 @@ export const migrate = (options: MigrateOptions & { readonly resume?: boolean })
       ? await sourceOf(options, migration, { url: store.url, stamp })
       : await openSource(options, { url: store.url, stamp });
     await requireFields(store, source);
-    const order = openOrder(migration ? migration.order?.path : options.order, { from: stamp, to: source.target });
+    const models = { from: stamp, to: source.target };
+    const order = migration ? reopenOrder(migration.order, models) : openOrder(options.order, models);
     if (migration?.phase === 'cut-over') requireMigration(store.url, { stamp, migration }, 'moving');
     if (!migration) await store.beginMigration(recordOf(stamp, source, order));
     if (migration?.paused) {
@@ -117,11 +118,15 @@ async function sourceOf(
 ): Promise<OpenedSource> {
   if (!hasSource(options)) return await reopenSource(began, target, gallery);
   const source = await openSource(options, gallery);
-  if (source.record.kind === began.kind && source.record.digest === began.digest) return source;
+  if (isSameSource(source, { source: began, target })) return source;
   source[Symbol.dispose]();
-  throw new UserError(`${gallery.url}: its migration takes new vectors from ${began.path} (${began.kind})`, {
-    hint: `go on with that: mixbct migrate resume '${gallery.url}', or end it: mixbct migrate rollback '${gallery.url}'`,
-  });
+  throw new UserError(
+    `${gallery.url}: its migration takes new vectors from ${sourceText(began, target)}, not from ${sourceText(source.record, source.target)}`,
+    {
+      // biome-ignore format: short
+      hint: `go on with that: mixbct migrate resume '${gallery.url}', or end it: mixbct migrate rollback '${gallery.url}'`,
+    },
+  );
 }
 
 const recordOf = (from: Stamp, { target, record }: OpenedSource, order: OrderFile | null): MigrationRecord => ({

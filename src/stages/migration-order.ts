@@ -4,6 +4,7 @@ import { fileDigest } from '../artifacts/digest.ts';
 import { backfillFiles } from '../backfill/backfill-artifact.ts';
 import { openBackfillOrder } from '../backfill/order-file.ts';
 import { UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
 import { readIdFile } from '../features/id-file.ts';
 import type { Stamp } from '../stores/stamp.ts';
 
@@ -24,6 +25,24 @@ export function openOrder(path: string | undefined, models: Models): OrderFile |
   if (folder !== undefined && name !== undefined && statSync(folder, { throwIfNoEntry: false })?.isDirectory())
     return ofSimulation(folder, name, models);
   return { path: resolve(path), digest: fileDigest(path), keys: readIdFile(path) };
+}
+
+/**
+ * Opens the order that a migration began with. An order is a wish: without the file that it was, rows are moved in the order of the
+ * store, and a line of news says so.
+ */
+export function reopenOrder(began: Pick<OrderFile, 'path' | 'digest'> | null, models: Models): OrderFile | null {
+  if (began === null) return null;
+  let problem = 'has changed since the migration began';
+  try {
+    const order = openOrder(began.path, models);
+    if (order?.digest === began.digest) return order;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    problem = `cannot be read any more (${error.message.split('\n', 1)[0]})`;
+  }
+  logLine(`the order ${began.path} ${problem}: the other rows follow in the order of the store`);
+  return null;
 }
 
 function ofSimulation(folder: string, name: string, { from, to }: Models): OrderFile {

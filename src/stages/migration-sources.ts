@@ -1,6 +1,8 @@
 import { resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { Adapter } from '../adapt/index.ts';
 import { optionHint, UserError } from '../base/errors.ts';
+import { LargeMap } from '../base/large-map.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { decodeBatch } from '../data/batch-decoder.ts';
@@ -8,7 +10,7 @@ import type { Encoder } from '../encoders/index.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import type { GalleryRow } from '../stores/gallery-store.ts';
-import type { MigrationSource } from '../stores/migration-record.ts';
+import type { MigrationRecord, MigrationSource } from '../stores/migration-record.ts';
 import type { VectorSource } from '../stores/run-migration.ts';
 import type { Stamp } from '../stores/stamp.ts';
 import { stampText } from '../stores/stamp-text.ts';
@@ -46,7 +48,8 @@ export async function openSource(options: MigrationSourceOptions, gallery: Galle
     : adapter !== undefined
       ? adapterSource(adapter, gallery)
       : await imageSource({ ...options, model: model! }, gallery); // biome-ignore format: short
-  if (source.target.model.digest !== gallery.stamp.model.digest || source.target.adapter) return source;
+  if (source.target.model.digest !== gallery.stamp.model.digest || source.target.adapter || gallery.stamp.adapter)
+    return source;
   source[Symbol.dispose]();
   throw new UserError(`${gallery.url}: its vectors are of ${stampText(source.target)} already`);
 }
@@ -61,6 +64,22 @@ export async function reopenSource(record: MigrationSource, target: Stamp, galle
   throw new UserError(`${path} is not what it was when the migration of ${gallery.url} began: its digest is ${source.record.digest}, it was ${digest}`, { hint: `restore it, or begin again with: mixbct migrate rollback '${gallery.url}'` }); // biome-ignore format: short
 }
 
+type MadeOf = Pick<MigrationRecord, 'source' | 'target'>;
+
+/** Whether a source gives the very vectors that a migration began with. Where it lies does not matter. */
+export const isSameSource = ({ record, target }: OpenedSource, began: MadeOf): boolean =>
+  target.dim === began.target.dim &&
+  target.flip === began.target.flip &&
+  isDeepStrictEqual({ ...record, path: '' }, { ...began.source, path: '' });
+
+/** A source for a person. */
+export function sourceText(record: MigrationSource, { flip }: Stamp): string {
+  const { kind, path } = record;
+  if (kind !== 'images') return `${path} (${kind})`;
+  const { column, folder } = record;
+  return `${path} (images of ${column === null ? 'ids' : `the column ${column}`}${folder === null ? '' : ` in ${folder}`}, flip ${flip ?? 'none'})`;
+}
+
 function featureSource(path: string, { stamp: { normalised } }: Gallery): OpenedSource {
   const set = FeatureSet.open(path);
   try {
@@ -69,7 +88,7 @@ function featureSource(path: string, { stamp: { normalised } }: Gallery): Opened
       throw new UserError(`${path} has no ids, so none of its rows can be told from another`, {
         hint: 'extract it from a data set with ids, or import it with ids: mixbct import-features … --ids',
       });
-    const rowOf = new Map<string, number>();
+    const rowOf = new LargeMap<string, number>();
     for (let row = 0; row < set.info.count; row++) rowOf.set(set.id(row)!, row);
     const missing = set.missing();
     return {

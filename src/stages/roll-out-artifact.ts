@@ -37,6 +37,8 @@ export const rollOutFiles = (folder: string) => ({
   progress: join(folder, FILE),
   thresholds: join(folder, 'thresholds.json'),
   order: join(folder, 'order.jsonl'),
+  /** There while the gallery is loaded. */
+  loading: join(folder, 'loading'),
   gallery: join(folder, 'gallery'),
 });
 

@@ -11,8 +11,9 @@ import { UserError } from '../base/errors.ts';
 import type { Reporter } from '../base/progress.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
+import { TableExistsError } from '../stores/new-gallery.ts';
 import { parseStoreUrl, withoutPassword } from '../stores/store-url.ts';
-import { loadGallery } from './galleries.ts';
+import { type LoadGalleryOptions, loadGallery } from './galleries.ts';
 import { cutOver, migrate, migrationStatus, verifyGallery } from './migrate.ts';
 import { type RollOut, rollOutArtifact, rollOutFiles, rollOutUrl, type SearchesAt, searchesText } from './roll-out-artifact.ts'; // biome-ignore format: short
 import { searchesAt } from './roll-out-searches.ts';
@@ -69,11 +70,12 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
   );
   const own = options.gallery === undefined ? [] : [options.gallery];
   const key = digestOf(canonicalJson([oldSet.digest, newSet.digest, order, queries, seed, made, ...own]));
-  const isWorthKeeping = (folder: string): boolean => existsSync(rollOutFiles(folder).progress);
+  const isWorthKeeping = (folder: string): boolean =>
+    existsSync(rollOutFiles(folder).progress) || existsSync(rollOutFiles(folder).loading);
   await rollOutArtifact.write(out, { force, inputs, resume: { key, isWorthKeeping } }, async (folder) => {
     const files = rollOutFiles(folder);
     const url = options.gallery ?? rollOutUrl(folder);
-    const done: { -readonly [K in keyof RollOut]: RollOut[K] } = isWorthKeeping(folder) ? (readJson(files.progress) as RollOut) : {}; // biome-ignore format: short
+    const done: { -readonly [K in keyof RollOut]: RollOut[K] } = existsSync(files.progress) ? (readJson(files.progress) as RollOut) : {}; // biome-ignore format: short
     const step = async <K extends keyof RollOut>(name: K, make: () => Promise<RollOut[K]>): Promise<void> => {
       if (done[name] !== undefined) return;
       signal?.throwIfAborted();
@@ -89,8 +91,9 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
       rmSync(files.gallery, { recursive: true, force: true }); // of an attempt that was killed before its stamp
       writeThresholds([evaluation], { out: files.thresholds, force: true });
       if (backfill !== undefined) writeOrderOf(oldSet, backfill, order, files.order);
-      return { rows: (await loadGallery({ features: old, url, data })).rows };
+      return { rows: await loadOnce({ features: old, url, data }, files.loading) };
     });
+    rmSync(files.loading, { force: true });
     const { rows } = done.loaded!;
     await step('before', () => search('before'));
     const source = {
@@ -124,6 +127,21 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
       ...(options.gallery !== undefined && { url: options.gallery }),
     };
   });
+}
+
+/**
+ * Loads a gallery. The file `loading` tells an attempt after one that was killed that the table may be there already: it is made before
+ * anything else is written of it. → the number of rows. @throws UserError if there is such a table that no attempt has made
+ */
+export async function loadOnce(gallery: LoadGalleryOptions, loading: string): Promise<number> {
+  const resume = existsSync(loading);
+  writeAtomic(loading, '');
+  try {
+    return (await loadGallery(gallery, { resume })).rows;
+  } catch (error) {
+    if (error instanceof TableExistsError && !resume) rmSync(loading);
+    throw error;
+  }
 }
 
 /** @throws UserError if a gallery cannot be at the place, or its URL has a password: an experiment and what it leaves behind are no secret */
