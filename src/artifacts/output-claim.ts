@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, readlinkSync, realpathSync, renameSync, rmSync } from 'node:fs'; // biome-ignore format: short
 import { basename, dirname, join, resolve, sep } from 'node:path';
-import { optionHint, UserError } from '../base/errors.ts';
+import { codeOf, messageOf, optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { entryAt, isFolder } from '../base/regular-file.ts';
-import { fsyncPath } from './durable-write.ts';
+import { fsyncPath, isDiskFull } from './durable-write.ts';
 import { manifestAt } from './manifest.ts';
 import { isObjectUrl } from './object-url.ts';
 import { lockOutput, type OutputLock } from './output-lock.ts';
@@ -157,13 +157,26 @@ export function restoreReplaced(path: string): void {
   logLine(`${path}: put back the output that a killed attempt had moved aside`);
 }
 
+/** Moves an output aside, where `restoreReplaced` finds it. @throws UserError if its file system refuses: it stays as it is */
+export function moveAside(path: string): void {
+  try {
+    renameSync(path, replacedPath(path));
+  } catch (cause) {
+    if (isDiskFull(cause)) throw cause;
+    throw new UserError(`${path} cannot be moved aside to be replaced (${codeOf(cause) ?? messageOf(cause)}): it stays`, {
+      hint: ['move it away yourself', ELSEWHERE],
+      cause,
+    });
+  }
+}
+
 /** Renames a finished folder to `path`. A previous output is moved aside first, and removed when the new one is in place. */
 export function replaceFolder(finished: string, path: string): void {
   const aside = replacedPath(path);
   const replaces = entryAt(path) !== undefined;
   if (replaces) {
     rmSync(aside, { recursive: true, force: true });
-    renameSync(path, aside);
+    moveAside(path);
   }
   try {
     renameSync(finished, path);

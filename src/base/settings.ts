@@ -3,10 +3,13 @@ import { UserError } from './errors.ts';
 import { didYouMean } from './suggestion.ts';
 import { isSettingKey, parseYaml } from './yaml.ts';
 
-/** A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. @throws UserError naming the setting. */
+/**
+ * A copy of `raw` with settings such as `method.ratio=0.5` applied; values are YAML. What stands at several places of `raw`, such
+ * as a YAML alias, is changed at the named one only. @throws UserError naming the setting.
+ */
 export function applySettings(raw: unknown, settings: readonly string[]): unknown {
-  if (settings.length === 0) return structuredClone(raw ?? {});
-  const result = structuredClone(isTree(raw) ? raw : {});
+  if (settings.length === 0) return copyOfTree(raw ?? {});
+  const result = copyOfTree(isTree(raw) ? raw : {}) as Record<string, unknown>;
   for (const setting of settings) {
     const shown = setting.length > 80 ? `${setting.slice(0, 80)}…` : setting;
     const at = setting.indexOf('=');
@@ -29,6 +32,12 @@ export function applySettings(raw: unknown, settings: readonly string[]): unknow
 const MOST_KEYS = 16;
 
 const isTree = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object';
+
+/** A copy in which nothing is shared between two places. */
+function copyOfTree(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copyOfTree);
+  return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, at]) => [key, copyOfTree(at)])) : value;
+}
 
 /** All problems of a failed check, a line each; an unknown key comes with the nearest known one. */
 export function describeIssues(error: z.ZodError, schema: z.ZodType): string {

@@ -3,6 +3,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { fsyncPath } from '../artifacts/durable-write.ts';
 import { kindAt, MANIFEST } from '../artifacts/manifest.ts';
 import {
+  moveAside,
   type OutputKind,
   type OverwriteOptions,
   replacedPath,
@@ -82,6 +83,8 @@ export class RunOutput implements Disposable {
   readonly #out: string;
   readonly #replaced: string;
   readonly #lock: OutputLock;
+  /** Whether nothing of a replaced run stands at `out` any more. */
+  #begun = false;
 
   private constructor(out: string, lock: OutputLock) {
     this.#out = out;
@@ -111,12 +114,14 @@ export class RunOutput implements Disposable {
   /** Makes an empty directory for a new run. */
   begin(): void {
     if (existsSync(this.#replaced)) rmSync(this.#out, { recursive: true, force: true });
-    else if (existsSync(this.#out)) renameSync(this.#out, this.#replaced);
+    else if (existsSync(this.#out)) moveAside(this.#out);
+    this.#begun = true;
     mkdirSync(this.#out, { recursive: true });
   }
 
-  /** Removes the new run and restores the one that it replaced. */
+  /** Removes the new run and restores the one that it replaced. A run that could not be moved aside stays as it is. */
   abandon(): void {
+    if (!this.#begun) return;
     rmSync(this.#out, { recursive: true, force: true });
     if (existsSync(this.#replaced)) renameSync(this.#replaced, this.#out);
   }

@@ -124,6 +124,16 @@ test('the smallest quick start trains for one epoch and asks for no verdict', as
   assert.ok(whole?.do === 'evaluate' && whole.trial === undefined);
 });
 
+test('a setting changes the stage that it names, and none that shares a YAML alias with it', async () => {
+  const file = join(packageRoot, 'experiments/roll-out.yaml');
+  const rates = async (...settings: readonly string[]) => {
+    const { stages } = await loaded(file, settings);
+    return ['old', 'mixbct'].map((id) => stages[id]!.recipe.optimizer.lr);
+  };
+  assert.deepEqual(await rates(), [3e-3, 3e-3]);
+  assert.deepEqual(await rates('stages.mixbct.recipe.optimizer.lr=0.01'), [3e-3, 0.01]);
+});
+
 test('--only names a stage and brings what it needs, through aliases and parts', async () => {
   const experiment: Experiment = await loadExperiment(join(packageRoot, 'experiments/open-class.yaml'), { kinds });
   const needed = neededFor(experiment, ['oracle-eval']);

@@ -1,12 +1,13 @@
 // A run that fails while it starts, or at its first step, leaves nothing that keeps its process alive.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { mixbctProcess } from '../../test/helpers/cli.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
+import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { Interrupted } from '../base/errors.ts';
 import { Loader, openDataset, sequentialOrder } from '../data/index.ts';
 import { runFiles } from '../runs/run-artifact.ts';
@@ -86,4 +87,30 @@ test('the process ends too', async (t) => {
   );
   assert.equal(code, 2, err);
   assert.match(err, /pretend\.classes is 2/);
+});
+
+test('a finished run that cannot be moved aside is kept: --force has replaced nothing', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const out = join(folder, 'run');
+  await trained(dataset, out, { epochs: 1 });
+  const before = weights(out);
+  const { renameSync } = fs;
+  // as an overlay does with folders of a lower layer
+  fs.renameSync = (from, to) => {
+    if (String(to).endsWith('.run.replaced')) throw Object.assign(new Error('EXDEV: rename'), { code: 'EXDEV' });
+    renameSync(from, to);
+  };
+  syncBuiltinESMExports();
+  try {
+    await assert.rejects(
+      trained(dataset, out, { epochs: 1, seed: 8 }, { force: true }),
+      /run cannot be moved aside to be replaced \(EXDEV\): it stays\n {2}hint: move it away/,
+    );
+  } finally {
+    fs.renameSync = renameSync;
+    syncBuiltinESMExports();
+  }
+  assert.deepEqual(weights(out), before);
+  await trained(dataset, out, { epochs: 1, seed: 8 }, { force: true });
+  assert.notDeepEqual(weights(out), before);
 });
