@@ -79,7 +79,7 @@ async function called<T extends Reported, R>(
 const optional = 'optional';
 const required = 'required';
 
-export type TrainOptions = Omit<TrainModelOptions, 'recipe'> &
+export type TrainOptions = Omit<TrainModelOptions, 'recipe' | 'restart'> &
   Reported & {
     /** A recipe as a file has it, the path of one, or a published name. */
     readonly recipe: string | Readonly<Record<string, unknown>>;

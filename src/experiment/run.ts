@@ -108,11 +108,11 @@ class StageRunner {
     stage: Stage,
     how: { readonly record: Omit<StageRecord, 'made'>; readonly force: boolean; readonly resume: boolean },
   ): Promise<void> {
-    const { out, dataFolder, workers, signal } = this.#options;
+    const { out, dataFolder, workers, signal, force: restart } = this.#options;
     const { record, force, resume } = how;
     const { title, seed } = this.#experiment;
     const { states } = this;
-    const shared = { dataFolder, workers, signal, reporter: currentReporter() };
+    const shared = { dataFolder, workers, signal, restart, reporter: currentReporter() };
     let made: Readonly<Record<string, string>>;
     try {
       const context = { ...shared, id, title, seed, out: join(out, id), force, resume };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Reporter } from '../base/progress.ts';
+import { mappingOf } from '../base/shape.ts';
 
 /** An input of a stage: an earlier stage by its id, or a path. */
 export const reference = z.string().min(1).describe('an earlier stage (id, or id.part), or a path');
@@ -23,6 +24,8 @@ export type StageContext = {
   readonly force: boolean;
   /** Continue what an interrupted attempt with the same settings and inputs left. */
   readonly resume: boolean;
+  /** Begin anew where an interrupted attempt cannot continue because its files are damaged: the user has given --force. */
+  readonly restart: boolean;
   /** Fires when the run is told to stop; a stage may let `signal.throwIfAborted()` end it. */
   readonly signal: AbortSignal;
   readonly reporter: Reporter;
@@ -48,6 +51,8 @@ type Definition<O extends z.ZodRawShape, I extends z.ZodRawShape, P extends stri
   readonly options: O;
   /** Settings all of whose strings, however deep, are references. */
   readonly inputs: I;
+  /** Options, by path (`recipe.init.from`), that name a file or an artefact: its content counts, not where it stands. */
+  readonly files?: readonly string[];
   /** Names of the parts, if it makes several things. */
   readonly outputs?: readonly P[];
   /** Sub-folder of the data folder where it makes its outputs: they may be removed, and are made again if a stage needs them. */
@@ -85,6 +90,8 @@ export type StageKind = {
   readonly describe: (stage: Stage) => string;
   /** References of a stage, in the order of their declaration. */
   readonly references: (stage: Stage) => readonly string[];
+  /** The files and artefacts that its options name, by the path of the option. */
+  readonly files: (stage: Stage) => Readonly<Record<string, string>>;
   /** Runs the stage with the places of its references. → place of each output: `id`, or `id.part` */
   readonly run: (
     stage: Stage,
@@ -102,6 +109,7 @@ export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, co
     summary,
     options,
     inputs,
+    files = [],
     outputs = [],
     sharedFolder,
     titled = false,
@@ -111,6 +119,7 @@ export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, co
   } = definition;
   const typed = (stage: Stage) => stage as unknown as Settings<O, I>;
   const names = Object.keys(inputs);
+  const references = (stage: Stage): string[] => names.flatMap((name) => stringsIn(stage[name]));
   return {
     kind,
     summary,
@@ -122,7 +131,14 @@ export function defineStage<O extends z.ZodRawShape, I extends z.ZodRawShape, co
     complete: async (stage, origin) =>
       complete ? ({ ...stage, ...(await complete(typed(stage), origin)) } as Stage) : stage,
     describe: (stage) => describe(typed(stage)),
-    references: (stage) => names.flatMap((name) => stringsIn(stage[name])),
+    references,
+    files: (stage) => {
+      const inputs = references(stage);
+      const named = files.map((path) => [path, settingAt(stage, path)] as const);
+      return Object.fromEntries(
+        named.filter((one): one is [string, string] => typeof one[1] === 'string' && !inputs.includes(one[1])),
+      );
+    },
     run: async (stage, place, context) => {
       const placed = Object.fromEntries(names.map((name) => [name, withStrings(stage[name], place)]));
       const made = await run(typed({ ...stage, ...placed }), context);
@@ -139,9 +155,14 @@ const stringsIn = (value: unknown): string[] =>
       ? Object.values(value).flatMap(stringsIn)
       : [];
 
-function withStrings(value: unknown, change: (text: string) => string): unknown {
-  if (typeof value === 'string') return change(value);
+const settingAt = (stage: Stage, path: string): unknown =>
+  path.split('.').reduce<unknown>((node, key) => mappingOf(node)[key], stage);
+
+/** A copy of a tree with its strings changed; `at` is the path of each, such as `recipe.init.from`. */
+export function withStrings(value: unknown, change: (text: string, at: string) => string, at = ''): unknown {
+  if (typeof value === 'string') return change(value, at);
   if (value === null || typeof value !== 'object') return value;
-  if (Array.isArray(value)) return value.map((child) => withStrings(child, change));
-  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withStrings(child, change)]));
+  const below = (key: string | number): string => (at === '' ? `${key}` : `${at}.${key}`);
+  if (Array.isArray(value)) return value.map((child, i) => withStrings(child, change, below(i)));
+  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, withStrings(child, change, below(key))]));
 }

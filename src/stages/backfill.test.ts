@@ -168,7 +168,13 @@ test('an experiment has a stage for it, which takes calibrations of an evaluatio
     (reference) => at({ a: 'old', b: 'new' }[reference] ?? reference),
     {
       ...{ id: 'move', title: 'A move', seed: 4, out: at('stage'), dataFolder: at('data'), workers: 0 },
-      ...{ force: false, resume: false, signal: new AbortController().signal, reporter: silentReporter },
+      ...{
+        force: false,
+        restart: false,
+        resume: false,
+        signal: new AbortController().signal,
+        reporter: silentReporter,
+      },
     },
   );
   assert.equal(openBackfillOrder(at('stage'), 'random').info.seed, 4);

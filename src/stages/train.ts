@@ -23,8 +23,13 @@ export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume' 
   readonly old?: OldModelPaths;
   /** What the recipe's validation measures on. */
   readonly validate?: ValidationPaths;
-  /** auto: an interrupted run continues, and a finished one of this recipe, data and old model is taken as it is. */
+  /**
+   * auto: an interrupted run continues, and a finished one of this recipe, data and old model is taken as it is. With `force`, an
+   * interrupted one of another training begins anew.
+   */
   readonly resume?: boolean | 'auto';
+  /** With auto and `force`: an interrupted run whose checkpoints are damaged begins anew, too. Default: as `force`. */
+  readonly restart?: boolean;
 };
 
 /** A run's manifest, and what in the dataset's folder is no image of it. */
@@ -37,6 +42,7 @@ export async function trainModel({
   validate = {},
   resume = false,
   force = false,
+  restart = force,
   processes = 1,
   ...options
 }: TrainModelOptions & { readonly processes?: number }): Promise<TrainedModel> {
@@ -88,7 +94,22 @@ export async function trainModel({
     }
   }
   const begun = !finished && hasCheckpoint(out);
-  return { ...(await trained({ resume: begun, force: force && !begun })), ...told };
+  const goesOn = begun && !(force && (await mustBeginAnew(parts, restart)));
+  return { ...(await trained({ resume: goesOn, force: force && !goesOn })), ...told };
+}
+
+/** Whether an interrupted run cannot go on as this training; one that is damaged may only be replaced with `restart`. Logs why. */
+async function mustBeginAnew(training: TrainOptions, restart: boolean): Promise<boolean> {
+  const [{ CheckpointStore }, { trainingIdentity }, { runFiles }] = await Promise.all([
+    import('../train/checkpoint-store.ts'),
+    import('../train/training-plan.ts'),
+    import('../runs/run-artifact.ts'),
+  ]);
+  const found = new CheckpointStore(runFiles(training.out)).belongsTo(trainingIdentity(training));
+  if (found === 'same' || (found === 'damaged' && !restart)) return false;
+  const why = found === 'another' ? 'its checkpoint is of another training' : 'none of its checkpoints is intact';
+  logLine(`${training.out}: ${why}; the training begins anew`);
+  return true;
 }
 
 /** Has several processes train what `trainModel` would. */
@@ -114,6 +135,10 @@ async function trainTogether(
   return readRunManifest(out);
 }
 
+/** The recipe with what a stage begins from, if it names that: its place, or the reference that stands for it. */
+const beginningFrom = (init: string | undefined, recipe: Recipe): Recipe =>
+  init === undefined ? recipe : { ...recipe, init: { ...recipe.init!, from: init } };
+
 export const trainStage = defineStage({
   kind: 'train',
   summary: 'train a model by a recipe',
@@ -133,6 +158,7 @@ export const trainStage = defineStage({
       .describe('held-out images for the recipe’s validation, and the old model’s features of them'),
     init: reference.optional().describe('what the recipe begins from, as its init.from'),
   },
+  files: ['recipe.network.file', 'recipe.init.from'],
   options: {
     recipe: z
       .union([z.string(), z.record(z.string(), z.unknown())])
@@ -145,22 +171,18 @@ export const trainStage = defineStage({
     const path = typeof recipe === 'string' ? resolve(dirname(file), recipe) : null;
     const raw = (path === null ? recipe : readYaml(path)) as Readonly<Record<string, unknown>>;
     const init = stage.init === undefined ? {} : { init: { ...(raw['init'] as object), from: stage.init } };
-    return {
-      ...stage,
-      recipe: parseRecipe({ name: id, preset, ...raw, ...init, seed }, `${file}: stage ${id}`, {
-        folder: dirname(path ?? file),
-      }),
-    };
+    const parsed = parseRecipe({ name: id, preset, ...raw, ...init, seed }, `${file}: stage ${id}`, {
+      folder: dirname(path ?? file),
+    });
+    return { ...stage, recipe: beginningFrom(stage.init, parsed) };
   },
   describe: ({ on, recipe }) => `train on ${on}, method ${methodTitle((recipe as Recipe).method)}`,
-  run: ({ on, old, validate, init, recipe, processes }, { resume, out, force, workers, signal }) => {
-    const parsed = recipe as Recipe;
-    return trainModel({
-      recipe: init === undefined ? parsed : { ...parsed, init: { ...parsed.init!, from: init } },
-      ...{ dataset: on, old, out, force, workers, signal },
+  run: ({ on, old, validate, init, recipe, processes }, { resume, restart, out, force, workers, signal }) =>
+    trainModel({
+      recipe: beginningFrom(init, recipe as Recipe),
+      ...{ dataset: on, old, out, force, restart, workers, signal },
       ...(validate && { validate }),
       ...(processes !== undefined && { processes }),
       resume: resume && 'auto',
-    });
-  },
+    }),
 });

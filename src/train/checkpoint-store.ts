@@ -6,6 +6,7 @@ import { logLine } from '../base/progress.ts';
 import { scope, type Tensor } from '../torch/index.ts';
 import {
   applyCheckpoint,
+  firstDifference,
   readCheckpoint,
   saveCheckpoint,
   type TrainingIdentity,
@@ -50,6 +51,17 @@ export class CheckpointStore {
       }
       return at;
     });
+  }
+
+  /** Whether a training can go on from the latest intact checkpoint: it is of the `same` or of `another`, or none is intact. */
+  belongsTo(expected: TrainingIdentity): 'same' | 'another' | 'damaged' {
+    try {
+      const { metadata } = scope(() => ({ metadata: this.#latestIntact().checkpoint.metadata }));
+      return firstDifference(metadata, expected) ? 'another' : 'same';
+    } catch (error) {
+      if (error instanceof FileError) return 'damaged';
+      throw error;
+    }
   }
 
   #latestIntact() {

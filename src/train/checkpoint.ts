@@ -71,6 +71,10 @@ const RENAMED_COUNTS: Readonly<Record<string, string>> = {
 const currentCounts = (counts: TrainingPosition['counts']): TrainingPosition['counts'] =>
   Object.fromEntries(Object.entries(counts).map(([name, count]) => [RENAMED_COUNTS[name] ?? name, count]));
 
+/** The first input of the expected training that a checkpoint was not written with; undefined if there is none. */
+export const firstDifference = (metadata: Metadata, expected: TrainingIdentity) =>
+  Object.entries(expected).find(([what, digest]) => metadata[what] !== digest);
+
 /**
  * Copies a checkpoint into `state`. @returns its step and counts
  * @throws UserError if it belongs to another recipe, dataset or old model, or lacks a tensor.
@@ -81,12 +85,14 @@ export function applyCheckpoint(
   expected: TrainingIdentity,
   state: NamedTensors,
 ): Pick<TrainingPosition, 'step' | 'counts'> {
-  for (const [what, digest] of Object.entries(expected))
-    if (metadata[what] !== digest)
-      throw new UserError(
-        `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
-        { hint: ['resume with what the run was started with', optionHint('start anew with --force')] },
-      );
+  const different = firstDifference(metadata, expected);
+  if (different) {
+    const [what, digest] = different;
+    throw new UserError(
+      `${path}: this checkpoint was written with another ${what} (${metadata[what]}, now ${digest})`,
+      { hint: ['resume with what the run was started with', optionHint('start anew with --force')] },
+    );
+  }
   loadStateDict(path, tensors, state);
   return { step: Number(metadata['step']), counts: currentCounts(JSON.parse(metadata['counts']!)) };
 }

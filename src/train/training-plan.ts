@@ -3,7 +3,7 @@ import { UserError } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { checkPrecision } from '../models/mixed-precision.ts';
 import type { Schedule } from '../optim/index.ts';
-import { type InitialWeights, openInitialWeights } from '../runs/initial-weights.ts';
+import { digestOfInit, type InitialWeights, openInitialWeights } from '../runs/initial-weights.ts';
 import { type Recipe, withoutPlaces } from '../runs/recipe.ts';
 import { type DistributedContext, singleProcess } from '../torch/index.ts';
 import type { TrainingIdentity } from './checkpoint.ts';
@@ -60,6 +60,22 @@ export type TrainingPlan = EpochPlan & {
   readonly lrAt: Schedule;
 };
 
+/**
+ * What a training has to share with a checkpoint to go on from it; `init` is the digest of the weights that it begins from.
+ * @throws FileError if a file that the recipe names is not there
+ */
+export const trainingIdentity = (
+  { recipe, dataset, old, validation }: Pick<TrainOptions, 'recipe' | 'dataset' | 'old' | 'validation'>,
+  init = recipe.init && digestOfInit(recipe.init),
+): TrainingIdentity => ({
+  recipe: digestOf(canonicalJson(withoutPlaces(recipe))),
+  dataset: dataset.digest,
+  old: old.digest,
+  ...(recipe.network.file !== undefined && { script: fileDigest(recipe.network.file) }),
+  ...(init !== undefined && { init }),
+  ...(validation !== undefined && { validation }),
+});
+
 /** @throws UserError if recipe, data and processes do not fit together, in every process. */
 export async function planTraining({
   recipe,
@@ -74,14 +90,7 @@ export async function planTraining({
   const epochPlan = planEpochs(dataset.path, size, { batchSize, epochs, withoutOld });
   const share = batchShare(recipe, distributed?.group ?? singleProcess);
   const init = await openInitialWeights(recipe);
-  const identity = {
-    recipe: digestOf(canonicalJson(withoutPlaces(recipe))),
-    dataset: dataset.digest,
-    old: old.digest,
-    ...(recipe.network.file !== undefined && { script: fileDigest(recipe.network.file) }),
-    ...(init && { init: init.digest }),
-    ...(validation !== undefined && { validation }),
-  };
+  const identity = trainingIdentity({ recipe, dataset, old, validation }, init?.digest);
   const { old: oldModel, ...others } = identity;
   distributed?.requireEqual({ ...others, 'old model': oldModel });
   checkPrecision(recipe.precision);
