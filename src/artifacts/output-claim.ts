@@ -163,10 +163,13 @@ export function moveAside(path: string): void {
     renameSync(path, replacedPath(path));
   } catch (cause) {
     if (isDiskFull(cause)) throw cause;
-    throw new UserError(`${path} cannot be moved aside to be replaced (${codeOf(cause) ?? messageOf(cause)}): it stays`, {
-      hint: ['move it away yourself', ELSEWHERE],
-      cause,
-    });
+    throw new UserError(
+      `${path} cannot be moved aside to be replaced (${codeOf(cause) ?? messageOf(cause)}): it stays`,
+      {
+        hint: ['move it away yourself', ELSEWHERE],
+        cause,
+      },
+    );
   }
 }
 

@@ -23,7 +23,7 @@ export function planStages(
   { only, ...options }: StatesOptions & { readonly only?: readonly string[] },
 ): PlannedStage[] {
   const states = new StageStates(experiment, options);
-  const planned = new Map<string, PlannedStage>();
+  const planned = new Map<string, PlannedStage & Verdict>();
   for (const [id, stage] of stagesToRun(experiment, only)) {
     const kind = kindOf(experiment, stage);
     const about = { id, kind: kind.kind, summary: kind.describe(stage), needsForce: false };
@@ -31,12 +31,13 @@ export function planStages(
       (reference) => planned.get(stageOf(experiment, reference) ?? '') ?? [],
     );
     const pending = [...new Set(before.filter(({ state }) => state !== 'done'))];
+    const { force } = options;
     planned.set(id, {
       ...about,
-      ...(pending.length > 0 ? following(states, id, pending) : onItsOwn(states, id, stage, options.force)),
+      ...(pending.length > 0 ? following(states, id, { pending, force }) : onItsOwn(states, id, stage, force)),
     });
   }
-  return [...planned.values()];
+  return [...planned.values()].map(({ isReplaced: _, ...stage }) => stage);
 }
 
 /** A plan as text, a line for each stage. */
@@ -50,20 +51,24 @@ export function formatPlan(plan: readonly PlannedStage[]): string {
   return [...lines, `${due} of ${formatCount(plan.length, 'stage')} would run`].join('\n');
 }
 
-type Verdict = Pick<PlannedStage, 'state' | 'reasons'> & { readonly needsForce?: boolean };
+type Verdict = Pick<PlannedStage, 'state' | 'reasons'> & {
+  readonly needsForce?: boolean;
+  /** All that depends on it is made again as well, whatever comes out. */
+  readonly isReplaced?: boolean;
+};
 
-/** Of a stage with inputs that the run makes. */
-function following({ records }: StageStates, id: string, pending: readonly PlannedStage[]): Verdict {
+/** Of a stage with inputs that the run makes. One that comes out as before changes nothing. */
+function following(
+  { records }: StageStates,
+  id: string,
+  { pending, force }: { readonly pending: readonly (PlannedStage & Verdict)[]; readonly force: boolean },
+): Verdict {
   const known = records.read(id);
   if (!known) return { state: 'new', reasons: [] };
-  const replaced = known.inputs === '' || pending.some(({ state }) => state === 'stale');
-  return {
-    state: 'stale',
-    reasons: pending.map(
-      (one) =>
-        `its input ${one.id} is made ${replaced ? 'again' : 'first; if that comes out as before, this stage is done'}`,
-    ),
-  };
+  const isReplaced = known.inputs === '' || pending.some((one) => one.isReplaced);
+  const otherwise = force ? '' : ', otherwise it needs --force';
+  const when = isReplaced ? 'made again' : `made first; if that comes out as before, this stage is done${otherwise}`;
+  return { state: 'stale', isReplaced, reasons: pending.map((one) => `its input ${one.id} is ${when}`) };
 }
 
 /** Of a stage whose inputs are all there. */
@@ -75,12 +80,13 @@ function onItsOwn(states: StageStates, id: string, stage: Stage, force: boolean)
     states.adopt(id, stage, known.made!);
     return { state: 'done', reasons: doneReasons(states, id, state) };
   }
-  if (known.inputs === '') return { state: 'stale', reasons: ['a stage before it was made again'] };
+  if (known.inputs === '') return { state: 'stale', reasons: ['a stage before it was made again'], isReplaced: true };
   if (isSame)
     return known.made
       ? { state: 'stale', reasons: ['what it made is no longer there'] }
       : { state: 'interrupted', reasons: ['it continues'] };
-  return { state: 'stale', reasons: states.changesOf(id, stage, state), needsForce: inputs !== null && !force };
+  const reasons = states.changesOf(id, stage, state);
+  return { state: 'stale', reasons, needsForce: inputs !== null && !force, isReplaced: true };
 }
 
 function doneReasons(states: StageStates, id: string, { known }: StageState): string[] {

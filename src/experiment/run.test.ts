@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'; // biome-ignore format: short
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'; // biome-ignore format: short
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { mixbct } from '../../test/helpers/cli.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeTinySet } from '../../test/helpers/images.ts';
-import { holderOf } from '../../test/helpers/locks.ts';
+import { holderOf, killed } from '../../test/helpers/locks.ts';
 import { readOnly } from '../../test/helpers/read-only.ts';
 import { fileDigest } from '../artifacts/digest.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { Interrupted } from '../base/errors.ts';
+import { parseRecipe } from '../runs/load-recipe.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { stages as kinds } from '../stages/index.ts';
 import { planExperiment } from '../stages/run-experiment.ts';
+import { trainModel } from '../stages/train.ts';
 import { loadExperiment } from './load.ts';
 import type { PlannedStage } from './plan.ts';
 import { runStages } from './run.ts';
@@ -138,6 +140,70 @@ test('records of 0.3.0, whose places are as seen from the folder that it ran in,
   assert.match(mixbct(folder, 'run', 'x.json', '--out', 'out').err, /first\.json: is damaged/);
 });
 
+test('records from before names and files counted by their content are understood', async (t) => {
+  const init = { from: './w.safetensors' };
+  const stages = { ...samples(3, 2), tuned: { do: 'train', on: './named', recipe: { ...recipe, init } } };
+  const folder = await withStages(t, { old: { do: 'train', on: './set', recipe } });
+  await writeTinySet(join(folder, 'named'), { perClass: [4, 4, 4, 4], families: 2 });
+  stagesRun(folder, 'x.json', 'first');
+  renameSync(runFiles(join(folder, 'first/old')).model, join(folder, 'w.safetensors'));
+  writeStages(folder, stages);
+  stagesRun(folder, 'x.json', 'out');
+  // as commit 48e87a4 wrote them
+  const records = {
+    'sample-0': { inputs: '4948bb7be8f4438c', of: { './set': '1cbe5f08f8b419a1' } },
+    'sample-1': { inputs: '3e50299f1fa846d2', of: { 'sample-0': '13c15d1cc61b0385' } },
+    tuned: { inputs: '9b589b2cd1ecc5a3', of: { './named': 'b8ed16d667d286b5' } },
+  };
+  for (const [id, record] of Object.entries(records)) {
+    const path = join(folder, `out/.stages/${id}.json`);
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), mixbct: '0.3.0', ...record }));
+  }
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { 'sample-0': true, 'sample-1': true, tuned: true });
+});
+
+test('a stage begins from a file of weights that it names; another file asks for --force', async (t) => {
+  const folder = await withStages(t, { old: { do: 'train', on: './set', recipe } });
+  stagesRun(folder, 'x.json', 'first');
+  const [weights, { model, head }] = [join(folder, 'w.safetensors'), runFiles(join(folder, 'first/old'))];
+  copyFileSync(model, weights);
+  writeStages(folder, { tuned: { do: 'train', on: './set', init: './w.safetensors', recipe } });
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { tuned: false });
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { tuned: true });
+  copyFileSync(head, weights);
+  assert.match(mixbct(folder, 'run', 'x.json', '--out', 'out', '--dry-run').out, /its input \.\/w\.safetensors has changed; needs --force/); // biome-ignore format: short
+});
+
+test('a training whose forced replacement failed early begins anew the next time', async (t) => {
+  const folder = await withStages(t, { old: { do: 'train', on: './set', recipe } });
+  const out = join(folder, 'out/old');
+  const interrupted = { dataset: join(folder, 'set'), out, workers: 0, signal: AbortSignal.abort() };
+  const parsed = parseRecipe({ ...recipe, epochs: 2 }, 'a test');
+  await assert.rejects(trainModel({ ...interrupted, recipe: parsed }), /stopped at step/);
+  const [holder] = await holderOf(t, out);
+  const refused = mixbct(folder, 'run', 'x.json', '--out', 'out', '--force');
+  assert.match(refused.err, new RegExp(`old: process ${holder.pid} is writing it`));
+  await killed(holder);
+  const { code, err } = mixbct(folder, 'run', 'x.json', '--out', 'out', '--threads', '1');
+  assert.equal(code, 0, err);
+  assert.match(err, /old: its checkpoint is of another training; the training begins anew/);
+});
+
+test('an interrupted training whose checkpoints are damaged begins anew with --force, and not without', async (t) => {
+  const folder = await withStages(t, { old: { do: 'train', on: './set', recipe } });
+  const { checkpoint, previous } = runFiles(join(folder, 'out/old'));
+  const [holder] = await holderOf(t, join(folder, 'out/old'));
+  assert.equal(mixbct(folder, 'run', 'x.json', '--out', 'out').code, 2); // the stage is begun
+  await killed(holder);
+  mkdirSync(join(folder, 'out/old'), { recursive: true });
+  for (const path of [checkpoint, previous]) writeFileSync(path, 'torn');
+  const refused = mixbct(folder, 'run', 'x.json', '--out', 'out');
+  assert.deepEqual([refused.code, existsSync(previous)], [2, true]);
+  assert.match(refused.err, /no checkpoint is intact[\s\S]*--force/);
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out', '--force'), { old: false });
+  assert.deepEqual(stagesRun(folder, 'x.json', 'out'), { old: true });
+});
+
 test('what hangs on a stage that is made again is no longer done, also if that was cut short', async (t) => {
   const folder = await withStages(t, samples(3, 2, 1));
   stagesRun(folder, 'x.json', 'out');
@@ -231,17 +297,19 @@ test('a dry run tells what would run and why, stage after stage, and changes not
   const before = contents(join(folder, 'out'));
   assert.deepEqual(dryRun(), [planned('done'), planned('done'), planned('new')]);
   writeStages(folder, samples(4, 2, 1));
-  const again = planned('stale', 'its input sample-0 is made again');
-  assert.deepEqual(dryRun(), [planned('stale', 'perClass was 3, is 4', true), again, planned('new')]);
-  assert.deepEqual(dryRun('--force', '--only', 'sample-1'), [planned('stale', 'perClass was 3, is 4'), again]);
+  const after = planned('stale', 'its input sample-0 is made again');
+  assert.deepEqual(dryRun(), [planned('stale', 'perClass was 3, is 4', true), after, planned('new')]);
+  assert.deepEqual(dryRun('--force', '--only', 'sample-1'), [planned('stale', 'perClass was 3, is 4'), after]);
   assert.deepEqual(contents(join(folder, 'out')), before);
   const { out } = mixbct(folder, 'run', 'x.json', '--out', 'out', '--dry-run');
   assert.match(out, /sample-0 +stale +draw 4 images of each class of \.\/set; perClass was 3, is 4; needs --force/);
   assert.match(out, /\n3 of 3 stages would run\n$/);
   rmSync(join(folder, 'out/sample-0/set_sample_3.idx'));
   writeStages(folder, samples(3, 2, 1));
+  const again = 'its input sample-0 is made first; if that comes out as before, this stage is done';
   assert.deepEqual(dryRun('--only', 'sample-1'), [
     planned('stale', 'what it made is no longer there'),
-    planned('stale', 'its input sample-0 is made again'),
+    planned('stale', `${again}, otherwise it needs --force`),
   ]);
+  assert.deepEqual(dryRun('--only', 'sample-1', '--force').at(-1), planned('stale', again));
 });

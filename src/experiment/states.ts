@@ -1,14 +1,11 @@
-import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { canonicalJson, digestOf } from '../artifacts/digest.ts';
-import { readJson } from '../artifacts/json-file.ts';
-import { MANIFEST } from '../artifacts/manifest.ts';
 import { differencesOf, leavesOf } from '../base/differences.ts';
 import { version } from '../base/version.ts';
-import { openDataset } from '../data/open-dataset.ts';
+import { digestAt, digestOfNamedFile, withoutDescription } from './input-digest.ts';
 import { type Experiment, kindOf, referencesOf, targetOf } from './load.ts';
 import { isFinished, isThere, LEGACY_VERSION, type StageRecord, StageRecords } from './records.ts';
-import type { Stage, StageContext } from './stage.ts';
+import { type Stage, type StageContext, withStrings } from './stage.ts';
 
 /** A stage as it stands: whether it is done, or from what it would be made. */
 export type StageState = {
@@ -16,7 +13,7 @@ export type StageState = {
   readonly done: boolean;
   /** Its record is of the settings and inputs that it has now. */
   readonly isSame: boolean;
-  /** Digests of settings and inputs, and of each input; null if an input has to be fetched first. */
+  /** Digests of settings and inputs, and of each input and named file; null if an input has to be fetched first. */
   readonly inputs: string | null;
   readonly of: Readonly<Record<string, string>>;
 };
@@ -27,6 +24,11 @@ export type StatesOptions = Pick<StageContext, 'dataFolder'> & {
   /** Make stages again whose settings or inputs have changed. */
   readonly force: boolean;
 };
+
+type Digests = StageState['of'];
+
+/** What is compared of a stage: its settings, and the digests of its inputs in their order. */
+type Compared = { readonly settings: Readonly<Record<string, unknown>>; readonly inputs: readonly string[] };
 
 /** The stages of an experiment as they stand in its folder, of those before which is known where their outputs are. */
 export class StageStates {
@@ -58,7 +60,12 @@ export class StageStates {
       else if (recorded) of[reference] = recorded;
       else return { known, isSame: false, done: false, inputs: null, of };
     }
-    const inputs = this.#digest(stage, of, version);
+    for (const [setting, path] of Object.entries(kindOf(this.#experiment, stage).files(stage))) {
+      const name = fileName(setting, path);
+      const digest = digestOfNamedFile(path) ?? known?.of[name];
+      if (digest !== undefined) of[name] = digest;
+    }
+    const inputs = digestOfStage(this.#compared(stage, of), version);
     const isSame = known !== null && known.inputs !== '' && this.#isSame(known, { id, stage, inputs, of });
     const made = this.#isShared(stage) || Object.values(known?.made ?? {}).every(isFinished);
     return { known, isSame, done: isSame && known.made !== null && made, inputs, of };
@@ -75,12 +82,13 @@ export class StageStates {
     }
   }
 
-  /** What a stage's result depends on, beside its inputs. One from outside counts by its content, not by its path. */
-  settingsOf(stage: Stage, of: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> {
-    const outside = (value: unknown): boolean =>
-      typeof value === 'string' && Object.hasOwn(of, value) && !this.places.has(this.nameOf(value));
-    const settings = JSON.parse(JSON.stringify(stage, (_, value: unknown) => (outside(value) ? 'a path' : value)));
-    return { stage: settings, seed: this.#experiment.seed, ...(this.#isTitled(stage) && this.#title) };
+  /** What a stage's result depends on, beside inputs of other stages. One from outside counts by its content, not by its path. */
+  settingsOf(stage: Stage, of: Digests): Compared['settings'] {
+    const files = kindOf(this.#experiment, stage).files(stage);
+    return this.#settings(stage, (text, at) => {
+      if (Object.hasOwn(files, at)) return of[fileName(at, text)] ?? text;
+      return this.#isOutside(text, of) ? of[text]! : text;
+    });
   }
 
   /** In words, what has changed since a stage was made, as far as its records tell. */
@@ -88,18 +96,56 @@ export class StageStates {
     if (!known) return [];
     const recorded = this.records.settingsOf(id);
     const before = recorded && !this.#isTitled(stage) ? without(recorded, 'title') : recorded;
-    const settings = before ? differencesOf(settingLeaves(before), settingLeaves(this.settingsOf(stage, of))) : [];
-    const inputs = Object.keys(of).filter(
-      (reference) => known.of[reference] !== undefined && known.of[reference] !== of[reference],
-    );
-    const changes = [
-      ...settings.map(({ what, a, b }) => `${what} was ${shown(a)}, is ${shown(b)}`),
-      ...inputs.map((reference) => `its input ${reference} has changed`),
-    ];
-    if (changes.length > 0) return changes;
+    const inputs = Object.keys(of)
+      .filter((name) => ![of[name], withoutDescription(of[name]!), undefined].includes(known.of[name]))
+      .map((name) => `its input ${name} has changed`);
+    const settings = before ? this.#changedSettings(before, stage, { of, inputsDiffer: inputs.length > 0 }) : [];
+    if (settings.length + inputs.length > 0) return [...settings, ...inputs];
     if (before && known.mixbct !== version) return [`made by mixbct ${known.mixbct}`];
     const inputsAreSame = Object.keys(of).every((reference) => known.of[reference] !== undefined);
     return [`its settings ${inputsAreSame ? '' : 'or inputs '}have changed; its record does not tell which`];
+  }
+
+  /** What a setting names from outside is told by its name, unless the input itself is told. */
+  #changedSettings(
+    before: Compared['settings'],
+    stage: Stage,
+    { of, inputsDiffer }: { readonly of: Digests; readonly inputsDiffer: boolean },
+  ): string[] {
+    const former = settingLeaves(this.#formerSettings(stage, of));
+    const named = settingLeaves(this.#settings(stage, (text) => text));
+    const files = kindOf(this.#experiment, stage).files(stage);
+    return differencesOf(settingLeaves(before), settingLeaves(this.settingsOf(stage, of)))
+      .filter(({ what, a }) => a !== former[what])
+      .flatMap(({ what, a, b }) => {
+        const name = named[what] ?? null;
+        const isOutside = b !== name || Object.hasOwn(files, what);
+        if (!isOutside || a === null) return `${what} was ${shown(a)}, is ${shown(name)}`;
+        return inputsDiffer ? [] : `${what} (${name}) is not what it was`;
+      });
+  }
+
+  #settings(stage: Stage, change: (text: string, at: string) => string): Compared['settings'] {
+    const settings = JSON.parse(JSON.stringify(withStrings(stage, change)));
+    return { stage: settings, seed: this.#experiment.seed, ...(this.#isTitled(stage) && this.#title) };
+  }
+
+  /** As they were recorded before inputs from outside stood in them by their content, and files that settings name at all. */
+  #formerSettings(stage: Stage, of: Digests): Compared['settings'] {
+    return this.#settings(stage, (text) => (this.#isOutside(text, of) ? 'a path' : text));
+  }
+
+  #isOutside = (text: string, of: Digests): boolean => Object.hasOwn(of, text) && !this.places.has(this.nameOf(text));
+
+  #inputs = (stage: Stage, of: Digests): string[] =>
+    referencesOf(this.#experiment, stage).map((reference) => of[reference]!);
+
+  #compared(stage: Stage, of: Digests): Compared {
+    return { settings: this.settingsOf(stage, of), inputs: this.#inputs(stage, of) };
+  }
+
+  #formerCompared(stage: Stage, of: Digests): Compared {
+    return { settings: this.#formerSettings(stage, of), inputs: this.#inputs(stage, of).map(withoutDescription) };
   }
 
   #isShared = (stage: Stage): boolean => kindOf(this.#experiment, stage).sharedFolder !== undefined;
@@ -111,16 +157,12 @@ export class StageStates {
   ): boolean {
     if (known.inputs === inputs) return true;
     if (this.#options.force && known.mixbct !== version) return false;
+    const titles = [{}, this.#titleOf(id, stage)];
     return (
-      known.inputs === this.#digest(stage, of, known.mixbct) ||
-      known.inputs === this.#digest(stage, of, known.mixbct, this.#titleOf(id, stage)) ||
-      known.inputs === this.#legacyDigest(stage)
+      [this.#compared(stage, of), this.#formerCompared(stage, of)].some((form) =>
+        titles.some((title) => known.inputs === digestOfStage(form, known.mixbct, title)),
+      ) || known.inputs === this.#legacyDigest(stage)
     );
-  }
-
-  #digest(stage: Stage, of: Readonly<Record<string, string>>, madeBy: string, title: object = {}): string {
-    const inputs = referencesOf(this.#experiment, stage).map((reference) => of[reference]);
-    return digestOf(canonicalJson({ ...title, ...this.settingsOf(stage, of), version: madeBy, inputs }));
   }
 
   /** The title that counted when a stage was made, whatever its kind. */
@@ -138,11 +180,17 @@ export class StageStates {
   #legacyDigest(stage: Stage): string | null {
     const places = referencesOf(this.#experiment, stage).map(this.placeOf);
     if (!places.every(isThere)) return null;
-    const inputs = places.map((place) => digestAt(place, (_, value) => value));
+    const inputs = places.map((place) => withoutDescription(digestAt(place, (_, value) => value)));
     const { title, seed } = this.#experiment;
     return digestOf(canonicalJson({ stage, title, seed, version: LEGACY_VERSION, inputs }));
   }
 }
+
+const digestOfStage = ({ settings, inputs }: Compared, madeBy: string, title: object = {}): string =>
+  digestOf(canonicalJson({ ...title, ...settings, version: madeBy, inputs }));
+
+/** A file that a setting names, in a stage's record: its folder may have another name, as seen from elsewhere. */
+const fileName = (setting: string, path: string): string => `${setting}=${basename(path)}`;
 
 /** Settings by path, as an experiment file has them: those of the stage itself without a prefix. */
 const settingLeaves = ({ stage, ...others }: Readonly<Record<string, unknown>>): Record<string, unknown> => ({
@@ -154,15 +202,3 @@ const without = (settings: Readonly<Record<string, unknown>>, key: string): Reco
   Object.fromEntries(Object.entries(settings).filter(([name]) => name !== key));
 
 const shown = (value: unknown): string => (value === null ? 'not set' : JSON.stringify(value));
-
-/** Fields of manifests that differ between two makings of the same. */
-const INCIDENTAL = new Set(['path', 'seconds', 'dataWaitShare']);
-const essential = (key: string, value: unknown): unknown => (INCIDENTAL.has(key) ? undefined : value);
-
-/** What a stage's inputs are told apart by: the manifest of an artefact, the content of a data set. */
-function digestAt(place: string, kept: (key: string, value: unknown) => unknown = essential): string {
-  const manifest = join(place, MANIFEST);
-  if (existsSync(manifest)) return digestOf(canonicalJson(JSON.parse(JSON.stringify(readJson(manifest), kept))));
-  using dataset = openDataset(place);
-  return dataset.digest;
-}
