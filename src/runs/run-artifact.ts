@@ -20,6 +20,8 @@ export const runFiles = (out: string) => ({
   previous: join(out, 'checkpoint.previous.safetensors'),
   /** The model of the best validation, while the run is unfinished and its recipe asks for it. */
   best: join(out, 'best.safetensors'),
+  /** A better one, until the next checkpoint is written: a run that goes on from the last one takes it back. */
+  newBest: join(out, 'best.new.safetensors'),
   /** Event files, if the recipe asks for them. */
   tensorboard: join(out, 'tensorboard'),
   model: join(out, 'model.safetensors'),
@@ -179,7 +181,15 @@ export const hasCheckpoint = (out: string): boolean =>
 
 /** Removes the checkpoints of a run, and one that is being written. */
 export function removeCheckpoints(out: string): void {
-  const { checkpoint, previous, best } = runFiles(out);
-  for (const path of [checkpoint, previous, `${checkpoint}.new`, `${checkpoint}.new.part`, best])
+  const { checkpoint, previous, best, newBest } = runFiles(out);
+  for (const path of [
+    checkpoint,
+    previous,
+    `${checkpoint}.new`,
+    `${checkpoint}.new.part`,
+    best,
+    newBest,
+    `${newBest}.part`,
+  ])
     rmSync(path, { force: true });
 }

@@ -32,7 +32,7 @@ function foreignEntryIn(path: string): string | undefined {
     MANIFEST,
     ...[...Object.values(runFiles('')), trainedClassesPath('')].map((file) => basename(file)),
   ]);
-  return readdirSync(path).find((name) => !known.has(name.replace(/(\.new)?(\.[0-9a-f-]+)?\.part$/, '')));
+  return readdirSync(path).find((name) => !known.has(name.replace(/(\.new)?((\.[0-9a-f-]+)?\.part)?$/, '')));
 }
 
 /** @throws UserError if `resume` has nothing to resume, or `out` exists and neither `resume` nor `force` is set. */

@@ -1,4 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import { renameDurably } from '../artifacts/durable-write.ts';
+import { FileError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { readTextFile } from '../base/text-file.ts';
 import { type Dataset, Loader, modelInput } from '../data/index.ts';
@@ -60,6 +62,7 @@ export class Validation implements TrainerHook {
       group.rank === 0 ? [found.bestStep > 0 ? 1 : 0, found.bestStep > 0 ? found.best : 0, found.bestStep, found.since] : [0, 0, 0, 0], // biome-ignore format: short
     );
     this.#standing = has === 1 ? { best: best!, bestStep: bestStep!, since: since! } : NONE;
+    if (group.rank === 0) settleNewBest(training.out, this.#standing.bestStep);
     this.#endIfStuck(training);
   }
 
@@ -74,33 +77,43 @@ export class Validation implements TrainerHook {
     this.#endIfStuck(training);
   }
 
+  onCheckpoint({ session, out }: TrainingState): void {
+    const { best, newBest } = runFiles(out);
+    if (session.group.rank === 0 && existsSync(newBest)) renameDurably(newBest, best);
+  }
+
   /** Puts the best model in place of the last one, if the recipe asks for it. */
   onTrained(training: TrainingState) {
     const { validation, decides: metric, digest } = this.#options;
     const { best, bestStep } = this.#standing;
     const found = bestStep > 0;
-    const kept = validation.keepBest && found ? bestStep : training.step;
-    if (kept !== training.step) this.#restore(training);
+    const isRestored = validation.keepBest && found && bestStep !== training.step && this.#restore(training);
+    const kept = isRestored ? bestStep : training.step;
     return { digest, metric, best: found ? best : null, bestStep, kept };
   }
 
-  #restore({ session, out, step }: TrainingState): void {
+  /** @returns whether the best model is there: not if it was validated after a checkpoint that was damaged */
+  #restore({ session, out, step }: TrainingState): boolean {
     const { distributed = null, decides } = this.#options;
     const { best, bestStep } = this.#standing;
     const path = runFiles(out).best;
-    loadFullState(session, distributed, (state) =>
-      scope(() =>
+    const isThere = loadFullState(session, distributed, (state) =>
+      scope(() => {
+        const kept = existsSync(path) ? readCheckpoint(path) : null;
+        if (Number(kept?.metadata['step']) !== bestStep) return false;
         loadStateDict(
           path,
-          readCheckpoint(path).tensors,
+          kept!.tensors,
           [...state].filter(([name]) => isOfModel(name)),
-        ),
-      ),
+        );
+        return true;
+      }),
     );
+    const model = isThere ? `that of step ${bestStep} of ${step}` : `the last, of step ${step}`;
+    const why = isThere ? '' : `; that of step ${bestStep} is lost`;
     if (session.group.rank === 0)
-      logLine(
-        `${out}: the model is that of step ${bestStep} of ${step}, where ${decides} was ${(100 * best).toFixed(2)} %`,
-      );
+      logLine(`${out}: the model is ${model}${why}, where ${decides} was ${(100 * best).toFixed(2)} %`);
+    return isThere;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -141,7 +154,7 @@ export class Validation implements TrainerHook {
     withFullState(
       session,
       distributed,
-      (state) => saveCheckpoint(runFiles(out).best, position, () => state),
+      (state) => saveCheckpoint(runFiles(out).newBest, position, () => state),
       isOfModel,
     );
   }
@@ -155,6 +168,24 @@ export class Validation implements TrainerHook {
         `${training.out}: ends after step ${training.step} of ${training.totalSteps}: ${this.#options.decides} has not risen since step ${bestStep}`,
       );
     training.endEarly();
+  }
+}
+
+/** Of a run that goes on: the model of a validation after its checkpoint is removed, one before it takes its place as the best. */
+function settleNewBest(out: string, bestStep: number): void {
+  const { best, newBest } = runFiles(out);
+  if (!existsSync(newBest)) return;
+  if (stepOf(newBest) === bestStep) renameDurably(newBest, best);
+  else rmSync(newBest);
+}
+
+/** The step of a kept model; null if it is damaged. */
+function stepOf(path: string): number | null {
+  try {
+    return scope(() => Number(readCheckpoint(path).metadata['step']));
+  } catch (error) {
+    if (error instanceof FileError) return null;
+    throw error;
   }
 }
 
