@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -22,6 +22,7 @@ function writeNames(folder: string): void {
   artifact('runs/two\nlines', 'run');
   artifact('features/old', 'features');
   mkdirSync(join(folder, 'runs/experiment'));
+  symlinkSync('round', join(folder, 'runs/round'));
   mkdirSync(join(folder, 'data'));
   for (const name of ['data/k12.rec', 'data/k12.idx', 'weights of old.pt', 'own.yaml'])
     writeFileSync(join(folder, name), '');

@@ -16,12 +16,15 @@ test('runs and evaluations of a folder are listed with what evaluations say of e
   symlinkSync(join(folder, 'open'), join(folder, 'linked'));
   mkdirSync(join(folder, 'broken'));
   writeFileSync(join(folder, 'broken/evaluation.json'), '{');
+  writeLog(join(folder, 'torn'), [10]);
+  writeFileSync(join(folder, 'torn/log.jsonl'), Buffer.from([0xff, 0x0a]));
+  symlinkSync('manifest.json', join(folder, 'torn/manifest.json')); // a link to itself
   const listed = listRuns(folder);
   const byPath = new Map(listed.map((one) => [one.path.slice(folder.length + 1), one]));
-  assert.deepEqual([...byPath.keys()].sort(), ['broken', 'old release/judge', 'old release/new', 'old release/old', 'open']); // biome-ignore format: short
+  assert.deepEqual([...byPath.keys()].sort(), ['broken', 'old release/judge', 'old release/new', 'old release/old', 'open', 'torn']); // biome-ignore format: short
   const { state, method, metrics } = byPath.get('open')!;
   assert.deepEqual([state, method, metrics], ['interrupted at 25 %', 'l2', [{ name: 'loss', value: 3 / 20 }]]);
-  assert.equal(byPath.get('broken')!.state, 'damaged');
+  assert.deepEqual([byPath.get('broken')!.state, byPath.get('torn')!.state], ['damaged', 'damaged']);
   assert.equal(byPath.get('old release/new')!.state, 'finished');
   assert.ok(byPath.get('old release/new')!.data);
   const text = stripVTControlCharacters(

@@ -8,7 +8,7 @@ import { EVALUATION_FILE, readEvaluation } from '../eval/evaluation-artifact.ts'
 import type { Evaluation } from '../eval/index.ts';
 import { textTable } from '../report/terminal.ts';
 import { runFiles } from '../runs/run-artifact.ts';
-import { readLinesAndEvents } from '../runs/run-log.ts';
+import { type RunLog, readLinesAndEvents } from '../runs/run-log.ts';
 import { isRun, runState } from '../watch/watched-run.ts';
 
 /** A run or an evaluation in a folder. */
@@ -87,8 +87,8 @@ const text = (value: unknown): string | null => (typeof value === 'string' ? val
 function listedRun(path: string, judged: ReadonlyMap<string, readonly ListedMetric[]>): ListedRun {
   const manifest = mappingOf(manifestAt(path));
   const recipe = mappingOf(manifest['recipe'] ?? recipeAt(path));
-  const { lines } = readLinesAndEvents(path);
-  const last = lines.at(-1);
+  const log = logAt(path);
+  const last = log?.lines.at(-1);
   const dataset = text(mappingOf(manifest['dataset'])['path']);
   const state = runState(path);
   const share = last?.totalSteps ? ` at ${Math.floor((100 * last.step) / last.totalSteps)} %` : '';
@@ -96,12 +96,22 @@ function listedRun(path: string, judged: ReadonlyMap<string, readonly ListedMetr
   return {
     path,
     kind: 'run',
-    state: manifest['imported'] ? 'imported' : state === 'finished' ? state : `${state}${share}`,
+    state: log ? (manifest['imported'] ? 'imported' : state === 'finished' ? state : `${state}${share}`) : 'damaged',
     method: manifest['imported'] ? null : text(mappingOf(recipe['method'])['kind']),
     data: dataset === null ? null : basename(dataset),
     metrics: measured.length > 0 ? measured : last ? [{ name: 'loss', value: last.loss }] : [],
     changed: changedAt([join(path, MANIFEST), runFiles(path).log, runFiles(path).recipe, path]),
   };
+}
+
+/** Null if it is damaged, or another user's. */
+function logAt(path: string): RunLog | null {
+  try {
+    return readLinesAndEvents(path);
+  } catch (error) {
+    if (error instanceof FileError) return null;
+    throw error;
+  }
 }
 
 function recipeAt(path: string): unknown {
@@ -133,7 +143,7 @@ const ofComparison = ({ metric, newOld, criterion }: Evaluation['candidates'][nu
 });
 
 const changedAt = (paths: readonly string[]): string => {
-  const first = paths.map((path) => statSync(path, { throwIfNoEntry: false })).find((stats) => stats !== undefined);
+  const first = paths.filter((path) => existsSync(path)).map((path) => statSync(path, { throwIfNoEntry: false }))[0];
   return new Date(first?.mtimeMs ?? 0).toISOString();
 };
 

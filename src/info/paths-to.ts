@@ -1,6 +1,7 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindAt, MANIFEST } from '../artifacts/manifest.ts';
+import { isFolder } from '../base/regular-file.ts';
 
 /** What a path is wanted to. */
 export type WantedPaths = {
@@ -27,7 +28,8 @@ export function pathsTo(typed: string, { kinds = [], endings = [], datasets = fa
   if (names.length > MOST_NAMES) return [];
   return names.flatMap((name) => {
     const path = `${parent}${name}`;
-    if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    if (!existsSync(path)) return []; // a link to nothing, or to itself
+    if (!isFolder(path)) {
       if (datasets && name.endsWith('.rec')) return path.slice(0, -'.rec'.length);
       return endings.some((ending) => name.endsWith(ending)) ? path : [];
     }
