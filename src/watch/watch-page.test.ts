@@ -1,7 +1,7 @@
 // The live page in a real browser.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
@@ -100,6 +100,43 @@ test('the page follows a run that trains, is killed, goes on and ends, and anoth
   await page.locator('#connection', { hasText: '1 finished' }).waitFor();
   assert.equal(await valuesOf(page, 'run'), 18);
   assert.ok(requests.every((url) => url.startsWith(`http://127.0.0.1:${port}/`) || url.startsWith('data:')));
+  await page.close();
+});
+
+test('new lines leave the figure in focus, and reach every figure again after a double click has ended a zoom', async (t) => {
+  const browser = await openBrowser(t);
+  if (!browser) return;
+  const root = join(testFolder(t), 'runs');
+  const run = join(root, 'run');
+  writeLog(run, [10, 20, 30, 40], { totalSteps: 400 });
+  for (let i = 0; i < 50; i++) writeLog(join(root, `later-${i}`), [10]);
+  utimesSync(join(root, 'later-0/log.jsonl'), 1, 1);
+  await using server = await serveWatch([root], { port: 0 });
+  const { page, errors } = await openPage(browser, server.url);
+  await shows(page, 'run', '40 of 400');
+  assert.equal(await page.locator('#not-shown').innerText(), '1 more is not shown: it changed earlier');
+  const figure = (metric: string) => page.locator(`figure[data-metric="${metric}"]`);
+  await figure('lr').focus();
+  writeLog(run, [50], { append: true, totalSteps: 400 });
+  await shows(page, 'run', '50 of 400');
+  assert.equal(await page.evaluate('document.activeElement.dataset.metric'), 'lr');
+  const over = (await figure('loss').locator('.u-over').boundingBox())!;
+  const [from, to, y] = [over.x + over.width / 4, over.x + over.width / 2, over.y + over.height / 2];
+  await page.mouse.move(from, y);
+  await page.mouse.down();
+  await page.mouse.move(to, y, { steps: 4 });
+  await page.mouse.up();
+  const latest = async (metric: string): Promise<string> => {
+    await figure(metric).focus();
+    for (let i = 0; i < 9; i++) await page.keyboard.press('ArrowRight');
+    return await figure(metric).locator('.read').innerText();
+  };
+  assert.doesNotMatch(await latest('lr'), /^50/, 'zoomed');
+  await page.mouse.dblclick(to, y);
+  writeLog(run, [60], { append: true, totalSteps: 400 });
+  await shows(page, 'run', '60 of 400');
+  for (const metric of ['lr', 'loss']) assert.match(await latest(metric), /^60/, metric);
+  assert.deepEqual(errors, []);
   await page.close();
 });
 

@@ -53,6 +53,7 @@ export function watchPage(): { readonly html: string; readonly policy: string } 
 <div class="wide" tabindex="0" role="region" aria-labelledby="runs-title"><table id="runs">
 <thead><tr><th scope="col">run</th><th scope="col">state</th><th scope="col">step</th><th scope="col">epoch</th><th scope="col">loss</th><th scope="col">learning rate</th><th scope="col">samples/s</th><th scope="col">data wait</th><th scope="col">gradient norm</th><th scope="col">time left</th></tr></thead>
 <tbody></tbody></table></div>
+<p id="not-shown" class="empty" hidden></p>
 </section>
 <section aria-labelledby="curves-title">
 <h2 id="curves-title">Curves</h2>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
@@ -74,6 +74,32 @@ test('a run is running while its lock is held, and finished with a manifest; new
   mkdirSync(join(folder, 'd'));
   assert.throws(() => new Watched([join(folder, 'd')]), /neither a run nor an experiment/);
   assert.throws(() => new Watched([join(a, 'log.jsonl')]), /is a file/);
+});
+
+test('of too many runs those that are running or changed last are watched, and the others counted', (t) => {
+  const folder = testFolder(t);
+  const at = (i: number): string => join(folder, `run-${String(i).padStart(2, '0')}`);
+  const write = (i: number): void => {
+    writeLog(at(i), [1]);
+    utimesSync(join(at(i), 'log.jsonl'), i, i);
+  };
+  for (let i = 0; i < 53; i++) write(i);
+  const watched = new Watched([folder]);
+  const shown = () => {
+    watched.poll();
+    const { runs, notShown } = watched.data();
+    assert.equal(new Set(runs.map(({ id }) => id)).size, runs.length);
+    return { names: new Set(runs.map(({ name }) => Number(name.slice(4)))), notShown };
+  };
+  const first = shown();
+  assert.deepEqual([first.names.size, first.notShown], [50, 3]);
+  assert.ok([0, 1, 2].every((i) => !first.names.has(i)));
+  using _ = lockOutput(at(1));
+  write(60);
+  const { names, notShown } = shown();
+  assert.deepEqual([[1, 60, 5].map((i) => names.has(i)), names.has(4), notShown], [[true, true, true], false, 4]);
+  for (let i = 10; i < 20; i++) rmSync(at(i), { recursive: true });
+  assert.deepEqual([shown().names.size, shown().notShown], [44, 0]);
 });
 
 test('stages of an experiment stand in the order of its plan, each with its state', (t) => {

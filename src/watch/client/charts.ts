@@ -93,8 +93,10 @@ export function drawCharts(): void {
       figure.remove();
       charts.delete(key);
     }
+  const order = [...runs.keys()];
+  let next = place.firstElementChild;
   for (const metric of metrics) {
-    const series = `${shown.map(({ id }) => id)} ${dark.matches} ${$<HTMLInputElement>('log').checked} ${$<HTMLSelectElement>('across').value}`;
+    const series = `${shown.map(({ id }) => [id, order.indexOf(id)])} ${dark.matches} ${$<HTMLInputElement>('log').checked} ${$<HTMLSelectElement>('across').value}`;
     const data = tableOf(metric, shown);
     let chart = charts.get(metric.key);
     if (!chart || chart.series !== series) {
@@ -103,7 +105,9 @@ export function drawCharts(): void {
       chart = { figure, series, plot: newPlot(metric, shown, data, figure) };
       charts.set(metric.key, chart);
     } else chart.plot.setData(data, chart.plot.scales['x']!.min === undefined || !isZoomed(chart.plot));
-    place.append(chart.figure);
+    // a figure that is put in again loses the focus
+    if (chart.figure === next) next = next.nextElementSibling;
+    else place.insertBefore(chart.figure, next);
     const latest = shown.map((run) => {
       const { y } = metric.values(run);
       return `${run.data.name} ${number(y.at(-1))}, ${y.length} values`;
@@ -177,7 +181,10 @@ function newPlot(metric: Metric, shown: readonly Run[], data: uPlot.AlignedData,
     data,
     place,
   );
-  plot.over.addEventListener('dblclick', () => zoomed.delete(plot));
+  // which ends the zoom of all figures: they share their cursor
+  plot.over.addEventListener('dblclick', () => {
+    for (const one of charts.values()) zoomed.delete(one.plot);
+  });
   return plot;
 }
 

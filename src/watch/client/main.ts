@@ -10,7 +10,7 @@ import { drawMessages, drawRuns, drawStages, removeRow } from './tables.ts';
 const [ASK_MS, CALM_MS, HIDDEN_MS, LOST_MS] = [1000, 4000, 10_000, 3000];
 const token = new URLSearchParams(location.search).get('token');
 
-function draw(data: Pick<WatchData, 'title' | 'experiments'>): void {
+function draw(data: Pick<WatchData, 'title' | 'experiments' | 'notShown'>): void {
   $('title').textContent = data.title;
   const all = [...runs.values()];
   const now = all.find((run) => run.data.state === 'running');
@@ -18,7 +18,7 @@ function draw(data: Pick<WatchData, 'title' | 'experiments'>): void {
   const share = now && total ? `${Math.floor((100 * now.lines.at(-1)!.step) / total)} % · ` : '';
   document.title = `${share}${data.title.slice(0, 60)} · mixbct watch`;
   drawStages(data.experiments);
-  drawRuns();
+  drawRuns(data.notShown);
   drawCharts();
   drawMessages();
 }

@@ -10,7 +10,11 @@ const MOST_MESSAGES = 60;
 /** Rows are kept between two drawings, so that a switch under the pointer or in focus stays. */
 const rows = new Map<string, HTMLElement>();
 
-export function drawRuns(): void {
+/** `notShown`: runs that the page does not get. */
+export function drawRuns(notShown: number): void {
+  const more = $('not-shown');
+  more.hidden = notShown === 0;
+  more.textContent = `${notShown} more ${notShown === 1 ? 'is not shown: it' : 'are not shown: they'} changed earlier`;
   const body = $('runs').querySelector('tbody')!;
   for (const [nth, run] of [...runs.values()].entries()) {
     let row = rows.get(run.id);
