@@ -148,17 +148,51 @@ export function renameDurably(from: string, to: string): void {
   fsyncPath(dirname(resolve(to)));
 }
 
-/** Writes a file, of one piece or chunks, so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
-export function writeAtomic(path: string, data: string | Uint8Array | Iterable<Uint8Array>): void {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = temporaryPath(path);
-  removeStaleTemporaries(path);
-  try {
+/** What a file is written from: one piece, or chunks. */
+export type FileContent = string | Uint8Array | Iterable<Uint8Array>;
+
+/**
+ * Files that are replaced together. Each is written and synced under a temporary name; `replace` renames all of them in a row.
+ * Until then, what stood there is untouched.
+ */
+export class StagedFiles implements Disposable {
+  readonly #staged: { readonly path: string; readonly temporary: string }[] = [];
+
+  /** @throws DiskFullError */
+  write(path: string, data: FileContent): void {
+    mkdirSync(dirname(path), { recursive: true });
+    const temporary = temporaryPath(path);
+    removeStaleTemporaries(path);
+    this.#staged.push({ path, temporary });
     const whole = typeof data === 'string' ? Buffer.from(data) : data;
-    writeFileDurably(temporary, whole instanceof Uint8Array ? [whole] : whole);
-    renameDurably(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw toDiskFullError(path, error);
+    try {
+      writeFileDurably(temporary, whole instanceof Uint8Array ? [whole] : whole);
+    } catch (error) {
+      throw toDiskFullError(path, error);
+    }
   }
+
+  /** Renames the files, the last one written first: what describes the others is replaced before them. @throws DiskFullError */
+  replace(): void {
+    for (let file = this.#staged.at(-1); file; file = this.#staged.at(-1)) {
+      try {
+        renameDurably(file.temporary, file.path);
+      } catch (error) {
+        throw toDiskFullError(file.path, error);
+      }
+      this.#staged.pop();
+    }
+  }
+
+  /** Removes what has not been renamed. */
+  [Symbol.dispose](): void {
+    for (const { temporary } of this.#staged) rmSync(temporary, { force: true });
+  }
+}
+
+/** Writes a file so that readers see the old one or the whole new one, never a part. @throws DiskFullError */
+export function writeAtomic(path: string, data: FileContent): void {
+  using file = new StagedFiles();
+  file.write(path, data);
+  file.replace();
 }

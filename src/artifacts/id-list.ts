@@ -16,18 +16,19 @@ const NEWLINE = 0x0a;
 /** Ids that are turned into bytes at once. */
 const CHUNK = 4096;
 
-/** Writes ids as one JSON string a line, so that any file name fits. */
-export function writeIds(path: string, ids: Iterable<string>): void {
-  const chunks: Buffer[] = [];
+/** Ids as one JSON string a line, so that any file name fits. In chunks */
+export function* idLines(ids: Iterable<string>): Iterable<Uint8Array> {
   let lines: string[] = [];
-  const flush = (): void => {
-    chunks.push(Buffer.from(lines.join('')));
+  for (const id of ids) {
+    if (lines.push(`${JSON.stringify(id)}\n`) < CHUNK) continue;
+    yield Buffer.from(lines.join(''));
     lines = [];
-  };
-  for (const id of ids) if (lines.push(`${JSON.stringify(id)}\n`) === CHUNK) flush();
-  flush();
-  writeAtomic(path, Buffer.concat(chunks));
+  }
+  yield Buffer.from(lines.join(''));
 }
+
+/** Writes the lines of ids. @throws DiskFullError */
+export const writeIds = (path: string, ids: Iterable<string>): void => writeAtomic(path, idLines(ids));
 
 /**
  * The ids that `writeIds` wrote. The file is read at the first use; from then on its bytes and 8 more for each id stay in memory.

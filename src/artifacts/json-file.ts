@@ -27,5 +27,7 @@ export function readJson(path: string, hint?: Hint): unknown {
   }
 }
 
-export const writeJson = (path: string, value: unknown): void =>
-  writeAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
+/** What `writeJson` writes. */
+export const jsonText = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+export const writeJson = (path: string, value: unknown): void => writeAtomic(path, jsonText(value));

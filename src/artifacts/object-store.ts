@@ -121,6 +121,8 @@ export type UploadOptions = {
   /** Digest of the content, stored with it. */
   readonly digest?: string;
   readonly partBytes?: number;
+  /** Called when all bytes have arrived, before the object appears or is replaced, unless another process has written it by then. */
+  readonly beforeLast?: (() => Promise<void>) | undefined;
 };
 
 /** The digest that an object was uploaded with. */
@@ -149,28 +151,36 @@ export async function requireReplaceableObject(
 export async function uploadFile(
   file: string,
   url: string,
-  { replace = false, digest, partBytes = PART_BYTES }: UploadOptions = {},
+  { replace = false, digest, partBytes = PART_BYTES, beforeLast }: UploadOptions = {},
 ): Promise<void> {
   const found = await requireReplaceableObject(url, { replace });
+  const prepared = beforeLast && (async () => {
+    if ((await headObject(url))?.etag !== found?.etag) throw writtenMeanwhile(url);
+    await beforeLast();
+  }); // biome-ignore format: short
   const metadata = { [MARK]: '1', ...(digest !== undefined && { [`${MARK}-digest`]: digest }) };
   const condition = found ? { IfMatch: found.etag } : { IfNoneMatch: '*' };
   const { size } = await stat(file);
   const part = Math.max(partBytes, Math.ceil(size / MOST_PARTS));
   await answered(url, async (to) => {
-    const put = (unless: typeof condition | Record<string, never>): Promise<void> =>
-      size > part ? putParts(to, { file, size, part }, url, metadata, unless) : putWhole(to, { file, size }, url, metadata, unless); // biome-ignore format: short
+    const put = (unless: Condition): Promise<void> =>
+      size > part || prepared
+        ? putParts(to, { file, size, part }, url, metadata, unless, prepared)
+        : putWhole(to, { file, size }, url, metadata, unless);
     try {
       await put(condition);
     } catch (error) {
-      if (statusOf(error) === 412 || nameOf(error) === 'ConditionalRequestConflict')
-        throw new UserError(`${url} exists already: another process has written it meanwhile`, {
-          hint: optionHint('pass --force to replace it'),
-        });
+      if (statusOf(error) === 412 || nameOf(error) === 'ConditionalRequestConflict') throw writtenMeanwhile(url);
       if (nameOf(error) !== 'NotImplemented') throw error;
       await put({});
     }
   });
 }
+
+const writtenMeanwhile = (url: string): UserError =>
+  new UserError(`${url} exists already: another process has written it meanwhile`, {
+    hint: optionHint('pass --force to replace it'),
+  });
 
 type Condition = { readonly IfMatch?: string; readonly IfNoneMatch?: string };
 
@@ -193,6 +203,7 @@ async function putParts(
   url: string,
   Metadata: Record<string, string>,
   condition: Condition,
+  beforeLast?: () => Promise<void>,
 ): Promise<void> {
   const { bucket: Bucket, key: Key } = objectPlace(url);
   const { UploadId } = await client.send(new sdk.CreateMultipartUploadCommand({ Bucket, Key, Metadata }));
@@ -203,6 +214,7 @@ async function putParts(
       const { ETag } = await client.send(new sdk.UploadPartCommand({ Bucket, Key, UploadId, PartNumber, Body }));
       Parts.push({ PartNumber, ETag });
     }
+    await beforeLast?.();
     const MultipartUpload = { Parts };
     await client.send(new sdk.CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload, ...condition }));
   } catch (error) {

@@ -19,7 +19,7 @@ import { writeImages } from '../../test/helpers/image-tree.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import type { ImageSet } from '../data/dataset.ts';
 import { listImages, unlabelledImages } from '../data/image-list.ts';
-import { embedImages, embedShard, mergeShards, readNpy } from './index.ts';
+import { EmbeddingsFile, embedImages, embedShard, mergeShards, readNpy, writeEmbeddingFiles } from './index.ts';
 
 const IMAGES = 26;
 const options = { batchSize: 4, workers: 0 } as const;
@@ -83,6 +83,43 @@ test('.npy, .jsonl and .parquet hold the same ids and numbers, and a description
   assert.match(maker!, /^mixbct version /);
   assert.equal(JSON.parse(pairs!.find(({ key }) => key === 'mixbct')!.value!).model.digest, 'a model');
   assert.ok(!readdirSync(at('.')).some((name) => name.startsWith('.')), 'nothing is left beside them');
+});
+
+test('a file that fails to be written leaves the former one, its ids and its description; mixtures of two are refused', async (t) => {
+  const { at, images } = await folders(t);
+  const set = await images();
+  const info = await embedImages(set, recordingEncoder().encoder, { ...options, out: at('x.npy') });
+  const before = filesOf(at('x.npy'));
+  const ids = Array.from({ length: IMAGES }, (_, i) => `other ${i}`);
+  const rows = new Float32Array(2 * IMAGES).fill(0.5);
+  const write = (blocks: Iterable<{ ids: string[]; rows: Float32Array }>) =>
+    writeEmbeddingFiles(at('x.npy'), info, { ids, blocks, skipped: [] });
+  function* failing() {
+    yield { ids, rows: rows.subarray(0, 2) };
+    throw new Error('the disk is full');
+  }
+  assert.throws(() => write(failing()), /the disk is full/);
+  assert.deepEqual(filesOf(at('x.npy')), before);
+  const names = ['npy', 'ids.jsonl', 'npy.json'];
+  const former = names.map((name) => readFileSync(at(`x.${name}`)));
+  assert.deepEqual(
+    JSON.parse(JSON.stringify(write([{ ids, rows }]))),
+    JSON.parse(readFileSync(at('x.npy.json'), 'utf8')),
+  );
+  new EmbeddingsFile(at('x.npy')).close();
+  for (const [i, name] of names.entries()) {
+    const latter = readFileSync(at(`x.${name}`));
+    writeFileSync(at(`x.${name}`), former[i]!);
+    assert.throws(
+      () => new EmbeddingsFile(at('x.npy')),
+      /x\.(npy|ids\.jsonl): was changed or damaged since it was made/,
+      name,
+    );
+    writeFileSync(at(`x.${name}`), latter);
+  }
+  const { digests: _, ...older } = info;
+  writeFileSync(at('x.npy.json'), JSON.stringify(older));
+  new EmbeddingsFile(at('x.npy')).close();
 });
 
 test('half precision is stored as float16 in a .npy', async (t) => {

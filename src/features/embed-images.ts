@@ -40,7 +40,8 @@ export async function embedImages(images: ImageSet, encoder: Encoder, options: E
   using _ = claimEmbeddingFiles(out, { force, inputs });
   const store = storePath(out);
   const plan = embeddingPlan(images, encoder, how, 1);
-  await writeShard(store, images, encoder, plan, { ...how, shard: 1, force: true, keepFinished: true, inputs: [] });
+  const to = { ...how, shard: 1, force: true, keepFinished: true, copies: 2, inputs: [] } as const;
+  await writeShard(store, images, encoder, plan, to);
   let info: EmbeddingsInfo;
   {
     using shard = new EmbeddingShard(store);
@@ -60,7 +61,8 @@ export async function embedShard(
   const { out, force = false, inputs = [], ...how } = options;
   formatOf(out);
   const plan = embeddingPlan(images, encoder, how, shards);
-  const to = { ...how, shard, force, keepFinished: !force, inputs: inputs.filter((input) => input !== undefined) };
+  const given = inputs.filter((input) => input !== undefined);
+  const to = { ...how, shard, force, keepFinished: !force, copies: 1, inputs: given } as const;
   return await writeShard(shardPath(out, { shard, shards }), images, encoder, plan, to);
 }
 

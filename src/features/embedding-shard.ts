@@ -19,6 +19,7 @@ import {
   type EmbeddingShardInfo,
   embeddingShardArtifact,
   planOf,
+  rowBytes,
 } from './embedding-shard-artifact.ts';
 import { npyTypes } from './feature-set.ts';
 import { featureFiles, modelOf, preprocessingOf } from './feature-set-artifact.ts';
@@ -69,6 +70,8 @@ type WriteShardOptions = Pick<Required<OverwriteOptions>, 'force' | 'inputs'> & 
   readonly shard: number;
   /** Leave a finished shard of the same plan as it is. */
   readonly keepFinished: boolean;
+  /** How often its rows will stand on this disk: 2 where a file is made of them. */
+  readonly copies: 1 | 2;
 };
 
 /**
@@ -80,7 +83,7 @@ export async function writeShard(
   images: ImageSet,
   encoder: Encoder,
   plan: EmbeddingPlan,
-  { shard, force, keepFinished, inputs, ...options }: ShardOptions & WriteShardOptions,
+  { shard, force, keepFinished, inputs, copies, ...options }: ShardOptions & WriteShardOptions,
 ): Promise<EmbeddingShardInfo> {
   const { skipBadImages = false } = options;
   const finished = finishedShard(path, plan, shard);
@@ -102,7 +105,7 @@ export async function writeShard(
     );
   const identity = canonicalJson({ ...plan, shard });
   const target = { path, count, dim, dtype, id, resume: { identity, step: batchSize, valid } };
-  const bytes = count * dim * (dtype === 'float16' ? 2 : 4);
+  const bytes = copies * count * rowBytes(plan);
   const how = { force, inputs, bytes, ...resumeOf(target) };
   return await embeddingShardArtifact.write(path, how, async (directory) => {
     const { missing } = await writeRows(target, directory, async (builder) => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { requireDigest } from '../artifacts/cached-digest.ts';
 import { type IdList, readIds } from '../artifacts/id-list.ts';
 import { readJson } from '../artifacts/json-file.ts';
 import { FileError } from '../base/errors.ts';
@@ -18,6 +19,7 @@ const descriptionSchema = planSchema.omit({ shards: true, total: true }).extend(
   count: z.int().positive(),
   skipped: z.int().nonnegative(),
   adapter: appliedAdapterSchema.optional(),
+  digests: z.object({ embeddings: z.string(), ids: z.string().optional() }).optional(),
 });
 
 const AGAIN = 'wanted a .npy file that mixbct embed wrote, with the files beside it';
@@ -45,13 +47,26 @@ export class EmbeddingsFile implements Disposable {
     this.ids = readIds(at.ids, data.count);
     this.ids.at(0); // reads them all: a writer must not fail half way
     this.#file = new NpyFile<'<f2' | '<f4'>(path, [npyTypes[data.dtype]]);
-    if (String(this.#file.shape) === String([data.count, data.dim])) return;
-    this.close();
-    throw new FileError(
-      path,
-      `has shape [${this.#file.shape.join(', ')}], ${at.description} says [${data.count}, ${data.dim}]`,
-      AGAIN,
-    );
+    try {
+      this.#requireDescribed();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #requireDescribed(): void {
+    const { count, dim, digests } = this.info;
+    const at = embeddingFiles(this.path);
+    const { shape } = this.#file;
+    if (String(shape) !== String([count, dim]))
+      throw new FileError(
+        this.path,
+        `has shape [${shape.join(', ')}], ${at.description} says [${count}, ${dim}]`,
+        AGAIN,
+      );
+    if (digests) requireDigest(this.path, digests.embeddings, AGAIN);
+    if (digests?.ids !== undefined) requireDigest(at.ids, digests.ids, AGAIN);
   }
 
   /** Rows `from` … `from + count - 1`, flat. */

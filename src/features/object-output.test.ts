@@ -99,8 +99,8 @@ test('object storage', async (t) => {
       await asLocal(`out/x.${ending}`);
       await assert.rejects(embed(url(`out/x.${ending}`)), /x\.\w+ exists already/);
     }
-    const puts = server.requests.filter((request) => request.startsWith('PUT'));
-    assert.equal(puts.at(-1), `PUT ${BUCKET}/out/x.parquet`, 'the file itself comes last');
+    const writes = server.requests.filter((request) => /^(PUT|POST) /.test(request));
+    assert.equal(writes.at(-1), `POST ${BUCKET}/out/x.parquet`, 'the file itself comes last');
     const state = await headObject(url('out/x.npy'));
     await embed(url('out/x.npy'), { force: true });
     await asLocal('out/x.npy');
@@ -190,6 +190,38 @@ test('object storage', async (t) => {
     await shard();
     assert.equal(batches.length, embedded);
   });
+
+  await own(
+    'a file that cannot be uploaded, or that another process has written, leaves what stands beside it',
+    async () => {
+      const out = url('kept/x.npy');
+      await embed(out);
+      const beside = async () => Promise.all([out, `${out}.json`, url('kept/x.ids.jsonl')].map(async (one) => Buffer.from(await readObject(one)).toString('latin1'))); // biome-ignore format: short
+      const before = await beside();
+      const fewer = unlabelledImages((await listImages([], { list: at('list') })).slice(4), 'fewer');
+      server.fail = (request) => request === `PUT ${BUCKET}/kept/x.npy`;
+      await assert.rejects(embed(out, { force: true }, fewer), /does not answer/);
+      assert.deepEqual(await beside(), before);
+      for (const name of ['ours', 'theirs']) writeFileSync(at(name), name);
+      let [isSent, isThere] = [false, false];
+      const sendTheirs = async () => {
+        isSent = true;
+        await uploadFile(at('theirs'), url('kept/y'));
+        isThere = true;
+      };
+      server.fail = (_, query) => {
+        if (!query.has('partNumber')) return false;
+        if (!isSent) void sendTheirs();
+        return !isThere; // our part arrives after theirs
+      };
+      const beforeLast = async () => assert.fail('what stands beside theirs would be replaced');
+      await assert.rejects(
+        uploadFile(at('ours'), url('kept/y'), { beforeLast }),
+        /another process has written it meanwhile/,
+      );
+      assert.equal(Buffer.from(await readObject(url('kept/y'))).toString(), 'theirs');
+    },
+  );
 
   await own('a killed process goes on where it stopped', async () => {
     const script = resolve(import.meta.dirname, '../../test/helpers/embed-until-killed.js');

@@ -50,7 +50,8 @@ export async function embedTo(images: ImageSet, encoder: Encoder, options: Embed
   const store = shardPath(staged, { shard: 1, shards: 1 });
   const plan = embeddingPlan(images, encoder, how, 1);
   // a finished one is of an attempt that could not upload it
-  await writeShard(store, images, encoder, plan, { ...how, shard: 1, force: true, keepFinished: true, inputs: [] });
+  const to = { ...how, shard: 1, force: true, keepFinished: true, copies: 2, inputs: [] } as const;
+  await writeShard(store, images, encoder, plan, to);
   const info = mergeShards([store], staged, { force: true });
   await uploadEmbeddings(staged, out, replace);
   rmSync(store, { recursive: true });
@@ -79,7 +80,7 @@ export async function embedShardTo(
     return found;
   }
   using __ = lockOutput(`${staged}.upload`);
-  const to = { ...how, shard: shard.shard, force: true, keepFinished: true, inputs: [] };
+  const to = { ...how, shard: shard.shard, force: true, keepFinished: true, copies: 1, inputs: [] } as const;
   const info = await writeShard(staged, images, encoder, plan, to);
   await removeObject(manifest); // until the last file is there, the shard is unfinished
   const names = readdirSync(staged).filter((name) => name !== MANIFEST);
@@ -112,19 +113,23 @@ export async function mergeShardsTo(
   }
 }
 
-/** Uploads a file of embeddings with what stands beside it, itself last, and removes what was staged. */
+/**
+ * Uploads a file of embeddings with what stands beside it, and removes what was staged. The file appears last; what stands
+ * beside it is replaced when the file's own bytes have arrived.
+ */
 async function uploadEmbeddings(staged: string, url: string, replace: boolean): Promise<void> {
   const [from, to] = [embeddingFiles(staged), embeddingFiles(url)];
-  for (const name of ['description', 'ids', 'skipped'] as const)
-    if (from[name] === from.embeddings) continue;
-    else if (existsSync(from[name])) await upload(from[name], to[name], true);
-    else await removeObject(to[name]);
-  await upload(staged, url, replace);
+  await upload(staged, url, replace, async () => {
+    for (const name of ['description', 'ids', 'skipped'] as const)
+      if (from[name] === from.embeddings) continue;
+      else if (existsSync(from[name])) await upload(from[name], to[name], true);
+      else await removeObject(to[name]);
+  });
   for (const path of Object.values(from)) rmSync(path, { force: true });
 }
 
-async function upload(file: string, url: string, replace: boolean): Promise<void> {
-  await uploadFile(file, url, { replace, digest: cachedFileDigest(file) });
+async function upload(file: string, url: string, replace: boolean, beforeLast?: () => Promise<void>): Promise<void> {
+  await uploadFile(file, url, { replace, digest: cachedFileDigest(file), beforeLast });
 }
 
 /** The addresses of shards that a pattern names; without `*` itself. */

@@ -1,15 +1,15 @@
 import { rmSync } from 'node:fs';
-import { canonicalJson } from '../artifacts/digest.ts';
-import { writeAtomic } from '../artifacts/durable-write.ts';
-import { writeIds } from '../artifacts/id-list.ts';
-import { writeJson } from '../artifacts/json-file.ts';
+import { canonicalJson, RunningDigest } from '../artifacts/digest.ts';
+import { requireDiskSpace, StagedFiles } from '../artifacts/durable-write.ts';
+import { idLines } from '../artifacts/id-list.ts';
+import { jsonText } from '../artifacts/json-file.ts';
 import { UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
 import { version as mixbct } from '../base/version.ts';
 import { type EmbeddingBlock, encodings } from './embedding-encodings.ts';
 import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
 import type { EmbeddingShard } from './embedding-shard.ts';
-import { type EmbeddingPlan, planOf } from './embedding-shard-artifact.ts';
+import { type EmbeddingPlan, planOf, rowBytes } from './embedding-shard-artifact.ts';
 import type { AppliedAdapter } from './feature-set-artifact.ts';
 import type { MissingRow } from './missing-rows.ts';
 
@@ -26,6 +26,8 @@ export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total'> & {
   readonly skipped: number;
   /** Absent: the embeddings are as the model made them. */
   readonly adapter?: AppliedAdapter | undefined;
+  /** Of the file, and of a .npy's ids, so that files of several attempts are not taken for one. Absent: an older file. */
+  readonly digests?: { readonly embeddings: string; readonly ids?: string | undefined } | undefined;
 };
 
 /**
@@ -42,12 +44,12 @@ export function writeEmbeddings(out: string, shards: readonly EmbeddingShard[]):
       hint: `the first: ${skipped[0]!.id} (${skipped[0]!.problem})`,
     });
   const info: EmbeddingsInfo = { kind: EMBEDDINGS, version: 1, mixbct, count, skipped: skipped.length, ...plan };
-  writeEmbeddingFiles(out, info, { ids: idsOf(shards), blocks: blocksOf(shards, plan), skipped });
+  const written = writeEmbeddingFiles(out, info, { ids: idsOf(shards), blocks: blocksOf(shards, plan), skipped });
   if (skipped.length > 0)
     logLine(
       `${out}: ${formatCount(skipped.length, 'image is', 'images are')} skipped, listed in ${embeddingFiles(out).skipped}`,
     );
-  return info;
+  return written;
 }
 
 /** An image without an embedding, and why. */
@@ -60,20 +62,41 @@ type EmbeddingContent = {
   readonly skipped: readonly SkippedImage[];
 };
 
-/** Writes a file of embeddings, in the format of its ending, with what stands beside it. The caller holds the lock of `out`. @throws DiskFullError */
+/**
+ * Writes a file of embeddings, in the format of its ending, with what stands beside it: all of them are replaced together, when
+ * all are written. The caller holds the lock of `out`. → the description, with the digests of what was written
+ * @throws UserError if the disk has too little space; DiskFullError
+ */
 export function writeEmbeddingFiles(
   out: string,
-  info: EmbeddingsInfo,
+  { digests: _, ...info }: EmbeddingsInfo,
   { ids, blocks, skipped }: EmbeddingContent,
-): void {
+): EmbeddingsInfo {
   const format = formatOf(out);
   const at = embeddingFiles(out);
-  writeJson(at.description, info);
-  if (format === '.npy') writeIds(at.ids, ids);
+  requireDiskSpace(out, rowBytes(info) * info.count);
+  using files = new StagedFiles();
+  const write = (path: string, chunks: Iterable<Uint8Array>): string => {
+    const digest = new RunningDigest();
+    files.write(path, digesting(chunks, digest));
+    return digest.end();
+  };
+  const embeddings = write(out, encodings[format]({ ...info, description: canonicalJson(info) }, blocks));
+  const digests = { embeddings, ...(format === '.npy' && { ids: write(at.ids, idLines(ids)) }) };
   if (skipped.length > 0)
-    writeAtomic(at.skipped, skipped.map(({ id, problem }) => `${JSON.stringify({ id, problem })}\n`).join(''));
-  else rmSync(at.skipped, { force: true });
-  writeAtomic(out, encodings[format]({ ...info, description: canonicalJson(info) }, blocks));
+    files.write(at.skipped, skipped.map(({ id, problem }) => `${JSON.stringify({ id, problem })}\n`).join(''));
+  files.write(at.description, jsonText({ ...info, digests })); // the first to be replaced: a mixture has none of its digests
+  files.replace();
+  if (skipped.length === 0) rmSync(at.skipped, { force: true });
+  return { ...info, digests };
+}
+
+/** Chunks as they are, while a digest takes them in. */
+function* digesting(chunks: Iterable<Uint8Array>, digest: RunningDigest): Iterable<Uint8Array> {
+  for (const chunk of chunks) {
+    digest.update(chunk);
+    yield chunk;
+  }
 }
 
 /** Numbers of rows in a block, whatever they come from. */

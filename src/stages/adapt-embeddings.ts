@@ -50,8 +50,11 @@ export function applyAdapterToEmbeddings({
     model: adapter.modelThrough(model),
     adapter: adapter.applied(),
   };
-  writeEmbeddingFiles(out, info, { ids: idsOf(file), blocks: blocksOf(file, adapter), skipped: file.skipped() });
-  return info;
+  return writeEmbeddingFiles(out, info, {
+    ids: idsOf(file),
+    blocks: blocksOf(file, adapter),
+    skipped: file.skipped(),
+  });
 }
 
 /** Before anything is written. @throws FileError naming the first embedding that is not finite. */

@@ -18,7 +18,7 @@ export type S3Server = {
   /** `PUT bucket/key` of each request. */
   readonly requests: string[];
   /** Requests for which it is true are answered by an error of the server, 500. */
-  fail: (request: string) => boolean;
+  fail: (request: string, query: URLSearchParams) => boolean;
   /** Whether it takes conditional writes; else it answers that they are not implemented. */
   conditional: boolean;
 };
@@ -44,7 +44,7 @@ export async function startS3Server(t: TestContext): Promise<S3Server> {
       response.end(`<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}</Message></Error>`);
     };
     if (!isSigned(request)) return refuse(403, 'SignatureDoesNotMatch');
-    if (server.fail(name)) return refuse(500, 'InternalError');
+    if (server.fail(name, searchParams)) return refuse(500, 'InternalError');
     const { 'if-none-match': absent, 'if-match': same } = request.headers;
     if (absent === undefined && same === undefined) return answer(request, response);
     if (!server.conditional) return refuse(501, 'NotImplemented');
