@@ -13,12 +13,14 @@ import {
 import { testFolder } from '../../test/helpers/folder.ts';
 import { fill, gap } from '../../test/helpers/formula.ts';
 import { golden } from '../../test/helpers/golden.ts';
-import { tinySet } from '../../test/helpers/runs.ts';
+import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot } from '../base/version.ts';
 import { imageTensor } from '../data/collate.ts';
 import { pixelMappings } from '../data/pixels.ts';
+import { exportModel } from '../export/export-model.ts';
 import { extractFeatures, FeatureSet } from '../features/index.ts';
 import { inference, liveTensors, readSafetensors, scope, toFloat32, writeSafetensors } from '../torch/index.ts';
 import { importModel } from './import-model.ts';
@@ -31,6 +33,8 @@ import { type RunManifest, runFiles } from './run-artifact.ts';
  * above 1 (narrow networks with the formula's weights make some of 700) it is a share.
  */
 const FLOAT32_NETWORK = 1e-4;
+
+type ImportedInput = Parameters<typeof importModel>[1]['input'];
 
 const fixtures = checkpoints.networks;
 const [r18, r50] = ['r18', 'r50'].map((name) => fixtures.find(({ network }) => network === name)!) as [
@@ -167,6 +171,62 @@ test('a safetensors file is taken in too, and what comes out embeds a data set',
   model.dispose();
   using features = FeatureSet.open(join(folder, 'features'));
   assert.equal(features.info.model!.name, 'again');
+});
+
+test('weights of mixbct export bring the input of their run along, which is part of the digest of both', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const at = (name: string): string => join(folder, name);
+  const input = { pixels: 'imagenet', channels: 'BGR', resize: 'fit', background: [1, 2, 3] } as const;
+  const plain = await trained(dataset, at('plain'), { epochs: 1 });
+  const run = await trained(dataset, at('run'), { epochs: 1, input });
+  const [weights, seen] = ['plain', 'run'].map((name) => fileDigest(runFiles(at(name)).model));
+  assert.deepEqual([plain.model, plain.weights, run.weights], [weights, undefined, seen]);
+  assert.notEqual(run.model, seen);
+  const { name: network, inputSide: side, width } = run.recipe.network;
+  const about = { network, side, width: width! };
+  using encoder = await openEncoder(at('run'));
+  for (const [to, ending] of [
+    ['pytorch', 'pt'],
+    ['safetensors', 'safetensors'],
+  ] as const) {
+    const { file } = await exportModel(at('run'), { to, out: at(`run.${ending}`) });
+    const importing = async (declared: ImportedInput, name: string) =>
+      await importModel(file, { ...about, input: declared }, at(`${to}-${name}`));
+    assert.equal((await importing(undefined, 'as-it-is')).model, run.model);
+    using again = await openEncoder(at(`${to}-as-it-is`));
+    assert.deepEqual([again.pixels, again.resize], [encoder.pixels, encoder.resize]);
+    await importing({ channels: 'RGB', resize: 'crop' }, 'crop');
+    using cropped = await openEncoder(at(`${to}-crop`));
+    assert.deepEqual([cropped.pixels, cropped.resize.rule], [encoder.pixels, 'crop']);
+    assert.equal((await importing({ ...input, background: [...input.background] }, 'same')).model, run.model);
+    await assert.rejects(
+      importing({ pixels: 'imagenet', channels: 'RGB', resize: 'fit' }, 'other'),
+      /says how it maps pixels itself .*"BGR".*, and another mapping is declared .*"RGB".*\n.*leave out --pixels/,
+    );
+    const undeclared = await exportModel(at('plain'), { to, out: at(`plain.${ending}`) });
+    assert.equal((await importModel(undeclared.file, about, at(`${to}-plain`))).model, plain.model);
+  }
+});
+
+test('weights that were exported with the projection to an old space are refused, as no imported backbone has one', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const { features } = await oldSide(folder, dataset);
+  const at = (name: string): string => join(folder, name);
+  const network = { name: 'r18', embeddingDim: 12, inputSide: 16, width: 0.0625 };
+  const changes = { network, method: { kind: 'l2' }, projection: { dim: 8 }, epochs: 1 };
+  await trained(dataset, at('run'), changes, { paths: { features } });
+  for (const to of ['pytorch', 'safetensors'] as const) {
+    const { file } = await exportModel(at('run'), {
+      to,
+      out: at(to === 'pytorch' ? 'x.pt' : 'x.safetensors'),
+      space: 'old',
+    });
+    await assert.rejects(
+      importModel(file, { network: 'r18', side: 16, width: 0.0625 }, at('imported')),
+      /was exported with the projection to the old space \(projection\.weight\)/,
+    );
+    assert.ok(!existsSync(at('imported')));
+  }
 });
 
 test('a checkpoint that does not fit is refused once, with all that is wrong and what was asked for', async (t) => {

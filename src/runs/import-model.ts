@@ -1,12 +1,15 @@
 import { basename } from 'node:path';
-import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
+import { fileDigest } from '../artifacts/digest.ts';
 import { requireDiskSpace } from '../artifacts/durable-write.ts';
+import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import type { InputRecipe } from '../data/model-input.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
 import { buildInfo, scope } from '../torch/index.ts';
+import { inputOfWeights } from './exported-input.ts';
 import { parseRecipe } from './load-recipe.ts';
+import { identityOf } from './model-identity.ts';
 import { backboneOf } from './network.ts';
 import { networkSchema, type Recipe } from './recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
@@ -20,7 +23,7 @@ export type ImportedNetwork = {
   /** Height and width of the input in pixels. */
   readonly side?: number;
   readonly width?: number;
-  /** How pictures become its input. */
+  /** How pictures become its input; default: as `mixbct export` wrote into the file. */
   readonly input?: InputRecipe | undefined;
   /** Default: the name of the run's folder. */
   readonly name?: string | undefined;
@@ -32,23 +35,26 @@ const SMALLEST = 1 / 64;
 /**
  * Makes a finished run from a checkpoint that was trained elsewhere: a PyTorch file or a .safetensors file. D comes from the
  * checkpoint. Entries outside the backbone (a classifier, a discriminator) are skipped and named in the manifest. All numbers
- * become float32.
+ * become float32. What `mixbct export` wrote of the input into the file is taken over.
  *
  * Source: methods.md 3.2 and 6.2, repaired for every backbone (D-17).
- * @throws FileError if the file is none of these, does not fit the network, or holds non-finite numbers.
+ * @throws FileError if the file is none of these, does not fit the network, holds non-finite numbers, was exported with the
+ * projection to an old space, or says that pixels are mapped in another way than `input`.
  */
 export async function importModel(
   path: string,
-  { network, side = 112, width = 1, input, name }: ImportedNetwork,
+  { network, side = 112, width = 1, input: declared, name }: ImportedNetwork,
   out: string,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<RunManifest> {
   const asked = `--network ${network} --side ${side} --width ${width}`;
-  const recipeOf = (embeddingDim: number): Recipe =>
+  const recipeOf = (embeddingDim: number, input = declared): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width }, ...(input && { input }) }, asked);
   recipeOf(1); // checks the options before anything is read or written
   return await runArtifact.write(out, { force, inputs: [path] }, async (folder) => {
     const opened = await openWeights(path);
+    requireOwnSpace(path, opened.metadata);
+    const input = inputOfWeights(path, opened.metadata, declared);
     return scope(() => {
       const names = namesOf(network, side);
       const { tensors, prefix, shadowed } = withoutPrefix(path, opened.tensors(), names);
@@ -60,7 +66,7 @@ export async function importModel(
           `${asked} was asked for; ${advice(tensors, network, side)}${skippedNote(opened.skipped)}`,
         );
       };
-      const recipe = recipeOf(dimensionOf(state, names, refuse));
+      const recipe = recipeOf(dimensionOf(state, names, refuse), input);
       const backbone = backboneOf(recipe.network, new Rng(0));
       try {
         const problems = stateMismatches(state, backbone.state());
@@ -82,9 +88,17 @@ export async function importModel(
   });
 }
 
-/** What names a model in feature sets. Weights of which pictures are mapped in another way make other embeddings. */
-export function identityOf(weights: string, input: InputRecipe | undefined): Pick<RunManifest, 'model' | 'weights'> {
-  return input ? { model: digestOf(weights, canonicalJson(input)), weights } : { model: weights };
+/** @throws FileError if the embeddings of an exported file go through a projection, which an imported backbone does not have */
+function requireOwnSpace(path: string, metadata: Readonly<Record<string, string>>): void {
+  if (metadata['mixbct'] === undefined || metadata['space'] !== 'old') return;
+  throw new FileError(
+    path,
+    'was exported with the projection to the old space (projection.weight), and an imported backbone has its own space only',
+    [
+      'export the run as ONNX, which holds the projection: --to onnx --space old',
+      'export it in its own space: --space own',
+    ],
+  );
 }
 
 /** What a run's manifest says that was not trained here. */

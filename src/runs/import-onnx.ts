@@ -9,6 +9,7 @@ import { type InputRecipe, inputSchema, modelInput } from '../data/model-input.t
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readOnnxFile } from '../encoders/onnx-schema.ts';
 import { type OnnxInterface, OnnxSession, type OnnxValue, onnxMessage } from '../encoders/onnx-session.ts';
+import { inputOfExport, withResizeOf } from './exported-input.ts';
 import { importedRunFields } from './import-model.ts';
 import { MOST_DIM, onnxRecipeSchema } from './recipe.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
@@ -172,16 +173,6 @@ function outputOf(path: string, outputs: readonly OnnxValue[], wanted: string | 
   return output;
 }
 
-/** What `mixbct export` wrote of the mapping into its metadata; null: the file is not one of its own. */
-function inputOfExport(path: string, metadata: Readonly<Record<string, string>>): InputRecipe | null {
-  if (metadata['mixbct'] === undefined) return null;
-  try {
-    return inputSchema.parse(JSON.parse(metadata['input'] ?? '{}'));
-  } catch {
-    throw new FileError(path, 'its metadata "input" is damaged', 'export the model again: mixbct export');
-  }
-}
-
 /**
  * How pictures become the input. The mapping is what the file does itself, or the metadata of `mixbct export` say, else what is
  * declared; the resize rule is declared, else of the metadata.
@@ -203,7 +194,7 @@ function inputOf(
       optionHint('leave out', ['--pixels', '--mean', '--std', '--channels']),
     );
   if (type === 'uint8') return inputSchema.parse({ ...resized, mean: 0, std: 1, channels: declared?.channels });
-  if (ours) return inputSchema.parse({ ...ours, background: undefined, ...resized });
+  if (ours) return withResizeOf(ours, resized);
   if (declared && mapped) return declared;
   throw new FileError(path, 'does not say how pixels become its input', [
     optionHint('name it with --pixels'),

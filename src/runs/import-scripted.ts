@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
 import { fileDigest } from '../artifacts/digest.ts';
 import { SCRIPTED, ScriptedBackbone } from '../models/scripted.ts';
-import { type ImportedNetwork, identityOf, importedRunFields } from './import-model.ts';
+import { type ImportedNetwork, importedRunFields } from './import-model.ts';
 import { parseRecipe } from './load-recipe.ts';
+import { identityOf } from './model-identity.ts';
 import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 import { requireFinite } from './weights-file.ts';
 import { copyScript, writeBackbone } from './write-model.ts';

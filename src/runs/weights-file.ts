@@ -1,6 +1,15 @@
 import { FileError } from '../base/errors.ts';
 import type { StateDict } from '../nn/state-dict.ts';
-import { finiteMask, readPytorchState, readSafetensors, tensor, toUint8, zeros } from '../torch/index.ts';
+import {
+  finiteMask,
+  type Metadata,
+  readPytorchState,
+  readSafetensors,
+  readSafetensorsMetadata,
+  tensor,
+  toUint8,
+  zeros,
+} from '../torch/index.ts';
 
 /** Prefixes that wrappers put before names: data-parallel training, torch.compile, an outer module; in any order. */
 const WRAPPERS = /^(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)*/;
@@ -13,15 +22,19 @@ export type WeightsFile = {
   tensors(): StateDict;
   /** Entries that are no plain tensors. */
   readonly skipped: readonly string[];
+  /** What the file says of itself, if `mixbct export` wrote it. */
+  readonly metadata: Metadata;
 };
 
 /** Reads a PyTorch file or a .safetensors file. @throws FileError if it is neither, or damaged. */
 export async function openWeights(path: string): Promise<WeightsFile> {
-  if (path.endsWith('.safetensors')) return { tensors: () => readSafetensors(path).tensors, skipped: [] };
-  const { tensors, skipped } = await readPytorchState(path);
+  if (path.endsWith('.safetensors'))
+    return { tensors: () => readSafetensors(path).tensors, skipped: [], metadata: readSafetensorsMetadata(path) };
+  const { tensors, skipped, metadata } = await readPytorchState(path);
   return {
     tensors: () => new Map([...tensors].map(([name, { bytes, ...about }]) => [name, tensor(bytes, about)])),
     skipped,
+    metadata,
   };
 }
 

@@ -9,6 +9,7 @@ import { trainedClassesPath, writeClassKeys } from '../features/index.ts';
 import type { Module } from '../nn/index.ts';
 import type { NamedTensors } from '../nn/state-dict.ts';
 import { buildInfo, scope, writeSafetensors } from '../torch/index.ts';
+import { identityOf } from './model-identity.ts';
 import { projectionState } from './network.ts';
 import { differencesFromReference } from './preset.ts';
 import type { NetworkRecipe } from './recipe.ts';
@@ -52,7 +53,7 @@ export function writeModel(out: string, { modules, head, dataset, inputs, ...out
   writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
   const fields = {
     name: outcome.recipe.name ?? basename(out),
-    model: fileDigest(files.model),
+    ...identityOf(fileDigest(files.model), outcome.recipe.input),
     dataset: referenceTo(dataset),
     imported: null,
     ...(outcome.recipe.network.file !== undefined && { script: fileDigest(files.script) }),

@@ -50,7 +50,14 @@ export {
   trimMemory,
   vectorFloats,
 } from './runtime.ts';
-export { type Metadata, readSafetensors, safetensorsChunks, type TensorFile, writeSafetensors } from './safetensors.ts';
+export {
+  type Metadata,
+  readSafetensors,
+  readSafetensorsMetadata,
+  safetensorsChunks,
+  type TensorFile,
+  writeSafetensors,
+} from './safetensors.ts';
 export { keep, liveTensors, scope } from './scope.ts';
 export { ScriptedModule } from './scripted-module.ts';
 export {

@@ -6,6 +6,8 @@ import type { HostTensor } from './tensor-types.ts';
 const FORMAT_VERSION = '3\n';
 /** The folder that everything stands in, in the archive. */
 const ROOT = 'model/';
+/** The record with what a file says of itself. */
+export const METADATA = 'mixbct.json';
 
 /**
  * A state_dict as torch.save writes one, in chunks: `torch.load(path, weights_only=True)` gives the tensors by these names, in
@@ -20,7 +22,7 @@ export async function pytorchArchive(
   const mtime = new Date('1980-01-01T12:00:00Z'); // the archive's bytes depend on the state alone
   const add = (name: string, bytes: Uint8Array | string): void =>
     zip.addBuffer(Buffer.from(bytes as Uint8Array), ROOT + name, { compress: false, mtime });
-  add('mixbct.json', JSON.stringify(metadata));
+  add(METADATA, JSON.stringify(metadata));
   add('data.pkl', pickled(state));
   add('byteorder', 'little');
   for (const [i, { bytes }] of [...state.values()].entries()) add(`data/${i}`, bytes);

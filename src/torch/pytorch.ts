@@ -1,9 +1,11 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { z } from 'zod';
 import { FileError, messageOf } from '../base/errors.ts';
 import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
 import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
 import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
+import { METADATA } from './pytorch-writer.ts';
 import { BYTES } from './tensor.ts';
 import type { HostTensor } from './tensor-types.ts';
 import { openZip, type Zip } from './zip.ts';
@@ -22,10 +24,16 @@ type Archive = {
   /** The bytes of a storage and its name in messages; undefined if the file lacks it. */
   storage(key: string): Promise<Uint8Array | undefined>;
   nameOf(key: string): string;
+  readonly metadata: PytorchState['metadata'];
 };
 
 /** A saved state, and its entries that are no plain tensors: `name (what it is)`. */
-export type PytorchState = { readonly tensors: Map<string, HostTensor>; readonly skipped: readonly string[] };
+export type PytorchState = {
+  readonly tensors: Map<string, HostTensor>;
+  readonly skipped: readonly string[];
+  /** What `pytorchArchive` wrote beside the state; empty in files of other programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+};
 
 /** `readPytorchState` without what was skipped. */
 export const readPytorch = async (path: string): Promise<Map<string, HostTensor>> =>
@@ -46,7 +54,7 @@ export async function readPytorchState(path: string): Promise<PytorchState> {
   const total = [...state.values()].reduce((sum, view) => sum + view.numel * BYTES[view.of.dtype], 0);
   if (!(total <= MOST_TIMES_FILE * archive.size + AND_BYTES))
     throw new FileError(path, `describes ${total} bytes of tensors, but is itself ${archive.size} bytes long`, RESAVE);
-  return { tensors: await readViews(path, archive, state), skipped };
+  return { tensors: await readViews(path, archive, state), skipped, metadata: archive.metadata };
 }
 
 /** Reads the first bytes of a regular file. */
@@ -67,7 +75,8 @@ function startOf(path: string): Uint8Array {
 function legacyArchive(path: string): Archive {
   const data = readFileSync(path);
   const { content, storage } = readLegacyCheckpoint(path, data, RESAVE);
-  return { size: data.length, content, storage: async (key) => storage(key), nameOf: (key) => `storage ${key}` };
+  const nameOf = (key: string): string => `storage ${key}`;
+  return { size: data.length, content, storage: async (key) => storage(key), nameOf, metadata: {} };
 }
 
 async function zipArchive(path: string): Promise<Archive> {
@@ -84,7 +93,24 @@ async function zipArchive(path: string): Promise<Archive> {
     content: readPickle(path, await zip.read(`${root}data.pkl`), checkpointPickle()),
     storage: async (key) => (zip.has(nameOf(key)) ? await zip.read(nameOf(key)) : undefined),
     nameOf,
+    metadata: await metadataIn(path, zip, `${root}${METADATA}`),
   };
+}
+
+const metadataSchema = z.record(z.string(), z.string());
+
+async function metadataIn(path: string, zip: Zip, entry: string): Promise<PytorchState['metadata']> {
+  if (!zip.has(entry)) return {};
+  try {
+    return metadataSchema.parse(JSON.parse(Buffer.from(await zip.read(entry)).toString('utf8')));
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    throw new FileError(
+      path,
+      `its record ${entry} is no list of texts by name`,
+      'export the model again: mixbct export',
+    );
+  }
 }
 
 /** The archive's top folder, with its slash. */

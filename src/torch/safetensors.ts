@@ -71,7 +71,13 @@ export type TensorFile = { readonly tensors: Map<string, Tensor>; readonly metad
  * Reads a safetensors file of any size, one tensor at a time; the tensors belong to the caller's scope.
  * @throws FileError naming what is wrong with it.
  */
-export function readSafetensors(path: string): TensorFile {
+export const readSafetensors = (path: string): TensorFile => withFile(path, (file) => readTensors(path, file));
+
+/** The metadata in the header of a safetensors file. @throws FileError as `readSafetensors` */
+export const readSafetensorsMetadata = (path: string): Metadata =>
+  withFile(path, (file) => readHeader(path, file).metadata);
+
+function withFile<T>(path: string, use: (file: number) => T): T {
   let file: number;
   try {
     if (!statSync(path).isFile()) throw new Error('it is no regular file'); // a pipe would wait for its other end
@@ -80,21 +86,33 @@ export function readSafetensors(path: string): TensorFile {
     throw new FileError(path, `cannot be read (${messageOf(error)})`);
   }
   try {
-    return readTensors(path, file);
+    return use(file);
   } finally {
     closeSync(file);
   }
 }
 
-function readTensors(path: string, file: number): TensorFile {
+type Header = {
+  readonly metadata: Metadata;
+  readonly entries: Readonly<Record<string, Entry>>;
+  readonly dataStart: number;
+};
+
+function readHeader(path: string, file: number): Header {
   const { size } = fstatSync(file);
   const headerLength = size >= 8 ? Number(readFully(file, path, Buffer.alloc(8)).readBigUInt64LE(0)) : Number.NaN;
   if (!(headerLength > 0 && headerLength <= MAX_HEADER_BYTES && 8 + headerLength <= size))
     throw new FileError(path, 'is not a safetensors file, or is cut short');
   const text = readFully(file, path, Buffer.alloc(headerLength), 8).toString('utf8');
   const { __metadata__: metadata, ...entries } = parseHeader(path, text);
+  return { metadata, entries: entries as Record<string, Entry>, dataStart: 8 + headerLength };
+}
+
+function readTensors(path: string, file: number): TensorFile {
+  const { metadata, entries, dataStart } = readHeader(path, file);
+  const { size } = fstatSync(file);
   const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries as Record<string, Entry>)) {
+  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
     const known = NAMES[dtype];
     if (!known)
       throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
@@ -104,7 +122,7 @@ function readTensors(path: string, file: number): TensorFile {
         path,
         `tensor ${name} [${shape.join(', ')}] of ${known} needs ${bytes} bytes, the header gives it ${offsets[1] - offsets[0]}`,
       );
-    const start = 8 + headerLength + offsets[0];
+    const start = dataStart + offsets[0];
     if (start + bytes > size)
       throw new FileError(path, `is cut short: tensor ${name} ends at byte ${start + bytes} of ${size}`);
     tensors.set(name, tensor(readFully(file, path, new Uint8Array(bytes), start), { shape, dtype: known }));
