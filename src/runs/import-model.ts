@@ -80,7 +80,7 @@ export async function importModel(
       }
       return {
         name: name ?? basename(out),
-        ...identityOf(fileDigest(runFiles(folder).model), input),
+        ...identityOf(fileDigest(runFiles(folder).model), { input }),
         recipe,
         ...importedRunFields(path, { leftOut: [...leftOut, ...shadowed], prefix, skipped: [...opened.skipped] }),
       };

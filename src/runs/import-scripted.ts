@@ -29,7 +29,7 @@ export async function importScripted(
       writeBackbone(folder, backbone, recipe.network);
       return {
         name: name ?? basename(out),
-        ...identityOf(fileDigest(runFiles(folder).model), input),
+        ...identityOf(fileDigest(runFiles(folder).model), { input }),
         script: fileDigest(runFiles(folder).script),
         recipe,
         ...importedRunFields(path),

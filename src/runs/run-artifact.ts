@@ -36,7 +36,7 @@ export const runFiles = (out: string) => ({
 
 const runSchema = z.object({
   name: z.string(),
-  /** Names the model in feature sets: the digest of the backbone's file, or of all that was declared at its import with it. */
+  /** Names the model in feature sets: the digest of the backbone's file, or of it with the declared input and the projection. */
   model: z.string(),
   /** Digest of the backbone's file, where it is not `model`. */
   weights: z.string().optional(),
@@ -86,6 +86,8 @@ const runSchema = z.object({
     .optional(),
   /** Digest of a scripted network's file. */
   script: z.string().optional(),
+  /** Digest of the projection's file; absent: there is none, or the run was made before 0.4.0. */
+  projection: z.string().optional(),
   old: z.string(),
   /** W */
   processes: z.number().default(1),
@@ -119,10 +121,11 @@ export const runArtifact = defineArtifact<RunFields>({
   name: 'a run',
   command: 'mixbct train',
   check: checkedBySchema(runSchema) as FieldsCheck<RunFields>,
-  digests: ({ model, weights = model, script, onnx }) =>
+  digests: ({ model, weights = model, script, projection, onnx }) =>
     onnx?.files ?? {
       [basename(runFiles('').model)]: weights,
       ...(script !== undefined && { [basename(runFiles('').script)]: script }),
+      ...(projection !== undefined && { [basename(runFiles('').projection)]: projection }),
     },
   describe: ({ recipe: { network, input, method, seed }, dataset, imported, init, onnx, old, ...run }) => ({
     facts: {

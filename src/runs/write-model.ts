@@ -51,9 +51,11 @@ export function writeModel(out: string, { modules, head, dataset, inputs, ...out
   }
   writeClassKeys(trainedClassesPath(out), classKeysOf(dataset));
   writeSafetensors(files.head, head, { head: JSON.stringify(outcome.recipe.head) });
+  const projection = modules.projection ? fileDigest(files.projection) : undefined;
   const fields = {
     name: outcome.recipe.name ?? basename(out),
-    ...identityOf(fileDigest(files.model), outcome.recipe.input),
+    ...identityOf(fileDigest(files.model), { input: outcome.recipe.input, projection }),
+    projection,
     dataset: referenceTo(dataset),
     imported: null,
     ...(outcome.recipe.network.file !== undefined && { script: fileDigest(files.script) }),

@@ -1,17 +1,18 @@
 // Every method in the trainer: what it needs, resuming, projections, features of any origin.
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
 import { lastReport, type OldSide, sharedSet, trained, weights } from '../../test/helpers/runs.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { Interrupted } from '../base/errors.ts';
 import type { Dataset } from '../data/index.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { loadModel } from '../runs/load-model.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
-import { liveTensors, setThreads, toNumbers } from '../torch/index.ts';
+import { liveTensors, readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
 
 before(() => setThreads(1));
@@ -126,6 +127,34 @@ test('a method gets its needs and wants, and refuses what it does not use', asyn
   assert.throws(() => open('advbct', { features: side.features }), /advbct needs old-boundaries\n.*mixbct boundaries/);
   assert.throws(() => open('l2+bct', { features: side.features }), /l2 \+ bct needs old-prototypes\n.*mixbct average/);
   assert.throws(() => open('bct', side), /bct does not use old-features/);
+});
+
+test('projections of one frozen backbone are different models; a projection that was replaced is refused', async () => {
+  const { folder, dataset, side } = await shared();
+  const network = { ...tinyRecipe().network, embeddingDim: 12 };
+  const changes = { network, method: { kind: 'l2' }, projection: { dim: 8 }, epochs: 1 };
+  const train = async (name: string, more: Record<string, unknown> = {}) =>
+    await trained(dataset, join(folder, name), { ...changes, ...more }, { paths: { features: side.features } });
+  await train('thawed');
+  const at = (name: string) => runFiles(join(folder, name));
+  const names = scope(() => [...readSafetensors(at('thawed').model).tensors.keys()]);
+  const parts = names.map((name) => name.split('.', 1)[0]!);
+  const frozen = { init: { from: join(folder, 'thawed') }, freeze: [...new Set(parts)] };
+  const [one, other] = [await train('one', { ...frozen, seed: 1 }), await train('other', { ...frozen, seed: 2 })];
+  assert.equal(one.weights, other.weights, 'the same backbone');
+  assert.notEqual(one.projection, other.projection);
+  assert.notEqual(one.model, other.model);
+  copyFileSync(at('other').projection, at('one').projection);
+  await assert.rejects(
+    openEncoder(join(folder, 'one'), { space: 'old' }),
+    /projection\.safetensors: was changed or damaged/,
+  );
+  // a manifest of an earlier release does not record it
+  const manifest = join(folder, 'one', 'manifest.json');
+  const { projection: _, weights: backbone, ...older } = JSON.parse(readFileSync(manifest, 'utf8'));
+  writeFileSync(manifest, JSON.stringify({ ...older, model: backbone }));
+  using encoder = await openEncoder(join(folder, 'one'), { space: 'old' });
+  assert.equal(encoder.digest, digestOf(backbone, 'old'));
 });
 
 test('a projection leads from a new dimension to the old one: trained, stored, embedded through', async () => {
