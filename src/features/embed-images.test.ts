@@ -19,6 +19,7 @@ import { writeImages } from '../../test/helpers/image-tree.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import type { ImageSet } from '../data/dataset.ts';
 import { listImages, unlabelledImages } from '../data/image-list.ts';
+import { embeddingPlan, writeShard } from './embedding-shard.ts';
 import { EmbeddingsFile, embedImages, embedShard, mergeShards, readNpy, writeEmbeddingFiles } from './index.ts';
 
 const IMAGES = 26;
@@ -185,6 +186,47 @@ test('a killed process goes on to the same bytes, before the first image that ha
     reports.restore();
     assert.deepEqual(filesOf(out), filesOf(at('one.npy')));
   } // biome-ignore format: a table
+});
+
+test('rows that a failed attempt finished are taken for unchanged images alone, and shards for lists of the same paths', async (t) => {
+  const { at, images } = await folders(t);
+  const set = await images();
+  const out = at('x.npy');
+  /** What an attempt leaves that fails when it writes the file. */
+  const leaveRows = async (): Promise<void> => {
+    const { encoder } = recordingEncoder();
+    const how = { ...options, shard: 1, force: true, keepFinished: 'unchanged', copies: 2, inputs: [] } as const;
+    await writeShard(at('.x.npy.rows'), set, encoder, embeddingPlan(set, encoder, options, 1), how);
+  };
+  const embedded = async (from: ImageSet): Promise<number> => {
+    const { encoder, batches } = recordingEncoder();
+    await embedImages(from, encoder, { ...options, out, force: true });
+    return batches.length;
+  };
+  const all = Math.ceil(IMAGES / 4);
+  await leaveRows();
+  assert.equal(await embedded(set), 0);
+  await leaveRows();
+  utimesSync(set.name(6), 1e6, 1e6);
+  assert.equal(await embedded(await images()), all);
+  await leaveRows();
+  const named = (shift: number): ImageSet => ({
+    ...set,
+    id: (i) => `image ${i}`,
+    name: (i) => set.name((i + shift) % IMAGES),
+  });
+  assert.equal(
+    await embedded({ ...named(0), id: (i) => set.id(i), name: named(1).name }),
+    all,
+    'the same ids, other paths',
+  );
+  for (const shard of [1, 2])
+    await embedShard(named(shard), recordingEncoder().encoder, { shard, shards: 2 }, { ...options, out: at('y.npy') });
+  const shards = [1, 2].map((shard) => at(`y.npy.shard-${shard}-of-2`));
+  assert.throws(() => mergeShards(shards, at('y.npy')), /are no shards of one list: paths differ/);
+  rmSync(shards[1]!, { recursive: true });
+  await embedShard(named(1), recordingEncoder().encoder, { shard: 2, shards: 2 }, { ...options, out: at('y.npy') });
+  mergeShards(shards, at('y.npy'));
 });
 
 test('an unreadable image stops the work, unless it may be skipped: then a file lists it and the rows have only the others', async (t) => {

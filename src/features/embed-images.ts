@@ -40,7 +40,7 @@ export async function embedImages(images: ImageSet, encoder: Encoder, options: E
   using _ = claimEmbeddingFiles(out, { force, inputs });
   const store = storePath(out);
   const plan = embeddingPlan(images, encoder, how, 1);
-  const to = { ...how, shard: 1, force: true, keepFinished: true, copies: 2, inputs: [] } as const;
+  const to = { ...how, shard: 1, force: true, keepFinished: 'unchanged', copies: 2, inputs: [] } as const;
   await writeShard(store, images, encoder, plan, to);
   let info: EmbeddingsInfo;
   {
@@ -62,7 +62,7 @@ export async function embedShard(
   formatOf(out);
   const plan = embeddingPlan(images, encoder, how, shards);
   const given = inputs.filter((input) => input !== undefined);
-  const to = { ...how, shard, force, keepFinished: !force, copies: 1, inputs: given } as const;
+  const to = { ...how, shard, force, keepFinished: force ? 'never' : 'always', copies: 1, inputs: given } as const;
   return await writeShard(shardPath(out, { shard, shards }), images, encoder, plan, to);
 }
 
@@ -132,7 +132,7 @@ function absentText({ path, info: { shards } }: EmbeddingShard, absent: readonly
 /** @throws UserError naming what differs, if two shards are not of one plan. */
 function requireSamePlan(a: EmbeddingShard, b: EmbeddingShard): void {
   const [one, other] = [planOf(a.info), planOf(b.info)];
-  const keys = Object.keys(one) as (keyof typeof one)[];
+  const keys = Object.keys({ ...one, ...other }) as (keyof typeof one)[];
   const differing = keys.filter((key) => canonicalJson(one[key]) !== canonicalJson(other[key]));
   if (differing.length > 0)
     throw new UserError(`${a.path} and ${b.path} are no shards of one list: ${differing.join(', ')} differ`, {

@@ -20,6 +20,8 @@ export const planSchema = z.object({
   total: z.int().positive(),
   /** Digest of the ids of the whole list, in order. */
   list: z.string(),
+  /** Digest of the paths of the images, in order; absent: they are the ids. */
+  paths: z.string().optional(),
   shards: z.int().positive(),
   /** Shards begin at batches: the last bits of an embedding depend on the batch. */
   batchSize: z.int().positive(),
@@ -44,6 +46,8 @@ const shardSchema = planSchema.extend({
   /** Digest of features.npy, and those of the other files, by name. */
   digest: z.string(),
   files: z.record(z.string(), z.string()),
+  /** Digest of the sizes and times of change of the images' files, before they were embedded. Absent: an older shard. */
+  states: z.string().optional(),
 });
 type ShardFields = z.infer<typeof shardSchema>;
 export type EmbeddingShardInfo = Manifest<ShardFields>;

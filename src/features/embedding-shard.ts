@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { cachedFileDigest } from '../artifacts/cached-digest.ts';
-import { canonicalJson } from '../artifacts/digest.ts';
+import { canonicalJson, digestOf, RunningDigest } from '../artifacts/digest.ts';
 import { type IdList, readIds, writeIds } from '../artifacts/id-list.ts';
 import { kindAt } from '../artifacts/manifest.ts';
 import { headObject } from '../artifacts/object-store.ts';
 import { isObjectUrl } from '../artifacts/object-url.ts';
 import type { OverwriteOptions } from '../artifacts/output-claim.ts';
+import { bytesOf } from '../base/bytes-of.ts';
 import { mapConcurrently } from '../base/concurrent.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { formatCount, logLine } from '../base/progress.ts';
@@ -42,12 +42,18 @@ export function embeddingPlan(
   { batchSize = 256, flip = 'none', half = false }: ShardOptions,
   shards: number,
 ): EmbeddingPlan {
-  const ids = createHash('sha256');
-  for (let i = 0; i < images.size; i++) ids.update(images.id(i)).update('\0');
+  const [ids, paths] = [new RunningDigest(), new RunningDigest()];
+  let named = true; // by their paths
+  for (let i = 0; i < images.size; i++) {
+    ids.update(images.id(i)).endPart();
+    paths.update(images.name(i)).endPart();
+    named &&= images.id(i) === images.name(i);
+  }
   return {
     dim: encoder.dim,
     total: images.size,
-    list: ids.digest('hex').slice(0, 16),
+    list: ids.end(),
+    ...(!named && { paths: paths.end() }),
     ...{ shards, batchSize, flip },
     model: modelOf(encoder),
     preprocessing: preprocessingOf({}, encoder),
@@ -68,8 +74,8 @@ export const shardPath = (out: string, { shard, shards }: Shard): string => `${o
 
 type WriteShardOptions = Pick<Required<OverwriteOptions>, 'force' | 'inputs'> & {
   readonly shard: number;
-  /** Leave a finished shard of the same plan as it is. */
-  readonly keepFinished: boolean;
+  /** When a finished shard of the same plan is left as it is: if no file of its images has changed since, or always. */
+  readonly keepFinished: 'unchanged' | 'always' | 'never';
   /** How often its rows will stand on this disk: 2 where a file is made of them. */
   readonly copies: 1 | 2;
 };
@@ -86,15 +92,15 @@ export async function writeShard(
   { shard, force, keepFinished, inputs, copies, ...options }: ShardOptions & WriteShardOptions,
 ): Promise<EmbeddingShardInfo> {
   const { skipBadImages = false } = options;
-  const finished = finishedShard(path, plan, shard);
-  if (finished && keepFinished && (skipBadImages || finished.missing.length === 0)) {
-    logLine(`${path}: is finished already`);
-    return finished;
-  }
   const range = rangeOf(plan, shard);
+  const finished = finishedShard(path, plan, shard);
+  const isWhole = finished !== null && (skipBadImages || finished.missing.length === 0);
+  if (isWhole && keepFinished === 'always') return keptShard(path, finished);
+  const states = await fileStates(images, range);
+  const statesDigest = digestOf(bytesOf(states));
+  if (isWhole && keepFinished === 'unchanged' && finished.states === statesDigest) return keptShard(path, finished);
   const { batchSize, dim, dtype, flip } = plan;
   const count = range.to - range.from;
-  const states = await fileStates(images, range);
   if (!skipBadImages) requireFiles(images, range, states);
   const id = (row: number): string => images.id(range.from + row);
   const valid = (directory: string): number =>
@@ -121,8 +127,14 @@ export async function writeShard(
       Array.from({ length: count }, (_, row) => id(row)),
     );
     const files = { [basename(at.ids)]: cachedFileDigest(at.ids) };
-    return { ...plan, shard, count, missing: [...missing], digest: cachedFileDigest(at.features), files };
+    const digests = { digest: cachedFileDigest(at.features), files, states: statesDigest };
+    return { ...plan, shard, count, missing: [...missing], ...digests };
   });
+}
+
+function keptShard(path: string, finished: EmbeddingShardInfo): EmbeddingShardInfo {
+  logLine(`${path}: is finished already`);
+  return finished;
 }
 
 /** The shard that stands at `path`, if it is finished and of this plan. @throws FileError if it is damaged */

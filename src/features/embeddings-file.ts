@@ -12,7 +12,7 @@ import { appliedAdapterSchema } from './feature-set-artifact.ts';
 import { NpyFile } from './npy.ts';
 import type { EmbeddingsInfo, SkippedImage } from './write-embeddings.ts';
 
-const descriptionSchema = planSchema.omit({ shards: true, total: true }).extend({
+const descriptionSchema = planSchema.omit({ shards: true, total: true, paths: true }).extend({
   kind: z.literal(EMBEDDINGS),
   version: z.literal(1),
   mixbct: z.string(),

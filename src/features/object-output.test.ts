@@ -153,13 +153,20 @@ test('object storage', async (t) => {
     assert.ok(readFileSync(at('merged.jsonl')).equals(readFileSync(at('made/x.jsonl'))));
     await assert.rejects(merge(url('merged/x.parquet'), url('fleet/x.parquet.shard-*-of-3')), /exists already/);
     // local shards, and a mixture
-    await embedShardTo(
-      local,
-      recordingEncoder().encoder,
-      { shard: 1, shards: 3 },
-      { ...options, out: at('x.parquet') },
-    );
+    const localShard = async (images: ImageSet) =>
+      await embedShardTo(
+        images,
+        recordingEncoder().encoder,
+        { shard: 1, shards: 3 },
+        { ...options, out: at('x.parquet'), force: true },
+      );
     const rest = [2, 3].map((i) => url(`fleet/x.parquet.shard-${i}-of-3/`));
+    await localShard(local);
+    await assert.rejects(
+      merge(url('mixed/x.npy'), at('x.parquet.shard-1-of-3'), ...rest),
+      /no shards of one list: paths differ/,
+    );
+    await localShard(remote);
     await merge(url('mixed/x.npy'), at('x.parquet.shard-1-of-3'), ...rest);
     await asLocal('mixed/x.npy');
     await uploadFile(at('notes'), url('fleet/x.parquet.shard-3-of-3/ids.jsonl'), { replace: true, digest: 'other' });

@@ -50,7 +50,7 @@ export async function embedTo(images: ImageSet, encoder: Encoder, options: Embed
   const store = shardPath(staged, { shard: 1, shards: 1 });
   const plan = embeddingPlan(images, encoder, how, 1);
   // a finished one is of an attempt that could not upload it
-  const to = { ...how, shard: 1, force: true, keepFinished: true, copies: 2, inputs: [] } as const;
+  const to = { ...how, shard: 1, force: true, keepFinished: 'unchanged', copies: 2, inputs: [] } as const;
   await writeShard(store, images, encoder, plan, to);
   const info = mergeShards([store], staged, { force: true });
   await uploadEmbeddings(staged, out, replace);
@@ -80,7 +80,7 @@ export async function embedShardTo(
     return found;
   }
   using __ = lockOutput(`${staged}.upload`);
-  const to = { ...how, shard: shard.shard, force: true, keepFinished: true, copies: 1, inputs: [] } as const;
+  const to = { ...how, shard: shard.shard, force: true, keepFinished: 'unchanged', copies: 1, inputs: [] } as const;
   const info = await writeShard(staged, images, encoder, plan, to);
   await removeObject(manifest); // until the last file is there, the shard is unfinished
   const names = readdirSync(staged).filter((name) => name !== MANIFEST);

@@ -17,7 +17,7 @@ import type { MissingRow } from './missing-rows.ts';
 const BLOCK_NUMBERS = 1 << 21;
 
 /** What the embeddings of a list are, as the description beside them tells. */
-export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total'> & {
+export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total' | 'paths'> & {
   readonly kind: typeof EMBEDDINGS;
   readonly version: 1;
   readonly mixbct: string;
@@ -36,7 +36,7 @@ export type EmbeddingsInfo = Omit<EmbeddingPlan, 'shards' | 'total'> & {
  * @throws UserError if no image has an embedding; DiskFullError
  */
 export function writeEmbeddings(out: string, shards: readonly EmbeddingShard[]): EmbeddingsInfo {
-  const { shards: _, total, ...plan } = planOf(shards[0]!.info);
+  const { shards: _, paths: __, total, ...plan } = planOf(shards[0]!.info);
   const skipped = shards.flatMap(({ info }) => info.missing);
   const count = total - skipped.length;
   if (count === 0)
