@@ -3,6 +3,9 @@
 /** Largest finite number of float16; what is nearer to the next one becomes infinite. */
 export const LARGEST_HALF = 65504;
 
+/** Whether none of the numbers is too large for float16. */
+export const fitsHalf = (numbers: Float32Array): boolean => numbers.every((x) => !(Math.abs(x) > LARGEST_HALF));
+
 /** The number that each of the 65,536 bit patterns stands for. */
 let decoded: Float32Array | undefined;
 

@@ -22,8 +22,10 @@ import {
   scope,
   type Tensor,
   to,
+  toFloat32,
 } from '../torch/index.ts';
 import { cardPath, type ExportFormat, exportFiles } from './export-files.ts';
+import { isStoredAsHalf } from './half-weights.ts';
 import { modelCard } from './model-card.ts';
 import { checkOnnx, type OnnxCheck } from './onnx-check.ts';
 import { encodeOnnx } from './onnx-file.ts';
@@ -182,7 +184,7 @@ async function encoded(
 /** The state by the reference's names, and the projection's as `projection.weight`. */
 function stateOf({ backbone, projection }: LoadedModel, half: boolean): Map<string, HostTensor> {
   const tensors = [...backbone.state(), ...(projection?.state('projection.') ?? [])];
-  const stored = (x: Tensor): HostTensor =>
-    scope(() => hostTensor(half && x.dtype === 'float32' && x.shape.length > 1 ? to(x, { dtype: 'float16' }) : x));
+  const isHalf = (x: Tensor): boolean => half && x.dtype === 'float32' && isStoredAsHalf(x.shape, toFloat32(x));
+  const stored = (x: Tensor): HostTensor => scope(() => hostTensor(isHalf(x) ? to(x, { dtype: 'float16' }) : x));
   return new Map(tensors.map(([name, x]) => [name, stored(x)]));
 }

@@ -13,7 +13,17 @@ import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { importModel } from '../runs/import-model.ts';
 import { loadModel } from '../runs/load-model.ts';
 import { runFiles } from '../runs/run-artifact.ts';
-import { liveTensors, readPytorch, readSafetensors, scope, setThreads, toFloat32 } from '../torch/index.ts';
+import {
+  hostTensor,
+  liveTensors,
+  mul,
+  readPytorch,
+  readSafetensors,
+  scope,
+  setThreads,
+  toFloat32,
+  writeSafetensors,
+} from '../torch/index.ts';
 import { type ExportOptions, exportModel } from './export-model.ts';
 
 /** Two float32 computations of one network, other algorithms and other order of sums. */
@@ -77,6 +87,38 @@ test('PyTorch and safetensors files come back as they went out, names, order and
   const names = [...(await readPytorch(join(folder, 'model.pt'))).keys()];
   assert.deepEqual(names, stateNames(run), 'the names of the state, in its order');
   assert.equal(liveTensors(), before);
+});
+
+test('a weight that float16 cannot hold keeps its tensor in float32, in every format', async (t) => {
+  const folder = testFolder(t);
+  const { run, fixture } = await importedRun(folder, 'mbf');
+  const [large, weights] = [join(folder, 'large'), join(folder, 'large.safetensors')];
+  const state = scope(() => {
+    const { tensors } = readSafetensors(runFiles(run).model);
+    const [name, x] = [...tensors].find(([, { shape }]) => shape.length > 1)!;
+    tensors.set(name, mul(x, 1e6));
+    writeSafetensors(weights, tensors);
+    return { name, numbers: toFloat32(tensors.get(name)!) };
+  });
+  await importModel(weights, fixture, large);
+  for (const [to, read] of [
+    ['pytorch', readPytorch],
+    [
+      'safetensors',
+      async (path: string) => new Map([...readSafetensors(path).tensors].map(([name, x]) => [name, hostTensor(x)])),
+    ],
+  ] as const) {
+    const { file } = await exportModel(large, {
+      to,
+      out: join(folder, `half.${to === 'pytorch' ? 'pt' : to}`),
+      half: true,
+    });
+    const tensors = await read(file);
+    const { dtype, bytes } = tensors.get(state.name)!;
+    assert.equal(dtype, 'float32');
+    assert.ok(Buffer.from(bytes).equals(Buffer.from(state.numbers.buffer)));
+    assert.ok([...tensors.values()].some((other) => other.dtype === 'float16'));
+  }
 });
 
 function stateNames(run: string): string[] {

@@ -1,4 +1,5 @@
-import { LARGEST_HALF, toHalf } from '../base/half.ts';
+import { toHalf } from '../base/half.ts';
+import { isStoredAsHalf } from './half-weights.ts';
 import { dataType, int, type OnnxAttribute, type OnnxNode, type OnnxTensor } from './onnx-file.ts';
 
 /** Name of a value in the graph. */
@@ -36,8 +37,7 @@ export class OnnxGraph {
 
   /** Learned numbers. Vectors, and what float16 cannot hold, stay float32. */
   weights(name: string, dims: readonly number[], numbers: Float32Array): Value {
-    if (!this.#half || dims.length < 2 || numbers.some((x) => Math.abs(x) > LARGEST_HALF))
-      return this.#constant(name, 'float32', dims, numbers);
+    if (!this.#half || !isStoredAsHalf(dims, numbers)) return this.#constant(name, 'float32', dims, numbers);
     const stored = this.#constant(`${name}.half`, 'float16', dims, toHalf(numbers));
     return this.node(name, 'Cast', [stored], { to: int(dataType.float32) });
   }

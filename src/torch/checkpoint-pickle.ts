@@ -65,8 +65,14 @@ export class View {
   }
 }
 
-/** Rules for the pickles of torch.save: tensors become views of storages, unknown objects are skipped. */
-export function checkpointPickle(): PickleOptions {
+/** The most dimensions that a tensor of PyTorch has. */
+const MOST_DIMENSIONS = 64;
+
+/**
+ * Rules for the pickles of torch.save: tensors become views of storages, unknown objects are skipped. `bytes`: the length of
+ * the pickles, so that work and memory stay linear in it.
+ */
+export function checkpointPickle(bytes: number): PickleOptions {
   const kinds = new Map<unknown, { readonly dtype: Dtype | null; readonly elementBytes: number }>([
     ...Object.entries(STORAGES).map(([name, dtype]) => {
       return [new PickleGlobal(`torch.${name}`), { dtype, elementBytes: BYTES[dtype] }] as const;
@@ -92,7 +98,7 @@ export function checkpointPickle(): PickleOptions {
       ),
       new PickleGlobal('torch.Size', ([sizes]) => sizes),
       new PickleGlobal('torch.device', ([kind]) => kind),
-      new PickleGlobal('collections.OrderedDict', dictOf),
+      new PickleGlobal('collections.OrderedDict', dictMaker(bytes)),
       new PickleGlobal('collections.defaultdict', () => new Map()),
     ],
     persistent: (id: unknown): Storage | Opaque => {
@@ -111,7 +117,8 @@ export function checkpointPickle(): PickleOptions {
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-const isCounts = (value: unknown): value is readonly number[] => Array.isArray(value) && value.every(isCount);
+const isCounts = (value: unknown): value is readonly number[] =>
+  Array.isArray(value) && value.length <= MOST_DIMENSIONS && value.every(isCount);
 
 /** Arguments of torch's `_rebuild_tensor_v2`: storage, offset, shape, strides, and training flags. */
 function viewOf([storage, offset, shape, strides]: readonly unknown[]): View | Opaque {
@@ -127,11 +134,21 @@ function viewOf([storage, offset, shape, strides]: readonly unknown[]): View | O
   return new View({ storage, dtype, offset: storage.of.start + offset, shape, strides });
 }
 
-/** Absent, or a list of pairs, as other writers with protocols 0 and 1 have it. */
-function dictOf([pairs = []]: readonly unknown[]): Map<unknown, unknown> {
-  if (!Array.isArray(pairs) || !pairs.every((pair) => Array.isArray(pair) && pair.length === 2))
-    throw new MalformedPickle('a dict that is not made of pairs');
-  return new Map(pairs as [unknown, unknown][]);
+/**
+ * Makes dicts of nothing, or of a list of pairs, as other writers with protocols 0 and 1 have it. One list may be named again and
+ * again: a pickle of `bytes` bytes holds fewer pairs than that, and no more are copied.
+ */
+function dictMaker(bytes: number): (args: readonly unknown[]) => Map<unknown, unknown> {
+  let copied = 0;
+  return ([pairs = []]) => {
+    if (!Array.isArray(pairs)) throw new MalformedPickle('a dict that is not made of pairs');
+    copied += pairs.length;
+    if (copied > bytes)
+      throw new MalformedPickle('dicts of more pairs than the file has bytes: one list is used too often');
+    if (!pairs.every((pair) => Array.isArray(pair) && pair.length === 2))
+      throw new MalformedPickle('a dict that is not made of pairs');
+    return new Map(pairs as [unknown, unknown][]);
+  };
 }
 
 /** Copies the elements of a view in row-major order. */

@@ -24,7 +24,7 @@ export function readLegacyCheckpoint(
 ): { readonly content: unknown; storage(key: string): Uint8Array | undefined } {
   let at = 0;
   const sizes = new Map<string, number>();
-  const options = checkpointPickle();
+  const options = checkpointPickle(data.length);
   const next = (): unknown => {
     const { value, length } = readFirstPickle(path, data.subarray(at), {
       ...options,

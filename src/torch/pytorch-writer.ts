@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { PickleWriter } from '../base/pickle-writer.ts';
 import { storageNames } from './checkpoint-pickle.ts';
 import type { HostTensor } from './tensor-types.ts';
@@ -20,8 +22,13 @@ export async function pytorchArchive(
   const { ZipFile } = await import('yazl');
   const zip = new ZipFile();
   const mtime = new Date('1980-01-01T12:00:00Z'); // the archive's bytes depend on the state alone
-  const add = (name: string, bytes: Uint8Array | string): void =>
-    zip.addBuffer(Buffer.from(bytes as Uint8Array), ROOT + name, { compress: false, mtime });
+  const add = (name: string, content: Uint8Array | string): void => {
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+    // as a stream: yazl takes no buffer above 1 GiB
+    zip.addReadStreamLazy(ROOT + name, { compress: false, mtime, size: bytes.length }, (done) =>
+      done(null, Readable.from(piecesOf(bytes))),
+    );
+  };
   add(METADATA, JSON.stringify(metadata));
   add('data.pkl', pickled(state));
   add('byteorder', 'little');
@@ -29,8 +36,17 @@ export async function pytorchArchive(
   add('version', FORMAT_VERSION);
   zip.end();
   const chunks: Uint8Array[] = [];
-  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer);
+  zip.outputStream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await finished(zip.outputStream, { writable: false });
   return chunks;
+}
+
+/** Bytes of an entry that are handed over at a time. */
+const PIECE = 16 << 20;
+
+/** Views of an entry's bytes. */
+function* piecesOf(bytes: Uint8Array): Iterable<Uint8Array> {
+  for (let from = 0; from < bytes.length; from += PIECE) yield bytes.subarray(from, from + PIECE);
 }
 
 /** An OrderedDict of tensors, each a whole storage of its own. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkpointPath, checkpoints, oddCheckpointPath, oddCheckpoints } from '../../test/helpers/checkpoints.ts';
@@ -8,7 +8,7 @@ import { gap } from '../../test/helpers/formula.ts';
 import { zipOf } from '../../test/helpers/zip.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type HostTensor, readPytorch, readPytorchState, scope, tensor, to } from './index.ts';
+import { type HostTensor, pytorchArchive, readPytorch, readPytorchState, scope, tensor, to } from './index.ts';
 import { openZip } from './zip.ts';
 
 /** The numbers are stored, not computed. */
@@ -97,6 +97,43 @@ test('an archive assembled by hand is read, so that those below fail for their d
   assert.equal(distance(read.get('w')!, [3, 4]), EXACT);
 });
 
+test('large entries are written in pieces of their own memory, and come back', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const bytes = new Uint8Array((40 << 20) + 4).map((_, i) => i * 31);
+  const weights: HostTensor = { dtype: 'uint8', shape: [bytes.length], bytes };
+  const chunks = await pytorchArchive(new Map([['w', weights], ['none', { ...weights, shape: [0], bytes: bytes.subarray(0, 0) }]])); // biome-ignore format: short
+  const pieces = chunks.filter(({ buffer }) => buffer === bytes.buffer);
+  assert.ok(pieces.length > 1 && pieces.every(({ length }) => length < bytes.length));
+  assert.equal(pieces.reduce((sum, { length }) => sum + length, 0), bytes.length, 'nothing of it is copied'); // biome-ignore format: short
+  writeFileSync(path, Buffer.concat(chunks));
+  const read = await readPytorch(path);
+  assert.ok(Buffer.from(read.get('w')!.bytes).equals(bytes));
+  assert.deepEqual(read.get('none')!.shape, [0]);
+});
+
+test('a file of more than 2 GiB is read entry by entry', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const from = 2 ** 31 + 4096; // before it the file is empty, and takes no space
+  const fd = openSync(path, 'w');
+  const whole = zipOf({ [data]: pickled(dict({ w: vector('0') })), 'r/data/0': numbers }, from);
+  writeSync(fd, whole, 0, whole.length, from);
+  closeSync(fd);
+  assert.equal(distance((await readPytorch(path)).get('w')!, [3, 4]), EXACT);
+});
+
+test('a list of pairs that becomes a dict again and again, and a tensor of too many dimensions, are refused', async (t) => {
+  const path = join(testFolder(t), 'model.pt');
+  const dicts = (pairs: number, times: number): string =>
+    `(lq\x01(${'K\x01K\x02\x86'.repeat(pairs)}e${'ccollections\nOrderedDict\nh\x01\x85R0'.repeat(times)}`;
+  writeFileSync(path, archive(`${dicts(100, 1)}0${dict({ w: vector('0') })}`));
+  assert.equal((await readPytorch(path)).size, 1);
+  writeFileSync(path, archive(`${dicts(1000, 1000)}0${dict({ w: vector('0') })}`));
+  await assert.rejects(readPytorch(path), /dicts of more pairs than the file has bytes: one list is used too often/);
+  const many = `(${'K\x01'.repeat(65)}t`;
+  writeFileSync(path, archive(dict({ w: vector('0', { shape: `\x850${many}` }) })));
+  await assert.rejects(readPytorch(path), /a tensor without storage, offset, shape and strides/);
+});
+
 test('what is no state is refused with what it is and what to do', async (t) => {
   const path = join(testFolder(t), 'model.pt');
   const state = dict({ w: vector('0') });
@@ -151,7 +188,7 @@ test('five hundred damaged checkpoints are read or refused cleanly', async (t) =
     return rng.integer(8) === 0 ? out.subarray(0, rng.integer(out.length)) : out;
   };
   const whole = readFileSync(checkpointPath('tensors.pt'));
-  const zip = await openZip(checkpointPath('tensors.pt'), '');
+  using zip = await openZip(checkpointPath('tensors.pt'), '');
   const parts: Record<string, Uint8Array> = {};
   for (const name of zip.names) parts[name] = await zip.read(name);
   const pickle = Buffer.from(parts['tensors/data.pkl']!);

@@ -1,8 +1,10 @@
-import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { constants } from 'node:buffer';
+import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { FileError, messageOf } from '../base/errors.ts';
 import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
+import { readFully, withRegularFile } from '../base/regular-file.ts';
 import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
 import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
 import { METADATA } from './pytorch-writer.ts';
@@ -49,7 +51,8 @@ export const readPytorch = async (path: string): Promise<Map<string, HostTensor>
  * @throws FileError naming what is wrong: no such archive, cut short, damaged, big-endian, TorchScript, a whole module, …
  */
 export async function readPytorchState(path: string): Promise<PytorchState> {
-  const archive = isLegacyCheckpoint(startOf(path)) ? legacyArchive(path) : await zipArchive(path);
+  using zip = isLegacyCheckpoint(startOf(path)) ? null : await openZip(path, RESAVE);
+  const archive = zip ? await zipArchive(path, zip) : legacyArchive(path);
   const { state, skipped } = stateOf(path, archive.content);
   const total = [...state.values()].reduce((sum, view) => sum + view.numel * BYTES[view.of.dtype], 0);
   if (!(total <= MOST_TIMES_FILE * archive.size + AND_BYTES))
@@ -73,14 +76,26 @@ function startOf(path: string): Uint8Array {
 }
 
 function legacyArchive(path: string): Archive {
-  const data = readFileSync(path);
+  const data = readWhole(path);
   const { content, storage } = readLegacyCheckpoint(path, data, RESAVE);
   const nameOf = (key: string): string => `storage ${key}`;
   return { size: data.length, content, storage: async (key) => storage(key), nameOf, metadata: {} };
 }
 
-async function zipArchive(path: string): Promise<Archive> {
-  const zip = await openZip(path, RESAVE);
+/** The bytes of a checkpoint in the older format, whose parts can only be found one after the other. @throws FileError if they are too many */
+const readWhole = (path: string): Buffer =>
+  withRegularFile(path, (fd) => {
+    const { size } = fstatSync(fd);
+    if (size > constants.MAX_LENGTH)
+      throw new FileError(
+        path,
+        `has ${size} bytes, and of the format before PyTorch 1.6 at most ${constants.MAX_LENGTH} can be read`,
+        RESAVE,
+      );
+    return readFully(fd, path, Buffer.allocUnsafe(size));
+  });
+
+async function zipArchive(path: string, zip: Zip): Promise<Archive> {
   const root = rootOf(path, zip);
   if (zip.has(`${root}byteorder`)) {
     const order = Buffer.from(await zip.read(`${root}byteorder`)).toString('latin1');
@@ -88,9 +103,10 @@ async function zipArchive(path: string): Promise<Archive> {
       throw new FileError(path, `its numbers are ${order}-endian, wanted little-endian`, 'save it on another machine');
   }
   const nameOf = (key: string): string => `${root}data/${key}`;
+  const pickle = await zip.read(`${root}data.pkl`);
   return {
     size: zip.size,
-    content: readPickle(path, await zip.read(`${root}data.pkl`), checkpointPickle()),
+    content: readPickle(path, pickle, checkpointPickle(pickle.length)),
     storage: async (key) => (zip.has(nameOf(key)) ? await zip.read(nameOf(key)) : undefined),
     nameOf,
     metadata: await metadataIn(path, zip, `${root}${METADATA}`),

@@ -86,6 +86,8 @@ test('a safetensors file that is none, or cut short, is refused by name', (t) =>
   );
   refused({ x: { dtype: 'F99', shape: [2], data_offsets: [0, 8] } }, /type F99, wanted one of F64/);
   refused({ x: { dtype: 'F32', shape: [4], data_offsets: [0, 16] } }, /cut short: tensor x ends at byte/);
+  const same = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
+  refused({ x: same, y: same }, /its tensors overlap: they have 16 bytes, and it holds 8\n/);
 });
 
 test('gradients flow only where they are asked for', () => {

@@ -109,25 +109,39 @@ function readHeader(path: string, file: number): Header {
 }
 
 function readTensors(path: string, file: number): TensorFile {
-  const { metadata, entries, dataStart } = readHeader(path, file);
+  const header = readHeader(path, file);
   const { size } = fstatSync(file);
+  const places = Object.entries(header.entries).map(([name, entry]) => placeOf(path, { name, ...entry }, header, size));
+  const [total, there] = [places.reduce((sum, { bytes }) => sum + bytes, 0), size - header.dataStart];
+  if (total > there)
+    // a small file would take any amount of memory
+    throw new FileError(path, `its tensors overlap: they have ${total} bytes, and it holds ${there}`, 'save it anew');
   const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries)) {
-    const known = NAMES[dtype];
-    if (!known)
-      throw new FileError(path, `tensor ${name} has type ${dtype}, wanted one of ${Object.keys(NAMES).join(', ')}`);
-    const bytes = shape.reduce((product, length) => product * length, BYTES[known]);
-    if (offsets[1] - offsets[0] !== bytes)
-      throw new FileError(
-        path,
-        `tensor ${name} [${shape.join(', ')}] of ${known} needs ${bytes} bytes, the header gives it ${offsets[1] - offsets[0]}`,
-      );
-    const start = dataStart + offsets[0];
-    if (start + bytes > size)
-      throw new FileError(path, `is cut short: tensor ${name} ends at byte ${start + bytes} of ${size}`);
-    tensors.set(name, tensor(readFully(file, path, new Uint8Array(bytes), start), { shape, dtype: known }));
-  }
-  return { tensors, metadata };
+  for (const { name, shape, dtype, start, bytes } of places)
+    tensors.set(name, tensor(readFully(file, path, new Uint8Array(bytes), start), { shape, dtype }));
+  return { tensors, metadata: header.metadata };
+}
+
+/** Where a tensor stands in the file, whose length is `size`. @throws FileError if its entry is wrong, or it ends beyond the file */
+function placeOf(
+  path: string,
+  { name, dtype: code, shape, data_offsets: [from, to] }: Entry & { readonly name: string },
+  { dataStart }: Header,
+  size: number,
+) {
+  const dtype = NAMES[code];
+  if (!dtype)
+    throw new FileError(path, `tensor ${name} has type ${code}, wanted one of ${Object.keys(NAMES).join(', ')}`);
+  const bytes = shape.reduce((product, length) => product * length, BYTES[dtype]);
+  if (to - from !== bytes)
+    throw new FileError(
+      path,
+      `tensor ${name} [${shape.join(', ')}] of ${dtype} needs ${bytes} bytes, the header gives it ${to - from}`,
+    );
+  const start = dataStart + from;
+  if (start + bytes > size)
+    throw new FileError(path, `is cut short: tensor ${name} ends at byte ${start + bytes} of ${size}`);
+  return { name, shape, dtype, start, bytes };
 }
 
 function parseHeader(path: string, text: string): z.infer<typeof headerSchema> {

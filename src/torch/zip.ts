@@ -1,47 +1,48 @@
-import { readFileSync } from 'node:fs';
+import { constants } from 'node:buffer';
+import { closeSync, fstatSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { Entry, ZipFile } from 'yauzl';
 import { FileError, messageOf } from '../base/errors.ts';
+import { openRegularFile, readFully } from '../base/regular-file.ts';
 
-/** A ZIP archive in memory. */
-export type Zip = {
+/** A ZIP archive that is open for reading, an entry at a time. */
+export type Zip = Disposable & {
   /** Bytes of the file. */
   readonly size: number;
   readonly names: readonly string[];
   has(name: string): boolean;
-  /**
-   * The bytes of an entry, a view of the archive's memory.
-   * @throws FileError if it is compressed or its checksum differs.
-   */
+  /** The bytes of an entry. @throws FileError if it is compressed, its checksum differs or it is longer than a buffer may be */
   read(name: string): Promise<Uint8Array>;
 };
 
 /**
  * Reads an archive of torch.save. Entries must not overlap and must be uncompressed, so that reading costs no more than the
  * archive's size. `hint` says what to do about another kind of file.
- * @throws FileError if it is no archive or is cut short.
+ * @throws FileError if it cannot be opened, is no archive or is cut short.
  */
 export async function openZip(path: string, hint: string): Promise<Zip> {
-  let data: Buffer;
+  const fd = openRegularFile(path);
+  const close = (): void => closeSync(fd);
   try {
-    data = readFileSync(path);
+    const file = await open(path, fd, hint);
+    const entries = await entriesOf(path, file, hint);
+    return {
+      size: fstatSync(fd).size,
+      names: [...entries.keys()],
+      has: (name) => entries.has(name),
+      read: async (name) => await readEntry(path, fd, { file, entry: entries.get(name)! }, hint),
+      [Symbol.dispose]: close,
+    };
   } catch (error) {
-    throw new FileError(path, `cannot be read (${messageOf(error)})`);
+    close();
+    throw error;
   }
-  const file = await open(path, data, hint);
-  const entries = await entriesOf(path, file, hint);
-  return {
-    size: data.length,
-    names: [...entries.keys()],
-    has: (name) => entries.has(name),
-    read: async (name) => await readEntry(path, data, { file, entry: entries.get(name)! }, hint),
-  };
 }
 
-async function open(path: string, data: Buffer, hint: string): Promise<ZipFile> {
+async function open(path: string, fd: number, hint: string): Promise<ZipFile> {
   try {
-    const { fromBufferPromise } = await import('yauzl');
-    return await fromBufferPromise(data);
+    const { fromFdPromise } = await import('yauzl');
+    return await fromFdPromise(fd, { autoClose: false });
   } catch (error) {
     throw new FileError(
       path,
@@ -69,7 +70,16 @@ async function entriesOf(path: string, file: ZipFile, hint: string): Promise<Rea
 
 type Place = { readonly file: ZipFile; readonly entry: Entry };
 
-async function readEntry(path: string, data: Buffer, { file, entry }: Place, hint: string): Promise<Uint8Array> {
+/** Bytes whose checksum is computed at a time: zlib counts in 32 bits. */
+const PIECE = 1 << 30;
+
+function checksumOf(bytes: Uint8Array): number {
+  let checksum = 0;
+  for (let from = 0; from < bytes.length; from += PIECE) checksum = crc32(bytes.subarray(from, from + PIECE), checksum);
+  return checksum;
+}
+
+async function readEntry(path: string, fd: number, { file, entry }: Place, hint: string): Promise<Uint8Array> {
   if (entry.compressionMethod !== 0 || entry.isEncrypted())
     throw new FileError(path, `${entry.fileName} is compressed, which torch.save never does`, hint);
   let start: number;
@@ -78,8 +88,16 @@ async function readEntry(path: string, data: Buffer, { file, entry }: Place, hin
   } catch (error) {
     throw damaged(path, `${entry.fileName}: ${messageOf(error)}`);
   }
-  const bytes = data.subarray(start, start + entry.uncompressedSize);
-  if (bytes.length !== entry.uncompressedSize || crc32(bytes) !== entry.crc32)
+  const { uncompressedSize: size } = entry;
+  if (start + size > file.fileSize) throw damaged(path, `${entry.fileName} ends beyond the file`);
+  if (size > constants.MAX_LENGTH)
+    throw new FileError(
+      path,
+      `${entry.fileName} has ${size} bytes, ${constants.MAX_LENGTH} are the most`,
+      'save it in parts',
+    );
+  const bytes = readFully(fd, path, Buffer.allocUnsafe(size), start);
+  if (checksumOf(bytes) !== entry.crc32)
     throw damaged(path, `${entry.fileName} does not have the checksum that was written with it`);
   return bytes;
 }

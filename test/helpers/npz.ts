@@ -7,7 +7,7 @@ import { testFolder } from './folder.ts';
 
 /** The arrays of an .npz, by name. */
 export async function readNpz(t: TestContext, path: string): Promise<Record<string, ArrayLike<number>>> {
-  const zip = await openZip(path, 'wanted an .npz');
+  using zip = await openZip(path, 'wanted an .npz');
   const folder = testFolder(t);
   const arrays: Record<string, ArrayLike<number>> = {};
   for (const name of zip.names) {

@@ -1,9 +1,12 @@
 import { crc32 } from 'node:zlib';
 
-/** A ZIP archive of stored entries, as torch.save lays one out but for the padding; 32-bit sizes. */
-export function zipOf(entries: Readonly<Record<string, Uint8Array | string>>): Buffer {
+/**
+ * A ZIP archive of stored entries, as torch.save lays one out but for the padding; 32-bit sizes. `from`: where in its file it
+ * will stand.
+ */
+export function zipOf(entries: Readonly<Record<string, Uint8Array | string>>, from = 0): Buffer {
   const [parts, directory]: [Buffer[], Buffer[]] = [[], []];
-  let at = 0;
+  let at = from;
   for (const [name, content] of Object.entries(entries)) {
     const data = Buffer.from(content as Uint8Array);
     const label = Buffer.from(name);
