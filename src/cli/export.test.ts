@@ -60,7 +60,16 @@ test('the model card has the figures of an evaluation, and the cosines from whic
     const { code, err } = mixbct(folder, ...line);
     assert.equal(code, 0, err);
   }
+  const R18 = checkpoints.networks.find(({ network }) => network === 'r18')!;
+  await importModel(checkpointPath(R18.file), R18, join(folder, 'other'));
+  const refused = mixbct(folder, 'export', 'other', '--to', 'pytorch', '--out', 'other.pt', '--evaluation', 'judged');
+  assert.match(
+    refused.err,
+    /judged judges old \(digest \w+\), new \(digest \w+\), and not other \(digest \w+\), which is exported\n.*--evaluation/,
+  );
+  assert.ok(!existsSync(join(folder, 'other.pt')));
   const card = readFileSync(join(folder, 'model.safetensors.model-card.md'), 'utf8');
+  assert.ok(!card.includes('was not checked'));
   assert.match(card, /\n## Evaluation\n.*\n### Can new serve the old gallery\?\n/s);
   assert.match(card, /\n### Thresholds\n.*\| new → old \| 1e-3 \| -?[01]\.\d{6} \| \d+\.\d\d % \|/s);
 });

@@ -53,6 +53,7 @@ test('every backbone is judged, on itself and on the old gallery, and the folds 
   const exported = mixbct(folder, 'export', r18, '--to', 'safetensors', '--out', 'old.safetensors', '--evaluation', 'accuracy', '--threads', '1'); // biome-ignore format: short
   assert.equal(exported.code, 0, exported.err);
   const card = readFileSync(join(folder, 'old.safetensors.model-card.md'), 'utf8');
+  assert.match(card, /\n## Evaluation\n\nThat these figures are of this model was not checked/);
   const { mean, std, thresholds } = results[0]!;
   const cosines = thresholds.map((distance) => 1 - distance / 2);
   const [low, high] = [Math.min(...cosines), Math.max(...cosines)].map((cosine) => cosine.toFixed(3));

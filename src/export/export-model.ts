@@ -1,6 +1,5 @@
-import { existsSync, rmSync } from 'node:fs';
 import { canonicalJson, digestOf } from '../artifacts/digest.ts';
-import { writeAtomic } from '../artifacts/durable-write.ts';
+import { StagedFiles } from '../artifacts/durable-write.ts';
 import { kindAt } from '../artifacts/manifest.ts';
 import { claimOutput, type OverwriteOptions, requireReplaceable } from '../artifacts/output-claim.ts';
 import { optionHint, UserError } from '../base/errors.ts';
@@ -10,10 +9,12 @@ import { modelInput } from '../data/model-input.ts';
 import { embedWith, type Space } from '../encoders/index.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
-import { packAccuracyArtifact, readPackAccuracies } from '../eval/pack-accuracy-artifact.ts';
+import type { Evaluation } from '../eval/index.ts';
+import { type PackResult, packAccuracyArtifact, readPackAccuracies } from '../eval/pack-accuracy-artifact.ts';
 import { SCRIPTED } from '../models/scripted.ts';
 import type { Linear } from '../nn/index.ts';
 import { type LoadedModel, loadModel } from '../runs/load-model.ts';
+import type { RunManifest } from '../runs/run-artifact.ts';
 import {
   type HostTensor,
   hostTensor,
@@ -45,7 +46,7 @@ export type ExportOptions = Pick<OverwriteOptions, 'force'> & {
   readonly half?: boolean;
   /** ONNX: dataset of which some images are embedded both ways before anything is written. */
   readonly check?: string;
-  /** Folder of an evaluation (of labelled sets, IJB or packs), for the model card. */
+  /** Folder of an evaluation (of labelled sets, IJB or packs) of this model, for the model card. */
   readonly evaluation?: string;
 };
 
@@ -60,8 +61,8 @@ export type ExportResult = {
 
 /**
  * Writes the backbone of a finished run, in evaluation mode, as a file that other programs read, and a model card beside it.
- * @throws UserError if an option is none of the format's, the output may not be replaced or a check fails; FileError if the
- * run is damaged.
+ * @throws UserError if an option is none of the format's, the output may not be replaced, the evaluation is of other models or a
+ * check fails; FileError if the run is damaged.
  */
 export async function exportModel(run: string, options: ExportOptions): Promise<ExportResult> {
   const { to: format, out, space = 'own', check, force = false } = options;
@@ -75,27 +76,41 @@ export async function exportModel(run: string, options: ExportOptions): Promise<
   requireReplaceable(card, exportFiles.card, { force: true, inputs });
   const model = loadModel(run, { space });
   try {
+    const isOfModel = evaluation !== null && judgesModel(evaluation, model.manifest, options.evaluation!);
     const metadata = metadataOf(model, options);
     const chunks = await encoded(model, options, metadata);
     const { pixels = 'mapped' } = options;
     const checked = dataset && (await checkOnnx(chunks[0]!, pixels, encoderOf(model), dataset));
-    const hadCard = existsSync(card);
-    try {
-      writeAtomic(card, modelCard({ manifest: model.manifest, file: out, metadata, evaluation }));
-      writeAtomic(out, chunks);
-    } catch (error) {
-      if (!hadCard) rmSync(card, { force: true });
-      throw error;
-    }
+    using files = new StagedFiles();
+    files.write(card, modelCard({ manifest: model.manifest, file: out, metadata, evaluation, isOfModel }));
+    files.write(out, chunks);
+    files.replace();
     return { file: out, card, bytes: chunks.reduce((sum, { length }) => sum + length, 0), metadata, check: checked };
   } finally {
     model.dispose();
   }
 }
 
+type Judgement = Evaluation | readonly PackResult[];
+
 /** An evaluation of labelled sets or of IJB, or accuracies on packs. @throws FileError if it is neither */
-const readJudgement = (folder: string) =>
+const readJudgement = (folder: string): Judgement =>
   kindAt(folder) === packAccuracyArtifact.kind ? readPackAccuracies(folder) : readEvaluation(folder);
+
+/**
+ * Whether the models of an evaluation are known, and the exported one is among them, in one of its spaces.
+ * @throws UserError if they are known to be others
+ */
+function judgesModel(judgement: Judgement, { name, model }: RunManifest, folder: string): boolean {
+  const models = 'tests' in judgement ? judgement.models : [];
+  const own = new Set<string | undefined>([model, digestOf(model, 'old')]);
+  if (models.some(({ digest }) => own.has(digest))) return true;
+  if (models.length === 0 || models.some(({ digest }) => digest === undefined)) return false;
+  const others = models.map((other) => `${other.name} (digest ${other.digest})`).join(', ');
+  throw new UserError(`${folder} judges ${others}, and not ${name} (digest ${model}), which is exported`, {
+    hint: optionHint('name an evaluation of this model with --evaluation, or leave it out'),
+  });
+}
 
 /** @throws UserError if an option is given that only ONNX files have. */
 function requireOptionsOf({ to: format, unitLength = false, pixels = 'mapped', check }: ExportOptions): void {

@@ -7,6 +7,8 @@ import { checkpointPath, checkpoints } from '../../test/helpers/checkpoints.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { fill, gap } from '../../test/helpers/formula.ts';
 import { oldSide, tinySet, trained } from '../../test/helpers/runs.ts';
+import { smallDisk } from '../../test/helpers/small-disk.ts';
+import { DiskFullError } from '../artifacts/durable-write.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { packageRoot, version } from '../base/version.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
@@ -191,6 +193,21 @@ test('the same run gives the same bytes', async (t) => {
     assert.deepEqual(readFileSync(files[0]!.card), readFileSync(files[1]!.card), to);
     for (const name of ['a', 'b']) rmSync(join(folder, name), { recursive: true });
   }
+});
+
+test('a file that does not fit on the disk leaves the former one, and its card', async (t) => {
+  const folder = testFolder(t);
+  const { run } = await importedRun(folder, 'mbf');
+  const { bytes } = await exportModel(run, { to: 'pytorch', out: join(folder, 'model.pt') });
+  const disk = smallDisk(t, Math.ceil(1.25 * bytes)); // takes one of them, and cards
+  if (!disk) return;
+  const out = join(disk, 'model.pt');
+  const { card } = await exportModel(run, { to: 'pytorch', out, half: true });
+  const files = () => readdirSync(disk).map((name) => [name, readFileSync(join(disk, name), 'latin1')]);
+  const before = files();
+  assert.match(readFileSync(card, 'utf8'), /float16/);
+  await assert.rejects(exportModel(run, { to: 'pytorch', out, force: true }), DiskFullError);
+  assert.deepEqual(files(), before);
 });
 
 test('what does not fit is refused, and nothing is written or replaced', async (t) => {

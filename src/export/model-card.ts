@@ -15,10 +15,15 @@ export type CardContent = {
   readonly metadata: Readonly<Record<string, string>>;
   /** Of labelled sets or of IJB, or accuracies on packs. */
   readonly evaluation: Evaluation | readonly PackResult[] | null;
+  /** Whether the evaluation is known to be of this model. */
+  readonly isOfModel: boolean;
 };
 
+/** Above figures of models that are not known by their digests. */
+const NOT_CHECKED = 'That these figures are of this model was not checked: they name models without digests.';
+
 /** The model card of an exported file, in Markdown: what it is, what it was trained on and how, what was measured. */
-export function modelCard({ manifest, file, metadata, evaluation }: CardContent): string {
+export function modelCard({ manifest, file, metadata, evaluation, isOfModel }: CardContent): string {
   const { name, recipe, dataset, imported } = manifest;
   const sections = [
     `${CARD_MARK}\n# ${name}`,
@@ -37,6 +42,7 @@ export function modelCard({ manifest, file, metadata, evaluation }: CardContent)
       ? [`Differences from the reference:\n\n${manifest.differences.map((line) => `* ${line}`).join('\n')}`]
       : []),
     '## Evaluation',
+    ...(evaluation !== null && !isOfModel ? [NOT_CHECKED] : []),
     evaluation === null
       ? 'None was given to the export.'
       : 'tests' in evaluation
