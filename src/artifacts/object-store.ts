@@ -170,11 +170,23 @@ export async function uploadFile(
     try {
       await put(condition);
     } catch (error) {
-      if (statusOf(error) === 412 || nameOf(error) === 'ConditionalRequestConflict') throw writtenMeanwhile(url);
-      if (nameOf(error) !== 'NotImplemented') throw error;
-      await put({});
+      if (nameOf(error) !== 'NotImplemented') return await requireStored(url, digest, error);
+      await put({}).catch((failed) => requireStored(url, digest, failed));
     }
   });
+}
+
+/**
+ * Whether a write that was refused had been stored before: the client repeats a request whose answer is lost, and the repetition meets
+ * the object that the first one has made, or no open upload.
+ * @throws what refused it, if the object there has another digest
+ */
+async function requireStored(url: string, digest: string | undefined, error: unknown): Promise<void> {
+  const isWritten = statusOf(error) === 412 || nameOf(error) === 'ConditionalRequestConflict';
+  if (!isWritten && nameOf(error) !== 'NoSuchUpload') throw error;
+  const found = digest === undefined ? null : await headObject(url);
+  if (found && digestOfObject(found) === digest) return;
+  throw isWritten ? writtenMeanwhile(url) : error;
 }
 
 const writtenMeanwhile = (url: string): UserError =>
@@ -261,7 +273,8 @@ async function answered<T>(url: string, ask: (store: Store) => Promise<T>): Prom
     if (error instanceof UserError) throw error;
     const [name, status] = [nameOf(error), statusOf(error)];
     if (name === 'NoSuchBucket') throw new FileError(url, 'no such bucket', 'check the name and AWS_ENDPOINT_URL');
-    if (name === 'NoSuchKey' || status === 404) throw new ObjectMissing(url, 'no such object');
+    if (name === 'NoSuchKey' || (status === 404 && name !== 'NoSuchUpload'))
+      throw new ObjectMissing(url, 'no such object');
     if (status === 401 || status === 403)
       throw new FileError(url, `the storage refuses access (${name})`, 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the rights that they give'); // biome-ignore format: short
     if (name === 'CredentialsProviderError')

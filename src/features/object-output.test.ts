@@ -68,7 +68,7 @@ test('object storage', async (t) => {
   const own = (name: string, body: (t: TestContext) => Promise<void>) => t.test(name, async (sub) => {
     server.requests.length = 0;
     await body(sub);
-    Object.assign(server, { fail: () => false, conditional: true });
+    Object.assign(server, { fail: () => false, lose: () => false, conditional: true });
   }); // biome-ignore format: short
 
   await own('a prefix, an object and a list there name the images, sorted', async () => {
@@ -270,6 +270,31 @@ test('object storage', async (t) => {
     await uploadFile(at('a'), url('unconditional'));
     assert.equal((await readObject(url('unconditional'))).length, 10);
     await assert.rejects(uploadFile(at('a'), url('unconditional')), /exists already/);
+  });
+
+  await own('a write whose answer is lost is done, if the object there is the one that was written', async () => {
+    writeFileSync(at('lost'), 'content');
+    const once = (wanted: (request: string, query: URLSearchParams) => boolean) => {
+      let left = 1;
+      server.lose = (request, query) => wanted(request, query) && left-- > 0;
+    };
+    const beforeLast = async () => undefined; // in parts
+    for (const [name, conditional, options] of [
+      ['whole', true, {}],
+      ['parts', true, { beforeLast }],
+      ['unconditional', false, { beforeLast }], // the upload is no longer open when the last call is repeated
+    ] as const) {
+      server.conditional = conditional;
+      const isLast = (request: string, query: URLSearchParams): boolean =>
+        name === 'whole' ? request.startsWith('PUT') : request.startsWith('POST') && query.has('uploadId');
+      let calls = 0;
+      once((request, query) => isLast(request, query) && ++calls === (conditional ? 1 : 2));
+      await uploadFile(at('lost'), url(`lost/${name}`), { ...options, digest: 'ours' });
+      assert.equal(Buffer.from(await readObject(url(`lost/${name}`))).toString(), 'content');
+    }
+    server.conditional = true;
+    once((request) => request.startsWith('PUT'));
+    await assert.rejects(uploadFile(at('lost'), url('lost/unnamed')), /another process has written it meanwhile/);
   });
 
   await own('a large file comes in parts, whole or not at all', async () => {

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -19,6 +19,8 @@ export type S3Server = {
   readonly requests: string[];
   /** Requests for which it is true are answered by an error of the server, 500. */
   fail: (request: string, query: URLSearchParams) => boolean;
+  /** Requests for which it is true are carried out, and their answers are lost. */
+  lose: (request: string, query: URLSearchParams) => boolean;
   /** Whether it takes conditional writes; else it answers that they are not implemented. */
   conditional: boolean;
 };
@@ -32,7 +34,7 @@ export async function startS3Server(t: TestContext): Promise<S3Server> {
   const store = new S3rver({ directory, silent: true, configureBuckets: [{ name: BUCKET, configs: [] }] });
   await store.configureBuckets();
   const answer = store.callback();
-  const writing = new Set<string>();
+  const [writing, completed] = [new Set<string>(), new Set<string>()];
   const front = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url!, 'http://localhost');
     const key = decodeURIComponent(pathname).slice(1);
@@ -45,8 +47,14 @@ export async function startS3Server(t: TestContext): Promise<S3Server> {
     };
     if (!isSigned(request)) return refuse(403, 'SignatureDoesNotMatch');
     if (server.fail(name, searchParams)) return refuse(500, 'InternalError');
+    if (server.lose(name, searchParams)) loseAnswer(request, response);
     const { 'if-none-match': absent, 'if-match': same } = request.headers;
-    if (absent === undefined && same === undefined) return answer(request, response);
+    const upload = request.method === 'POST' ? searchParams.get('uploadId') : null;
+    if (absent === undefined && same === undefined) {
+      if (upload !== null && completed.has(upload)) return refuse(404, 'NoSuchUpload');
+      if (upload !== null) completed.add(upload);
+      return answer(request, response);
+    }
     if (!server.conditional) return refuse(501, 'NotImplemented');
     const at = join(directory, key);
     const exists = existsSync(`${at}._S3rver_object`) || writing.has(key);
@@ -56,7 +64,7 @@ export async function startS3Server(t: TestContext): Promise<S3Server> {
     response.on('close', () => writing.delete(key));
     answer(request, response);
   });
-  const server: S3Server = { env: {}, requests: [], fail: () => false, conditional: true };
+  const server: S3Server = { env: {}, requests: [], fail: () => false, lose: () => false, conditional: true };
   await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
   t.after(() => {
     front.closeAllConnections();
@@ -70,6 +78,15 @@ export async function startS3Server(t: TestContext): Promise<S3Server> {
     AWS_EC2_METADATA_DISABLED: 'true',
   };
   return Object.assign(server, { env });
+}
+
+/** Breaks the connection in place of the answer. */
+function loseAnswer(request: IncomingMessage, response: ServerResponse): void {
+  response.write = () => true;
+  response.end = () => {
+    request.socket.destroy();
+    return response;
+  };
 }
 
 /** Whether a request has the signature of its headers by the secret: version 4, https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html */
