@@ -95,8 +95,8 @@ function requireOwnSpace(path: string, metadata: Readonly<Record<string, string>
     path,
     'was exported with the projection to the old space (projection.weight), and an imported backbone has its own space only',
     [
-      'export the run as ONNX, which holds the projection: --to onnx --space old',
-      'export it in its own space: --space own',
+      'export it as ONNX, which holds the projection: mixbct export RUN --to onnx --space old --out old.onnx',
+      'export it in its own space: mixbct export RUN --space own',
     ],
   );
 }
