@@ -3,12 +3,14 @@ import { test } from 'node:test';
 import { Rng } from '../base/rng.ts';
 import {
   estimate,
+  impostorsKept,
   impostorWeights,
   pairCounts,
   probeReplicates,
   resampleIdentities,
   sortPairsByScore,
   tarReplicates,
+  thresholdReplicates,
   tpirReplicates,
 } from './bootstrap.ts';
 import { hitRate, nonMatedScores, thresholdAtFpir, tpir } from './identification.ts';
@@ -74,6 +76,38 @@ test('bootstrap replicates equal metrics of identities written out', () => {
     near(ranks[r]!, hitRate(twin, 2), DOUBLE, `resample ${r}, rank 2:`);
     near(rates![r]!, tpir(twin, thresholdAtFpir(nonMatedScores(twin), 0.2)), DOUBLE, `resample ${r}, TPIR:`);
   }
+});
+
+test('a resample without the identity that most high impostors share goes on through all of them', () => {
+  const [identities, far] = [12, 0.05];
+  const rng = new Rng('wolf');
+  const a = Int32Array.from({ length: 300 }, (_, k) => k % identities);
+  const genuine = { score: Float32Array.from(a, () => rng.uniform()), a, b: a };
+  const others = Array.from({ length: 400 }, () => [1 + rng.integer(identities - 1), rng.integer(identities)] as const);
+  // the identity 0 is in the 60 highest, three times as many as the FAR accepts
+  const pairs = others.map(([s, t], k) =>
+    k < 60 ? ([0, 1 + (k % (identities - 1))] as const) : ([s, t || s] as const),
+  );
+  const impostor = {
+    score: Float32Array.from(pairs, (_, k) => (k < 60 ? 0.9 : 0.8) * rng.uniform() + (k < 60 ? 0.8 : 0)),
+    a: Int32Array.from(pairs, ([s]) => s),
+    b: Int32Array.from(pairs, ([, t]) => t),
+  };
+  const drawn = resampleIdentities(identities, 100, new Rng(2));
+  assert.ok(drawn.some((weights) => weights[0] === 0));
+  const totals = impostorWeights(pairCounts(impostor, identities), drawn);
+  const [sortedGenuine, sortedImpostor] = [sortPairsByScore(genuine), sortPairsByScore(impostor)];
+  const [alone] = tarReplicates(sortedGenuine, sortedImpostor, [far], drawn, totals);
+  for (const [r, weights] of drawn.entries())
+    near(alone![r]!, tarWrittenOut(genuine, impostor, far, weights), DOUBLE, `resample ${r}:`);
+
+  // of a prefix the lowest is used
+  const kept = impostorsKept(far, pairs.length);
+  const prefix = { score: sortedImpostor.score.subarray(0, kept), a: sortedImpostor.a.subarray(0, kept), b: sortedImpostor.b.subarray(0, kept) }; // biome-ignore format: short
+  const [thresholds] = thresholdReplicates(prefix, [far], drawn, totals, pairs.length);
+  const [whole] = thresholdReplicates(sortedImpostor, [far], drawn, totals);
+  assert.deepEqual(thresholds, whole!.map((threshold) => Math.max(threshold, prefix.score[kept - 1]!))); // biome-ignore format: short
+  assert.notDeepEqual(thresholds, whole);
 });
 
 test('an interval holds the middle 95 %, and covers a known mean as often as it says', () => {

@@ -81,7 +81,10 @@ export function impostorWeights({ from, partner, count }: PairCounts, resamples:
 /** Impostors kept, as a multiple of those that the largest target accepts: a resample may weigh the highest ones more. */
 const KEPT_MULTIPLE = 2;
 
-/** How many of the highest impostors decide resamples of the TAR at FAR ≤ target. */
+/**
+ * How many of the highest impostors decide resamples of the TAR at FAR ≤ target where not all are at hand. A resample that draws few of
+ * their identities would accept more: it then uses the lowest of them.
+ */
 export const impostorsKept = (target: number, inAll: number): number => Math.ceil(target * KEPT_MULTIPLE * inAll) + 1;
 
 /**
@@ -114,9 +117,10 @@ export function thresholdReplicates(
   inAll = impostor.score.length,
 ): Float64Array[] {
   const { score, a, b } = impostor;
-  const kept = countWithTies(score, impostorsKept(Math.max(...targets), inAll));
-  // a resample that accepts all kept impostors uses the lowest of them
-  const beyond = kept < inAll ? score[kept - 1]! : Number.NEGATIVE_INFINITY;
+  const all = score.length === inAll;
+  const kept = all ? inAll : countWithTies(score, impostorsKept(Math.max(...targets), inAll));
+  // a resample that accepts all kept impostors of more that there are uses the lowest of them
+  const beyond = all ? Number.NEGATIVE_INFINITY : score[kept - 1]!;
   const order = [...targets.keys()].sort((x, y) => targets[x]! - targets[y]!);
   const thresholds = targets.map(() => new Float64Array(resamples.length));
   for (const [r, weights] of resamples.entries()) {

@@ -9,7 +9,6 @@ import {
   type ScoredPairs,
   thresholdReplicates,
   totalWeights,
-  weightedSum,
 } from './bootstrap.ts';
 import { estimateOf } from './compatibility.ts';
 import type { Measured, OperatingPointResult } from './evaluation.ts';
@@ -56,7 +55,7 @@ export type MeasuredOperatingPoint = {
 };
 
 /**
- * Measures a test at fixed thresholds, calibrates its scores, and finds the threshold that keeps the FAR. All resamples are judged at the
+ * Measures a test at the old threshold and at the one that keeps the FAR, and calibrates its scores. All resamples are judged at the
  * same old threshold, because a running system has one; the threshold that keeps the FAR is found again in each.
  */
 export function measureOperatingPoint(
@@ -66,9 +65,9 @@ export function measureOperatingPoint(
 ): MeasuredOperatingPoint {
   const tar = tarAbove(genuine, oldThreshold, drawn);
   const { falseAccepts, ...farAtOld } = farAbove(impostor, oldThreshold, { identities, drawn, totals });
-  const rates = (threshold: number) => ratesOfProbes(searches, probeIdentity, threshold, drawn);
-  const [atOld, atOwn] = [rates(oldThreshold), rates(keepingFar.threshold)];
   const [thresholds] = thresholdReplicates(impostor, [far], drawn, totals);
+  const rates = ratesOfProbes(searches, probeIdentity, drawn);
+  const [atOld, atOwn] = [rates(oldThreshold), rates(keepingFar.threshold, thresholds)];
   const scored = ({ score }: ScoredPairs): boolean => score[0] !== NO_SCORE;
   const result: OperatingPointResult = {
     atOldThreshold: {
@@ -121,46 +120,45 @@ export function farAbove(
   };
 }
 
-/** TPIR and FPIR at a fixed threshold, means over the galleries. `identity` [P]: the resampled identity of each probe. */
-export const ratesOfProbes = (
-  searches: readonly Searches[],
-  identity: Int32Array,
-  threshold: number,
-  drawn: Resamples,
-): { readonly tpir: Resampled; readonly fpir: Resampled } => ({
-  tpir: probeRate(searches, identity, isHitAbove(threshold), drawn),
-  fpir: probeRate(searches, identity, isAlarmAbove(threshold), drawn),
-});
+/** A rate at a threshold. `thresholds` [R]: those of the resamples; absent: all have the same. */
+type RateAt = (threshold: number, thresholds?: Float64Array) => Resampled;
 
-/** What counts for a rate over probes: a probe that does (1) or does not (0), or is not asked (null). */
-type ProbeOutcome = (found: Searches, probe: number) => 0 | 1 | null;
-const isHitAbove =
-  (threshold: number): ProbeOutcome =>
-  ({ own, ahead }, i) =>
-    ahead[i]! < 0 ? null : ahead[i] === 0 && own[i]! > threshold ? 1 : 0;
-const isAlarmAbove =
-  (threshold: number): ProbeOutcome =>
-  ({ best, ahead }, i) =>
-    ahead[i]! >= 0 ? null : best[i]! > threshold ? 1 : 0;
+/** TPIR and FPIR at a threshold, means over the galleries. `identity` [P]: the resampled identity of each probe. */
+export function ratesOfProbes(searches: readonly Searches[], identity: Int32Array, drawn: Resamples) {
+  const [tpir, fpir] = [
+    probeRate(searches, identity, hitScore, drawn),
+    probeRate(searches, identity, alarmScore, drawn),
+  ];
+  return (...at: Parameters<RateAt>) => ({ tpir: tpir(...at), fpir: fpir(...at) });
+}
+
+/** The score below which a threshold lets a probe count for a rate; -∞: it never counts; null: it is not asked. */
+type ProbeScore = (found: Searches, probe: number) => number | null;
+const hitScore: ProbeScore = ({ own, ahead }, i) => (ahead[i]! < 0 ? null : ahead[i] === 0 ? own[i]! : NO_SCORE);
+const alarmScore: ProbeScore = ({ best, ahead }, i) => (ahead[i]! >= 0 ? null : best[i]!);
 
 /** A rate over the probes of each gallery, mean over the galleries. Only probes are resampled. */
-function probeRate(searches: readonly Searches[], identity: Int32Array, of: ProbeOutcome, drawn: Resamples): Resampled {
-  const identities = drawn[0]?.length ?? 0;
+function probeRate(searches: readonly Searches[], identity: Int32Array, scoreOf: ProbeScore, drawn: Resamples): RateAt {
   const galleries = searches.map((found) => {
-    const [hits, asked] = [new Float64Array(identities), new Float64Array(identities)];
-    for (let i = 0; i < identity.length; i++) {
-      const outcome = of(found, i);
-      if (outcome === null) continue;
-      hits[identity[i]!]! += outcome;
-      asked[identity[i]!]!++;
-    }
-    return { hits, asked };
+    const scores = Float64Array.from(identity, (_, i) => scoreOf(found, i) ?? Number.NaN);
+    const asked = Int32Array.from(identity.keys()).filter((i) => !Number.isNaN(scores[i]));
+    const falling = asked.filter((i) => scores[i] !== NO_SCORE).sort((x, y) => scores[y]! - scores[x]!);
+    const identitiesOf = (probes: Int32Array): Int32Array => probes.map((i) => identity[i]!);
+    return {
+      score: Float64Array.from(falling, (i) => scores[i]!),
+      counted: identitiesOf(falling),
+      asked: asked.length,
+      weights: totalWeights(identitiesOf(asked), drawn),
+    };
   });
-  const total = (counts: Float64Array): number => counts.reduce((sum, n) => sum + n, 0);
-  return {
-    value: mean(galleries.map(({ hits, asked }) => total(hits) / total(asked))),
-    replicates: Float64Array.from(drawn, (weights) =>
-      mean(galleries.map(({ hits, asked }) => weightedSum(hits, weights) / weightedSum(asked, weights))),
-    ),
+  return (threshold, thresholds = new Float64Array(drawn.length).fill(threshold)) => {
+    const rates = galleries.map(({ score, counted, weights }) => {
+      const above = Int32Array.from(thresholds, (each) => countAboveFalling(score, each));
+      return prefixWeights(counted, above, drawn).map((weight, r) => weight / weights[r]!);
+    });
+    return {
+      value: mean(galleries.map(({ score, asked }) => countAboveFalling(score, threshold) / asked)),
+      replicates: thresholds.map((_, r) => mean(rates.map((rate) => rate[r]!))),
+    };
   };
 }

@@ -50,8 +50,9 @@ export function measureTemplatesAt(test: TemplateScores): MeasuredOperatingPoint
       (weights) => resampled(falseAccepts, weights) / resampled(impostors, weights),
     ),
   };
+  const ratesAt = searches && ratesOfProbes(searches, test.probeSubject, test.subjectsDrawn);
   const rates = (threshold: number) => {
-    const found = searches && ratesOfProbes(searches, test.probeSubject, threshold, test.subjectsDrawn);
+    const found = ratesAt?.(threshold);
     return { tpir: found ? estimateOf(found.tpir) : UNKNOWN, fpir: found ? estimateOf(found.fpir) : UNKNOWN };
   };
   return {
