@@ -60,7 +60,7 @@ export class Adapter implements Disposable {
 
   /** What the manifest of mapped features tells of it. */
   applied(): AppliedAdapter {
-    const { digest, direction } = this.info;
+    const { digest, direction, dataset, old, new: newer } = this.info;
     const { from, to } = this.sides;
     return {
       digest,
@@ -68,6 +68,7 @@ export class Adapter implements Disposable {
       direction,
       from: from.model?.digest ?? null,
       to: to.model?.digest ?? null,
+      fittedOn: { dataset, features: [old.features, newer.features] },
     };
   }
 

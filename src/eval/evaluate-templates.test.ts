@@ -71,7 +71,7 @@ test('self and cross tests equal their slow twins on random protocols', () => {
     const set = protocol(seed);
     const [old, news] = [model('old', seed, set, 1.2), model('new', seed, set, 0.7)];
     const kept = new Map<string, number[]>();
-    const { tests } = evaluateTemplates({
+    const { tests, protocol: drawn } = evaluateTemplates({
       ...evaluation(set, { old, candidates: [news] }),
       onScores: (query, gallery, { scores }) => {
         const key = `${query} → ${gallery}`;
@@ -82,6 +82,8 @@ test('self and cross tests equal their slow twins on random protocols', () => {
       tests.map(({ query, gallery }) => `${query} → ${gallery}`),
       ['old → old', 'new → new', 'new → old'],
     );
+    const isEnrolled = (subject: number): boolean => set.galleries.some(({ subjects }) => subjects.includes(subject));
+    assert.equal(drawn.identities, new Set([...set.probes.subjects].filter(isEnrolled)).size);
     const by: Readonly<Record<string, Templates>> = { old: old.templates, new: news.templates };
     for (const { query, gallery, verification, identification } of tests) {
       const [q, g] = [by[query]!, by[gallery]!];

@@ -6,7 +6,7 @@ import { compareByMetrics, judgedMetrics } from './compatibility.ts';
 import { bandOf, TEMPLATE_BAND_FARS } from './curve-bands.ts';
 import { OPERATING_FAR, RESAMPLES } from './defaults.ts';
 import { dropInTest } from './drop-in.ts';
-import type { Evaluation, VerificationResult } from './evaluation.ts';
+import type { CrossingAdapter, Evaluation, VerificationResult } from './evaluation.ts';
 import {
   FPIR_TARGETS,
   hitRate,
@@ -53,6 +53,8 @@ export type TemplateModel = {
   readonly inOldSpace?: Templates;
   readonly preset?: string;
   readonly differences?: readonly string[];
+  /** The adapter into the old space that its features went through. */
+  readonly adapter?: CrossingAdapter;
 };
 
 export type EvaluateTemplatesOptions = TemplateProtocol & {
@@ -175,13 +177,15 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
       allImpostors: true,
       probes: identification?.probes.templates.length ?? 0,
       galleries,
+      identities: (searched ?? verification)?.identities ?? 0,
       resamples,
     },
-    models: models.map(({ name, templates, preset = 'default', differences = [] }) => ({
+    models: models.map(({ name, templates, preset = 'default', differences = [], adapter }) => ({
       name,
       dim: templates.dim,
       preset,
       differences,
+      ...(adapter && { adapter }),
       role: name === old?.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
       zeros: zeros.get(name)!,
     })),
@@ -280,6 +284,7 @@ function runVerification(
   return {
     genuine: genuine.gallery.length,
     impostors: impostors!,
+    identities: enrolled.length,
     drawn,
     tests: counts.map((count, i) => {
       const verified = verifyCounts(count, scored[i]!, cluster, drawn);
@@ -351,6 +356,7 @@ function runIdentification(
 ) {
   const subjects = [...new Set(probes.subjects)];
   const at = new Map(subjects.map((subject, i) => [subject, i]));
+  const enrolled = new Set(galleries.flatMap((gallery) => [...gallery.subjects]));
   const identity = probes.subjects.map((subject) => at.get(subject)!);
   const drawn = resampleIdentities(subjects.length, resamples, rng);
   const ran = tests.map((test, i) => {
@@ -371,6 +377,7 @@ function runIdentification(
       };
     }),
     identity,
+    identities: subjects.filter((subject) => enrolled.has(subject)).length,
     drawn,
     changes: (old: number, fresh: number) =>
       templateSearchChanges(

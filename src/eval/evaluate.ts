@@ -62,6 +62,8 @@ export type ModelFeatures = {
   readonly oldGallery?: ModelRows;
   /** The adapter that made one of the two above. */
   readonly adapter?: CrossingAdapter;
+  /** Digest of `inOldSpace`, if the model itself projects its embeddings there. */
+  readonly projection?: string | undefined;
 };
 type ModelRows = Pick<ModelFeatures, 'rows' | 'dim'>;
 
@@ -179,10 +181,11 @@ export function evaluate(options: EvaluateOptions): Evaluation {
       probes: split.probes.length,
       ...(split.totalProbes > split.probes.length && { probesInAll: split.totalProbes }),
       galleries,
+      identities: new Set(split.probes.map((i) => labels[i]!)).size,
       resamples,
     },
     models: [old, ...news].map(
-      ({ name, dim, digest, preset = 'default', differences = [], trainingData, adapter }) => ({
+      ({ name, dim, digest, preset = 'default', differences = [], trainingData, adapter, projection }) => ({
         name,
         dim,
         ...(digest !== undefined && { digest }),
@@ -190,6 +193,7 @@ export function evaluate(options: EvaluateOptions): Evaluation {
         differences,
         ...(trainingData && { trainingData }),
         ...(adapter && { adapter }),
+        ...(projection !== undefined && { projection }),
         role: name === old.name ? 'old' : name === oracle?.name ? 'oracle' : 'new',
         zeros: zeros.get(name)!,
       }),

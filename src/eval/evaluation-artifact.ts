@@ -82,6 +82,7 @@ const evaluationShape: Shape = {
     allImpostors: false,
     probes: 0,
     galleries: [0],
+    identities: new Optional(0),
     resamples: 0,
   },
   models: [
@@ -99,7 +100,13 @@ const evaluationShape: Shape = {
         comparedBy: new Optional(new Choice('digest', 'origin', 'names')),
         path: new Optional(''),
       }),
-      adapter: new Optional({ direction: new Choice('query', 'gallery'), method: '', digest: '' }),
+      adapter: new Optional({
+        direction: new Choice('query', 'gallery'),
+        method: '',
+        digest: '',
+        images: new Optional(new Choice('shared')),
+      }),
+      projection: new Optional(''),
     },
   ],
   operatingPoint: new Optional({ far: 0, threshold: numberOrNull }),

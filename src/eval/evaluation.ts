@@ -212,6 +212,8 @@ export type CrossingAdapter = {
   readonly direction: 'query' | 'gallery';
   readonly method: string;
   readonly digest: string;
+  /** It was fitted on images of the evaluation set; absent: not known, or on others. */
+  readonly images?: 'shared';
 };
 
 export type CandidateResult = {
@@ -254,6 +256,8 @@ export type Evaluation = {
     /** Probes of the set, if `probes` are drawn from more. */
     readonly probesInAll?: number;
     readonly galleries: readonly number[];
+    /** Identities that are searched for in a gallery that has them or, without searches, that have a genuine pair. Missing from older evaluations. */
+    readonly identities?: number;
     readonly resamples: number;
   };
   readonly models: readonly {
@@ -268,6 +272,8 @@ export type Evaluation = {
     readonly trainingData?: TrainingData;
     /** The adapter between it and the old model that its queries cross through. */
     readonly adapter?: CrossingAdapter;
+    /** Digest of its projection into the old space, where its queries cross through one. Missing from older evaluations. */
+    readonly projection?: string;
     /** Embeddings or templates that are zeros in its own space or the old one. They count as misses. Missing from older evaluations. */
     readonly zeros?: number;
   }[];

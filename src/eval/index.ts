@@ -87,7 +87,7 @@ export {
   templatePositions,
   templateScores,
 } from './templates.ts';
-export { pairOf, readThresholds, thresholdsOf } from './thresholds.ts';
+export { allowsSearch, pairOf, readThresholds, thresholdsOf } from './thresholds.ts';
 export type { ThresholdPair, Thresholds } from './thresholds-schema.ts';
-export { type KnownData, relateTrainingData, type TrainingData } from './training-data.ts';
+export { type KnownData, relateTrainingData, shareImages, type TrainingData } from './training-data.ts';
 export { withholdVerdicts } from './withhold-verdicts.ts';

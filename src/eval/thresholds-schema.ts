@@ -29,6 +29,10 @@ const pair = z.object({
   gallery: z.string().describe('name of the model of the gallery'),
   queryModel: z.string().optional().describe('digest of the model of the queries, where it is known'),
   galleryModel: z.string().optional().describe('digest of the model of the gallery, where it is known'),
+  projection: z
+    .string()
+    .optional()
+    .describe('digest of the queries that are compared, if these are projected into the old space by their own model'),
   adapter: z
     .object({ direction: z.enum(['query', 'gallery']), method: z.string(), digest: z.string() })
     .optional()

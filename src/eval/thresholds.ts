@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import { readJson } from '../artifacts/json-file.ts';
 import { FileError, UserError } from '../base/errors.ts';
 import { version } from '../base/version.ts';
 import { type Calibration, calibrateOne } from './calibration.ts';
-import type { Evaluation } from './evaluation.ts';
+import type { CrossingAdapter, Evaluation } from './evaluation.ts';
 import { type ThresholdPair, type Thresholds, thresholdsSchema } from './thresholds-schema.ts';
 
 /** The thresholds and calibrations of evaluations; `paths` name them in messages. @throws UserError if one has none. */
@@ -32,7 +33,7 @@ export function thresholdsOf(
           const { atOldThreshold, keepingFar, calibration: chosen } = measured;
           const { tar, far, tpir, fpir } = atOldThreshold;
           const [queryModel, galleryModel] = [modelOf(query)?.digest, modelOf(gallery)?.digest];
-          const adapter = gallery === old ? modelOf(query)?.adapter : undefined;
+          const { adapter, projection } = (gallery === old && modelOf(query)) || {};
           const grade = gallery === old ? candidates.find(({ name }) => name === query)?.dropIn?.grade : undefined;
           const { threshold, ...atThreshold } = keepingFar;
           return [
@@ -41,7 +42,8 @@ export function thresholdsOf(
               gallery,
               ...(queryModel !== undefined && { queryModel }),
               ...(galleryModel !== undefined && { galleryModel }),
-              ...(adapter && { adapter }),
+              ...(projection !== undefined && { projection }),
+              ...(adapter && { adapter: keyOf(adapter) }),
               ...(grade && { grade }),
               atOldThreshold: { tar, far, tpir, fpir },
               threshold,
@@ -76,14 +78,33 @@ export function readThresholds(path: string): Thresholds {
 /** A model by its name in the evaluation, or by its digest. */
 type ModelKey = { readonly name: string } | { readonly digest: string };
 
-/** What is known of queries of one model on a gallery of another, in the last evaluation that has both. */
-export function pairOf(
-  { evaluations }: Thresholds,
-  { query, gallery }: { readonly query: ModelKey; readonly gallery: ModelKey },
-): ThresholdPair | undefined {
+/** What tells adapters apart. */
+type AdapterKey = Pick<CrossingAdapter, 'direction' | 'method' | 'digest'>;
+const keyOf = ({ direction, method, digest }: AdapterKey): AdapterKey => ({ direction, method, digest });
+
+/** Queries of one model on a gallery of another. */
+type PairKey = {
+  readonly query: ModelKey;
+  readonly gallery: ModelKey;
+  /** The adapter between both; absent: queries meet the gallery as they are. A query that is named stands for its adapter, too. */
+  readonly adapter?: AdapterKey | null | undefined;
+};
+
+/** What is known of such queries on such a gallery, in the last evaluation that has both. */
+export function pairOf({ evaluations }: Thresholds, { query, gallery, adapter }: PairKey): ThresholdPair | undefined {
   const is = (key: ModelKey, name: string, digest: string | undefined): boolean =>
     'name' in key ? key.name === name : key.digest === digest;
+  const isThrough = (other: AdapterKey | undefined): boolean =>
+    adapter && other ? isDeepStrictEqual(keyOf(adapter), keyOf(other)) : !adapter && !other;
   return evaluations
     .flatMap(({ pairs }) => pairs)
-    .findLast((pair) => is(query, pair.query, pair.queryModel) && is(gallery, pair.gallery, pair.galleryModel));
+    .findLast(
+      (pair) =>
+        is(query, pair.query, pair.projection ?? pair.queryModel) &&
+        is(gallery, pair.gallery, pair.galleryModel) &&
+        ('name' in query || isThrough(pair.adapter)),
+    );
 }
+
+/** Whether an evaluation found that a new model's queries can search the old gallery, above the threshold of the pair. */
+export const allowsSearch = ({ grade }: ThresholdPair): boolean => grade === 'drop-in' || grade === 'new threshold';

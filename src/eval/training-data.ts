@@ -37,14 +37,22 @@ export function relateTrainingData(training: KnownData | null, evaluation: Known
   return { ...(byOrigin(training, evaluation) ?? byNames(training, evaluation) ?? { relation: 'unknown' }), path };
 }
 
+/** Whether two datasets are known to have images in common: they are one, or one is a part of the other. */
+export function shareImages(a: DatasetReference, b: DatasetReference): boolean {
+  const [ours, theirs] = [originOf(a), originOf(b)];
+  return (
+    a.digest === b.digest || (ours.digest === theirs.digest && relateImages(ours.draws, theirs.draws) === 'shared')
+  );
+}
+
 type Draws = NonNullable<DatasetReference['origin']>['draws'];
 
-/**
- * A dataset's origin, the ids of its classes there, and whether it has a class of some id; null if this was not recorded.
- * Datasets of earlier versions do not record an origin, so they count as their own.
- */
+/** Datasets of earlier versions do not record an origin, so they count as their own. */
+const originOf = ({ origin, digest }: DatasetReference) => origin ?? { digest, draws: [] };
+
+/** A dataset's origin, the ids of its classes there, and whether it has a class of some id; null if this was not recorded. */
 function lineage({ dataset, classKeys, labels }: KnownData) {
-  const { digest, draws } = dataset.origin ?? { digest: dataset.digest, draws: [] };
+  const { digest, draws } = originOf(dataset);
   if (dataset.origin && !classKeys) return null;
   const ids = new Set(classKeys?.ids ?? labels);
   const has = (id: number): boolean => (classKeys || labels ? ids.has(id) : id < dataset.classes);

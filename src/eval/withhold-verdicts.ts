@@ -6,26 +6,28 @@ import type { Evaluation, WithheldVerdict } from './evaluation.ts';
  */
 const MIN_IDENTITIES = 100;
 
-/** The identities that are searched for or, without searches, those of the pairs. */
+/** The identities that are searched for or, without searches, those of the pairs. Older evaluations only bound them. */
 export function countIdentities({ dataset, protocol }: Pick<Evaluation, 'dataset' | 'protocol'>): number {
-  const enrolled = protocol.galleries.reduce((sum, entries) => sum + entries, 0);
-  return protocol.galleries.length > 0 ? Math.min(enrolled, dataset.classes) : dataset.classes;
+  const { galleries, identities = dataset.classes } = protocol;
+  const enrolled = galleries.length > 0 ? galleries.reduce((sum, entries) => sum + entries, 0) : dataset.classes;
+  return Math.min(identities, enrolled, dataset.classes);
 }
 
 /**
  * Withholds the criterion where nothing can be concluded: for all new models if this is a trial run or the evaluation set is too
- * small, and for a model if its training set, or the old model's, has images of the evaluation set.
+ * small, and for a model if its training set, the old model's, or what its adapter was fitted on has images of the evaluation set.
  */
 export function withholdVerdicts(
   evaluation: Evaluation,
   { trial = false }: { readonly trial?: boolean | undefined } = {},
 ): Evaluation {
-  const sawImages = (name: string): boolean =>
-    evaluation.models.find((model) => model.name === name)?.trainingData?.images === 'shared';
-  const oldSawImages = evaluation.models.some(({ name, role }) => role === 'old' && sawImages(name));
+  const saw = ({ trainingData, adapter }: Evaluation['models'][number]): boolean =>
+    trainingData?.images === 'shared' || adapter?.images === 'shared';
+  const sawImages = (named: string): boolean =>
+    evaluation.models.some((model) => (model.name === named || model.role === 'old') && saw(model));
   const identities = countIdentities(evaluation);
   const reasonFor = (name: string): WithheldVerdict | null => {
-    if (oldSawImages || sawImages(name)) return { reason: 'training images' };
+    if (sawImages(name)) return { reason: 'training images' };
     if (trial) return { reason: 'trial' };
     return identities < MIN_IDENTITIES ? { reason: 'too few identities', identities, needed: MIN_IDENTITIES } : null;
   };

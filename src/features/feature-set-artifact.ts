@@ -84,6 +84,8 @@ export const appliedAdapterSchema = z.object({
   /** null: the model is not known, for its features came from outside. */
   from: z.string().nullable(),
   to: z.string().nullable(),
+  /** What it was fitted on, features by their digests; absent: not known. */
+  fittedOn: z.object({ dataset: datasetReference.nullable(), features: z.array(z.string()) }).optional(),
 });
 export type AppliedAdapter = z.infer<typeof appliedAdapterSchema>;
 

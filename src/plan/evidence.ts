@@ -123,6 +123,9 @@ const testOf = ({ path, evaluation }: EvaluationAt, query: string, gallery: stri
 
 const AGAIN = 'make the evaluation again with: mixbct evaluate';
 
+/** What a protocol draws. Its identities follow from that, and older evaluations do not tell them. */
+const drawn = ({ identities: _, ...rest }: Evaluation['protocol']) => rest;
+
 /** @throws UserError if two evaluations differ in set, protocol or old model. */
 function requireSameProtocol(first: EvaluationAt, other: EvaluationAt, oldTest: TestResult): void {
   const { dataset, protocol } = first.evaluation;
@@ -131,7 +134,7 @@ function requireSameProtocol(first: EvaluationAt, other: EvaluationAt, oldTest: 
   const what =
     dataset.digest !== theirs.dataset.digest
       ? 'judge different data'
-      : !isDeepStrictEqual(protocol, theirs.protocol)
+      : !isDeepStrictEqual(drawn(protocol), drawn(theirs.protocol))
         ? 'draw different pairs, probes or resamples'
         : !isDeepStrictEqual(oldTest.judged, testOf(other, old.name, old.name).judged) || old.name !== oldTest.query
           ? 'have different old models'

@@ -321,6 +321,8 @@ test('evaluations of other models stand in one plan if old model and protocol ar
     makePlan({ evaluations: [at('one', one), at('other', second)], metric: METRIC }).options.map(({ way, model }) => `${way} ${model}`); // biome-ignore format: short
   assert.deepEqual(together(other), ['keep old', 'deploy compatible', 'backfill compatible', 're-embed compatible', 'bridge bridged', 're-embed bridged']); // biome-ignore format: short
   assert.deepEqual(together(one).length, 4, 'one evaluation twice is one');
+  const { identities: _, ...earlier } = other.protocol;
+  assert.deepEqual(together({ ...other, protocol: earlier }), together(other), 'earlier ones do not tell identities');
   const different = { ...other, dataset: { ...other.dataset, digest: 'another' } };
   assert.throws(() => together(different), /^UserError: one and other judge different data/);
   assert.throws(() => together({ ...other, protocol: { ...other.protocol, seed: 1 } }), /draw different pairs/);

@@ -45,6 +45,23 @@ test('a verdict needs 100 identities; with fewer the numbers are shown and nothi
   assert.match(said(withholdVerdicts({ ...judged(100), protocol: { ...enrolled, galleries: [] } })), /can serve/);
 });
 
+test('identities that are never searched for do not count', () => {
+  const ofEach = [...new Array<number>(500).fill(1), ...new Array<number>(8).fill(20)];
+  const labels = Int32Array.from(ofEach.flatMap((count, label) => new Array<number>(count).fill(label)));
+  const model = (name: string) => {
+    const rng = new Rng(name);
+    return { name, dim: 4, rows: Float32Array.from({ length: labels.length * 4 }, () => rng.uniform() - 0.5) };
+  };
+  const families = new Int32Array(labels.length).fill(-1);
+  const data = { title: '', dataset: { path: 'p', digest: 'd' }, labels, families };
+  const evaluation = evaluate({ ...data, impostors: 5000, resamples: 20, old: model('old'), candidates: [model('new')] }); // biome-ignore format: short
+  assert.equal(evaluation.protocol.identities, 8);
+  const few = withholdVerdicts(evaluation);
+  assert.deepEqual(few.candidates[0]!.withheld, { reason: 'too few identities', identities: 8, needed: 100 });
+  const { identities: _, ...earlier } = evaluation.protocol;
+  assert.equal(withholdVerdicts({ ...evaluation, protocol: earlier }).candidates[0]!.withheld, undefined);
+});
+
 test('what is known of training data is said in words that fit it', () => {
   const relations: readonly (readonly [TrainingData | undefined, TrainingData | undefined, RegExp, RegExp])[] = [
     [disjoint, disjoint, /^400 images of 100 classes that no model was trained on \(checked\)\.$/, /^new can serve/],
@@ -133,7 +150,11 @@ test('evaluations of earlier versions are read as before, without figures at the
     said(earlier),
     /^new can serve the old gallery: its queries beat the old model's own \([^;]*\)(; undecided: [^;]*)?$/,
   );
-  for (const report of [renderTerminal(earlier), renderHtml(earlier), renderSummary([earlier, earlier])])
+  for (const report of [
+    renderTerminal(earlier),
+    renderHtml(earlier),
+    renderSummary(['a', 'b'].map((name) => ({ name, evaluation: earlier }))),
+  ])
     assert.doesNotMatch(report, /old threshold/);
 });
 

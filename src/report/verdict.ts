@@ -87,7 +87,12 @@ function sharedImagesText(evaluation: Evaluation, name: string): string {
       : [`${which} are in the training set of ${models.map((model) => model.name).join(' and ')}`];
   const all = known.filter(({ trainingData }) => trainingData!.relation === 'same');
   const some = known.filter((model) => !all.includes(model));
-  return [...sentence('these images', all), ...sentence('some of these images', some)].join(', ');
+  const fitted = modelsOf(evaluation, name).some(({ adapter }) => adapter?.images === 'shared');
+  return [
+    ...sentence('these images', all),
+    ...sentence('some of these images', some),
+    ...(fitted ? ['its adapter was fitted on images of this set'] : []),
+  ].join(', ');
 }
 
 /** What a verdict on `name` has to be read with: models that were trained on some of the classes. */

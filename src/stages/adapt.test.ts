@@ -8,10 +8,14 @@ import { unitRows } from '../../test/helpers/paired-rows.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { Adapter, adapterFile } from '../adapt/index.ts';
 import { slerpRows } from '../adapt/slerp.ts';
+import { digestOf } from '../artifacts/digest.ts';
+import { readJson } from '../artifacts/json-file.ts';
+import { MANIFEST } from '../artifacts/manifest.ts';
 import { Rng } from '../base/rng.ts';
-import { unitEmbeddings } from '../eval/index.ts';
+import { pairOf, thresholdsOf, unitEmbeddings } from '../eval/index.ts';
 import { FeatureSet, writeFeatureSet } from '../features/index.ts';
 import { describePath } from '../info/describe.ts';
+import { renderTerminal } from '../report/terminal.ts';
 import { applyAdapter, type FitAdapterOptions, writeAdapter } from './adapt.ts';
 import { evaluateSets } from './evaluate-sets.ts';
 
@@ -33,9 +37,14 @@ const turned = (rows: Float32Array, dim = DIM): Float32Array =>
     return d < DIM ? (d % 2 === 0 ? 1 : -1) * rows[row * DIM + ((d + 5) % DIM)]! : 0;
   });
 
-type SetOptions = { readonly dim?: number; readonly data?: string; readonly missing?: number };
+type SetOptions = {
+  readonly dim?: number;
+  readonly data?: string | null;
+  readonly missing?: number;
+  readonly digest?: string;
+};
 
-/** `old` sees classes with noise and turned, `new` clearly; `data: other` are other images. */
+/** `old` sees classes with noise and turned, `new` clearly; `old-eval` and `new-eval` are other images of them, to judge by. */
 async function world(t: TestContext) {
   const folder = testFolder(t);
   const at = (name: string): string => join(folder, name);
@@ -43,15 +52,12 @@ async function world(t: TestContext) {
     name: string,
     model: string | null,
     rows: Float32Array,
-    { dim = DIM, data = 'images', missing }: SetOptions = {},
+    { dim = DIM, data = 'images', missing, digest = `digest of ${model}` }: SetOptions = {},
   ) => {
-    const dataset = { path: data, digest: data, count: COUNT, classes: CLASSES };
+    const dataset = data === null ? null : { path: data, digest: data, count: COUNT, classes: CLASSES };
     const content = {
       ...{ dim, classes: CLASSES, labels, families: new Int32Array(COUNT).fill(-1), flip: 'none' as const, dataset },
-      model:
-        model === null
-          ? null
-          : { name: model, digest: `digest of ${model}`, preset: 'default', differences: [], trainedOn: null },
+      model: model === null ? null : { name: model, digest, preset: 'default', differences: [], trainedOn: null },
     };
     await writeFeatureSet(at(name), content, {}, ({ append, markMissing }) => {
       if (missing !== undefined) rows.fill(0, missing * dim, (missing + 1) * dim);
@@ -63,6 +69,8 @@ async function world(t: TestContext) {
   const clear = embeddings(new Rng('new'), 0.4);
   await write('old', 'a', turned(embeddings(new Rng('old'), 1)), { missing: 7 });
   await write('new', 'b', clear);
+  await write('old-eval', 'a', turned(embeddings(new Rng('old-eval'), 1)), { missing: 7, data: 'other' });
+  await write('new-eval', 'b', embeddings(new Rng('new-eval'), 0.4), { data: 'other' });
   const fit = (out: string, options: Partial<FitAdapterOptions> = {}) =>
     writeAdapter({
       ...{ old: at('old'), new: at('new'), direction: 'query', out: at(out), metric: 'rank-1', resamples: 100 },
@@ -85,12 +93,13 @@ test('both directions: the adapter that is chosen beats the old model, on the im
       info.chosenBy.candidates.map(({ method }) => method),
       candidates,
     );
-    const source = at(direction === 'query' ? 'new' : 'old');
+    const source = at(direction === 'query' ? 'new-eval' : 'old-eval');
     await applyAdapter({ adapter: at(direction), features: source, out: at(`${direction}-mapped`) });
-    const evaluation = await judge([
-      { name: 'mapped', features: at('new'), inOldSpace: at(`${direction}-mapped`) },
-      { name: 'adapter', features: at('new'), adapter: at(direction) },
-    ]);
+    const ofBoth = [
+      { name: 'mapped', features: at('new-eval'), inOldSpace: at(`${direction}-mapped`) },
+      { name: 'adapter', features: at('new-eval'), adapter: at(direction) },
+    ];
+    const evaluation = await judge(ofBoth, at('old-eval'));
     const [mapped, adapter] = evaluation.candidates.map(
       ({ comparisons }) => comparisons.find(({ metric }) => metric === 'rank-1')!,
     );
@@ -117,17 +126,73 @@ test('both directions: the adapter that is chosen beats the old model, on the im
 test('spaces of unequal dimensions are bridged in both directions, and the identity is refused there', async (t) => {
   const { at, write, fit, judge } = await world(t);
   await write('wide-old', 'wide', turned(embeddings(new Rng('old'), 1), 20), { dim: 20 });
+  await write('wide-eval', 'wide', turned(embeddings(new Rng('old-eval'), 1), 20), { dim: 20, data: 'other' });
   for (const direction of ['query', 'gallery'] as const) {
     const info = await fit(direction, { old: at('wide-old'), direction, candidates: ['procrustes'] });
     assert.ok(info.beatsOld);
-    const adapter = { name: 'a', features: at('new'), adapter: at(direction) };
-    const { candidates } = await judge([adapter], at('wide-old'));
+    const adapter = { name: 'a', features: at('new-eval'), adapter: at(direction) };
+    const { candidates } = await judge([adapter], at('wide-eval'));
     assert.equal(candidates[0]!.comparisons.find(({ metric }) => metric === 'rank-1')!.criterion, 'met');
   }
   await assert.rejects(
     fit('x', { old: at('wide-old'), candidates: ['identity'] }),
     /identity cannot map 16 dimensions to 20/,
   );
+});
+
+test('there is no verdict on an adapter by images that it was fitted on, whichever way it is named', async (t) => {
+  const { at, write, fit, judge } = await world(t);
+  await fit('query', { candidates: ['procrustes'] });
+  await applyAdapter({ adapter: at('query'), features: at('new'), out: at('mapped') });
+  const evaluation = await judge([
+    { name: 'adapter', features: at('new'), adapter: at('query') },
+    { name: 'pair', features: at('new'), inOldSpace: at('mapped') },
+    { name: 'mapped', features: at('mapped') },
+    { name: 'plain', features: at('new') },
+  ]);
+  assert.deepEqual(
+    evaluation.candidates.map(({ withheld }) => withheld?.reason),
+    ['training images', 'training images', 'training images', undefined],
+  );
+  assert.match(renderTerminal(evaluation), /no verdict on pair: its adapter was fitted on images of this set/);
+  // a set that says less of its adapter, as earlier ones do; and features of images that no data set names
+  const manifest = join(at('mapped'), MANIFEST);
+  const { adapter, ...rest } = readJson(manifest) as { readonly adapter: Record<string, unknown> };
+  const { fittedOn, ...earlier } = adapter;
+  assert.deepEqual(fittedOn, { dataset: { path: 'images', digest: 'images', count: COUNT, classes: CLASSES }, features: ['old', 'new'].map((name) => { using set = FeatureSet.open(at(name)); return set.digest; }) }); // biome-ignore format: short
+  writeFileSync(manifest, JSON.stringify({ ...rest, adapter: earlier }));
+  assert.equal((await judge([{ name: 'mapped', features: at('mapped') }])).candidates[0]!.withheld, undefined);
+  await write('outside-old', 'a', turned(embeddings(new Rng('old'), 1)), { data: null });
+  await write('outside-new', 'b', embeddings(new Rng('new'), 0.4), { data: null });
+  await fit('outside', { old: at('outside-old'), new: at('outside-new'), candidates: ['procrustes'] });
+  const outside = { name: 'outside', features: at('outside-new'), adapter: at('outside') };
+  const judged = await judge([outside], at('outside-old'));
+  assert.deepEqual(judged.candidates[0]!.withheld, { reason: 'training images' });
+});
+
+test('thresholds tell queries through a projection or an adapter from those of the model as it is', async (t) => {
+  const { at, write, fit, judge } = await world(t);
+  const [plain, projected] = ['digest of b', digestOf('digest of b', 'old')];
+  await write('projected', 'projected', turned(embeddings(new Rng('new-eval'), 0.4)), {
+    data: 'other',
+    digest: projected,
+  });
+  await fit('query', { candidates: ['procrustes'] });
+  const evaluation = await judge(
+    [
+      { name: 'projects', features: at('new-eval'), inOldSpace: at('projected') },
+      { name: 'adapted', features: at('new-eval'), adapter: at('query') },
+    ],
+    at('old-eval'),
+  );
+  const thresholds = thresholdsOf([{ path: 'judged', evaluation }]);
+  using adapter = Adapter.open(at('query'));
+  const named = (digest: string, through?: Adapter) =>
+    pairOf(thresholds, { query: { digest }, gallery: { digest: 'digest of a' }, adapter: through?.applied() })?.query;
+  assert.deepEqual([plain, projected].map((digest) => named(digest)), [undefined, 'projects']); // biome-ignore format: short
+  assert.deepEqual([named(plain, adapter), named(projected, adapter)], ['adapted', undefined]);
+  for (const query of ['projects', 'adapted'])
+    assert.equal(pairOf(thresholds, { query: { name: query }, gallery: { name: 'old' } })?.query, query);
 });
 
 test('a planted rotation and a planted linear map with noise are recovered through the files, in both directions', async (t) => {

@@ -163,7 +163,9 @@ export async function applyAdapter({
   const { info } = set;
   const { dataset, classes, flip, preprocessing, precision } = info;
   if (dataset && dataset.digest === adapter.info.dataset?.digest)
-    logLine(`note: ${path} was fitted on these images: an evaluation by them is better than the adapter`);
+    logLine(
+      `note: ${path} was fitted on these images: an evaluation by them is better than the adapter, and draws no verdict`,
+    );
   const content = {
     dataset,
     classes,

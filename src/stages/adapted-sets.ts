@@ -1,7 +1,7 @@
 import { Adapter } from '../adapt/index.ts';
 import { digestOf } from '../artifacts/digest.ts';
 import { optionHint, UserError } from '../base/errors.ts';
-import type { CrossingAdapter } from '../eval/index.ts';
+import { type CrossingAdapter, shareImages } from '../eval/index.ts';
 import { type AppliedAdapter, featureSetArtifact } from '../features/feature-set-artifact.ts';
 import { FeatureSet } from '../features/index.ts';
 import { readRunManifest } from '../runs/load-model.ts';
@@ -18,14 +18,19 @@ export type CrossedSpace = {
   readonly map?: (rows: Float32Array) => Float32Array;
   /** What it went through; absent: a projection that was trained with the model. */
   readonly adapter?: CrossingAdapter;
+  /** Digest of the model with this projection, where it is known. */
+  readonly projection?: string;
 };
 
-/** What an evaluation tells of an adapter. */
-export const crossingAdapter = ({ direction, method, digest }: AppliedAdapter): CrossingAdapter => ({
-  direction,
-  method,
-  digest,
-});
+/** What an evaluation by feature sets of one dataset tells of an adapter. */
+export function crossingAdapter(
+  { direction, method, digest, fittedOn }: AppliedAdapter,
+  judged: readonly Pick<FeatureSet, 'digest' | 'info'>[],
+): CrossingAdapter {
+  const isFittedOn = ({ digest: features, info: { dataset } }: (typeof judged)[number]): boolean | null | undefined =>
+    fittedOn?.features.includes(features) || (dataset && fittedOn?.dataset && shareImages(dataset, fittedOn.dataset));
+  return { direction, method, digest, ...(judged.some(isFittedOn) && { images: 'shared' }) };
+}
 
 /** Folders of the sets of a comparison. */
 type Compared = { readonly own: string; readonly old: string };
@@ -54,7 +59,7 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
           { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
         );
       requireDimOf(old, set);
-      return { role: 'inOldSpace', dim, path };
+      return { role: 'inOldSpace', dim, path, ...(model && { projection: model.digest }) };
     }
     const [from, to] = adapter.direction === 'query' ? [own, old] : [old, own];
     if (adapter.from !== digestIn(from) || adapter.to !== digestIn(to))
@@ -64,7 +69,7 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
       );
     requireDimOf(to, set);
     const role = adapter.direction === 'query' ? 'inOldSpace' : 'oldGallery';
-    return { role, dim, path, adapter: crossingAdapter(adapter) };
+    return { role, dim, path, adapter: crossingAdapter(adapter, [own, old]) };
   });
 }
 
@@ -89,7 +94,7 @@ export function crossedByAdapter(compared: Compared, adapterPath: string): Cross
       role: query ? 'inOldSpace' : 'oldGallery',
       dim: adapter.sides.to.dim,
       path: from.path,
-      adapter: crossingAdapter(adapter.applied()),
+      adapter: crossingAdapter(adapter.applied(), [own, old]),
       map: (rows) => {
         using opened = Adapter.open(adapterPath);
         return opened.map(rows, from.path);

@@ -24,7 +24,7 @@ import {
 } from '../eval/index.ts';
 import { claimOnRankZero, type FeatureSet, NpyWriter, writeNpz } from '../features/index.ts';
 import type { DistributedContext } from '../torch/index.ts';
-import { requireSpacesOfTemplates } from './adapted-sets.ts';
+import { crossingAdapter, requireSpacesOfTemplates } from './adapted-sets.ts';
 import { cachedFeatures, type KeptDataset, type ModelSource, modelSource } from './model-features.ts';
 import { writeReports } from './reports.ts';
 
@@ -152,22 +152,24 @@ async function templatesOf(
   crops: KeptDataset,
   options: IjbOptions,
 ): Promise<TemplateModel> {
-  const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences'>> => {
+  const pool = async (space: Space): Promise<Templates & Pick<TemplateModel, 'preset' | 'differences' | 'adapter'>> => {
     using set = await keptFeatures(source, space, crops, { ...options, distributed: null });
-    const { count, dim, model } = set.info;
+    const { count, dim, model, adapter } = set.info;
     const faces = { count, dim, block: (from: number, rows: number) => set.block(from, rows), missing: set.missing() };
     return {
       ...poolTemplates(faces, ijb.images),
       ...(model && { preset: model.preset, differences: model.differences }),
+      ...(adapter && { adapter: crossingAdapter(adapter, [set]) }),
     };
   };
-  const { preset, differences, ...templates } = await pool('own');
+  const { preset, differences, adapter, ...templates } = await pool('own');
   return {
     name: source.name,
     templates,
     ...(source.projected && { inOldSpace: await pool('old') }),
     ...(preset !== undefined && { preset }),
     ...(differences !== undefined && { differences }),
+    ...(adapter && { adapter }),
   };
 }
 

@@ -84,7 +84,7 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       dim,
       ...(model && { digest: model.digest, preset: model.preset, differences: model.differences }),
       trainingData: relateTrainingData(training, evaluationData),
-      ...(adapter && { adapter: crossingAdapter(adapter) }),
+      ...(adapter && { adapter: crossingAdapter(adapter, [set, old]) }),
     };
   };
   let evaluation: Evaluation | undefined;
@@ -98,9 +98,9 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
       candidates: stage.candidates.map(({ name, features: path }, i) => {
         const crossing = crossings[i];
         if (!crossing) return features(name, path);
-        const { role, dim, path: at, map = (rows) => rows, adapter } = crossing;
+        const { role, dim, path: at, map = (rows) => rows, adapter, projection } = crossing;
         const crossed = { [role]: { rows: () => map(readRows(at, present)), dim } };
-        return { ...features(name, path), ...crossed, ...(adapter && { adapter }) };
+        return { ...features(name, path), ...crossed, projection, ...(adapter && { adapter }) };
       }),
       labels,
       families: column(described.families()),
@@ -164,6 +164,9 @@ function requireMemory(
   throw memoryError(`evaluating ${labels.length} embeddings takes about`, { needed, allowed: memoryBytes }, [
     optionHint(`--memory ${Math.ceil(needed / 1e9)}`),
     optionHint('fewer --genuines, --impostors or --resamples'),
+    optionHint(
+      `--force --set stages.STAGE.memory=${Math.ceil(needed / 1e9)}, or fewer genuines, impostors or resamples there`,
+    ),
   ]);
 }
 

@@ -16,7 +16,12 @@ export type SearchCounts = {
 };
 
 /** Queries of a model at a moment; null: no evaluation allows them there. */
-export type SearchesAt = { readonly old: SearchCounts | null; readonly new: SearchCounts | null };
+export type SearchesAt = {
+  readonly old: SearchCounts | null;
+  readonly new: SearchCounts | null;
+  /** Those of the new model are null because the evaluation has no verdict on them. */
+  readonly withheld?: true;
+};
 
 /** What a roll-out has done so far: a step that is there is done. */
 export type RollOut = {
@@ -72,5 +77,6 @@ export function searchesText(at: SearchesAt): string {
     const counts = at[query];
     return counts ? [`queries of the ${query} model: ${counts.right} right, ${counts.wrong} wrong, ${counts.none} below the threshold`] : []; // biome-ignore format: short
   });
+  if (at.withheld) texts.push('no queries of the new model: the evaluation has no verdict on them');
   return texts.join('; ') || 'no queries, the evaluation allows none on what is there';
 }

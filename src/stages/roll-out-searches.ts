@@ -1,10 +1,9 @@
 import { Rng } from '../base/rng.ts';
-import { pairOf, readThresholds } from '../eval/thresholds.ts';
+import { allowsSearch, readThresholds } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
-import type { Stamp } from '../stores/stamp.ts';
 import { describeGallery } from './galleries.ts';
 import type { SearchCounts, SearchesAt } from './roll-out-artifact.ts';
-import { searchGallery } from './search.ts';
+import { pairAsIs, searchGallery } from './search.ts';
 
 type SearchesOptions = Readonly<Record<'url' | 'old' | 'new' | 'thresholds', string>> & {
   readonly queries: number;
@@ -16,15 +15,13 @@ export async function searchesAt({ url, thresholds, queries, seed, ...sets }: Se
   const { stamp, migration } = await describeGallery(url);
   const there = [stamp!, ...(migration?.phase === 'moving' ? [migration.target] : [])];
   const known = readThresholds(thresholds);
-  const found: { old: SearchCounts | null; new: SearchCounts | null } = { old: null, new: null };
+  const found: { old: SearchCounts | null; new: SearchCounts | null; withheld?: true } = { old: null, new: null };
   for (const which of ['old', 'new'] as const) {
     using set = FeatureSet.open(sets[which]);
     const { digest } = set.info.model!;
-    const meets = (space: Stamp): boolean => {
-      const pair = pairOf(known, { query: { digest }, gallery: { digest: space.model.digest } });
-      return space.model.digest === digest || (pair !== undefined && pair.grade !== 'no');
-    };
-    if (!there.every(meets)) continue;
+    const others = there.filter(({ model }) => model.digest !== digest).map((space) => pairAsIs(known, digest, space));
+    if (others.some((pair) => pair?.grade === 'withheld')) found.withheld = true;
+    if (!others.every((pair) => pair && allowsSearch(pair))) continue;
     const present = Array.from({ length: set.info.count }, (_, row) => row).filter((row) => !set.missing().has(row));
     const rows = new Rng(seed).split('searched rows').sample(present, Math.min(queries, present.length));
     const hits = await searchGallery({ url, features: sets[which], rows, thresholds, k: 2, fields: ['label'] });

@@ -90,7 +90,12 @@ test('an experiment trains, judges, and moves a gallery to the cut-over; killed 
   assert.match(text, /^after the cut-over: queries of the new model: \d+ right/m);
   const { before, during, after, ...done } = readJson(rollOutFiles(gallery).progress) as RollOut;
   assert.deepEqual(done, { loaded: { rows: IMAGES }, moved: { rows: 28 }, verified: { rows: IMAGES, remade: IMAGES }, cutOver: true }); // biome-ignore format: short
-  for (const counts of [before!.old, before!.new, during!.new, after!.new]) assert.equal(counts!.right + counts!.wrong + counts!.none, 30); // biome-ignore format: short
+  for (const counts of [before!.old, after!.new]) assert.equal(counts!.right + counts!.wrong + counts!.none, 30);
+  for (const { new: counts, withheld } of [before!, during!]) assert.deepEqual([counts, withheld], [null, true]);
+  assert.match(
+    searchesText(before!),
+    /old model: .*; no queries of the new model: the evaluation has no verdict on them/,
+  );
   assert.equal(after!.old, null, 'no evaluation is of old queries on new vectors');
   assert.match(searchesText({ old: null, new: null }), /the evaluation allows none/);
   assert.ok(after!.new!.right > 15, JSON.stringify(after));

@@ -8,9 +8,11 @@ import { testFolder } from '../../test/helpers/folder.ts';
 import { pattern } from '../../test/helpers/images.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
 import { startPostgres } from '../../test/helpers/postgres.ts';
+import { Adapter } from '../adapt/index.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import type { Calibration } from '../eval/calibration.ts';
+import type { ThresholdPair } from '../eval/thresholds-schema.ts';
 import { FeatureSet, writeFeatureSet } from '../features/index.ts';
 import { importModel } from '../runs/import-model.ts';
 import { openStore } from '../stores/open-store.ts';
@@ -18,6 +20,7 @@ import { writeAdapter } from './adapt.ts';
 import { embedDataset } from './extract.ts';
 import { describeGallery, loadGallery, stampGallery } from './galleries.ts';
 import { cutOver, finishMigration, migrate } from './migrate.ts';
+import { searchesAt } from './roll-out-searches.ts';
 import { type GalleryHit, searchGallery } from './search.ts';
 
 const [CLASSES, IMAGES, DIM] = [10, 4, 8];
@@ -119,7 +122,8 @@ function unitVectors(path: string): (key: string) => Float32Array {
   };
 }
 
-test('queries through an adapter for the query find what the old model finds; another adapter is refused', async (t) => {
+/** `plain` and `turned`: one space and the same rotated, with adapters `query` and `gallery` between both, and a gallery of `plain`. */
+async function adaptable(t: TestContext) {
   const { at } = await world(t);
   const url = `sqlite:${at('turned.db')}#faces`;
   const [classes, each] = [24, 3];
@@ -137,11 +141,87 @@ test('queries through an adapter for the query find what the old model finds; an
   await loadGallery({ features: at('plain'), url });
   for (const direction of ['query', 'gallery'] as const)
     await writeAdapter({ old: at('plain'), new: at('turned'), direction, out: at(direction), metric: 'rank-1', candidates: ['procrustes'], resamples: 10, allowWorse: true }); // biome-ignore format: short
+  return { at, url, count };
+}
+
+test('queries through an adapter for the query find what the old model finds; another adapter is refused', async (t) => {
+  const { at, url, count } = await adaptable(t);
   const found = await searchGallery({ url, features: at('turned'), adapter: at('query'), k: 1 });
   assert.equal(found.length, count);
   for (const { query, hits } of found) assert.deepEqual([hits[0]!.id, hits[0]!.of, hits[0]!.score > 0.999], [query, 'plain', true]); // biome-ignore format: short
   await assert.rejects(searchGallery({ url, features: at('turned'), adapter: at('gallery') }), /holds vectors of plain .*the query is of turned/); // biome-ignore format: short
   await assert.rejects(searchGallery({ url, features: at('new'), adapter: at('query') }), /holds vectors of plain .*the query is of new/); // biome-ignore format: short
+});
+
+/** Thresholds of one pair of models, with what tells it from others. */
+function pairOfModels(path: string, query: string, gallery: string, more: Partial<ThresholdPair>, threshold = 0.999) {
+  const estimate = (value: number) => ({ value, low: value, high: value });
+  const rates = { tar: estimate(1), far: estimate(0), tpir: estimate(1), fpir: estimate(0) };
+  const measured = { atOldThreshold: rates, threshold: estimate(threshold), atThreshold: rates };
+  const pair = { query, gallery, queryModel: `digest of ${query}`, galleryModel: `digest of ${gallery}`, ...measured, calibration: null, calibratedThreshold: 0, heldOutLogLoss: null, ...more }; // biome-ignore format: short
+  const evaluation = { title: 't', dataset: { path: 'x', digest: 'y' }, far: 1e-3, oldThreshold: 0.5, pairs: [pair] };
+  writeFileSync(path, JSON.stringify({ kind: 'thresholds', version: 1, mixbct: '0', evaluations: [evaluation] }));
+  return path;
+}
+
+test('what an evaluation found through an adapter or a projection says nothing of queries as they are', async (t) => {
+  const { at, url } = await adaptable(t);
+  using adapter = Adapter.open(at('query'));
+  const { method, digest } = adapter.applied();
+  const through = { direction: 'query', method, digest } as const;
+  const ask = (thresholds: string, more: { readonly adapter?: string } = {}) =>
+    searchGallery({ url, features: at('turned'), thresholds, ...more });
+  const file = at('thresholds.json');
+  const pair = (more: Partial<ThresholdPair>, threshold?: number) =>
+    pairOfModels(file, 'turned', 'plain', { grade: 'drop-in', ...more }, threshold);
+  const refused = /holds vectors of plain .*the query is of turned/;
+  for (const direction of ['query', 'gallery'] as const)
+    await assert.rejects(ask(pair({ adapter: { ...through, direction } })), refused, direction);
+  await assert.rejects(ask(pair({ projection: 'digest of the projected' })), refused);
+  // queries through the adapter are cut off at its threshold, named by either digest, and at no other
+  const hits = async () => (await ask(file, { adapter: at('query') }))[0]!.hits.length;
+  pair({ adapter: through }, 2);
+  assert.equal(await hits(), 0);
+  pair(
+    { adapter: through, queryModel: adapter.modelThrough({ name: 'turned', digest: 'digest of turned' }).digest },
+    2,
+  );
+  assert.equal(await hits(), 0);
+  for (const other of [
+    {},
+    { adapter: { ...through, digest: 'another' } },
+    { adapter: { ...through, method: 'ridge' } },
+  ]) {
+    pair(other, 2);
+    assert.equal(await hits(), 10);
+  }
+  // a gallery that was rewritten has the threshold of its adapter
+  await migrate({ url, adapter: at('gallery') });
+  await cutOver(url);
+  using rewritten = Adapter.open(at('gallery'));
+  pair({ adapter: { direction: 'gallery', method: rewritten.info.method, digest: rewritten.info.digest } }, 2);
+  assert.equal((await ask(file))[0]!.hits.length, 0);
+  pairOfModels(file, 'turned', 'turned', {}, 2);
+  assert.equal((await ask(file))[0]!.hits.length, 10, 'that of the new gallery is another');
+});
+
+test('queries without a verdict do not search a gallery of another model, and a roll-out says why it leaves them out', async (t) => {
+  const { at, url } = await world(t);
+  const ask = (more: Partial<ThresholdPair>) => searchGallery({ url, features: at('new'), thresholds: pairOfModels(at('t.json'), 'new', 'old', more, -1) }); // biome-ignore format: short
+  await assert.rejects(
+    ask({ grade: 'withheld' }),
+    /has no verdict, its report says why: evaluate both on 100 identities/,
+  );
+  await assert.rejects(ask({}), /of an evaluation that judges these queries/, 'an oracle has no grade');
+  assert.ok(accuracy(await ask({ grade: 'new threshold' })) > 0.9);
+  const searches = (grade: 'drop-in' | 'withheld' | 'no') =>
+    searchesAt({ url, old: at('old'), new: at('new'), thresholds: pairOfModels(at('t.json'), 'new', 'old', { grade }, -1), queries: 12, seed: 0 }); // biome-ignore format: short
+  const served = await searches('drop-in');
+  assert.ok(served.new!.right > 8 && served.old!.right > 8 && !served.withheld, JSON.stringify(served));
+  const { old, ...skipped } = await searches('withheld');
+  assert.deepEqual([skipped, old!.right > 8], [{ new: null, withheld: true }, true]);
+  const { old: _, ...worse } = await searches('no');
+  assert.deepEqual(worse, { new: null });
 });
 
 test('images go into galleries with their vectors, and are found by images', async (t) => {

@@ -1,9 +1,9 @@
 import { Adapter } from '../adapt/index.ts';
-import { optionHint, UserError } from '../base/errors.ts';
+import { type Hint, optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { readImages } from '../encoders/index.ts';
 import { calibrateOne } from '../eval/calibration.ts';
-import { pairOf, readThresholds } from '../eval/thresholds.ts';
+import { allowsSearch, pairOf, readThresholds } from '../eval/thresholds.ts';
 import type { ThresholdPair, Thresholds } from '../eval/thresholds-schema.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
@@ -130,8 +130,7 @@ function comparisonWith(
   { adapter, thresholds }: { readonly adapter: Adapter | null; readonly thresholds: Thresholds | null },
 ): Comparison {
   const { digest } = space.model;
-  const known = (query: string): ThresholdPair | undefined => thresholds ? pairOf(thresholds, { query: { digest: query }, gallery: { digest } }) : undefined; // biome-ignore format: short
-  const own = known(model.digest);
+  const own = thresholds ? pairAsIs(thresholds, model.digest, space) : undefined;
   if (model.digest === digest) return { map: (query) => query, pair: own };
   const { from, to } = adapter?.sides ?? {};
   if (
@@ -140,18 +139,41 @@ function comparisonWith(
     from!.model?.digest === model.digest &&
     to!.model?.digest === digest
   )
-    return { map: (query) => adapter.map(query, url), pair: known(adapter.modelThrough(model).digest) };
-  if (own && own.grade !== 'no' && dim === space.dim) return { map: (query) => query, pair: own };
+    return { map: (query) => adapter.map(query, url), pair: thresholds ? pairThrough(thresholds, adapter, model, space) : undefined }; // biome-ignore format: short
+  if (own && allowsSearch(own) && dim === space.dim) return { map: (query) => query, pair: own };
   throw new UserError(`${url}: holds vectors of ${stampText(space)}, the query is of ${model.name} (digest ${model.digest})`, {
-    hint: own?.grade === 'no'
-      ? `an evaluation found that these queries are worse there: move the gallery with mixbct migrate run '${url}'`
-      : [
-          `search with ${space.model.name}`,
-          optionHint('give an adapter for the query by --adapter'),
-          optionHint('show that both can be compared by --thresholds of an evaluation of both'),
-          `move the gallery with mixbct migrate run '${url}'`,
-        ],
+    hint: refusalHint(url, space, own),
   }); // biome-ignore format: short
+}
+
+/** What to do where queries as they are may not search a gallery; `pair`: what evaluations say of them. */
+function refusalHint(url: string, space: Stamp, pair: ThresholdPair | undefined): Hint {
+  const move = `move the gallery with mixbct migrate run '${url}'`;
+  switch (pair?.grade) {
+    case 'no':
+      return `an evaluation found that these queries are worse there: ${move}`;
+    case 'withheld':
+      return ['the evaluation of both has no verdict, its report says why: evaluate both on 100 identities or more that no model has seen', move]; // biome-ignore format: short
+    default:
+      return [
+        `search with ${space.model.name}`,
+        optionHint('give an adapter for the query by --adapter'),
+        optionHint('show that both can be compared by --thresholds of an evaluation that judges these queries'),
+        move,
+      ];
+  }
+}
+
+/** What is known of a model's queries as they are, on vectors with a stamp. */
+export const pairAsIs = (thresholds: Thresholds, query: string, { model, adapter }: Stamp): ThresholdPair | undefined =>
+  pairOf(thresholds, { query: { digest: query }, gallery: { digest: adapter?.from ?? model.digest }, adapter });
+
+/** What is known of a model's queries through an adapter: it was evaluated beside them, or on features that it had mapped. */
+function pairThrough(thresholds: Thresholds, adapter: Adapter, model: Queries['model'], space: Stamp) {
+  if (space.adapter) return undefined;
+  const of = ({ digest }: Queries['model']): ThresholdPair | undefined =>
+    pairOf(thresholds, { query: { digest }, gallery: { digest: space.model.digest }, adapter: adapter.applied() });
+  return of(model) ?? of(adapter.modelThrough(model));
 }
 
 /** The hits above the thresholds, of several spaces on one scale: log-odds where both are calibrated, else cosines. */
