@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { OPERATING_FAR } from '../eval/defaults.ts';
 import type { Evaluation } from '../eval/index.ts';
 import { renderAccuracies, renderTerminal } from '../report/terminal.ts';
 import type { PackOptions } from '../stages/evaluate-pack.ts';
@@ -30,8 +29,7 @@ const evaluateSetsCommand = () =>
     .requiredOption('--out <folder>', OUT)
     .shared('figures', 'pictures')
     .option('--title <text>', 'title of the report', 'Backward compatibility')
-    .numberOption('--far <share>', 'FAR that the old system runs at', { above: 0, below: 1 }, OPERATING_FAR)
-    .shared('genuines', 'impostors', 'probes', 'memory', 'resamples', 'maxZeroShare', 'seed', 'force')
+    .shared('far', 'genuines', 'impostors', 'probes', 'memory', 'resamples', 'maxZeroShare', 'seed', 'force')
     .prints(async ({ memory, ...options }) => {
       const [{ candidateFrom }, { evaluateSets }] = await Promise.all([
         import('../stages/candidate.ts'),
@@ -64,7 +62,7 @@ const evaluateIjbCommand = () =>
     .shared('pixels')
     .requiredOption('--out <folder>', OUT)
     .option('--scores', 'write the scores of all pairs as .npz, too', false)
-    .shared('figures', 'resamples', 'maxZeroShare')
+    .shared('figures', 'far', 'resamples', 'maxZeroShare')
     .batchSizeOption(128)
     .shared('workers', 'threads', 'device', 'seed', 'resume', 'force')
     .computesTogether(async (options) => {

@@ -95,7 +95,19 @@ const testOf = ({ tests }: Evaluation, query: string, gallery: string) =>
 
 test('images become features, once for each model, and features the whole matrix of both protocols', async (t) => {
   const { folder, ijb } = await place();
-  const both = evaluateIjb(folder, 'both', '--model', 'new', '--old', 'old', '--scores', '--figures', '--json');
+  const both = evaluateIjb(
+    folder,
+    'both',
+    '--model',
+    'new',
+    '--old',
+    'old',
+    '--far',
+    '1e-2',
+    '--scores',
+    '--figures',
+    '--json',
+  );
   assert.equal(both.code, 0, both.err);
   const evaluation = JSON.parse(both.out) as Evaluation;
   assert.deepEqual(
@@ -108,6 +120,7 @@ test('images become features, once for each model, and features the whole matrix
     ijb.galleries.map(({ size }) => size),
   );
   assert.equal(evaluation.protocol.probes, ijb.probes.size);
+  assert.equal(evaluation.operatingPoint!.far, 1e-2);
   const chance = 1 / ijb.galleries[0]!.size;
   for (const { query, gallery, verification, identification } of evaluation.tests) {
     const rankOne = identification!.ranks[0]!.rate;

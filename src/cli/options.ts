@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { UserError } from '../base/errors.ts';
 import { type NumberRange, numberIn } from '../base/number-range.ts';
 import { pixelMappings } from '../data/pixels.ts';
-import { MAX_ZERO_SHARE, SAMPLE_SIZES } from '../eval/defaults.ts';
+import { MAX_ZERO_SHARE, OPERATING_FAR, SAMPLE_SIZES } from '../eval/defaults.ts';
 import { precisionChoices } from '../models/precisions.ts';
 
 /** In place of a default: the option must be given. */
@@ -94,6 +94,7 @@ const PIXELS =
 const PRESET = 'values of settings that the recipe does not name: repaired, or those of the reference code';
 const ZEROS = "share of a model's embeddings that may be zeros; more are an error";
 const RESUME = 'continue an interrupted attempt, or start; the command does so without this option, too';
+const FAR = 'FAR that the old system runs at';
 const MEMORY = 'memory that it may take (default: a quarter of the machine)';
 /** How much of a labelled set is compared. */
 const MOST_DRAWN = { least: 1, most: 1_000_000_000 };
@@ -118,6 +119,7 @@ const sharedOptions = {
   space: (to) =>
     to.choiceOption('--space <which>', 'own, or old: through the projection of the recipe', ['own', 'old'], 'own'),
   resamples: (to) => to.wholeOption('--resamples <n>', 'bootstrap resamples', { least: 1, most: 100_000 }, 500),
+  far: (to) => to.numberOption('--far <share>', FAR, { above: 0, below: 1 }, OPERATING_FAR),
   maxZeroShare: (to) => to.numberOption('--max-zero-share <share>', ZEROS, { least: 0, most: 1 }, MAX_ZERO_SHARE),
   genuines: (to) =>
     to.wholeOption('--genuines <n>', ifMore('genuine pairs to compare'), MOST_DRAWN, SAMPLE_SIZES.genuines),

@@ -258,11 +258,11 @@ function memoryForLists(options: SimulateBackfillOptions, labels: Int32Array, di
   };
   const needed = evaluationBytes({ ...size, dims: [old + newer + crossed] });
   if (needed < memoryBytes) return memoryBytes - needed;
-  throw memoryError(
-    `simulating with ${labels.length} embeddings takes at least`,
-    { needed, allowed: memoryBytes },
-    optionHint(`--memory ${Math.ceil((2 * needed) / 1e9)}`),
-  );
+  const gigabytes = Math.ceil((2 * needed) / 1e9);
+  throw memoryError(`simulating with ${labels.length} embeddings takes at least`, { needed, allowed: memoryBytes }, [
+    optionHint(`--memory ${gigabytes}`),
+    optionHint(`--force --set stages.STAGE.memory=${gigabytes}`),
+  ]);
 }
 
 async function writeFiles(folder: string, simulation: BackfillSimulation): Promise<void> {

@@ -11,10 +11,12 @@ import { writeIds } from '../artifacts/id-list.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { holdOut, openDataset, split } from '../data/index.ts';
 import { idsPath } from '../data/sidecar.ts';
+import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import { extractFeatures, FeatureSet, importNpy, writeNpy } from '../features/index.ts';
 import { renderHtml, renderMarkdown, renderTerminal } from '../report/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
 import { evaluateSets } from './evaluate-sets.ts';
+import { runExperiment } from './run-experiment.ts';
 
 const HELD = 110;
 
@@ -114,6 +116,22 @@ test('a report says what is known of training data, and withholds the verdict on
   const earlier = await evaluateOn(oldEval, newEval);
   assert.match(renderMarkdown(earlier), / old: not trained on these classes; new: training data unknown\./);
   assert.ok(earlier.candidates[0]!.comparisons.every(({ criterion }) => criterion !== 'withheld'));
+});
+
+test('an experiment says how much is compared, and by how much memory; a refusal names the setting', async (t) => {
+  const { at, extract } = await world(t);
+  const [old, fresh] = [await extract('old', 'eval'), await extract('new', 'eval')];
+  const judge = (settings: string, force = false) => {
+    writeFileSync(
+      at('x.yaml'),
+      `title: x\nstages:\n  judge: { do: evaluate, old: ${old}, new: { new: ${fresh} }, resamples: 10, ${settings} }\n`,
+    );
+    return runExperiment(at('x.yaml'), { out: at('out'), dataFolder: at('data'), workers: 0, force });
+  };
+  await assert.rejects(judge('memory: 0.1'), /it may take 0\.10 GB\n.*--force --set stages\.STAGE\.memory=1/);
+  const { places } = await judge('memory: 4, genuines: 50, impostors: 500, probes: 20, maxZeroShare: 0.5', true);
+  const { protocol } = readEvaluation(places['judge']!);
+  assert.deepEqual([protocol.genuinePairs, protocol.impostorPairs, protocol.probes], [50, 500, 20]);
 });
 
 test('sets of other images are refused, also beside a set of unknown origin', async (t) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { defineStage, reference } from '../experiment/stage.ts';
+import { labelledSetSettings, memoryOption } from './labelled-set-settings.ts';
 
 export const evaluateStage = defineStage({
   kind: 'evaluate',
@@ -16,33 +17,16 @@ export const evaluateStage = defineStage({
   },
   options: {
     far: z.number().gt(0).lt(1).optional().describe('the FAR that the old system runs at (1e-3)'),
-    impostors: z.int().positive().optional(),
-    resamples: z.int().positive().optional(),
+    ...labelledSetSettings,
     pictures: z.boolean().optional().describe('whether the report shows images of the data (true)'),
     trial: z.boolean().optional().describe('no verdict: the run only shows that every stage works'),
   },
   describe: (stage) => `judge ${Object.keys(stage.new).join(', ')} against ${stage.old}`,
-  run: async (
-    { old, oracle, new: models, far, impostors, resamples, pictures, trial },
-    { title, seed, out, force },
-  ) => {
+  run: async ({ old, oracle, new: models, memory, ...how }, { title, seed, out, force }) => {
     const { evaluateSets } = await import('./evaluate-sets.ts');
     const candidates = Object.entries(models).map(([name, at]) =>
       typeof at === 'string' ? { name, features: at } : { name, features: at.own, inOldSpace: at.old },
     );
-    return evaluateSets({
-      title,
-      old,
-      oracle,
-      candidates,
-      far,
-      impostors,
-      resamples,
-      pictures,
-      trial,
-      seed,
-      out,
-      force,
-    });
+    return evaluateSets({ title, old, oracle, candidates, ...how, ...memoryOption(memory), seed, out, force });
   },
 });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { backfillOrders, scoreMerges } from '../backfill/simulation.ts';
 import { defineStage, reference } from '../experiment/stage.ts';
+import { labelledSetSettings, memoryOption } from './labelled-set-settings.ts';
 
 export const simulateBackfillStage = defineStage({
   kind: 'simulate-backfill',
@@ -23,15 +24,23 @@ export const simulateBackfillStage = defineStage({
     merges: z.array(z.enum(scoreMerges)).min(1).optional(),
     draws: z.int().positive().max(1000).optional(),
     steps: z.int().positive().max(1000).optional(),
-    impostors: z.int().positive().optional(),
-    resamples: z.int().positive().optional(),
+    ...labelledSetSettings,
   },
   describe: ({ old, new: newer }) => `simulate the move of ${old} to ${typeof newer === 'string' ? newer : newer.own}`,
-  run: async ({ old, new: newer, adapter, evaluation: thresholds, ...how }, { title, seed, out, force }) => {
+  run: async ({ old, new: newer, adapter, evaluation: thresholds, memory, ...how }, { title, seed, out, force }) => {
     const { writeBackfill } = await import('./backfill.ts');
     const own = typeof newer === 'string' ? { new: newer } : { new: newer.own, inOldSpace: newer.old };
-    const { orders, merges, draws, steps, impostors, resamples } = how;
-    const options = { adapter, thresholds, orders, merges, draws, steps, impostors, resamples };
-    return writeBackfill({ title, old, ...own, ...options, seed, out, force });
+    return writeBackfill({
+      title,
+      old,
+      ...own,
+      adapter,
+      thresholds,
+      ...how,
+      ...memoryOption(memory),
+      seed,
+      out,
+      force,
+    });
   },
 });
