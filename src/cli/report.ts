@@ -14,7 +14,7 @@ export const reportCommand = () =>
     .shared('pictures', 'force')
     .prints(async (paths: readonly string[], options) => {
       const { reportEvaluations } = await import('../stages/reports.ts');
-      const evaluations = await reportEvaluations(paths, options);
-      const [first, ...others] = evaluations;
-      return others.length === 0 ? [first, renderTerminal(first!)] : [evaluations, renderSummary(evaluations)];
+      const runs = await reportEvaluations(paths, options);
+      const [first, ...others] = runs.map(({ evaluation }) => evaluation);
+      return others.length === 0 ? [first, renderTerminal(first!)] : [[first, ...others], renderSummary(runs)];
     });

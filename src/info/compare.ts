@@ -6,7 +6,9 @@ import { type Difference, differencesOf, leavesOf } from '../base/differences.ts
 import { FileError, UserError } from '../base/errors.ts';
 import { mappingOf } from '../base/shape.ts';
 import { readTextFile } from '../base/text-file.ts';
-import type { Evaluation } from '../eval/index.ts';
+import type { Estimate, Evaluation, OperatingPointResult, TestResult } from '../eval/index.ts';
+import { metrics } from '../eval/metrics/index.ts';
+import { shareOf, testName } from '../report/format.ts';
 
 /** How two finished runs, or two evaluations, differ. @throws UserError if they are not of one kind, or something else. */
 export async function compareArtifacts(a: string, b: string): Promise<Difference[]> {
@@ -58,7 +60,8 @@ function lastLosses(log: string): Record<string, unknown> {
   }
 }
 
-function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation): Record<string, unknown> {
+function factsOfEvaluation(evaluation: Evaluation): Record<string, unknown> {
+  const { title, dataset, protocol, models, operatingPoint, tests, candidates } = evaluation;
   const results = candidates.flatMap(({ name, comparisons, dropIn }) => [
     ...comparisons.map((comparison) => leavesOf(`result.${name}.${comparison.metric}`, comparison)),
     ...(dropIn ? [leavesOf(`result.${name}.drop-in test`, dropIn)] : []),
@@ -67,6 +70,22 @@ function factsOfEvaluation({ title, dataset, protocol, candidates }: Evaluation)
     { kind: 'evaluation', title },
     leavesOf('data', dataset),
     leavesOf('protocol', protocol),
+    leavesOf('operating point', operatingPoint),
+    ...models.map(({ name, ...model }) => leavesOf(`models.${name}`, model)),
+    ...tests.map((test) => leavesOf(`result.${testName(test)}`, factsOfTest(test))),
     ...results,
   );
 }
+
+/** The metrics of a test, and its rates at its two thresholds. */
+const factsOfTest = (test: TestResult) => ({
+  ...Object.fromEntries(metrics.map((metric) => [metric.name, shareOf(metric, test)])),
+  ...(test.operatingPoint && ratesOf(test.operatingPoint)),
+});
+
+const ratesOf = ({ atOldThreshold, keepingFar }: OperatingPointResult) => {
+  const { falseAccepts, ...rates } = atOldThreshold;
+  const values = (estimates: Readonly<Record<string, Estimate>>) =>
+    Object.fromEntries(Object.entries(estimates).map(([name, { value }]) => [name, value]));
+  return { 'at the old threshold': { ...values(rates), falseAccepts }, 'keeping the FAR': values(keepingFar) };
+};

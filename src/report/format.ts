@@ -8,7 +8,7 @@ import { dataText } from './verdict.ts';
 export const htmlText = (text: string): string => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
 /** A metric of a test; undefined where the test does not have it. */
-const shareOf = ({ name, stored }: Metric, test: TestResult): number | undefined =>
+export const shareOf = ({ name, stored }: Metric, test: TestResult): number | undefined =>
   stored ? stored(test) : test.metrics?.find((metric) => metric.name === name)?.value;
 
 const familyOf = ({ column, name }: Metric): string =>

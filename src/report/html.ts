@@ -17,8 +17,8 @@ import { definitionList, details, nameHtml, page, table, titledSection } from '.
 import { type ReportPictures, withoutPictures } from './pictures.ts';
 import { protocolTables } from './protocol-tables.ts';
 import { scoreSection } from './score-section.ts';
-import { summaryTables } from './summary-tables.ts';
-import { gradeTables, thresholdTables } from './threshold-tables.ts';
+import { sideBySideTables } from './side-by-side-tables.ts';
+import { thresholdTables } from './threshold-tables.ts';
 import { tradeOffSection, withoutOracle } from './trade-off-section.ts';
 import { banners, forestPlot, judgedModels } from './verdict-section.ts';
 
@@ -33,7 +33,7 @@ export function renderHtml(evaluation: Evaluation, pictures: ReportPictures = wi
   const curves = curveSections(runs);
   const changes = candidates.map((candidate, nth) => modelSection(evaluation, candidate, pictures, nth));
   const tables = [
-    ...(candidates.length > 1 ? summaries([evaluation]) : []),
+    ...(candidates.length > 1 ? summaries(runs) : []),
     ...candidates.map((candidate) => section(`Can ${candidate.name} serve the old gallery?`, table(comparisonColumns, candidate.comparisons.map(comparisonRow)))), // biome-ignore format: short
     section('All tests', table(tests.header, tests.rows)),
     ...[...protocolTables(evaluation), ...thresholdTables(evaluation)].map((one) => titledSection(one, 3)),
@@ -63,7 +63,7 @@ export function renderSummaryHtml(runs: readonly NamedEvaluation[]): string {
     [...new Set(evaluations.map(({ title }) => title))].join(' · '),
     [
       ...verdictPart(runs),
-      ...part('tables', 'Tables', summaries(evaluations)),
+      ...part('tables', 'Tables', summaries(runs)),
       ...part('curves', 'Curves', curves),
       definitionsPart,
       ...part('runs', 'The evaluations', [
@@ -120,8 +120,8 @@ function part(id: string, title: string, sections: readonly string[]): string[] 
 }
 
 const section = (title: string, content: string): string => `<h3>${nameHtml(title)}</h3>\n${content}`;
-const summaries = (evaluations: readonly Evaluation[]): string[] =>
-  [...summaryTables(evaluations), ...gradeTables(evaluations)].map((one) => titledSection(one, 3));
+const summaries = (runs: readonly NamedEvaluation[]): string[] =>
+  sideBySideTables(runs).map((one) => titledSection(one, 3));
 
 const datasetText = ({ dataset }: Evaluation): string => `dataset ${dataset.path}, digest ${dataset.digest}`;
 

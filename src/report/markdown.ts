@@ -1,4 +1,5 @@
 import type { Evaluation } from '../eval/index.ts';
+import type { NamedEvaluation } from './curve-lines.ts';
 import {
   comparisonColumns,
   comparisonRow,
@@ -9,15 +10,18 @@ import {
   testTable,
 } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
-import { summaryTables, type TitledTable } from './summary-tables.ts';
-import { gradeTables, thresholdTables } from './threshold-tables.ts';
+import { sideBySideTables } from './side-by-side-tables.ts';
+import type { TitledTable } from './summary-tables.ts';
+import { thresholdTables } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
 
 /** The report as Markdown, for a README or an issue. */
 export function renderMarkdown(evaluation: Evaluation): string {
   const tests = testTable(evaluation.tests);
   const glance =
-    evaluation.candidates.length > 1 ? [`## All new models\n\n${renderSummaryMarkdown([evaluation])}`] : [];
+    evaluation.candidates.length > 1
+      ? [`## All new models\n\n${renderSummaryMarkdown([{ name: '', evaluation }])}`]
+      : [];
   const candidates = evaluation.candidates.map(
     (candidate) =>
       `## Can ${markdownText(candidate.name)} serve the old gallery?\n\n${markdownText(verdict(evaluation, candidate))}.\n\n${table(comparisonColumns, candidate.comparisons.map(comparisonRow))}`,
@@ -28,8 +32,8 @@ export function renderMarkdown(evaluation: Evaluation): string {
 }
 
 /** Tables that show several evaluations side by side. */
-export const renderSummaryMarkdown = (evaluations: readonly Evaluation[]): string =>
-  [...summaryTables(evaluations), ...gradeTables(evaluations)].map(titled).join('\n\n');
+export const renderSummaryMarkdown = (runs: readonly NamedEvaluation[]): string =>
+  sideBySideTables(runs).map(titled).join('\n\n');
 
 const titled = ({ title, header, rows }: TitledTable): string => `**${markdownText(title)}**\n\n${table(header, rows)}`;
 

@@ -12,6 +12,7 @@ import {
   renderPng,
   renderSummary,
   renderSummaryHtml,
+  renderSummaryMarkdown,
   renderTerminal,
 } from './index.ts';
 
@@ -165,8 +166,10 @@ test('a part that a protocol or an earlier version does not have is left out', (
   const mixed = of({ tests: [...only.verification.tests, ...only.identification.tests] });
   assert.match(renderMarkdown(mixed), /\| old → old \|(?: –? ?\|)* – \|/);
   const none = { name: 'none', evaluation: only.identification };
-  assert.equal(renderSummary([only.identification]), '');
-  assert.match(renderSummaryHtml([none, { name: 'both', evaluation }]), /none: old → old/);
+  const several = [none, { name: 'both', evaluation }];
+  assert.match(renderSummaryHtml(several), /none: old → old/);
+  for (const text of [renderSummary(several), renderSummaryMarkdown(several), renderSummaryHtml(several)])
+    assert.match(text, /none: .*rank-1.*old → old/s, 'its tests, because it judges no new model');
 });
 
 test('several evaluations share a page: names, tables and figures of both', () => {

@@ -10,7 +10,7 @@ const columns = ['new model', 'new → new', 'new → old', 'over old → old', 
 export type TitledTable = {
   readonly title: string;
   readonly header: readonly string[];
-  readonly rows: readonly string[][];
+  readonly rows: readonly (readonly string[])[];
 };
 
 const listed = (xs: readonly string[]): string => (xs.length > 1 ? `(${xs.join(', ')})` : (xs[0] ?? '–'));

@@ -3,8 +3,10 @@ import type { BackfillSimulation } from '../backfill/simulation.ts';
 import type { Evaluation } from '../eval/index.ts';
 import type { PackResult } from '../eval/pack-accuracy-artifact.ts';
 import { backfillGlossary, backfillProtocolText, firstBackfillTables, skippedText } from './backfill-tables.ts';
+import type { NamedEvaluation } from './curve-lines.ts';
 import { comparisonColumns, comparisonRow, evaluationWarnings, glossary, protocolText, testTable } from './format.ts';
 import { protocolTables } from './protocol-tables.ts';
+import { sideBySideTables } from './side-by-side-tables.ts';
 import { summaryTables, type TitledTable } from './summary-tables.ts';
 import { calibrationTables, gradeTables, thresholdTables } from './threshold-tables.ts';
 import { verdict } from './verdict.ts';
@@ -13,8 +15,8 @@ import { verdict } from './verdict.ts';
 const MAX_DETAILED_MODELS = 3;
 
 /** Tables that show several evaluations side by side. */
-export const renderSummary = (evaluations: readonly Evaluation[]): string =>
-  [...summaryTables(evaluations), ...gradeTables(evaluations)].map(titled).join('\n\n');
+export const renderSummary = (runs: readonly NamedEvaluation[]): string =>
+  sideBySideTables(runs).map(titled).join('\n\n');
 
 const titled = ({ title, header, rows }: TitledTable): string => `${colors.bold(title)}\n${textTable(header, rows)}`;
 

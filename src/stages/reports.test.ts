@@ -14,6 +14,22 @@ const rows = (name: string) => {
   return { name, rows: Float32Array.from({ length: 60 * 4 }, () => rng.uniform()), dim: 4 };
 };
 
+test('evaluations without a new model stand side by side with their tests', async (t) => {
+  const folder = testFolder(t);
+  const data = { dataset: { path: 'data/x', digest: 'abc' }, labels: Int32Array.from({ length: 60 }, (_, i) => Math.floor(i / 6)), families: new Int32Array(60).fill(-1) }; // biome-ignore format: short
+  for (const [name, seed] of [
+    ['first', 1],
+    ['second', 2],
+  ] as const) {
+    mkdirSync(join(folder, name));
+    const judged = evaluate({ title: 'A title', ...data, old: { ...rows(name), name: 'old' }, oracle: rows('oracle'), candidates: [], resamples: 20, seed }); // biome-ignore format: short
+    await writeReports(join(folder, name), judged, {});
+  }
+  const { out } = mixbct(folder, 'report', 'first', 'second', '--markdown', 'a.md', '--html', 'a.html');
+  for (const text of [out, ...['a.md', 'a.html'].map((name) => readFileSync(join(folder, name), 'utf8'))])
+    assert.match(text, /first: A title.*rank-1.*oracle → old.*second: A title.*rank-1.*oracle → old/s);
+});
+
 test('report --force replaces a report of the same form, never photographs, the evaluation itself, folders or links', async (t) => {
   const folder = testFolder(t);
   const at = (name: string): string => join(folder, name);

@@ -47,16 +47,15 @@ export type ReportOptions = PageOptions & {
   readonly force?: boolean;
 };
 
-/** Reads evaluations again and writes the reports that are asked for. → the evaluations */
+/** Reads evaluations again and writes the reports that are asked for. → the evaluations, by what tells their paths apart */
 export async function reportEvaluations(
   paths: readonly string[],
   { html, markdown, figures, pictures, force = false }: ReportOptions,
-): Promise<Evaluation[]> {
+): Promise<NamedEvaluation[]> {
   const { readEvaluation } = await import('../eval/evaluation-artifact.ts');
   const names = shortNames(paths);
   const runs = paths.map((path, i) => ({ name: names[i]!, evaluation: readEvaluation(path) }));
-  const evaluations = runs.map(({ evaluation }) => evaluation);
-  const alone = runs.length === 1 ? evaluations[0] : undefined;
+  const alone = runs.length === 1 ? runs[0]!.evaluation : undefined;
   const replacing = { force, inputs: paths };
   if (html) requireFile(html, reportFiles.html, replacing);
   if (markdown) requireFile(markdown, reportFiles.markdown, replacing);
@@ -66,9 +65,9 @@ export async function reportEvaluations(
     const { renderSummaryHtml } = await drawing();
     writeAtomic(html, alone ? await htmlOf(alone, { pictures }) : renderSummaryHtml(runs));
   }
-  if (markdown) writeAtomic(markdown, alone ? renderMarkdown(alone) : `${renderSummaryMarkdown(evaluations)}\n`);
+  if (markdown) writeAtomic(markdown, alone ? renderMarkdown(alone) : `${renderSummaryMarkdown(runs)}\n`);
   if (figures) await writeFigures(figures, runs, replacing);
-  return evaluations;
+  return runs;
 }
 
 /** @throws UserError if something stands at `path`, unless it is a file of this kind and `force` is set. */

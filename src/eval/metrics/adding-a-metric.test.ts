@@ -52,7 +52,13 @@ test('the page on adding a metric shows one that every report and verdict takes 
     assert.match(report, /beat the old model.*MRR\)/s);
   }
   assert.match(renderMarkdown(evaluation), /\* \*\*MRR\*\*: mean of 1 \/ rank/);
-  assert.match(renderSummaryMarkdown([evaluation, evaluation]), /\*\*MRR \(old → old /);
+  assert.match(
+    renderSummaryMarkdown([
+      { name: 'a', evaluation },
+      { name: 'b', evaluation },
+    ]),
+    /\*\*MRR \(old → old /,
+  );
 });
 
 test("a mean over probes is that of each probe's rank, and of identities written out in each resample", () => {
