@@ -57,7 +57,7 @@ export const importFeaturesCommand = () =>
     .option('--vector <column>', 'Parquet: column of the embeddings, lists of numbers (default: embedding)')
     .option('--id <column>', 'Parquet: column of what the images are called, text or whole numbers')
     .option('--label <column>', 'Parquet: column of the classes, whole numbers or text')
-    .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown')
+    .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown (default: of --data)')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .shared('force')
     .prints(async (features: string, options) => {

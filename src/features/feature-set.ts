@@ -142,6 +142,11 @@ export class FeatureSet implements Disposable {
     return this.#families;
   }
 
+  /** `families` are from now on those of another set of the same images, which knows more of them. */
+  takeFamilies(other: FeatureSet): void {
+    this.#families = other.families();
+  }
+
   /** What the image of a row is called; null if that is not known. */
   id(row: number): string | null {
     this.#ids ??= existsSync(featureFiles(this.path).ids)

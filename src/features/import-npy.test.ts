@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { readDamaged, writeAnew } from '../../test/helpers/damage.ts';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { foreignNpy } from '../../test/helpers/foreign.ts';
-import { pattern } from '../../test/helpers/images.ts';
+import { pattern, writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
@@ -220,6 +220,25 @@ test('ids that are unknown, doubled, absent or too few are errors that name some
   assert.match(set.info.missing[0]!.id, /^a\/0\.pgm$/);
   await assert.rejects(take({ features: 'f.npy', dataset: 'pictures' }), /comes without class ids and ids\n.*--labels or --ids/); // biome-ignore format: short
   await assert.rejects(take({ features: 'f.npy', ids: 'ids.txt' }), /comes without class ids\n/);
+});
+
+test('families are those of the dataset, unless others are given for a row', async (t) => {
+  const { write, take, at } = importer(t);
+  await writeTinySet(at('set'), { perClass: [3, 2], families: 3 });
+  using dataset = openDataset(at('set'));
+  write('l.npy', foreignNpy('<i8', [5], [...dataset.labels()].map(BigInt)));
+  write('f.npy', foreignNpy('<f4', [5, 1], [1, 2, 3, 4, 5]));
+  const whole = await take({ features: 'f.npy', labels: 'l.npy', dataset: 'set' });
+  assert.deepEqual(whole.families(), dataset.families());
+  assert.deepEqual([...whole.families()], [0, 1, 2, 0, 1]);
+  write('f.npy', foreignNpy('<f4', [3, 1], [1, 2, 3]));
+  write('ids.txt', [4, 3, 1].map((i) => dataset.id(i)).join('\n'));
+  write('families.npy', foreignNpy('<i4', [3], [7, -1, 8]));
+  const some = { features: 'f.npy', ids: 'ids.txt', dataset: 'set' };
+  const own = await take(some, { allowMissing: true });
+  assert.deepEqual([...own.families()], [0, 1, 2, 0, 1]);
+  const given = await take({ ...some, families: 'families.npy' }, { allowMissing: true });
+  assert.deepEqual([...given.families()], [0, 8, 2, -1, 7], 'a missing row keeps its own');
 });
 
 test('ids without a dataset are kept with the rows', async (t) => {

@@ -18,7 +18,7 @@ export type NpyImport = {
   readonly features: string;
   /** Class ids: whole numbers of any type, [N] or [N, 1]. With `dataset` and `ids` they may be left out. */
   readonly labels?: string | undefined;
-  /** Family ids, in the same way; -1 unknown. */
+  /** Family ids, in the same way; -1 unknown. Absent: those of the dataset. */
   readonly families?: string | undefined;
   /** What each row's image is called: one id a line, or in a .jsonl one JSON string a line. */
   readonly ids?: string | undefined;
@@ -59,7 +59,7 @@ export async function importNpy(
     dim,
     model: null,
     flip: 'none' as const,
-    families: rowOrder.rows.map((row) => (row < 0 ? -1 : (families?.[row] ?? -1))),
+    families: families ? of.families.map((own, i) => families[rowOrder.rows[i]!] ?? own) : of.families,
     dtype: file.width === 2 ? ('float16' as const) : ('float32' as const),
   };
   const inputs = Object.values(paths).filter((path) => path !== undefined);
@@ -103,6 +103,7 @@ export function ofClasses(
   return {
     labels,
     classes,
+    families: new Int32Array(labels.length).fill(-1),
     classIds: kept && BigInt64Array.from(kept, BigInt),
     dataset: null,
     id: ids && ((row: number) => ids[row]!),
@@ -143,6 +144,7 @@ export function ofDataset(dataset: Dataset, paths: NpyImport, { classIds, ids, r
   return {
     labels,
     classes: dataset.classes,
+    families: dataset.families(),
     dataset: referenceTo(dataset),
     classKeys: classKeysOf(dataset),
     id: dataset.hasOwnIds ? (row: number) => dataset.id(row) : null,

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { type ColumnSource, parquetWriteBuffer } from 'hyparquet-writer';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { writeImages } from '../../test/helpers/image-tree.ts';
+import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
@@ -89,6 +90,17 @@ test('rows of a dataset are ordered by their ids, absent ones may be missing', a
   const set = await take(content, columns, { allowMissing: true });
   assert.deepEqual([...set.all()], [...vectors.flat(), 0, 0, 0]);
   assert.deepEqual([[...set.missing()], [...set.labels()]], [[7], [...dataset.labels()]]);
+});
+
+test('rows of a dataset have its families', async (t) => {
+  const { at, take } = importer(t);
+  await writeTinySet(at('set'), { perClass: [4, 3], families: 4 });
+  const columns = [
+    { name: 'embedding', data: vectors },
+    { name: 'label', data: [0, 0, 0, 0, 1, 1, 1] },
+  ];
+  const set = await take(table(columns), { label: 'label', dataset: at('set') });
+  assert.deepEqual([...set.families()], [0, 1, 2, 3, 0, 1, 2]);
 });
 
 test('columns that are absent or of another kind are refused', async (t) => {

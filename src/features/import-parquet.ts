@@ -60,7 +60,6 @@ export async function importParquet(
     dim,
     model: null,
     flip: 'none' as const,
-    families: new Int32Array(rowOrder.rows.length).fill(-1),
   };
   const how = { force, inputs: [features, data] };
   const bar = progressIfLong('read Parquet', file.groups.length);

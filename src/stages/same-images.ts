@@ -4,8 +4,8 @@ import { FeatureSet, requireSamePreprocessing } from '../features/index.ts';
 
 /**
  * Checks that the feature sets at `paths` are embeddings of the same images in the same order. → the one, open, that knows most
- * of these images: its labels and families hold for all. A set from elsewhere that names no dataset passes, with a note, if
- * its labels agree.
+ * of these images: its labels hold for all, and its families, or those of the first set that has them. A set from elsewhere
+ * that names no dataset passes, with a note, if its labels agree.
  * @throws UserError naming two sets that do not belong together.
  */
 export function openSameImages(paths: readonly string[]): FeatureSet {
@@ -16,6 +16,7 @@ export function openSameImages(paths: readonly string[]): FeatureSet {
       using set = FeatureSet.open(path);
       requireSameSet(reference, set);
       requireSamePreprocessing(reference, set);
+      if (!hasFamilies(reference)) reference.takeFamilies(set);
     }
     return reference;
   } catch (error) {
@@ -47,12 +48,12 @@ function requireSameSet(reference: FeatureSet, other: FeatureSet): void {
     );
 }
 
+const hasFamilies = (set: FeatureSet): boolean => set.families().some((family) => family >= 0);
 const hasIds = (set: FeatureSet): boolean => set.info.count > 0 && set.id(0) !== null;
 
 /** Whether labels agree, and families and ids where both sets have them. */
 function sameRows(a: FeatureSet, b: FeatureSet): boolean {
   const sameColumn = (ours: Int32Array, theirs: Int32Array): boolean => ours.every((id, i) => id === theirs[i]);
-  const hasFamilies = (set: FeatureSet): boolean => set.families().some((family) => family >= 0);
   if (!sameColumn(a.labels(), b.labels())) return false;
   if (hasFamilies(a) && hasFamilies(b) && !sameColumn(a.families(), b.families())) return false;
   return !hasIds(a) || !hasIds(b) || a.labels().every((_, row) => a.id(row) === b.id(row));
