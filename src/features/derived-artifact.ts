@@ -16,6 +16,8 @@ const derivedFields = {
   /** Rows of the feature set. */
   count: z.int(),
   dataset: datasetReference.nullable(),
+  /** `labelsDigest` of the feature set, if that names no dataset; 0.3.0 did not record it. */
+  labels: z.string().optional(),
   /** Digest of the features. */
   features: z.string(),
   /** The model that made the features; null if they came from outside, absent if that is not known. */
@@ -44,6 +46,13 @@ function* digested(array: NpyPieces, digest: RunningDigest): Generator<NpyArray>
     yield piece;
   }
   digest.endPart();
+}
+
+/** Digest of the classes of rows, in their order; `blocks` [N] in pieces. */
+export function labelsDigest(blocks: Iterable<Int32Array>): string {
+  const digest = new RunningDigest();
+  for (const labels of blocks) digest.update(bytesOf(labels));
+  return digest.endPart().end();
 }
 
 /**
@@ -114,6 +123,7 @@ export function defineDerivedArtifact<
         const info = {
           count,
           dataset,
+          ...(dataset === null && { labels: labelsDigest(source.labelBlocks()) }),
           features: source.digest,
           model: model && { name: model.name, digest: model.digest },
           digest: '', // of what is written below

@@ -4,6 +4,7 @@ export { classesWithoutRows, rowsByClass } from './class-blocks.ts';
 export { readClassKeys, trainedClassesPath, writeClassKeys } from './class-key-file.ts';
 export { type CredibleInfo, openCredible } from './credible-artifact.ts';
 export { type DenoiseOptions, denoise, writeCredible } from './denoise.ts';
+export { labelsDigest } from './derived-artifact.ts';
 export { type EmbedOptions, embedImages, embedShard, mergeShards } from './embed-images.ts';
 export { EmbeddingCache } from './embedding-cache.ts';
 export { claimEmbeddingFiles, embeddingFormats, formatOf } from './embedding-files.ts';

@@ -176,6 +176,39 @@ test('prototypes of fewer classes than the dataset has are refused: they are loo
   );
 });
 
+test('what is made of features without a dataset is refused where their classes have other numbers', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const write = reportsOf(t);
+  const made = async (name: string, labels: Int32Array): Promise<OldSide> => {
+    const content = { dim: 8, classes: dataset.classes, model: null, dataset: null, flip: 'none' as const };
+    await writeFeatureSet(join(folder, name, 'features'), { ...content, labels, families: labels }, {}, ({ append }) =>
+      append(Float32Array.from({ length: 50 * 8 }, (_, i) => Math.sin(i))),
+    );
+    return derivedSide(join(folder, name));
+  };
+  const [same, permuted] = [
+    await made('same', dataset.labels()),
+    await made('permuted', dataset.labels().map((label) => (label + 1) % dataset.classes)), // biome-ignore format: short
+  ];
+  const open = (kind: string, paths: OldModelPaths): void =>
+    openOldModelInputs(tinyRecipe({ method: { kind } }), paths, dataset)[Symbol.dispose]();
+  for (const kind of ['bct', 'ndpp']) {
+    open(kind, { prototypes: same.prototypes });
+    assert.throws(
+      () => open(kind, { prototypes: permuted.prototypes }),
+      /permuted\/prototypes: made of rows of other classes than the images of .*set, or in another order\n.*--data/,
+    );
+  }
+  assert.throws(() => open('advbct', { features: same.features, boundaries: permuted.boundaries }), /other classes/);
+  assert.throws(() => open('mixbct', { features: same.features, credible: permuted.credible }), /other classes/);
+  assert.equal(write.text(), '');
+  const manifest = join(permuted.prototypes, 'manifest.json');
+  const { labels: _, ...before } = readJson(manifest) as Record<string, unknown>;
+  writeJson(manifest, before);
+  open('bct', { prototypes: permuted.prototypes });
+  assert.match(write.text(), /note: .*permuted\/prototypes names no dataset; its classes are taken for those of .*set/);
+});
+
 test('with leave to skip unreadable images, UniBCT embeds its training set and says what it could not read', async (t) => {
   const folder = testFolder(t);
   const images = join(folder, 'images');

@@ -1,10 +1,12 @@
 import { digestOf } from '../artifacts/digest.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { logLine } from '../base/progress.ts';
 import { type Dataset, requireSameDataset } from '../data/index.ts';
 import {
   classesWithoutRows,
   FeatureSet,
   type FeatureSource,
+  labelsDigest,
   openBoundaries,
   openCredible,
   openPrototypes,
@@ -61,11 +63,19 @@ export const pathsNeeded = ({ needs }: Pick<ConfiguredMethod, 'needs'>): (keyof 
   ...new Set(needs.map((need) => sources[need].from)),
 ];
 
+const IMPORT_WITH_DATA =
+  'classes are looked up by number: import the features with mixbct import-features … --data, then make it again';
+
 /** An artefact of the old model as this file checks it: a feature set, or what names the features that it is derived from. */
 type Opened = {
   readonly digest: string;
   readonly info: Parameters<typeof requireSameDataset>[0] &
-    Pick<FeatureSource, 'model'> & { readonly features?: string; readonly dim?: number; readonly classes?: number };
+    Pick<FeatureSource, 'model'> & {
+      readonly features?: string;
+      readonly labels?: string | undefined;
+      readonly dim?: number;
+      readonly classes?: number;
+    };
 };
 
 /**
@@ -109,8 +119,9 @@ export function openOldModelInputs(
     opens.push(source);
     if (from !== 'features' && classes !== undefined && classes !== dataset.classes)
       throw new UserError(`${path}: made of ${classes} classes, ${dataset.path} has ${dataset.classes}`, {
-        hint: 'classes are looked up by number: import the features with mixbct import-features … --data, then make it again',
+        hint: IMPORT_WITH_DATA,
       });
+    if (from !== 'features' && opened.info.dataset === null) requireLabelsOf(opened.info.labels, dataset, path);
     if (dim !== undefined && dim !== oldDim)
       throw new UserError(
         `${path}: old embeddings have ${dim} dimensions, the new model ${projection ? 'projects to' : 'makes'} ${oldDim}`,
@@ -208,6 +219,19 @@ function requireSameLabels(features: FeatureSet, dataset: Dataset): void {
       features.classIds()
         ? 'its classes were numbered at import: mixbct import-features … --data keeps the class ids of the dataset'
         : 'rows are looked up by position: bring the features in dataset order',
+    );
+}
+
+/** The same for what is derived from such features, which keeps a digest of their labels. */
+function requireLabelsOf(labels: string | undefined, dataset: Dataset, path: string): void {
+  if (labels === undefined)
+    logLine(`note: ${path} names no dataset; its classes are taken for those of ${dataset.path}, number by number`);
+  else if (labels !== labelsDigest([dataset.labels()]))
+    throw new UserError(
+      `${path}: made of rows of other classes than the images of ${dataset.path}, or in another order`,
+      {
+        hint: IMPORT_WITH_DATA,
+      },
     );
 }
 
