@@ -10,7 +10,7 @@ import { ForeignNpy } from './foreign-npy.ts';
 import { CHUNK_ELEMENTS, type ImportNpyOptions, ofClasses, ofDataset } from './import-npy.ts';
 import { reportMissingRows } from './missing-rows.ts';
 import { NpyWriter } from './npy.ts';
-import { readIdColumn, vectorOf } from './parquet-columns.ts';
+import { readIdColumn, readVectors, type Vectors } from './parquet-columns.ts';
 import { ParquetFile, type RowGroup } from './parquet-file.ts';
 import { appendInOrder, orderById, unchangedOrder } from './row-order.ts';
 
@@ -40,18 +40,14 @@ export async function importParquet(
 ): Promise<FeaturesInfo> {
   using file = await ParquetFile.open(features);
   const { count } = file;
-  const [firstGroup] = file.groups.filter((group) => group.count > 0);
+  const groups = file.groups.filter((group) => group.count > 0);
+  const [firstGroup] = groups;
   if (!firstGroup) throw new FileError(features, 'holds no rows');
   using dataset = data === undefined ? null : openDataset(data);
   const ids = idColumn === undefined ? null : await readIdColumn(file, idColumn);
   const classIds = labelColumn === undefined ? null : await readLabelColumn(file, labelColumn, dataset !== null);
-  const dim = vectorOf(
-    features,
-    vector,
-    (await file.column(vector, firstGroup))[0],
-    firstGroup.from,
-    NAME_COLUMN,
-  ).length;
+  let first: Vectors | null = await readVectors(file, firstGroup, { column: vector, hint: NAME_COLUMN });
+  const { dim } = first;
   const columnName = (column: string | undefined): string => `${features}, column ${column}`;
   const names = { features, labels: columnName(labelColumn), ids: columnName(idColumn) };
   const rowOrder = dataset && ids ? orderById({ path: names.ids, ids }, dataset, allowMissing) : unchangedOrder(count);
@@ -62,18 +58,20 @@ export async function importParquet(
     flip: 'none' as const,
   };
   const how = { force, inputs: [features, data] };
-  const bar = progressIfLong('read Parquet', file.groups.length);
+  const bar = progressIfLong('read Parquet', groups.length);
   return await writeFeatureSet(out, content, how, async ({ append, markMissing, directory }) => {
-    const read = async (group: (typeof file.groups)[number], nth: number): Promise<Float32Array> => {
-      bar.update(nth);
-      return await readVectors(file, vector, group, dim);
+    const read = async (group: RowGroup): Promise<Float32Array> => {
+      bar.update(groups.indexOf(group));
+      const { numbers } = first ?? (await readVectors(file, group, { column: vector, dim, hint: NAME_COLUMN }));
+      first = null;
+      return requireFinite(file.path, group, numbers as Float32Array, dim);
     };
-    if (rowOrder.inOrder) for (const [nth, group] of file.groups.entries()) append(await read(group, nth));
+    if (rowOrder.inOrder) for (const group of groups) append(await read(group));
     else {
       const path = join(directory, 'rows.npy');
       const writer = new NpyWriter(path, '<f4', [dim]);
       try {
-        for (const [nth, group] of file.groups.entries()) writer.append(await read(group, nth));
+        for (const group of groups) writer.append(await read(group));
       } finally {
         writer.close();
       }
@@ -87,24 +85,12 @@ export async function importParquet(
   });
 }
 
-/** A row group's vectors as float32, flat [K · D]. @throws FileError naming the first row that is none */
-async function readVectors(file: ParquetFile, column: string, group: RowGroup, dim: number): Promise<Float32Array> {
-  const values = await file.column(column, group);
-  const vectors = values.map((value, i) => vectorOf(file.path, column, value, group.from + i, NAME_COLUMN));
-  const other = vectors.findIndex(({ length }) => length !== dim);
-  if (other >= 0)
-    throw new FileError(
-      file.path,
-      `row ${group.from + other} has ${vectors[other]!.length} numbers in column ${column}, row 0 has ${dim}`,
-    );
-  const rows = new Float32Array(group.count * dim);
-  for (const [i, vector] of vectors.entries()) rows.set(vector, i * dim);
+/** A row group's vectors. @throws FileError naming the first row with a number that is none */
+function requireFinite(path: string, { from }: RowGroup, rows: Float32Array, dim: number): Float32Array {
   const bad = rows.findIndex((x) => !Number.isFinite(x));
-  if (bad >= 0) {
-    const row = group.from + Math.floor(bad / dim);
-    throw new FileError(file.path, `row ${row} holds ${rows[bad]}`, 'features must be finite, in the range of float32');
-  }
-  return rows;
+  if (bad < 0) return rows;
+  const row = from + Math.floor(bad / dim);
+  throw new FileError(path, `row ${row} holds ${rows[bad]}`, 'features must be finite, in the range of float32');
 }
 
 /** Class ids [N]; text is numbered by code unit. */

@@ -1,14 +1,36 @@
 import { FileError, type Hint } from '../base/errors.ts';
 import { requireDistinct } from './id-file.ts';
-import type { ParquetFile } from './parquet-file.ts';
+import type { ParquetFile, RowGroup } from './parquet-file.ts';
 
-/** A value of a column as the list of numbers that it must be. @throws FileError that ends with `hint` */
-export function vectorOf(path: string, column: string, value: unknown, row: number, hint: Hint): ArrayLike<number> {
-  const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof Uint8Array));
-  const list = isList ? (value as ArrayLike<unknown>) : [];
-  if (list.length > 0 && Array.prototype.every.call(list, (x) => typeof x === 'number'))
-    return list as ArrayLike<number>;
-  throw new FileError(path, `row ${row} of column ${column} is no list of numbers`, hint);
+/** What `readVectors` makes of the vectors of a row group. */
+export type VectorColumn = {
+  readonly column: string;
+  /** The length of each; absent: that of the first. */
+  readonly dim?: number | undefined;
+  /** As float64; else as float32. */
+  readonly double?: boolean;
+  /** What to do about a row that has none. */
+  readonly hint: Hint;
+};
+
+/** Flat [K · D], and D. */
+export type Vectors = { readonly numbers: Float32Array | Float64Array; readonly dim: number };
+
+/** The vectors of a row group. @throws FileError naming the first row that has none, or one of another length */
+export async function readVectors(
+  file: ParquetFile,
+  group: RowGroup,
+  { column, dim, double = false, hint }: VectorColumn,
+): Promise<Vectors> {
+  const decoded = await file.vectors(column, group, { double });
+  const [row, length] = 'row' in decoded ? [decoded.row, decoded.length] : [0, decoded.dim];
+  if (length === 0)
+    throw new FileError(file.path, `row ${group.from + row} of column ${column} is no list of numbers`, hint);
+  if ('numbers' in decoded && (dim ?? decoded.dim) === decoded.dim) return decoded;
+  throw new FileError(
+    file.path,
+    `row ${group.from + row} has ${length} numbers in column ${column}, row 0 has ${dim ?? decoded.dim}`,
+  );
 }
 
 /** The ids in a column: text or whole numbers. @throws FileError if a row has none, or some occur twice */

@@ -1,13 +1,23 @@
 import { closeSync } from 'node:fs';
-import { type AsyncBuffer, type ColumnMetaData, type FileMetaData, parquetMetadataAsync } from 'hyparquet';
+import {
+  type AsyncBuffer,
+  type ColumnMetaData,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetSchema,
+} from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
+import { getTreePath, isFlatColumn } from 'hyparquet/src/schema.js';
 import { FileError, messageOf } from '../base/errors.ts';
 import { openRegularFile, readFully } from '../base/regular-file.ts';
-import { decodeInThread, parquetBuffer } from './parquet-decoder.ts';
+import { type ColumnTask, chunkStart, parquetBuffer } from './parquet-decoder.ts';
+import { columnInThread, vectorsInThread } from './parquet-decoder-thread.ts';
+import type { DecodedVectors } from './parquet-vector-decoder.ts';
 
 /**
- * What a column chunk may state for each byte that it has: values (a run of equal ones takes a few bytes) and bytes without
- * compression (deflate ends at 1032). Each page may add a little.
+ * What a column chunk may state for each byte that it has: values in lists and rows of a file (a run of equal ones takes a few
+ * bytes) and bytes without compression (deflate ends at 1032). Each page may add a little. A page without lists states no more
+ * values than its row group has rows: sorted ones of any number take a few bytes.
  */
 const [VALUES_PER_BYTE, BYTES_PER_BYTE, SMALL] = [64, 1100, 1 << 16];
 
@@ -63,7 +73,21 @@ export class ParquetFile implements Disposable {
    * The values of a column in a row group, one for each row. `bytes`: those that are not said to be text stay bytes.
    * @throws FileError
    */
-  async column(name: string, { from, count }: RowGroup, { bytes = false } = {}): Promise<readonly unknown[]> {
+  async column(name: string, group: RowGroup, { bytes = false } = {}): Promise<readonly unknown[]> {
+    return await this.#decode(name, group, async (task) => {
+      const values = await columnInThread({ ...task, utf8: !bytes }, this.#file.byteLength);
+      if (values.length !== group.count) throw new Error(`${values.length} rows in a group of ${group.count}`);
+      return values;
+    });
+  }
+
+  /** The vectors in a column in a row group. `double`: as float64; else as float32. @throws FileError */
+  async vectors(name: string, group: RowGroup, { double = false } = {}): Promise<DecodedVectors> {
+    return await this.#decode(name, group, (task) => vectorsInThread({ ...task, double }, this.#file.byteLength));
+  }
+
+  /** @throws FileError if there is no such column, or it cannot be decoded */
+  async #decode<T>(name: string, { from, count }: RowGroup, decode: (task: ColumnTask) => Promise<T>): Promise<T> {
     const { path, columns, metadata } = this;
     if (!columns.includes(name))
       throw new FileError(
@@ -72,14 +96,9 @@ export class ParquetFile implements Disposable {
         `its columns: ${columns.slice(0, 20).join(', ')}`,
       );
     return await readable(path, async () => {
-      await this.#requireBounded(
-        name,
-        this.groups.findIndex((group) => group.from === from && group.count === count),
-      );
-      const task = { path, fd: this.#fd, utf8: !bytes, metadata, name, from, count };
-      const values = await decodeInThread(task, this.#file.byteLength);
-      if (values.length !== count) throw new Error(`${values.length} rows in a group of ${count}`);
-      return values;
+      const group = this.groups.findIndex((other) => other.from === from && other.count === count);
+      await this.#requireBounded(name, group);
+      return await decode({ path, fd: this.#fd, utf8: true, metadata, name, group, from, count });
     });
   }
 
@@ -88,10 +107,13 @@ export class ParquetFile implements Disposable {
     return readFully(this.#fd, this.path, new Uint8Array(Number(column.total_compressed_size)), chunkStart(column));
   }
 
-  /** @throws Error if pages of a column state more values or bytes than their own bytes can hold. */
+  /** @throws Error if pages of a column state more values or bytes than their own bytes or its rows can hold. */
   async #requireBounded(name: string, group: number): Promise<void> {
-    for (const { meta_data: chunk } of this.metadata.row_groups[group]?.columns ?? []) {
+    const tree = parquetSchema(this.metadata);
+    const { columns = [], num_rows = 0 } = this.metadata.row_groups[group] ?? {};
+    for (const { meta_data: chunk } of columns) {
       if (chunk?.path_in_schema[0] !== name) continue;
+      const rows = isFlatColumn(getTreePath(tree, chunk.path_in_schema)) ? Number(num_rows) : 0;
       const start = chunkStart(chunk);
       const buffer = await this.#file.slice(start, start + Number(chunk.total_compressed_size));
       const reader = { view: new DataView(buffer as ArrayBuffer), offset: 0 };
@@ -108,7 +130,7 @@ export class ParquetFile implements Disposable {
         if (
           !isCount(packed, buffer.byteLength - reader.offset) ||
           !isCount(bytes, BYTES_PER_BYTE * packed + SMALL) ||
-          !values.every((n) => isCount(n, VALUES_PER_BYTE * packed + SMALL))
+          !values.every((n) => isCount(n, Math.max(rows, VALUES_PER_BYTE * packed + SMALL)))
         )
           throw new Error(`a page of ${packed} bytes states ${values.join(', ')} values in ${bytes} bytes`);
         reader.offset += packed;
@@ -134,12 +156,6 @@ function topLevel({ schema }: FileMetaData): string[] {
   };
   for (let at = 1; at < schema.length; at = below(at)) names.push(schema[at]!.name);
   return names;
-}
-
-/** Where the pages of a column begin, as hyparquet reads it. */
-export function chunkStart({ dictionary_page_offset, data_page_offset }: ColumnMetaData): number {
-  const [words, data] = [Number(dictionary_page_offset ?? 0), Number(data_page_offset)];
-  return words > 0 && words < data ? words : data;
 }
 
 /** What damaged and unusual files make hyparquet throw, as a `FileError`. */

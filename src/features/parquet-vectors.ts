@@ -2,7 +2,8 @@ import type { ColumnChunk, ColumnMetaData, SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
 import { version } from '../base/version.ts';
-import { chunkStart, type ParquetFile } from './parquet-file.ts';
+import { chunkStart } from './parquet-decoder.ts';
+import type { ParquetFile } from './parquet-file.ts';
 
 /** Vectors by row, of `dim` numbers each. */
 export type NewVectors = {

@@ -1,6 +1,5 @@
 import { toJson } from 'hyparquet';
-import { FileError } from '../base/errors.ts';
-import { readIdColumn, vectorOf } from '../features/parquet-columns.ts';
+import { readIdColumn, readVectors } from '../features/parquet-columns.ts';
 import { ParquetFile } from '../features/parquet-file.ts';
 import { needsDouble, replaceVectors, sameOtherColumns, uncopiedColumns } from '../features/parquet-vectors.ts';
 import { BLOCK, type FieldReader, GalleryFile, galleryState, type VectorsAt } from './gallery-file.ts';
@@ -90,17 +89,15 @@ async function readVectorColumn(
   file: ParquetFile,
   column: string,
 ): Promise<{ readonly vectors: Float32Array | Float64Array; readonly dim: number }> {
-  const NumberArray = needsDouble(file, column) ? Float64Array : Float32Array;
+  const double = needsDouble(file, column);
+  const NumberArray = double ? Float64Array : Float32Array;
   let [vectors, dim] = [new NumberArray(0), 0];
-  for (const group of file.groups)
-    for (const [i, value] of (await file.column(column, group)).entries()) {
-      const row = group.from + i;
-      const vector = vectorOf(file.path, column, value, row, 'wanted a vector in each row');
-      if (row === 0) [vectors, dim] = [new NumberArray(file.count * vector.length), vector.length];
-      if (vector.length !== dim)
-        throw new FileError(file.path, `row ${row} has ${vector.length} numbers in column ${column}, row 0 has ${dim}`);
-      vectors.set(vector, row * dim);
-    }
+  for (const group of file.groups.filter(({ count }) => count > 0)) {
+    const how = { column, double, hint: 'wanted a vector in each row', ...(dim > 0 && { dim }) };
+    const read = await readVectors(file, group, how);
+    if (dim === 0) [vectors, dim] = [new NumberArray(file.count * read.dim), read.dim];
+    vectors.set(read.numbers, group.from * dim);
+  }
   return { vectors, dim };
 }
 
