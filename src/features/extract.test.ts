@@ -12,7 +12,14 @@ import { readJson, writeJson } from '../artifacts/json-file.ts';
 import { encodePgm } from '../data/decode.ts';
 import { alignedDataset, type Dataset, openDataset, openIjb, pixelMappings, pixelPresets } from '../data/index.ts';
 import type { Encoder } from '../encoders/index.ts';
-import { type ExtractOptions, embedFaces, extractFeatures, FeatureSet, requireSamePreprocessing } from './index.ts';
+import {
+  type ExtractOptions,
+  embedFaces,
+  extractFeatures,
+  extractSharded,
+  FeatureSet,
+  requireSamePreprocessing,
+} from './index.ts';
 
 const IMAGES = 30;
 const image = (i: number): string => `class/${String(i).padStart(3, '0')}.pgm`;
@@ -116,6 +123,45 @@ test('the crops of a benchmark become features, in two attempts as in one', asyn
   assert.match(await said(t, () => extractFeatures(dataset, encoder, { ...mean, out })), /goes on from row 40 of 88/);
   assert.equal(batches.length, 2 * 12, 'each batch and its mirror images');
   assert.deepEqual(contents(out), contents(whole));
+});
+
+test('parts of several processes that flipped by another seed are made again', async (t) => {
+  const { images, made } = folders(t);
+  using dataset = openDataset(images);
+  const { encoder } = recordingEncoder();
+  reportsOf(t);
+  const extract = async (
+    out: string,
+    seed: number,
+    { ranks }: { readonly ranks: readonly number[] },
+  ): Promise<void> => {
+    for (const rank of ranks)
+      await extractSharded(
+        dataset,
+        encoder,
+        { ...options, seed, out: join(made, out) },
+        {
+          group: {
+            rank,
+            processes: 2,
+            barrier: () => ({
+              wait: () => {
+                if (rank === 1) throw new Error('killed');
+              },
+            }),
+          },
+          broadcastFromRankZero: (body) => body(),
+        },
+      ).catch((error: unknown) => assert.match(String(error), /killed/));
+  };
+  await extract('of-3', 3, { ranks: [1, 0] });
+  await extract('of-4', 4, { ranks: [1, 0] });
+  await extract('again', 3, { ranks: [1] });
+  await extract('again', 4, { ranks: [1, 0] });
+  const [of3, of4, again] = ['of-3', 'of-4', 'again'].map((name) => contents(join(made, name)));
+  assert.deepEqual(again, of4);
+  assert.notDeepEqual(again, of3);
+  assert.equal((readJson(join(made, 'again', 'manifest.json')) as { seed: number }).seed, 4);
 });
 
 test('rows of another model, seed or preprocessing are not gone on with', async (t) => {

@@ -31,10 +31,10 @@ export async function extractFeatures(
   encoder: Encoder,
   options: ExtractOptions,
 ): Promise<FeaturesInfo> {
-  const { out, force = false, inputs = [], batchSize = 256, skipBadImages = false, seed = 0 } = options;
+  const { out, force = false, inputs = [], batchSize = 256, skipBadImages = false } = options;
   const { range = whole(dataset) } = options;
   const content = plannedContent(dataset, encoder, options);
-  const { flip, preprocessing } = content;
+  const { flip, seed, preprocessing } = content;
   const identity = canonicalJson({
     model: encoder.digest,
     dataset: content.dataset.digest,
@@ -68,7 +68,7 @@ const whole = ({ size }: Dataset) => ({ from: 0, to: size });
 export function plannedContent(
   dataset: Dataset,
   encoder: Encoder,
-  { flip = 'none', half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
+  { flip = 'none', seed = 0, half = false, range: { from, to } = whole(dataset) }: ExtractOptions,
 ) {
   const { digest, size, classes } = dataset;
   return {
@@ -84,6 +84,7 @@ export function plannedContent(
     trainedClassKeys: encoder.trainedOn?.classKeys ?? null,
     id: dataset.hasOwnIds ? (row: number) => dataset.id(from + row) : null,
     flip,
+    ...(flip === 'random' && { seed }),
     preprocessing: preprocessingOf(dataset, encoder),
     dtype: half ? ('float16' as const) : ('float32' as const),
     precision: encoder.precision,

@@ -101,6 +101,8 @@ const featuresSchema = z.object({
   dataset: datasetReference.nullable(),
   /** `mean`: of each image and its mirror; `random`: of one of both. */
   flip: z.enum(['none', 'mean', 'random']),
+  /** Of random flips; 0.3.0 did not record it. */
+  seed: z.int().optional(),
   preprocessing: preprocessingSchema.default(defaultPreprocessing),
   dtype: dtypeSchema,
   precision: precisionSchema,

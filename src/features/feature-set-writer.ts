@@ -20,7 +20,7 @@ import { type RowsBuilder, type RowsResume, resumeOf, writeRows } from './rows-w
 const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
 
 /** What a set holds beside its embeddings. */
-export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip'> & {
+export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip' | 'seed'> & {
   readonly preprocessing?: Preprocessing;
   readonly adapter?: AppliedAdapter;
   readonly labels: Int32Array;

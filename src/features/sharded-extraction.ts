@@ -72,14 +72,21 @@ export async function extractSharded(
 function holds(path: string, dataset: Dataset, encoder: Encoder, options: ExtractOptions): boolean {
   if (!existsSync(path)) return false;
   using set = FeatureSet.open(path);
-  const { model, dataset: of, flip, preprocessing, dtype, precision } = set.info;
   if (set.info.missing.length > 0 && !options.skipBadImages) return false;
-  const wanted = plannedContent(dataset, encoder, options);
-  return (
-    canonicalJson([model, of, flip, preprocessing, dtype, precision]) ===
-    canonicalJson([wanted.model, wanted.dataset, wanted.flip, wanted.preprocessing, wanted.dtype, wanted.precision])
-  );
+  return rowsIdentity(set.info) === rowsIdentity(plannedContent(dataset, encoder, options));
 }
+
+/** All that decides what the rows of a part are. */
+const rowsIdentity = ({
+  model,
+  dataset,
+  flip,
+  seed,
+  preprocessing,
+  dtype,
+  precision,
+}: Pick<FeaturesInfo, 'model' | 'dataset' | 'flip' | 'seed' | 'preprocessing' | 'dtype' | 'precision'>): string =>
+  canonicalJson([model, dataset, flip, seed, preprocessing, dtype, precision]);
 
 async function joinParts(
   out: string,
@@ -88,9 +95,10 @@ async function joinParts(
   options: FeatureSetOptions,
 ): Promise<void> {
   const sets = paths.map((path) => FeatureSet.open(path));
-  const { model, dim, classes, flip, preprocessing, dtype, precision } = sets[0]!.info;
+  const { model, dim, classes, flip, seed, preprocessing, dtype, precision } = sets[0]!.info;
   const content = {
     ...{ model, dim, classes, flip, preprocessing, dtype, precision },
+    ...(seed !== undefined && { seed }),
     dataset: referenceTo(dataset),
     classKeys: sets[0]!.classKeys(),
     trainedClassKeys: sets[0]!.trainedClassKeys(),
