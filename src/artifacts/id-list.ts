@@ -1,7 +1,6 @@
-import { fstatSync } from 'node:fs';
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
-import { readFully, withRegularFile } from '../base/regular-file.ts';
+import { readLargeFile } from '../base/regular-file.ts';
 import { writeAtomic } from './durable-write.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
@@ -55,7 +54,7 @@ function parseId(path: string, line: string, i: number): string {
 }
 
 function readLines(path: string, count: number): { readonly bytes: Buffer; readonly ends: Float64Array } {
-  const bytes = readBytes(path);
+  const bytes = readLargeFile(path);
   const ends = new Float64Array(count);
   let found = 0;
   for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) {
@@ -66,7 +65,3 @@ function readLines(path: string, count: number): { readonly bytes: Buffer; reado
   if (found !== count) throw new FileError(path, `holds ${formatCount(found, 'id')}, wanted ${count}`, HINT);
   return { bytes, ends };
 }
-
-/** A whole file, also beyond the 2 GB that `readFileSync` reads. */
-const readBytes = (path: string): Buffer =>
-  withRegularFile(path, (fd) => readFully(fd, path, Buffer.allocUnsafe(fstatSync(fd).size)));

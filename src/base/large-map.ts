@@ -29,3 +29,13 @@ export class LargeMap<K, V extends NonNullable<unknown>> {
     else known.set(key, value);
   }
 }
+
+/** The entries of a list of any length that occur before, too. `most`: as of `LargeMap`. */
+export function repeatedIn(entries: readonly string[], most?: number): string[] {
+  const seen = new LargeMap<string, true>(most);
+  return entries.filter((entry) => {
+    const repeated = seen.has(entry);
+    if (!repeated) seen.set(entry, true);
+    return repeated;
+  });
+}

@@ -90,3 +90,7 @@ export function readFully<T extends Uint8Array>(fd: number, path: string, target
   }
   return target;
 }
+
+/** The bytes of a regular file of any size: `readFileSync` ends at 2 GB. @throws FileError as `openRegularFile` */
+export const readLargeFile = (path: string): Buffer =>
+  withRegularFile(path, (fd) => readFully(fd, path, Buffer.allocUnsafe(fstatSync(fd).size)));

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { headObject, listObjects, readObject } from '../artifacts/object-store.ts';
 import { isObjectUrl, objectPlace, objectUrl } from '../artifacts/object-url.ts';
 import { FileError, type Hint, messageOf, UserError } from '../base/errors.ts';
+import { repeatedIn } from '../base/large-map.ts';
 import { formatCount } from '../base/progress.ts';
-import { readTextFile } from '../base/text-file.ts';
+import { decodeLines, readTextLines } from '../base/text-file.ts';
 import { byCodeUnit, entriesOf, foldersAbove, isHidden, isImage } from './class-folders.ts';
 import type { FileState, ImageSet } from './dataset.ts';
 import { SkippedFilesCounter } from './skipped-files.ts';
@@ -41,7 +42,7 @@ export async function listImages(
   };
   for (const path of paths)
     add(path === STANDARD_INPUT ? parseList('standard input', await readStandardInput(stdin)) : isObjectUrl(path) ? await objectsAt(path) : imagesAt(path)); // biome-ignore format: short
-  if (list !== undefined) add(parseList(list, isObjectUrl(list) ? await readObjectText(list) : readTextFile(list)));
+  if (list !== undefined) add(parseList(list, isObjectUrl(list) ? await readObjectLines(list) : readTextLines(list)));
   requireOwnIds(images);
   return images;
 }
@@ -90,9 +91,7 @@ async function objectsAt(url: string): Promise<readonly ListedImage[]> {
 const LINES: Hint = 'wanted a path, or {"id": "…", "path": "…"}, on each line';
 
 /** One path a line, or one JSON object with `id` and `path`. */
-function parseList(name: string, text: string): readonly ListedImage[] {
-  const lines = text.split('\n');
-  if (lines.at(-1) === '') lines.pop(); // what follows the last line's end
+function parseList(name: string, lines: readonly string[]): readonly ListedImage[] {
   if (lines.length === 0) throw new FileError(name, 'lists no images', LINES);
   return lines.map((line, i) => {
     const path = line.replace(/\r$/, '');
@@ -115,17 +114,17 @@ function parseObject(name: string, line: string, i: number): ListedImage {
   throw new FileError(name, `line ${i + 1} ${problem}`, LINES);
 }
 
-async function readStandardInput(stdin: AsyncIterable<Uint8Array>): Promise<string> {
+async function readStandardInput(stdin: AsyncIterable<Uint8Array>): Promise<string[]> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of stdin) chunks.push(chunk);
-  return textOf('standard input', Buffer.concat(chunks));
+  return linesOf('standard input', Buffer.concat(chunks));
 }
 
-const readObjectText = async (url: string): Promise<string> => textOf(url, await readObject(url));
+const readObjectLines = async (url: string): Promise<string[]> => linesOf(url, await readObject(url));
 
-function textOf(name: string, bytes: Uint8Array): string {
+function linesOf(name: string, bytes: Uint8Array): string[] {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes); // drops a byte order mark
+    return decodeLines(bytes);
   } catch {
     throw new FileError(name, 'is not in UTF-8', LINES);
   }
@@ -134,10 +133,9 @@ function textOf(name: string, bytes: Uint8Array): string {
 function requireOwnIds(images: readonly ListedImage[]): void {
   if (images.length === 0)
     throw new UserError('no images were named', { hint: 'give files, folders, or - for a list' });
-  const seen = new Set<string>();
-  const doubled = images.filter(({ id }) => seen.size === seen.add(id).size);
+  const doubled = repeatedIn(images.map(({ id }) => id));
   if (doubled.length === 0) return;
-  const first = doubled.slice(0, NAMED).map(({ id }) => id);
+  const first = doubled.slice(0, NAMED);
   throw new UserError(
     `${formatCount(doubled.length, 'image is', 'images are')} named twice: ${first.join(', ')}${doubled.length > NAMED ? ', …' : ''}`,
     { hint: 'an id belongs to one row: name each image once, or give ids of their own as JSON lines' },

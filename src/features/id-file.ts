@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { extname } from 'node:path';
-import { FileError, messageOf } from '../base/errors.ts';
-import { LargeMap } from '../base/large-map.ts';
+import { FileError } from '../base/errors.ts';
+import { repeatedIn } from '../base/large-map.ts';
+import { readTextLines } from '../base/text-file.ts';
 
 /** Ids that a message names. */
 const NAMED = 3;
@@ -16,9 +17,7 @@ export const firstFew = (ids: readonly string[]): string =>
  */
 export function readIdFile(path: string, count?: number): string[] {
   if (!statSync(path, { throwIfNoEntry: false })?.isFile()) throw new FileError(path, 'no such file, wanted ids');
-  const lines = readText(path).split('\n');
-  if (lines.at(-1) === '') lines.pop(); // what follows the last line's end
-  const ids = lines.map(extname(path) === '.jsonl' ? parseString(path) : plain(path));
+  const ids = readTextLines(path).map(extname(path) === '.jsonl' ? parseString(path) : plain(path));
   if (count !== undefined && ids.length !== count)
     throw new FileError(path, `holds ${ids.length} ids, wanted ${count}, one for each feature`, 'one id a line');
   requireDistinct(path, ids);
@@ -27,22 +26,9 @@ export function readIdFile(path: string, count?: number): string[] {
 
 /** @throws FileError naming ids that occur twice. */
 export function requireDistinct(path: string, ids: readonly string[]): void {
-  const seen = new LargeMap<string, true>();
-  const doubled = ids.filter((id) => {
-    if (seen.has(id)) return true;
-    seen.set(id, true);
-    return false;
-  });
+  const doubled = repeatedIn(ids);
   if (doubled.length > 0)
     throw new FileError(path, `names ${doubled.length} ids twice: ${firstFew(doubled)}`, 'an id belongs to one row');
-}
-
-function readText(path: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path)); // drops a byte order mark
-  } catch (error) {
-    throw new FileError(path, `is no UTF-8 text (${messageOf(error)})`, 'wanted one id a line');
-  }
 }
 
 const plain =
