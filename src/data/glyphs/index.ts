@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../../base/errors.ts';
+import type { GlyphSet } from '../drawings.ts';
 import { recordFiles } from '../recordio.ts';
 import { readSidecar } from '../sidecar.ts';
-import { buildGlyphs, type GlyphSet } from './build.ts';
+import { buildGlyphs } from './build.ts';
 import type { GlyphSetName } from './names.ts';
 import { glyphSources } from './sets.ts';
 
-export type { GlyphSet } from './build.ts';
+export type { GlyphSet } from '../drawings.ts';
 export { type GlyphSetName, glyphSetNames } from './names.ts';
 export { glyphSources } from './sets.ts';
 
