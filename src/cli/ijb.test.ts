@@ -4,9 +4,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   statSync,
   utimesSync,
@@ -170,7 +172,9 @@ test('images become features, once for each model, and features the whole matrix
   // a self-test later needs no image: its features are kept
   const crops = join(folder, 'ijb/IJBC/loose_crop');
   renameSync(crops, `${crops}-away`);
+  mkdirSync(crops); // without its files
   const alone = evaluateIjb(folder, 'alone', '--model', 'new', '--protocol', '11', '--json');
+  rmdirSync(crops);
   renameSync(`${crops}-away`, crops);
   assert.equal(alone.code, 0, alone.err);
   const self = JSON.parse(alone.out) as Evaluation;

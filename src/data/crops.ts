@@ -35,16 +35,17 @@ function requireInside(landmarks: Float32Array, { height, width }: { height: num
 
 const cropsFolder = ({ path }: Ijb): string => join(path, 'loose_crop');
 
-/** Digest of name, size and time of change of each crop; null if they are not there. */
+/** Digest of name, size and time of change of each crop; null if none of them is there. */
 export function cropFilesDigest(ijb: Ijb): string | null {
   const folder = cropsFolder(ijb);
-  if (!existsSync(folder)) return null;
   const hash = createHash('sha256');
+  let there = false;
   for (const name of ijb.images.names) {
     const stats = statSync(join(folder, name), { throwIfNoEntry: false });
+    there ||= stats !== undefined;
     hash.update(`${name}\0${stats?.size}\0${stats?.mtimeMs}\0`);
   }
-  return hash.digest('hex').slice(0, 16);
+  return there ? hash.digest('hex').slice(0, 16) : null;
 }
 
 /** When the latest change of a crop was, in milliseconds since 1970. */

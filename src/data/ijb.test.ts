@@ -9,7 +9,7 @@ import { type SmallIjb, writeSmallIjb } from '../../test/helpers/ijb.ts';
 import { ArrayFileWriter } from '../artifacts/array-file.ts';
 import { FileError } from '../base/errors.ts';
 import { mirrorInto } from './augment.ts';
-import { alignedDataset } from './crops.ts';
+import { alignedDataset, cropFilesDigest } from './crops.ts';
 import { type Ijb, type IjbSubset, openIjb } from './ijb.ts';
 import { Loader } from './loader.ts';
 import { sequentialOrder } from './sampler.ts';
@@ -241,7 +241,11 @@ test('files that are not asked for need not be there; one that is, is named', as
     () => alignedDataset(ijb),
     /tid_mid\.txt: line 3: 3\.jpg is not in .*loose_crop \(1 of \d+ images are missing\)/,
   );
+  assert.match(cropFilesDigest(ijb)!, /^[0-9a-f]{16}$/);
+  for (const name of readdirSync(join(root, 'IJBC/loose_crop'))) remove(`loose_crop/${name}`);
+  assert.equal(cropFilesDigest(ijb), null, 'an empty folder has no crops');
   remove('loose_crop');
+  assert.equal(cropFilesDigest(ijb), null);
   assert.throws(() => alignedDataset(ijb), /loose_crop: no such folder/);
   assert.throws(() => openIjb(root, 'IJBB' satisfies IjbSubset), /IJBB: no such folder/);
   assert.ok(existsSync(root));
