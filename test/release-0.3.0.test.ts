@@ -103,6 +103,9 @@ test('artefacts and runs of 0.3.0 open, evaluate, report, extract, resume and tr
     );
 });
 
+/** 0.3.0 ended resamples at twice the impostors that are accepted, which is too few in a set as small as this. */
+const DIFFERS_SINCE = /\.verification\.tar\.\d\.interval$/;
+
 /** Requires that `now` holds all that `before` holds, numbers to rounding; it may hold more. */
 function requireContained(now: unknown, before: unknown, path: string): void {
   if (typeof before === 'number' && typeof now === 'number') {
@@ -113,6 +116,7 @@ function requireContained(now: unknown, before: unknown, path: string): void {
     assert.deepEqual(now, before, path);
     return;
   }
+  if (DIFFERS_SINCE.test(path)) return;
   for (const [key, value] of Object.entries(before))
     requireContained((now as Readonly<Record<string, unknown>>)?.[key], value, `${path}.${key}`);
 }
