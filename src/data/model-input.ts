@@ -43,6 +43,8 @@ export const inputSchema = z
     error: 'background is the colour of the margins of resize: fit',
   });
 export type InputRecipe = z.infer<typeof inputSchema>;
+/** The same as it is declared: what is left out is not said, which is another thing than the default. */
+export type InputDeclaration = z.input<typeof inputSchema>;
 
 /** How pictures become what a model reads. */
 export type ModelInput = { readonly pixels: PixelMapping; readonly resize: Resize };

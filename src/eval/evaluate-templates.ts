@@ -177,7 +177,7 @@ export function evaluateTemplates(options: EvaluateTemplatesOptions): Evaluation
       allImpostors: true,
       probes: identification?.probes.templates.length ?? 0,
       galleries,
-      identities: (searched ?? verification)?.identities ?? 0,
+      ...(searched && { identities: searched.identities }),
       resamples,
     },
     models: models.map(({ name, templates, preset = 'default', differences = [], adapter }) => ({
@@ -284,7 +284,6 @@ function runVerification(
   return {
     genuine: genuine.gallery.length,
     impostors: impostors!,
-    identities: enrolled.length,
     drawn,
     tests: counts.map((count, i) => {
       const verified = verifyCounts(count, scored[i]!, cluster, drawn);

@@ -256,7 +256,7 @@ export type Evaluation = {
     /** Probes of the set, if `probes` are drawn from more. */
     readonly probesInAll?: number;
     readonly galleries: readonly number[];
-    /** Identities that are searched for in a gallery that has them or, without searches, that have a genuine pair. Missing from older evaluations. */
+    /** Identities that are searched for in a gallery that has them. Missing from older evaluations, and where nothing is searched for. */
     readonly identities?: number;
     readonly resamples: number;
   };

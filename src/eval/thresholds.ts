@@ -90,20 +90,21 @@ type PairKey = {
   readonly adapter?: AdapterKey | null | undefined;
 };
 
-/** What is known of such queries on such a gallery, in the last evaluation that has both. */
+/** What is known of such queries on such a gallery, in the last evaluation that judges it, else in the last that has both (of an oracle, say). */
 export function pairOf({ evaluations }: Thresholds, { query, gallery, adapter }: PairKey): ThresholdPair | undefined {
   const is = (key: ModelKey, name: string, digest: string | undefined): boolean =>
     'name' in key ? key.name === name : key.digest === digest;
   const isThrough = (other: AdapterKey | undefined): boolean =>
     adapter && other ? isDeepStrictEqual(keyOf(adapter), keyOf(other)) : !adapter && !other;
-  return evaluations
+  const found = evaluations
     .flatMap(({ pairs }) => pairs)
-    .findLast(
+    .filter(
       (pair) =>
         is(query, pair.query, pair.projection ?? pair.queryModel) &&
         is(gallery, pair.gallery, pair.galleryModel) &&
         ('name' in query || isThrough(pair.adapter)),
     );
+  return found.findLast(({ grade }) => grade !== undefined) ?? found.at(-1);
 }
 
 /** Whether an evaluation found that a new model's queries can search the old gallery, above the threshold of the pair. */

@@ -7,7 +7,7 @@ import { classKeysOf, importDataset, openDataset, referenceTo } from '../data/in
 import { packImage, writeRecords } from '../data/recordio.ts';
 import { type Sidecar, writeSidecar } from '../data/sidecar.ts';
 import { holdOut, sampleImages, split } from '../data/split.ts';
-import { type KnownData, relateTrainingData } from './training-data.ts';
+import { type KnownData, relateTrainingData, shareImages } from './training-data.ts';
 
 function known(path: string): KnownData {
   using dataset = openDataset(path);
@@ -80,6 +80,19 @@ test('parts of one set without class names are compared by the classes and image
     'two draws may have images in common',
   );
   assert.deepEqual(relate(second, late), { relation: 'overlapping', sharedClasses: 6, images: 'shared', comparedBy });
+});
+
+test('without their classes, sets share images for certain if they are one, or one is the set of the other', async (t) => {
+  const { root, held, rest, second, sample } = await family(t, {});
+  for (const [a, b, expected] of [
+    [held, held, true],
+    [root, held, true],
+    [sample, root, true],
+    [rest, held, false],
+    [second, held, false],
+    [sample, held, false],
+  ] as const)
+    assert.equal(shareImages(a.dataset, b.dataset), expected);
 });
 
 test('classes without images count on neither side, however many a header states', async (t) => {

@@ -37,13 +37,12 @@ export function relateTrainingData(training: KnownData | null, evaluation: Known
   return { ...(byOrigin(training, evaluation) ?? byNames(training, evaluation) ?? { relation: 'unknown' }), path };
 }
 
-/** Whether two datasets are known to have images in common: they are one, or one is a part of the other. */
-export function shareImages(a: DatasetReference, b: DatasetReference): boolean {
-  const [ours, theirs] = [originOf(a), originOf(b)];
-  return (
-    a.digest === b.digest || (ours.digest === theirs.digest && relateImages(ours.draws, theirs.draws) === 'shared')
-  );
-}
+/**
+ * Whether two datasets are known to have images in common: they are one, or one is the set that the other is a part of. Two parts of one
+ * set may have other classes, which references do not tell.
+ */
+export const shareImages = (a: DatasetReference, b: DatasetReference): boolean =>
+  a.digest === b.digest || a.digest === originOf(b).digest || originOf(a).digest === b.digest;
 
 type Draws = NonNullable<DatasetReference['origin']>['draws'];
 

@@ -23,7 +23,8 @@ export async function readVectors(
   { column, dim, double = false, hint }: VectorColumn,
 ): Promise<Vectors> {
   const decoded = await file.vectors(column, group, { double });
-  const [row, length] = 'row' in decoded ? [decoded.row, decoded.length] : [0, decoded.dim];
+  const isOther = dim !== undefined && decoded.dim !== dim; // the first row already
+  const [row, length] = 'row' in decoded && !isOther ? [decoded.row, decoded.length] : [0, decoded.dim];
   if (length === 0)
     throw new FileError(file.path, `row ${group.from + row} of column ${column} is no list of numbers`, hint);
   if ('numbers' in decoded && (dim ?? decoded.dim) === decoded.dim) return decoded;

@@ -1,6 +1,6 @@
 import { canonicalJson } from '../artifacts/digest.ts';
 import { FileError, optionHint } from '../base/errors.ts';
-import { type InputRecipe, inputSchema, modelInput } from '../data/model-input.ts';
+import { type InputDeclaration, type InputRecipe, inputSchema, modelInput } from '../data/model-input.ts';
 
 /** What a file says of itself: metadata of `mixbct export`, or none. */
 type Metadata = Readonly<Record<string, string>>;
@@ -16,12 +16,12 @@ export function inputOfExport(path: string, metadata: Metadata): InputRecipe | n
 }
 
 /** Whether an input declares how pixels are mapped, not only how pictures are resized. */
-export const declaresMapping = ({ pixels, mean, channels }: InputRecipe): boolean =>
+export const declaresMapping = ({ pixels, mean, channels }: InputDeclaration): boolean =>
   pixels !== undefined || mean !== undefined || channels === 'BGR';
 
-/** The mapping of a file of `mixbct export`, with the resize rule that is declared. */
-export const withResizeOf = (ours: InputRecipe, { resize, background }: Partial<InputRecipe>): InputRecipe =>
-  inputSchema.parse({ ...ours, background: undefined, resize, ...(background && { background }) });
+/** The input of a file of `mixbct export`, with the resize rule that is declared, if one is. */
+export const withResizeOf = (ours: InputRecipe, { resize, background }: InputDeclaration): InputRecipe =>
+  resize === undefined ? ours : inputSchema.parse({ ...ours, resize, background });
 
 /**
  * How pictures become the input of weights: as it is declared, else as `mixbct export` wrote into their file. Undefined: neither.
@@ -30,18 +30,18 @@ export const withResizeOf = (ours: InputRecipe, { resize, background }: Partial<
 export function inputOfWeights(
   path: string,
   metadata: Metadata,
-  declared: InputRecipe | undefined,
+  declared: InputDeclaration | undefined,
 ): InputRecipe | undefined {
   const ours = inputOfExport(path, metadata);
-  if (!ours) return declared;
+  if (!ours) return declared && inputSchema.parse(declared);
   if (!declared) return metadata['input'] === undefined ? undefined : ours;
   if (!declaresMapping(declared)) return withResizeOf(ours, declared);
-  const [wanted, found] = [declared, ours].map((input) => modelInput(input).pixels);
+  const [wanted, found] = [inputSchema.parse(declared), ours].map((input) => modelInput(input).pixels);
   if (canonicalJson(wanted) !== canonicalJson(found))
     throw new FileError(
       path,
       `says how it maps pixels itself (${canonicalJson(found)}), and another mapping is declared (${canonicalJson(wanted)})`,
       optionHint('leave out', ['--pixels', '--mean', '--std', '--channels']),
     );
-  return declared;
+  return withResizeOf(ours, declared);
 }

@@ -1,6 +1,6 @@
 import { optionHint, UserError } from '../base/errors.ts';
 import { describeIssues } from '../base/settings.ts';
-import { type InputRecipe, inputSchema } from '../data/model-input.ts';
+import { type InputDeclaration, inputSchema } from '../data/model-input.ts';
 import { SCRIPTED } from '../models/scripted.ts';
 import { importModel } from './import-model.ts';
 import { importOnnx, type OnnxDeclaration } from './import-onnx.ts';
@@ -8,8 +8,10 @@ import { importScripted } from './import-scripted.ts';
 import type { RunManifest } from './run-artifact.ts';
 
 /** What may be said of a model that was trained elsewhere, whatever its file is. */
-export type ModelDeclaration = Partial<{ readonly [Key in keyof InputRecipe]: InputRecipe[Key] | undefined }> &
-  Omit<OnnxDeclaration, 'input'> & {
+export type ModelDeclaration = { readonly [Key in keyof InputDeclaration]?: InputDeclaration[Key] | undefined } & Omit<
+  OnnxDeclaration,
+  'input'
+> & {
     /** A backbone's name, and the factor on its channel counts: of a PyTorch or safetensors file. */
     readonly network?: string | undefined;
     readonly width?: number | undefined;
@@ -52,12 +54,12 @@ export async function importModelFile(
 function inputOf(
   path: string,
   { pixels, mean, std, channels, resize, background }: ModelDeclaration,
-): InputRecipe | undefined {
+): InputDeclaration | undefined {
   const given = Object.entries({ pixels, mean, std, channels, resize, background });
-  const declared = Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  const declared: InputDeclaration = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   if (Object.keys(declared).length === 0) return undefined;
   const result = inputSchema.safeParse(declared);
-  if (result.success) return result.data;
+  if (result.success) return declared;
   throw new UserError(`${path}: the input that is declared has ${describeIssues(result.error, inputSchema)}`);
 }
 

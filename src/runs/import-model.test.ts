@@ -198,6 +198,10 @@ test('weights of mixbct export bring the input of their run along, which is part
     await importing({ channels: 'RGB', resize: 'crop' }, 'crop');
     using cropped = await openEncoder(at(`${to}-crop`));
     assert.deepEqual([cropped.pixels, cropped.resize.rule], [encoder.pixels, 'crop']);
+    for (const declared of [{ channels: 'RGB' }, { pixels: 'imagenet', channels: 'BGR' }] as const) {
+      const name = `resize-of-the-file-${Object.keys(declared).length}`;
+      assert.equal((await importing(declared, name)).model, run.model);
+    }
     assert.equal((await importing({ ...input, background: [...input.background] }, 'same')).model, run.model);
     await assert.rejects(
       importing({ pixels: 'imagenet', channels: 'RGB', resize: 'fit' }, 'other'),

@@ -3,7 +3,7 @@ import { fileDigest } from '../artifacts/digest.ts';
 import { requireDiskSpace } from '../artifacts/durable-write.ts';
 import { FileError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import type { InputRecipe } from '../data/model-input.ts';
+import type { InputDeclaration } from '../data/model-input.ts';
 import { backboneNames } from '../models/index.ts';
 import { loadStateDict, type StateDict, stateBytes, stateMismatchError, stateMismatches } from '../nn/state-dict.ts';
 import { buildInfo, scope } from '../torch/index.ts';
@@ -24,7 +24,7 @@ export type ImportedNetwork = {
   readonly side?: number;
   readonly width?: number;
   /** How pictures become its input; default: as `mixbct export` wrote into the file. */
-  readonly input?: InputRecipe | undefined;
+  readonly input?: InputDeclaration | undefined;
   /** Default: the name of the run's folder. */
   readonly name?: string | undefined;
 };
@@ -48,7 +48,7 @@ export async function importModel(
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<RunManifest> {
   const asked = `--network ${network} --side ${side} --width ${width}`;
-  const recipeOf = (embeddingDim: number, input = declared): Recipe =>
+  const recipeOf = (embeddingDim: number, input: InputDeclaration | undefined = declared): Recipe =>
     parseRecipe({ network: { name: network, embeddingDim, inputSide: side, width }, ...(input && { input }) }, asked);
   recipeOf(1); // checks the options before anything is read or written
   return await runArtifact.write(out, { force, inputs: [path] }, async (folder) => {

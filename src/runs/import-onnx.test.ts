@@ -122,6 +122,8 @@ test('files of mixbct export need no declaration and embed as the run does, floa
     return await openEncoder(at('crop'));
   })();
   assert.deepEqual([stretched.resize.rule, stretched.pixels.channels], ['crop', 'BGR']);
+  const manifest = await importModelFile(at('declared-mapped.onnx'), { channels: 'RGB' }, at('unsaid'));
+  assert.equal((manifest.recipe as { input?: { resize?: string } }).input!.resize, 'fit');
 });
 
 test('weights beside the file come along, and are checked', async (t) => {

@@ -5,7 +5,7 @@ import { requireDiskSpace } from '../artifacts/durable-write.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
 import { FileError, optionHint, UserError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
-import { type InputRecipe, inputSchema, modelInput } from '../data/model-input.ts';
+import { type InputDeclaration, type InputRecipe, inputSchema, modelInput } from '../data/model-input.ts';
 import { loadOnnxRuntime } from '../encoders/onnx-runtime.ts';
 import { readOnnxFile } from '../encoders/onnx-schema.ts';
 import { type OnnxInterface, OnnxSession, type OnnxValue, onnxMessage } from '../encoders/onnx-session.ts';
@@ -17,7 +17,7 @@ import { type RunManifest, runArtifact, runFiles } from './run-artifact.ts';
 /** What an ONNX file does not say of itself. */
 export type OnnxDeclaration = {
   /** How pictures become its input; absent only where the file has metadata of `mixbct export`, or takes bytes. */
-  readonly input?: InputRecipe | undefined;
+  readonly input?: InputDeclaration | undefined;
   /** Default: the name in the metadata of `mixbct export`, or of the run's folder. */
   readonly name?: string | undefined;
   /** Height and width of its input, where the file leaves them open. */
@@ -180,11 +180,10 @@ function outputOf(path: string, outputs: readonly OnnxValue[], wanted: string | 
 function inputOf(
   path: string,
   { type }: OnnxInterface,
-  declared: InputRecipe | undefined,
+  declared: InputDeclaration | undefined,
   ours: InputRecipe | null,
 ): InputRecipe {
-  const { resize = 'stretch', background } = declared ?? ours ?? {};
-  const resized = { resize, ...(background && { background }) };
+  const { resize, background } = declared?.resize === undefined && ours ? ours : (declared ?? {});
   const mapped = declared?.pixels !== undefined || declared?.mean !== undefined;
   const turned = declared?.channels === 'BGR';
   if (mapped ? ours || type === 'uint8' : ours && turned)
@@ -193,9 +192,9 @@ function inputOf(
       `${type === 'uint8' ? 'maps' : 'says how it maps'} pixels itself, and a mapping is declared`,
       optionHint('leave out', ['--pixels', '--mean', '--std', '--channels']),
     );
-  if (type === 'uint8') return inputSchema.parse({ ...resized, mean: 0, std: 1, channels: declared?.channels });
-  if (ours) return withResizeOf(ours, resized);
-  if (declared && mapped) return declared;
+  if (type === 'uint8') return inputSchema.parse({ resize, background, mean: 0, std: 1, channels: declared?.channels });
+  if (ours) return withResizeOf(ours, { resize, background });
+  if (declared && mapped) return inputSchema.parse(declared);
   throw new FileError(path, 'does not say how pixels become its input', [
     optionHint('name it with --pixels'),
     optionHint('give --mean and --std, in units of bytes'),

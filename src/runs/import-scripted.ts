@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { fileDigest } from '../artifacts/digest.ts';
+import { inputSchema } from '../data/model-input.ts';
 import { SCRIPTED, ScriptedBackbone } from '../models/scripted.ts';
 import { type ImportedNetwork, importedRunFields } from './import-model.ts';
 import { parseRecipe } from './load-recipe.ts';
@@ -14,10 +15,11 @@ import { copyScript, writeBackbone } from './write-model.ts';
  */
 export async function importScripted(
   path: string,
-  { side = 112, input, name }: Omit<ImportedNetwork, 'network' | 'width'>,
+  { side = 112, input: declared, name }: Omit<ImportedNetwork, 'network' | 'width'>,
   out: string,
   { force = false }: { readonly force?: boolean } = {},
 ): Promise<RunManifest> {
+  const input = declared && inputSchema.parse(declared);
   return await runArtifact.write(out, { force, inputs: [path] }, (folder) => {
     const backbone = new ScriptedBackbone({ file: path, embeddingDim: null, inputSide: side });
     try {

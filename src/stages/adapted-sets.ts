@@ -18,7 +18,7 @@ export type CrossedSpace = {
   readonly map?: (rows: Float32Array) => Float32Array;
   /** What it went through; absent: a projection that was trained with the model. */
   readonly adapter?: CrossingAdapter;
-  /** Digest of the model with this projection, where it is known. */
+  /** Digest of the model with this projection; of the set, where that is not known. */
   readonly projection?: string;
 };
 
@@ -59,7 +59,7 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
           { hint: 'extract both with the same run, the second with: mixbct extract … --space old' },
         );
       requireDimOf(old, set);
-      return { role: 'inOldSpace', dim, path, ...(model && { projection: model.digest }) };
+      return { role: 'inOldSpace', dim, path, projection: model?.digest ?? set.digest };
     }
     const [from, to] = adapter.direction === 'query' ? [own, old] : [old, own];
     if (adapter.from !== digestIn(from) || adapter.to !== digestIn(to))

@@ -283,7 +283,8 @@ test('a feature set that has changed, lacks rows or ids, or names no model is re
   assert.equal((await migrationStatus(url)).moved, COUNT);
   await gallery.remove('elsewhere/1.pgm');
   await write('new', embeddings('newer', DIM + 4, 0.3), DIM + 4);
-  await assert.rejects(migrate({ url }), /new is not what it was when the migration .* began.*\n.*migrate rollback/);
+  for (const options of [{ url }, { url, features }])
+    await assert.rejects(migrate(options), /new is not what it was when the migration .* began.*\n.*migrate rollback/);
 });
 
 test('images of a column of paths, of a column of bytes and of a folder by id give the vectors of mixbct embed', async (t) => {

@@ -120,13 +120,12 @@ async function sourceOf(
   const source = await openSource(options, gallery);
   if (isSameSource(source, { source: began, target })) return source;
   source[Symbol.dispose]();
-  throw new UserError(
-    `${gallery.url}: its migration takes new vectors from ${sourceText(began, target)}, not from ${sourceText(source.record, source.target)}`,
-    {
-      // biome-ignore format: short
-      hint: `go on with that: mixbct migrate resume '${gallery.url}', or end it: mixbct migrate rollback '${gallery.url}'`,
-    },
-  );
+  const [wanted, given] = [sourceText(began, target), sourceText(source.record, source.target)];
+  if (wanted === given) return await reopenSource(began, target, gallery); // it is not what it was
+  throw new UserError(`${gallery.url}: its migration takes new vectors from ${wanted}, not from ${given}`, {
+    // biome-ignore format: short
+    hint: `go on with that: mixbct migrate resume '${gallery.url}', or end it: mixbct migrate rollback '${gallery.url}'`,
+  });
 }
 
 const recordOf = (from: Stamp, { target, record }: OpenedSource, order: OrderFile | null): MigrationRecord => ({

@@ -24,6 +24,10 @@ test('a gallery that a killed attempt loaded is taken for its own, any other tab
   await loadGallery({ features: at('old'), url });
   await assert.rejects(load('faces'), /there is a table faces already/);
   assert.ok(!existsSync(at('loading')));
+  // nor is it taken after an attempt that failed before it came to the table
+  await assert.rejects(loadOnce({ features: at('old'), url: `sqlite:${at('old')}#faces` }, at('loading')));
+  assert.ok(!existsSync(at('loading')));
+  await assert.rejects(load('faces'), /there is a table faces already/);
   // killed after the table was there
   writeFileSync(at('loading'), '');
   assert.equal(await load('faces'), COUNT);

@@ -11,7 +11,6 @@ import { UserError } from '../base/errors.ts';
 import type { Reporter } from '../base/progress.ts';
 import { FeatureSet } from '../features/index.ts';
 import { openEncoder } from '../runs/open-encoder.ts';
-import { TableExistsError } from '../stores/new-gallery.ts';
 import { parseStoreUrl, withoutPassword } from '../stores/store-url.ts';
 import { type LoadGalleryOptions, loadGallery } from './galleries.ts';
 import { cutOver, migrate, migrationStatus, verifyGallery } from './migrate.ts';
@@ -131,7 +130,8 @@ export async function rollOut(options: RollOutOptions): Promise<void> {
 
 /**
  * Loads a gallery. The file `loading` tells an attempt after one that was killed that the table may be there already: it is made before
- * anything else is written of it. → the number of rows. @throws UserError if there is such a table that no attempt has made
+ * anything else is written of it. A first attempt that fails, whatever the cause, takes it back: it may not have come to the table, and
+ * then that is somebody else's. → the number of rows. @throws UserError if there is such a table that no attempt has made
  */
 export async function loadOnce(gallery: LoadGalleryOptions, loading: string): Promise<number> {
   const resume = existsSync(loading);
@@ -139,7 +139,7 @@ export async function loadOnce(gallery: LoadGalleryOptions, loading: string): Pr
   try {
     return (await loadGallery(gallery, { resume })).rows;
   } catch (error) {
-    if (error instanceof TableExistsError && !resume) rmSync(loading);
+    if (!resume) rmSync(loading);
     throw error;
   }
 }

@@ -203,6 +203,10 @@ test('what an evaluation found through an adapter or a projection says nothing o
   assert.equal((await ask(file))[0]!.hits.length, 0);
   pairOfModels(file, 'turned', 'turned', {}, 2);
   assert.equal((await ask(file))[0]!.hits.length, 10, 'that of the new gallery is another');
+  // nor do rows that are still mapped have it while the others have become the model's own
+  await finishMigration(url);
+  await migrate({ url, features: at('turned'), limit: 8, batchSize: 8 });
+  assert.equal((await ask(file))[0]!.hits.length, 10);
 });
 
 test('queries without a verdict do not search a gallery of another model, and a roll-out says why it leaves them out', async (t) => {

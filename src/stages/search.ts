@@ -50,7 +50,10 @@ type Queries = {
   readonly model: { readonly name: string; readonly digest: string };
 };
 
-/** How queries are compared with the vectors of one model. */
+/** Vectors that an adapter mapped into a model's space, and that model's own, are not judged alike. */
+const spaceKey = ({ model, adapter }: Stamp): string => `${model.digest}+${adapter?.digest ?? ''}`;
+
+/** How queries are compared with the vectors of one model, by `spaceKey`. */
 type Comparison = { readonly map: (query: Float32Array) => Float32Array; readonly pair: ThresholdPair | undefined };
 
 /**
@@ -67,12 +70,13 @@ export async function searchGallery(options: SearchGalleryOptions): Promise<Quer
   using adapter = options.adapter === undefined ? null : Adapter.open(options.adapter);
   const spaces = migration?.phase === 'moving' ? [stamp, migration.target] : [stamp];
   const comparisons = new Map<string, Comparison>();
-  for (const space of spaces) comparisons.set(space.model.digest, comparisonWith(store, space, queries, { adapter, thresholds })); // biome-ignore format: short
+  for (const space of spaces) comparisons.set(spaceKey(space), comparisonWith(store, space, queries, { adapter, thresholds })); // biome-ignore format: short
   if (comparisons.size > 1 && !isCalibrated(comparisons))
     logLine('note: there is no calibration for both models: cosines are compared as they are');
   const found: QueryHits[] = [];
   for (const [i, query] of queries.names.entries()) {
-    const vectors = new Map([...comparisons].map(([digest, { map }]) => [digest, map(queries.vectors[i]!)]));
+    const inSpace = (space: Stamp): Float32Array => comparisons.get(spaceKey(space))!.map(queries.vectors[i]!);
+    const vectors = new Map(spaces.map((space) => [space.model.digest, inSpace(space)]));
     found.push({ query, hits: merged(await searchedBy(store, vectors, { k, fields }), comparisons, k) });
   }
   return found;
@@ -184,7 +188,7 @@ function merged(
 ): GalleryHit[] {
   const found: GalleryHit[] = [];
   for (const { stamp, hits } of spaces) {
-    const { pair } = comparisons.get(stamp.model.digest)!;
+    const { pair } = comparisons.get(spaceKey(stamp))!;
     for (const { key, score, fields } of hits!) {
       if (pair && pair.threshold.value !== null && score <= pair.threshold.value) continue;
       const logOdds = pair?.calibration ? calibrateOne(pair.calibration, score) : null;

@@ -125,6 +125,16 @@ test('a service that reads the file accepts what the evaluation says, and has sc
   assert.equal(byName, byDigest);
   assert.equal(byName!.grade, evaluation.candidates[0]!.dropIn!.grade);
   assert.equal(pairOf(thresholds, { query: { digest: 'other' }, gallery: { digest: 'digest of old' } }), undefined);
+  // a later evaluation that does not judge the model, because it is its oracle, says less
+  const { grade: _, ...ungraded } = byDigest!;
+  const later = { ...thresholds.evaluations[0]!, pairs: [ungraded] };
+  assert.equal(
+    pairOf(
+      { ...thresholds, evaluations: [...thresholds.evaluations, later] },
+      { query: { digest: 'digest of new' }, gallery: { digest: 'digest of old' } },
+    ),
+    byDigest,
+  );
 });
 
 test('the published JSON Schema describes the file, and the terminal shows what is in it', async (t) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { connect } from '@lancedb/lancedb';
+import { type Connection, connect, type Table } from '@lancedb/lancedb';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
@@ -53,6 +53,27 @@ const queries = new Map([
   [other.model.digest, vectorOf(3, 2)],
 ]);
 
+/** Adds a row `late` while the table is given other vectors, once. */
+function addWhileSwapping(t: TestContext, db: Connection, table: Table): void {
+  let writes = 1;
+  const prototype = Object.getPrototypeOf(table);
+  const merge = prototype.mergeInsert;
+  t.mock.method(prototype, 'mergeInsert', function (this: typeof table, on: string) {
+    const builder = merge.call(this, on);
+    const matched = builder.whenMatchedUpdateAll.bind(builder);
+    builder.whenMatchedUpdateAll = () => {
+      const updating = matched();
+      const execute = updating.execute.bind(updating);
+      updating.execute = async (data: never) => {
+        if (this.name === 'faces' && writes-- > 0) await (await db.openTable('faces')).add([{ id: 'late', vector: [...vectorOf(9, 5)] }]); // biome-ignore format: short
+        return await execute(data);
+      };
+      return updating;
+    };
+    return builder;
+  });
+}
+
 test('LanceDB: a swap to vectors of equal dimensions and back', async (t) => {
   const { store, content } = await movedGallery(t);
   const before = await content();
@@ -95,28 +116,26 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
 
 test('LanceDB: a row that is written while the swap runs is noticed, and all rows are as they were', async (t) => {
   const { db, table, store, content } = await movedGallery(t);
-  let writes = 1;
-  const prototype = Object.getPrototypeOf(table);
-  const merge = prototype.mergeInsert;
-  t.mock.method(prototype, 'mergeInsert', function (this: typeof table, on: string) {
-    const builder = merge.call(this, on);
-    const matched = builder.whenMatchedUpdateAll.bind(builder);
-    builder.whenMatchedUpdateAll = () => {
-      const updating = matched();
-      const execute = updating.execute.bind(updating);
-      updating.execute = async (data: never) => {
-        if (this.name === 'faces' && writes-- > 0) await (await db.openTable('faces')).add([{ id: 'late', vector: [...vectorOf(9, 5)] }]); // biome-ignore format: short
-        return await execute(data);
-      };
-      return updating;
-    };
-    return builder;
-  });
+  addWhileSwapping(t, db, table);
   const before = await content();
   await assert.rejects(store.cutOver(), /1 row has no new vector\n.*migrate run/);
   assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
   assert.equal((await store.state()).migration!.phase, 'moving');
   assert.deepEqual((await store.page(null, 10, { only: 'unmoved' })).map(({ key }) => key), ['late']); // biome-ignore format: short
+});
+
+test('LanceDB: a rollback that a write overtakes, after a cut-over that was killed before its record, leaves what is there', async (t) => {
+  const { db, table, url, store, content } = await movedGallery(t);
+  await store.cutOver();
+  const begun = { migration: JSON.stringify(migrationTo(other)), swapping: 'then' };
+  await writeRecord(db, 'faces.vector', { ...(await readRecord(db, 'faces.vector')), ...begun });
+  await using after = await openStore(url);
+  const before = await content();
+  addWhileSwapping(t, db, table);
+  await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
+  assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  assert.deepEqual((await after.search(queries, { k: 1 })).map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['other', 'r3']]); // biome-ignore format: short
 });
 
 test('LanceDB: more vectors than memory may hold are swapped at once, too, and taken back with what was written meanwhile', async (t) => {

@@ -311,9 +311,11 @@ class LanceStore implements GalleryStore {
   async #swap(look: Look, dim: number, had: 'keep' | 'drop'): Promise<number> {
     const { gallery } = look;
     const beside = await this.#beside(look);
+    // the phase may be what the vectors tell of a swap that was killed, while the record has the one before
+    const settled = { migration: JSON.stringify(look.migration), swapping: null };
     if (had === 'keep') {
       // of a swap that was killed before it was: who looks while `former` is made anew needs not ask it
-      if (look.record.swapping !== null) await this.#save(look, { swapping: null });
+      if (look.record.swapping !== null) await this.#save(look, settled);
       await this.#keepFormer(gallery, beside);
     }
     await this.#save(look, { swapping: new Date().toISOString() });
@@ -323,7 +325,7 @@ class LanceStore implements GalleryStore {
     if (late > 0) {
       const given = await this.#db.openTable(besideName(gallery, had === 'keep' ? 'former' : 'beside'));
       await undoSwap(this.#table, gallery, swap, await besideIndex(given, everyRow));
-      await this.#save(look, { swapping: null });
+      await this.#save(look, settled);
     }
     return late;
   }
