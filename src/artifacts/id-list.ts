@@ -1,6 +1,6 @@
 import { FileError } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
-import { readLargeFile } from '../base/regular-file.ts';
+import { readRegularFile } from '../base/regular-file.ts';
 import { writeAtomic } from './durable-write.ts';
 
 /** Ids of the images of a dataset or of the rows of a feature set, by position. */
@@ -54,7 +54,7 @@ function parseId(path: string, line: string, i: number): string {
 }
 
 function readLines(path: string, count: number): { readonly bytes: Buffer; readonly ends: Float64Array } {
-  const bytes = readLargeFile(path);
+  const bytes = readRegularFile(path);
   const ends = new Float64Array(count);
   let found = 0;
   for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LargeMap, repeatedIn } from './large-map.ts';
+import { LargeMap, positionsIn, repeatedIn } from './large-map.ts';
 
 test('a map of several maps has each key once, whichever of them it is in', () => {
   const map = new LargeMap<string, number>(2);
@@ -12,4 +12,9 @@ test('a map of several maps has each key once, whichever of them it is in', () =
 test('entries that occur before are found, whichever map knows them', () => {
   assert.deepEqual(repeatedIn(['a', 'b', 'c', 'a', 'd', 'e', 'e', 'a', 'c'], 2), ['a', 'e', 'a', 'c']);
   assert.deepEqual(repeatedIn(['a', 'b']), []);
+});
+
+test('an entry that stands several times in a list has its last place', () => {
+  const positions = positionsIn(['a', 'b', 'a']);
+  assert.deepEqual([positions.get('a'), positions.get('b'), positions.get('c')], [2, 1, undefined]);
 });

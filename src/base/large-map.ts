@@ -23,11 +23,17 @@ export class LargeMap<K, V extends NonNullable<unknown>> {
   }
 
   set(key: K, value: V): void {
-    const last = this.#maps.at(-1)!;
-    const known = this.#maps.find((map) => map.has(key)) ?? last;
-    if (known === last && last.size === this.#most && !last.has(key)) this.#maps.push(new Map([[key, value]]));
-    else known.set(key, value);
+    const known = this.#maps.find((map) => map.has(key));
+    if (!known && this.#maps.at(-1)!.size === this.#most) this.#maps.push(new Map());
+    (known ?? this.#maps.at(-1)!).set(key, value);
   }
+}
+
+/** Where each entry of a list of any length stands; the last place, if there are several. */
+export function positionsIn(entries: readonly string[]): LargeMap<string, number> {
+  const positions = new LargeMap<string, number>();
+  for (const [position, entry] of entries.entries()) positions.set(entry, position);
+  return positions;
 }
 
 /** The entries of a list of any length that occur before, too. `most`: as of `LargeMap`. */

@@ -55,8 +55,15 @@ export function withRegularFile<T>(path: string, use: (fd: number) => T): T {
   }
 }
 
-/** The bytes of a regular file. @throws FileError as `openRegularFile` */
-export const readRegularFile = (path: string): Buffer => withRegularFile(path, (fd) => readFileSync(fd));
+/** Bytes that `readFileSync` reads at most. */
+const MOST_OF_NODE = 2 ** 31 - 1;
+
+/** The bytes of a regular file of any size. @throws FileError as `openRegularFile` */
+export const readRegularFile = (path: string): Buffer =>
+  withRegularFile(path, (fd) => {
+    const { size } = fstatSync(fd);
+    return size > MOST_OF_NODE ? readFully(fd, path, Buffer.allocUnsafe(size)) : readFileSync(fd);
+  });
 
 /** A regular file that is open for reading until it is closed. */
 export class OpenFile implements Disposable {
@@ -90,7 +97,3 @@ export function readFully<T extends Uint8Array>(fd: number, path: string, target
   }
   return target;
 }
-
-/** The bytes of a regular file of any size: `readFileSync` ends at 2 GB. @throws FileError as `openRegularFile` */
-export const readLargeFile = (path: string): Buffer =>
-  withRegularFile(path, (fd) => readFully(fd, path, Buffer.allocUnsafe(fstatSync(fd).size)));

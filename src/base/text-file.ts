@@ -1,5 +1,5 @@
 import { FileError, messageOf } from './errors.ts';
-import { readLargeFile } from './regular-file.ts';
+import { readRegularFile } from './regular-file.ts';
 
 const NEWLINE = 0x0a;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -38,7 +38,7 @@ export function decodeLines(bytes: Uint8Array, block = BLOCK): string[] {
 function decodeFile<T>(path: string, decode: (bytes: Buffer) => T): T {
   let bytes: Buffer;
   try {
-    bytes = readLargeFile(path);
+    bytes = readRegularFile(path);
   } catch (error) {
     const problem = error instanceof FileError ? error.problem.slice(`${path}: `.length) : messageOf(error);
     throw new FileError(path, `cannot be read (${problem})`);

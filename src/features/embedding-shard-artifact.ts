@@ -33,10 +33,6 @@ export const planSchema = z.object({
 });
 export type EmbeddingPlan = z.infer<typeof planSchema>;
 
-/** Bytes of an embedding as it is stored. */
-export const rowBytes = ({ dim, dtype }: Pick<EmbeddingPlan, 'dim' | 'dtype'>): number =>
-  dim * (dtype === 'float16' ? 2 : 4);
-
 const shardSchema = planSchema.extend({
   /** Which of them this is, from 1. */
   shard: z.int().positive(),

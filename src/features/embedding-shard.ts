@@ -19,10 +19,9 @@ import {
   type EmbeddingShardInfo,
   embeddingShardArtifact,
   planOf,
-  rowBytes,
 } from './embedding-shard-artifact.ts';
 import { npyTypes } from './feature-set.ts';
-import { featureFiles, modelOf, preprocessingOf } from './feature-set-artifact.ts';
+import { featureFiles, modelOf, preprocessingOf, rowBytes } from './feature-set-artifact.ts';
 import { missingPositions, readSavedMissingRows, removeSavedMissingRows } from './missing-rows.ts';
 import { NpyFile, readNpy, writeNpy } from './npy.ts';
 import { resumeOf, writeRows } from './rows-writer.ts';

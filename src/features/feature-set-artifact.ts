@@ -72,6 +72,11 @@ export const modelOf = ({
 export const dtypeSchema = z.enum(['float32', 'float16']).default('float32');
 export const precisionSchema = z.enum(['float32', 'bf16', 'fp16']).default('float32');
 
+type StoredRows = { readonly dim: number; readonly dtype: z.infer<typeof dtypeSchema> };
+
+/** Bytes of an embedding as it is stored. */
+export const rowBytes = ({ dim, dtype }: StoredRows): number => dim * (dtype === 'float16' ? 2 : 4);
+
 /** `query`: an adapter maps the new model's embeddings into the old space. `gallery`: the old model's into the new space. */
 export const adapterDirections = ['query', 'gallery'] as const;
 export type AdapterDirection = (typeof adapterDirections)[number];

@@ -12,12 +12,13 @@ import {
   featureFiles,
   featureSetArtifact,
   type Preprocessing,
+  rowBytes,
 } from './feature-set-artifact.ts';
 import { writeNpy } from './npy.ts';
 import { type RowsBuilder, type RowsResume, resumeOf, writeRows } from './rows-writer.ts';
 
-/** Bytes of one number, and of a row's label and family. */
-const [BYTES, LABEL_BYTES] = [{ float32: 4, float16: 2 }, 12] as const;
+/** Bytes of a row's label and family. */
+const LABEL_BYTES = 12;
 
 /** What a set holds beside its embeddings. */
 export type FeatureSetContent = Pick<FeaturesInfo, 'dim' | 'classes' | 'model' | 'dataset' | 'flip' | 'seed'> & {
@@ -64,7 +65,7 @@ export function writeFeatureSet(
   fill: (builder: RowsBuilder) => Promise<void> | void,
 ): Promise<FeaturesInfo> {
   const target = { path, count: labels.length, dim: info.dim, dtype, id, resume };
-  const bytes = labels.length * (info.dim * BYTES[dtype] + LABEL_BYTES);
+  const bytes = labels.length * (rowBytes({ dim: info.dim, dtype }) + LABEL_BYTES);
   const how = { ...options, bytes, ...resumeOf(target) };
   return featureSetArtifact.write(path, how, async (directory) => {
     const { rows, missing } = await writeRows(target, directory, fill);

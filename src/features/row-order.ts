@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { FileError, optionHint } from '../base/errors.ts';
-import { LargeMap } from '../base/large-map.ts';
+import { positionsIn } from '../base/large-map.ts';
 import { progressIfLong } from '../base/progress.ts';
 import type { Dataset } from '../data/index.ts';
 import { ForeignNpy } from './foreign-npy.ts';
@@ -33,8 +33,7 @@ export function orderById(
   dataset: Dataset,
   allowMissing: boolean,
 ): RowOrder {
-  const place = new LargeMap<string, number>();
-  for (const [row, id] of ids.entries()) place.set(id, row);
+  const place = positionsIn(ids);
   const rows = new Int32Array(dataset.size);
   const missing: MissingRow[] = [];
   const used = new Uint8Array(ids.length);

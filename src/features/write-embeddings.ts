@@ -9,8 +9,8 @@ import { version as mixbct } from '../base/version.ts';
 import { type EmbeddingBlock, encodings } from './embedding-encodings.ts';
 import { EMBEDDINGS, embeddingFiles, formatOf } from './embedding-files.ts';
 import type { EmbeddingShard } from './embedding-shard.ts';
-import { type EmbeddingPlan, planOf, rowBytes } from './embedding-shard-artifact.ts';
-import type { AppliedAdapter } from './feature-set-artifact.ts';
+import { type EmbeddingPlan, planOf } from './embedding-shard-artifact.ts';
+import { type AppliedAdapter, rowBytes } from './feature-set-artifact.ts';
 import type { MissingRow } from './missing-rows.ts';
 
 /** Numbers of a block of rows, and of a row group of a Parquet file. */

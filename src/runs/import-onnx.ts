@@ -183,7 +183,7 @@ function inputOf(
   declared: InputDeclaration | undefined,
   ours: InputRecipe | null,
 ): InputRecipe {
-  const { resize, background } = declared?.resize === undefined && ours ? ours : (declared ?? {});
+  const resized = ours ? withResizeOf(ours, declared ?? {}) : declared;
   const mapped = declared?.pixels !== undefined || declared?.mean !== undefined;
   const turned = declared?.channels === 'BGR';
   if (mapped ? ours || type === 'uint8' : ours && turned)
@@ -192,9 +192,9 @@ function inputOf(
       `${type === 'uint8' ? 'maps' : 'says how it maps'} pixels itself, and a mapping is declared`,
       optionHint('leave out', ['--pixels', '--mean', '--std', '--channels']),
     );
+  const { resize, background } = resized ?? {};
   if (type === 'uint8') return inputSchema.parse({ resize, background, mean: 0, std: 1, channels: declared?.channels });
-  if (ours) return withResizeOf(ours, { resize, background });
-  if (declared && mapped) return inputSchema.parse(declared);
+  if (resized && (ours || mapped)) return inputSchema.parse(resized);
   throw new FileError(path, 'does not say how pixels become its input', [
     optionHint('name it with --pixels'),
     optionHint('give --mean and --std, in units of bytes'),

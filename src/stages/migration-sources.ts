@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Adapter } from '../adapt/index.ts';
 import { optionHint, UserError } from '../base/errors.ts';
-import { LargeMap } from '../base/large-map.ts';
+import { positionsIn } from '../base/large-map.ts';
 import { readRegularFile } from '../base/regular-file.ts';
 import { mirrorInto } from '../data/augment.ts';
 import { decodeBatch } from '../data/batch-decoder.ts';
@@ -88,8 +88,7 @@ function featureSource(path: string, { stamp: { normalised } }: Gallery): Opened
       throw new UserError(`${path} has no ids, so none of its rows can be told from another`, {
         hint: 'extract it from a data set with ids, or import it with ids: mixbct import-features … --ids',
       });
-    const rowOf = new LargeMap<string, number>();
-    for (let row = 0; row < set.info.count; row++) rowOf.set(set.id(row)!, row);
+    const rowOf = positionsIn(Array.from({ length: set.info.count }, (_, row) => set.id(row)!));
     const missing = set.missing();
     return {
       target,

@@ -1,7 +1,7 @@
 import { copyFileSync, linkSync, realpathSync, statSync } from 'node:fs';
 import { extname } from 'node:path';
 import { fsyncPath } from '../artifacts/durable-write.ts';
-import { LargeMap } from '../base/large-map.ts';
+import { type LargeMap, positionsIn } from '../base/large-map.ts';
 import { byCodeUnit } from '../data/class-folders.ts';
 import { embeddingFiles } from '../features/embedding-files.ts';
 import { requireDistinct } from '../features/id-file.ts';
@@ -51,9 +51,7 @@ export abstract class GalleryFile implements Disposable {
   ) {
     requireDistinct(where, keys);
     [this.path, this.state, this.dim, this.keys] = [path, state, dim, keys];
-    const positions = new LargeMap<string, number>();
-    for (const [row, key] of keys.entries()) positions.set(key, row);
-    this.positions = positions;
+    this.positions = positionsIn(keys);
     this.sorted = [...keys].sort(byCodeUnit);
   }
 

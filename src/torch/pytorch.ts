@@ -1,10 +1,10 @@
 import { constants } from 'node:buffer';
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { FileError, messageOf } from '../base/errors.ts';
 import { Opaque, readPickle, unknownName } from '../base/pickle.ts';
-import { readFully, withRegularFile } from '../base/regular-file.ts';
+import { readRegularFile } from '../base/regular-file.ts';
 import { checkpointPickle, contiguous, View } from './checkpoint-pickle.ts';
 import { isLegacyCheckpoint, readLegacyCheckpoint } from './legacy-checkpoint.ts';
 import { METADATA } from './pytorch-writer.ts';
@@ -83,17 +83,15 @@ function legacyArchive(path: string): Archive {
 }
 
 /** The bytes of a checkpoint in the older format, whose parts can only be found one after the other. @throws FileError if they are too many */
-const readWhole = (path: string): Buffer =>
-  withRegularFile(path, (fd) => {
-    const { size } = fstatSync(fd);
-    if (size > constants.MAX_LENGTH)
-      throw new FileError(
-        path,
-        `has ${size} bytes, and of the format before PyTorch 1.6 at most ${constants.MAX_LENGTH} can be read`,
-        RESAVE,
-      );
-    return readFully(fd, path, Buffer.allocUnsafe(size));
-  });
+function readWhole(path: string): Buffer {
+  const { size } = statSync(path);
+  if (size <= constants.MAX_LENGTH) return readRegularFile(path);
+  throw new FileError(
+    path,
+    `has ${size} bytes, and of the format before PyTorch 1.6 at most ${constants.MAX_LENGTH} can be read`,
+    RESAVE,
+  );
+}
 
 async function zipArchive(path: string, zip: Zip): Promise<Archive> {
   const root = rootOf(path, zip);
