@@ -16,7 +16,7 @@ export type GlyphSet = {
   readonly imageDigest: string;
 };
 
-/** A typeface, or a designer's set of emoji. Those of one family are relatives. */
+/** A typeface, or a designer's set of icons. Those of one family are relatives. */
 type Source = { readonly name: string; readonly family: string };
 
 type Build<S extends Source> = {
@@ -33,6 +33,8 @@ type Build<S extends Source> = {
   readonly things: readonly string[];
   /** Sources that must draw a thing for it to be a class. */
   readonly drawings: number;
+  /** Skip every picture that several sources have, too. */
+  readonly distinct?: boolean;
   readonly encode: (pixels: Uint8Array) => Uint8Array;
   /** What the picture of a thing by source `i` is called. */
   readonly id?: (thing: number, i: number) => string;
@@ -58,6 +60,7 @@ export async function buildDrawings<S extends Source>(sources: readonly S[], bui
       bar.update(i + 1, source.name);
     }
     bar.stop();
+    if (build.distinct) removeShared(drawn);
     return await merge(sources, drawn, build);
   } catch (error) {
     throw toDiskFullError(prefix, error);
@@ -97,6 +100,17 @@ export class DrawingFile {
     this.#slots.set(thing, slot);
   }
 
+  /** Hashes of all pictures that were added. */
+  hashes(): Iterable<string> {
+    return this.#things.keys();
+  }
+
+  /** Removes the picture with this hash. */
+  remove(hash: string): void {
+    const thing = this.#things.get(hash);
+    if (thing !== undefined) this.#slots.delete(thing);
+  }
+
   has(thing: number): boolean {
     return this.#slots.has(thing);
   }
@@ -109,6 +123,13 @@ export class DrawingFile {
   close(): void {
     closeSync(this.#fd);
   }
+}
+
+/** Removes every picture that several sources have. */
+function removeShared(drawn: readonly DrawingFile[]): void {
+  const sources = new Map<string, number>();
+  for (const file of drawn) for (const hash of file.hashes()) sources.set(hash, (sources.get(hash) ?? 0) + 1);
+  for (const [hash, count] of sources) if (count > 1) for (const file of drawn) file.remove(hash);
 }
 
 async function merge<S extends Source>(

@@ -9,7 +9,6 @@ export {
   referenceTo,
   requireSameDataset,
 } from './dataset-reference.ts';
-export { emojiSources, getEmoji } from './emoji/index.ts';
 export {
   type GetResult,
   type GlyphSetName,
@@ -18,6 +17,7 @@ export {
   glyphSetNames,
   glyphSources,
 } from './glyphs/index.ts';
+export { getIcons, iconSources } from './icons/index.ts';
 export {
   type Enrolment,
   type Ijb,

@@ -1,6 +1,6 @@
-import { emojiSetNames } from './emoji/names.ts';
 import { glyphSetNames } from './glyphs/names.ts';
+import { iconSetNames } from './icons/names.ts';
 
 /** Data sets that can be fetched. */
-export const publicSetNames = [...glyphSetNames, ...emojiSetNames] as const;
+export const publicSetNames = [...glyphSetNames, ...iconSetNames] as const;
 export type PublicSetName = (typeof publicSetNames)[number];

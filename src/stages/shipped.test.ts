@@ -105,6 +105,7 @@ test('the recommended recipe is one and the same in recipes and experiments', as
     'emoji',
     'best-emoji',
     'best-emoji-extended',
+    'best-icons',
   ]) {
     const found = Object.entries((await shipped(name)).stages).filter(([id]) =>
       /^pairs-joint-nccl(-weak|-strong)?$/.test(id),

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { readJson } from '../../artifacts/json-file.ts';
 import { packageRoot } from '../../base/version.ts';
+import { fetchDebian, fetchNpm } from '../fetch-packages.ts';
 import { type Face, fileFace, slicedFace } from './faces.ts';
-import { fetchDebian, fetchNpm } from './fetch.ts';
 import { jisLevel1, jisLevel2 } from './jis.ts';
 import type { GlyphSetName } from './names.ts';
 

@@ -6,9 +6,10 @@ import { testFolder } from '../../../test/helpers/folder.ts';
 import { decode } from '../decode.ts';
 import { openDataset } from '../index.ts';
 import { readSidecar } from '../sidecar.ts';
-import { buildEmoji } from './build.ts';
-import { emojiClasses } from './emoji-classes.ts';
+import { buildIcons } from './build.ts';
+import { emojiOf } from './emoji.ts';
 import { openIconSet } from './icon-set.ts';
+import { pictogramsOf } from './pictograms.ts';
 
 const SIDE = 8;
 /** A square of one colour in the left upper quarter of a drawing 4 units wide. */
@@ -47,15 +48,17 @@ const files = {
   },
 };
 
-const setsIn = (folder: string) =>
-  Object.entries(files).map(([name, content]) => {
+const options = { side: SIDE, note: 'squares', force: false, distinct: false };
+
+const setsIn = (folder: string, of: object = files) =>
+  Object.entries(of).map(([name, content]) => {
     mkdirSync(join(folder, name), { recursive: true });
     writeFileSync(join(folder, name, 'icons.json'), JSON.stringify(content));
     return openIconSet(name, `designer of ${name}`, join(folder, name, 'icons.json'));
   });
 
 test('an emoji is what several sets draw, whatever each calls it; skin colours are no emoji', (t) => {
-  const classes = emojiClasses(setsIn(testFolder(t)), { drawings: 2 });
+  const classes = emojiOf(setsIn(testFolder(t)), 2);
   assert.deepEqual(
     classes.map(({ name, drawings }) => [name, ...drawings.values()]),
     [
@@ -68,13 +71,14 @@ test('an emoji is what several sets draw, whatever each calls it; skin colours a
     ],
   );
   // a mirrored drawing is another picture: it does not make the moon a star
-  assert.ok(emojiClasses(setsIn(testFolder(t)), { drawings: 1 }).some(({ name }) => name === 'moon'));
+  assert.ok(emojiOf(setsIn(testFolder(t)), 1).some(({ name }) => name === 'moon'));
 });
 
 test('emoji are drawn in colour on white, pictures that two emoji of a set share are skipped', async (t) => {
   const folder = testFolder(t);
+  const sets = setsIn(folder);
   const build = (name: string, drawings: number) =>
-    buildEmoji(setsIn(folder), { side: SIDE, prefix: join(folder, name), note: 'squares', force: false, drawings });
+    buildIcons(sets, emojiOf(sets, drawings), { ...options, prefix: join(folder, name), drawings });
   const made = await build('both', 2);
   assert.deepEqual([made.classes, made.images, made.families], [4, 8, 2], 'the twins have one drawing that counts');
   using dataset = openDataset(join(folder, 'both'));
@@ -96,6 +100,57 @@ test('emoji are drawn in colour on white, pictures that two emoji of a set share
   const again = await build('again', 2);
   assert.equal(again.imageDigest, made.imageDigest);
   assert.deepEqual(readFileSync(join(folder, 'again.rec')), readFileSync(join(folder, 'both.rec')));
+});
+
+test('a pictogram is what several sets draw, without words of style and sizes, whichever synonyms they take', (t) => {
+  const icons = (...names: string[]) => ({ icons: Object.fromEntries(names.map((name) => [name, square('#000')])) });
+  const sets = setsIn(testFolder(t), {
+    first: icons('outline-home', 'home-outline-24', 'home', 'gear', 'arrow-left', 'line', 'x-16', 'circle-add'),
+    second: icons(
+      'house-fill',
+      'house-fill-thin',
+      'settings-24px',
+      'arrow-right-line',
+      'outline',
+      'close',
+      'plus-circle-o',
+    ),
+  });
+  assert.deepEqual(
+    pictogramsOf(sets, 2).map(({ name, drawings }) => [name, ...drawings.values()]),
+    [
+      ['circle-add', 'circle-add', 'plus-circle-o'],
+      ['close', 'x-16', 'close'],
+      ['gear', 'gear', 'settings-24px'],
+      ['home', 'home', 'house-fill'],
+    ],
+  );
+  assert.deepEqual(
+    pictogramsOf(sets, 1).map(({ name }) => name),
+    ['arrow-left', 'arrow-right', 'circle-add', 'close', 'gear', 'home', 'line', 'outline'],
+  );
+});
+
+test('pictures that two sets share are skipped where a data set asks for it', async (t) => {
+  const folder = testFolder(t);
+  const [a, b, c, d] = ['#000001', '#000002', '#000003', '#000004'].map(square);
+  const sets = setsIn(folder, {
+    first: { icons: { sun: a, moon: b, star: c }, width: 4, height: 4 },
+    second: { icons: { sun: a, moon: c, star: d }, width: 4, height: 4 }, // the sun is copied, its moon is another's star
+    third: { icons: { sun: b, moon: d, star: a }, width: 4, height: 4 },
+    fourth: {
+      icons: { sun: square('#000005'), moon: square('#000006'), star: square('#000007') },
+      width: 4,
+      height: 4,
+    },
+  });
+  const build = async (name: string, distinct: boolean) => {
+    const prefix = join(folder, name);
+    const made = await buildIcons(sets, pictogramsOf(sets, 1), { ...options, prefix, distinct, drawings: 1 });
+    return [made.images, readFileSync(`${prefix}.ids.jsonl`, 'utf8').includes('first/')];
+  };
+  assert.deepEqual(await build('distinct', true), [3, false]);
+  assert.deepEqual(await build('all', false), [12, true]);
 });
 
 test('a file that is no set of icons is named', (t) => {

@@ -1,25 +1,30 @@
 import { FileError, messageOf } from '../../base/errors.ts';
 import { encodePpm } from '../decode.ts';
 import { buildDrawings, type GlyphSet } from '../drawings.ts';
-import { emojiClasses } from './emoji-classes.ts';
 import type { IconSet } from './icon-set.ts';
+import type { Thing } from './things.ts';
 
 type Build = {
   readonly side: number;
   readonly prefix: string;
   readonly note: string;
   readonly force: boolean;
-  /** Sets that must draw a thing for it to be a class. */
+  /** Sets whose drawings of a thing must remain for it to be a class. */
   readonly drawings: number;
+  /** Skip every picture that two sets share, too. */
+  readonly distinct: boolean;
 };
 
 /**
- * Draws every emoji of every set on white into a record set sorted by emoji. Skips, within one set, every picture that two emoji
- * share, and then every emoji that fewer than `drawings` sets draw.
+ * Draws every thing by every set that has it on white into a record set sorted by thing. Skips, within one set, every picture that
+ * two things share, and then every thing that fewer than `drawings` sets draw.
  */
-export async function buildEmoji(sets: readonly IconSet[], { side, ...build }: Build): Promise<GlyphSet> {
+export async function buildIcons(
+  sets: readonly IconSet[],
+  things: readonly Thing[],
+  { side, ...build }: Build,
+): Promise<GlyphSet> {
   const { default: sharp } = await import('sharp');
-  const things = emojiClasses(sets, build);
   const drawIcon = async (set: IconSet, name: string): Promise<Uint8Array> => {
     const svg = set.svg(name, side)!;
     try {
@@ -36,7 +41,7 @@ export async function buildEmoji(sets: readonly IconSet[], { side, ...build }: B
   };
   return await buildDrawings(sets, {
     ...build,
-    title: 'draw sets of emoji',
+    title: 'draw sets of icons',
     bytes: 3 * side * side,
     draw: async (set, add, i) => {
       for (const [at, { drawings }] of things.entries()) {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { readJson } from '../../artifacts/json-file.ts';
 import { FileError } from '../../base/errors.ts';
 
-/** One set of emoji: drawings by name, and other names of the same things. */
+/** One set of icons: drawings by name, and other names of the same things. */
 export type IconSet = {
   readonly name: string;
   /** Sets of one designer share a family. */

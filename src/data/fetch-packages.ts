@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { DiskFullError, toDiskFullError } from '../../artifacts/durable-write.ts';
-import { lockOutput } from '../../artifacts/output-lock.ts';
-import { codeOf, UserError } from '../../base/errors.ts';
-import { type Progress, progress } from '../../base/progress.ts';
+import { DiskFullError, toDiskFullError } from '../artifacts/durable-write.ts';
+import { lockOutput } from '../artifacts/output-lock.ts';
+import { codeOf, UserError } from '../base/errors.ts';
+import { type Progress, progress } from '../base/progress.ts';
 
 /** npm warns of a file that it could not write, and still ends with 0. */
 const DISK_FULL = /no space left on device|ENOSPC|EDQUOT/i;
@@ -36,7 +36,7 @@ async function run(
 /** Runs `fetch` with a folder that is there and that no other process fetches into, and a display; what it fetched stays if it fails, folders without a file do not. */
 async function fetchInto(home: string, files: number, fetch: (bar: Progress) => Promise<void>): Promise<void> {
   const made = mkdirSync(home, { recursive: true });
-  const bar = progress('fetch typefaces', files);
+  const bar = progress('fetch packages', files);
   try {
     using _ = lockOutput(home);
     await fetch(bar);
