@@ -331,6 +331,7 @@ test('reversed adapters, foreign models of equal dimension, and sets of other da
   const pair = { name: 'x', features: at('new'), inOldSpace: at('mapped') };
   await judge([pair]);
   await judge([{ name: 'x', features: at('mapped') }]);
+  await assert.rejects(judge([{ ...pair, adapter: at('query') }]), /wanted one way for new queries to meet old rows/);
   await assert.rejects(judge([{ ...pair, features: at('foreign') }]), /between other models/);
   await assert.rejects(judge([pair], at('foreign')), /between other models/);
   await assert.rejects(judge([pair], at('mapped')), /wanted features of the old model in its own space/);

@@ -47,7 +47,7 @@ const digestIn = ({ info }: FeatureSet): string | null => info.model?.digest ?? 
  * The crossed space that a second feature set holds: of a model with a projection, or through an adapter.
  * @throws UserError if it is known to be of other models than the two that are compared, or has not the dimensions of the set that it meets.
  */
-export function crossedSet(compared: Compared, path: string): CrossedSpace {
+function crossedSet(compared: Compared, path: string): CrossedSpace {
   using set = FeatureSet.open(path);
   const { adapter, model, dim } = set.info;
   return withSets(compared, (own, old) => {
@@ -73,6 +73,20 @@ export function crossedSet(compared: Compared, path: string): CrossedSpace {
   });
 }
 
+/** What is named for new queries to meet old rows by, if not as they are: a second feature set of the new model, or an adapter. */
+type Crossing = { readonly inOldSpace?: string | undefined; readonly adapter?: string | undefined };
+
+/** The crossed space that is named, null if none is. @throws UserError if two are, or by `crossedSet` or `crossedByAdapter`. */
+export function crossedSpace(compared: Compared, { inOldSpace, adapter }: Crossing): CrossedSpace | null {
+  if (adapter !== undefined && inOldSpace !== undefined)
+    throw new UserError(
+      `got the adapter ${adapter} and the features ${inOldSpace}, wanted one way for new queries to meet old rows`,
+      { hint: 'leave out the adapter, or the second feature set of the new model' },
+    );
+  if (adapter !== undefined) return crossedByAdapter(compared, adapter);
+  return inOldSpace === undefined ? null : crossedSet(compared, inOldSpace);
+}
+
 /** @throws UserError if a crossed set has other dimensions than the set that it meets. */
 function requireDimOf(met: FeatureSet, { path, info: { dim } }: FeatureSet): void {
   if (dim === met.info.dim) return;
@@ -83,7 +97,7 @@ function requireDimOf(met: FeatureSet, { path, info: { dim } }: FeatureSet): voi
 }
 
 /** The crossed space that an adapter makes of one of the sets. @throws UserError if it is between other models. */
-export function crossedByAdapter(compared: Compared, adapterPath: string): CrossedSpace {
+function crossedByAdapter(compared: Compared, adapterPath: string): CrossedSpace {
   using adapter = Adapter.open(adapterPath);
   const query = adapter.info.direction === 'query';
   return withSets(compared, (own, old) => {

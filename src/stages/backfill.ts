@@ -31,7 +31,7 @@ import {
 import type { Embeddings } from '../eval/scores.ts';
 import { readThresholds, thresholdsOf } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
-import { type CrossedSpace, crossedByAdapter, crossedSet, requireOwnSpace } from './adapted-sets.ts';
+import { type CrossedSpace, crossedSpace, requireOwnSpace } from './adapted-sets.ts';
 import { presentRows, readRows } from './evaluate-sets.ts';
 import { openSameImages } from './same-images.ts';
 
@@ -163,13 +163,8 @@ function crossingOf(
     throw new UserError(`${own} went through an adapter, wanted features as the new model made them`, {
       hint: optionHint('--new features+adapter, or --new features,adapted'),
     });
-  if (adapter !== undefined && inOldSpace !== undefined)
-    throw new UserError(
-      `got the adapter ${adapter} and the features ${inOldSpace}, wanted one way for new queries to meet old rows`,
-      { hint: 'leave out the adapter, or the second feature set of the new model' },
-    );
-  if (adapter !== undefined) return crossedByAdapter(compared, adapter);
-  if (inOldSpace !== undefined) return crossedSet(compared, inOldSpace);
+  const crossing = crossedSpace(compared, { inOldSpace, adapter });
+  if (crossing) return crossing;
   const [a, b] = [oldSet.info.dim, newSet.info.dim];
   if (a !== b)
     throw new UserError(

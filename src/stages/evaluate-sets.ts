@@ -15,7 +15,7 @@ import {
   withholdVerdicts,
 } from '../eval/index.ts';
 import { FeatureSet } from '../features/index.ts';
-import { crossedByAdapter, crossedSet, crossingAdapter, requireOwnSpace } from './adapted-sets.ts';
+import { crossedSpace, crossingAdapter, requireOwnSpace } from './adapted-sets.ts';
 import { writeReports } from './reports.ts';
 import { openSameImages } from './same-images.ts';
 
@@ -31,7 +31,7 @@ export type EvaluateSetsOptions = Pick<
     readonly features: string;
     /** Feature set of a model with a projection in the old space, or one that went through an adapter. */
     readonly inOldSpace?: string;
-    /** Folder of an adapter to compare through. */
+    /** Folder of an adapter to compare through, instead. */
     readonly adapter?: string | undefined;
   }[];
   readonly seed: number;
@@ -60,11 +60,10 @@ export async function evaluateSets({ out, force = false, ...stage }: EvaluateSet
     const own = stage[role];
     if (own !== undefined) requireOwnSpace({ own, old: stage.old }, role);
   }
-  const crossings = stage.candidates.map(({ features: own, inOldSpace, adapter }) => {
+  const crossings = stage.candidates.map(({ features: own, ...crossing }) => {
     const compared = { own, old: stage.old };
     requireOwnSpace(compared, 'new');
-    if (adapter !== undefined) return crossedByAdapter(compared, adapter);
-    return inOldSpace === undefined ? null : crossedSet(compared, inOldSpace);
+    return crossedSpace(compared, crossing);
   });
   const { dataset } = described.info;
   const { title, far, seed, genuines, impostors, probes, resamples, maxZeroShare } = stage;
