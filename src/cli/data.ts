@@ -53,7 +53,7 @@ const splitCommand = () =>
       'mixbct data split data/ms1m/train --by class --ratio 0.3',
       'mixbct data split data/k12/k12_32 --hold-out 600 --seed 1',
     )
-    .argument('<dataset>', 'prefix of a .rec and .idx')
+    .argument('<dataset>', 'folder, or prefix of a .rec and .idx')
     .choiceOption('--by <what>', 'class: the first share of the classes; data: of each class', ['class', 'data'])
     .numberOption('--ratio <share>', 'share of the first part', { above: 0, below: 1, called: 'a share' }, 0.3)
     .wholeOption('--hold-out <classes>', 'draw this many classes that no training may see', { least: 1 })

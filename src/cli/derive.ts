@@ -50,14 +50,14 @@ export const importFeaturesCommand = () =>
       'mixbct import-features rows.parquet --id name --vector embedding --label person --out features/old',
     )
     .argument('<file>', 'a .npy of float16, float32 or float64 [N, D], or a .parquet')
-    .option('--labels <file>', 'class ids [N], whole numbers of any type; not needed with --data and --ids')
+    .option('--labels <file>', '.npy: class ids [N], whole numbers of any type; not needed with --data and --ids')
     .option('--data <dataset>', 'the dataset that the rows are embeddings of: in its order, unless --ids are given')
-    .option('--ids <file>', 'id of the image of each row: one id a line, in a .jsonl one JSON string a line')
+    .option('--ids <file>', '.npy: id of the image of each row: one id a line, in a .jsonl one JSON string a line')
     .option('--allow-missing', 'mark images of the dataset that no id names as missing, instead of stopping', false)
     .option('--vector <column>', 'Parquet: column of the embeddings, lists of numbers (default: embedding)')
     .option('--id <column>', 'Parquet: column of what the images are called, text or whole numbers')
     .option('--label <column>', 'Parquet: column of the classes, whole numbers or text')
-    .option('--families <file>', 'family ids [N], whole numbers of any type; -1 unknown (default: of --data)')
+    .option('--families <file>', '.npy: family ids [N], whole numbers of any type; -1 unknown (default: of --data)')
     .requiredOption('--out <folder>', 'folder of the feature set')
     .shared('force')
     .prints(async (features: string, options) => {

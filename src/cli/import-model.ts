@@ -16,7 +16,7 @@ export const importModelCommand = () =>
     .argument('<file>', 'state_dict saved by torch.save (.pt, .pth), .safetensors, or .onnx')
     .choiceOption('--network <name>', NETWORK, [...backboneNames, 'torchscript'])
     .requiredOption('--out <folder>', 'folder of the run')
-    .option('--name <text>', 'name of the model (default: the name of that folder)')
+    .option('--name <text>', 'name of the model (default: that in an ONNX file, else the name of that folder)')
     .wholeOption('--side <pixels>', SIDE, { least: 1, most: 1024 })
     .numberOption('--width <factor>', WIDTH, { above: 0, most: 4 })
     .choiceOption('--pixels <name>', 'mean and std by name', Object.keys(pixelPresets))
