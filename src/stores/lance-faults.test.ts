@@ -2,9 +2,17 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { type Connection, connect, type Table } from '@lancedb/lancedb';
+import { test } from 'node:test';
+import { connect } from '@lancedb/lancedb';
 import { testFolder } from '../../test/helpers/folder.ts';
+import {
+  addWhileSwapping,
+  DIM,
+  lanceFaces,
+  movedGallery,
+  otherStamp,
+  vectorOf,
+} from '../../test/helpers/lance-gallery.ts';
 import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
 import { runWithout } from '../../test/helpers/without-packages.ts';
@@ -17,62 +25,14 @@ import { openStore } from './open-store.ts';
 import { runMigration } from './run-migration.ts';
 import { versionOfVector } from './vectors.ts';
 
-const DIM = 8;
-const other = stampOf('other', DIM); // of equal dimensions: no shape tells which vectors a table has
-const vectorOf = (i: number, phase: number): Float32Array => Float32Array.from({ length: DIM }, (_, d) => Math.sin(i * (d + 1) + phase)); // biome-ignore format: short
-
-/** A gallery of ten rows, of which all or the first ones have a second vector. */
-async function movedGallery(t: TestContext, { folder: inside = testFolder(t), dim = DIM, moved: count = 10 } = {}) {
-  const folder = join(inside, 'gallery');
-  const db = await connect(folder);
-  t.after(() => db.close());
-  const a = arrow();
-  const schema = new a.Schema([new a.Field('id', new a.Utf8(), false), new a.Field('vector', vectorType(DIM), true)]);
-  const rows = Array.from({ length: 10 }, (_, i) => ({ id: `r${i}`, vector: [...vectorOf(i, 0)] }));
-  const table = await db.createTable('faces', rows, { schema });
-  const url = `lancedb:${folder}#faces`;
-  const store = await openStore(url);
-  t.after(() => store[Symbol.asyncDispose]());
-  await store.stamp(oldStamp);
-  await store.beginMigration(migrationTo(dim === DIM ? other : stampOf('other', dim)));
-  const moved = (await store.page(null, 100)).map(({ key, version }) => ({ key, version, vector: vectorOf(Number(key.slice(1)), 2) })); // biome-ignore format: short
-  if (count > 0) await store.commit({ rows: moved.slice(0, count), entry: { batch: 1, at: '2026-01-01', ms: 1 } });
-  const content = async () => new Map((await (await db.openTable('faces')).query().toArray()).map(({ id, vector }) => [id, [...vector]])); // biome-ignore format: short
-  return { db, table, url, store, content };
-}
-
-/** The gallery as the store sees it. */
-const faces = () => ({ name: 'faces.vector', table: 'faces', id: 'id', vector: 'vector', columns: [], idType: new (arrow().Utf8)(), integers: false, dim: DIM }); // biome-ignore format: short
-
 async function* blocksOf<T>(blocks: readonly T[]): AsyncGenerator<T> {
   yield* blocks;
 }
 
 const queries = new Map([
   [oldStamp.model.digest, vectorOf(3, 0)],
-  [other.model.digest, vectorOf(3, 2)],
+  [otherStamp.model.digest, vectorOf(3, 2)],
 ]);
-
-/** Adds a row `late` while the table is given other vectors, once. */
-function addWhileSwapping(t: TestContext, db: Connection, table: Table): void {
-  let writes = 1;
-  const prototype = Object.getPrototypeOf(table);
-  const merge = prototype.mergeInsert;
-  t.mock.method(prototype, 'mergeInsert', function (this: typeof table, on: string) {
-    const builder = merge.call(this, on);
-    const matched = builder.whenMatchedUpdateAll.bind(builder);
-    builder.whenMatchedUpdateAll = () => {
-      const updating = matched();
-      const execute = updating.execute.bind(updating);
-      updating.execute = async (data: never) => {
-        if (this.name === 'faces' && writes-- > 0) await (await db.openTable('faces')).add([{ id: 'late', vector: [...vectorOf(9, 5)] }]); // biome-ignore format: short
-        return await execute(data);
-      };
-      return updating;
-    };
-    return builder;
-  });
-}
 
 test('LanceDB: a swap to vectors of equal dimensions and back', async (t) => {
   const { store, content } = await movedGallery(t);
@@ -80,7 +40,7 @@ test('LanceDB: a swap to vectors of equal dimensions and back', async (t) => {
   await store.cutOver();
   for (const [id, vector] of await content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 2)]);
   const [space, ...none] = await store.search(queries, { k: 1 });
-  assert.deepEqual([space!.stamp, space!.hits![0]!.key, none.length], [other, 'r3', 0]);
+  assert.deepEqual([space!.stamp, space!.hits![0]!.key, none.length], [otherStamp, 'r3', 0]);
   await store.rollback();
   assert.deepEqual(await content(), before);
 });
@@ -91,7 +51,7 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
   await store.cutOver();
   const name = 'faces.vector';
   const written = await readRecord(db, name);
-  const begun = { ...written, migration: JSON.stringify(migrationTo(other)), swapping: 'then' };
+  const begun = { ...written, migration: JSON.stringify(migrationTo(otherStamp)), swapping: 'then' };
   await writeRecord(db, name, begun);
   await using after = await openStore(url);
   assert.equal((await after.state()).migration!.phase, 'cut-over');
@@ -99,7 +59,7 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
   assert.deepEqual(found.map(({ stamp, hits }) => [stamp.model.name, hits![0]!.key]), [['other', 'r3']]); // biome-ignore format: short
   // killed before the swap: the old vectors are still there
   const table = await db.openTable('faces');
-  const gallery = faces();
+  const gallery = lanceFaces();
   const old = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 0) }));
   await replaceVectors(table, gallery, blocksOf([old]), DIM);
   const { stamp, migration } = await after.state();
@@ -108,15 +68,12 @@ test('LanceDB: a process that was killed in a swap leaves a gallery of which the
   await after.cutOver();
   assert.equal((await store.state()).migration!.phase, 'cut-over');
   await after.finish();
-  assert.deepEqual(
-    (await db.tableNames()).filter((table) => table.includes(besideName({ name }, 'beside'))),
-    [],
-  );
+  assert.deepEqual(await db.tableNames(), ['faces', 'mixbct_galleries']);
 });
 
 test('LanceDB: a row that is written while the swap runs is noticed, and all rows are as they were', async (t) => {
   const { db, table, store, content } = await movedGallery(t);
-  addWhileSwapping(t, db, table);
+  addWhileSwapping(t, db, table, vectorOf(9, 5));
   const before = await content();
   await assert.rejects(store.cutOver(), /1 row has no new vector\n.*migrate run/);
   assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
@@ -127,11 +84,11 @@ test('LanceDB: a row that is written while the swap runs is noticed, and all row
 test('LanceDB: a rollback that a write overtakes, after a cut-over that was killed before its record, leaves what is there', async (t) => {
   const { db, table, url, store, content } = await movedGallery(t);
   await store.cutOver();
-  const begun = { migration: JSON.stringify(migrationTo(other)), swapping: 'then' };
+  const begun = { migration: JSON.stringify(migrationTo(otherStamp)), swapping: 'then' };
   await writeRecord(db, 'faces.vector', { ...(await readRecord(db, 'faces.vector')), ...begun });
   await using after = await openStore(url);
   const before = await content();
-  addWhileSwapping(t, db, table);
+  addWhileSwapping(t, db, table, vectorOf(9, 5));
   await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
   assert.deepEqual(await content(), new Map([...before, ['late', [...vectorOf(9, 5)]]]));
   assert.equal((await after.state()).migration!.phase, 'cut-over');
@@ -141,7 +98,7 @@ test('LanceDB: a rollback that a write overtakes, after a cut-over that was kill
 test('LanceDB: more vectors than memory may hold are swapped at once, too, and taken back with what was written meanwhile', async (t) => {
   const { db, table, content } = await movedGallery(t);
   const before = await content();
-  const gallery = faces();
+  const gallery = lanceFaces();
   const beside = await db.openTable(besideName(gallery, 'beside'));
   const begun = await table.version();
   const vectors = async function* () {
@@ -170,16 +127,16 @@ test('LanceDB: a swap of equal dimensions that is taken back keeps what was writ
   const before = await content();
   await table.update({ where: "id = 'r2'", values: { vector: [...vectorOf(2, 5)] } });
   const fresh = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 2) }));
-  const swap = await replaceVectors(table, faces(), blocksOf([fresh]), DIM);
+  const swap = await replaceVectors(table, lanceFaces(), blocksOf([fresh]), DIM);
   assert.equal(swap.renamed, false);
-  const beside = await db.openTable(besideName(faces(), 'beside'));
-  assert.equal(await countOvertaken(table, faces(), swap, beside), 1);
+  const beside = await db.openTable(besideName(lanceFaces(), 'beside'));
+  assert.equal(await countOvertaken(table, lanceFaces(), swap, beside), 1);
   await table.update({ where: "id = 'r4'", values: { vector: [...vectorOf(4, 6)] } });
   await table.delete("id = 'r5'");
   await table.add([{ id: 'late', vector: [...vectorOf(9, 5)] }]);
   const given = new BesideIndex();
   for (const [i, { key, vector }] of fresh.entries()) given.add(key, versionOfVector(vector), BigInt(i));
-  await undoSwap(table, faces(), swap, given);
+  await undoSwap(table, lanceFaces(), swap, given);
   const wanted = new Map(before).set('r2', [...vectorOf(2, 5)]).set('r4', [...vectorOf(4, 6)]).set('late', [...vectorOf(9, 5)]); // biome-ignore format: short
   wanted.delete('r5');
   assert.deepEqual(await content(), wanted);
@@ -201,7 +158,7 @@ test('LanceDB: a row without vector gets one by the cut-over to other dimensions
 test('LanceDB: cut-overs that were killed in their swap, and before the table with the former vectors is there, can be repeated', async (t) => {
   const { db, table, url, store } = await movedGallery(t);
   await writeRecord(db, 'faces.vector', { ...(await readRecord(db, 'faces.vector')), swapping: 'then' });
-  await createBeside(db, besideName(faces(), 'former'), DIM);
+  await createBeside(db, besideName(lanceFaces(), 'former'), DIM);
   const killed = t.mock.method(Object.getPrototypeOf(db), 'createTable', () => Promise.reject(new Error('killed')));
   await assert.rejects(store.cutOver(), /killed/);
   killed.mock.restore();
@@ -214,15 +171,15 @@ test('LanceDB: cut-overs that were killed in their swap, and before the table wi
 
 test('LanceDB: ids that tell no row from another are refused; where they come later, a migration ends and names them', async (t) => {
   const { table, store } = await movedGallery(t, { moved: 0 });
-  const source = { target: other, fields: [], vectors: async (rows: readonly GalleryRow[]) => rows.map(() => vectorOf(1, 2)) }; // biome-ignore format: short
+  const source = { target: otherStamp, fields: [], vectors: async (rows: readonly GalleryRow[]) => rows.map(() => vectorOf(1, 2)) }; // biome-ignore format: short
   await table.add([{ id: 'r3', vector: [...vectorOf(3, 4)] }]);
   const { ended, moved, failed } = await runMigration(store, source);
   assert.deepEqual([ended, moved, failed.map(({ key }) => key)], ['moved', 10, ['r3']]);
   assert.match(failed[0]!.problem, /is not taken: its id is not unique/);
   await store.rollback();
-  await assert.rejects(store.beginMigration(migrationTo(other)), /the column id holds r3 twice.*\n.*\?id=/);
+  await assert.rejects(store.beginMigration(migrationTo(otherStamp)), /the column id holds r3 twice.*\n.*\?id=/);
   await table.delete("id = 'r3'");
-  await store.beginMigration(migrationTo(other));
+  await store.beginMigration(migrationTo(otherStamp));
 });
 
 test('LanceDB: whole numbers of 64 bits are fields that JSON has, and keys that no id can be are not found', async (t) => {
@@ -237,7 +194,7 @@ test('LanceDB: whole numbers of 64 bits are fields that JSON has, and keys that 
   assert.deepEqual(found.map((row) => row.fields['big']).sort(), [7, '9007199254740993']); // biome-ignore format: short
   await store.stamp(stampOf('old', 2));
   await table.add([{ id: null, vector: [1, 1], big: 1n }]);
-  await assert.rejects(store.beginMigration(migrationTo(other, stampOf('old', 2))), /the column id holds NULL/);
+  await assert.rejects(store.beginMigration(migrationTo(otherStamp, stampOf('old', 2))), /the column id holds NULL/);
 });
 
 test('LanceDB: a search that a rollback overtakes finds what is there then', async (t) => {

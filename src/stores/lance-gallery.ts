@@ -63,23 +63,35 @@ export async function requireUniqueIds(table: Table, { id }: LanceGallery, url: 
     }
 }
 
+/** Whether ids are whole numbers without sign of 64 bits: LanceDB takes a plain literal from 2^63 on for a floating-point number. */
+function isUnsigned64({ idType, integers }: LanceGallery): boolean {
+  const { bitWidth, isSigned } = idType as Arrow.Int;
+  return integers && bitWidth === 64 && !isSigned;
+}
+
+/** A key in a filter. */
+function literalOf(gallery: LanceGallery, key: string): string {
+  if (isUnsigned64(gallery)) return `arrow_cast('${key}', 'UInt64')`;
+  return gallery.integers ? key : quotedText(key);
+}
+
 /** Filter of the rows with these keys; null if none of them can be an id. */
-export function keysFilter({ id, idType, integers }: LanceGallery, keys: readonly string[]): string | null {
-  const { bitWidth, isSigned: signed } = idType as Arrow.Int;
-  const possible = integers ? keys.filter((key) => isIntegerKey(key, bitWidth, { signed })) : keys;
+export function keysFilter(gallery: LanceGallery, keys: readonly string[]): string | null {
+  const { bitWidth, isSigned: signed } = gallery.idType as Arrow.Int;
+  const possible = gallery.integers ? keys.filter((key) => isIntegerKey(key, bitWidth, { signed })) : keys;
   if (possible.length === 0) return null;
-  return `${quotedColumn(id)} IN (${(integers ? possible : possible.map(quotedText)).join(', ')})`;
+  return `${quotedColumn(gallery.id)} IN (${possible.map((key) => literalOf(gallery, key)).join(', ')})`;
 }
 
 /** Filter of the rows after a key. */
-export const afterFilter = ({ id, integers }: LanceGallery, key: string): string =>
-  `${quotedColumn(id)} > ${integers ? key : quotedText(key)}`;
+export const afterFilter = (gallery: LanceGallery, key: string): string =>
+  `${quotedColumn(gallery.id)} > ${literalOf(gallery, key)}`;
 
 /** Filter of the rows beside from the row after one key to that of another. */
-export function besideRange({ integers }: LanceGallery, after: string | null, last: string): string {
-  const id = integers ? 'CAST(id AS BIGINT)' : 'id';
-  const value = (key: string): string => (integers ? key : quotedText(key));
-  return `${id} <= ${value(last)}${after === null ? '' : ` AND ${id} > ${value(after)}`}`;
+export function besideRange(gallery: LanceGallery, after: string | null, last: string): string {
+  const number = isUnsigned64(gallery) ? `arrow_cast(id, 'UInt64')` : 'CAST(id AS BIGINT)';
+  const id = gallery.integers ? number : 'id';
+  return `${id} <= ${literalOf(gallery, last)}${after === null ? '' : ` AND ${id} > ${literalOf(gallery, after)}`}`;
 }
 
 /** What a query gives of each row as `key` and `vector`. */
