@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
 import { z } from 'zod';
 import { renameDurably, writeAtomic, writeFileDurably } from '../artifacts/durable-write.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
@@ -236,7 +236,7 @@ class FilesStore implements GalleryStore {
   }
 
   async claim(): Promise<AsyncDisposable> {
-    const lock = lockOutput(`${this.#path}.migration`);
+    const lock = lockOutput(join(realpathSync(dirname(this.#path)), `${basename(this.#path)}.migration`));
     return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
   }
 

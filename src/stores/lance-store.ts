@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import type { Connection, Table } from '@lancedb/lancedb';
 import { lockOutput } from '../artifacts/output-lock.ts';
 import { messageOf } from '../base/errors.ts';
@@ -225,8 +226,8 @@ class LanceStore implements GalleryStore {
   }
 
   async claim(): Promise<AsyncDisposable> {
-    const name = `${this.#url.location.replace(/\/+$/, '')}.${this.#table.name}.migration`;
-    const lock = lockOutput(name);
+    // by what a link points to: the file that the lock is of is not there
+    const lock = lockOutput(`${realpathSync(this.#url.location)}.${this.#table.name}.migration`);
     return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
   }
 

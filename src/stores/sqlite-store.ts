@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import { lockOutput } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
 import type {
@@ -249,7 +250,8 @@ class SqliteStore implements GalleryStore {
   }
 
   async claim(): Promise<AsyncDisposable> {
-    const lock = lockOutput(`${this.#gallery.path}.${this.#gallery.name.replaceAll('/', '_')}.migration`);
+    // by what a link points to: the file that the lock is of is not there
+    const lock = lockOutput(`${realpathSync(this.#gallery.path)}.${this.#gallery.name.replaceAll('/', '_')}.migration`);
     return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
   }
 
