@@ -2,7 +2,7 @@ import type { Connection, Table } from '@lancedb/lancedb';
 import type * as Arrow from 'apache-arrow';
 import { LargeMap } from '../base/large-map.ts';
 import type { JournalEntry } from './gallery-store.ts';
-import { arrow, arrowTable, quotedText, vectorsOf } from './lance-driver.ts';
+import { arrowTable, quotedText, vectorsOf } from './lance-driver.ts';
 import type { LanceGallery } from './lance-gallery.ts';
 
 // Tables with the second vectors of a gallery's rows. Each row has the version of the application's vector that it counts for, so
@@ -119,40 +119,4 @@ export async function readJournal(table: Table): Promise<JournalEntry[]> {
   const rows = await table.query().where('entry IS NOT NULL').select(['entry']).toArray();
   const entries = rows.map(({ entry }) => JSON.parse(entry) as JournalEntry);
   return entries.sort((a, b) => a.batch - b.batch);
-}
-
-const NAME = 'mixbct_galleries';
-
-/** What is written of a gallery. */
-export type LanceRecord = {
-  readonly stamp: string | null;
-  readonly migration: string | null;
-  /** Whether a swap of the vectors has begun of which the end is not written. */
-  readonly swapping: string | null;
-};
-
-export async function readRecord(db: Connection, gallery: string): Promise<LanceRecord> {
-  const none = { stamp: null, migration: null, swapping: null };
-  if (!(await db.tableNames()).includes(NAME)) return none;
-  const table = await db.openTable(NAME);
-  const [row] = await table
-    .query()
-    .where(`gallery = ${quotedText(gallery)}`)
-    .toArray();
-  return row ? { stamp: row.stamp, migration: row.migration, swapping: row.swapping } : none;
-}
-
-export async function writeRecord(db: Connection, gallery: string, record: LanceRecord): Promise<void> {
-  const a = arrow();
-  const columns = {
-    gallery: [gallery],
-    stamp: [record.stamp],
-    migration: [record.migration],
-    swapping: [record.swapping],
-  };
-  const row = arrowTable(columns, {}, 1);
-  if (!(await db.tableNames()).includes(NAME))
-    await db.createEmptyTable(NAME, new a.Schema(Object.keys(columns).map((name) => new a.Field(name, new a.Utf8(), true))), { existOk: true }); // biome-ignore format: short
-  const table = await db.openTable(NAME);
-  await table.mergeInsert('gallery').whenMatchedUpdateAll().whenNotMatchedInsertAll().execute(row);
 }

@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import type { Connection, Table } from '@lancedb/lancedb';
 import { lockOutput } from '../artifacts/output-lock.ts';
-import { messageOf } from '../base/errors.ts';
+import { FileError, messageOf } from '../base/errors.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -22,14 +22,12 @@ import {
   besideName,
   createBeside,
   everyRow,
-  type LanceRecord,
   readJournal,
-  readRecord,
-  writeRecord,
 } from './lance-beside.ts';
 import { asLanceError, openLance } from './lance-driver.ts';
 import { describeLance, keysFilter, type LanceGallery, openLanceTable, requireUniqueIds } from './lance-gallery.ts';
 import { type ApplicationRow, applicationRows, countMoved, type MovedPair, movedPairs } from './lance-moved.ts';
+import { type LanceRecord, readRecord, writeRecord } from './lance-record.ts';
 import { type LanceRows, rowsAfter, rowsByKey, unmovedAfter } from './lance-rows.ts';
 import { offerMoved, offerNearest, offerUnmoved } from './lance-search.ts';
 import { countOvertaken, dropSwapColumns, replaceVectors, undoSwap } from './lance-swap.ts';
@@ -69,6 +67,8 @@ type Look = GalleryState & {
 
 /** Attempts to read what a migration that ends meanwhile removes. */
 const READS = 4;
+/** Attempts to write a record that others write, too. */
+const WRITES = 8;
 /** Rows that tell whether a swap has been. */
 const SAMPLE = 64;
 
@@ -112,10 +112,9 @@ class LanceStore implements GalleryStore {
   }
 
   async stamp(stamp: Stamp): Promise<void> {
-    await this.#do(async () => {
-      const look = await this.#look();
+    await this.#change((look) => {
       requireNoMigration(this.url, look);
-      await this.#save(look, { stamp: JSON.stringify(stamp) });
+      return { stamp: JSON.stringify(stamp) };
     });
   }
 
@@ -155,21 +154,18 @@ class LanceStore implements GalleryStore {
   }
 
   async beginMigration(record: MigrationRecord): Promise<void> {
-    await this.#do(async () => {
-      const look = requireStamp(this.url, await this.#look());
-      requireNoMigration(this.url, look);
+    await this.#change(async (look) => {
+      requireNoMigration(this.url, requireStamp(this.url, look));
       await requireUniqueIds(this.#table, look.gallery, this.url);
       await createBeside(this.#db, besideName(look.gallery, 'beside'), record.target.dim);
-      await this.#save(look, { migration: JSON.stringify(record) });
+      return { migration: JSON.stringify(record) };
     });
   }
 
   async setPaused(paused: boolean): Promise<void> {
-    await this.#do(async () => {
-      const look = await this.#look();
-      const migration = { ...requireMigration(this.url, look, 'moving'), paused };
-      await this.#save(look, { migration: JSON.stringify(migration) });
-    });
+    await this.#change((look) => ({
+      migration: JSON.stringify({ ...requireMigration(this.url, look, 'moving'), paused }),
+    }));
   }
 
   async commit({ rows, entry }: MovedBatch): Promise<number> {
@@ -290,8 +286,20 @@ class LanceStore implements GalleryStore {
     return await this.#db.openTable(besideName(gallery, migration?.phase === 'cut-over' ? 'former' : 'beside'));
   }
 
-  async #save({ gallery, record }: Look, what: Partial<LanceRecord>): Promise<void> {
-    await writeRecord(this.#db, gallery.name, { ...record, ...what });
+  /** Writes what `change` makes of the record. If another process has changed it meanwhile, it looks again. */
+  async #change(change: (look: Look) => Partial<LanceRecord> | Promise<Partial<LanceRecord>>): Promise<void> {
+    await this.#do(async () => {
+      for (let attempt = 1; attempt <= WRITES; attempt++) {
+        const look = await this.#look();
+        if (await writeRecord(this.#db, look.gallery.name, await change(look), look.record)) return;
+      }
+      throw new FileError(this.url, 'others change what is written of it all the time', 'give the command again');
+    });
+  }
+
+  /** For who has claimed the gallery. */
+  async #save({ gallery }: Look, what: Partial<LanceRecord>): Promise<void> {
+    await writeRecord(this.#db, gallery.name, what);
   }
 
   /** Removes what a migration has made. */

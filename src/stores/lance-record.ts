@@ -1,0 +1,54 @@
+import type { Connection, Table } from '@lancedb/lancedb';
+import { arrow, arrowTable, quotedText } from './lance-driver.ts';
+
+const NAME = 'mixbct_galleries';
+
+/** What is written of a gallery. */
+export type LanceRecord = {
+  readonly stamp: string | null;
+  readonly migration: string | null;
+  /** Whether a swap of the vectors has begun of which the end is not written. */
+  readonly swapping: string | null;
+};
+
+const NONE: LanceRecord = { stamp: null, migration: null, swapping: null };
+const FIELDS = ['stamp', 'migration', 'swapping'] as const;
+
+export async function readRecord(db: Connection, gallery: string): Promise<LanceRecord> {
+  if (!(await db.tableNames()).includes(NAME)) return NONE;
+  const [row] = await (await db.openTable(NAME)).query().where(rowOf(gallery)).toArray();
+  return row ? { stamp: row.stamp, migration: row.migration, swapping: row.swapping } : NONE;
+}
+
+/**
+ * Writes some of a record. `was`: what was read of it, if it is to be written only while it is still that; others may write it, too.
+ * → whether it was written
+ */
+export async function writeRecord(
+  db: Connection,
+  gallery: string,
+  what: Partial<LanceRecord>,
+  was?: LanceRecord,
+): Promise<boolean> {
+  const table = await recordTable(db);
+  const same = was ? FIELDS.map((name) => (was[name] === null ? `${name} IS NULL` : `${name} = ${quotedText(was[name])}`)) : []; // biome-ignore format: short
+  const { rowsUpdated } = await table.update({ where: [rowOf(gallery), ...same].join(' AND '), values: { ...what } });
+  if (rowsUpdated > 0) return true;
+  if ((was && FIELDS.some((name) => was[name] !== null)) || (await table.countRows(rowOf(gallery))) > 0) return false;
+  const record = { ...NONE, ...what };
+  const columns = Object.fromEntries(FIELDS.map((name) => [name, [record[name]]]));
+  await table.add(arrowTable({ gallery: [gallery], ...columns }, {}, 1));
+  if ((await table.countRows(rowOf(gallery))) === 1) return true;
+  // no column of LanceDB is unique: another process has added one at the same moment
+  await table.delete(`${rowOf(gallery)} AND migration IS NULL`);
+  return false;
+}
+
+const rowOf = (gallery: string): string => `gallery = ${quotedText(gallery)}`;
+
+async function recordTable(db: Connection): Promise<Table> {
+  const a = arrow();
+  const schema = new a.Schema(['gallery', ...FIELDS].map((name) => new a.Field(name, new a.Utf8(), true)));
+  if (!(await db.tableNames()).includes(NAME)) await db.createEmptyTable(NAME, schema, { existOk: true });
+  return await db.openTable(NAME);
+}
