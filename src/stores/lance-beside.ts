@@ -1,17 +1,37 @@
 import type { Connection, Table } from '@lancedb/lancedb';
 import type * as Arrow from 'apache-arrow';
+import { digestOf } from '../artifacts/digest.ts';
 import { LargeMap } from '../base/large-map.ts';
 import type { JournalEntry } from './gallery-store.ts';
 import { arrowTable, quotedText, vectorsOf } from './lance-driver.ts';
-import type { LanceGallery } from './lance-gallery.ts';
+import { migratingGalleries } from './lance-record.ts';
 
 // Tables with the second vectors of a gallery's rows. Each row has the version of the application's vector that it counts for, so
 // that what the application changes needs no notice: a row beside with another version is none. An entry of the journal is a row of
 // its own, without id, so that it is appended together with the vectors of its batch.
 
-/** `beside`: the new model's vectors. `former`: after the cut-over, the old model's. */
-export const besideName = (gallery: Pick<LanceGallery, 'name'>, which: 'beside' | 'former'): string =>
-  `mixbct_${which}_${gallery.name.replaceAll(/[^\w.-]/g, '_')}`;
+/** Names of the tables beside. `beside`: the new model's vectors. `former`: after the cut-over, the old model's. */
+export type BesideNames = { readonly beside: string; readonly former: string };
+
+const namesEnding = (end: string): BesideNames => ({ beside: `mixbct_beside_${end}`, former: `mixbct_former_${end}` });
+
+/** Names of tables in LanceDB take few characters: two galleries may have the same plain name. */
+const plainEnd = (gallery: string): string => gallery.replaceAll(/[^\w.-]/g, '_');
+const plainNames = (gallery: string): BesideNames => namesEnding(plainEnd(gallery));
+const ownNames = (gallery: string): BesideNames => namesEnding(`${plainEnd(gallery)}_${digestOf(gallery)}`);
+
+/**
+ * The names of a gallery's tables beside. Where characters are replaced, or another gallery's migration has the plain name, a digest
+ * tells galleries apart. Migrations that an earlier mixbct began have the plain name in any case.
+ */
+export async function besideNames(db: Connection, gallery: string): Promise<BesideNames> {
+  const [tables, plain, own] = [await db.tableNames(), plainNames(gallery), ownNames(gallery)];
+  const has = ({ beside }: BesideNames): boolean => tables.includes(beside);
+  if (has(own)) return own;
+  if (plainEnd(gallery) !== gallery && !has(plain)) return own;
+  const others = (await migratingGalleries(db)).filter((other) => other !== gallery && plainEnd(other) === plainEnd(gallery)); // biome-ignore format: short
+  return others.every((other) => has(ownNames(other))) ? plain : own;
+}
 
 const COLUMNS = ['id', 'version', 'vector'];
 

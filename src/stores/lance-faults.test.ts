@@ -17,7 +17,7 @@ import { smallDisk } from '../../test/helpers/small-disk.ts';
 import { migrationTo, oldStamp, stampOf } from '../../test/helpers/store-conformance.ts';
 import { runWithout } from '../../test/helpers/without-packages.ts';
 import type { GalleryRow } from './gallery-store.ts';
-import { BesideIndex, besideName, createBeside } from './lance-beside.ts';
+import { BesideIndex, createBeside } from './lance-beside.ts';
 import { arrow, vectorType } from './lance-driver.ts';
 import { movedPairs } from './lance-moved.ts';
 import { readRecord, writeRecord } from './lance-record.ts';
@@ -100,7 +100,7 @@ test('LanceDB: more vectors than memory may hold are swapped at once, too, and t
   const { db, table, content } = await movedGallery(t);
   const before = await content();
   const gallery = lanceFaces();
-  const beside = await db.openTable(besideName(gallery, 'beside'));
+  const beside = await db.openTable('mixbct_beside_faces.vector');
   const begun = await table.version();
   const vectors = async function* () {
     for await (const pairs of movedPairs(table, gallery, beside)) yield pairs.map(({ key, beside }) => ({ key, vector: beside })); // biome-ignore format: short
@@ -130,7 +130,7 @@ test('LanceDB: a swap of equal dimensions that is taken back keeps what was writ
   const fresh = Array.from({ length: 10 }, (_, i) => ({ key: `r${i}`, vector: vectorOf(i, 2) }));
   const swap = await replaceVectors(table, lanceFaces(), blocksOf([fresh]), DIM);
   assert.equal(swap.renamed, false);
-  const beside = await db.openTable(besideName(lanceFaces(), 'beside'));
+  const beside = await db.openTable('mixbct_beside_faces.vector');
   assert.equal(await countOvertaken(table, lanceFaces(), swap, beside), 1);
   await table.update({ where: "id = 'r4'", values: { vector: [...vectorOf(4, 6)] } });
   await table.delete("id = 'r5'");
@@ -159,7 +159,7 @@ test('LanceDB: a row without vector gets one by the cut-over to other dimensions
 test('LanceDB: cut-overs that were killed in their swap, and before the table with the former vectors is there, can be repeated', async (t) => {
   const { db, table, url, store } = await movedGallery(t);
   await writeRecord(db, 'faces.vector', { ...(await readRecord(db, 'faces.vector')), swapping: 'then' });
-  await createBeside(db, besideName(lanceFaces(), 'former'), DIM);
+  await createBeside(db, 'mixbct_former_faces.vector', DIM);
   const killed = t.mock.method(Object.getPrototypeOf(db), 'createTable', () => Promise.reject(new Error('killed')));
   await assert.rejects(store.cutOver(), /killed/);
   killed.mock.restore();

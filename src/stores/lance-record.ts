@@ -44,6 +44,13 @@ export async function writeRecord(
   return false;
 }
 
+/** The galleries of the folder that are in a migration. */
+export async function migratingGalleries(db: Connection): Promise<string[]> {
+  if (!(await db.tableNames()).includes(NAME)) return [];
+  const rows = await (await db.openTable(NAME)).query().where('migration IS NOT NULL').select(['gallery']).toArray();
+  return rows.map(({ gallery }) => String(gallery));
+}
+
 const rowOf = (gallery: string): string => `gallery = ${quotedText(gallery)}`;
 
 async function recordTable(db: Connection): Promise<Table> {

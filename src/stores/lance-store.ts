@@ -18,8 +18,9 @@ import type {
 import {
   appendBatch,
   appendRows,
+  type BesideNames,
   besideIndex,
-  besideName,
+  besideNames,
   createBeside,
   everyRow,
   readJournal,
@@ -157,7 +158,7 @@ class LanceStore implements GalleryStore {
     await this.#change(async (look) => {
       requireNoMigration(this.url, requireStamp(this.url, look));
       await requireUniqueIds(this.#table, look.gallery, this.url);
-      await createBeside(this.#db, besideName(look.gallery, 'beside'), record.target.dim);
+      await createBeside(this.#db, (await this.#names(look)).beside, record.target.dim);
       return { migration: JSON.stringify(record) };
     });
   }
@@ -182,8 +183,8 @@ class LanceStore implements GalleryStore {
 
   async journal(): Promise<JournalEntry[]> {
     return await this.#read(async () => {
-      const { gallery, migration } = await this.#look();
-      return migration ? await readJournal(await this.#db.openTable(besideName(gallery, 'beside'))) : [];
+      const look = await this.#look();
+      return look.migration ? await readJournal(await this.#open(look, 'beside')) : [];
     });
   }
 
@@ -271,7 +272,7 @@ class LanceStore implements GalleryStore {
 
   /** The phase of a gallery of which a swap has begun, by which of the vectors are in the application's column. */
   async #phaseOf(gallery: LanceGallery): Promise<MigrationRecord['phase']> {
-    const former = await this.#db.openTable(besideName(gallery, 'former'));
+    const former = await this.#open({ gallery }, 'former');
     const sample = await former.query().where('id IS NOT NULL').select(['id', 'version']).limit(SAMPLE).toArray();
     const filter = keysFilter(gallery, sample.map(({ id }) => String(id))); // biome-ignore format: short
     const fresh = new Map(sample.map(({ id, version }) => [String(id), String(version)]));
@@ -281,9 +282,17 @@ class LanceStore implements GalleryStore {
     return 'moving';
   }
 
+  async #names({ gallery }: Pick<Look, 'gallery'>): Promise<BesideNames> {
+    return await besideNames(this.#db, gallery.name);
+  }
+
+  async #open(look: Pick<Look, 'gallery'>, which: keyof BesideNames): Promise<Table> {
+    return await this.#db.openTable((await this.#names(look))[which]);
+  }
+
   /** The table with the second vectors. */
-  async #beside({ gallery, migration }: Look): Promise<Table> {
-    return await this.#db.openTable(besideName(gallery, migration?.phase === 'cut-over' ? 'former' : 'beside'));
+  async #beside(look: Look): Promise<Table> {
+    return await this.#open(look, look.migration?.phase === 'cut-over' ? 'former' : 'beside');
   }
 
   /** Writes what `change` makes of the record. If another process has changed it meanwhile, it looks again. */
@@ -304,13 +313,12 @@ class LanceStore implements GalleryStore {
 
   /** Removes what a migration has made. */
   async #end(look: Look, what: Partial<LanceRecord>): Promise<void> {
+    const own = await this.#names(look);
     await this.#save(look, { ...what, migration: null, swapping: null });
     await dropSwapColumns(this.#table);
     const names = await this.#db.tableNames();
-    for (const which of ['beside', 'former'] as const) {
-      const name = besideName(look.gallery, which);
-      if (names.includes(name)) await this.#db.dropTable(name);
-    }
+    // `beside` tells which names the gallery has
+    for (const name of [own.former, own.beside]) if (names.includes(name)) await this.#db.dropTable(name);
   }
 
   /**
@@ -325,14 +333,14 @@ class LanceStore implements GalleryStore {
     if (had === 'keep') {
       // of a swap that was killed before it was: who looks while `former` is made anew needs not ask it
       if (look.record.swapping !== null) await this.#save(look, settled);
-      await this.#keepFormer(gallery, beside);
+      await this.#keepFormer(look, beside);
     }
     await this.#save(look, { swapping: new Date().toISOString() });
     const pairs = movedPairs(this.#table, gallery, beside);
     const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), dim);
     const late = await countOvertaken(this.#table, gallery, swap, beside);
     if (late > 0) {
-      const given = await this.#db.openTable(besideName(gallery, had === 'keep' ? 'former' : 'beside'));
+      const given = await this.#open(look, had === 'keep' ? 'former' : 'beside');
       await undoSwap(this.#table, gallery, swap, await besideIndex(given, everyRow));
       await this.#save(look, settled);
     }
@@ -340,8 +348,9 @@ class LanceStore implements GalleryStore {
   }
 
   /** Writes the vectors that rows have down beside the versions that they are to have. */
-  async #keepFormer(gallery: LanceGallery, beside: Table): Promise<void> {
-    const name = besideName(gallery, 'former');
+  async #keepFormer(look: Look, beside: Table): Promise<void> {
+    const { gallery } = look;
+    const name = (await this.#names(look)).former;
     await createBeside(this.#db, name, gallery.dim);
     const former = await this.#db.openTable(name);
     for await (const pairs of movedPairs(this.#table, gallery, beside))
