@@ -205,7 +205,8 @@ export const verifyGallery = (url: string, { sample = 0, seed = 0 } = {}): Promi
 export const cutOver = (url: string): Promise<void> =>
   withStore(url, async (store) => {
     await using _ = await store.claim();
-    requireMigration(store.url, await store.state(), 'moving');
+    // a cut-over that was killed is the store's to settle
+    if (requireMigration(store.url, await store.state()).phase === 'cut-over') return await store.cutOver();
     const { ok, unmoved, ...check } = await verifyMigration(store, null, { sample: 0, rng: new Rng(0) });
     if (!ok && unmoved === 0)
       throw new UserError(`${store.url}: some new vectors are wrong: ${checkText({ ...check, ok, unmoved })}`, { hint: `mixbct migrate rollback '${store.url}'` }); // biome-ignore format: short

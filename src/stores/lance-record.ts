@@ -1,5 +1,7 @@
 import type { Connection, Table } from '@lancedb/lancedb';
+import { z } from 'zod';
 import { arrow, arrowTable, quotedText } from './lance-driver.ts';
+import { type MigrationRecord, parseRecord } from './migration-record.ts';
 
 const NAME = 'mixbct_galleries';
 
@@ -7,7 +9,7 @@ const NAME = 'mixbct_galleries';
 export type LanceRecord = {
   readonly stamp: string | null;
   readonly migration: string | null;
-  /** Whether a swap of the vectors has begun of which the end is not written. */
+  /** The start of a swap of the vectors whose end is not written. */
   readonly swapping: string | null;
 };
 
@@ -58,4 +60,26 @@ async function recordTable(db: Connection): Promise<Table> {
   const schema = new a.Schema(['gallery', ...FIELDS].map((name) => new a.Field(name, new a.Utf8(), true)));
   if (!(await db.tableNames()).includes(NAME)) await db.createEmptyTable(NAME, schema, { existOk: true });
   return await db.openTable(NAME);
+}
+
+/** The start of a swap. */
+export type SwapStart = {
+  /** The version of the application's table before it; null: an earlier mixbct did not write it. */
+  readonly version: number | null;
+  /** The phase that the swap leads to. */
+  readonly to: MigrationRecord['phase'];
+};
+
+const swapStartSchema = z.object({
+  at: z.string(),
+  version: z.number().int(),
+  to: z.enum(['moving', 'cut-over']),
+});
+
+export const swapStartText = (start: SwapStart): string => JSON.stringify({ at: new Date().toISOString(), ...start });
+
+/** @throws FileError naming the store if it is damaged. `phase`: that of the record, which tells where a swap leads that has only a time. */
+export function parseSwapStart(url: string, text: string, phase: MigrationRecord['phase']): SwapStart {
+  if (text.startsWith('{')) return parseRecord(swapStartSchema, url, text);
+  return { version: null, to: phase === 'moving' ? 'cut-over' : 'moving' };
 }

@@ -15,23 +15,22 @@ import type {
   SearchedSpace,
   SearchOptions,
 } from './gallery-store.ts';
-import {
-  appendBatch,
-  appendRows,
-  type BesideNames,
-  besideIndex,
-  besideNames,
-  createBeside,
-  everyRow,
-  readJournal,
-} from './lance-beside.ts';
+import { appendBatch, appendRows, type BesideNames, besideNames, createBeside, readJournal } from './lance-beside.ts';
 import { asLanceError, openLance } from './lance-driver.ts';
-import { describeLance, keysFilter, type LanceGallery, openLanceTable, requireUniqueIds } from './lance-gallery.ts';
-import { type ApplicationRow, applicationRows, countMoved, type MovedPair, movedPairs } from './lance-moved.ts';
-import { type LanceRecord, readRecord, writeRecord } from './lance-record.ts';
+import { describeLance, type LanceGallery, openLanceTable, requireUniqueIds } from './lance-gallery.ts';
+import { type ApplicationRow, countMoved, type MovedPair, movedPairs } from './lance-moved.ts';
+import {
+  type LanceRecord,
+  parseSwapStart,
+  readRecord,
+  type SwapStart,
+  swapStartText,
+  writeRecord,
+} from './lance-record.ts';
 import { type LanceRows, rowsAfter, rowsByKey, unmovedAfter } from './lance-rows.ts';
 import { offerMoved, offerNearest, offerUnmoved } from './lance-search.ts';
-import { countOvertaken, dropSwapColumns, replaceVectors, undoSwap } from './lance-swap.ts';
+import { findSwap, phaseOf, undoIfOvertaken } from './lance-settle.ts';
+import { dropSwapColumns, replaceVectors, type Swap } from './lance-swap.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import {
   newerRowsError,
@@ -64,14 +63,14 @@ type Look = GalleryState & {
   readonly record: LanceRecord;
   /** What the vectors were of before the migration. */
   readonly former: Stamp | null;
+  /** A swap that has begun and of which the end is not written. */
+  readonly begun: SwapStart | null;
 };
 
 /** Attempts to read what a migration that ends meanwhile removes. */
 const READS = 4;
 /** Attempts to write a record that others write, too. */
 const WRITES = 8;
-/** Rows that tell whether a swap has been. */
-const SAMPLE = 64;
 
 /**
  * A table of LanceDB, which has transactions of one table only. The second vectors are in a table of their own, each with the version
@@ -190,11 +189,11 @@ class LanceStore implements GalleryStore {
 
   async cutOver(): Promise<void> {
     await this.#do(async () => {
-      const look = await this.#look();
+      const look = await this.#settled();
       const migration = requireMigration(this.url, look, 'moving');
       const unmoved = (await this.#table.countRows()) - (await this.#countMoved(look));
       if (unmoved > 0) throw unmovedError(this.url, unmoved);
-      const late = await this.#swap(look, migration.target.dim, 'keep');
+      const late = await this.#swap(look, migration.target);
       if (late > 0) throw unmovedError(this.url, late);
       const done: MigrationRecord = { ...migration, phase: 'cut-over' };
       await this.#save(look, { migration: JSON.stringify(done), swapping: null });
@@ -204,11 +203,11 @@ class LanceStore implements GalleryStore {
 
   async rollback(): Promise<void> {
     await this.#do(async () => {
-      const look = await this.#look();
+      const look = await this.#settled();
       const { phase } = requireMigration(this.url, look);
       if (phase === 'cut-over') {
         const newer = (await this.#table.countRows()) - (await this.#countMoved(look));
-        const late = newer > 0 ? newer : await this.#swap(look, look.former!.dim, 'drop');
+        const late = newer > 0 ? newer : await this.#swap(look, look.former!);
         if (late > 0) throw newerRowsError(this.url, late);
       }
       await this.#end(look, {});
@@ -217,7 +216,8 @@ class LanceStore implements GalleryStore {
 
   async finish(): Promise<void> {
     await this.#do(async () => {
-      const look = await this.#look();
+      const look = await this.#settled();
+      if (look.undone > 0 && look.migration?.phase === 'moving') throw unmovedError(this.url, look.undone);
       await this.#end(look, { stamp: JSON.stringify(requireMigration(this.url, look, 'cut-over').target) });
     });
   }
@@ -265,21 +265,10 @@ class LanceStore implements GalleryStore {
   async #lookAt(gallery: LanceGallery, record: LanceRecord): Promise<Look> {
     const former = record.stamp === null ? null : parseRecord(stampSchema, this.url, record.stamp);
     const written = record.migration === null ? null : parseRecord(migrationSchema, this.url, record.migration);
-    const migration = written && record.swapping !== null ? { ...written, phase: await this.#phaseOf(gallery) } : written; // biome-ignore format: short
+    const begun = written && record.swapping !== null ? parseSwapStart(this.url, record.swapping, written.phase) : null; // biome-ignore format: short
+    const migration = begun ? { ...written!, phase: await phaseOf(this.#table, gallery, await this.#open({ gallery }, 'former')) } : written; // biome-ignore format: short
     const stamp = migration?.phase === 'cut-over' ? migration.target : former;
-    return { gallery, record, former, stamp, migration };
-  }
-
-  /** The phase of a gallery of which a swap has begun, by which of the vectors are in the application's column. */
-  async #phaseOf(gallery: LanceGallery): Promise<MigrationRecord['phase']> {
-    const former = await this.#open({ gallery }, 'former');
-    const sample = await former.query().where('id IS NOT NULL').select(['id', 'version']).limit(SAMPLE).toArray();
-    const filter = keysFilter(gallery, sample.map(({ id }) => String(id))); // biome-ignore format: short
-    const fresh = new Map(sample.map(({ id, version }) => [String(id), String(version)]));
-    if (filter !== null)
-      for await (const rows of applicationRows(this.#table, gallery, filter))
-        if (rows.some(({ key, vector }) => fresh.get(key) === versionOfVector(vector))) return 'cut-over';
-    return 'moving';
+    return { gallery, record, former, begun, stamp, migration };
   }
 
   async #names({ gallery }: Pick<Look, 'gallery'>): Promise<BesideNames> {
@@ -321,30 +310,46 @@ class LanceStore implements GalleryStore {
     for (const name of [own.former, own.beside]) if (names.includes(name)) await this.#db.dropTable(name);
   }
 
-  /**
-   * Gives rows their second vectors, all at once, unless one was written since they were read; those that they had are kept, or not.
-   * → the number of such rows: then all are as they were
-   */
-  async #swap(look: Look, dim: number, had: 'keep' | 'drop'): Promise<number> {
-    const { gallery } = look;
+  /** Gives rows their second vectors, all at once, unless one was written since they were read. → as `#undoIfOvertaken` */
+  async #swap(look: Look, stamp: Stamp): Promise<number> {
+    const { gallery, migration } = look;
+    const to = migration!.phase === 'moving' ? 'cut-over' : 'moving';
     const beside = await this.#beside(look);
-    // the phase may be what the vectors tell of a swap that was killed, while the record has the one before
-    const settled = { migration: JSON.stringify(look.migration), swapping: null };
-    if (had === 'keep') {
-      // of a swap that was killed before it was: who looks while `former` is made anew needs not ask it
-      if (look.record.swapping !== null) await this.#save(look, settled);
-      await this.#keepFormer(look, beside);
-    }
-    await this.#save(look, { swapping: new Date().toISOString() });
+    if (to === 'cut-over') await this.#keepFormer(look, beside);
+    await dropSwapColumns(this.#table);
+    await this.#save(look, { swapping: swapStartText({ version: await this.#table.version(), to }) });
     const pairs = movedPairs(this.#table, gallery, beside);
-    const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), dim);
-    const late = await countOvertaken(this.#table, gallery, swap, beside);
-    if (late > 0) {
-      const given = await this.#open(look, had === 'keep' ? 'former' : 'beside');
-      await undoSwap(this.#table, gallery, swap, await besideIndex(given, everyRow));
-      await this.#save(look, settled);
-    }
+    const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), stamp.dim);
+    const late = await this.#undoIfOvertaken(look, swap, to);
+    if (late > 0) await this.#save(look, { swapping: null });
     return late;
+  }
+
+  /** Takes a swap back if rows overtook it: then all rows are as they were. → the number of such rows */
+  async #undoIfOvertaken(look: Look, swap: Swap, to: SwapStart['to']): Promise<number> {
+    const { former, migration } = look;
+    const [own, other] = [await this.#open(look, 'beside'), await this.#open(look, 'former')];
+    const [from, stamp, beside, given] = to === 'cut-over' ? [former!, migration!.target, own, other] : [migration!.target, former!, other, own]; // biome-ignore format: short
+    const gallery = { ...look.gallery, dim: from.dim };
+    return await undoIfOvertaken({ url: this.url, table: this.#table, gallery, swap, beside, given, stamp });
+  }
+
+  /** Looks. What a swap that was killed has left is settled first. `undone`: rows that overtook it, so that it is taken back */
+  async #settled(): Promise<Look & { readonly undone: number }> {
+    const look = await this.#look();
+    const { begun, gallery, migration } = look;
+    if (!begun || !migration) return { ...look, undone: 0 };
+    let [phase, undone] = [migration.phase, 0];
+    if (phase === begun.to) {
+      const beside = await this.#open(look, phase === 'cut-over' ? 'beside' : 'former');
+      const { version, renamed } = await findSwap(this.#table, gallery, begun.version, beside);
+      // where vectors were replaced in versions that are gone, nothing tells any more
+      if (version !== null || renamed) undone = await this.#undoIfOvertaken(look, { version, renamed }, phase);
+      if (undone > 0) phase = phase === 'cut-over' ? 'moving' : 'cut-over';
+    }
+    await this.#save(look, { migration: JSON.stringify({ ...migration, phase }), swapping: null });
+    await dropSwapColumns(this.#table);
+    return { ...(await this.#look()), undone };
   }
 
   /** Writes the vectors that rows have down beside the versions that they are to have. */

@@ -1,6 +1,6 @@
 import type { Table } from '@lancedb/lancedb';
 import { type BesideIndex, besideIndex, everyRow } from './lance-beside.ts';
-import { arrow, vectorColumn, vectorType } from './lance-driver.ts';
+import { arrow, quotedColumn, vectorColumn, vectorType } from './lance-driver.ts';
 import { FORMER, FRESH, idColumn, type LanceGallery } from './lance-gallery.ts';
 import { type ApplicationRow, applicationRows } from './lance-moved.ts';
 import { versionOfVector } from './vectors.ts';
@@ -9,8 +9,8 @@ import { versionOfVector } from './vectors.ts';
 const MOST_BYTES = 128 * 2 ** 20;
 
 export type Swap = {
-  /** The first version of the table that has the other vectors. */
-  readonly version: number;
+  /** The first version of the table that has the other vectors; null: not known, and only if `renamed`. */
+  readonly version: number | null;
   /** Whether another column has taken the name; else values were replaced. */
   readonly renamed: boolean;
 };
@@ -25,7 +25,7 @@ export async function replaceVectors(
   blocks: AsyncIterable<readonly ApplicationRow[]>,
   dim: number,
   mostBytes = MOST_BYTES,
-): Promise<Swap> {
+): Promise<Swap & { readonly version: number }> {
   const most = Math.max(1, Math.floor(mostBytes / (4 * dim)));
   let waiting: ApplicationRow[] = [];
   let filling = false;
@@ -72,58 +72,88 @@ async function setVectors(
 }
 
 /**
- * The number of rows that a swap has overtaken: those that were written after they were read. `beside`: the table with the vectors
- * that it gave.
+ * The rows that a swap has overtaken, which were written after they were read: by key, the versions of their vectors before it.
+ * `beside`: the table with the vectors that it gave.
  */
-export async function countOvertaken(
+export async function overtakenRows(
   table: Table,
   gallery: LanceGallery,
   { version, renamed }: Swap,
   beside: Table,
-): Promise<number> {
-  await table.checkout(version - 1);
-  const late = await countOthers(table, gallery, beside, everyRow);
+): Promise<Map<string, string>> {
   // NULL is what a row gets that had no vector, and what one has that was inserted after the column was filled
-  const unfilled = renamed ? await countOthers(table, gallery, beside, `${everyRow} AND vector IS NULL`, `${FRESH} IS NULL`) : 0; // biome-ignore format: short
+  const empty = `${everyRow} AND vector IS NULL`;
+  if (version === null) {
+    const former = { ...gallery, vector: FORMER };
+    const had = `${FORMER} IS NOT NULL`;
+    const late = await otherRows(table, former, beside, everyRow, had);
+    const unfilled = await otherRows(table, former, beside, empty, `${had} AND ${quotedColumn(gallery.vector)} IS NULL`); // biome-ignore format: short
+    return new Map([...late, ...unfilled]);
+  }
+  await table.checkout(version - 1);
+  const late = await otherRows(table, gallery, beside, everyRow);
+  const unfilled = renamed ? await otherRows(table, gallery, beside, empty, `${FRESH} IS NULL`) : [];
   await table.checkoutLatest();
-  return Math.max(late, unfilled);
+  return new Map([...late, ...unfilled]);
 }
 
-/** The number of the application's rows, by a filter, whose version is not among those of the rows beside, by a filter of these. */
-async function countOthers(
+/** The application's rows, by a filter, whose version is not among those of the rows beside, by a filter of these. → keys, versions */
+async function otherRows(
   table: Table,
   gallery: LanceGallery,
   beside: Table,
   besideFilter: string,
   filter?: string,
-): Promise<number> {
+): Promise<[string, string][]> {
   const index = await besideIndex(beside, besideFilter);
-  let count = 0;
+  const others: [string, string][] = [];
   for await (const rows of applicationRows(table, gallery, filter))
-    for (const { key, vector } of rows) if (!index.has(key, versionOfVector(vector))) count++;
-  return count;
+    for (const { key, vector } of rows) {
+      const version = versionOfVector(vector);
+      if (!index.has(key, version)) others.push([key, version]);
+    }
+  return others;
 }
 
 /** Takes a swap back; what was written before it and since stays. `given`: the versions of the vectors that it gave. */
-export async function undoSwap(table: Table, gallery: LanceGallery, swap: Swap, given: BesideIndex): Promise<void> {
-  const isGiven = ({ key, vector }: ApplicationRow): boolean => given.has(key, versionOfVector(vector));
+export async function undoSwap(
+  table: Table,
+  gallery: LanceGallery,
+  { version, renamed }: Swap,
+  given: BesideIndex,
+): Promise<void> {
+  if (renamed) return await undoRenamedSwap(table, gallery, given);
+  const before = new Map<string, ApplicationRow>();
+  await table.checkout(version! - 1);
+  for await (const rows of applicationRows(table, gallery)) for (const row of rows) before.set(row.key, row);
+  await table.checkoutLatest();
   const kept: ApplicationRow[] = [];
-  if (!swap.renamed) {
-    const before = new Map<string, ApplicationRow>();
-    await table.checkout(swap.version - 1);
-    for await (const rows of applicationRows(table, gallery)) for (const row of rows) before.set(row.key, row);
-    await table.checkoutLatest();
-    for await (const rows of applicationRows(table, gallery))
-      for (const row of rows) if (isGiven(row) && before.has(row.key)) kept.push(before.get(row.key)!);
-  } else {
-    for await (const rows of applicationRows(table, gallery))
-      for (const row of rows) if (row.vector?.length === gallery.dim && !isGiven(row)) kept.push(row);
-    await table.alterColumns([
-      { path: gallery.vector, rename: FRESH },
-      { path: FORMER, rename: gallery.vector },
-    ]);
-  }
+  for await (const rows of applicationRows(table, gallery))
+    for (const { key, vector } of rows)
+      if (given.has(key, versionOfVector(vector)) && before.has(key)) kept.push(before.get(key)!);
   if (kept.length > 0) await setVectors(table, gallery, gallery.vector, kept, gallery.dim);
+}
+
+/** What was written since goes into the column that gets the name back: a process that is killed after this has lost nothing. */
+async function undoRenamedSwap(table: Table, gallery: LanceGallery, given: BesideIndex): Promise<void> {
+  const kept = new Map<string, string>();
+  const keep = async (from: string, to: string): Promise<void> => {
+    const since: ApplicationRow[] = [];
+    for await (const rows of applicationRows(table, { ...gallery, vector: from }))
+      for (const { key, vector } of rows) {
+        const version = versionOfVector(vector);
+        if (vector?.length !== gallery.dim || given.has(key, version) || kept.get(key) === version) continue;
+        kept.set(key, version);
+        since.push({ key, vector });
+      }
+    if (since.length > 0) await setVectors(table, gallery, to, since, gallery.dim);
+  };
+  await keep(gallery.vector, FORMER);
+  await table.alterColumns([
+    { path: gallery.vector, rename: FRESH },
+    { path: FORMER, rename: gallery.vector },
+  ]);
+  await keep(FRESH, gallery.vector);
   await dropSwapColumns(table);
 }
 

@@ -53,6 +53,18 @@ export const newerRowsError = (url: string, rows: number): UserError =>
     { hint: 'delete them, roll back, and insert them again with vectors of the old model' },
   );
 
+/** Keys that a message names. */
+const NAMED = 3;
+
+/** What is said of a swap that was killed, if it can be neither kept nor taken back. `stamp`: of the vectors that it gave */
+export function killedSwapError(url: string, late: readonly string[], since: number, stamp: Stamp): UserError {
+  const keys = `${late.slice(0, NAMED).join(', ')}${late.length > NAMED ? ', …' : ''}`;
+  return new UserError(
+    `${url}: the exchange of the vectors was killed, ${formatCount(late.length, 'row that was', 'rows that were')} written during it ${late.length === 1 ? 'has' : 'have'} no vector of ${stampText(stamp)} (${keys}), and it cannot be taken back, because ${formatCount(since, 'row was', 'rows were')} written since`,
+    { hint: 'write vectors of that model into these rows, then give the command again' },
+  );
+}
+
 /** @throws UserError if a query has not as many dimensions as the vectors that it is compared with. */
 export function requireQueryDimension(url: string, stamp: Stamp, query: Float32Array): void {
   if (query.length !== stamp.dim)

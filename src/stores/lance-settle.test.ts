@@ -1,0 +1,115 @@
+// What is left of a cut-over or a rollback in LanceDB that was killed just after its swap, while an application wrote.
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { addWhileSwapping, DIM, movedGallery, otherStamp, vectorOf } from '../../test/helpers/lance-gallery.ts';
+import { readRecord, writeRecord } from './lance-record.ts';
+import { openStore } from './open-store.ts';
+
+const OTHER_DIM = 12;
+
+type Moved = Awaited<ReturnType<typeof movedGallery>>;
+
+/** Runs a step that is killed after its swap, because it cannot look at an earlier version. */
+async function kill(t: TestContext, { table }: Moved, step: () => Promise<void>): Promise<void> {
+  const killed = t.mock.method(Object.getPrototypeOf(table), 'checkout', () => Promise.reject(new Error('killed')));
+  await assert.rejects(step(), /killed/);
+  killed.mock.restore();
+}
+
+/** A gallery whose cut-over was killed after its swap, which `late` overtook; what its vectors were. */
+async function killedCutOver(t: TestContext, dim: number) {
+  const gallery = await movedGallery(t, { dim });
+  const before = (await gallery.content()).set('late', [...vectorOf(9, 5)]);
+  addWhileSwapping(t, gallery.db, gallery.table, vectorOf(9, 5));
+  await kill(t, gallery, () => gallery.store.cutOver());
+  const after = await openStore(gallery.url);
+  t.after(() => after[Symbol.asyncDispose]());
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  return { ...gallery, before, after };
+}
+
+for (const dim of [DIM, OTHER_DIM]) {
+  const what = dim === DIM ? 'equal dimensions' : 'other dimensions';
+
+  for (const step of ['cutOver', 'finish'] as const)
+    test(`LanceDB: after a kill, ${step} takes back a swap to ${what} that a row overtook`, async (t) => {
+      const { after, before, content } = await killedCutOver(t, dim);
+      await assert.rejects(after[step](), /1 row has no new vector\n.*migrate run/);
+      assert.deepEqual(await content(), before);
+      assert.equal((await after.state()).migration!.phase, 'moving');
+      const [late, ...others] = await after.page(null, 10, { only: 'unmoved' });
+      assert.deepEqual([late!.key, others.length], ['late', 0]);
+      // what it asks for, and both steps
+      await after.commit({ rows: [{ ...late!, vector: vectorOf(9, 2, dim) }], entry: { batch: 2, at: '', ms: 1 } });
+      await after.cutOver();
+      await after.finish();
+      assert.deepEqual((await content()).get('late'), [...vectorOf(9, 2, dim)]);
+    });
+
+  test(`LanceDB: after a kill, a rollback gives back what there was before a swap to ${what} that a row overtook`, async (t) => {
+    const { after, before, content } = await killedCutOver(t, dim);
+    await after.rollback();
+    assert.deepEqual(await content(), before);
+    assert.equal((await after.state()).migration, null);
+  });
+
+  test(`LanceDB: a rollback from ${what} that was killed after its swap is taken back if a row overtook it`, async (t) => {
+    const gallery = await movedGallery(t, { dim });
+    const { db, table, url, store, content } = gallery;
+    await store.cutOver();
+    const before = (await content()).set('late', [...vectorOf(9, 5, dim)]);
+    addWhileSwapping(t, db, table, vectorOf(9, 5, dim));
+    await kill(t, gallery, () => store.rollback());
+    await using after = await openStore(url);
+    assert.equal((await after.state()).migration!.phase, 'moving');
+    await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
+    assert.deepEqual(await content(), before);
+    assert.equal((await after.state()).migration!.phase, 'cut-over');
+    await (await db.openTable('faces')).delete("id = 'late'");
+    await after.rollback();
+    for (const [id, vector] of await content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 0)]);
+  });
+
+  test(`LanceDB: a cut-over to ${what} that was killed, and that no row overtook, can be finished`, async (t) => {
+    const gallery = await movedGallery(t, { dim });
+    await kill(t, gallery, () => gallery.store.cutOver());
+    await using after = await openStore(gallery.url);
+    await gallery.table.checkoutLatest();
+    await gallery.table.add([{ id: 'r10', vector: [...vectorOf(10, 2, dim)] }]); // no row that it overtook
+    await assert.rejects(after.cutOver(), /the cut-over has been/);
+    await after.finish();
+    assert.equal((await after.state()).stamp!.model.name, 'other');
+    for (const [id, vector] of await gallery.content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 2, dim)]); // biome-ignore format: short
+    const { fields } = await (await gallery.db.openTable('faces')).schema();
+    assert.deepEqual(fields.map(({ name }) => name), ['id', 'vector']); // biome-ignore format: short
+  });
+}
+
+test('LanceDB: a swap that a row overtook is not taken back after a kill if others would lose their vectors; a vector for the row settles it', async (t) => {
+  const { after, content, db } = await killedCutOver(t, OTHER_DIM);
+  await (await db.openTable('faces')).add([{ id: 'since', vector: [...vectorOf(11, 2, OTHER_DIM)] }]);
+  const before = await content();
+  for (const step of ['cutOver', 'rollback', 'finish'] as const)
+    await assert.rejects(after[step](), /1 row that was written during it has no vector of other.* \(late\).* 1 row was written since\n.*write vectors/); // biome-ignore format: short
+  assert.deepEqual(await content(), before);
+  await (await db.openTable('faces')).update({ where: "id = 'late'", values: { vector: [...vectorOf(9, 2, OTHER_DIM)] } }); // biome-ignore format: short
+  await after.finish();
+  assert.deepEqual(await content(), before.set('late', [...vectorOf(9, 2, OTHER_DIM)]));
+});
+
+test('LanceDB: records of swaps that say no version are settled by the column with the former vectors', async (t) => {
+  const { after, before, content, db } = await killedCutOver(t, OTHER_DIM);
+  await writeRecord(db, 'faces.vector', { swapping: '2026-01-01T00:00:00.000Z' });
+  await assert.rejects(after.finish(), /1 row has no new vector/);
+  assert.deepEqual(await content(), before);
+  assert.equal((await after.state()).migration!.phase, 'moving');
+  assert.equal((await readRecord(db, 'faces.vector')).swapping, null);
+});
+
+test('LanceDB: a swap of equal dimensions whose versions the application has removed is settled as the vectors are', async (t) => {
+  const { after, db } = await killedCutOver(t, DIM);
+  await (await db.openTable('faces')).optimize({ cleanupOlderThan: new Date() });
+  await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
+  await assert.rejects(after.cutOver(), /the cut-over has been/);
+  assert.deepEqual((await after.state()).stamp, otherStamp);
+});
