@@ -15,11 +15,12 @@ export function dropBeside(database: SqliteDatabase, gallery: SqliteGallery): vo
 }
 
 /**
- * The rows `b` beside that have a row `t` of the application's. One that `OR REPLACE` deletes for another row's sake, by a unique
+ * The rows `b` beside that have a row `t` of the application's, by the very text of the id: on the left, `b.id` compares without the
+ * collation of the application's column, as everywhere. A row that `OR REPLACE` deletes for another row's sake, by a unique
  * column that is not the id, calls no trigger: what is beside stays there until the exchange or the end of the migration.
  */
 export const movedRows = ({ table, id, beside }: SqliteGallery['sql']): string =>
-  `${beside} b JOIN ${table} t ON t.${id} = b.id`;
+  `${beside} b JOIN ${table} t ON b.id = t.${id}`;
 
 /** Rows without a second vector. */
 export function countUnmoved(database: SqliteDatabase, { sql }: SqliteGallery): number {
@@ -47,8 +48,8 @@ const trigger = ({ name }: SqliteGallery, event: string): string => quoted(`mixb
 function createTriggers(database: SqliteDatabase, gallery: SqliteGallery): void {
   const { table, id, vector, beside } = gallery.sql;
   const drop = (row: 'OLD' | 'NEW'): string => `DELETE FROM ${beside} WHERE id = ${row}.${id};`;
-  const changed = [id, vector].map((column) => `OLD.${column} IS NOT NEW.${column}`).join(' OR ');
-  // `INSERT OR REPLACE` deletes the row before without calling the trigger of deletions
+  const changed = [id, vector].map((column) => `OLD.${column} IS NOT NEW.${column} COLLATE BINARY`).join(' OR ');
+  // `INSERT OR REPLACE` deletes the row before without calling the trigger of deletions; a collation would not see all changes of an id
   database.exec(
     `CREATE TRIGGER ${trigger(gallery, 'inserted')} AFTER INSERT ON ${table} BEGIN ${drop('NEW')} END;
     CREATE TRIGGER ${trigger(gallery, 'deleted')} AFTER DELETE ON ${table} BEGIN ${drop('OLD')} END;

@@ -139,6 +139,38 @@ test('a row that is replaced by another one with the same value in another colum
   await store.rollback();
 });
 
+test('ids that a collation takes for the same are those of two rows: the one that replaces the other is not moved', async (t) => {
+  const { url, insert } = await sqliteGallery(t, [], 'id TEXT COLLATE NOCASE PRIMARY KEY, vector BLOB, path TEXT');
+  await insert(rowsOf(5).map((row) => ({ ...row, key: `r${row.key}` })));
+  await using store = await openStore(url);
+  const [old, fresh] = [stampOf('old', 4), stampOf('new', 4)];
+  await store.stamp(old);
+  await store.beginMigration(migrationTo(fresh, old));
+  const unmoved = async () => (await store.page(null, 9, { only: 'unmoved' })).map((row) => ({ ...row, vector: row.vector! })); // biome-ignore format: short
+  const read = await unmoved();
+  await store.commit({ rows: read, entry: { batch: 1, at: '', ms: 0 } });
+  const { vector } = rowsOf(9)[8]!;
+  await insert([{ key: 'R1', path: '', vector }]);
+  assert.deepEqual(await store.counts(), { rows: 5, moved: 4 });
+  assert.deepEqual((await unmoved()).map(({ key }) => key), ['R1']); // biome-ignore format: short
+  const queries = new Map(['old', 'new'].map((name) => [`digest of ${name}`, vector]));
+  const found = (await store.search(queries, { k: 9 })).map(({ hits }) => hits!.map(({ key }) => key).sort());
+  assert.deepEqual(found, [['R1'], ['r0', 'r2', 'r3', 'r4']]);
+  await assert.rejects(store.cutOver(), /1 row has no new vector/);
+  const { database } = await openSqlite(parseStoreUrl(url).location);
+  t.after(() => database.close());
+  database.exec("UPDATE faces SET id = 'R3' WHERE id = 'r3'");
+  database.prepare("UPDATE faces SET vector = ? WHERE id = 'R3'").run(vectorBytes(vector));
+  database.exec("UPDATE faces SET id = 'r3' WHERE id = 'R3'");
+  assert.deepEqual((await unmoved()).map(({ key }) => key).sort(), ['R1', 'r3']); // biome-ignore format: short
+  await insert([{ key: 'R2', path: '', vector: read[2]!.vector }]);
+  assert.equal(await store.commit({ rows: [read[2]!], entry: { batch: 2, at: '', ms: 0 } }), 0, 'row r2 is gone');
+  await store.commit({ rows: await unmoved(), entry: { batch: 3, at: '', ms: 0 } });
+  await store.cutOver();
+  assert.deepEqual(await store.counts(), { rows: 5, moved: 5 });
+  await store.rollback();
+});
+
 test('whole numbers of 64 bits are fields that JSON has: numbers if they are exact, else text', async (t) => {
   const { url } = await sqliteGallery(t, [], 'id INTEGER PRIMARY KEY, vector BLOB, path INTEGER');
   const { database } = await openSqlite(parseStoreUrl(url).location);

@@ -178,13 +178,14 @@ class SqliteStore implements GalleryStore {
     return this.#do(() =>
       this.#write(() => {
         const { target } = requireMigration(this.url, this.#state(), 'moving');
-        const now = this.#database.prepare(`SELECT ${sql.vector} AS v FROM ${sql.table} WHERE ${sql.id} = ${sql.key}`);
+        const now = this.#database.prepare(`SELECT CAST(${sql.id} AS TEXT) AS key, ${sql.vector} AS v FROM ${sql.table} WHERE ${sql.id} = ${sql.key}`); // biome-ignore format: short
         const put = this.#database.prepare(`INSERT OR IGNORE INTO ${sql.beside} VALUES (${sql.key}, ?)`);
         let taken = 0;
         for (const { key, version, vector } of rows) {
           if (vector.length !== target.dim) throw new RangeError(`a vector of ${vector.length} for ${target.dim} dimensions`); // biome-ignore format: short
           const found = now.get(key);
-          if (found && versionOf(found['v'] as Uint8Array | null) === version)
+          // a collation finds other spellings of the key, too
+          if (found?.['key'] === key && versionOf(found['v'] as Uint8Array | null) === version)
             taken += Number(put.run(key, vectorBytes(vector)).changes);
         }
         this.#all(
