@@ -75,7 +75,7 @@ function requireUnique(database: SqliteDatabase, { text, table, id, isPrimary }:
   });
 }
 
-/** Whether ids are whole numbers. @throws UserError if they are neither all numbers nor all text, or one is NULL */
+/** Whether ids are whole numbers. @throws UserError if they are neither all numbers nor all text, one is NULL or holds the character NUL */
 function hasIntegerIds(database: SqliteDatabase, { text, table, id, isPrimary }: Column): boolean {
   const [name, from] = [quoted(id), quoted(table)];
   const typeOf = (rest: string): string | undefined => {
@@ -90,7 +90,11 @@ function hasIntegerIds(database: SqliteDatabase, { text, table, id, isPrimary }:
   const last = typeOf(`ORDER BY ${name} DESC`) ?? first;
   const others = last !== first ? last : first === 'integer' && !(isPrimary && isRowid(database, table)) ? typeOf(`WHERE typeof(${name}) <> 'integer'`) : undefined; // biome-ignore format: short
   if (others !== undefined) throw refused(`both ${first} and ${others}`);
-  return first === 'integer';
+  if (first === 'integer') return true;
+  // read as a key, such an id ends before the character, and is that of no row
+  const cut = database.prepare(`SELECT CAST(${name} AS TEXT) AS key FROM ${from} WHERE instr(${name}, char(0)) > 0 LIMIT 1`).get(); // biome-ignore format: short
+  if (cut) throw new UserError(`${text}: the column ${id} holds the character NUL, after ${String(cut['key'])}`, { hint: 'give this row another id, or name another column in the URL: ?id=…' }); // biome-ignore format: short
+  return false;
 }
 
 /** Whether the primary key of a table has no index because it is SQLite's own number of each row, which is whole. */

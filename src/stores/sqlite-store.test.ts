@@ -73,6 +73,7 @@ test('what is no gallery in SQLite is refused in words, and nothing is made of i
     CREATE TABLE halves (id NUMERIC UNIQUE, vector BLOB); INSERT INTO halves VALUES (1, NULL), (1.5, NULL), (2, NULL);
     CREATE TABLE texts (id TEXT PRIMARY KEY, vector); INSERT INTO texts VALUES ('a', '[1, 2]');
     CREATE TABLE torn (id TEXT PRIMARY KEY, vector BLOB); INSERT INTO torn VALUES ('a', x'0000000000');
+    CREATE TABLE zero (id TEXT PRIMARY KEY, vector BLOB); INSERT INTO zero VALUES ('a', NULL), ('x' || char(0) || 'y', NULL);
     CREATE VIRTUAL TABLE rows USING vec0(vector float[4])`,
   );
   const url = `sqlite:${path}`;
@@ -86,6 +87,7 @@ test('what is no gallery in SQLite is refused in words, and nothing is made of i
   await refused(`${url}#nobody`, /the column id holds null/);
   await refused(`${url}#mixed`, /the column id holds both integer and text/);
   await refused(`${url}#halves`, /the column id holds both integer and real/);
+  await refused(`${url}#zero`, /the column id holds the character NUL, after x\n/);
   await refused(`${url}#rows`, /is a virtual table/);
   await using texts = await openStore(`${url}#texts`);
   await assert.rejects(texts.page(null, 1), /row a: the vector is string, wanted a blob of float32/);
