@@ -143,6 +143,27 @@ test('a gallery behind a symbolic link is cut over and rolled back; the file tha
   assert.ok(readFileSync(path).equals(before));
 });
 
+test('a handle that stays open sees the second of two migrations that another one has made', async (t) => {
+  const path = join(testFolder(t), 'gallery.npy');
+  const { url } = filesGallery(path, rowsOf(5));
+  await using watcher = await openStore(url);
+  await using store = await openStore(url);
+  await store.stamp(oldStamp);
+  for (const [id, from, to] of [
+    ['first', oldStamp, newStamp],
+    ['second', newStamp, oldStamp],
+  ] as const) {
+    await store.beginMigration({ ...migrationTo(to, from), id });
+    await allMoved(store, to);
+    await store.cutOver();
+    const [row] = await watcher.page(null, 1);
+    assert.deepEqual([(await watcher.counts()).moved, row!.vector!.length, row!.beside!.length], [5, to.dim, from.dim]);
+    if (id === 'first') await store.finish();
+  }
+  await watcher.rollback();
+  assert.deepEqual(await watcher.state(), { stamp: newStamp, migration: null });
+});
+
 test('a journal is read by chunks, in which lines may begin, end or be longer', async (t) => {
   const { path } = await moved(t);
   const whole = new FilesJournal(`${path}.mixbct`);

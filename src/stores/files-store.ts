@@ -267,11 +267,17 @@ class FilesStore implements GalleryStore {
 
   /** Removes what a migration has left. */
   #clear(): void {
+    this.#journal.remove();
+    this.#forget('');
+    for (const path of [this.#at.paused, this.#at.next, ...galleryFiles(this.#at.old)]) rmSync(path, { force: true });
+  }
+
+  /** Drops what was read of a migration that another one, or none, has followed. */
+  #forget(next: string): void {
     this.#exchanged?.old[Symbol.dispose]();
     this.#exchanged = null;
-    this.#journal.remove();
-    this.#journalOf = '';
-    for (const path of [this.#at.paused, this.#at.next, ...galleryFiles(this.#at.old)]) rmSync(path, { force: true });
+    this.#journal = new FilesJournal(this.#at.folder);
+    this.#journalOf = next;
   }
 
   /** Puts the next file in the gallery's place. @throws UserError if the gallery was written since `state` */
@@ -305,8 +311,7 @@ class FilesStore implements GalleryStore {
         this.#rows[Symbol.dispose]();
         this.#rows = rows;
       }
-      if ((migration?.id ?? '') !== this.#journalOf) this.#journal = new FilesJournal(this.#at.folder);
-      this.#journalOf = migration?.id ?? '';
+      if ((migration?.id ?? '') !== this.#journalOf) this.#forget(migration?.id ?? '');
       if (migration) this.#journal.refresh();
       if (migration?.phase === 'cut-over') this.#exchanged ??= await this.#exchangedBy(migration);
       if (this.#marks() === before) return { stamp, migration, rows: this.#rows, ...this.#beside(migration) };
