@@ -26,6 +26,8 @@ const MARK = 'mixbct';
 const [PART_BYTES, MOST_PARTS] = [64 << 20, 10_000];
 /** Attempts of a request, and of reading an answer whose connection breaks, with a pause between them. */
 const [ATTEMPTS, PAUSE_MS] = [5, 200];
+/** An attempt is given up that has no connection after the one, or in which no byte moves for the other. */
+const [CONNECT_MS, IDLE_MS] = [10_000, 120_000];
 
 type Sdk = typeof S3;
 type Store = { readonly sdk: Sdk; readonly client: S3.S3Client };
@@ -52,6 +54,7 @@ async function openStore(): Promise<Store> {
   const client = new sdk.S3Client({
     maxAttempts: ATTEMPTS,
     followRegionRedirects: true,
+    requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
     ...(endpoint && { forcePathStyle: true }), // other servers have no name for each bucket
     ...(region && { region }),
   });
