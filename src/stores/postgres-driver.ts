@@ -6,6 +6,8 @@ export type PostgresRow = Readonly<Record<string, unknown>>;
 
 /** Transactions that the server ended because of others are begun again so many times. */
 const ATTEMPTS = 5;
+/** A server may vanish without a word: then the system notices that a connection is dead. */
+const LIMITS = { connectionTimeoutMillis: 30_000, keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
 const OTHERS_FAULT = ['40001', '40P01']; // serialisation failure, deadlock
 
 /** A session with a server. Its transactions wait for each other, whoever begins them. */
@@ -24,7 +26,7 @@ export class PostgresSession implements AsyncDisposable {
     let client: Client | undefined;
     try {
       const { Client } = await loadPg();
-      client = new Client({ connectionString: location, application_name: 'mixbct' });
+      client = new Client({ connectionString: location, application_name: 'mixbct', ...LIMITS });
       client.on('error', () => {}); // a lost connection: the next query tells
       await client.connect();
       return new PostgresSession(client, text);
@@ -112,11 +114,14 @@ const MEANINGS: Readonly<Record<string, readonly [problem: string | null, hint: 
 /** An error of `pg` or the server as one that says what to do; any other as it is. None has a password. */
 export function asPostgresError(error: unknown, url: string): unknown {
   if (error instanceof UserError || !(error instanceof Error)) return error;
-  const code = codeOf(error) ?? codeOf((error as { readonly errors?: readonly unknown[] }).errors?.[0]) ?? '';
   const message = error.message.split('\n', 1)[0]!;
+  const inner = (error as { readonly errors?: readonly unknown[] }).errors?.[0];
+  const code = codeOf(error) ?? codeOf(inner) ?? (message === 'timeout expired' ? 'ETIMEDOUT' : '');
   if (/^SASL|password must be a string/.test(message))
     return new FileError(url, 'the server wants a password', MEANINGS['28']![1]);
-  if (/^Connection terminated|^Client has encountered a connection error|is not queryable/.test(message))
+  if (
+    /^Connection terminated|^Client has encountered a connection error|is not queryable|^read ETIMEDOUT/.test(message)
+  )
     return new FileError(url, LOST, AGAIN);
   const meaning = MEANINGS[code] ?? (/^[0-9A-Z]{5}$/.test(code) ? MEANINGS[code.slice(0, 2)] : undefined);
   return meaning ? new FileError(url, meaning[0] ?? message, meaning[1]) : error;

@@ -1,5 +1,7 @@
 // What PostgreSQL says when something is missing, and what of the table a migration keeps.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { inspect } from 'node:util';
@@ -113,6 +115,18 @@ test('PostgreSQL: two columns of vectors of one table are two galleries, whose m
   const before = await content();
   await store.rollback();
   assert.deepEqual(await content(), before);
+});
+
+test('PostgreSQL: a server that answers nothing is given up', async (t) => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  t.after(() => silent.close());
+  await once(silent, 'listening');
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const opening = assert.rejects(openStore(`postgres://u:${PASSWORD}@127.0.0.1:${(silent.address() as AddressInfo).port}/x#faces`), /no server answers there/); // biome-ignore format: short
+  const [socket] = (await once(silent, 'connection')) as [Socket];
+  t.after(() => socket.destroy());
+  t.mock.timers.tick(30_000);
+  await opening;
 });
 
 test('PostgreSQL: ids of any length are found, numbers to the ends of their range', async () => {
