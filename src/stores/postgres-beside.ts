@@ -1,3 +1,4 @@
+import { UserError } from '../base/errors.ts';
 import { type Query, quotedName } from './postgres-driver.ts';
 import type { PostgresGallery } from './postgres-gallery.ts';
 
@@ -77,14 +78,29 @@ export async function swapBeside(query: Query, gallery: PostgresGallery, dim: nu
   await createTriggers(query, gallery);
 }
 
+/** Indexes of the table that depend on the column of vectors, also those of its partitions that are no parts of the table's own. */
+const VECTOR_INDEXES = `SELECT i.indexrelid::regclass::text AS name, c.relkind, pg_get_indexdef(i.indexrelid) AS sql
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = $2
+  WHERE (i.indrelid = $1 OR i.indrelid IN (SELECT relid FROM pg_partition_tree($1::oid::regclass)))
+  AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhrelid = i.indexrelid)`;
+
 /** Indexes of vectors have the dimensions of their column. → what makes them again */
 async function dropVectorIndexes(query: Query, { oid, vector }: PostgresGallery): Promise<string[]> {
-  const found = await query(
-    `SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS sql FROM pg_index i
-    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) WHERE i.indrelid = $1 AND a.attname = $2`,
-    oid,
-    vector,
-  );
+  const found = await query(`${VECTOR_INDEXES} AND a.attnum = ANY(i.indkey)`, oid, vector);
   for (const { name } of found) await query(`DROP INDEX ${String(name)}`);
-  return found.map(({ sql }) => String(sql));
+  // the definition of an index of a partitioned table is that of the table's own part alone
+  return found.map(({ sql, relkind }) => (relkind === 'I' ? String(sql).replace(' ON ONLY ', ' ON ') : String(sql)));
+}
+
+/** @throws UserError if an index is of an expression of the vectors: it may name their dimensions, and fail for others */
+export async function requireNoVectorExpression(query: Query, gallery: PostgresGallery, url: string): Promise<void> {
+  const [found] = await query(
+    `${VECTOR_INDEXES} AND i.indexprs IS NOT NULL AND a.attnum <> ALL(i.indkey) AND EXISTS (SELECT 1 FROM pg_depend d WHERE
+    d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)`,
+    gallery.oid,
+    gallery.vector,
+  );
+  if (!found) return;
+  const name = String(found['name']);
+  throw new UserError(`${url}: the index ${name} is of an expression of ${gallery.vector}, which vectors of other dimensions may not have`, { hint: `DROP INDEX ${name}, and make it again afterwards` }); // biome-ignore format: short
 }

@@ -87,6 +87,58 @@ test('PostgreSQL: an index of the vectors is there after a cut-over to other dim
   assert.deepEqual(await shape(), { type: 'vector(8)', indexes: 1 });
 });
 
+test('PostgreSQL: indexes of a partitioned table are there after a cut-over to other dimensions, one made on a partition, too', async () => {
+  await server.application.query(
+    `CREATE TABLE parts (id text PRIMARY KEY, vector vector(8)) PARTITION BY RANGE (id);
+    CREATE TABLE parts_a PARTITION OF parts FOR VALUES FROM (MINVALUE) TO ('5');
+    CREATE TABLE parts_b PARTITION OF parts FOR VALUES FROM ('5') TO (MAXVALUE);
+    CREATE INDEX parts_near ON parts USING hnsw (vector vector_cosine_ops);
+    CREATE INDEX parts_b_far ON parts_b USING hnsw (vector vector_l2_ops)`,
+  );
+  for (const { key, vector } of rowsOf(10)) await server.application.query('INSERT INTO parts VALUES ($1, $2)', [key, `[${vector.join(',')}]`]); // biome-ignore format: short
+  await using store = await openStore(`${server.url}#parts`);
+  const indexes = async () => {
+    const { rows } = await server.application.query(
+      `SELECT c.relname AS table, count(*)::int AS n, bool_and(i.indisvalid) AS valid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+      JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam WHERE m.amname = 'hnsw' AND c.relname LIKE 'parts%' GROUP BY 1 ORDER BY 1`,
+    );
+    return rows.map(({ table, n, valid }) => `${table} ${n} ${valid}`);
+  };
+  const wanted = ['parts 1 true', 'parts_a 1 true', 'parts_b 2 true'];
+  assert.deepEqual(await indexes(), wanted);
+  await moveAll(store);
+  await store.cutOver();
+  assert.deepEqual(await indexes(), wanted);
+  await store.rollback();
+  assert.deepEqual(await indexes(), wanted);
+});
+
+test('PostgreSQL: an index of an expression of the vectors is named before a migration to other dimensions', async () => {
+  for (const [column, expression] of [
+    ['vector(8)', 'vector::halfvec(8)'],
+    ['vector', 'vector::vector(8)'],
+  ]) {
+    const { url } = await postgresGallery(server, rowsOf(3), `id text PRIMARY KEY, vector ${column}, path text`);
+    const table = url.slice(url.indexOf('#') + 1);
+    const operators = expression === 'vector::halfvec(8)' ? 'halfvec_cosine_ops' : 'vector_cosine_ops';
+    const create = `CREATE INDEX half ON ${table} USING hnsw ((${expression}) ${operators})`;
+    await server.application.query(create);
+    await using store = await openStore(url);
+    await store.stamp(oldStamp);
+    await assert.rejects(store.beginMigration(migrationTo(newStamp)), /the index half is of an expression of vector.*\n.*DROP INDEX half/); // biome-ignore format: short
+    assert.equal((await store.state()).migration, null);
+    await store.beginMigration(migrationTo(stampOf('same', 8)));
+    await store.rollback();
+    await server.application.query(`DROP INDEX half; CREATE INDEX rest ON ${table} (path) WHERE vector IS NOT NULL`);
+    await moveAll(store);
+    await server.application.query(create);
+    await assert.rejects(store.cutOver(), /the index half is of an expression of vector/);
+    await server.application.query('DROP INDEX half');
+    await store.cutOver();
+    await server.application.query('DROP INDEX rest');
+  }
+});
+
 /** Moves all rows of a gallery to vectors of twelve dimensions. */
 async function moveAll(store: GalleryStore): Promise<void> {
   await store.stamp(oldStamp);

@@ -14,7 +14,7 @@ import type {
 } from './gallery-store.ts';
 import { isIntegerKey } from './integer-key.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
-import { countUnmoved, createBeside, declaredDimension, dropBeside, swapBeside } from './postgres-beside.ts';
+import { countUnmoved, createBeside, declaredDimension, dropBeside, requireNoVectorExpression, swapBeside } from './postgres-beside.ts'; // biome-ignore format: short
 import { claimGallery } from './postgres-claim.ts';
 import { type PostgresRow, PostgresSession, type Query, quotedName } from './postgres-driver.ts';
 import { findPostgresGallery, type PostgresGallery } from './postgres-gallery.ts';
@@ -142,6 +142,7 @@ class PostgresStore implements GalleryStore {
     await this.#write(async (query, state) => {
       requireNoMigration(this.url, requireStamp(this.url, state));
       await this.#requireOwner(query);
+      if (record.target.dim !== record.from.dim) await requireNoVectorExpression(query, this.#gallery, this.url);
       await createBeside(query, this.#gallery);
       await this.#save(query, { migration: record });
     });
@@ -190,19 +191,19 @@ class PostgresStore implements GalleryStore {
       await this.#lockTable(query);
       const unmoved = await countUnmoved(query, this.#gallery);
       if (unmoved > 0) throw unmovedError(this.url, unmoved);
-      await swapBeside(query, this.#gallery, migration.target.dim);
+      await this.#swap(query, migration.from, migration.target);
       await this.#save(query, { migration: { ...migration, phase: 'cut-over' } });
     });
   }
 
   async rollback(): Promise<void> {
     await this.#write(async (query, state) => {
-      const { phase } = requireMigration(this.url, state);
+      const { phase, target } = requireMigration(this.url, state);
       if (phase === 'cut-over') {
         await this.#lockTable(query);
         const newer = await countUnmoved(query, this.#gallery);
         if (newer > 0) throw newerRowsError(this.url, newer);
-        await swapBeside(query, this.#gallery, (await this.#written(query)).stamp!.dim);
+        await this.#swap(query, target, (await this.#written(query)).stamp!);
       }
       await this.#end(query);
     });
@@ -258,6 +259,11 @@ class PostgresStore implements GalleryStore {
   /** Lets the application read and not write until the end of the transaction. */
   async #lockTable(query: Query): Promise<void> {
     await query(`LOCK TABLE ${this.#gallery.sql.table} IN SHARE ROW EXCLUSIVE MODE`);
+  }
+
+  async #swap(query: Query, from: Stamp, to: Stamp): Promise<void> {
+    if (from.dim !== to.dim) await requireNoVectorExpression(query, this.#gallery, this.url);
+    await swapBeside(query, this.#gallery, to.dim);
   }
 
   async #requireOwner(query: Query): Promise<void> {
