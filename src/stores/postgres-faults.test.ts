@@ -139,6 +139,33 @@ test('PostgreSQL: an index of an expression of the vectors is named before a mig
   }
 });
 
+test('PostgreSQL: a search finds as many rows as it is asked for, whatever an index of the vectors yields', async () => {
+  const near = (i: number): TestRow => ({ key: String(i), path: '', vector: Float32Array.from({ length: 8 }, (_, d) => 1 + 0.001 * Math.sin(i + d)) }); // biome-ignore format: short
+  const far = (i: number): TestRow => ({ ...near(i), vector: Float32Array.from({ length: 8 }, (_, d) => (d % 2 ? 1 : -0.5) + 0.01 * Math.sin(i + d)) }); // biome-ignore format: short
+  const rows = Array.from({ length: 305 }, (_, i) => (i < 300 ? near(i) : far(i)));
+  for (const index of ['hnsw (vector vector_cosine_ops)', 'ivfflat (vector vector_cosine_ops) WITH (lists = 20)']) {
+    const { url } = await postgresGallery(server, rows, 'id text PRIMARY KEY, vector vector(8), path text');
+    const table = url.slice(url.indexOf('#') + 1);
+    await server.application.query(`CREATE INDEX ON ${table} USING ${index}; SET enable_seqscan = off`);
+    try {
+      await using store = await openStore(url);
+      await store.stamp(oldStamp);
+      const hits = async (k: number) => {
+        const queries = new Map([[oldStamp.model.digest, new Float32Array(8).fill(1)]]);
+        return (await store.search(queries, { k }))[0]!.hits!.map(({ key }) => Number(key));
+      };
+      for (const k of [5, 100, 301, 2000])
+        assert.equal(new Set(await hits(k)).size, Math.min(k, 305), `${k} by ${index}`);
+      await store.beginMigration(migrationTo(newStamp));
+      const moved = (await store.page(null, 400)).filter(({ key }) => Number(key) < 300).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(1) })); // biome-ignore format: short
+      assert.equal(await store.commit({ rows: moved, entry: { batch: 1, at: '2026-01-01', ms: 1 } }), 300);
+      assert.deepEqual((await hits(5)).sort(), [300, 301, 302, 303, 304], index);
+    } finally {
+      await server.application.query('RESET enable_seqscan');
+    }
+  }
+});
+
 /** Moves all rows of a gallery to vectors of twelve dimensions. */
 async function moveAll(store: GalleryStore): Promise<void> {
   await store.stamp(oldStamp);

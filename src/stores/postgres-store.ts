@@ -122,17 +122,25 @@ class PostgresStore implements GalleryStore {
       const { stamp, migration } = requireStamp(this.url, await this.#state(query));
       requireColumns(this.url, columns, fields);
       const moving = migration?.phase === 'moving';
-      const [own, join] = [`t.${sql.vector}`, `${sql.beside} b ON b.id = t.${sql.id}`];
       const rest = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;
-      const spaces = [
-        { stamp, vector: own, from: `${sql.table} t`, where: moving ? rest : 'true' },
-        ...(moving ? [{ stamp: migration.target, vector: 'b.vector', from: `${sql.table} t JOIN ${join}`, where: 'true' }] : []), // biome-ignore format: short
-      ];
+      const own = { stamp, vector: `t.${sql.vector}`, from: `${sql.table} t` };
+      const spaces: (Space & { readonly stamp: Stamp })[] = moving
+        ? [
+            { ...own, where: rest, exact: true },
+            {
+              stamp: migration.target,
+              vector: 'b.vector',
+              from: `${sql.table} t JOIN ${sql.beside} b ON b.id = t.${sql.id}`,
+              where: 'true',
+              exact: true,
+            },
+          ]
+        : [{ ...own, where: 'true', exact: false }];
       const found: SearchedSpace[] = [];
       for (const { stamp: of, ...space } of spaces) {
         const vector = queries.get(of.model.digest);
         if (vector) requireQueryDimension(this.url, of, vector);
-        found.push({ stamp: of, hits: vector ? await this.#nearest(query, vector, space, k, fields) : null });
+        found.push({ stamp: of, hits: vector ? await this.#nearest(query, vector, space, { k, fields }) : null });
       }
       return found;
     });
@@ -331,24 +339,36 @@ class PostgresStore implements GalleryStore {
   async #nearest(
     query: Query,
     to: Float32Array,
-    { vector, from, where }: { readonly vector: string; readonly from: string; readonly where: string },
-    k: number,
-    fields: readonly string[],
+    { vector, from, where, exact }: Space,
+    { k, fields = [] }: SearchOptions,
   ): Promise<Hit[]> {
     const named = fields.map((field, i) => `, t.${quotedName(field)} AS f${i}`).join('');
+    const distance = `${vector} <=> $1::vector`;
     // of zeros the distance is NaN, which comes last
-    const rows = await query(
-      `SELECT t.${this.#gallery.sql.id}::text AS key, vector_send(${vector}) AS v${named} FROM ${from}
-      WHERE ${vector} IS NOT NULL AND ${where} ORDER BY ${vector} <=> $1::vector LIMIT $2`,
-      vectorText(to),
-      k,
-    );
+    const select = (order: string) =>
+      query(
+        `SELECT t.${this.#gallery.sql.id}::text AS key, vector_send(${vector}) AS v${named} FROM ${from}
+        WHERE ${vector} IS NOT NULL AND ${where} ORDER BY ${order} LIMIT $2`,
+        vectorText(to),
+        k,
+      );
+    if (!exact) await query(SEARCH_WIDTH, k);
+    let rows = exact ? [] : await select(distance);
+    // an index yields so many rows as it was told to look for, of which some may be gone; it has no order by a sum
+    if (rows.length < k) rows = await select(`(${distance}) + 0`);
     const nearest = new NearestRows(to, k);
     const found = new Map(rows.map((row) => [String(row['key']), fieldsOf(row, fields)]));
     for (const { key, v } of rows) nearest.offer(String(key), vectorOfWire(v)!, this.url);
     return nearest.hits().map((hit) => ({ ...hit, fields: found.get(hit.key)! }));
   }
 }
+
+/** Rows that are searched: by their distance to a query, or, if not `exact`, by an index of the vectors if there is one. */
+type Space = Readonly<Record<'vector' | 'from' | 'where', string>> & { readonly exact: boolean };
+
+/** Lets HNSW look for k rows until the end of the transaction, of which it yields no more than 40 otherwise; its limit is 1,000. */
+const SEARCH_WIDTH = `SELECT set_config('hnsw.ef_search',
+  least(1000, greatest($1::int, coalesce(nullif(current_setting('hnsw.ef_search', true), ''), '40')::int))::text, true)`;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
