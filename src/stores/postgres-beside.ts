@@ -1,14 +1,32 @@
 import { UserError } from '../base/errors.ts';
 import { type Query, quotedName } from './postgres-driver.ts';
 import type { PostgresGallery } from './postgres-gallery.ts';
+import { versionSql } from './postgres-vectors.ts';
 
-// The table with the second vectors of a gallery's rows, and the triggers that keep it true. The caller has a transaction.
+// The table with the second vectors of a gallery's rows. Each row has the version of the application's vector that it counts for. A row
+// beside with another version is none, so that no change is missed that calls no trigger, or whose trigger does not see the row beside
+// because its transaction began before that was committed. The triggers remove what counts no more. The caller has a transaction.
+
+/**
+ * Whether the row `b` beside counts for the row `t` of the application's. If the transaction `written_by` wrote `t`, that is the row which
+ * was moved. If another one did, it may have changed other columns only: the digest tells, which takes several times as long.
+ */
+const counts = ({ id, vector }: PostgresGallery['sql']): string =>
+  `b.id = t.${id} AND (b.written_by = t.xmin OR b.version = ${versionSql(`t.${vector}`)})`;
+
+/** Rows `t` of the application's, with their rows `b` beside. */
+export const besideJoin = (sql: PostgresGallery['sql'], join: 'JOIN' | 'LEFT JOIN' = 'JOIN'): string =>
+  `${sql.table} t ${join} ${sql.beside} b ON ${counts(sql)}`;
+
+/** Whether a row `t` has none. */
+export const isUnmoved = (sql: PostgresGallery['sql']): string =>
+  `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE ${counts(sql)})`;
 
 /** Makes the table, without rows. A leftover of a dropped table with the same name goes. */
 export async function createBeside(query: Query, gallery: PostgresGallery): Promise<void> {
   const { beside, idType, unmove } = gallery.sql;
   await query(`DROP TABLE IF EXISTS ${beside}`);
-  await query(`CREATE TABLE ${beside} (id ${idType} PRIMARY KEY, vector vector)`);
+  await query(`CREATE TABLE ${beside} (id ${idType} PRIMARY KEY, vector vector, version text, written_by xid)`);
   // as its owner: the application's role, which calls it, may have no right to the table beside
   await query(
     `CREATE OR REPLACE FUNCTION ${unmove}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -22,6 +40,26 @@ export async function createBeside(query: Query, gallery: PostgresGallery): Prom
     END $$`,
   );
   await createTriggers(query, gallery);
+}
+
+/** Whether an earlier version of mixbct made the table, without versions. */
+export async function lacksVersions(query: Query, { sql }: PostgresGallery): Promise<boolean> {
+  const [found] = await query(
+    `SELECT to_regclass($1) IS NOT NULL AND NOT EXISTS
+    (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'version' AND NOT attisdropped) AS lacks`,
+    sql.beside,
+  );
+  return found!['lacks'] === true;
+}
+
+/** Gives such a table the versions of the present rows. */
+export async function addVersions(query: Query, { sql }: PostgresGallery): Promise<void> {
+  await query(
+    `ALTER TABLE ${sql.beside} ADD COLUMN IF NOT EXISTS version text, ADD COLUMN IF NOT EXISTS written_by xid`,
+  );
+  await query(
+    `UPDATE ${sql.beside} b SET version = ${versionSql(`t.${sql.vector}`)}, written_by = t.xmin FROM ${sql.table} t WHERE t.${sql.id} = b.id AND b.version IS NULL`,
+  );
 }
 
 export async function dropBeside(query: Query, gallery: PostgresGallery): Promise<void> {
@@ -48,8 +86,7 @@ async function dropTriggers(query: Query, { oid, sql }: PostgresGallery): Promis
 
 /** Rows without a second vector. */
 export async function countUnmoved(query: Query, { sql }: PostgresGallery): Promise<number> {
-  const where = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;
-  const [found] = await query(`SELECT count(*) AS n FROM ${sql.table} t WHERE ${where}`);
+  const [found] = await query(`SELECT count(*) AS n FROM ${sql.table} t WHERE ${isUnmoved(sql)}`);
   return Number(found!['n']);
 }
 
@@ -59,7 +96,7 @@ export async function declaredDimension(query: Query, { oid, vector }: PostgresG
   return Number(found!['n']) > 0 ? Number(found!['n']) : null;
 }
 
-/** Exchanges the vectors of the application's column, which get `dim` dimensions, and those beside. */
+/** Exchanges the vectors of the application's column, which get `dim` dimensions, and those beside. Every row has one beside. */
 export async function swapBeside(query: Query, gallery: PostgresGallery, dim: number): Promise<void> {
   const { sql } = gallery;
   const declared = await declaredDimension(query, gallery);
@@ -67,10 +104,11 @@ export async function swapBeside(query: Query, gallery: PostgresGallery, dim: nu
   await dropTriggers(query, gallery);
   const indexes = widens ? await dropVectorIndexes(query, gallery) : [];
   if (widens) await query(`ALTER TABLE ${sql.table} ALTER COLUMN ${sql.vector} TYPE vector`);
+  await query(`DELETE FROM ${sql.beside} b WHERE NOT EXISTS (SELECT 1 FROM ${sql.table} t WHERE t.${sql.id} = b.id)`); // no trigger was called
   // all parts of a statement see what was there before it
   await query(
     `WITH fresh AS (SELECT id, vector FROM ${sql.beside}),
-    kept AS (UPDATE ${sql.beside} b SET vector = t.${sql.vector} FROM ${sql.table} t WHERE t.${sql.id} = b.id)
+    kept AS (UPDATE ${sql.beside} b SET vector = t.${sql.vector}, version = ${versionSql('b.vector')}, written_by = NULL FROM ${sql.table} t WHERE t.${sql.id} = b.id)
     UPDATE ${sql.table} t SET ${sql.vector} = fresh.vector FROM fresh WHERE fresh.id = t.${sql.id}`,
   );
   if (widens) await query(`ALTER TABLE ${sql.table} ALTER COLUMN ${sql.vector} TYPE vector(${dim})`);

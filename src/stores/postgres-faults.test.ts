@@ -196,6 +196,62 @@ test('PostgreSQL: two columns of vectors of one table are two galleries, whose m
   assert.deepEqual(await content(), before);
 });
 
+test('PostgreSQL: a row whose vector changes without a trigger, or unseen by its trigger, is not moved', async () => {
+  const { url, content } = await postgresGallery(server, rowsOf(5), 'id text PRIMARY KEY, vector vector(8), path text'); // biome-ignore format: short
+  const table = url.slice(url.indexOf('#') + 1);
+  const unseen = async (sql: string) => {
+    await server.application.query('SET session_replication_role = replica');
+    await server.application.query(sql).finally(() => server.application.query('RESET session_replication_role'));
+  };
+  await using store = await openStore(url);
+  await moveAll(store);
+  await unseen(`UPDATE ${table} SET vector = '[8,7,6,5,4,3,2,1]' WHERE id = '1'; DELETE FROM ${table} WHERE id = '2'`);
+  await server.application.query(`UPDATE ${table} SET path = 'elsewhere' WHERE id = '4'`);
+  assert.deepEqual(await store.counts(), { rows: 4, moved: 3 });
+  const unmoved = await store.page(null, 9, { only: 'unmoved' });
+  assert.deepEqual(unmoved.map(({ key, beside }) => [key, beside]), [['1', null]]); // biome-ignore format: short
+  const query = new Map([oldStamp, newStamp].map(({ model, dim }) => [model.digest, new Float32Array(dim).fill(1)]));
+  const found = (await store.search(query, { k: 9 })).map(({ hits }) => hits!.map(({ key }) => key).sort());
+  assert.deepEqual(found, [['1'], ['0', '3', '4']]);
+  await assert.rejects(store.cutOver(), /1 row has no new vector/);
+  const before = new Map(await content());
+  const rows = unmoved.map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(2) }));
+  for (const taken of [1, 0]) assert.equal(await store.commit({ rows, entry: { batch: 3 - taken, at: '', ms: 1 } }), taken); // biome-ignore format: short
+  await store.cutOver();
+  assert.deepEqual(await store.counts(), { rows: 4, moved: 4 });
+  const [row] = await store.rows(['1']);
+  assert.deepEqual([row!.vector, row!.beside], [new Float32Array(12).fill(2), Float32Array.of(8, 7, 6, 5, 4, 3, 2, 1)]);
+  await unseen(`UPDATE ${table} SET vector = vector WHERE id = '0'; UPDATE ${table} SET vector = '[1,2,3,4,5,6,7,8,9,10,11,12]' WHERE id = '3'`); // biome-ignore format: short
+  await assert.rejects(store.rollback(), /1 row was written since the cut-over/);
+  await server.application.query(`DELETE FROM ${table} WHERE id = '3'`);
+  await store.rollback();
+  before.delete('3');
+  assert.deepEqual(await content(), before);
+});
+
+test('PostgreSQL: a migration that an earlier version began goes on, before the cut-over and after it', async () => {
+  const { url, content } = await postgresGallery(server, rowsOf(6), 'id text PRIMARY KEY, vector vector(8), path text'); // biome-ignore format: short
+  const before = await content();
+  const table = url.slice(url.indexOf('#') + 1);
+  const asBefore = () =>
+    server.application.query(`ALTER TABLE "mixbct_beside_${table}.vector" DROP COLUMN version, DROP COLUMN written_by`);
+  await using first = await openStore(url);
+  await moveAll(first);
+  await server.application.query(`UPDATE ${table} SET vector = '[8,7,6,5,4,3,2,1]' WHERE id = '1'`);
+  await asBefore();
+  await using store = await openStore(url);
+  assert.deepEqual(await store.counts(), { rows: 6, moved: 5 });
+  const rows = (await store.page(null, 9, { only: 'unmoved' })).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(2) })); // biome-ignore format: short
+  assert.equal(await store.commit({ rows, entry: { batch: 2, at: '', ms: 1 } }), 1);
+  await store.cutOver();
+  await asBefore();
+  await using last = await openStore(url);
+  assert.deepEqual(await last.counts(), { rows: 6, moved: 6 });
+  await last.rollback();
+  const after = await content();
+  for (const key of ['0', '2', '3', '4', '5']) assert.deepEqual(after.get(key), before.get(key));
+});
+
 test('PostgreSQL: a server that answers nothing is given up', async (t) => {
   const silent = createServer().listen(0, '127.0.0.1');
   t.after(() => silent.close());

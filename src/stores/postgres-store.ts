@@ -14,11 +14,11 @@ import type {
 } from './gallery-store.ts';
 import { isIntegerKey } from './integer-key.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
-import { countUnmoved, createBeside, declaredDimension, dropBeside, requireNoVectorExpression, swapBeside } from './postgres-beside.ts'; // biome-ignore format: short
+import { addVersions, besideJoin, countUnmoved, createBeside, declaredDimension, dropBeside, isUnmoved, lacksVersions, requireNoVectorExpression, swapBeside } from './postgres-beside.ts'; // biome-ignore format: short
 import { claimGallery } from './postgres-claim.ts';
 import { type PostgresRow, PostgresSession, type Query, quotedName } from './postgres-driver.ts';
 import { findPostgresGallery, type PostgresGallery } from './postgres-gallery.ts';
-import { vectorOfWire, vectorText } from './postgres-vectors.ts';
+import { vectorOfWire, vectorText, versionSql } from './postgres-vectors.ts';
 import {
   newerRowsError,
   requireColumns,
@@ -36,11 +36,10 @@ import { NearestRows } from './vectors.ts';
 export async function openPostgresStore(url: StoreUrl): Promise<GalleryStore> {
   const session = await PostgresSession.open(url);
   try {
-    return new PostgresStore(
-      url,
-      session,
-      await session.transaction('look', (query) => findPostgresGallery(query, url)),
-    );
+    const gallery = await session.transaction('look', (query) => findPostgresGallery(query, url));
+    if (await session.transaction('look', (query) => lacksVersions(query, gallery)))
+      await session.transaction('write', (query) => addVersions(query, gallery));
+    return new PostgresStore(url, session, gallery);
   } catch (error) {
     await session[Symbol.asyncDispose]();
     throw error;
@@ -48,8 +47,8 @@ export async function openPostgresStore(url: StoreUrl): Promise<GalleryStore> {
 }
 
 /**
- * A table with a column of pgvector's type. The second vectors are in a table of their own; triggers remove one in the very
- * transaction in which its row is deleted or gets another vector.
+ * A table with a column of pgvector's type. The second vectors are in a table of their own, each with the version of the row that it
+ * is of: it counts no more once its row is deleted or gets another vector.
  */
 class PostgresStore implements GalleryStore {
   readonly url: string;
@@ -80,10 +79,10 @@ class PostgresStore implements GalleryStore {
   async counts(): Promise<GalleryCounts> {
     const { sql } = this.#gallery;
     return await this.#look(async (query) => {
-      const count = async (table: string): Promise<number> =>
-        Number((await query(`SELECT count(*) AS n FROM ${table}`))[0]!['n']);
       const { migration } = await this.#state(query);
-      return { rows: await count(sql.table), moved: migration ? await count(sql.beside) : 0 };
+      const [rows, moved] = migration ? [besideJoin(sql, 'LEFT JOIN'), 'count(b.id)'] : [sql.table, 0];
+      const [found] = await query(`SELECT count(*) AS rows, ${moved} AS moved FROM ${rows}`);
+      return { rows: Number(found!['rows']), moved: Number(found!['moved']) };
     });
   }
 
@@ -122,18 +121,11 @@ class PostgresStore implements GalleryStore {
       const { stamp, migration } = requireStamp(this.url, await this.#state(query));
       requireColumns(this.url, columns, fields);
       const moving = migration?.phase === 'moving';
-      const rest = `NOT EXISTS (SELECT 1 FROM ${sql.beside} b WHERE b.id = t.${sql.id})`;
       const own = { stamp, vector: `t.${sql.vector}`, from: `${sql.table} t` };
       const spaces: (Space & { readonly stamp: Stamp })[] = moving
         ? [
-            { ...own, where: rest, exact: true },
-            {
-              stamp: migration.target,
-              vector: 'b.vector',
-              from: `${sql.table} t JOIN ${sql.beside} b ON b.id = t.${sql.id}`,
-              where: 'true',
-              exact: true,
-            },
+            { ...own, where: isUnmoved(sql), exact: true },
+            { stamp: migration.target, vector: 'b.vector', from: besideJoin(sql), where: 'true', exact: true },
           ]
         : [{ ...own, where: 'true', exact: false }];
       const found: SearchedSpace[] = [];
@@ -167,13 +159,15 @@ class PostgresStore implements GalleryStore {
     return await this.#write(async (query, state) => {
       const { target } = requireMigration(this.url, state, 'moving');
       for (const { vector } of rows) if (vector.length !== target.dim) throw new RangeError(`a vector of ${vector.length} for ${target.dim} dimensions`); // biome-ignore format: short
-      // the rows are locked: who changes one waits, and its trigger then sees the vector beside
+      // the rows are locked: who changes one waits, and its trigger then sees the vector beside, unless its transaction has an older look
       const taken = await query(
         `WITH batch AS (SELECT * FROM unnest($1::text[]::${sql.idType}[], $2::text[], $3::vector[]) AS x (id, version, vector)),
-        same AS (SELECT t.${sql.id} AS id FROM ${sql.table} t JOIN batch ON batch.id = t.${sql.id}
+        same AS (SELECT t.${sql.id} AS id, t.xmin AS written_by FROM ${sql.table} t JOIN batch ON batch.id = t.${sql.id}
           WHERE ${versionSql(`t.${sql.vector}`)} = batch.version ORDER BY t.${sql.id} FOR NO KEY UPDATE OF t)
-        INSERT INTO ${sql.beside} SELECT batch.id, batch.vector FROM batch JOIN same ON same.id = batch.id
-        ON CONFLICT (id) DO NOTHING RETURNING 1 AS taken`,
+        INSERT INTO ${sql.beside} AS b SELECT batch.id, batch.vector, batch.version, same.written_by FROM batch JOIN same ON same.id = batch.id
+        ON CONFLICT (id) DO UPDATE SET vector = EXCLUDED.vector, version = EXCLUDED.version, written_by = EXCLUDED.written_by
+        WHERE b.version IS DISTINCT FROM EXCLUDED.version
+        RETURNING 1 AS taken`,
         rows.map(({ key }) => key),
         rows.map(({ version }) => version),
         rows.map(({ vector }) => vectorText(vector)),
@@ -323,7 +317,7 @@ class PostgresStore implements GalleryStore {
     const vector = `t.${sql.vector}`;
     const own = `t.${sql.id}::text AS key, vector_send(${vector}) AS vector, ${versionSql(vector)} AS version${named}`;
     return (await this.#state(query)).migration
-      ? `SELECT ${own}, b.id IS NOT NULL AS moved, vector_send(b.vector) AS beside FROM ${sql.table} t LEFT JOIN ${sql.beside} b ON b.id = t.${sql.id}`
+      ? `SELECT ${own}, b.id IS NOT NULL AS moved, vector_send(b.vector) AS beside FROM ${besideJoin(sql, 'LEFT JOIN')}`
       : `SELECT ${own}, false AS moved, NULL::bytea AS beside FROM ${sql.table} t`;
   }
 
@@ -378,8 +372,6 @@ const FORMS: Readonly<Record<string, (key: string) => boolean>> = {
   bigint: (key) => isIntegerKey(key, 64),
   uuid: (key) => UUID.test(key),
 };
-
-const versionSql = (vector: string): string => `coalesce(md5(vector_send(${vector})), 'none')`;
 
 const fieldsOf = (row: PostgresRow, fields: readonly string[]): Hit['fields'] =>
   Object.fromEntries(fields.map((field, i) => [field, row[`f${i}`]]));

@@ -2,6 +2,9 @@
 export const vectorText = (vector: Float32Array): string =>
   `[${Array.from(vector, (x) => (Object.is(x, -0) ? '-0' : x)).join(',')}]`;
 
+/** The version of a row whose vector this SQL is. */
+export const versionSql = (vector: string): string => `coalesce(md5(vector_send(${vector})), 'none')`;
+
 /** A vector as pgvector sends one: 16 bits of dimensions, 16 unused ones, then float32; the highest byte of each comes first. */
 export function vectorOfWire(value: unknown): Float32Array | null {
   if (!(value instanceof Uint8Array)) return null;
