@@ -80,6 +80,9 @@ export class FileError extends UserError {
   }
 }
 
+/** Numbers of a model are NaN or infinite: its training has diverged. */
+export class NonFiniteError extends UserError {}
+
 /** Thrown after an interrupted run has written its checkpoint. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';

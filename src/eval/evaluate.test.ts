@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NonFiniteError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { evaluate } from './evaluate.ts';
 
@@ -102,4 +103,5 @@ test('evaluate refuses what cannot be compared', () => {
   );
   const broken = { ...old, name: 'broken', rows: old.rows.slice().fill(Number.NaN, 40, 41) };
   assert.throws(() => evaluate({ ...world, old, candidates: [broken] }), /broken: row 2 is not finite/);
+  assert.throws(() => evaluate({ ...world, old, candidates: [broken] }), NonFiniteError);
 });

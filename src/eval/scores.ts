@@ -1,4 +1,4 @@
-import { FileError, optionHint, UserError } from '../base/errors.ts';
+import { NonFiniteError, optionHint, UserError } from '../base/errors.ts';
 import { MAX_ZERO_SHARE } from './defaults.ts';
 import type { Pairs } from './labelled-set-protocol.ts';
 
@@ -19,7 +19,7 @@ export const GRID = 2 ** -40;
 
 /**
  * Divides rows by their length, in `unit` if it is given (`rows` itself for one). Messages call them `name`.
- * @throws FileError if a value is not finite.
+ * @throws NonFiniteError if a value is not finite.
  */
 export function unitEmbeddings(
   rows: Float32Array,
@@ -31,11 +31,9 @@ export function unitEmbeddings(
     let sum = 0;
     for (let d = 0; d < dim; d++) sum += rows[start + d]! ** 2;
     if (!Number.isFinite(sum))
-      throw new FileError(
-        name,
-        `row ${start / dim} is not finite`,
-        'the model that made it has diverged: train it again with a lower learning rate',
-      );
+      throw new NonFiniteError(`${name}: row ${start / dim} is not finite`, {
+        hint: 'the model that made it has diverged: train it again with a lower learning rate',
+      });
     const scale = sum > 0 ? 1 / Math.sqrt(sum) : 0;
     for (let d = 0; d < dim; d++) unit[start + d] = rows[start + d]! * scale;
   }

@@ -9,6 +9,7 @@ import { writeTinySet } from '../../test/helpers/images.ts';
 import { reportsOf } from '../../test/helpers/reports.ts';
 import { inMemory } from '../../test/helpers/rows.ts';
 import { writeJson } from '../artifacts/json-file.ts';
+import { NonFiniteError } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
 import { encodePgm } from '../data/decode.ts';
 import { openDataset } from '../data/index.ts';
@@ -324,6 +325,7 @@ test('embeddings that are not finite, or do not fit the labels, make no set', as
   const write = (rows: readonly number[], changed: Partial<FeatureSetContent> = {}) =>
     writeFeatureSet(join(folder, 'x'), { ...content, ...changed }, {}, ({ append }) => append(Float32Array.from(rows)));
   await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6]), /x: embedding 1 holds NaN\n.*diverged/);
+  await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6]), NonFiniteError);
   const named = { ...content, id: (row: number) => `anna/${row}.jpg` };
   await assert.rejects(write([1, 2, 3, Number.NaN, 5, 6], named), /x: embedding 1 \(anna\/1\.jpg\) holds NaN/);
   await assert.rejects(write([1, 2, 3, 4, 5]), /5 elements are no whole rows of \[2\]/);

@@ -1,6 +1,6 @@
 import { digestOf } from '../artifacts/digest.ts';
 import type { Resume } from '../artifacts/write-artifact.ts';
-import { UserError } from '../base/errors.ts';
+import { NonFiniteError, UserError } from '../base/errors.ts';
 import { fromHalf, LARGEST_HALF, toHalf } from '../base/half.ts';
 import { logLine } from '../base/progress.ts';
 import type { FeatureDtype } from './feature-set.ts';
@@ -82,7 +82,7 @@ export const resumeOf = (target: RowsTarget): { readonly resume?: Resume } =>
 /**
  * Writes `features.npy` of a folder; `fill` appends whole rows in order, from row `from` on. → how many
  * rows there are, and those that were marked missing
- * @throws UserError if an embedding is non-finite: distances and means would become NaN silently.
+ * @throws NonFiniteError if an embedding is non-finite: distances and means would become NaN silently.
  */
 export async function writeRows(
   target: RowsTarget,
@@ -101,7 +101,7 @@ export async function writeRows(
   const append = (chunk: Float32Array): void => {
     const bad = firstNonFinite(chunk);
     if (bad >= 0)
-      throw new UserError(`${path}: ${nameOf(rows + Math.floor(bad / dim))} holds ${chunk[bad]}`, {
+      throw new NonFiniteError(`${path}: ${nameOf(rows + Math.floor(bad / dim))} holds ${chunk[bad]}`, {
         hint: 'the model that made it has diverged: train it again with a lower learning rate',
       });
     writer.append(dtype === 'float16' ? halfOf(chunk, (i) => `${path}: ${nameOf(rows + Math.floor(i / dim))}`) : chunk);

@@ -57,7 +57,7 @@ export function applyAdapterToEmbeddings({
   });
 }
 
-/** Before anything is written. @throws FileError naming the first embedding that is not finite. */
+/** Before anything is written. @throws NonFiniteError naming the first embedding that is not finite. */
 function requireFinite(file: EmbeddingsFile): void {
   const { count, dim } = file.info;
   const most = rowsOfBlock(dim);

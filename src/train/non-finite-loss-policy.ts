@@ -1,4 +1,4 @@
-import { optionHint, UserError } from '../base/errors.ts';
+import { NonFiniteError, optionHint } from '../base/errors.ts';
 import { formatCount } from '../base/progress.ts';
 import type { Batch } from '../data/index.ts';
 import { copy_, emptyLike, foreach, keep, noGrad, scope, stack, type Tensor, toNumbers } from '../torch/index.ts';
@@ -54,14 +54,14 @@ export class NonFiniteLossPolicy {
     });
   }
 
-  /** Restores what a skipped step has changed. Call it after each step. @throws UserError as `handle` */
+  /** Restores what a skipped step has changed. Call it after each step. @throws NonFiniteError as `handle` */
   settle(result: StepResult, batch: Failure['batch'], run: Counting & { readonly step: number }): void {
     const { loss, terms, finite, gradNorm } = result;
     if (!finite) this.handle({ step: run.step, loss, terms, batch }, run);
     else if (Number.isNaN(gradNorm)) this.discard();
   }
 
-  /** Counts a skipped batch. @throws UserError with step, terms and samples if the run may skip no more */
+  /** Counts a skipped batch. @throws NonFiniteError with step, terms and samples if the run may skip no more */
   handle(failure: Failure, run: Counting): void {
     const already = Object.values(COUNTED).reduce((sum, what) => sum + (run.counts.get(what) ?? 0), 0);
     const what = Number.isFinite(failure.loss) ? 'gradient' : 'loss';
@@ -85,9 +85,9 @@ function* changedByForward({ backbone, projection, head, method }: Session): Gen
   yield* method.written ?? [];
 }
 
-function nonFiniteError(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): UserError {
+function nonFiniteError(what: 'loss' | 'gradient', { step, terms, batch }: Failure, already: number): NonFiniteError {
   const shown = Object.entries(terms).map(([name, value]) => `${name} ${value}`);
-  return new UserError(
+  return new NonFiniteError(
     `non-finite ${what} at step ${step + 1}: ${shown.join(', ')}${already > 0 ? `, after ${formatCount(already, 'skipped batch', 'skipped batches')}` : ''}\n` +
       `  samples: ${Array.from(batch.indices).join(', ')}`,
     {
@@ -109,7 +109,7 @@ const MOST_NAMED = 5;
 
 /**
  * Checks all weights and states, since an update with a finite gradient can still make them infinite.
- * @throws UserError naming the tensors, in every process if any process has such a tensor
+ * @throws NonFiniteError naming the tensors, in every process if any process has such a tensor
  */
 export function requireFiniteState(session: Session, step: number, saved: number | undefined): void {
   const state = [...sessionState(session)].filter(([, value]) => value.dtype === 'float32' && value.numel > 0);
@@ -119,7 +119,7 @@ export function requireFiniteState(session: Session, step: number, saved: number
   const named = bad.slice(0, MOST_NAMED).join(', ') || 'those of another process';
   const more = bad.length > MOST_NAMED ? ` and ${bad.length - MOST_NAMED} more` : '';
   const kept = saved === undefined ? '' : `; the checkpoint of step ${saved} is kept`;
-  throw new UserError(`the model has non-finite numbers after step ${step}: ${named}${more}${kept}`, {
+  throw new NonFiniteError(`the model has non-finite numbers after step ${step}: ${named}${more}${kept}`, {
     hint: optionHint(
       'training has diverged: lower optimizer.lr or raise schedule.warmupEpochs, and start anew with --force',
     ),

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
-import { Interrupted, UserError } from '../base/errors.ts';
+import { Interrupted, NonFiniteError, UserError } from '../base/errors.ts';
 import { setThreads } from '../torch/index.ts';
-import { type TrialJob, TrialRuns } from './trial-runs.ts';
+import { errorOf, type TrialJob, TrialRuns, wordsOf } from './trial-runs.ts';
 
 before(() => setThreads(1));
 
@@ -32,4 +32,17 @@ test('a trial that fails in a process of its own fails as it does here; then, or
   assert.equal(several.cause, there);
   await assert.rejects(several.run('l2-1-1', job), Interrupted);
   await assert.rejects(new TrialRuns(1, AbortSignal.abort()).run('l2-1-1', job), /stopped before l2-1-1/);
+});
+
+test('what a trial’s process says of an error makes an error of its kind', () => {
+  const again = (error: Error): Error => errorOf(wordsOf(error) as never);
+  for (const error of [
+    new NonFiniteError('row 5 is not finite'),
+    new UserError('no such file'),
+    new Interrupted('stopped'),
+    new Error('a fault'),
+  ]) {
+    assert.equal(again(error).constructor, error.constructor);
+    assert.equal(again(error).message, error.message);
+  }
 });

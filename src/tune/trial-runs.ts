@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { Interrupted, messageOf, ProcessFailed, UserError } from '../base/errors.ts';
+import { Interrupted, messageOf, NonFiniteError, ProcessFailed, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import type { Experiment } from '../experiment/load.ts';
 import { type RunOptions, runStages } from '../experiment/run.ts';
@@ -11,12 +11,15 @@ import { threads } from '../torch/index.ts';
 /** The stages of one training of a trial, and where they are made. */
 export type TrialJob = Pick<Experiment, 'title' | 'seed' | 'preset' | 'stages'> & Omit<RunOptions, 'signal' | 'only'>;
 
+/** Errors that are told from others wherever a trial runs. */
+const kindsOfErrors = { interrupted: Interrupted, 'non-finite': NonFiniteError, user: UserError } as const;
+
 /** What a trial's process is told, and what it says. `failed` is a message; `user`: its reader can mend the cause. */
 export type ToTrial = { readonly job: TrialJob; readonly threads: number } | 'stop';
 export type FromTrial =
   | { readonly line: string }
   | 'done'
-  | { readonly failed: string; readonly as: 'interrupted' | 'user' | 'other' };
+  | { readonly failed: string; readonly as: keyof typeof kindsOfErrors | 'other' };
 
 /** Makes the stages of a trial here. @throws what `runStages` throws */
 export async function runTrial(
@@ -105,11 +108,11 @@ export class TrialRuns {
 
 /** What a trial's process says of an error, and the error again. */
 export function wordsOf(error: unknown): FromTrial {
-  const as = error instanceof Interrupted ? 'interrupted' : error instanceof UserError ? 'user' : 'other';
+  const kinds = Object.keys(kindsOfErrors) as (keyof typeof kindsOfErrors)[];
+  const as = kinds.find((kind) => error instanceof kindsOfErrors[kind]) ?? 'other';
   return { failed: messageOf(error), as };
 }
 
-function errorOf({ failed, as }: Extract<FromTrial, { failed: string }>): Error {
-  if (as === 'interrupted') return new Interrupted(failed);
-  return as === 'user' ? new UserError(failed) : new Error(failed);
+export function errorOf({ failed, as }: Extract<FromTrial, { failed: string }>): Error {
+  return as === 'other' ? new Error(failed) : new kindsOfErrors[as](failed);
 }
