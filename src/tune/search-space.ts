@@ -17,7 +17,7 @@ export const pointsOf = (axes: NonNullable<Method['search']>): MethodOptions[] =
  * @throws UserError if the method declares no search space, or one with fewer points than there are trials
  */
 export function drawTrials(
-  { name, options, search }: Omit<Searched, 'section'>,
+  { name, options, search }: Omit<Searched, 'section' | 'bare'>,
   own: MethodOptions,
   { trials, rng }: { readonly trials: number; readonly rng: Rng },
 ): MethodOptions[] {

@@ -19,12 +19,19 @@ export type Searched = {
   readonly search?: Method['search'];
   /** A recipe's `method` with these options. */
   section(options: MethodOptions): MethodSection;
+  /** A recipe's `method` without options: the recipe's preset gives them. */
+  readonly bare: MethodSection;
 };
 
 const TOGETHER = '+';
 
 /** Of a recipe's section: what `searched` calls it. */
 export const nameOf = (section: MethodSection): string => methodTitle(section).replaceAll(' ', '');
+
+/** Whether two names are of one method: the parts of a composition have no order. */
+export const isSameMethod = (one: string, other: string): boolean => sortedParts(one) === sortedParts(other);
+
+const sortedParts = (name: string): string => name.split(TOGETHER).sort().join(TOGETHER);
 
 /** Of a recipe's section: its options, named as `searched` names them. */
 export function optionsOf(section: MethodSection): MethodOptions {
@@ -44,7 +51,8 @@ export function searched(name: string): Searched {
   if (parts.length === 1) {
     const { options, search } = parts[0]!;
     const section = (given: MethodOptions) => ({ kind: name, ...given }) as MethodSection;
-    return { name, options: { parse: (given) => options.parse(given) as MethodOptions }, search, section };
+    const parse = (given: MethodOptions): MethodOptions => options.parse(given) as MethodOptions;
+    return { name, options: { parse }, search, section, bare: section({}) };
   }
   const problem = compositionProblem(parts.map(({ name, replacesRows = false }) => ({ name, replacesRows })));
   if (problem !== undefined) throw new UserError(`${name}: ${problem}`);
@@ -63,6 +71,7 @@ export function searched(name: string): Searched {
     options: { parse: (given) => optionsOf(section(given)) },
     search: search.length > 0 ? search : undefined,
     section,
+    bare: { kind: COMPOSE, of: kinds.map((kind) => ({ kind })) } as MethodSection,
   };
 }
 

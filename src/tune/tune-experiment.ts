@@ -4,7 +4,7 @@ import { canonicalJson, digestOf, fileDigest } from '../artifacts/digest.ts';
 import { writeAtomic } from '../artifacts/durable-write.ts';
 import { writeJson } from '../artifacts/json-file.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
-import { Interrupted, messageOf, optionHint, UserError } from '../base/errors.ts';
+import { NonFiniteError, optionHint, UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { Rng } from '../base/rng.ts';
 import { yamlOf } from '../base/yaml.ts';
@@ -119,7 +119,7 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
     validation: { classes: held.classes, images: held.size },
     oldOld: ofSelf(role('old')),
     oracle: ofSelf(role('oracle')),
-    methods: tuned,
+    methods: tuned.map((one) => (plan.withoutStage.includes(one.method) ? { ...one, defaults: true } : one)),
   };
   await write(folder, tuning, { key, plan, force });
   return tuning;
@@ -205,7 +205,7 @@ async function tryOnce(
     logLine(`${method} ${record.trial}, ${epochs} epochs: score ${(100 * score.score).toFixed(2)}`);
     return { ...record, rounds: [...record.rounds, { epochs, ...score }] };
   } catch (error) {
-    if (error instanceof Interrupted || !/non-finite/.test(messageOf(error))) throw runs.failed(error);
+    if (!(error instanceof NonFiniteError)) throw runs.failed(error);
     logLine(`${method} ${record.trial}, ${epochs} epochs: diverged`);
     return { ...record, problem: 'diverged' };
   }

@@ -12,7 +12,8 @@ import type { Recipe } from '../runs/recipe.ts';
 import { scope } from '../torch/index.ts';
 import { type OldModelPaths, pathsNeeded } from '../train/old-model-inputs.ts';
 import { methodSetup } from '../train/session.ts';
-import { type MethodOptions, nameOf, optionsOf, searched } from './searched.ts';
+import { epochsForFirstRound, roundsOf } from './halving.ts';
+import { isSameMethod, type MethodOptions, nameOf, optionsOf, searched } from './searched.ts';
 
 /** Stages that tuning adds to the experiment begin so. */
 export const PREFIX = 'tune';
@@ -29,6 +30,8 @@ export type TunePlan = {
   readonly stage: string;
   readonly recipe: Recipe;
   readonly methods: readonly PlannedMethod[];
+  /** Methods that no stage of the experiment has: their trial 0 has the defaults. */
+  readonly withoutStage: readonly string[];
   /** The experiment with the stages that prepare validation classes, old features and the oracle. */
   readonly prepared: Experiment;
 };
@@ -49,7 +52,7 @@ const trainStage = (stage: Stage): TrainStage => stage as unknown as TrainStage;
  * Plans the tuning of an experiment's methods, or of others. Validation classes are drawn from the training classes of the new
  * models, so that no trial is trained on them and the experiment's own evaluation never uses them.
  * @throws UserError if the experiment has no stage to tune, its old features come from no `extract` stage, a method cannot be trained
- * by the recipe, or the recipe begins from a model that may have seen validation classes
+ * by the recipe, the recipe begins from a model that may have seen validation classes, or its warm-up is longer than the first round
  */
 export function planTuning(
   experiment: Experiment,
@@ -78,15 +81,19 @@ export function planTuning(
   const chosen = trainStage(base);
   const recipe = withoutValidation(chosen.recipe);
   requireNewWeights(id, chosen);
+  requireShortWarmUp(id, recipe);
   const sameData = trained.map(([, stage]) => trainStage(stage)).filter(({ on }) => on === chosen.on);
   const inExperiment = [...new Set(sameData.map(methodNameOf))];
   const stageOf = (method: string): TrainStage | undefined =>
-    [chosen, ...sameData].find((stage) => methodNameOf(stage) === method);
-  const tuned = (names.length > 0 ? names : inExperiment).map((method) => planned(method, recipe, stageOf(method)));
+    [chosen, ...sameData].find((stage) => methodNameOf(stage) === method) ??
+    [chosen, ...sameData].find((stage) => isSameMethod(methodNameOf(stage), method));
+  const wantedMethods = names.length > 0 ? names : inExperiment;
+  const tuned = wantedMethods.map((method) => planned(method, recipe, stageOf(method)));
   return {
     stage: id,
     recipe,
     methods: tuned,
+    withoutStage: wantedMethods.filter((method) => !stageOf(method)),
     prepared: {
       ...experiment,
       stages: {
@@ -120,21 +127,34 @@ function requireNewWeights(id: string, { init, recipe }: TrainStage): void {
   );
 }
 
+/** Rounds shorten a recipe's epochs and not its warm-up. @throws UserError if the first round would be over before it */
+function requireShortWarmUp(id: string, { schedule: { warmupEpochs }, epochs }: Recipe): void {
+  const [first] = roundsOf(epochs) as [number];
+  if (warmupEpochs <= first) return;
+  throw new UserError(
+    `stage ${id}: schedule.warmupEpochs ${warmupEpochs}, and the first round trains ${first} of ${epochs} epochs: its rate would never fall`,
+    {
+      hint: `set the recipe’s schedule.warmupEpochs to ${first} or less, or its epochs to ${epochsForFirstRound(warmupEpochs)} or more`,
+    },
+  );
+}
+
 /**
  * A method as its stage in the experiment has it: with its options, its network and projection (BT²'s differ), and the optional inputs
- * that it is given; else at its defaults, by the shared recipe. @throws UserError if it cannot be trained by that
+ * that it is given; else at the defaults of the shared recipe's preset. @throws UserError if it cannot be trained by that recipe
  */
 function planned(method: string, shared: Recipe, stage: TrainStage | undefined): PlannedMethod {
-  const { options, section } = searched(method);
-  const own = options.parse(stage ? optionsOf(stage.recipe.method as MethodSection) : {});
+  const { options, section, bare } = searched(method);
   const { network, projection } = stage?.recipe ?? shared;
-  const recipe = parseRecipe({ ...shared, network, projection, method: section(own) }, `tuning ${method}`);
+  const given = stage ? section(options.parse(optionsOf(stage.recipe.method as MethodSection))) : bare;
+  const recipe = parseRecipe({ ...shared, network, projection, method: given }, `tuning ${method}`);
+  const own = optionsOf(recipe.method as MethodSection);
   const configured = configureMethod(recipe.method);
   requireStarts(configured, recipe);
-  const given = (Object.keys(stage?.old ?? {}) as (keyof OldModelPaths)[]).filter(
+  const paths = (Object.keys(stage?.old ?? {}) as (keyof OldModelPaths)[]).filter(
     (path) => stage!.old[path] !== undefined,
   );
-  return { method, own, recipe, inputs: [...new Set([...pathsNeeded(configured), ...given])] };
+  return { method, own, recipe, inputs: [...new Set([...pathsNeeded(configured), ...paths])] };
 }
 
 /** @throws UserError if the method does not go with the recipe's dimensions, as it would say before its first step */

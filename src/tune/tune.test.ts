@@ -14,6 +14,7 @@ import { relateClasses } from '../../test/helpers/tuning.ts';
 import { Rng } from '../base/rng.ts';
 import { readYaml } from '../base/yaml.ts';
 import { loadExperiment } from '../experiment/load.ts';
+import { writeFeatureSet } from '../features/index.ts';
 import { defineMethod, methods, registerMethod } from '../methods/index.ts';
 import { l2 } from '../methods/l2.ts';
 import { parseRecipe } from '../runs/load-recipe.ts';
@@ -23,10 +24,11 @@ import { betterHalf, ranked, roundsOf } from './halving.ts';
 import { harmonicGain, scoreTrial } from './score.ts';
 import { drawTrials, pointsOf } from './search-space.ts';
 import { nameOf, optionsOf, searched } from './searched.ts';
+import { type TrialJob, TrialRuns } from './trial-runs.ts';
 import { type TuneOptions, trialsFolder, tuneExperiment, tuningFolder } from './tune-experiment.ts';
 import { planTuning } from './tune-plan.ts';
 import { readTuning, tuningArtifact, tuningFiles } from './tuning-artifact.ts';
-import { renderTuning } from './tuning-report.ts';
+import { drawTuning, renderTuning } from './tuning-report.ts';
 
 before(() => setThreads(1));
 
@@ -80,11 +82,15 @@ test('a composition is tuned as one method: its options carry the names of its p
   assert.throws(() => searched('bct+l3'), /no method called l3/);
 });
 
-test('rounds take a quarter, half and all of the epochs; the better half goes on, ties by number, failures last', () => {
+test('rounds take a quarter, half and all of the epochs; the better half goes on with its ties, failures last', () => {
   assert.deepEqual([roundsOf(5), roundsOf(8), roundsOf(1)], [[2, 3, 5], [2, 4, 8], [1]]);
   const scores = [0.2, 0.5, Number.NEGATIVE_INFINITY, 0.5, 0.1].map((score, trial) => ({ trial, score }));
   assert.deepEqual(betterHalf(scores), [1, 3, 0]);
   assert.equal(ranked(scores).at(-1)!.trial, 2);
+  // a round in which no option acts yet tells no trials apart
+  const of = (...all: number[]) => betterHalf(all.map((score, trial) => ({ trial, score })));
+  assert.deepEqual(of(1, 1, 1, 1, 1, 1), [0, 1, 2, 3, 4, 5]);
+  assert.deepEqual(of(1, 2, 3, 2), [2, 1, 3], 'who ties with the last that goes on');
 });
 
 test('the score is the harmonic mean of gains less the tax; of gains that are not positive the least, continuous at 0', () => {
@@ -193,9 +199,11 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
     assert.equal(finished(out)[name], at, `${name} is not trained again`);
   const [method] = result.methods;
   assert.deepEqual([result.stage, result.rounds, result.validation.classes], ['new', [1, 2], 4]);
+  const first = method!.trials.map(({ trial, rounds }) => ({ trial, score: rounds[0]!.score }));
+  const goesOn = new Set([...betterHalf(first), 0]);
   assert.deepEqual(
-    method!.trials.map(({ rounds }) => rounds.length).sort(),
-    method!.trials[0]!.rounds.length === 2 ? [1, 2, 2] : [],
+    method!.trials.map(({ rounds }) => rounds.length),
+    first.map(({ trial }) => (goesOn.has(trial) ? 2 : 1)),
   );
   const scores = method!.trials.map(({ rounds }) => rounds[1]?.score ?? -1);
   assert.equal(scores[method!.chosen!], Math.max(...scores));
@@ -258,6 +266,67 @@ test('a plan takes each method as its stage has it, the named stage first: optio
   );
 });
 
+test('a method without a stage has the options of the experiment’s preset; a composition has its stage in any order', async () => {
+  const plan = async (name: string, method: string, settings: string[] = []) =>
+    planTuning(await loadExperiment(`experiments/${name}.yaml`, { kinds: stages, settings }), {
+      methods: [method],
+      validation: 4,
+    });
+  const reference = ['preset=reference'];
+  const { methods: bcts, withoutStage } = await plan('quickstart', 'bct', reference);
+  const [bct] = bcts;
+  assert.deepEqual([bct!.own['weight'], bct!.own['scale'], bct!.recipe.preset], [1, 1, 'reference']);
+  assert.deepEqual(withoutStage, ['bct']);
+  const [composed] = (await plan('quickstart', 'l2+bct', reference)).methods;
+  assert.deepEqual([composed!.own['bct.scale'], composed!.own['l2.weight']], [1, l2.options.parse({}).weight]);
+  const [ours] = (await plan('quickstart', 'bct')).methods;
+  assert.deepEqual(ours!.own, methods.bct.options.parse({}));
+
+  const weights = ['stages.pairs-joint.recipe.method.of.0.weight=7'];
+  for (const method of ['pairs+joint', 'joint+pairs']) {
+    const found = await plan('open-class', method, weights);
+    assert.deepEqual([found.methods[0]!.own['pairs.weight'], found.withoutStage], [7, []], method);
+  }
+});
+
+test('a warm-up that is longer than the first round is refused, for its rate would never fall', async () => {
+  const plan = async (warmup: number) =>
+    planTuning(
+      await loadExperiment('experiments/quickstart.yaml', {
+        kinds: stages,
+        settings: [`stages.l2.recipe.schedule.warmupEpochs=${warmup}`],
+      }),
+      { methods: [], validation: 4 },
+    );
+  await plan(2);
+  await assert.rejects(
+    plan(2.5),
+    /stage l2: schedule\.warmupEpochs 2\.5, and the first round trains 2 of 5 epochs.*\n.*schedule\.warmupEpochs to 2 or less, or its epochs to 9 or more/,
+  );
+});
+
+test('a trial whose weights are finite and whose embeddings are not has diverged; the others go on', async (t) => {
+  const folder = testFolder(t);
+  const run = TrialRuns.prototype.run;
+  t.mock.method(TrialRuns.prototype, 'run', async function (this: TrialRuns, name: string, job: TrialJob) {
+    if (name !== 'l2-1-1') return await run.call(this, name, job);
+    const content = { dim: 2, classes: 1, model: null, dataset: null, flip: 'none' as const };
+    const rows = { labels: new Int32Array(1), families: new Int32Array(1) };
+    await writeFeatureSet(join(folder, 'overflows'), { ...content, ...rows }, {}, ({ append }) =>
+      append(Float32Array.of(1, Number.NaN)),
+    );
+  });
+  const result = await tuneExperiment(await experimentIn(folder), tuning(folder, { trials: 2 }));
+  assert.deepEqual(
+    result.methods[0]!.trials.map(({ problem, rounds }) => [problem, rounds.length]),
+    [
+      [undefined, 2],
+      ['diverged', 0],
+    ],
+  );
+  assert.equal(result.methods[0]!.chosen, 0);
+});
+
 test('a method whose trainings all diverge is reported as such and has no recipe; the others have theirs', async (t) => {
   const breaks = defineMethod({
     name: 'breaks',
@@ -277,7 +346,9 @@ test('a method whose trainings all diverge is reported as such and has no recipe
   const [broken, l2Tuned] = result.methods;
   assert.deepEqual([broken!.chosen, ...broken!.trials.map(({ problem }) => problem)], [null, 'diverged', 'diverged']);
   assert.ok(l2Tuned!.chosen !== null);
-  assert.match(renderTuning(result), /breaks +0[\s\S]*diverged/);
+  assert.match(renderTuning(result), /breaks +0 +defaults[\s\S]*diverged/);
+  assert.match(renderTuning(result), /l2 +0 +as in the experiment/);
+  assert.match(drawTuning({ ...result, methods: [{ ...l2Tuned!, defaults: true }] }), /l2 0: defaults/);
   const place = tuningFolder(tuning(folder).out);
   const files = tuningFiles(place);
   assert.ok(existsSync(files.figure) && existsSync(files.recipe('l2')) && !existsSync(files.recipe('breaks')));

@@ -9,7 +9,7 @@ import type { MethodOptions } from './searched.ts';
 export type TrialRound = TrialScore & { readonly epochs: number };
 
 export type Trial = {
-  /** From 0: the options of the experiment. */
+  /** From 0: the options of the experiment, or the method's defaults. */
   readonly trial: number;
   readonly options: MethodOptions;
   readonly rounds: readonly TrialRound[];
@@ -19,6 +19,8 @@ export type Trial = {
 
 export type TunedMethod = {
   readonly method: string;
+  /** No stage of the experiment has the method: trial 0 has its defaults. */
+  readonly defaults?: boolean;
   readonly trials: readonly Trial[];
   /** The best trial of the last round; null if the training of each diverged. */
   readonly chosen: number | null;

@@ -23,6 +23,10 @@ function ordered({ trials, chosen }: TunedMethod): Trial[] {
   );
 }
 
+/** What trial 0 has, or what another one has otherwise. */
+const settingsOf = ({ trials, defaults = false }: TunedMethod, { trial, options }: Trial): string =>
+  trial > 0 ? settingsText(options, trials[0]!.options) : defaults ? 'defaults' : 'as in the experiment';
+
 /** One row for each trial, as text. */
 export function renderTuning(tuning: Tuning): string {
   const { rounds, methods, metric, validation, oldOld, oracle } = tuning;
@@ -36,13 +40,8 @@ export function renderTuning(tuning: Tuning): string {
   const rows = methods.flatMap((method) =>
     ordered(method).map((trial) => {
       const { gains = [], tax = null } = trial.rounds.at(-1) ?? {};
-      const own = method.trials[0]!.options;
       return [
-        ...[
-          method.method,
-          String(trial.trial),
-          trial.trial === 0 ? 'as in the experiment' : settingsText(trial.options, own),
-        ],
+        ...[method.method, String(trial.trial), settingsOf(method, trial)],
         ...rounds.map((epochs) => percent(scoreAt(trial, epochs) ?? Number.NaN)),
         ...gainMetrics.map((_, i) => percent(gains[i] ?? Number.NaN)),
         percent(tax ?? Number.NaN),
@@ -62,17 +61,17 @@ export function renderTuning(tuning: Tuning): string {
 
 /** Score over epochs, a line for each trial: colours are methods, symbols are trials; those that were not chosen are dashed. */
 export function drawTuning({ title, metric, methods }: Tuning): string {
-  const lines = methods.flatMap(({ method, trials, chosen }, nth): Line[] =>
-    trials
+  const lines = methods.flatMap((method, nth): Line[] =>
+    method.trials
       .filter(({ rounds }) => rounds.length > 0)
-      .map(({ trial, options, rounds }) => ({
-        label: `${method} ${trial}: ${trial === 0 ? 'as in the experiment' : settingsText(options, trials[0]!.options)}${trial === chosen ? ', chosen' : ''}`,
+      .map((one) => ({
+        label: `${method.method} ${one.trial}: ${settingsOf(method, one)}${one.trial === method.chosen ? ', chosen' : ''}`,
         look: {
           colour: COLOURS[nth % COLOURS.length]!,
-          symbol: SYMBOLS[trial % SYMBOLS.length]!,
-          dashed: trial !== chosen,
+          symbol: SYMBOLS[one.trial % SYMBOLS.length]!,
+          dashed: one.trial !== method.chosen,
         },
-        points: rounds.map(({ epochs, score }) => ({ x: epochs, y: score })),
+        points: one.rounds.map(({ epochs, score }) => ({ x: epochs, y: score })),
       })),
   );
   return drawFigure(
