@@ -107,7 +107,10 @@ export type MethodSetup = {
   readonly projected: boolean;
   /** Whether that projection has orthonormal rows. */
   readonly orthonormal: boolean;
+  /** Of the head: those of the data, or more that the recipe pretends to. */
   readonly classes: number;
+  /** Of the data: tables of the old model have a row for each. */
+  readonly dataClasses: number;
   /** Of the training. */
   readonly epochs: number;
   readonly rng: Rng;

@@ -29,9 +29,9 @@ export const ndpp = defineMethod({
     [6, 10, 16, 30].map((scale) => ({ scale })),
     [0.5, 1, 2].map((strength) => ({ strength })),
   ],
-  start({ weight, neighbours, strength, ...options }, { oldDim, classes }) {
-    const prototypes = keep(zeros([classes, oldDim]));
-    const sums = keep(zeros([classes, oldDim])); // of the new unit embeddings since the epoch began
+  start({ weight, neighbours, strength, ...options }, { oldDim, dataClasses }) {
+    const prototypes = keep(zeros([dataClasses, oldDim]));
+    const sums = keep(zeros([dataClasses, oldDim])); // of the new unit embeddings since the epoch began
     return {
       state: { prototypes, sums },
       written: [sums],

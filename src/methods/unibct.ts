@@ -35,7 +35,7 @@ export const unibct = defineMethod({
   search: [[1, 3, 10, 30].map((weight) => ({ weight })), [6, 10, 16, 30].map((scale) => ({ scale }))],
   start(
     { weight, startEpoch, refreshEpochs, normalizeNew, normalizePrototype, ...options },
-    { oldDim, classes, epochs },
+    { oldDim, dataClasses, epochs },
   ) {
     const first = Math.min(...refreshEpochs);
     if (startEpoch < first)
@@ -44,7 +44,7 @@ export const unibct = defineMethod({
       });
     if (startEpoch >= epochs)
       logLine(`unibct: its term begins with epoch ${startEpoch + 1} of ${epochs}: this training does without it`);
-    const prototypes = keep(zeros([classes, oldDim]));
+    const prototypes = keep(zeros([dataClasses, oldDim]));
     return {
       state: { prototypes },
       async onEpoch({ epoch, old: { oldRows }, embedTrainSet }) {

@@ -14,6 +14,7 @@ import { openEncoder } from '../runs/open-encoder.ts';
 import { runFiles } from '../runs/run-artifact.ts';
 import { liveTensors, readSafetensors, scope, setThreads, toNumbers } from '../torch/index.ts';
 import { openOldModelInputs } from './old-model-inputs.ts';
+import type { TrainingState } from './trainer-hook.ts';
 
 before(() => setThreads(1));
 
@@ -184,6 +185,25 @@ test('a projection leads from a new dimension to the old one: trained, stored, e
     () => openOldModelInputs(tinyRecipe({ network, method: { kind: 'l2' } }), { features: side.features }, dataset),
     /8 dimensions, the new model makes 12\n.*projection: \{ dim: 8 \}/,
   );
+  const narrow = { ...network, embeddingDim: 6 };
+  assert.throws(
+    () =>
+      openOldModelInputs(
+        tinyRecipe({ network: narrow, method: { kind: 'l2' }, projection: { dim: 5, orthonormal: true } }),
+        { features: side.features },
+        dataset,
+      ),
+    /8 dimensions, the new model projects to 5\n.*set projection\.dim to 8 and network\.embeddingDim to 8 or more/,
+  );
+  assert.throws(
+    () =>
+      openOldModelInputs(
+        tinyRecipe({ network, method: { kind: 'l2' }, projection: { dim: 5, orthonormal: true } }),
+        { features: side.features },
+        dataset,
+      ),
+    /projects to 5\n.*set projection\.dim to 8$/,
+  );
   await assert.rejects(
     trained(
       dataset,
@@ -254,4 +274,23 @@ test('the recipe’s preset and its differences stand in the manifest, and prete
     trained(dataset, join(folder, 'y'), { pretend: { images: 7 } }),
     /pretend\.images 7 is less than one batch of 8: such epochs have no step/,
   );
+});
+
+test('a head that pretends to more classes leaves the old model’s tables those of the data', async () => {
+  const { folder, dataset, side } = await shared();
+  for (const kind of ['ndpp', 'unibct', 'bct', 'advbct', 'l2+unibct']) {
+    const shapes = new Map<string, readonly number[]>();
+    const onStart = ({ session: { head, method } }: TrainingState): void => {
+      shapes.set('head', head.weight.shape);
+      for (const [name, value] of Object.entries(method.state ?? {}))
+        shapes.set(name.replace(/^.*\./, ''), value.shape);
+    };
+    const changes = { ...changesOf(kind), pretend: { classes: 9 } };
+    const out = join(folder, `${kind}-pretends`);
+    await trained(dataset, out, changes, { paths: pathsOf(kind, side), hooks: [{ onStart }] });
+    assert.ok(Object.values(lastReport(out).terms).every(Number.isFinite), kind);
+    assert.equal(shapes.get('head')![0], 9, kind);
+    for (const table of ['prototypes', 'sums']) assert.equal(shapes.get(table)?.[0] ?? 6, 6, `${kind}: ${table}`);
+    assert.equal(shapes.has('prototypes'), /ndpp|unibct/.test(kind), kind);
+  }
 });

@@ -125,7 +125,7 @@ export function openOldModelInputs(
     if (dim !== undefined && dim !== oldDim)
       throw new UserError(
         `${path}: old embeddings have ${dim} dimensions, the new model ${projection ? 'projects to' : 'makes'} ${oldDim}`,
-        { hint: projectionHint({ name, projects }, dim, projection !== null) },
+        { hint: projectionHint({ name, projects }, dim, { network, projection }) },
       );
     return opened;
   };
@@ -200,9 +200,10 @@ function samplesWith(
 function projectionHint(
   { name, projects }: Pick<ConfiguredMethod, 'name' | 'projects'>,
   dim: number,
-  projected: boolean,
+  { network, projection }: Pick<Recipe, 'network' | 'projection'>,
 ): string {
-  if (projected) return `set projection.dim to ${dim}`;
+  const narrow = projection?.orthonormal && network.embeddingDim < dim;
+  if (projection) return `set projection.dim to ${dim}${narrow ? ` and network.embeddingDim to ${dim} or more` : ''}`;
   return projects
     ? `set network.embeddingDim to ${dim}, or give the recipe a projection: { dim: ${dim} }`
     : `set network.embeddingDim to ${dim} (${name} cannot project)`;

@@ -61,30 +61,37 @@ export type SessionOptions = {
   readonly group?: ProcessGroup;
   /** Send gradients while backward computes others. */
   readonly overlap?: boolean;
+  /** Classes of the data. Default: those of the head. */
+  readonly dataClasses?: number;
 };
 
-/** Sizes that a recipe gives its method, whose parts are drawn from `rng`. */
-export const methodSetup = ({ network, projection, epochs }: Recipe, classes: number, rng: Rng): MethodSetup => ({
+/** Sizes that a recipe gives its method, whose parts are drawn from `rng`. `classes` are those of the head. */
+export const methodSetup = (
+  { network, projection, epochs }: Recipe,
+  classes: number,
+  rng: Rng,
+  { dataClasses = classes }: Pick<SessionOptions, 'dataClasses'> = {},
+): MethodSetup => ({
   oldDim: projection?.dim ?? network.embeddingDim,
   newDim: network.embeddingDim,
   projected: projection !== null,
   orthonormal: projection?.orthonormal ?? false,
-  ...{ classes, epochs, rng },
+  ...{ classes, dataClasses, epochs, rng },
 });
 
-/** Builds a recipe's session, initialised from streams of `rng`. The values do not depend on the number of processes. */
+/** Builds a recipe's session with a head for `classes`, initialised from streams of `rng`. The values do not depend on the number of processes. */
 export function openSession(
   recipe: Recipe,
   classes: number,
   rng: Rng,
-  { group = singleProcess, overlap = true }: SessionOptions = {},
+  { group = singleProcess, overlap = true, ...sizes }: SessionOptions = {},
 ): Session {
   const { embeddingDim } = recipe.network;
   const backbone = backboneOf(recipe.network, rng.split('init', 'backbone'));
   if (recipe.freeze) freezeParts(backbone, recipe.freeze);
   const head = makeHead(recipe.head, embeddingDim, classes, rng.split('init', 'head'), group);
   const projection = recipe.projection && trainedProjectionOf(recipe, rng.split('init', 'projection'));
-  const method = configureMethod(recipe.method).start(methodSetup(recipe, classes, rng.split('init', 'method')));
+  const method = configureMethod(recipe.method).start(methodSetup(recipe, classes, rng.split('init', 'method'), sizes));
   const learned = (module: Module): Tensor[] =>
     [...module.parameters()].map(([, p]) => p).filter((p) => p.requiresGrad);
   const trunk = [backbone, ...(projection ? [projection] : []), ...Object.values(method.modules ?? {})].flatMap(

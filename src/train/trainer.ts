@@ -88,7 +88,8 @@ export class Trainer implements TrainingState, Disposable {
     this.#loader = loader;
     this.#events = events;
     this.#rng = new Rng(recipe.seed);
-    this.session = openSession(recipe, plan.classes, this.#rng, { group, overlap });
+    const dataClasses = options.dataset.classes;
+    this.session = openSession(recipe, plan.classes, this.#rng, { group, overlap, dataClasses });
     this.#startedMs = performance.now();
     this.policy = new NonFiniteLossPolicy(skipNonFinite, this.session);
     this.#checkpoints = new CheckpointStore(files);

@@ -9,6 +9,7 @@ export const setupOf = (changes: Partial<MethodSetup> = {}): MethodSetup => ({
   projected: false,
   orthonormal: false,
   classes: 10,
+  dataClasses: changes.classes ?? 10,
   epochs: 10,
   rng: new Rng(0),
   ...changes,
