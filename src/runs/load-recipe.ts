@@ -30,7 +30,11 @@ export function loadRecipe(given: string, options: LoadRecipeOptions = {}): Reci
       `no such file, and no recipe of that name${suggestName(path)}`,
       `your own file, one of ${shippedFiles('recipes').join(', ')}, or a name that mixbct recipes lists`,
     );
-  return parseRecipe(named ?? readYaml(path), path, named ? options : { folder: dirname(path), ...options });
+  if (!named) return parseRecipe(readYaml(path), path, { folder: dirname(path), ...options });
+  const recipe = parseRecipe(named, path, options);
+  // the settings may choose the preset, too
+  const isReference = options.preset === undefined && recipe.preset === 'reference';
+  return isReference ? parseRecipe(namedRecipe(path, 'reference'), path, options) : recipe;
 }
 
 export function parseRecipe(
@@ -78,6 +82,28 @@ function requireNetworkFits({ name, file, inputSide }: NetworkRecipe, syncBatchN
     });
 }
 
+/** @throws UserError if an orthonormal projection leads to more dimensions than there are */
+function requireRotationFits({ network: { embeddingDim }, projection }: Recipe, where: string): void {
+  if (!projection?.orthonormal || projection.dim <= embeddingDim) return;
+  throw new UserError(
+    `${where}: an orthonormal projection to ${projection.dim} of ${embeddingDim} dimensions: it is a slice of a rotation`,
+    { hint: `set network.embeddingDim to ${projection.dim} or more` },
+  );
+}
+
+/** @throws UserError if old embeddings would have an effect on the head alone, and the head does not learn */
+function requireHeadLearns({ head, method, projection }: Recipe, where: string): void {
+  if (head.kind !== 'simplex') return;
+  const part = partsOf(method).find(({ kind }) => kind === 'mixbct' || (kind === 'joint' && !projection));
+  if (!part) return;
+  throw new UserError(`${where}: method ${part.kind} teaches the head, and a simplex head does not learn`, {
+    hint: [
+      'take a head that does, such as head: { kind: arcface }',
+      ...(part.kind === 'joint' ? ['give the recipe a projection, which learns'] : []),
+    ],
+  });
+}
+
 function check(raw: unknown, where: string): Recipe {
   const result = recipeSchema.safeParse(raw);
   if (!result.success)
@@ -113,5 +139,7 @@ function check(raw: unknown, where: string): Recipe {
     throw new UserError(`${where}: method ${fixed.kind} cannot project: it needs old and new embeddings in one space`, {
       hint: 'leave projection out and set network.embeddingDim to that of the old embeddings',
     });
+  requireRotationFits(result.data, where);
+  requireHeadLearns(result.data, where);
   return result.data;
 }

@@ -72,6 +72,17 @@ test('the mistaken numbers of D-10 come back under the reference preset alone', 
   );
 });
 
+test('a published name with preset=reference among its settings is the reference, too', () => {
+  for (const { name } of namedRecipes) {
+    const settings = ['epochs=3'];
+    const chosen = loadRecipe(name, { settings, preset: 'reference' });
+    assert.deepEqual(loadRecipe(name, { settings: [...settings, 'preset=reference'] }), chosen, name);
+  }
+  const [name] = namedRecipes.filter(({ raw }) => raw['inReference']).map((recipe) => recipe.name);
+  const ours = { settings: ['preset=reference'], preset: 'default' } as const;
+  assert.deepEqual(loadRecipe(name!, ours), loadRecipe(name!), 'the option wins over the setting');
+});
+
 test('a projection is refused where the method needs one space', () => {
   const projection = { dim: 16 };
   assert.deepEqual(parseRecipe({ ...raw('l2'), projection }, 'a test').projection, projection);

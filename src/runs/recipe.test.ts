@@ -55,6 +55,37 @@ test('a warm-up that is longer than the training, and pulls that could never act
   assert.throws(() => parsed({ method: { kind: 'advbct', radius: 10 } }), /radius/);
 });
 
+test('an orthonormal projection to more dimensions than there are is refused', () => {
+  const parsed = (embeddingDim: number, projection: object) =>
+    parseRecipe({ network: { name: 'r18', embeddingDim }, method: { kind: 'bt2' }, projection }, 'a test');
+  parsed(8, { dim: 8, orthonormal: true });
+  parsed(4, { dim: 8, orthonormal: false });
+  assert.throws(
+    () => parsed(4, { dim: 8, orthonormal: true }),
+    /orthonormal projection to 8 of 4 dimensions.*\n.*network\.embeddingDim to 8 or more/,
+  );
+});
+
+test('a head that does not learn is refused where a method teaches the old embeddings to the head alone', () => {
+  const parsed = (method: object, more: object = {}) =>
+    parseRecipe({ network: { name: 'r18', embeddingDim: 8 }, head: { kind: 'simplex' }, method, ...more }, 'a test');
+  const composed = (...kinds: string[]) => ({ kind: 'compose', of: kinds.map((kind) => ({ kind })) });
+  const projection = { dim: 4 };
+  for (const kind of ['l2', 'bct', 'hoc', 'pairs']) parsed({ kind });
+  parsed({ kind: 'joint' }, { projection });
+  parsed(composed('pairs', 'joint'), { projection });
+  for (const [method, named] of [
+    [{ kind: 'mixbct' }, 'mixbct'],
+    [{ kind: 'joint' }, 'joint'],
+    [composed('pairs', 'joint'), 'joint'],
+    [composed('l2', 'mixbct'), 'mixbct'],
+  ] as const)
+    assert.throws(
+      () => parsed(method),
+      new RegExp(`method ${named} teaches the head, and a simplex head does not learn\\n.*head: \\{ kind: arcface \\}`),
+    );
+});
+
 test('an option of another kind of backbone is refused, and what is left open is the backbone’s own', () => {
   const network = (raw: object) => parseRecipe({ network: { name: 'r18', embeddingDim: 8, ...raw } }, 'a test').network;
   assert.throws(
