@@ -107,14 +107,18 @@ test('pairs: a rate without a threshold above the mean impostor pair is refused'
     rows: (at: ArrayLike<number>) => new Float32Array(at.length * DIM).fill(1),
     byClass: () => [Int32Array.of(0, 1), Int32Array.of(2)],
   };
-  for (const classes of [oldRows, { ...oldRows, byClass: () => [Int32Array.of(0, 1, 2)] }]) {
+  const oneClass = { ...oldRows, byClass: () => [Int32Array.of(), Int32Array.of(0, 1, 2)] };
+  for (const [classes, why] of [
+    [oldRows, /no threshold at a false accept rate of 0\.001/],
+    [oneClass, /^UserError: pairs: the old embeddings are of one class: there are no impostor pairs/],
+  ] as const) {
     const running = pairs.start(pairs.options.parse({ queueSize: 4 }), setupOf({ oldDim: DIM }));
     const begun = running.onEpoch!({
       epoch: 0,
       old: { oldRows: classes },
       embedTrainSet: () => Promise.reject(new Error()),
     });
-    await assert.rejects(begun, /no threshold at a false accept rate of 0\.001/);
+    await assert.rejects(begun, why);
   }
 });
 

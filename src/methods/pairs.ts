@@ -67,6 +67,8 @@ export const pairs = defineMethod({
         if (epoch > 0) return;
         const { mean, threshold } = scope(() => {
           const { rows, labels } = sampler.draw(oldRows, drawing, MEASURED);
+          if (labels.every((label) => label === labels[0]))
+            throw new UserError('pairs: the old embeddings are of one class: there are no impostor pairs');
           return impostorSimilarities(toFloat32(linear(rows, rows)), labels, far);
         });
         if (!(threshold > mean))

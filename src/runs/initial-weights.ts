@@ -33,11 +33,19 @@ type Source = {
 
 type Init = NonNullable<Recipe['init']>;
 
-/** Opens what a recipe begins from; null if that is nothing. @throws FileError if it is no run and no file of weights */
-export async function openInitialWeights({ init }: Recipe): Promise<InitialWeights | null> {
+/**
+ * Opens what a recipe begins from; null if that is nothing.
+ * @throws FileError if it is no run and no file of weights; UserError if it lacks a part, as every run lacks the angles of a rotation
+ */
+export async function openInitialWeights({ init, projection }: Recipe): Promise<InitialWeights | null> {
   if (!init) return null;
   const { from, partial } = init;
   const digest = digestOfInit(init);
+  if (projection?.orthonormal && init.parts.includes('projection'))
+    throw new UserError(
+      `${from}: init.parts names the projection, and an orthonormal projection learns angles: a finished run has its rows alone`,
+      { hint: 'leave projection out of init.parts' },
+    );
   const sources = await sourcesOf(init);
   return {
     digest,

@@ -7,7 +7,7 @@ import { before, test } from 'node:test';
 import type { Run } from '../../test/distributed/training.ts';
 import { inProcesses } from '../../test/helpers/processes.ts';
 import { tinyRecipe } from '../../test/helpers/recipes.ts';
-import { tinySet, trained, weights } from '../../test/helpers/runs.ts';
+import { oldSide, tinySet, trained, weights } from '../../test/helpers/runs.ts';
 import { stepAt } from '../../test/helpers/session.ts';
 import { Interrupted } from '../base/errors.ts';
 import { Rng } from '../base/rng.ts';
@@ -263,4 +263,28 @@ test('a run that begins from weights says so, stands alone, and may be told to s
   await trained(dataset, at('tuned'), { ...plain, init }, { resume: true });
   renameSync(at('first'), at('gone'));
   (await openEncoder(at('tuned')))[Symbol.dispose]();
+});
+
+test('a learned rotation is no beginning: a finished run has its rows and not its angles', async (t) => {
+  const { folder, dataset } = await tinySet(t);
+  const at = (name: string): string => join(folder, name);
+  const paths = { features: (await oldSide(folder, dataset)).features };
+  const rotated = {
+    ...plain,
+    network: { ...network, embeddingDim: 12 },
+    method: { kind: 'l2' },
+    projection: { dim: 8, orthonormal: true },
+  };
+  const tuned = (name: string, changes: object) => trained(dataset, at(name), { ...rotated, ...changes }, { paths });
+  await tuned('first', {});
+  const parts = ['backbone', 'projection'];
+  for (const partial of [false, true])
+    await assert.rejects(
+      tuned('a', { init: { from: at('first'), parts, partial } }),
+      /first: .* orthonormal projection.*\n.*leave projection out of init\.parts/,
+    );
+  assert.equal(existsSync(at('a')), false);
+  await tuned('b', { init: { from: at('first') } });
+  const { init } = await tuned('c', { init: { from: at('first'), parts }, projection: { dim: 8 } });
+  assert.ok(init!.taken.includes('projection.weight'), 'a plain map begins from the rows');
 });
