@@ -4,7 +4,7 @@ import { datasetReference, defineStage, reference } from '../experiment/stage.ts
 import type { ExtractOptions, FeaturesInfo } from '../features/index.ts';
 import { type PrecisionChoice, precisionChoices, requireNamed } from '../models/precisions.ts';
 import type { DistributedContext } from '../torch/index.ts';
-import { processesOption, runTogether, wordsOf } from './together.ts';
+import { processesOption, runTogether, threadsOfEach, wordsOf } from './together.ts';
 
 export type EmbedDatasetOptions = ExtractOptions & {
   /** Folder of a finished run. */
@@ -62,7 +62,8 @@ export const extractStage = defineStage({
   run: async ({ model, of, processes = 1, precision, half, flip, space }, { seed, out, force, workers, signal }) => {
     const how = { flip, space, ...(precision && { precision }), ...(half && { half }), seed, out, force, workers };
     if (processes === 1) return await embedDataset({ ...how, model, dataset: of, signal });
-    await runTogether(processes, wordsOf(['extract', model], { data: of, ...how }), signal);
+    const words = wordsOf(['extract', model], { data: of, ...how, ...(await threadsOfEach(processes)) });
+    await runTogether(processes, words, signal);
     return undefined;
   },
 });

@@ -21,6 +21,15 @@ export const wordsOf = (
 ];
 
 /**
+ * The option of each of several processes for its share of the threads that were asked for, as `TrialRuns` shares them. If none were, there
+ * is none, and the launcher shares the cores.
+ */
+export async function threadsOfEach(processes: number): Promise<{ readonly threads?: number }> {
+  const { areThreadsChosen, threads } = await import('../torch/index.ts');
+  return areThreadsChosen() ? { threads: Math.max(1, Math.floor(threads() / processes)) } : {};
+}
+
+/**
  * Runs a command line of mixbct as several processes, whose news are the stage's.
  * @throws ProcessFailed if one has failed; Interrupted if the signal has fired
  */

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { canonicalJson, fileDigest } from '../artifacts/digest.ts';
 import { MANIFEST } from '../artifacts/manifest.ts';
+import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
 import { readYaml } from '../base/yaml.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -14,7 +15,7 @@ import type { RunManifest } from '../runs/run-artifact.ts';
 import type { OldModelPaths } from '../train/old-model-inputs.ts';
 import type { TrainOptions } from '../train/training-plan.ts';
 import type { ValidationPaths } from './open-validation.ts';
-import { processesOption, runTogether, wordsOf } from './together.ts';
+import { processesOption, runTogether, threadsOfEach, wordsOf } from './together.ts';
 
 export type TrainModelOptions = Omit<TrainOptions, 'dataset' | 'old' | 'resume' | 'validation'> & {
   /** Folder, or prefix of a .rec and .idx. */
@@ -112,11 +113,15 @@ async function mustBeginAnew(training: TrainOptions, restart: boolean): Promise<
   return true;
 }
 
-/** Has several processes train what `trainModel` would. */
+/** Has several processes train what `trainModel` would. @throws UserError if there are hooks, which are called in this process alone */
 async function trainTogether(
   processes: number,
   { recipe, out, dataset, old = {}, validate = {}, ...options }: TrainModelOptions,
 ) {
+  if (options.hooks && options.hooks.length > 0)
+    throw new UserError(`${out}: hooks of this process cannot be called by ${processes} processes`, {
+      hint: 'leave out hooks, or processes',
+    });
   const folder = mkdtempSync(join(tmpdir(), 'mixbct-recipe-'));
   try {
     const file = join(folder, 'recipe.json');
@@ -126,6 +131,9 @@ async function trainTogether(
       ...{ data: dataset, out, ...oldOptions },
       ...{ 'validate-on': validate.on, 'validate-features': validate.features },
       ...{ workers: options.workers, resume: options.resume === true, force: options.force },
+      ...{ 'skip-bad-images': options.skipBadImages, 'skip-non-finite': options.skipNonFinite },
+      ...{ 'save-every': options.saveEvery, 'log-every': options.logEvery, 'no-overlap': options.overlap === false },
+      ...(await threadsOfEach(processes)),
     });
     await runTogether(processes, words, options.signal);
   } finally {

@@ -43,6 +43,7 @@ export {
 } from './rendezvous.ts';
 export {
   allocatorStats,
+  areThreadsChosen,
   bf16Instructions,
   buildInfo,
   setThreads,

@@ -4,11 +4,17 @@ import { type AllocatorStats, type BuildInfo, native } from './native.ts';
 /** Number of threads of libtorch inside one operator. */
 export const threads = (): number => native.threads();
 
+let chosen = false;
+
+/** Whether a number of threads was asked for, by `setThreads` or by OMP_NUM_THREADS. */
+export const areThreadsChosen = (): boolean => chosen || process.env['OMP_NUM_THREADS'] !== undefined;
+
 /** Sets the number of threads of libtorch. Two processes of two threads each are slower than one of two on two cores. */
 export function setThreads(count: number): void {
   if (!Number.isInteger(count) || count < 1)
     throw new RangeError(`setThreads: wanted a whole number ≥ 1, got ${count}`);
   native.setThreads(count);
+  chosen = true;
 }
 
 export const buildInfo = (): BuildInfo => native.build();
