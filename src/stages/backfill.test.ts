@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { testFolder } from '../../test/helpers/folder.ts';
 import { unitRows } from '../../test/helpers/paired-rows.ts';
+import { digestOf } from '../artifacts/digest.ts';
 import { backfillFiles } from '../backfill/backfill-artifact.ts';
 import { openBackfillOrder } from '../backfill/order-file.ts';
 import { type BackfillSimulation, backfillOrders } from '../backfill/simulation.ts';
@@ -252,4 +253,19 @@ test('calibrations of a file take the place of those that are fitted', async (t)
   assert.notDeepEqual((await curves()).calibrated, same.calibrated);
   await assert.rejects(simulate({ ...few, new: at('foreign'), thresholds: at('thresholds.json') }), /thresholds\.json: has no calibration of queries of foreign on vectors of old\n.*mixbct thresholds/); // biome-ignore format: short
   await assert.rejects(simulate({ merges: ['direct'], thresholds: at('thresholds.json') }), /--merges calibrated/);
+});
+
+test('a calibration of projected queries is none of queries as they are, nor the reverse', async (t) => {
+  const { at, write, simulate } = await world(t);
+  const model = { name: 'new', digest: digestOf('digest of new', 'old'), preset: 'default', differences: [], trainedOn: null }; // biome-ignore format: short
+  await write('projected', embeddings('projected', 0.7), { model });
+  const judge = (out: string, inOldSpace?: string) =>
+    evaluateSets({ title: '', old: at('old'), candidates: [{ name: 'new', features: at('new'), ...(inOldSpace && { inOldSpace }) }], seed: 0, resamples: 10, out: at(out) }); // biome-ignore format: short
+  await judge('direct');
+  await judge('crossed', at('projected'));
+  const few = { orders: ['random'], merges: ['calibrated'], draws: 1, steps: 2 } as const;
+  await simulate({ ...few, thresholds: at('direct') });
+  await simulate({ ...few, inOldSpace: at('projected'), thresholds: at('crossed') });
+  await assert.rejects(simulate({ ...few, thresholds: at('crossed') }), /crossed: has no calibration of queries of new on vectors of old\n/); // biome-ignore format: short
+  await assert.rejects(simulate({ ...few, inOldSpace: at('projected'), thresholds: at('direct') }), /direct: has no calibration of queries of new on vectors of old through the projection\n/); // biome-ignore format: short
 });

@@ -15,7 +15,6 @@ import {
 } from '../backfill/simulation.ts';
 import { optionHint, UserError } from '../base/errors.ts';
 import { logLine, progress } from '../base/progress.ts';
-import type { Calibration } from '../eval/calibration.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import {
   defaultMemory,
@@ -29,7 +28,7 @@ import {
   zeroRows,
 } from '../eval/index.ts';
 import type { Embeddings } from '../eval/scores.ts';
-import { readThresholds, thresholdsOf } from '../eval/thresholds.ts';
+import { pairOf, readThresholds, thresholdsOf } from '../eval/thresholds.ts';
 import { FeatureSet } from '../features/index.ts';
 import { type CrossedSpace, crossedSpace, requireOwnSpace } from './adapted-sets.ts';
 import { presentRows, readRows } from './evaluate-sets.ts';
@@ -81,7 +80,7 @@ export async function writeBackfill(options: SimulateBackfillOptions): Promise<B
   const column = (all: Int32Array): Int32Array => (present ? Int32Array.from(present, (row) => all[row]!) : all);
   const labels = column(described.labels());
   const memoryBytes = memoryForLists(options, labels, [old.info.dim, newer.info.dim, crossing?.dim ?? 0]);
-  const calibrations = calibrationsOf(options, old, newer, crossing?.adapter?.digest);
+  const calibrations = calibrationsOf(options, old, newer, crossing);
   const { dataset, count } = described.info;
   let simulation: BackfillSimulation | undefined;
   await backfillArtifact.write(out, { force, inputs: [...paths, adapter, options.thresholds] }, async (folder) => {
@@ -127,27 +126,22 @@ function calibrationsOf(
   { thresholds: path, merges }: SimulateBackfillOptions,
   old: FeatureSet,
   newer: FeatureSet,
-  adapter: string | undefined,
+  crossing: CrossedSpace | null,
 ): SimulateOptions['calibrations'] {
   if (path === undefined) return undefined;
   if (merges && !merges.includes('calibrated'))
     throw new UserError('a file of thresholds is of use for calibrated scores only', { hint: optionHint('--merges calibrated') }); // biome-ignore format: short
   const isEvaluation = statSync(path, { throwIfNoEntry: false })?.isDirectory();
-  const { evaluations } = isEvaluation
-    ? thresholdsOf([{ path, evaluation: readEvaluation(path) }])
-    : readThresholds(path);
-  const pairs = evaluations.flatMap((evaluation) => evaluation.pairs);
-  const of = (gallery: FeatureSet, through: string | undefined): Calibration => {
+  const thresholds = isEvaluation ? thresholdsOf([{ path, evaluation: readEvaluation(path) }]) : readThresholds(path);
+  const of = (gallery: FeatureSet, { projection, adapter }: Pick<CrossedSpace, 'projection' | 'adapter'>) => {
     const [query, vectors] = [newer.info.model, gallery.info.model];
-    const pair = pairs.findLast(
-      (one) =>
-        query && vectors && one.queryModel === query.digest && one.galleryModel === vectors.digest && one.adapter?.digest === through, // biome-ignore format: short
-    );
+    const pair = query && vectors && pairOf(thresholds, { query: { digest: projection ?? query.digest }, gallery: { digest: vectors.digest }, adapter }); // biome-ignore format: short
     if (pair?.calibration) return pair.calibration;
+    const through = adapter ? ' through the adapter' : projection === undefined ? '' : ' through the projection';
     const what = `queries of ${query?.name ?? newer.path} on vectors of ${vectors?.name ?? gallery.path}`;
-    throw new UserError(`${path}: has no calibration of ${what}${through === undefined ? '' : ' through the adapter'}`, { hint: 'write it of an evaluation of both with: mixbct thresholds' }); // biome-ignore format: short
+    throw new UserError(`${path}: has no calibration of ${what}${through}`, { hint: 'write it of an evaluation of both with: mixbct thresholds' }); // biome-ignore format: short
   };
-  return { old: of(old, adapter), new: of(newer, undefined) };
+  return { old: of(old, crossing ?? {}), new: of(newer, {}) };
 }
 
 /** How new queries meet rows that are not moved, if not as they are. @throws UserError if they cannot. */
