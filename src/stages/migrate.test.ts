@@ -259,6 +259,17 @@ test('vectors that an adapter mapped into the space of a model can be moved to t
   await assert.rejects(migrate({ url, features }), /its vectors are of new .* already/);
 });
 
+test('an adapter names a row whose old vector is zeros or not finite, and moves the others', async (t) => {
+  const { url, at, gallery, features } = await world(t, { newDim: DIM });
+  await writeAdapter({ old: at('old'), new: features, direction: 'gallery', out: at('gallery'), metric: 'rank-1', candidates: ['procrustes'], resamples: 10, allowWorse: true }); // biome-ignore format: short
+  await gallery.setVector(keyOf(2), new Float32Array(DIM).fill(Number.NaN));
+  await gallery.setVector(keyOf(3), new Float32Array(DIM).fill(1).fill(Number.POSITIVE_INFINITY, 1, 2));
+  await gallery.setVector(keyOf(4), new Float32Array(DIM));
+  assert.equal((await planMigration({ url, adapter: at('gallery') })).sampled, COUNT);
+  await assert.rejects(migrate({ url, adapter: at('gallery'), batchSize: 16 }), /3 rows have no new vector, the others are moved:\n {2}0\/2\.pgm: its old vector is not finite\n {2}0\/3\.pgm: its old vector is not finite\n {2}0\/4\.pgm: its new vector is zeros\n/); // biome-ignore format: short
+  assert.equal((await migrationStatus(url)).moved, COUNT - 3);
+});
+
 test('an order that is gone or has changed is news: the migration goes on without it', async (t) => {
   const reports = reportsOf(t);
   const { at, url, features } = await world(t);

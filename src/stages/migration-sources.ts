@@ -130,13 +130,11 @@ function adapterSource(path: string, { url, stamp }: Gallery): OpenedSource {
       fields: [],
       record: { kind: 'adapter', path: resolve(path), digest: adapter.info.digest },
       vectors: async (rows) => {
+        const problems = rows.map(({ vector }) => oldVectorProblem(vector, from.dim));
         const flat = new Float32Array(rows.length * from.dim);
-        for (const [i, { vector }] of rows.entries()) if (vector?.length === from.dim) flat.set(vector, i * from.dim);
+        for (const [i, { vector }] of rows.entries()) if (problems[i] === null) flat.set(vector!, i * from.dim);
         const mapped = adapter.map(flat, url);
-        return rows.map(
-          ({ vector }, i) =>
-          vector?.length === from.dim ? mapped.slice(i * to.dim, (i + 1) * to.dim) : `its old vector has ${vector?.length ?? 'no'} dimensions`, // biome-ignore format: short
-        );
+        return problems.map((problem, i) => problem ?? mapped.slice(i * to.dim, (i + 1) * to.dim));
       },
       [Symbol.dispose]: () => adapter[Symbol.dispose](),
     };
@@ -144,6 +142,12 @@ function adapterSource(path: string, { url, stamp }: Gallery): OpenedSource {
     adapter[Symbol.dispose]();
     throw error;
   }
+}
+
+/** Why an adapter cannot map a vector; null: it can. */
+function oldVectorProblem(vector: Float32Array | null, dim: number): string | null {
+  if (vector?.length !== dim) return `its old vector has ${vector?.length ?? 'no'} dimensions`;
+  return vector.every(Number.isFinite) ? null : 'its old vector is not finite';
 }
 
 async function imageSource(
