@@ -110,9 +110,10 @@ export async function stampGallery({
   ...source
 }: StampSource & { readonly url: string; readonly force?: boolean }): Promise<Stamp> {
   await using store = await openStore(url);
-  const vectors = (await store.page(null, SAMPLE)).flatMap(({ vector }) => vector ?? []);
-  const normalised =
-    vectors.length > 0 && vectors.every((vector) => Math.abs(Math.hypot(...vector) - 1) < LENGTH_TOLERANCE);
+  const lengths = (await store.page(null, SAMPLE))
+    .map(({ vector }) => Math.hypot(...(vector ?? [])))
+    .filter((length) => length > 0 && Number.isFinite(length)); // others are no embeddings
+  const normalised = lengths.length > 0 && lengths.every((length) => Math.abs(length - 1) < LENGTH_TOLERANCE);
   const stamp = await stampOf(source, normalised);
   const { dim } = await store.describe();
   if (dim !== null && dim !== stamp.dim)

@@ -16,6 +16,7 @@ import type { ThresholdPair } from '../eval/thresholds-schema.ts';
 import { FeatureSet, writeFeatureSet } from '../features/index.ts';
 import { importModel } from '../runs/import-model.ts';
 import { openStore } from '../stores/open-store.ts';
+import { openSqlite } from '../stores/sqlite-driver.ts';
 import { writeAdapter } from './adapt.ts';
 import { embedDataset } from './extract.ts';
 import { describeGallery, loadGallery, stampGallery } from './galleries.ts';
@@ -273,6 +274,21 @@ test('a stamp says what vectors are of, and is replaced only by force', async (t
   assert.equal((await stampGallery({ url, features: at('new'), force: true })).normalised, true);
   assert.equal((await describeGallery(url)).stamp?.model.name, 'new');
   await assert.rejects(stampGallery({ url }), /--model or --features/);
+});
+
+test('a stamp finds out by vectors that are some whether they have length 1', async (t) => {
+  const { at, url } = await world(t);
+  const { database } = await openSqlite(at('gallery.db'));
+  t.after(() => database.close());
+  const set = database.prepare('UPDATE faces SET vector = ? WHERE id = ?');
+  const isNormalised = async (): Promise<boolean> => (await stampGallery({ url, features: at('old') })).normalised;
+  set.run(new Uint8Array(4 * DIM), keyOf(3));
+  set.run(new Uint8Array(4 * DIM).fill(0xff), keyOf(4)); // not a number
+  assert.equal(await isNormalised(), true);
+  set.run(new Uint8Array(Float32Array.from({ length: DIM }, () => 1).buffer), keyOf(5));
+  assert.equal(await isNormalised(), false);
+  for (const i of labels.keys()) set.run(new Uint8Array(4 * DIM), keyOf(i));
+  assert.equal(await isNormalised(), false, 'as in an empty gallery');
 });
 
 test('store and search from the command line', async (t) => {
