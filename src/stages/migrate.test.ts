@@ -284,6 +284,25 @@ test('an order that is gone or has changed is news: the migration goes on withou
   assert.match(reports.text(), /order\.txt cannot be read any more \(.*no such file/);
 });
 
+test('a migration that has begun takes no other order', async (t) => {
+  const { at, url, features } = await world(t);
+  const write = (name: string, i: number): string => {
+    writeFileSync(at(name), `${keyOf(i)}\n`);
+    return at(name);
+  };
+  const [order, same, other] = [write('order.txt', 7), write('same.txt', 7), write('other.txt', 8)];
+  const few = { url, features, batchSize: 10, limit: 1 };
+  await migrate({ ...few, order });
+  await assert.rejects(migrate({ ...few, order: other }), /its migration follows the order \S*order\.txt, not \S*other\.txt\n.*migrate resume/); // biome-ignore format: short
+  await assert.rejects(migrate({ ...few, order: at('none.txt') }), /no such file/);
+  for (const given of [order, same, undefined]) await migrate({ ...few, order: given });
+  write('order.txt', 9); // the order that it began with has changed: news, no other order
+  await migrate({ ...few, order });
+  await rollBack(url);
+  await migrate(few);
+  await assert.rejects(migrate({ ...few, order }), /its migration follows no order, not \S*order\.txt/);
+});
+
 test('a feature set that has changed, lacks rows or ids, or names no model is refused or says which rows it lacks', async (t) => {
   const { url, at, write, features, gallery, row } = await world(t);
   await write('nameless', embeddings('new', DIM, 0.3), DIM, null);

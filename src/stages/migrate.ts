@@ -10,7 +10,7 @@ import { type MigrationRun, type RunMigrationOptions, runMigration } from '../st
 import type { Stamp } from '../stores/stamp.ts';
 import { stampText } from '../stores/stamp-text.ts';
 import { type MigrationCheck, verifyMigration } from '../stores/verify-migration.ts';
-import { type OrderFile, openOrder, reopenOrder } from './migration-order.ts';
+import { type OrderFile, openOrder, orderOfMigration } from './migration-order.ts';
 import { isSameSource, type MigrationSourceOptions, type OpenedSource, openSource, reopenSource, sourceText } from './migration-sources.ts'; // biome-ignore format: short
 
 /** Opens the gallery at a URL for one step. */
@@ -96,7 +96,9 @@ export const migrate = (options: MigrateOptions & { readonly resume?: boolean })
       : await openSource(options, { url: store.url, stamp });
     await requireFields(store, source);
     const models = { from: stamp, to: source.target };
-    const order = migration ? reopenOrder(migration.order, models) : openOrder(options.order, models);
+    const order = migration
+      ? orderOfMigration(options.order, migration.order, { ...models, url: store.url })
+      : openOrder(options.order, models);
     if (migration?.phase === 'cut-over') requireMigration(store.url, { stamp, migration }, 'moving');
     if (!migration) await store.beginMigration(recordOf(stamp, source, order));
     if (migration?.paused) {

@@ -31,7 +31,7 @@ export function openOrder(path: string | undefined, models: Models): OrderFile |
  * Opens the order that a migration began with. An order is a wish: without the file that it was, rows are moved in the order of the
  * store, and a line of news says so.
  */
-export function reopenOrder(began: Pick<OrderFile, 'path' | 'digest'> | null, models: Models): OrderFile | null {
+function reopenOrder(began: Pick<OrderFile, 'path' | 'digest'> | null, models: Models): OrderFile | null {
   if (began === null) return null;
   let problem = 'has changed since the migration began';
   try {
@@ -43,6 +43,23 @@ export function reopenOrder(began: Pick<OrderFile, 'path' | 'digest'> | null, mo
   }
   logLine(`the order ${began.path} ${problem}: the other rows follow in the order of the store`);
   return null;
+}
+
+/**
+ * The order of a migration that has begun. `given` may name it again, by its path or with the same content.
+ * @throws UserError if `given` is another order
+ */
+export function orderOfMigration(
+  given: string | undefined,
+  began: Pick<OrderFile, 'path' | 'digest'> | null,
+  { url, ...models }: Models & { readonly url: string },
+): OrderFile | null {
+  if (given === undefined || resolve(given) === began?.path) return reopenOrder(began, models);
+  const order = openOrder(given, models);
+  if (order?.digest === began?.digest) return order;
+  throw new UserError(`${url}: its migration follows ${began ? `the order ${began.path}` : 'no order'}, not ${given}`, {
+    hint: `go on with that: mixbct migrate resume '${url}', or end it: mixbct migrate rollback '${url}'`,
+  });
 }
 
 function ofSimulation(folder: string, name: string, { from, to }: Models): OrderFile {
