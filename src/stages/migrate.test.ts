@@ -352,7 +352,7 @@ test('images of a column of paths, of a column of bytes and of a folder by id gi
     await rollBack(gallery.url);
   }
   await migrate({ url: gallery.url, model, images: 'path', flip: 'mean', batchSize: 5, limit: 5 });
-  const began = /takes new vectors from .*run \(images of the column path, flip mean\), not from /;
+  const began = /takes new vectors from .*run \(images of the column path in \S+, flip mean\), not from /;
   for (const other of [{ images: 'path' }, { images: 'image', flip: 'mean' as const }, { folder: join(folder, 'photos'), flip: 'mean' as const }]) // biome-ignore format: short
     await assert.rejects(migrate({ url: gallery.url, model, ...other }), began);
   await migrate({ url: gallery.url, model, images: 'path', flip: 'mean', limit: 5 });

@@ -119,10 +119,13 @@ async function sourceOf(
   gallery: { readonly url: string; readonly stamp: Stamp },
 ): Promise<OpenedSource> {
   if (!hasSource(options)) return await reopenSource(began, target, gallery);
-  const source = await openSource(options, gallery);
-  if (isSameSource(source, { source: began, target })) return source;
+  const folder = options.folder ?? (began.kind === 'images' ? began.folder : null) ?? undefined;
+  const source = await openSource({ ...options, folder }, gallery);
+  // what an earlier version recorded without --folder tells no folder
+  const record = source.record.kind === 'images' && folder === undefined ? { ...source.record, folder: null } : source.record; // biome-ignore format: short
+  if (isSameSource({ record, target: source.target }, { source: began, target })) return source;
   source[Symbol.dispose]();
-  const [wanted, given] = [sourceText(began, target), sourceText(source.record, source.target)];
+  const [wanted, given] = [sourceText(began, target), sourceText(record, source.target)];
   if (wanted === given) return await reopenSource(began, target, gallery); // it is not what it was
   throw new UserError(`${gallery.url}: its migration takes new vectors from ${wanted}, not from ${given}`, {
     // biome-ignore format: short

@@ -26,7 +26,7 @@ export type MigrationSourceOptions = {
   readonly model?: string | undefined;
   /** Column with the paths or the bytes of the images; without one the id is the path. */
   readonly images?: string | undefined;
-  /** Folder that paths begin in. */
+  /** Folder that paths begin in; default: the present one, or the one that the migration began with. */
   readonly folder?: string | undefined;
   readonly flip?: 'none' | 'mean' | undefined;
 };
@@ -67,7 +67,7 @@ export async function reopenSource(record: MigrationSource, target: Stamp, galle
 type MadeOf = Pick<MigrationRecord, 'source' | 'target'>;
 
 /** Whether a source gives the very vectors that a migration began with. Where it lies does not matter. */
-export const isSameSource = ({ record, target }: OpenedSource, began: MadeOf): boolean =>
+export const isSameSource = ({ record, target }: Pick<OpenedSource, 'record' | 'target'>, began: MadeOf): boolean =>
   target.dim === began.target.dim &&
   target.flip === began.target.flip &&
   isDeepStrictEqual({ ...record, path: '' }, { ...began.source, path: '' });
@@ -154,6 +154,7 @@ async function imageSource(
   { model, images: column, folder, flip = 'none' }: MigrationSourceOptions & { readonly model: string },
   { stamp }: Gallery,
 ): Promise<OpenedSource> {
+  const base = resolve(folder ?? '.');
   const encoder = await openEncoder(model);
   const target = stampOfEncoder(encoder, { flip, normalised: stamp.normalised });
   return {
@@ -161,19 +162,19 @@ async function imageSource(
     fields: column === undefined ? [] : [column],
     record: {
       ...{ kind: 'images', path: resolve(model), digest: encoder.digest },
-      ...{ column: column ?? null, folder: folder === undefined ? null : resolve(folder) },
+      ...{ column: column ?? null, folder: base },
     },
-    vectors: (rows) => embedRows(encoder, flip, rows, (row) => imageOf(row, column, folder)),
+    vectors: (rows) => embedRows(encoder, flip, rows, (row) => imageOf(row, column, base)),
     [Symbol.dispose]: () => encoder[Symbol.dispose](),
   };
 }
 
 /** The encoded image of a row. @throws Error if there is none */
-function imageOf({ key, fields }: GalleryRow, column: string | undefined, folder: string | undefined): Uint8Array {
+function imageOf({ key, fields }: GalleryRow, column: string | undefined, folder: string): Uint8Array {
   const value = column === undefined ? key : fields[column];
   if (value instanceof Uint8Array) return value;
   if (typeof value !== 'string' || value === '') throw new Error(`the column ${column} holds no path and no bytes`);
-  return readRegularFile(folder === undefined ? value : resolve(folder, value));
+  return readRegularFile(resolve(folder, value));
 }
 
 /** Embeds the images of rows, or says what is wrong with them. */
