@@ -210,6 +210,23 @@ test('what an evaluation found through an adapter or a projection says nothing o
   assert.equal((await ask(file))[0]!.hits.length, 10);
 });
 
+test('a search that a migration of mapped vectors overtakes says so', async (t) => {
+  const { at, url } = await adaptable(t);
+  await migrate({ url, adapter: at('gallery') });
+  await cutOver(url);
+  await finishMigration(url);
+  const found = await searchGallery({ url, features: at('turned') });
+  assert.equal(found[0]!.hits.length, 10);
+  await using store = await openStore(url);
+  const prototype = Object.getPrototypeOf(store) as typeof store;
+  const { search } = prototype;
+  t.mock.method(prototype, 'search', async function (this: typeof store, ...asked: Parameters<typeof search>) {
+    await migrate({ url, features: at('turned'), limit: 8, batchSize: 8 });
+    return search.apply(this, asked);
+  });
+  await assert.rejects(searchGallery({ url, features: at('turned') }), /holds vectors of turned .* since this search began\n.*search again/); // biome-ignore format: short
+});
+
 test('queries without a verdict do not search a gallery of another model, and a roll-out says why it leaves them out', async (t) => {
   const { at, url } = await world(t);
   const ask = (more: Partial<ThresholdPair>) => searchGallery({ url, features: at('new'), thresholds: pairOfModels(at('t.json'), 'new', 'old', more, -1) }); // biome-ignore format: short

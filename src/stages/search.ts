@@ -77,7 +77,7 @@ export async function searchGallery(options: SearchGalleryOptions): Promise<Quer
   for (const [i, query] of queries.names.entries()) {
     const inSpace = (space: Stamp): Float32Array => comparisons.get(spaceKey(space))!.map(queries.vectors[i]!);
     const vectors = new Map(spaces.map((space) => [space.model.digest, inSpace(space)]));
-    found.push({ query, hits: merged(await searchedBy(store, vectors, { k, fields }), comparisons, k) });
+    found.push({ query, hits: merged(await searchedBy(store, vectors, { k, fields, comparisons }), comparisons, k) });
   }
   return found;
 }
@@ -86,10 +86,11 @@ export async function searchGallery(options: SearchGalleryOptions): Promise<Quer
 async function searchedBy(
   store: GalleryStore,
   vectors: ReadonlyMap<string, Float32Array>,
-  how: { readonly k: number; readonly fields: readonly string[] },
+  { comparisons, ...how }: { readonly k: number; readonly fields: readonly string[]; readonly comparisons: ReadonlyMap<string, Comparison> }, // biome-ignore format: short
 ): Promise<SearchedSpace[]> {
   const spaces = await store.search(vectors, how);
-  const other = spaces.find(({ hits }) => hits === null);
+  // vectors that an adapter mapped and the model's own have one digest
+  const other = spaces.find(({ stamp, hits }) => hits === null || !comparisons.has(spaceKey(stamp)));
   if (!other) return spaces;
   throw new UserError(`${store.url}: holds vectors of ${stampText(other.stamp)} since this search began`, {
     hint: 'search again',
