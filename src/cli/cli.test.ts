@@ -307,6 +307,8 @@ test('every command has help with an example, and doctor and schema speak JSON',
   ])
     assert.ok(names.includes(name), name);
   for (const name of names) assert.match(mixbct(folder, name, '--help').out, /\nExample:\n {2}mixbct /, name);
+  for (const name of ['plan', 'run']) // they open a source of new vectors
+    assert.match(mixbct(folder, 'migrate', name, '--help').out, new RegExp(`\nExample:\n  mixbct migrate ${name} \\S+ --model `)); // biome-ignore format: short
   const doctor = JSON.parse(mixbct(folder, 'doctor', '--json').out);
   assert.match(doctor.libtorch, /^\d+\.\d+/);
   assert.equal(JSON.parse(mixbct(folder, 'schema', 'recipe').out).type, 'object');

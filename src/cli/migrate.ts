@@ -10,7 +10,7 @@ const GALLERY = 'sqlite:./gallery.db#faces';
 export const migrateCommand = () =>
   group('migrate', 'move a gallery to another model while it is searched')
     .example(
-      `mixbct migrate run ${GALLERY} --model runs/new --images path`,
+      `mixbct migrate run ${GALLERY} ${SOURCE}`,
       `mixbct migrate cut-over ${GALLERY}`,
       `mixbct migrate finish ${GALLERY}`,
     )
@@ -24,9 +24,12 @@ export const migrateCommand = () =>
     .addCommand(rollbackCommand())
     .addCommand(finishCommand());
 
-const withUrl = (subcommand: ResultCommand): ResultCommand =>
+const SOURCE = '--model runs/new --images path';
+
+/** `given`: the options of the example. */
+const withUrl = (subcommand: ResultCommand, ...given: readonly string[]): ResultCommand =>
   subcommand
-    .example(`mixbct migrate ${subcommand.name()} ${GALLERY}`)
+    .example(['mixbct migrate', subcommand.name(), GALLERY, ...given].join(' '))
     .argument('<url>', 'URL of a gallery: lancedb:, postgres:, sqlite: or files:');
 
 const withSpeed = (subcommand: ResultCommand): ResultCommand =>
@@ -37,7 +40,7 @@ const withSpeed = (subcommand: ResultCommand): ResultCommand =>
 
 const withSource = (subcommand: ResultCommand): ResultCommand =>
   withSpeed(
-    withUrl(subcommand)
+    withUrl(subcommand, SOURCE)
       .option('--features <set>', 'take the new vectors from this feature set, by its ids')
       .option('--adapter <adapter>', 'map the old vectors by this adapter for the gallery')
       .option('--model <run>', 'embed the images with this run')
