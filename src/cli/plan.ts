@@ -51,7 +51,7 @@ export const planCommand = () => {
       return [chain, renderChain(chain)];
     }
     const { planUpgrade } = await import('../stages/plan.ts');
-    const imagesPerSecond = options.measure || options.data ? await measuredRate(options) : options.imagesPerSecond;
+    const imagesPerSecond = options.measure || options.data ? () => measuredRate(options) : options.imagesPerSecond;
     const { backfill: backfills, require: accept, ...given } = options;
     const made = await planUpgrade({ ...given, evaluations, backfills, imagesPerSecond, accept });
     if (!made.verdict.accepted) process.exitCode = 1;

@@ -87,6 +87,7 @@ test('mistakes in the command line are refused', async (t) => {
     [['--max-loss', '2'], /--max-loss/],
     [['--measure', 'runs/x'], /--measure and --data belong together/],
     [['--measure', 'runs/x', '--data', 'x', '--images-per-second', '3'], /wanted one of both/],
+    [['--measure', 'runs/x', '--data', 'x', '--out', 'judged'], /judged exists already/],
     [['--gallery', 'judged'], /is a "evaluation", wanted a feature set/],
   ] as const) {
     const { code, err } = mixbct(folder, 'plan', 'judged', ...words);

@@ -28,7 +28,8 @@ export type PlanUpgradeOptions = Partial<Limits> & {
   /** Number of its vectors, if there is no such set. */
   readonly gallerySize?: number | undefined;
   readonly vectorType?: Gallery['type'] | undefined;
-  readonly imagesPerSecond?: number | undefined;
+  /** Or what measures it: that is called when the evidence has been read and nothing stands at `out`. */
+  readonly imagesPerSecond?: number | (() => Promise<number>) | undefined;
   /** Folder of the plan; absent: nothing is written. */
   readonly out?: string | undefined;
   readonly force?: boolean;
@@ -38,9 +39,24 @@ export const USUAL_METRIC = 'TAR@FAR=1e-3';
 
 /**
  * Makes a plan from evidence on disk and, if `out` is given, writes it there.
- * @throws UserError if the evidence does not belong together.
+ * @throws UserError if the evidence does not belong together, or `out` may not be replaced.
  */
-export async function planUpgrade({
+export async function planUpgrade(options: PlanUpgradeOptions): Promise<Plan> {
+  const { evaluations, backfills = [], gallery, out, force = false } = options;
+  if (out === undefined) return await makeChecked(options);
+  let plan: Plan | undefined;
+  const how = { force, inputs: [...evaluations, ...backfills, gallery] };
+  await planArtifact.write(out, how, async (directory) => {
+    plan = await makeChecked(options);
+    const file = join(directory, PLAN_FILE);
+    writeJson(file, plan);
+    return { metric: plan.metric, way: plan.verdict.way, digest: fileDigest(file) };
+  });
+  return plan!;
+}
+
+/** Makes a plan that follows its schema. */
+async function makeChecked({
   evaluations: paths,
   backfills = [],
   metric = USUAL_METRIC,
@@ -52,8 +68,6 @@ export async function planUpgrade({
   maxLoss = 0,
   maxHours = null,
   accept = acceptable,
-  out,
-  force = false,
 }: PlanUpgradeOptions): Promise<Plan> {
   const evaluations = paths.map((path) => {
     evaluationArtifact.open(path);
@@ -64,14 +78,16 @@ export async function planUpgrade({
     throw new UserError(`${gallery} has ${size.size} vectors, so that no other size can be given`, {
       hint: optionHint('--gallery or --gallery-size'),
     });
+  const simulations = backfills.map(openSimulation);
+  const rate = typeof imagesPerSecond === 'function' ? await imagesPerSecond() : imagesPerSecond;
   const plan = makePlan({
     evaluations,
-    simulations: backfills.map(openSimulation),
+    simulations,
     metric,
     gallery: {
       ...(size ?? { size: gallerySize ?? null }),
       ...(vectorType && { type: vectorType }),
-      imagesPerSecond: imagesPerSecond ?? null,
+      imagesPerSecond: rate ?? null,
     },
     limits: { minGain, maxLoss, maxHours, accept },
   });
@@ -80,7 +96,6 @@ export async function planUpgrade({
     throw new UserError(`${paths.join(', ')}: no plan can be made of this, ${checked.problem}`, {
       hint: evaluationArtifact.again,
     });
-  if (out !== undefined) await writePlan(out, plan, { force, inputs: [...paths, ...backfills, gallery] });
   return plan;
 }
 
@@ -108,18 +123,6 @@ function galleryOf(
       hint: optionHint('give the gallery of the old model, or its size by --gallery-size'),
     });
   return { size: count - missing.length, type: dtype };
-}
-
-async function writePlan(
-  out: string,
-  plan: Plan,
-  how: { readonly force: boolean; readonly inputs: readonly (string | undefined)[] },
-): Promise<void> {
-  await planArtifact.write(out, how, (directory) => {
-    const file = join(directory, PLAN_FILE);
-    writeJson(file, plan);
-    return { metric: plan.metric, way: plan.verdict.way, digest: fileDigest(file) };
-  });
 }
 
 const share = z.number().min(0).max(1);
