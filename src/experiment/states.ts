@@ -3,7 +3,7 @@ import { canonicalJson, digestOf } from '../artifacts/digest.ts';
 import { differencesOf, leavesOf } from '../base/differences.ts';
 import { version } from '../base/version.ts';
 import { digestAt, digestOfNamedFile, withoutDescription } from './input-digest.ts';
-import { type Experiment, kindOf, referencesOf, targetOf } from './load.ts';
+import { type Experiment, kindOf, referencesOf, stageOf, targetOf } from './load.ts';
 import { isFinished, isThere, LEGACY_VERSION, type StageRecord, StageRecords } from './records.ts';
 import { type Stage, type StageContext, withStrings } from './stage.ts';
 
@@ -60,15 +60,39 @@ export class StageStates {
       else if (recorded) of[reference] = recorded;
       else return { known, isSame: false, done: false, inputs: null, of };
     }
+    Object.assign(of, this.#filesOf(stage, known));
+    const inputs = digestOfStage(this.#compared(stage, of), version);
+    const isSame = known !== null && known.inputs !== '' && this.#isSame(known, { id, stage, inputs, of });
+    const made = this.#isShared(stage) || Object.values(known?.made ?? {}).every(isFinished);
+    return { known, isSame, done: isSame && known.made !== null && made, inputs, of };
+  }
+
+  /**
+   * Digests of what a stage takes from outside, by the names that it has for it; of what is gone, those of its record.
+   * @throws FileError if an input is not there, and was not
+   */
+  outsideOf(id: string, stage: Stage): Digests {
+    const known = this.records.read(id);
+    const references = referencesOf(this.#experiment, stage).filter((one) => stageOf(this.#experiment, one) === undefined); // biome-ignore format: short
+    const digest = (reference: string): string => {
+      const [place, recorded] = [this.placeOf(reference), known?.of[reference]];
+      return recorded === undefined || isThere(place) ? digestAt(place) : recorded;
+    };
+    return {
+      ...Object.fromEntries(references.map((reference) => [reference, digest(reference)])),
+      ...this.#filesOf(stage, known),
+    };
+  }
+
+  /** Digests of the files and artefacts that a stage's settings name. */
+  #filesOf(stage: Stage, known: StageRecord | null): Digests {
+    const of: Record<string, string> = {};
     for (const [setting, path] of Object.entries(kindOf(this.#experiment, stage).files(stage))) {
       const name = fileName(setting, path);
       const digest = digestOfNamedFile(path) ?? known?.of[name];
       if (digest !== undefined) of[name] = digest;
     }
-    const inputs = digestOfStage(this.#compared(stage, of), version);
-    const isSame = known !== null && known.inputs !== '' && this.#isSame(known, { id, stage, inputs, of });
-    const made = this.#isShared(stage) || Object.values(known?.made ?? {}).every(isFinished);
-    return { known, isSame, done: isSame && known.made !== null && made, inputs, of };
+    return of;
   }
 
   /** Takes the outputs of a stage that is done for what they are. */

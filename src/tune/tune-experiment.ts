@@ -12,6 +12,7 @@ import { openDataset } from '../data/open-dataset.ts';
 import { readEvaluation } from '../eval/evaluation-artifact.ts';
 import { type Experiment, loadExperiment, stagesToRun } from '../experiment/load.ts';
 import { runStages } from '../experiment/run.ts';
+import { StageStates } from '../experiment/states.ts';
 import type { Recipe } from '../runs/recipe.ts';
 import { stages } from '../stages/index.ts';
 import { betterHalf, ranked, roundsOf } from './halving.ts';
@@ -82,13 +83,12 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
     const rng = new Rng(seed).split('tune', method);
     return drawTrials(searched(method), own, { trials, rng });
   });
-  const shared = stagesToRun(plan.prepared, preparedStages(plan));
   const key = digestOf(
     canonicalJson({
       title,
       seed,
       plan: [plan.recipe, plan.methods],
-      shared,
+      made: settingsByContent(plan, options),
       aliases: experiment.aliases,
       drawn,
       validation,
@@ -97,7 +97,7 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   );
   if (existsSync(join(folder, MANIFEST)) && !force) {
     if (tuningArtifact.open(folder).key === key) return readTuning(folder);
-    throw new UserError(`${folder}: the result of a tuning with different options stands there`, {
+    throw new UserError(`${folder}: the result of a tuning with different options or data stands there`, {
       hint: optionHint('choose another --out, or pass --force to replace it: trainings that fit are kept'),
     });
   }
@@ -125,8 +125,17 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
   return tuning;
 }
 
-const preparedStages = ({ prepared }: TunePlan): string[] =>
+const preparedStages = ({ prepared }: Pick<TunePlan, 'prepared'>): string[] =>
   Object.keys(prepared.stages).filter((id) => id.startsWith(PREFIX));
+
+/** Settings of the stages that all trials share, and of each method's training, with the content of what they take from outside. */
+function settingsByContent({ prepared, methods }: TunePlan, { out, dataFolder, force = false }: TuneOptions) {
+  const states = new StageStates(prepared, { out, dataFolder, force });
+  const shared = stagesToRun(prepared, preparedStages({ prepared }));
+  const oracle = `${PREFIX}-oracle`; // a method may have another network than the shared recipe, from a file of its own
+  const trained = methods.map(({ recipe }) => [oracle, { ...prepared.stages[oracle]!, recipe }] as const);
+  return [...shared, ...trained].map(([id, stage]) => [id, states.settingsOf(stage, states.outsideOf(id, stage))]);
+}
 
 /** Makes what all trials share. */
 async function prepare(plan: TunePlan, { out, dataFolder, workers, signal, force = false }: TuneOptions) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -231,13 +231,24 @@ test('a tuning tries, halves and chooses on classes that no trial was trained on
   ])
     await assert.rejects(
       tuneExperiment(file, tuning(folder, changes)),
-      /different options stands there\n.*--force/,
+      /different options or data stands there\n.*--force/,
       JSON.stringify(changes),
     );
   assert.deepEqual(finished(out), times);
   rmSync(out, { recursive: true });
   const again = await tuneExperiment(file, tuning(folder, { atOnce: 2 }));
   assert.deepEqual(again, result, 'the same seed, the same choice, however many trials at a time');
+
+  // inputs from outside count by their content
+  for (const name of readdirSync(folder).filter((one) => one.startsWith('set.')))
+    renameSync(join(folder, name), join(folder, name.replace('set', 'moved')));
+  assert.deepEqual(await tuneExperiment(file, tuning(folder)), result, 'images that are gone are those of the records');
+  await writeTinySet(join(folder, 'set'), { perClass: new Array(14).fill(7) });
+  await assert.rejects(tuneExperiment(file, tuning(folder)), /different options or data stands there\n.*--force/);
+  const moved = JSON.parse(readFileSync(file, 'utf8'));
+  moved.stages.data.of = join(folder, 'moved');
+  writeFileSync(join(folder, 'y.json'), JSON.stringify(moved));
+  assert.deepEqual(await tuneExperiment(join(folder, 'y.json'), tuning(folder)), result);
 });
 
 test('a plan takes each method as its stage has it, the named stage first: options, network, projection, mask', async () => {
