@@ -7,7 +7,7 @@ import { type Literal, literalsOf } from './literals.ts';
 
 /** Files with words that look like options of mixbct and are those of another program, or variables of styles. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
-  'src/data/glyphs/fetch.ts': ['npm install'],
+  'src/data/fetch-packages.ts': ['npm install'],
   'src/report/curve-sections.ts': ['CSS'],
   'src/report/page-style.ts': ['CSS'],
   'src/report/map-section.ts': ['CSS'],
