@@ -247,6 +247,15 @@ test('an adapter for the gallery moves it without images, one for the query or b
   assert.equal((await gallery.content()).size, COUNT);
 });
 
+test('rows that the application wrote since the cut-over are not made again', async (t) => {
+  const { url, features, gallery, newVector } = await world(t);
+  await migrate({ url, features });
+  await cutOver(url);
+  await gallery.insert([{ key: 'later/1.pgm', vector: newVector(keyOf(0)), path: 'later/1.pgm' }]);
+  const { rows, sampled, otherwise, ok } = await verifyGallery(url, { sample: COUNT + 1 });
+  assert.deepEqual([rows, sampled, otherwise, ok], [COUNT + 1, COUNT, 0, true]);
+});
+
 test('vectors that an adapter mapped into the space of a model can be moved to those of the model itself', async (t) => {
   const { url, at, features } = await world(t, { newDim: DIM });
   await writeAdapter({ old: at('old'), new: features, direction: 'gallery', out: at('gallery'), metric: 'rank-1', candidates: ['procrustes'], resamples: 10, allowWorse: true }); // biome-ignore format: short

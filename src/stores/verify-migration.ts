@@ -43,7 +43,7 @@ export async function verifyMigration(
   const migration = requireMigration(store.url, await store.state());
   const { target } = migration;
   const chosen: GalleryRow[] = [];
-  let [rows, twice, unmoved, wrongDimension, wrongNumbers, wrongLength] = [0, 0, 0, 0, 0, 0];
+  let [rows, moved, twice, unmoved, wrongDimension, wrongNumbers, wrongLength] = [0, 0, 0, 0, 0, 0, 0];
   let previous: string | null = null;
   const bar = progress('verify', (await store.counts()).rows);
   try {
@@ -64,10 +64,12 @@ export async function verifyMigration(
         if (beside.length !== target.dim) wrongDimension++;
         else if (!(Number.isFinite(length) && length > 0)) wrongNumbers++;
         else if (target.normalised && Math.abs(length - 1) > LENGTH_TOLERANCE) wrongLength++;
-        // each row is as likely to be among those chosen
-        if (source && chosen.length < sample) chosen.push(row);
-        else if (source) {
-          const place = rng.integer(rows);
+        if (!source || !row.moved) continue; // the application wrote it since the cut-over
+        moved++;
+        // each moved row is as likely to be among those chosen
+        if (chosen.length < sample) chosen.push(row);
+        else {
+          const place = rng.integer(moved);
           if (place < sample) chosen[place] = row;
         }
       }
