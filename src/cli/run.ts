@@ -33,7 +33,10 @@ export const quickstartCommand = () =>
     .example('mixbct quickstart', 'mixbct quickstart --seed 2')
     .seedOption(1)
     .option('--smallest', 'one epoch for each model: checks that everything works, in a minute or two', false)
-    .option('--out <folder>', 'folder of the experiment (default: runs/quickstart-SEED, or runs/quickstart-smallest-SEED)')
+    .option(
+      '--out <folder>',
+      'folder of the experiment (default: runs/quickstart-SEED, or runs/quickstart-smallest-SEED)',
+    )
     .shared('folder', 'workers', 'threads', 'force')
     .action(async (options) => {
       const { out = quickstartFolder(options) } = options;

@@ -4,7 +4,10 @@ import { command } from './context.ts';
 export const thresholdsCommand = () =>
   command('thresholds', 'show what the old threshold does, which threshold keeps the FAR, and calibrations')
     .example('mixbct thresholds runs/evaluation --out thresholds.json')
-    .argument('<evaluations...>', 'folder of an evaluation of a labelled set, or of IJB with an old model and 1:1; or several')
+    .argument(
+      '<evaluations...>',
+      'folder of an evaluation of a labelled set, or of IJB with an old model and 1:1; or several',
+    )
     .option('--out <file>', 'write thresholds and calibrations as JSON for a service (mixbct schema thresholds)')
     .shared('force')
     .prints(async (paths: readonly string[], options) => {
