@@ -6,8 +6,8 @@ export type PostgresRow = Readonly<Record<string, unknown>>;
 
 /** Transactions that the server ended because of others are begun again so many times. */
 const ATTEMPTS = 5;
-/** A server may vanish without a word: then the system notices that a connection is dead. */
-const LIMITS = { connectionTimeoutMillis: 30_000, keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
+/** Seconds that a server may take to answer, unless the URL or the environment says otherwise; 0: any time. */
+const CONNECT_SECONDS = 30;
 const OTHERS_FAULT = ['40001', '40P01']; // serialisation failure, deadlock
 
 /** A session with a server. Its transactions wait for each other, whoever begins them. */
@@ -26,7 +26,7 @@ export class PostgresSession implements AsyncDisposable {
     let client: Client | undefined;
     try {
       const { Client } = await loadPg();
-      client = new Client({ connectionString: location, application_name: 'mixbct', ...LIMITS });
+      client = new Client({ connectionString: location, application_name: 'mixbct', ...limitsFor(location) });
       client.on('error', () => {}); // a lost connection: the next query tells
       await client.connect();
       return new PostgresSession(client, text);
@@ -68,6 +68,14 @@ export class PostgresSession implements AsyncDisposable {
     await this.#last;
     await this.#client.end().catch(() => {});
   }
+}
+
+/** A server may vanish without a word: then the system notices that a connection is dead. */
+function limitsFor(location: string) {
+  const wished = URL.canParse(location) ? new URL(location).searchParams.get('connect_timeout') : null;
+  const seconds = Number(wished ?? process.env['PGCONNECT_TIMEOUT'] ?? CONNECT_SECONDS);
+  const connectionTimeoutMillis = 1000 * (seconds >= 0 ? seconds : CONNECT_SECONDS);
+  return { connectionTimeoutMillis, keepAlive: true, keepAliveInitialDelayMillis: 30_000 };
 }
 
 /** Runs one statement with the values of $1, $2, … */

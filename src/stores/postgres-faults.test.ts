@@ -239,6 +239,9 @@ test('PostgreSQL: a migration that an earlier version began goes on, before the 
   await moveAll(first);
   await server.application.query(`UPDATE ${table} SET vector = '[8,7,6,5,4,3,2,1]' WHERE id = '1'`);
   await asBefore();
+  await server.application.query('SET default_transaction_read_only = on');
+  await assert.rejects(openStore(url), /an earlier version of mixbct began its migration[\s\S]*on the primary server/);
+  await server.application.query('SET default_transaction_read_only = off');
   await using store = await openStore(url);
   assert.deepEqual(await store.counts(), { rows: 6, moved: 5 });
   const rows = (await store.page(null, 9, { only: 'unmoved' })).map(({ key, version }) => ({ key, version, vector: new Float32Array(12).fill(2) })); // biome-ignore format: short
@@ -257,11 +260,16 @@ test('PostgreSQL: a server that answers nothing is given up', async (t) => {
   t.after(() => silent.close());
   await once(silent, 'listening');
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const opening = assert.rejects(openStore(`postgres://u:${PASSWORD}@127.0.0.1:${(silent.address() as AddressInfo).port}/x#faces`), /no server answers there/); // biome-ignore format: short
-  const [socket] = (await once(silent, 'connection')) as [Socket];
-  t.after(() => socket.destroy());
-  t.mock.timers.tick(30_000);
-  await opening;
+  for (const [wish, seconds] of [
+    ['', 30],
+    ['?connect_timeout=5', 5],
+  ] as const) {
+    const opening = assert.rejects(openStore(`postgres://u:${PASSWORD}@127.0.0.1:${(silent.address() as AddressInfo).port}/x${wish}#faces`), /no server answers there/); // biome-ignore format: short
+    const [socket] = (await once(silent, 'connection')) as [Socket];
+    t.after(() => socket.destroy());
+    t.mock.timers.tick(1000 * seconds);
+    await opening;
+  }
 });
 
 test('PostgreSQL: ids of any length are found, numbers to the ends of their range', async () => {

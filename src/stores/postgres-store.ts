@@ -1,4 +1,4 @@
-import { UserError } from '../base/errors.ts';
+import { codeOf, UserError } from '../base/errors.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -32,13 +32,19 @@ import { type Stamp, stampSchema } from './stamp.ts';
 import type { StoreUrl } from './store-url.ts';
 import { NearestRows } from './vectors.ts';
 
+/** Codes of a server for a role that may not, and for a server that only reads. */
+const RIGHTS = ['42501', '25006'];
+
 /** Opens a gallery in a database with pgvector. @throws UserError as `GalleryStore` and if `pg` is not installed */
 export async function openPostgresStore(url: StoreUrl): Promise<GalleryStore> {
   const session = await PostgresSession.open(url);
   try {
     const gallery = await session.transaction('look', (query) => findPostgresGallery(query, url));
     if (await session.transaction('look', (query) => lacksVersions(query, gallery)))
-      await session.transaction('write', (query) => addVersions(query, gallery));
+      await session.transaction('write', (query) => addVersions(query, gallery).catch((error) => {
+        if (!RIGHTS.includes(codeOf(error) ?? '')) throw error;
+        throw new UserError(`${url.text}: an earlier version of mixbct began its migration, without the versions of rows that this one reads`, { hint: 'let the owner of the table open it once on the primary server: mixbct migrate status URL' }); // biome-ignore format: short
+      })); // biome-ignore format: short
     return new PostgresStore(url, session, gallery);
   } catch (error) {
     await session[Symbol.asyncDispose]();

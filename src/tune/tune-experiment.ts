@@ -87,7 +87,7 @@ export async function tuneExperiment(file: string, options: TuneOptions): Promis
     canonicalJson({
       title,
       seed,
-      plan: [plan.recipe, plan.methods],
+      methods: plan.methods.map(({ recipe: _, ...method }) => method), // recipes are among what is made, by content
       made: settingsByContent(plan, options),
       aliases: experiment.aliases,
       drawn,
