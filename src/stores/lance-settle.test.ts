@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { addWhileSwapping, DIM, movedGallery, otherStamp, vectorOf } from '../../test/helpers/lance-gallery.ts';
+import { oldStamp } from '../../test/helpers/store-conformance.ts';
 import { readRecord, writeRecord } from './lance-record.ts';
 import { openStore } from './open-store.ts';
 
@@ -9,9 +10,17 @@ const OTHER_DIM = 12;
 
 type Moved = Awaited<ReturnType<typeof movedGallery>>;
 
-/** Runs a step that is killed after its swap, because it cannot look at an earlier version. */
-async function kill(t: TestContext, { table }: Moved, step: () => Promise<void>): Promise<void> {
-  const killed = t.mock.method(Object.getPrototypeOf(table), 'checkout', () => Promise.reject(new Error('killed')));
+/** Runs a step that is killed before its swap, or after it, because it cannot look at an earlier version. */
+async function kill(
+  t: TestContext,
+  { table }: Moved,
+  step: () => Promise<void>,
+  when: 'before' | 'after' = 'after',
+): Promise<void> {
+  const call = when === 'before' ? 'mergeInsert' : 'checkout';
+  const killed = t.mock.method(Object.getPrototypeOf(table), call, () => {
+    throw new Error('killed');
+  });
   await assert.rejects(step(), /killed/);
   killed.mock.restore();
 }
@@ -111,5 +120,53 @@ test('LanceDB: a swap of equal dimensions whose versions the application has rem
   await (await db.openTable('faces')).optimize({ cleanupOlderThan: new Date() });
   await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
   await assert.rejects(after.cutOver(), /the cut-over has been/);
+  assert.deepEqual((await after.state()).stamp, otherStamp);
+});
+
+for (const step of ['cutOver', 'rollback'] as const)
+  for (const when of ['before', 'after'] as const)
+    test(`LanceDB: the phase after a ${step} that was killed ${when} its swap is told by the rows that the application has not deleted`, async (t) => {
+      const gallery = await movedGallery(t, { rows: 200 });
+      const { db, url, store, content } = gallery;
+      // the first 68, more than are looked at together
+      const retain = async () => void (await (await db.openTable('faces')).delete("id < 'r16'"));
+      if (step === 'rollback') await store.cutOver();
+      if (step === 'rollback') await retain();
+      await kill(t, gallery, () => store[step](), when);
+      if (step === 'cutOver') await retain();
+      await using after = await openStore(url);
+      const { phase } = (await after.state()).migration!;
+      assert.equal(phase, (step === 'cutOver') === (when === 'after') ? 'cut-over' : 'moving');
+      const now = phase === 'cut-over' ? 2 : 0;
+      for (const [id, vector] of await content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), now)]);
+      await after.rollback();
+      assert.deepEqual((await after.state()).stamp, oldStamp);
+      assert.equal((await content()).size, 132);
+      for (const [id, vector] of await content()) assert.deepEqual(vector, [...vectorOf(Number(id.slice(1)), 0)]);
+    });
+
+test('LanceDB: after a kill, a few rows that the application gave their former vectors do not tell the phase', async (t) => {
+  const gallery = await movedGallery(t);
+  const { db, url, store, content } = gallery;
+  await store.cutOver();
+  await kill(t, gallery, () => store.rollback(), 'before');
+  await (await db.openTable('faces')).update({ where: "id = 'r0'", values: { vector: [...vectorOf(0, 0)] } });
+  await using after = await openStore(url);
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
+  assert.deepEqual((await content()).get('r1'), [...vectorOf(1, 2)]);
+});
+
+test('LanceDB: after a kill, a gallery without a row that tells keeps its phase', async (t) => {
+  const gallery = await movedGallery(t);
+  const { db, url, store } = gallery;
+  await store.cutOver();
+  await kill(t, gallery, () => store.rollback(), 'before');
+  const faces = await db.openTable('faces');
+  await faces.delete('true');
+  await faces.add([{ id: 'since', vector: [...vectorOf(11, 2)] }]);
+  await using after = await openStore(url);
+  assert.equal((await after.state()).migration!.phase, 'cut-over');
+  await assert.rejects(after.rollback(), /1 row was written since the cut-over/);
   assert.deepEqual((await after.state()).stamp, otherStamp);
 });

@@ -1,8 +1,9 @@
 import type { Table } from '@lancedb/lancedb';
-import { type BesideIndex, besideIndex, everyRow } from './lance-beside.ts';
+import { type BesideIndex, type BesideRow, besideIndex, besideKeys, besideRows, everyRow } from './lance-beside.ts';
 import { FORMER, keysFilter, type LanceGallery } from './lance-gallery.ts';
 import { applicationRows, movedPairs } from './lance-moved.ts';
 import { overtakenRows, type Swap, undoSwap } from './lance-swap.ts';
+import type { MigrationRecord } from './migration-record.ts';
 import { killedSwapError } from './requirements.ts';
 import type { Stamp } from './stamp.ts';
 import { versionOfVector } from './vectors.ts';
@@ -10,14 +11,41 @@ import { versionOfVector } from './vectors.ts';
 // A swap of all vectors may be killed at any moment. Whoever looks then tells by the vectors whether it has been; whoever goes on
 // does what the killed process would have done after it.
 
-/** Rows that tell which vectors a table has. */
+/** Rows that are looked at together at first. */
 const SAMPLE = 64;
+/** So many more rows with vectors of one phase than of the other tell it without the others. */
+const LEAD = SAMPLE / 2;
 
-/** The phase of a gallery of which a swap has begun. `former`: the table with the former vectors */
-export async function phaseOf(table: Table, gallery: LanceGallery, former: Table): Promise<'moving' | 'cut-over'> {
-  const sample = await former.query().where(everyRow).select(['id', 'version']).limit(SAMPLE).toArray();
-  const fresh = new Map(sample.map(({ id, version }) => [String(id), String(version)]));
-  return (await hasAny(table, gallery, fresh)) ? 'cut-over' : 'moving';
+/**
+ * The phase of a gallery of which a swap has begun, by rows that the application's table has now: others are no sign that the swap has
+ * not been. Most of them tell, because the application may have given a row its former vector. `former`: the table with the former
+ * vectors; `before`: the phase before the swap, which stays if no row tells
+ */
+export async function phaseOf(
+  table: Table,
+  gallery: LanceGallery,
+  former: Table,
+  before: MigrationRecord['phase'],
+): Promise<MigrationRecord['phase']> {
+  let [lead, step] = [0, SAMPLE];
+  for await (const rows of applicationRows(table, gallery))
+    for (let from = 0; from < rows.length; ) {
+      const some = rows.slice(from, from + step);
+      const kept = new Map<string, BesideRow>();
+      for await (const row of besideRows(former, besideKeys(some.map(({ key }) => key)))) kept.set(row.key, row);
+      for (const { key, vector } of some) lead += signOf(versionOfVector(vector), kept.get(key));
+      if (Math.abs(lead) >= LEAD) return lead > 0 ? 'cut-over' : 'moving';
+      from += some.length;
+      step *= 2; // each look reads all ids of `former`
+    }
+  return lead === 0 ? before : lead > 0 ? 'cut-over' : 'moving';
+}
+
+/** What the version of a row tells: 1: it has its new vector; -1: its former one, which `kept` holds; 0: nothing */
+function signOf(version: string, kept: BesideRow | undefined): -1 | 0 | 1 {
+  const former = kept && versionOfVector(kept.vector);
+  if (kept?.version === former) return 0;
+  return version === kept?.version ? 1 : version === former ? -1 : 0;
 }
 
 /** Whether a row has the vector of this version, by key. */

@@ -266,7 +266,7 @@ class LanceStore implements GalleryStore {
     const former = record.stamp === null ? null : parseRecord(stampSchema, this.url, record.stamp);
     const written = record.migration === null ? null : parseRecord(migrationSchema, this.url, record.migration);
     const begun = written && record.swapping !== null ? parseSwapStart(this.url, record.swapping, written.phase) : null; // biome-ignore format: short
-    const migration = begun ? { ...written!, phase: await phaseOf(this.#table, gallery, await this.#open({ gallery }, 'former')) } : written; // biome-ignore format: short
+    const migration = begun ? { ...written!, phase: await phaseOf(this.#table, gallery, await this.#open({ gallery }, 'former'), written!.phase) } : written; // biome-ignore format: short
     const stamp = migration?.phase === 'cut-over' ? migration.target : former;
     return { gallery, record, former, begun, stamp, migration };
   }
