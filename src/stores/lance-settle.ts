@@ -107,27 +107,31 @@ export type DoneSwap = {
   readonly given: Table;
   /** What these vectors are of. */
   readonly stamp: Stamp;
+  /** Whether another process has made it, which was killed: then the application may have read the phase after it, and written by that. */
+  readonly settling: boolean;
 };
 
 /**
  * Takes a swap back if rows overtook it. → the number of these rows
  * @throws UserError that names them if rows were written since whose vectors would be lost; then nothing is changed
  */
-export async function undoIfOvertaken({ url, table, gallery, swap, beside, given, stamp }: DoneSwap): Promise<number> {
+export async function undoIfOvertaken(done: DoneSwap): Promise<number> {
+  const { url, table, gallery, swap, beside, given, stamp } = done;
   const overtaken = await overtakenRows(table, gallery, swap, beside);
   if (overtaken.size === 0) return 0;
   const index = await besideIndex(given, everyRow);
-  const { late, since } = await rowsSince(table, gallery, swap, overtaken, index);
+  const { late, since } = await rowsSince(done, overtaken, index);
   if (late.length > 0 && since > 0) throw killedSwapError(url, late, since, stamp);
   if (late.length > 0) await undoSwap(table, gallery, swap, index);
   return late.length;
 }
 
-/** Of the rows that a swap overtook, those that are still as it left them; and the number of rows that lose their vector if it is taken back. */
+/**
+ * Of the rows that a swap overtook, those that are still as it left them; and the number of rows that forbid to take it back: they would
+ * lose their vector, or keep one of the other model.
+ */
 async function rowsSince(
-  table: Table,
-  gallery: LanceGallery,
-  { renamed }: Swap,
+  { table, gallery, swap, settling }: DoneSwap,
   overtaken: ReadonlyMap<string, string>,
   given: BesideIndex,
 ): Promise<{ readonly late: string[]; readonly since: number }> {
@@ -138,7 +142,7 @@ async function rowsSince(
       const version = versionOfVector(vector);
       const own = vector !== null && !given.has(key, version);
       if (overtaken.has(key) && (!own || overtaken.get(key) === version)) late.push(key);
-      else if (own && renamed && vector.length !== gallery.dim) since++;
+      else if (own && (settling || (swap.renamed && vector.length !== gallery.dim))) since++;
     }
   return { late, since };
 }

@@ -29,7 +29,7 @@ import {
 } from './lance-record.ts';
 import { type LanceRows, rowsAfter, rowsByKey, unmovedAfter } from './lance-rows.ts';
 import { offerMoved, offerNearest, offerUnmoved } from './lance-search.ts';
-import { findSwap, phaseOf, undoIfOvertaken } from './lance-settle.ts';
+import { type DoneSwap, findSwap, phaseOf, undoIfOvertaken } from './lance-settle.ts';
 import { dropSwapColumns, replaceVectors, type Swap } from './lance-swap.ts';
 import { type MigrationRecord, migrationSchema, parseRecord } from './migration-record.ts';
 import {
@@ -66,6 +66,9 @@ type Look = GalleryState & {
   /** A swap that has begun and of which the end is not written. */
   readonly begun: SwapStart | null;
 };
+
+/** The phase that a swap leads to, and whether a killed process made it. */
+type SwapEnd = Pick<SwapStart, 'to'> & Pick<DoneSwap, 'settling'>;
 
 /** Attempts to read what a migration that ends meanwhile removes. */
 const READS = 4;
@@ -320,18 +323,18 @@ class LanceStore implements GalleryStore {
     await this.#save(look, { swapping: swapStartText({ version: await this.#table.version(), to }) });
     const pairs = movedPairs(this.#table, gallery, beside);
     const swap = await replaceVectors(this.#table, gallery, blocksOf(pairs), stamp.dim);
-    const late = await this.#undoIfOvertaken(look, swap, to);
+    const late = await this.#undoIfOvertaken(look, swap, { to, settling: false });
     if (late > 0) await this.#save(look, { swapping: null });
     return late;
   }
 
   /** Takes a swap back if rows overtook it: then all rows are as they were. → the number of such rows */
-  async #undoIfOvertaken(look: Look, swap: Swap, to: SwapStart['to']): Promise<number> {
+  async #undoIfOvertaken(look: Look, swap: Swap, { to, settling }: SwapEnd): Promise<number> {
     const { former, migration } = look;
     const [own, other] = [await this.#open(look, 'beside'), await this.#open(look, 'former')];
     const [from, stamp, beside, given] = to === 'cut-over' ? [former!, migration!.target, own, other] : [migration!.target, former!, other, own]; // biome-ignore format: short
     const gallery = { ...look.gallery, dim: from.dim };
-    return await undoIfOvertaken({ url: this.url, table: this.#table, gallery, swap, beside, given, stamp });
+    return await undoIfOvertaken({ url: this.url, table: this.#table, gallery, swap, beside, given, stamp, settling });
   }
 
   /** Looks. What a swap that was killed has left is settled first. `undone`: rows that overtook it, so that it is taken back */
@@ -344,7 +347,8 @@ class LanceStore implements GalleryStore {
       const beside = await this.#open(look, phase === 'cut-over' ? 'beside' : 'former');
       const { version, renamed } = await findSwap(this.#table, gallery, begun.version, beside);
       // where vectors were replaced in versions that are gone, nothing tells any more
-      if (version !== null || renamed) undone = await this.#undoIfOvertaken(look, { version, renamed }, phase);
+      if (version !== null || renamed)
+        undone = await this.#undoIfOvertaken(look, { version, renamed }, { to: phase, settling: true });
       if (undone > 0) phase = phase === 'cut-over' ? 'moving' : 'cut-over';
     }
     await this.#save(look, { migration: JSON.stringify({ ...migration, phase }), swapping: null });
