@@ -43,7 +43,7 @@ for (const dim of [DIM, OTHER_DIM]) {
   for (const step of ['cutOver', 'finish'] as const)
     test(`LanceDB: after a kill, ${step} takes back a swap to ${what} that a row overtook`, async (t) => {
       const { after, before, content } = await killedCutOver(t, dim);
-      await assert.rejects(after[step](), /1 row has no new vector\n.*migrate run/);
+      await assert.rejects(after[step](), /the cut-over was killed and is taken back: its vectors are of old .* again, and 1 row has no new vector\n.*migrate run/); // biome-ignore format: short
       assert.deepEqual(await content(), before);
       assert.equal((await after.state()).migration!.phase, 'moving');
       const [late, ...others] = await after.page(null, 10, { only: 'unmoved' });
@@ -84,7 +84,7 @@ for (const dim of [DIM, OTHER_DIM]) {
     await (await db.openTable('faces')).add([{ id: 'since', vector: [...vectorOf(11, 2, dim)] }]);
     const before = await content();
     for (const step of ['cutOver', 'rollback', 'finish'] as const)
-      await assert.rejects(after[step](), /1 row that was written during it has no vector of other.* \(late\).* 1 row was written since\n.*write vectors/); // biome-ignore format: short
+      await assert.rejects(after[step](), /the exchange of the vectors was killed, 1 row that was written during it has no vector of other.* \(late\).* 1 row was written since\n.*write vectors/); // biome-ignore format: short
     assert.deepEqual(await content(), before);
     await (await db.openTable('faces')).update({ where: "id = 'late'", values: { vector: [...vectorOf(9, 2, dim)] } });
     await after.finish();
@@ -101,7 +101,7 @@ for (const dim of [DIM, OTHER_DIM]) {
     await faces.add([{ id: 'since', vector: [...vectorOf(11, 0)] }]);
     const before = await content();
     await using after = await openStore(url);
-    await assert.rejects(after.rollback(), /1 row that was written during it has no vector of old.* \(late\).* 1 row was written since\n/); // biome-ignore format: short
+    await assert.rejects(after.rollback(), /was killed, 1 row that was written during it has no vector of old.* \(late\).* 1 row was written since\n/); // biome-ignore format: short
     assert.deepEqual(await content(), before);
     await faces.checkoutLatest();
     await faces.update({ where: "id = 'late'", values: { vector: [...vectorOf(9, 0)] } });
@@ -125,10 +125,26 @@ for (const dim of [DIM, OTHER_DIM]) {
   });
 }
 
+test('LanceDB: a cut-over that can be neither kept nor taken back says that it was overtaken, not killed', async (t) => {
+  const { content, db, store, table } = await movedGallery(t, { dim: OTHER_DIM });
+  addWhileSwapping(t, db, table, vectorOf(9, 5));
+  // another row, between the swap and the look at what overtook it
+  const prototype = Object.getPrototypeOf(table);
+  const { checkout } = prototype;
+  const since = t.mock.method(prototype, 'checkout', async function (this: typeof table, version: number) {
+    since.mock.restore();
+    await (await db.openTable('faces')).add([{ id: 'since', vector: [...vectorOf(11, 2, OTHER_DIM)] }]);
+    await checkout.call(this, version);
+  });
+  await assert.rejects(store.cutOver(), /the exchange of the vectors was overtaken, 1 row that was written during it has no vector of other.* \(late\).* 1 row was written since\n.*write vectors/); // biome-ignore format: short
+  const now = await content();
+  assert.deepEqual([now.size, now.get('late'), now.get('since')!.length], [12, null, OTHER_DIM]);
+});
+
 test('LanceDB: records of swaps that say no version are settled by the column with the former vectors', async (t) => {
   const { after, before, content, db } = await killedCutOver(t, OTHER_DIM);
   await writeRecord(db, 'faces.vector', { swapping: '2026-01-01T00:00:00.000Z' });
-  await assert.rejects(after.finish(), /1 row has no new vector/);
+  await assert.rejects(after.finish(), /is taken back: its vectors are of old .* again, and 1 row has no new vector/);
   assert.deepEqual(await content(), before);
   assert.equal((await after.state()).migration!.phase, 'moving');
   assert.equal((await readRecord(db, 'faces.vector')).swapping, null);

@@ -4,7 +4,7 @@ import { FORMER, keysFilter, type LanceGallery } from './lance-gallery.ts';
 import { applicationRows, movedPairs } from './lance-moved.ts';
 import { overtakenRows, type Swap, undoSwap } from './lance-swap.ts';
 import type { MigrationRecord } from './migration-record.ts';
-import { killedSwapError } from './requirements.ts';
+import { overtakenSwapError } from './requirements.ts';
 import type { Stamp } from './stamp.ts';
 import { versionOfVector } from './vectors.ts';
 
@@ -116,12 +116,12 @@ export type DoneSwap = {
  * @throws UserError that names them if rows were written since whose vectors would be lost; then nothing is changed
  */
 export async function undoIfOvertaken(done: DoneSwap): Promise<number> {
-  const { url, table, gallery, swap, beside, given, stamp } = done;
+  const { url, table, gallery, swap, beside, given, stamp, settling } = done;
   const overtaken = await overtakenRows(table, gallery, swap, beside);
   if (overtaken.size === 0) return 0;
   const index = await besideIndex(given, everyRow);
   const { late, since } = await rowsSince(done, overtaken, index);
-  if (late.length > 0 && since > 0) throw killedSwapError(url, late, since, stamp);
+  if (late.length > 0 && since > 0) throw overtakenSwapError(url, { late, since, stamp, settling });
   if (late.length > 0) await undoSwap(table, gallery, swap, index);
   return late.length;
 }

@@ -39,6 +39,7 @@ import {
   requireNoMigration,
   requireQueryDimension,
   requireStamp,
+  takenBackError,
   unmovedError,
 } from './requirements.ts';
 import { type Stamp, stampSchema } from './stamp.ts';
@@ -195,7 +196,7 @@ class LanceStore implements GalleryStore {
       const look = await this.#settled();
       const migration = requireMigration(this.url, look, 'moving');
       const unmoved = (await this.#table.countRows()) - (await this.#countMoved(look));
-      if (unmoved > 0) throw unmovedError(this.url, unmoved);
+      if (unmoved > 0) throw look.undone > 0 ? takenBackError(this.url, unmoved, look.former!) : unmovedError(this.url, unmoved); // biome-ignore format: short
       const late = await this.#swap(look, migration.target);
       if (late > 0) throw unmovedError(this.url, late);
       const done: MigrationRecord = { ...migration, phase: 'cut-over' };
@@ -220,7 +221,7 @@ class LanceStore implements GalleryStore {
   async finish(): Promise<void> {
     await this.#do(async () => {
       const look = await this.#settled();
-      if (look.undone > 0 && look.migration?.phase === 'moving') throw unmovedError(this.url, look.undone);
+      if (look.undone > 0 && look.migration?.phase === 'moving') throw takenBackError(this.url, look.undone, look.former!); // biome-ignore format: short
       await this.#end(look, { stamp: JSON.stringify(requireMigration(this.url, look, 'cut-over').target) });
     });
   }

@@ -46,6 +46,13 @@ export const unmovedError = (url: string, rows: number): UserError =>
     hint: `move them with: mixbct migrate run '${url}'`,
   });
 
+/** As `unmovedError`, if the rows came during a cut-over that was killed and is taken back. `former`: what the vectors are of again */
+export const takenBackError = (url: string, rows: number, former: Stamp): UserError =>
+  new UserError(
+    `${url}: the cut-over was killed and is taken back: its vectors are of ${stampText(former)} again, and ${formatCount(rows, 'row has', 'rows have')} no new vector`,
+    { hint: `move them with: mixbct migrate run '${url}'` },
+  );
+
 /** What a rollback after the cut-over says if there are rows that only the new model has embedded. */
 export const newerRowsError = (url: string, rows: number): UserError =>
   new UserError(
@@ -56,11 +63,17 @@ export const newerRowsError = (url: string, rows: number): UserError =>
 /** Keys that a message names. */
 const NAMED = 3;
 
-/** What is said of a swap that was killed, if it can be neither kept nor taken back. `stamp`: of the vectors that it gave */
-export function killedSwapError(url: string, late: readonly string[], since: number, stamp: Stamp): UserError {
+/**
+ * What is said of a swap that can be neither kept nor taken back. `stamp`: of the vectors that it gave; `settling`: whether its process
+ * was killed
+ */
+export function overtakenSwapError(
+  url: string,
+  { late, since, stamp, settling }: { late: readonly string[]; since: number; stamp: Stamp; settling: boolean },
+): UserError {
   const keys = `${late.slice(0, NAMED).join(', ')}${late.length > NAMED ? ', …' : ''}`;
   return new UserError(
-    `${url}: the exchange of the vectors was killed, ${formatCount(late.length, 'row that was', 'rows that were')} written during it ${late.length === 1 ? 'has' : 'have'} no vector of ${stampText(stamp)} (${keys}), and it cannot be taken back, because ${formatCount(since, 'row was', 'rows were')} written since`,
+    `${url}: the exchange of the vectors was ${settling ? 'killed' : 'overtaken'}, ${formatCount(late.length, 'row that was', 'rows that were')} written during it ${late.length === 1 ? 'has' : 'have'} no vector of ${stampText(stamp)} (${keys}), and it cannot be taken back, because ${formatCount(since, 'row was', 'rows were')} written since`,
     { hint: 'write vectors of that model into these rows, then give the command again' },
   );
 }
