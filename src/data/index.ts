@@ -9,8 +9,8 @@ export {
   referenceTo,
   requireSameDataset,
 } from './dataset-reference.ts';
+export type { GetResult } from './get-set.ts';
 export {
-  type GetResult,
   type GlyphSetName,
   getGlyphs,
   glyphPrefix,

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { UserError } from '../base/errors.ts';
 import { logLine } from '../base/progress.ts';
-import type { GetResult, GlyphSetOptions } from '../data/glyphs/index.ts';
+import type { GetResult } from '../data/get-set.ts';
+import type { GlyphSetOptions } from '../data/glyphs/index.ts';
 import { type IconSetName, iconSetNames } from '../data/icons/names.ts';
 import { type PublicSetName, publicSetNames } from '../data/public-sets.ts';
 import { defineStage } from '../experiment/stage.ts';
