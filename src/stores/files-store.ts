@@ -3,9 +3,9 @@ import { basename, dirname, extname, join } from 'node:path';
 import { z } from 'zod';
 import { renameDurably, writeAtomic, writeFileDurably } from '../artifacts/durable-write.ts';
 import { readJson, writeJson } from '../artifacts/json-file.ts';
-import { lockOutput } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
 import { LargeMap } from '../base/large-map.ts';
+import { claimMigration } from './claim.ts';
 import { FilesJournal } from './files-journal.ts';
 import { type FieldReader, fileState, type GalleryFile, galleryFiles, galleryState, keepGallery, linkOrCopy } from './gallery-file.ts'; // biome-ignore format: short
 import type { GalleryCounts, GalleryDescription, GalleryRow, GalleryState, GalleryStore, JournalEntry, MovedBatch, PageOptions, SearchedSpace, SearchOptions } from './gallery-store.ts'; // biome-ignore format: short
@@ -236,8 +236,7 @@ class FilesStore implements GalleryStore {
   }
 
   async claim(): Promise<AsyncDisposable> {
-    const lock = lockOutput(join(realpathSync(dirname(this.#path)), `${basename(this.#path)}.migration`));
-    return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
+    return claimMigration(join(realpathSync(dirname(this.#path)), basename(this.#path)));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

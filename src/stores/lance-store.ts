@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs';
 import type { Connection, Table } from '@lancedb/lancedb';
-import { lockOutput } from '../artifacts/output-lock.ts';
 import { FileError, messageOf } from '../base/errors.ts';
+import { claimMigration } from './claim.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -228,8 +228,7 @@ class LanceStore implements GalleryStore {
 
   async claim(): Promise<AsyncDisposable> {
     // by what a link points to: the file that the lock is of is not there
-    const lock = lockOutput(`${realpathSync(this.#url.location)}.${this.#table.name}.migration`);
-    return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
+    return claimMigration(`${realpathSync(this.#url.location)}.${this.#table.name}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

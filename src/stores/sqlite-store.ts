@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
-import { lockOutput } from '../artifacts/output-lock.ts';
 import { UserError } from '../base/errors.ts';
+import { claimMigration } from './claim.ts';
 import type {
   GalleryCounts,
   GalleryDescription,
@@ -252,8 +252,7 @@ class SqliteStore implements GalleryStore {
 
   async claim(): Promise<AsyncDisposable> {
     // by what a link points to: the file that the lock is of is not there
-    const lock = lockOutput(`${realpathSync(this.#gallery.path)}.${this.#gallery.name.replaceAll('/', '_')}.migration`);
-    return { [Symbol.asyncDispose]: async () => lock[Symbol.dispose]() };
+    return claimMigration(`${realpathSync(this.#gallery.path)}.${this.#gallery.name.replaceAll('/', '_')}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
